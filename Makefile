@@ -1,0 +1,61 @@
+# Portcullis. `make demo` tells the story, `make test` runs everything that CI runs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eo pipefail -c
+CARGO ?= cargo
+TARGETS := wasm32-unknown-unknown
+PURE := -p portcullis-action -p portcullis-core -p portcullis-egress -p portcullis-store
+
+.PHONY: help demo build test check fmt lint doc deny clean targets
+
+help:
+	@echo "make demo   build, then tell the whole story on this machine (no account, no internet)"
+	@echo "make test   everything that CI runs: format, lints, documents, tests, licences"
+	@echo "make check  the fast loop: format, lints and tests of the crates without wasmtime"
+	@echo "make build  the product: target/release/portcullis"
+	@echo "make fmt    format the code"
+	@echo "make clean  remove what was built"
+
+# The guests' target; automatic installs are off on some machines.
+targets:
+	@command -v rustup >/dev/null 2>&1 || { echo "rustup is needed: https://rustup.rs"; exit 1; }
+	@for target in $(TARGETS); do \
+	  rustup target list --installed | grep -qx $$target || rustup target add $$target; \
+	done
+
+# One set of features for product and tests, so that nothing is built twice.
+build: targets
+	$(CARGO) build --release --workspace --bins --tests
+
+demo: build
+	@target/release/portcullis demo
+
+check: targets
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(PURE) --all-targets -- -D warnings
+	$(CARGO) test $(PURE)
+
+lint: targets
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc: targets
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+deny:
+	@if command -v cargo-deny >/dev/null 2>&1; then \
+	  $(CARGO) deny --offline check bans licenses sources; \
+	else \
+	  echo "cargo-deny is not installed: licences and sources were not checked"; \
+	fi
+
+test: lint doc deny build
+	$(CARGO) test --release --workspace 2>&1 | tee target/test-output.txt
+	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
+	  END { printf "%d passed, %d failed\n", passed, failed; exit (failed > 0 || passed == 0) }' target/test-output.txt
+
+fmt:
+	$(CARGO) fmt --all
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,141 @@
+//! The generic HTTP handler: one guest for every connector that is only JSON.
+//!
+//! It renders the action plan it is given, asks the gate to send the result, and maps the answer.
+//! It holds no credential, follows no redirect, never waits and never retries. Built to a component
+//! by `connectors/build.rs`; its unit tests run natively.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking"))]
+#![allow(clippy::result_large_err, reason = "the failure's shape is the interface's; it is made once a call")]
+
+use portcullis_action::response::{ErrorClass, is_success, map_response};
+use portcullis_action::{ActionPlan, Method as PlanMethod, Values, render};
+use portcullis_guest::{Error, Failure, Handler, Invocation, Method, Request, Response};
+use serde_json::{Map, Value, json};
+
+struct HttpHandler;
+
+impl Handler for HttpHandler {
+    fn invoke(call: Invocation) -> Result<String, Failure> {
+        run(&call, portcullis_guest::send)
+    }
+}
+
+portcullis_guest::export_handler!(HttpHandler);
+
+fn run(call: &Invocation, send: impl FnOnce(&Request) -> Result<Response, Error>) -> Result<String, Failure> {
+    let plan: ActionPlan =
+        serde_json::from_str(&call.plan).map_err(|e| Failure::permanent("plan_invalid", e.to_string()))?;
+    let input = object(&call.input, "input_invalid")?;
+    let config = object(&call.config, "config_invalid")?;
+    let values = Values {
+        input: &input,
+        config: &config,
+        action_id: &plan.action_id,
+        run_id: &call.run_id,
+        source: None,
+    };
+    let rendered = render::render_request(&plan, &values)
+        .map_err(|e| Failure::permanent("input_invalid", e.to_string()))?;
+    let request = Request {
+        method: method(rendered.method),
+        url: rendered.url,
+        headers: rendered.headers.into_iter().map(|(n, v)| (n, v.into_bytes())).collect(),
+        body: rendered.body,
+        credential: plan.credential.clone(),
+        options: None,
+    };
+    let response = send(&request).map_err(Failure::from)?;
+    finish(&response)
+}
+
+fn finish(response: &Response) -> Result<String, Failure> {
+    let mapped = map_response(response.status, &response.headers, &response.body);
+    if is_success(response.status) {
+        let document = json!({ "output": &mapped.body, "upstream": &mapped });
+        return Ok(document.to_string());
+    }
+    let class = ErrorClass::of_status(response.status);
+    Err(Failure {
+        code: "upstream_status".to_owned(),
+        message: format!("upstream answered {}", response.status),
+        class: Some(class.as_str().to_owned()),
+        retryable: matches!(class, ErrorClass::Transient | ErrorClass::RateLimit),
+        cause: None,
+        response: Some(json!(&mapped).to_string()),
+    })
+}
+
+fn object(text: &str, code: &str) -> Result<Map<String, Value>, Failure> {
+    serde_json::from_str(text).map_err(|e| Failure::permanent(code, e.to_string()))
+}
+
+const fn method(method: PlanMethod) -> Method {
+    match method {
+        PlanMethod::Get => Method::Get,
+        PlanMethod::Head => Method::Head,
+        PlanMethod::Post => Method::Post,
+        PlanMethod::Put => Method::Put,
+        PlanMethod::Patch => Method::Patch,
+        PlanMethod::Delete => Method::Delete,
+        PlanMethod::Options => Method::Options,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(input: &Value) -> Invocation {
+        Invocation {
+            operation: "create-contact".to_owned(),
+            plan: json!({
+                "action_id": "create-contact", "method": "POST",
+                "url": "https://api.salesforce.com/v1/contacts",
+                "inputs": [{ "name": "Email", "place": "body" }],
+                "body": "json", "credential": "default",
+            })
+            .to_string(),
+            input: input.to_string(),
+            config: "{}".to_owned(),
+            run_id: "run_1".to_owned(),
+            idempotency_key: None,
+        }
+    }
+
+    fn answer(status: u16, body: &str) -> Response {
+        Response {
+            status,
+            headers: vec![("content-type".to_owned(), b"application/json".to_vec())],
+            body: body.as_bytes().to_vec(),
+            redacted: false,
+        }
+    }
+
+    #[test]
+    fn the_plan_becomes_one_request_that_names_the_credential_slot() {
+        let output = run(&call(&json!({ "Email": "a@b.c" })), |request| {
+            assert_eq!(request.url, "https://api.salesforce.com/v1/contacts");
+            assert_eq!(request.body.as_deref(), Some(br#"{"Email":"a@b.c"}"#.as_slice()));
+            assert_eq!(request.credential.as_deref(), Some("default"));
+            Ok(answer(201, r#"{"id":"003"}"#))
+        });
+        let output: Value = serde_json::from_str(&output.unwrap()).unwrap();
+        assert_eq!(output["output"], json!({ "id": "003" }));
+        assert_eq!(output["upstream"]["status"], 201);
+    }
+
+    #[test]
+    fn an_error_status_is_a_failure_with_its_class_and_answer() {
+        let failure = run(&call(&json!({})), |_| Ok(answer(429, r#"{"m":"slow"}"#))).unwrap_err();
+        assert_eq!(failure.class.as_deref(), Some("rate_limit"));
+        assert!(failure.retryable);
+        let response: Value = serde_json::from_str(&failure.response.unwrap()).unwrap();
+        assert_eq!(response["body"], json!({ "m": "slow" }));
+    }
+
+    #[test]
+    fn input_that_is_no_object_is_a_clean_failure() {
+        let failure = run(&call(&json!([])), |_| Ok(answer(200, ""))).unwrap_err();
+        assert_eq!(failure.code, "input_invalid");
+    }
+}

@@ -1,0 +1,30 @@
+//! The pure half of a connector action: templates, escaping by position, rendering a request and
+//! mapping its answer.
+//!
+//! Host and guest both need this logic (the guest to make the request, the host to prove where a
+//! template can lead before anything runs), so it is written once, here, without I/O, clock or
+//! randomness, and compiles for `wasm32-unknown-unknown`. It never sees a credential.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "tests fail by panicking"
+    )
+)]
+
+pub mod escape;
+pub mod mapping;
+pub mod plan;
+pub mod render;
+pub mod response;
+pub mod template;
+pub mod url_template;
+
+pub use plan::{ActionPlan, BodyPlan, InputPlace, InputPlan, Method};
+pub use render::{RenderError, RenderedRequest, Values};
+pub use template::{Template, TemplateError};
+pub use url_template::UrlTemplate;

@@ -1,0 +1,366 @@
+//! Templates: literal text with `{{scope.name | filter}}` in it.
+//!
+//! Parsing is strict (an unclosed brace, an unknown scope or an unknown filter is an error with its
+//! offset), evaluation never scans substituted text again, and the filter list is closed. What the
+//! value becomes at its position is the business of `escape`; this module only finds values.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// Longest template, bytes. A URL is at most 8 KiB; a template has no reason to be longer.
+pub const TEMPLATE_BYTES_MAX: usize = 8192;
+/// Most variables in one template.
+pub const TEMPLATE_VARIABLES_MAX: usize = 64;
+
+/// Where a variable's value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// `{{input.x}}`: an input of the action.
+    Input,
+    /// `{{config.x}}`: a non-secret value of the workspace's connection.
+    Config,
+    /// `{{action.id}}`.
+    Action,
+    /// `{{run.id}}`.
+    Run,
+    /// `{{source.a.b}}`: the event's document; in automations only.
+    Source,
+    /// `{{cred.x}}`: a secret; legal only in `auth`, never reaches a guest.
+    Cred,
+}
+
+impl Scope {
+    fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "input" => Self::Input,
+            "config" => Self::Config,
+            "action" => Self::Action,
+            "run" => Self::Run,
+            "source" => Self::Source,
+            "cred" => Self::Cred,
+            _ => return None,
+        })
+    }
+
+    /// The word before the dot.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Config => "config",
+            Self::Action => "action",
+            Self::Run => "run",
+            Self::Source => "source",
+            Self::Cred => "cred",
+        }
+    }
+}
+
+/// A pure function on a value, from the closed list.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Filter {
+    /// `lower`: text in lower case.
+    Lower,
+    /// `upper`: text in upper case.
+    Upper,
+    /// `trim`: text without white space at both ends.
+    Trim,
+    /// `default:'text'`: stands in for an absent or null value.
+    Default(String),
+    /// `string`: the value as text.
+    String,
+    /// `json`: the value as JSON text.
+    Json,
+}
+
+/// One `{{…}}`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variable {
+    /// Where the value comes from.
+    pub scope: Scope,
+    /// The name inside the scope; a dotted path only for [`Scope::Source`].
+    pub name: String,
+    /// Applied from left to right.
+    pub filters: Vec<Filter>,
+}
+
+impl fmt::Display for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.scope.word(), self.name)
+    }
+}
+
+/// Literal text or a variable.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    /// Text that stands as it is.
+    Literal(String),
+    /// Text that is looked up.
+    Variable(Variable),
+}
+
+/// A parsed template.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Template {
+    /// Its parts, in order; never two literals in a row.
+    pub parts: Vec<Part>,
+}
+
+/// Why a text is not a template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Longer than [`TEMPLATE_BYTES_MAX`].
+    #[error("template is {0} bytes, the limit is {TEMPLATE_BYTES_MAX}")]
+    TooLong(usize),
+    /// More than [`TEMPLATE_VARIABLES_MAX`].
+    #[error("template has more than {TEMPLATE_VARIABLES_MAX} variables")]
+    TooManyVariables,
+    /// `{{` without `}}`, or a lone `}}`.
+    #[error("unbalanced braces at byte {0}; write {{{{scope.name}}}}")]
+    Unbalanced(usize),
+    /// Not `scope.name`.
+    #[error("{text:?} is not a variable; write one of input.x, config.x, action.id, run.id, source.x")]
+    NotAVariable {
+        /// What stood between the braces.
+        text: String,
+    },
+    /// A filter outside the closed list.
+    #[error("unknown filter {0:?}; the list is lower, upper, trim, default:'…', string, json")]
+    UnknownFilter(String),
+}
+
+impl Template {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// [`TemplateError`] naming the offending text.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        if text.len() > TEMPLATE_BYTES_MAX {
+            return Err(TemplateError::TooLong(text.len()));
+        }
+        let mut parts = Vec::new();
+        let mut variables = 0_usize;
+        let mut rest = text;
+        let mut offset = 0_usize;
+        loop {
+            let Some((literal, after)) = rest.split_once("{{") else {
+                push_literal(rest, offset, &mut parts)?;
+                return Ok(Self { parts });
+            };
+            push_literal(literal, offset, &mut parts)?;
+            offset += literal.len();
+            let Some((inner, tail)) = split_at_close(after) else {
+                return Err(TemplateError::Unbalanced(offset));
+            };
+            parts.push(Part::Variable(parse_variable(inner)?));
+            variables += 1;
+            if variables > TEMPLATE_VARIABLES_MAX {
+                return Err(TemplateError::TooManyVariables);
+            }
+            offset += inner.len() + 4;
+            rest = tail;
+        }
+    }
+
+    /// The variables, in order of appearance.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Variable(variable) => Some(variable),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// The text, when there is no variable.
+    #[must_use]
+    pub fn as_literal(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The variable, when the template is one variable and nothing else.
+    #[must_use]
+    pub fn as_single_variable(&self) -> Option<&Variable> {
+        match self.parts.as_slice() {
+            [Part::Variable(variable)] => Some(variable),
+            _ => None,
+        }
+    }
+}
+
+fn push_literal(text: &str, offset: usize, parts: &mut Vec<Part>) -> Result<(), TemplateError> {
+    if let Some(at) = text.find("}}") {
+        return Err(TemplateError::Unbalanced(offset + at));
+    }
+    if !text.is_empty() {
+        parts.push(Part::Literal(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// Splits at the `}}` that closes a variable, passing over quoted filter arguments.
+fn split_at_close(text: &str) -> Option<(&str, &str)> {
+    let mut quoted = false;
+    let mut previous_close: Option<usize> = None;
+    for (at, ch) in text.char_indices() {
+        match ch {
+            '\'' => quoted = !quoted,
+            '}' if !quoted => {
+                if previous_close.is_some_and(|p| p + 1 == at) {
+                    let start = at - 1;
+                    return Some((text.get(..start)?, text.get(at + 1..)?));
+                }
+                previous_close = Some(at);
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn parse_variable(inner: &str) -> Result<Variable, TemplateError> {
+    let not_a_variable = || TemplateError::NotAVariable { text: inner.trim().chars().take(80).collect() };
+    let mut pieces = split_outside_quotes(inner, '|').into_iter();
+    let head = pieces.next().map_or("", str::trim);
+    let (scope, name) = head.split_once('.').ok_or_else(not_a_variable)?;
+    let scope = Scope::parse(scope.trim()).ok_or_else(not_a_variable)?;
+    let name = name.trim();
+    let fixed = match scope {
+        Scope::Action | Scope::Run => name == "id",
+        _ => true,
+    };
+    if name.is_empty() || !fixed || name.contains(['{', '}', '\'']) || name.chars().any(char::is_control) {
+        return Err(not_a_variable());
+    }
+    let filters = pieces.map(parse_filter).collect::<Result<_, _>>()?;
+    Ok(Variable { scope, name: name.to_owned(), filters })
+}
+
+fn parse_filter(text: &str) -> Result<Filter, TemplateError> {
+    let text = text.trim();
+    let unknown = || TemplateError::UnknownFilter(text.chars().take(80).collect());
+    let (name, argument) = match text.split_once(':') {
+        Some((name, argument)) => (name.trim(), Some(argument.trim())),
+        None => (text, None),
+    };
+    let quoted = |argument: Option<&str>| {
+        argument.and_then(|a| a.strip_prefix('\'')).and_then(|a| a.strip_suffix('\'')).map(str::to_owned)
+    };
+    match (name, argument) {
+        ("lower", None) => Ok(Filter::Lower),
+        ("upper", None) => Ok(Filter::Upper),
+        ("trim", None) => Ok(Filter::Trim),
+        ("string", None) => Ok(Filter::String),
+        ("json", None) => Ok(Filter::Json),
+        ("default", Some(_)) => quoted(argument).map(Filter::Default).ok_or_else(unknown),
+        _ => Err(unknown()),
+    }
+}
+
+fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+    let mut quoted = false;
+    text.split(|ch| {
+        if ch == '\'' {
+            quoted = !quoted;
+        }
+        ch == separator && !quoted
+    })
+    .collect()
+}
+
+/// The text of a scalar: strings as they are, numbers and booleans as JSON writes them.
+/// `None` for null, arrays and objects.
+#[must_use]
+pub fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Applies filters from left to right; `None` means absent.
+#[must_use]
+pub fn apply_filters(value: Option<Value>, filters: &[Filter]) -> Option<Value> {
+    filters.iter().fold(value, |value, filter| {
+        let present = value.filter(|v| !v.is_null());
+        match filter {
+            Filter::Default(text) => present.or_else(|| Some(Value::String(text.clone()))),
+            Filter::Json => present.map(|v| Value::String(v.to_string())),
+            Filter::String => {
+                present.map(|v| scalar_text(&v).map_or_else(|| Value::String(v.to_string()), Value::String))
+            }
+            Filter::Lower => map_text(present, |t| t.to_lowercase()),
+            Filter::Upper => map_text(present, |t| t.to_uppercase()),
+            Filter::Trim => map_text(present, |t| t.trim().to_owned()),
+        }
+    })
+}
+
+fn map_text(value: Option<Value>, change: impl Fn(&str) -> String) -> Option<Value> {
+    value.map(|v| match v {
+        Value::String(text) => Value::String(change(&text)),
+        other => other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn literals_and_variables_alternate() {
+        let t = Template::parse("a{{ input.x }}b{{config.y|lower}}").unwrap();
+        assert_eq!(t.parts.len(), 4);
+        let names: Vec<String> = t.variables().map(ToString::to_string).collect();
+        assert_eq!(names, ["input.x", "config.y"]);
+        assert_eq!(Template::parse("plain").unwrap().as_literal(), Some("plain"));
+        assert_eq!(Template::parse("").unwrap().as_literal(), Some(""));
+    }
+
+    #[test]
+    fn what_is_not_a_variable_is_refused_with_its_text() {
+        for bad in ["{{}}", "{{x}}", "{{env.PATH}}", "{{input.}}", "{{action.name}}", "{{ input.a{b }}"] {
+            assert!(matches!(Template::parse(bad), Err(TemplateError::NotAVariable { .. })), "{bad}");
+        }
+        for bad in ["{{input.x", "a}}b", "{{input.x}}}}", "{{input.x}"] {
+            assert!(matches!(Template::parse(bad), Err(TemplateError::Unbalanced(_))), "{bad}");
+        }
+        for bad in ["{{input.x|eval}}", "{{input.x|default:1}}", "{{input.x|lower:'a'}}", "{{input.x|}}"] {
+            assert!(matches!(Template::parse(bad), Err(TemplateError::UnknownFilter(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn quoted_arguments_may_hold_separators_and_braces() {
+        let t = Template::parse("{{input.x|default:'a|b}}c'}}!").unwrap();
+        let variable = t.variables().next().unwrap();
+        assert_eq!(variable.filters, [Filter::Default("a|b}}c".to_owned())]);
+        assert_eq!(t.parts.last(), Some(&Part::Literal("!".to_owned())));
+    }
+
+    #[test]
+    fn limits_hold_at_their_border() {
+        assert!(Template::parse(&"x".repeat(TEMPLATE_BYTES_MAX)).is_ok());
+        assert!(Template::parse(&"x".repeat(TEMPLATE_BYTES_MAX + 1)).is_err());
+        assert!(Template::parse(&"{{run.id}}".repeat(TEMPLATE_VARIABLES_MAX)).is_ok());
+        assert!(Template::parse(&"{{run.id}}".repeat(TEMPLATE_VARIABLES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn filters_keep_types_where_they_do_not_apply() {
+        let up = [Filter::Trim, Filter::Upper];
+        assert_eq!(apply_filters(Some(json!(" a ")), &up), Some(json!("A")));
+        assert_eq!(apply_filters(Some(json!(5)), &up), Some(json!(5)));
+        let default = [Filter::Default("d".into())];
+        assert_eq!(apply_filters(None, &default), Some(json!("d")));
+        assert_eq!(apply_filters(Some(json!(null)), &default), Some(json!("d")));
+        assert_eq!(apply_filters(Some(json!("")), &default), Some(json!("")));
+        assert_eq!(apply_filters(Some(json!([1])), &[Filter::Json]), Some(json!("[1]")));
+    }
+}

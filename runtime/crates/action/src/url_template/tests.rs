@@ -1,0 +1,105 @@
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}
+
+fn render(template: &str, input: Value) -> Result<String, RenderError> {
+    let input = object(input);
+    let config = object(json!({ "shop": "acme" }));
+    let values = Values { input: &input, config: &config, action_id: "a", run_id: "run_1", source: None };
+    UrlTemplate::parse(template).unwrap().render(&values)
+}
+
+#[test]
+fn values_are_escaped_by_position() {
+    let url = render(
+        "https://{{config.shop}}.example.com/v1/{{input.id}}/x?q={{input.q}}&fixed=1",
+        json!({ "id": "a/b ?#%", "q": "a&b=c d" }),
+    );
+    assert_eq!(url.unwrap(), "https://acme.example.com/v1/a%2Fb%20%3F%23%25/x?q=a%26b%3Dc%20d&fixed=1");
+}
+
+#[test]
+fn a_substituted_template_is_not_scanned_again() {
+    let url = render("https://a.example.com/{{input.id}}", json!({ "id": "{{config.shop}}" }));
+    assert_eq!(url.unwrap(), "https://a.example.com/%7B%7Bconfig.shop%7D%7D");
+}
+
+#[test]
+fn a_host_value_cannot_leave_its_label() {
+    let template = "https://{{input.h}}.example.com/";
+    assert_eq!(render(template, json!({ "h": "API-1" })).unwrap(), "https://api-1.example.com/");
+    for bad in [
+        "",
+        "evil.com/",
+        "a.b",
+        "evil.com#",
+        "evil.com?",
+        "u@evil.com",
+        "evil.com:443",
+        "evil\\",
+        "-a",
+        "a-",
+        "%2f",
+    ] {
+        let error = render(template, json!({ "h": bad })).unwrap_err();
+        assert_eq!(error.variable, "input.h", "{bad}");
+    }
+}
+
+#[test]
+fn a_path_value_cannot_leave_its_segment() {
+    let template = "https://a.example.com/v1/{{input.id}}";
+    assert_eq!(render(template, json!({ "id": "..." })).unwrap(), "https://a.example.com/v1/...");
+    assert_eq!(render(template, json!({ "id": 7 })).unwrap(), "https://a.example.com/v1/7");
+    for bad in [json!(""), json!("."), json!(".."), json!(null), json!([1]), json!({})] {
+        assert!(render(template, json!({ "id": bad })).is_err(), "{bad}");
+    }
+    assert!(render(template, json!({})).is_err());
+    assert_eq!(
+        render("https://a.example.com/{{input.id}}.json", json!({ "id": "." })).unwrap(),
+        "https://a.example.com/..json"
+    );
+}
+
+#[test]
+fn an_absent_query_value_drops_its_pair() {
+    let template = "https://a.example.com/?a={{input.a}}&b={{input.b}}&c=x{{input.b}}";
+    assert_eq!(render(template, json!({ "b": "2" })).unwrap(), "https://a.example.com/?b=2&c=x2");
+    assert!(render(template, json!({ "a": "1" })).is_err(), "an embedded variable must have a value");
+}
+
+#[test]
+fn templates_that_could_move_a_border_are_refused() {
+    for bad in [
+        "http://a.example.com/",
+        "{{input.u}}",
+        "https://{{input.u}}",
+        "//a.example.com/",
+        "https://u@a.example.com/",
+        "https://a.example.com:{{input.p}}/",
+        "https://a.example.com:0/",
+        "https://a.example.com:99999/",
+        "https://a..example.com/",
+        "https://.example.com/",
+        "https://a_b.example.com/",
+        "https://[::1]/",
+        "https://a.example.com\\@evil.com/",
+        "https://a.example.com/../x",
+        "https://a.example.com/./x",
+        "https://a.example.com/x#f",
+        "https://a.example.com/x y",
+        "https://a.example.com/é",
+        "HTTPS://a.example.com/",
+    ] {
+        assert!(UrlTemplate::parse(bad).is_err(), "{bad}");
+    }
+    for good in
+        ["https://a.example.com", "https://a.example.com:8443/x?y", "https://A.example.com?q={{input.q}}"]
+    {
+        assert!(UrlTemplate::parse(good).is_ok(), "{good}");
+    }
+}

@@ -1,0 +1,168 @@
+//! Whose fault an error is, and the closed list of codes that says so to callers.
+//!
+//! One code stands for one reason everywhere: in a problem document, in a refused run, in the
+//! ledger and in `portcullis codes`. The HTTP status is a property of the code, so there is one
+//! mapping and it is here as data.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The request was wrong; nothing ran.
+    Caller,
+    /// A check of the gate said no.
+    Policy,
+    /// The guest trapped, looped or answered nonsense.
+    Guest,
+    /// The network or the third party failed.
+    Upstream,
+    /// Portcullis itself failed.
+    Internal,
+}
+
+impl Fault {
+    /// The name used as a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Policy => "policy",
+            Self::Guest => "guest",
+            Self::Upstream => "upstream",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($variant:ident $text:literal $status:literal $fault:ident $title:literal;)*) => {
+        /// The closed list of codes. Append; never rename: tools match on the text.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the list.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The stable snake_case text.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            /// The HTTP status that goes with it.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status),* }
+            }
+
+            /// Whose fault it is.
+            #[must_use]
+            pub const fn fault(self) -> Fault {
+                match self { $(Self::$variant => Fault::$fault),* }
+            }
+
+            /// One sentence for a person.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),* }
+            }
+        }
+    };
+}
+
+codes! {
+    BadJson "bad_json" 400 Caller "The body is not JSON.";
+    BadRequest "bad_request" 400 Caller "The request is malformed.";
+    Unauthorized "unauthorized" 401 Caller "A valid token is required.";
+    RoleNotAllowed "role_not_allowed" 403 Caller "This token's role may not use this route.";
+    NotFound "not_found" 404 Caller "There is no such thing here.";
+    ConnectorNotFound "connector_not_found" 404 Caller "There is no connector of that id.";
+    ActionNotFound "action_not_found" 404 Caller "The connector has no action of that id.";
+    OrgNotFound "org_not_found" 404 Caller "There is no such org.";
+    WorkspaceNotFound "workspace_not_found" 404 Caller "There is no such workspace in this org.";
+    AutomationNotFound "automation_not_found" 404 Caller "There is no automation of that id in this org.";
+    MethodNotAllowed "method_not_allowed" 405 Caller "This route does not take that method.";
+    AlreadyExists "already_exists" 409 Caller "That id is taken.";
+    InUse "in_use" 409 Caller "Something still uses it.";
+    CredentialNeedsAttention "credential_needs_attention" 409 Caller "The saved credential does not satisfy the connector's form any more.";
+    RevisionMismatch "revision_mismatch" 412 Caller "The record has changed since it was read.";
+    BodyTooLarge "body_too_large" 413 Caller "The body is larger than the limit.";
+    UnsupportedMediaType "unsupported_media_type" 415 Caller "The body's content type is not accepted here.";
+    ValidationFailed "validation_failed" 422 Caller "The document breaks a rule; every breach is listed.";
+    InputInvalid "input_invalid" 422 Caller "The action's input breaks a rule; every breach is listed.";
+    UrlInvalid "url_invalid" 403 Policy "The URL is not one the gate reads.";
+    SchemeNotHttps "scheme_not_https" 403 Policy "Only https may leave.";
+    UserinfoPresent "userinfo_present" 403 Policy "A URL with user information may not leave.";
+    IpLiteral "ip_literal" 403 Policy "An IP address may not stand for a host.";
+    PortNotAllowed "port_not_allowed" 403 Policy "The port is not one the definition lists.";
+    HostNotInConnector "host_not_in_connector" 403 Policy "The host is not in the connector's allowed domains.";
+    HostNotInOrg "host_not_in_org" 403 Policy "The host is not in the org's allowlist.";
+    PathNotGranted "path_not_granted" 403 Policy "The request is not the one this action was granted.";
+    MethodForbidden "method_forbidden" 403 Policy "The method is not the one this action was granted.";
+    HeaderForbidden "header_forbidden" 403 Policy "The header belongs to the host.";
+    AddressForbidden "address_forbidden" 403 Policy "The name resolves to an address that may not be reached.";
+    RedirectForbidden "redirect_forbidden" 403 Policy "The redirect may not be followed.";
+    CredentialNotBound "credential_not_bound" 403 Policy "The credential is not bound to this origin.";
+    CredentialMissing "credential_missing" 403 Policy "The credential slot does not exist.";
+    ConnectorDisabled "connector_disabled" 403 Policy "The connector was switched off while the call ran.";
+    RequestTooLarge "request_too_large" 413 Policy "The outbound request is larger than the limit.";
+    CallsExceeded "calls_exceeded" 429 Policy "The call made more requests than it was granted.";
+    DnsFailed "dns_failed" 502 Upstream "The host's name could not be resolved.";
+    ConnectFailed "connect_failed" 502 Upstream "No connection could be made.";
+    TlsFailed "tls_failed" 502 Upstream "The TLS handshake failed.";
+    UpstreamProtocol "upstream_protocol" 502 Upstream "The upstream did not speak HTTP as it should.";
+    UpstreamStatus "upstream_status" 502 Upstream "The upstream answered with an error.";
+    ResponseTooLarge "response_too_large" 502 Upstream "The upstream's answer passed a limit.";
+    UpstreamTimeout "upstream_timeout" 504 Upstream "The upstream did not answer in time.";
+    GuestTrapped "guest_trapped" 500 Guest "The guest trapped.";
+    GuestTimeout "guest_timeout" 504 Guest "The guest used up its time.";
+    GuestFailed "guest_failed" 502 Guest "The guest ended with a failure of its own.";
+    GuestOutputInvalid "guest_output_invalid" 500 Guest "The guest's output is not the document it owes.";
+    Internal "internal" 500 Internal "Something failed inside; the request id finds it in the log.";
+    LedgerUnavailable "ledger_unavailable" 503 Internal "The outbound ledger cannot be written, so nothing may leave.";
+    StoreUnavailable "store_unavailable" 503 Internal "The store cannot be read or written.";
+    Overloaded "overloaded" 503 Internal "Too many calls are running; try again soon.";
+}
+
+impl Code {
+    /// The code of that text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_unique_snake_case_and_parse_back() {
+        let mut seen = std::collections::HashSet::new();
+        for code in Code::ALL {
+            let text = code.as_str();
+            assert!(seen.insert(text), "{text} twice");
+            assert!(text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{text}");
+            assert_eq!(Code::parse(text), Some(*code));
+            assert!((400..600).contains(&code.status()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the outbound ledger says about one attempt to leave: the content of a record.
+//!
+//! Never a secret, a query string or a body. How records are chained and stored is the store's
+//! business; this is only their shape, shared by the guard (which knows the facts), the runtime
+//! (which adds who asked) and the store (which seals the chain).
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ActionId, AutomationId, ConnectorId, EntryId, OrgId, RunId, WorkspaceId};
+
+/// Which half of the bracket a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerPhase {
+    /// Written before anything leaves: all lists passed, no name looked up yet.
+    Begin,
+    /// Written after the attempt ended, whatever its end.
+    Complete,
+    /// A check said no before anything left; such an attempt has this one record only.
+    Refused,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerVerdict {
+    /// The checks before the first packet let it pass (a `begin`), or it was sent (a `complete`).
+    Allow,
+    /// A check refused it, before or after the name lookup.
+    Refuse,
+    /// Checks passed, but the network or the upstream failed.
+    Error,
+}
+
+/// Time spent by phase, microseconds. Absent phases did not happen (a pooled connection has no DNS).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PhaseDurations {
+    /// Name lookup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_us: Option<u64>,
+    /// TCP connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_us: Option<u64>,
+    /// TLS handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_us: Option<u64>,
+    /// From the request's first byte to the response's headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_us: Option<u64>,
+    /// The whole attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_us: Option<u64>,
+}
+
+/// One record's content. Optional fields are absent until they are known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct LedgerEvent {
+    /// The attempt; `begin` and `complete` of one attempt share it.
+    pub entry_id: EntryId,
+    /// RFC 3339 time in UTC, microseconds.
+    pub at: String,
+    /// Which half of the bracket.
+    pub phase: LedgerPhase,
+    /// Who: the org whose ledger this is.
+    pub org: OrgId,
+    /// Who: the workspace.
+    pub workspace: WorkspaceId,
+    /// Through which connector.
+    pub connector_id: ConnectorId,
+    /// That connector's revision.
+    pub revision: u64,
+    /// Which action.
+    pub action_id: ActionId,
+    /// The run that asked.
+    pub run_id: RunId,
+    /// The automation that fired, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automation_id: Option<AutomationId>,
+    /// HTTP method.
+    pub method: String,
+    /// `https://host[:port]`; empty when the URL was too broken to have one.
+    pub origin: String,
+    /// Path without query; empty when the URL was too broken to have one.
+    pub path: String,
+    /// How it ended (or, in a `begin`, that the checks so far passed).
+    pub verdict: LedgerVerdict,
+    /// Why not, from the closed list of codes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The connector's `allowed_domains` entry that matched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched_connector: Option<String>,
+    /// The org's allowlist entry that matched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched_org: Option<String>,
+    /// Every address of the answer, as judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// The address connected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_address: Option<String>,
+    /// Negotiated TLS version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_version: Option<String>,
+    /// Upstream's HTTP status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Request body bytes sent.
+    #[serde(default)]
+    pub bytes_out: u64,
+    /// Response body bytes received, before decoding.
+    #[serde(default)]
+    pub bytes_in: u64,
+    /// Durations by phase.
+    #[serde(default)]
+    pub durations: PhaseDurations,
+    /// Credential slot that was injected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_slot: Option<String>,
+    /// Version of the credential that was injected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_version: Option<u64>,
+    /// Whether the response held the secret and was scrubbed.
+    #[serde(default)]
+    pub redacted: bool,
+}

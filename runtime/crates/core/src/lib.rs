@@ -1,0 +1,36 @@
+//! The pure domain of Portcullis: what a connector is, where it may go, and why not.
+//!
+//! No I/O, no clock, no randomness, no async runtime: everything here is a function of its
+//! arguments, so every rule of the gate can be tried on a table. Egress acts on these decisions,
+//! the sandbox carries these requests, the store keeps these documents.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "tests fail by panicking"
+    )
+)]
+
+pub mod connector;
+pub mod definition;
+pub mod fault;
+pub mod grant;
+pub mod header_rules;
+pub mod host_pattern;
+pub mod id;
+pub mod injection;
+pub mod input;
+pub mod ip_class;
+pub mod ledger;
+pub mod limits;
+pub mod outbound;
+pub mod problem;
+pub mod secret;
+pub mod target;
+pub mod verdict;
+
+pub use portcullis_action::escape::percent_encode;

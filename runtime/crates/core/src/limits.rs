@@ -1,0 +1,136 @@
+//! Every limit, with its number and its reason.
+//!
+//! A limit has a default and a ceiling. Configuration (`limits.<name>`) may move it between 1 and
+//! the ceiling; a definition or a guest may only lower it further. The documentation's table is
+//! printed from this file.
+
+macro_rules! limits {
+    ($($name:ident = $default:expr, max $max:expr, $unit:literal, $reason:literal;)*) => {
+        /// The limits in force.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Limits {
+            $(#[doc = concat!($reason, " Unit: ", $unit, ".")] pub $name: u64,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        /// One row of the table.
+        #[derive(Debug, Clone, Copy)]
+        pub struct LimitRow {
+            /// Name, also the configuration key after `limits.`.
+            pub name: &'static str,
+            /// Default.
+            pub default: u64,
+            /// Highest value that configuration may set.
+            pub max: u64,
+            /// Unit.
+            pub unit: &'static str,
+            /// Why this number.
+            pub reason: &'static str,
+        }
+
+        /// The table, in the order of this file.
+        pub const TABLE: &[LimitRow] = &[$(LimitRow {
+            name: stringify!($name), default: $default, max: $max, unit: $unit, reason: $reason,
+        }),*];
+
+        impl Limits {
+            /// Sets a limit by name.
+            ///
+            /// # Errors
+            /// A sentence naming the limit and its range, or the unknown name.
+            pub fn set(&mut self, name: &str, value: u64) -> Result<(), String> {
+                match name {
+                    $(stringify!($name) => {
+                        const MAX: u64 = $max;
+                        if value == 0 || value > MAX {
+                            return Err(format!(
+                                "limits.{name} is {value}; it must be 1 to {MAX} {}", $unit));
+                        }
+                        self.$name = value;
+                    })*
+                    _ => return Err(format!("limits.{name} is not a limit")),
+                }
+                Ok(())
+            }
+        }
+
+        $(const _: () = {
+            let (default, max): (u64, u64) = ($default, $max);
+            assert!(default >= 1 && default <= max, stringify!($name));
+        };)*
+    };
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * 1024;
+
+limits! {
+    api_body_bytes = MIB, max 16 * MIB, "bytes", "An API request's body; inputs are documents, not files.";
+    definition_bytes = 60 * KIB, max 60 * KIB, "bytes", "A connector definition; one record of the embedded store holds at most 64 KiB.";
+    actions_per_connector = 200, max 2000, "actions", "A form with more choices than this helps nobody.";
+    fields_per_form = 64, max 256, "fields", "Credential and config fields of one connector.";
+    inputs_per_action = 200, max 1000, "inputs", "Inputs of one action.";
+    allowed_domains = 64, max 256, "entries", "Every entry is compared on every request.";
+    org_allowlist = 1000, max 10_000, "entries", "Every entry is compared on every request.";
+    secret_field_bytes = 16 * KIB, max 32 * KIB, "bytes", "One credential field; a PEM key or a service-account file fits.";
+    url_bytes = 8 * KIB, max 16 * KIB, "bytes", "An outbound URL; common servers refuse longer ones.";
+    request_header_bytes = 32 * KIB, max 64 * KIB, "bytes", "Names and values of an outbound request's headers together.";
+    request_header_count = 64, max 100, "headers", "Headers of an outbound request.";
+    request_bytes = 8 * MIB, max 64 * MIB, "bytes", "An outbound request's body.";
+    response_header_bytes = 64 * KIB, max 256 * KIB, "bytes", "An upstream's header section.";
+    response_header_count = 100, max 256, "headers", "An upstream's headers.";
+    response_bytes = 10 * MIB, max 64 * MIB, "bytes", "An upstream's body as received.";
+    decoded_bytes = 32 * MIB, max 128 * MIB, "bytes", "An upstream's body after content decoding.";
+    decode_ratio = 100, max 1000, "to 1", "Decoded to received bytes, once the first MiB is decoded: no honest JSON compresses better.";
+    dns_answers = 16, max 64, "addresses", "Answers of one name lookup; more is an attack or a mistake.";
+    dns_ms = 3000, max 10_000, "ms", "One name lookup; a resolver that needs longer is down.";
+    connect_ms = 5000, max 30_000, "ms", "One TCP connect; two lost first packets still fit.";
+    tls_ms = 5000, max 30_000, "ms", "One TLS handshake; two slow round trips still fit.";
+    first_byte_ms = 30_000, max 600_000, "ms", "From the last request byte to the response's headers.";
+    between_bytes_ms = 15_000, max 120_000, "ms", "Between two pieces of a response's body.";
+    total_ms = 60_000, max 900_000, "ms", "One outbound request, everything included.";
+    call_ms = 120_000, max 1_800_000, "ms", "One call of an action, all its requests included.";
+    requests_per_call = 50, max 1000, "requests", "Outbound requests of one call of a custom guest.";
+    outbound_bytes_per_call = 64 * MIB, max 512 * MIB, "bytes", "Request bodies of one call together.";
+    pool_idle_ms = 30_000, max 300_000, "ms", "An unused upstream connection is closed after this.";
+    pool_connections_per_key = 64, max 1024, "connections", "Idle connections kept for one key.";
+    guest_memory_bytes = 16 * MIB, max 256 * MIB, "bytes", "Linear memory of one guest instance.";
+    guest_table_elements = 20_000, max 100_000, "elements", "Table elements of one guest instance.";
+    guest_cpu_ms = 2000, max 60_000, "ms", "Time a guest may compute, waiting not counted.";
+    guest_fuel = 200_000_000, max 20_000_000_000, "instructions", "Instructions of one call; the determinate twin of the time limit.";
+    guest_output_bytes = 32 * MIB, max 128 * MIB, "bytes", "A guest's output document.";
+    concurrent_calls = 1000, max 100_000, "calls", "Instances that exist at once; each reserves address space and up to its memory limit.";
+    module_bytes = 32 * MIB, max 64 * MIB, "bytes", "A component at upload.";
+}
+
+// Limits that only make sense together.
+const _: () = assert!(8 * KIB < 32 * KIB, "a URL must fit beside its headers");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_moves_only_within_its_range() {
+        let mut limits = Limits::default();
+        assert!(limits.set("response_bytes", 1).is_ok());
+        assert_eq!(limits.response_bytes, 1);
+        for (name, value) in [("response_bytes", 0), ("response_bytes", 64 * MIB + 1), ("nope", 1)] {
+            let error = limits.set(name, value).unwrap_err();
+            assert!(error.contains(name), "{error}");
+        }
+        assert!(limits.set("response_bytes", 64 * MIB).is_ok());
+    }
+
+    #[test]
+    fn every_row_has_a_reason() {
+        for row in TABLE {
+            assert!(row.reason.len() > 20, "{}", row.name);
+        }
+    }
+}

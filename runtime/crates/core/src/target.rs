@@ -1,0 +1,266 @@
+//! Where a request wants to go: the one parser of outbound URLs.
+//!
+//! The raw bytes are checked before `url` sees them, because `url` silently drops tabs and line
+//! breaks, reads `\` as `/` and turns `127.1` into an address. Afterwards the host must be spelled
+//! exactly as it was written. A [`Target`] is syntax only: whether it may be reached is the
+//! grant's decision.
+
+use url::{Host, Url};
+
+use crate::fault::Code;
+use crate::host_pattern::is_host_name;
+
+/// The port that needs no permission.
+pub const DEFAULT_PORT: u16 = 443;
+
+/// A parsed outbound URL. Invariant: https, a DNS host in lower case, no user information, no
+/// fragment, no dot segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    host: String,
+    port: u16,
+    path: String,
+    query: Option<String>,
+}
+
+impl Target {
+    /// Parses the text a guest sent.
+    ///
+    /// # Errors
+    /// The [`Code`] of the first rule it breaks: `url_invalid`, `scheme_not_https`,
+    /// `userinfo_present`, `ip_literal` or `port_not_allowed`.
+    pub fn parse(raw: &[u8], url_bytes_max: u64) -> Result<Self, Code> {
+        if raw.len() as u64 > url_bytes_max {
+            return Err(Code::UrlInvalid);
+        }
+        // Why: everything a later parser might fold, drop or reinterpret is refused here.
+        if !raw.iter().all(|b| (0x21..=0x7e).contains(b) && *b != b'\\') {
+            return Err(Code::UrlInvalid);
+        }
+        let text = std::str::from_utf8(raw).map_err(|_| Code::UrlInvalid)?;
+        let rest = strip_https(text)?;
+        let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at(authority_end);
+        let host = check_authority(authority)?;
+        check_path(tail)?;
+        let url = Url::parse(text).map_err(|_| Code::UrlInvalid)?;
+        let parsed_host = match url.host() {
+            Some(Host::Domain(domain)) => domain.to_owned(),
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Err(Code::IpLiteral),
+            None => return Err(Code::UrlInvalid),
+        };
+        let agrees = parsed_host == host
+            && url.scheme() == "https"
+            && url.username().is_empty()
+            && url.password().is_none();
+        if !agrees {
+            return Err(Code::UrlInvalid);
+        }
+        Ok(Self {
+            host: parsed_host,
+            port: url.port().unwrap_or(DEFAULT_PORT),
+            path: url.path().to_owned(),
+            query: url.query().map(str::to_owned),
+        })
+    }
+
+    /// Host name, lower case.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Port; 443 unless the URL names another.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Path as it will be sent, beginning with `/`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Query as it will be sent, without `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// `https://host` or `https://host:port` (RFC 6454).
+    #[must_use]
+    pub fn origin(&self) -> String {
+        if self.port == DEFAULT_PORT {
+            format!("https://{}", self.host)
+        } else {
+            format!("https://{}:{}", self.host, self.port)
+        }
+    }
+
+    /// The value of the Host header (RFC 9112 section 3.2).
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.port == DEFAULT_PORT { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+
+    /// The origin-form request target (RFC 9112 section 3.2.1).
+    #[must_use]
+    pub fn origin_form(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+/// What follows `https://`, or why there is none.
+fn strip_https(text: &str) -> Result<&str, Code> {
+    let scheme_end = text.find(':').ok_or(Code::UrlInvalid)?;
+    let (scheme, rest) = text.split_at(scheme_end);
+    let well_formed = scheme.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    if !well_formed {
+        return Err(Code::UrlInvalid);
+    }
+    if !scheme.eq_ignore_ascii_case("https") {
+        return Err(Code::SchemeNotHttps);
+    }
+    let rest = rest.strip_prefix("://").ok_or(Code::UrlInvalid)?;
+    if rest.is_empty() || rest.starts_with(['/', '?', '#']) {
+        return Err(Code::UrlInvalid);
+    }
+    Ok(rest)
+}
+
+/// Checks `host[:port]` as written and gives the host in lower case.
+fn check_authority(authority: &str) -> Result<String, Code> {
+    if authority.contains('@') {
+        return Err(Code::UserinfoPresent);
+    }
+    if let Some(inner) = authority.strip_prefix('[') {
+        let address = inner.split(']').next().unwrap_or_default();
+        let address = address.split('%').next().unwrap_or_default();
+        let literal = address.parse::<std::net::Ipv6Addr>().is_ok();
+        return Err(if literal { Code::IpLiteral } else { Code::UrlInvalid });
+    }
+    let (host, port) = match authority.split_once(':') {
+        None => (authority, None),
+        Some((host, port)) => (host, Some(port)),
+    };
+    if let Some(port) = port {
+        let digits = !port.is_empty() && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
+        let number = if digits { port.parse::<u16>().ok() } else { None };
+        if number.is_none_or(|n| n == 0) {
+            return Err(Code::UrlInvalid);
+        }
+    }
+    let folded = host.to_ascii_lowercase();
+    if is_host_name(&folded) {
+        return Ok(folded);
+    }
+    Err(if reads_as_address(&folded) { Code::IpLiteral } else { Code::UrlInvalid })
+}
+
+/// Whether some parser would read the host as an IPv4 address: every label a number, in any base,
+/// with or without a trailing dot.
+fn reads_as_address(host: &str) -> bool {
+    let bare = host.strip_suffix('.').unwrap_or(host);
+    !bare.is_empty()
+        && bare.split('.').all(|label| {
+            let hex = label.strip_prefix("0x").is_some_and(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+            hex || (!label.is_empty() && label.bytes().all(|b| b.is_ascii_digit()))
+        })
+}
+
+/// Refuses path segments that somebody on the way might resolve: `.`, `..`, their encoded forms,
+/// and the `..;` form that servlet containers resolve.
+fn check_path(tail: &str) -> Result<(), Code> {
+    let path = tail.split(['?', '#']).next().unwrap_or_default();
+    for segment in path.split('/') {
+        let plain = segment.replace("%2e", ".").replace("%2E", ".");
+        let name = plain.split(';').next().unwrap_or_default();
+        if name == "." || name == ".." {
+            return Err(Code::UrlInvalid);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> &'static str {
+        Target::parse(text.as_bytes(), 8192).map_or_else(Code::as_str, |_| "ok")
+    }
+
+    #[test]
+    fn what_is_kept_is_what_will_be_sent() {
+        let target =
+            Target::parse(b"https://API.Example-SaaS.com:8443/v1/a%2Fb?q=1&r=%20#frag", 8192).unwrap();
+        assert_eq!(target.host(), "api.example-saas.com");
+        assert_eq!(target.port(), 8443);
+        assert_eq!(target.origin(), "https://api.example-saas.com:8443");
+        assert_eq!(target.authority(), "api.example-saas.com:8443");
+        assert_eq!(target.origin_form(), "/v1/a%2Fb?q=1&r=%20");
+        let target = Target::parse(b"https://api.example-saas.com", 8192).unwrap();
+        assert_eq!((target.origin_form().as_str(), target.port()), ("/", 443));
+    }
+
+    #[test]
+    fn the_raw_text_decides_before_any_parser_folds_it() {
+        for (text, expected) in [
+            ("https://api.example.com/", "ok"),
+            ("HTTPS://api.example.com/", "ok"),
+            ("https://api.example.com:443/", "ok"),
+            ("http://api.example.com/", "scheme_not_https"),
+            ("ftp://api.example.com/", "scheme_not_https"),
+            ("https:/api.example.com", "url_invalid"),
+            ("https:api.example.com", "url_invalid"),
+            ("https:///api.example.com", "url_invalid"),
+            ("//api.example.com", "url_invalid"),
+            ("api.example.com", "url_invalid"),
+            ("", "url_invalid"),
+            ("https://u@api.example.com/", "userinfo_present"),
+            ("https://@api.example.com/", "userinfo_present"),
+            ("https://a:b@api.example.com/", "userinfo_present"),
+            ("https://[::1]/", "ip_literal"),
+            ("https://[fe80::1%25eth0]/", "ip_literal"),
+            ("https://[api.example.com]/", "url_invalid"),
+            ("https://127.0.0.1/", "ip_literal"),
+            ("https://0x7f.1/", "ip_literal"),
+            ("https://2130706433/", "ip_literal"),
+            ("https://127.0.0.1./", "ip_literal"),
+            ("https://api.example.com./", "url_invalid"),
+            ("https://api.example.com:/", "url_invalid"),
+            ("https://api.example.com:0/", "url_invalid"),
+            ("https://api.example.com:99999/", "url_invalid"),
+            ("https://api.example.com:+443/", "url_invalid"),
+            ("https://evil.com\\@api.example.com/", "url_invalid"),
+            ("https://api.exa\tmple.com/", "url_invalid"),
+            (" https://api.example.com/", "url_invalid"),
+            ("https://api.example.com/a b", "url_invalid"),
+            ("https://ａpi.example.com/", "url_invalid"),
+            ("https://api%2eexample.com/", "url_invalid"),
+            ("https://a_b.example.com/", "url_invalid"),
+            ("https://*.example.com/", "url_invalid"),
+            ("https://xn--api-.example.com/", "url_invalid"),
+            ("https://api.example.com/%2e%2E/x", "url_invalid"),
+            ("https://api.example.com/..;/x", "url_invalid"),
+            ("https://api.example.com/a/../x", "url_invalid"),
+            ("https://api.example.com/..x/.hidden", "ok"),
+            ("https://api.example.com/x?next=../..", "ok"),
+        ] {
+            assert_eq!(code(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_limit_holds_at_its_border() {
+        let base = "https://api.example.com/";
+        let fits = format!("{base}{}", "a".repeat(8192 - base.len()));
+        assert_eq!(code(&fits), "ok");
+        assert_eq!(code(&format!("{fits}a")), "url_invalid");
+    }
+}

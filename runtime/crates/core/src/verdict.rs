@@ -1,0 +1,232 @@
+//! The verdict on a URL: may a request go there, by the connector's and the org's lists?
+//!
+//! One function serves the gate, the dry run and `portcullis explain`, so what is explained is what
+//! happens. It is pure: names are not looked up here.
+
+use serde::Serialize;
+
+use crate::fault::Code;
+use crate::host_pattern::HostPattern;
+use crate::target::{DEFAULT_PORT, Target};
+
+/// Whether an org's list only reports or also refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AllowlistMode {
+    /// Would-be refusals are recorded, nothing is refused.
+    Report,
+    /// Hosts outside the list are refused.
+    Enforce,
+}
+
+/// What an org says about where its calls may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrgPolicy {
+    /// No list: no further restriction.
+    Unrestricted,
+    /// A list; empty means nothing may leave.
+    List {
+        /// Its entries.
+        patterns: Vec<HostPattern>,
+        /// Report or enforce.
+        mode: AllowlistMode,
+    },
+}
+
+/// The rules that a URL is held against.
+#[derive(Debug, Clone)]
+pub struct HostRules {
+    /// The connector's `allowed_domains`.
+    pub connector: Vec<HostPattern>,
+    /// Ports besides 443.
+    pub ports: Vec<u16>,
+    /// The org's list.
+    pub org: OrgPolicy,
+}
+
+/// How one check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckVerdict {
+    /// It passed.
+    Pass,
+    /// It refused.
+    Refuse,
+    /// It would have refused, had the org's list been enforced.
+    WouldRefuse,
+}
+
+/// One check and how it ended; a run shows them in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// Which check.
+    pub check: &'static str,
+    /// How it ended.
+    pub verdict: CheckVerdict,
+    /// The entry that matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched: Option<String>,
+    /// The code, when it refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+}
+
+impl Decision {
+    /// A passed check.
+    #[must_use]
+    pub const fn pass(check: &'static str, matched: Option<String>) -> Self {
+        Self { check, verdict: CheckVerdict::Pass, matched, code: None }
+    }
+
+    /// A check that refused.
+    #[must_use]
+    pub const fn refuse(check: &'static str, code: Code) -> Self {
+        Self { check, verdict: CheckVerdict::Refuse, matched: None, code: Some(code) }
+    }
+}
+
+/// What the lists say about one URL.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// The URL as parsed, when it could be.
+    pub target: Option<Target>,
+    /// Entry of the connector's list that matched.
+    pub matched_connector: Option<String>,
+    /// Entry of the org's list that matched.
+    pub matched_org: Option<String>,
+    /// Why not; absent when the URL may go on to the name lookup.
+    pub refusal: Option<Code>,
+    /// Every check in order.
+    pub decisions: Vec<Decision>,
+}
+
+/// The check that a parse error belongs to.
+const fn parse_check(code: Code) -> &'static str {
+    match code {
+        Code::SchemeNotHttps => "https",
+        _ => "url",
+    }
+}
+
+/// Judges one URL. The order is the contract: URL → https → port → connector's list → org's list.
+#[must_use]
+pub fn judge(raw: &[u8], rules: &HostRules, url_bytes_max: u64) -> Verdict {
+    let mut verdict = Verdict {
+        target: None,
+        matched_connector: None,
+        matched_org: None,
+        refusal: None,
+        decisions: Vec::with_capacity(6),
+    };
+    let target = match Target::parse(raw, url_bytes_max) {
+        Ok(target) => target,
+        Err(code) => {
+            verdict.refuse(parse_check(code), code);
+            return verdict;
+        }
+    };
+    verdict.decisions.push(Decision::pass("url", None));
+    verdict.decisions.push(Decision::pass("https", None));
+    let host = target.host().to_owned();
+    let port = target.port();
+    verdict.target = Some(target);
+    if port != DEFAULT_PORT && !rules.ports.contains(&port) {
+        verdict.refuse("port", Code::PortNotAllowed);
+        return verdict;
+    }
+    match rules.connector.iter().find(|p| p.matches(&host)) {
+        Some(pattern) => {
+            verdict.matched_connector = Some(pattern.to_string());
+            verdict.decisions.push(Decision::pass("connector_domains", Some(pattern.to_string())));
+        }
+        None => {
+            verdict.refuse("connector_domains", Code::HostNotInConnector);
+            return verdict;
+        }
+    }
+    verdict.judge_org(&rules.org, &host);
+    verdict
+}
+
+impl Verdict {
+    fn refuse(&mut self, check: &'static str, code: Code) {
+        self.refusal = Some(code);
+        self.decisions.push(Decision::refuse(check, code));
+    }
+
+    fn judge_org(&mut self, policy: &OrgPolicy, host: &str) {
+        let OrgPolicy::List { patterns, mode } = policy else {
+            self.decisions.push(Decision::pass("org_domains", None));
+            return;
+        };
+        match (patterns.iter().find(|p| p.matches(host)), mode) {
+            (Some(pattern), _) => {
+                self.matched_org = Some(pattern.to_string());
+                self.decisions.push(Decision::pass("org_domains", Some(pattern.to_string())));
+            }
+            (None, AllowlistMode::Report) => self.decisions.push(Decision {
+                check: "org_domains",
+                verdict: CheckVerdict::WouldRefuse,
+                matched: None,
+                code: Some(Code::HostNotInOrg),
+            }),
+            (None, AllowlistMode::Enforce) => self.refuse("org_domains", Code::HostNotInOrg),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(texts: &[&str]) -> Vec<HostPattern> {
+        texts.iter().map(|t| HostPattern::parse(t).unwrap()).collect()
+    }
+
+    fn rules(org: OrgPolicy) -> HostRules {
+        HostRules { connector: patterns(&["*.salesforce.com"]), ports: vec![8443], org }
+    }
+
+    fn code(url: &str, org: OrgPolicy) -> &'static str {
+        judge(url.as_bytes(), &rules(org), 8192).refusal.map_or("allow", Code::as_str)
+    }
+
+    fn list(texts: &[&str], mode: AllowlistMode) -> OrgPolicy {
+        OrgPolicy::List { patterns: patterns(texts), mode }
+    }
+
+    #[test]
+    fn both_lists_must_pass() {
+        let url = "https://api.salesforce.com/v1";
+        assert_eq!(code(url, OrgPolicy::Unrestricted), "allow");
+        assert_eq!(code(url, list(&["api.salesforce.com"], AllowlistMode::Enforce)), "allow");
+        assert_eq!(code(url, list(&["api.hubspot.com"], AllowlistMode::Enforce)), "host_not_in_org");
+        assert_eq!(code(url, list(&[], AllowlistMode::Enforce)), "host_not_in_org");
+        assert_eq!(code(url, list(&[], AllowlistMode::Report)), "allow");
+        assert_eq!(
+            code("https://evil.example.net/", list(&["evil.example.net"], AllowlistMode::Enforce)),
+            "host_not_in_connector"
+        );
+    }
+
+    #[test]
+    fn report_mode_says_what_it_would_have_refused() {
+        let verdict = judge(b"https://api.salesforce.com/", &rules(list(&[], AllowlistMode::Report)), 8192);
+        let last = verdict.decisions.last().unwrap();
+        assert_eq!((last.check, last.verdict), ("org_domains", CheckVerdict::WouldRefuse));
+    }
+
+    #[test]
+    fn a_port_needs_the_definitions_permission() {
+        assert_eq!(code("https://api.salesforce.com:8443/", OrgPolicy::Unrestricted), "allow");
+        assert_eq!(code("https://api.salesforce.com:443/", OrgPolicy::Unrestricted), "allow");
+        assert_eq!(code("https://api.salesforce.com:22/", OrgPolicy::Unrestricted), "port_not_allowed");
+    }
+
+    #[test]
+    fn the_first_reason_in_order_is_the_one_given() {
+        assert_eq!(code("http://10.0.0.1/", OrgPolicy::Unrestricted), "scheme_not_https");
+        assert_eq!(code("https://10.0.0.1/", OrgPolicy::Unrestricted), "ip_literal");
+        assert_eq!(code("https://evil.example.net:22/", OrgPolicy::Unrestricted), "port_not_allowed");
+        assert_eq!(code("https://u@evil.example.net/", OrgPolicy::Unrestricted), "userinfo_present");
+    }
+}

@@ -1,0 +1,132 @@
+//! One attempt to leave, as the ledger will tell it, and the bracket around it.
+//!
+//! `begin` must succeed before anything leaves, a name lookup included. `complete` is written
+//! whatever happens, also when the call is dropped in the middle.
+
+use std::sync::Arc;
+
+use portcullis_core::fault::Code;
+use portcullis_core::ledger::{LedgerVerdict, PhaseDurations};
+use portcullis_core::outbound::BoxFuture;
+
+/// The facts of one attempt. No secret, no query, no body.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// HTTP method.
+    pub method: &'static str,
+    /// `https://host[:port]`, empty when there was none to read.
+    pub origin: String,
+    /// Path without query.
+    pub path: String,
+    /// Verdict so far.
+    pub verdict: LedgerVerdict,
+    /// Why not.
+    pub code: Option<Code>,
+    /// Entry of the connector's list that matched.
+    pub matched_connector: Option<String>,
+    /// Entry of the org's list that matched.
+    pub matched_org: Option<String>,
+    /// Every address of the answer.
+    pub addresses: Vec<String>,
+    /// The address connected to.
+    pub chosen_address: Option<String>,
+    /// Negotiated TLS version.
+    pub tls_version: Option<String>,
+    /// Upstream's status.
+    pub status: Option<u16>,
+    /// Request body bytes.
+    pub bytes_out: u64,
+    /// Response body bytes as received.
+    pub bytes_in: u64,
+    /// Durations.
+    pub durations: PhaseDurations,
+    /// Slot of the injected credential.
+    pub credential_slot: Option<String>,
+    /// Version of the injected credential.
+    pub credential_version: Option<u64>,
+    /// Whether an echo of the secret was removed.
+    pub redacted: bool,
+}
+
+impl Attempt {
+    pub(crate) const fn new(method: &'static str) -> Self {
+        Self {
+            method,
+            origin: String::new(),
+            path: String::new(),
+            verdict: LedgerVerdict::Allow,
+            code: None,
+            matched_connector: None,
+            matched_org: None,
+            addresses: Vec::new(),
+            chosen_address: None,
+            tls_version: None,
+            status: None,
+            bytes_out: 0,
+            bytes_in: 0,
+            durations: PhaseDurations {
+                dns_us: None,
+                connect_us: None,
+                tls_us: None,
+                first_byte_us: None,
+                total_us: None,
+            },
+            credential_slot: None,
+            credential_version: None,
+            redacted: false,
+        }
+    }
+}
+
+/// The ledger could not be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the outbound ledger cannot be written")]
+pub struct AttemptLogError;
+
+/// Where attempts are recorded. One log serves one call and knows who asks.
+pub trait AttemptLog: Send + Sync {
+    /// Records a refusal: nothing left.
+    fn refused(&self, attempt: Attempt) -> BoxFuture<'_, Result<(), AttemptLogError>>;
+
+    /// Records that an attempt is about to leave. When this fails, it does not leave. The text names
+    /// the entry for `complete`.
+    fn begin(&self, attempt: Attempt) -> BoxFuture<'_, Result<String, AttemptLogError>>;
+
+    /// Records how an attempt ended. Retried by the implementation; never changes the answer.
+    fn complete(self: Arc<Self>, entry: String, attempt: Attempt) -> BoxFuture<'static, ()>;
+}
+
+/// An open bracket. Dropped without [`Self::close`], it records that the call was ended.
+pub(crate) struct Bracket {
+    open: Option<(Arc<dyn AttemptLog>, String)>,
+    pub(crate) attempt: Attempt,
+}
+
+impl Bracket {
+    pub(crate) async fn begin(log: &Arc<dyn AttemptLog>, attempt: Attempt) -> Result<Self, AttemptLogError> {
+        let entry = log.begin(attempt.clone()).await?;
+        Ok(Self { open: Some((Arc::clone(log), entry)), attempt })
+    }
+
+    pub(crate) async fn close(mut self) -> Attempt {
+        let attempt = self.attempt.clone();
+        if let Some((log, entry)) = self.open.take() {
+            log.complete(entry, attempt.clone()).await;
+        }
+        attempt
+    }
+}
+
+impl Drop for Bracket {
+    fn drop(&mut self) {
+        let Some((log, entry)) = self.open.take() else {
+            return;
+        };
+        let mut attempt = self.attempt.clone();
+        attempt.verdict = LedgerVerdict::Error;
+        // Why a task: a dropped future cannot wait, and the record must still be written.
+        if let Ok(handle) = tokio::runtime::Handle::try_current() {
+            handle.spawn(log.complete(entry, attempt));
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Undoing content codings within limits (RFC 9110 section 8.4): gzip, deflate, br, zstd.
+//!
+//! What cannot be read cannot be scrubbed, so every coding is undone before the guest sees a byte,
+//! and a coding that is not on the list ends the answer. Decoding stops at the byte limit and, after
+//! the first MiB, at the ratio limit: no honest document compresses better.
+
+use std::io::Read;
+
+use portcullis_core::fault::Code;
+use portcullis_core::limits::Limits;
+use portcullis_core::outbound::LimitKind;
+
+use crate::error::SendError;
+
+/// Codings on top of each other; two are already unusual.
+const CODINGS_MAX: usize = 3;
+/// Decoded bytes before the ratio counts.
+const RATIO_FREE_BYTES: u64 = 1024 * 1024;
+/// Piece that is decoded at a time, bytes.
+const PIECE: usize = 16 * 1024;
+
+/// Undoes `codings` (the Content-Encoding list, first applied first).
+///
+/// # Errors
+/// `response_too_large` at a limit, `upstream_protocol` for an unknown coding or broken data.
+pub(crate) fn decode(codings: &[String], body: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, SendError> {
+    if codings.len() > CODINGS_MAX {
+        return Err(SendError::from(Code::UpstreamProtocol));
+    }
+    codings.iter().rev().try_fold(body, |body, coding| undo(coding, &body, limits))
+}
+
+/// The list in a Content-Encoding header, lower case, `identity` left out.
+pub(crate) fn codings<'v>(values: impl Iterator<Item = &'v [u8]>) -> Vec<String> {
+    values
+        .flat_map(|value| value.split(|b| *b == b','))
+        .map(|token| String::from_utf8_lossy(token).trim().to_ascii_lowercase())
+        .filter(|token| !token.is_empty() && token != "identity")
+        .collect()
+}
+
+fn undo(coding: &str, body: &[u8], limits: &Limits) -> Result<Vec<u8>, SendError> {
+    match coding {
+        "gzip" | "x-gzip" => drain(flate2::read::MultiGzDecoder::new(body), body.len(), limits),
+        "deflate" => inflate(body, limits),
+        "br" => drain(brotli_decompressor::Decompressor::new(body, PIECE), body.len(), limits),
+        "zstd" => match ruzstd::decoding::StreamingDecoder::new(body) {
+            Ok(decoder) => drain(decoder, body.len(), limits),
+            Err(_) => Err(SendError::from(Code::UpstreamProtocol)),
+        },
+        _ => Err(SendError::from(Code::UpstreamProtocol)),
+    }
+}
+
+/// `deflate` is the zlib format, but servers send raw deflate too (RFC 9110 section 8.4.1.2).
+fn inflate(body: &[u8], limits: &Limits) -> Result<Vec<u8>, SendError> {
+    let zlib = body.first().is_some_and(|b| b & 0x0f == 8)
+        && matches!(body, [a, b, ..] if (u16::from(*a) * 256 + u16::from(*b)).is_multiple_of(31));
+    if zlib {
+        drain(flate2::read::ZlibDecoder::new(body), body.len(), limits)
+    } else {
+        drain(flate2::read::DeflateDecoder::new(body), body.len(), limits)
+    }
+}
+
+fn drain(mut decoder: impl Read, received: usize, limits: &Limits) -> Result<Vec<u8>, SendError> {
+    let mut out = Vec::with_capacity(received.saturating_mul(3).min(1024 * 1024));
+    let mut piece = [0_u8; PIECE];
+    let by_ratio = (received as u64).saturating_mul(limits.decode_ratio).max(RATIO_FREE_BYTES);
+    let limit = limits.decoded_bytes.min(by_ratio);
+    loop {
+        let read = decoder.read(&mut piece).map_err(|_| SendError::from(Code::UpstreamProtocol))?;
+        if read == 0 {
+            return Ok(out);
+        }
+        if out.len() as u64 + read as u64 > limit {
+            return Err(SendError::limit(Code::ResponseTooLarge, LimitKind::DecodedBytes, limit));
+        }
+        out.extend_from_slice(piece.get(..read).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn run(coding: &str, body: Vec<u8>) -> Result<Vec<u8>, Code> {
+        let codings = codings([coding.as_bytes()].into_iter());
+        decode(&codings, body, &Limits::default()).map_err(|e| e.code)
+    }
+
+    #[test]
+    fn each_coding_is_undone() {
+        let text = b"{\"id\":1} and some more text, and some more text";
+        assert_eq!(run("gzip", gzip(text)).unwrap(), text);
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
+        zlib.write_all(text).unwrap();
+        assert_eq!(run("deflate", zlib.finish().unwrap()).unwrap(), text);
+        let mut raw = DeflateEncoder::new(Vec::new(), Compression::fast());
+        raw.write_all(text).unwrap();
+        assert_eq!(run("Deflate", raw.finish().unwrap()).unwrap(), text);
+        // `hello` as brotli (quality 0, one metablock) and as a zstd frame, by their own tools.
+        let brotli = [0x0b, 0x02, 0x80, b'h', b'e', b'l', b'l', b'o', 0x03];
+        assert_eq!(run("br", brotli.to_vec()).unwrap(), b"hello");
+        let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x05, 0x29, 0x00, 0x00, b'h', b'e', b'l', b'l', b'o'];
+        assert_eq!(run("zstd", zstd.to_vec()).unwrap(), b"hello");
+        assert_eq!(run("gzip, gzip", gzip(&gzip(text))).unwrap(), text);
+        assert_eq!(run("identity", text.to_vec()).unwrap(), text);
+    }
+
+    #[test]
+    fn what_cannot_be_read_ends_the_answer() {
+        for (coding, body) in [
+            ("compress", b"x".to_vec()),
+            ("gzip", b"not gzip".to_vec()),
+            ("br", vec![0xff; 10]),
+            ("zstd", vec![1, 2, 3, 4]),
+            ("gzip,gzip,gzip,gzip", gzip(b"x")),
+        ] {
+            assert_eq!(run(coding, body), Err(Code::UpstreamProtocol), "{coding}");
+        }
+        let mut torn = gzip(b"hello hello hello hello");
+        torn.truncate(torn.len() - 9);
+        assert_eq!(run("gzip", torn), Err(Code::UpstreamProtocol));
+    }
+
+    #[test]
+    fn a_bomb_ends_at_the_ratio_and_at_the_byte_limit() {
+        // 4 MiB of zeroes is about 4 KiB of gzip: past the ratio long before the byte limit.
+        assert_eq!(run("gzip", gzip(&vec![0; 4 * 1024 * 1024])), Err(Code::ResponseTooLarge));
+        // Within the free first MiB any ratio passes.
+        assert_eq!(run("gzip", gzip(&vec![0; 1024 * 1024])).unwrap().len(), 1024 * 1024);
+        let limits = Limits { decoded_bytes: 100, ..Limits::default() };
+        assert!(decode(&["gzip".to_owned()], gzip(&[b'x'; 100]), &limits).is_ok());
+        assert!(decode(&["gzip".to_owned()], gzip(&[b'x'; 101]), &limits).is_err());
+    }
+}

@@ -1,0 +1,155 @@
+//! The gate of the process: resolver, dialer, roots, connection pool and limits, and the making of a
+//! connection. Which request may use it is decided in [`crate::guard`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper_util::rt::TokioIo;
+use portcullis_core::fault::Code;
+use portcullis_core::grant::PermittedTarget;
+use portcullis_core::limits::Limits;
+use rustls::ProtocolVersion;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::attempt::Attempt;
+use crate::dial::{self, Dial};
+use crate::guard::{Guard, GuardSpec, PoolScope};
+use crate::pool::{Connection, Pool, PoolKey};
+use crate::resolve::{self, Resolve};
+use crate::trust::Trust;
+
+/// What a gate is made of.
+pub struct GateParts {
+    /// Name lookup.
+    pub resolver: Arc<dyn Resolve>,
+    /// TCP connect.
+    pub dialer: Arc<dyn Dial>,
+    /// TLS roots.
+    pub trust: Trust,
+    /// Limits in force.
+    pub limits: Arc<Limits>,
+}
+
+/// The one way out of the process.
+pub struct Gate {
+    resolver: Arc<dyn Resolve>,
+    dialer: Arc<dyn Dial>,
+    trust: Trust,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) pool: Pool,
+}
+
+impl Gate {
+    /// Puts a gate together.
+    #[must_use]
+    pub fn new(parts: GateParts) -> Arc<Self> {
+        let pool = Pool::new(
+            Duration::from_millis(parts.limits.pool_idle_ms),
+            usize::try_from(parts.limits.pool_connections_per_key).unwrap_or(usize::MAX),
+        );
+        Arc::new(Self {
+            resolver: parts.resolver,
+            dialer: parts.dialer,
+            trust: parts.trust,
+            limits: parts.limits,
+            pool,
+        })
+    }
+
+    /// The capability of one call. Dropped with it.
+    #[must_use]
+    pub fn guard(self: &Arc<Self>, spec: GuardSpec) -> Guard {
+        Guard::new(Arc::clone(self), spec)
+    }
+
+    /// Looks a host up and judges the answers, without connecting: for `explain --resolve`.
+    ///
+    /// # Errors
+    /// As [`resolve::pin`].
+    pub async fn judge_addresses(&self, target: PermittedTarget, seen: &mut Vec<String>) -> Result<(), Code> {
+        let own = dial::own_addresses();
+        resolve::pin(self.resolver.as_ref(), target, &self.limits, &own, seen).await.map(|_| ())
+    }
+
+    /// Closes connections that have been idle for too long; answers how many are left.
+    pub fn sweep(&self) -> usize {
+        self.pool.sweep()
+    }
+
+    /// Closes idle connections of every scope that the predicate names.
+    pub fn drop_connections(&self, doomed: impl Fn(&PoolScope) -> bool) {
+        self.pool.drop_where(doomed);
+    }
+
+    /// A new connection to a permitted target: resolve → judge → connect → judge → TLS.
+    pub(crate) async fn connect(
+        &self,
+        key: &PoolKey,
+        target: PermittedTarget,
+        connect_timeout: Option<Duration>,
+        attempt: &mut Attempt,
+    ) -> Result<Connection, Code> {
+        let own: Vec<IpAddr> = dial::own_addresses();
+        let started = Instant::now();
+        let pinned =
+            resolve::pin(self.resolver.as_ref(), target, &self.limits, &own, &mut attempt.addresses).await;
+        attempt.durations.dns_us = Some(micros(started));
+        let pinned = pinned?;
+        let started = Instant::now();
+        let own_limit = Duration::from_millis(self.limits.connect_ms);
+        let timeout = connect_timeout.map_or(own_limit, |t| t.min(own_limit));
+        let dialed = dial::connect(self.dialer.as_ref(), &pinned, &own, timeout).await;
+        attempt.durations.connect_us = Some(micros(started));
+        let dialed = dialed?;
+        attempt.chosen_address = Some(dialed.peer.ip().to_string());
+        let started = Instant::now();
+        let tls = self.handshake(key, dialed.stream).await;
+        attempt.durations.tls_us = Some(micros(started));
+        self.http1(tls?, dialed.peer).await
+    }
+
+    async fn handshake(&self, key: &PoolKey, stream: TcpStream) -> Result<TlsStream<TcpStream>, Code> {
+        let name = ServerName::try_from(key.host.clone()).map_err(|_| Code::TlsFailed)?;
+        let connector = TlsConnector::from(self.trust.client_config(&key.scope.workspace));
+        let handshake = connector.connect(name, stream);
+        match tokio::time::timeout(Duration::from_millis(self.limits.tls_ms), handshake).await {
+            Ok(Ok(tls)) => Ok(tls),
+            Ok(Err(error)) => {
+                tracing::debug!(host = key.host, %error, "TLS handshake failed");
+                Err(Code::TlsFailed)
+            }
+            Err(_) => Err(Code::UpstreamTimeout),
+        }
+    }
+
+    async fn http1(&self, tls: TlsStream<TcpStream>, peer: SocketAddr) -> Result<Connection, Code> {
+        let tls_version = match tls.get_ref().1.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => return Err(Code::TlsFailed),
+        };
+        let headers_max = usize::try_from(self.limits.response_header_count).unwrap_or(100);
+        let bytes_max = usize::try_from(self.limits.response_header_bytes).unwrap_or(65_536);
+        let (sender, connection) = hyper::client::conn::http1::Builder::new()
+            .max_headers(headers_max)
+            .max_buf_size(bytes_max.max(8192))
+            .handshake(TokioIo::new(tls))
+            .await
+            .map_err(|_| Code::UpstreamProtocol)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "upstream connection ended");
+            }
+        });
+        Ok(Connection { sender, peer, tls_version })
+    }
+}
+
+/// Microseconds since `started`.
+pub(crate) fn micros(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

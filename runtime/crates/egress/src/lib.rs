@@ -1,0 +1,42 @@
+//! The gate: the only code of the product that opens a socket outwards.
+//!
+//! One function, [`Guard::send`](portcullis_core::outbound::Outbound::send), decides and performs
+//! every outbound request. The order is the contract: parse → lists → action → headers → quotas →
+//! credential bound → ledger `begin` → resolve → judge every address → connect → judge the peer →
+//! TLS → open the credential and inject → send → cap → scrub → ledger `complete` → guest.
+//!
+//! What is swapped in tests and in the demo is the last system call only: [`Resolve`], [`Dial`] and
+//! the root store, by constructor. There is no switch that turns a check off.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "tests fail by panicking"
+    )
+)]
+
+mod attempt;
+mod credential;
+mod decode;
+mod dial;
+mod error;
+mod gate;
+mod guard;
+mod pool;
+mod request;
+mod resolve;
+mod response;
+mod scrub;
+mod trust;
+
+pub use attempt::{Attempt, AttemptLog, AttemptLogError};
+pub use credential::{BoundCredential, CredentialError, OpenCredential, OpenedCredential};
+pub use dial::{Dial, Dialed, TcpDialer};
+pub use gate::{Gate, GateParts};
+pub use guard::{Guard, GuardReport, GuardSpec, PoolScope};
+pub use resolve::{DnsResolver, PinnedAddr, Resolve, ResolveError, pin};
+pub use trust::{Trust, TrustError};

@@ -1,0 +1,152 @@
+//! From a permitted target to addresses that may be connected to.
+//!
+//! One lookup per decision, made by our own resolver: absolute names only, no search list, no hosts
+//! file, no cache of our own. Any forbidden answer refuses all of them. [`pin`] is the only maker of
+//! a [`PinnedAddr`], and the dialer takes nothing less:
+//!
+//! ```compile_fail
+//! use portcullis_egress::PinnedAddr;
+//! let forged = PinnedAddr { addresses: vec![] };
+//! ```
+//!
+//! The passing twin goes through the grant and the lookup:
+//!
+//! ```
+//! use portcullis_egress::PinnedAddr;
+//! fn host(pinned: &PinnedAddr) -> &str { pinned.target().target().host() }
+//! ```
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::Name;
+use portcullis_core::fault::Code;
+use portcullis_core::grant::PermittedTarget;
+use portcullis_core::ip_class::classify;
+use portcullis_core::limits::Limits;
+use portcullis_core::outbound::BoxFuture;
+
+/// The name has no usable answer. Why is in the log, not in the answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("name lookup failed: {0}")]
+pub struct ResolveError(pub String);
+
+/// The last system call of a name lookup.
+pub trait Resolve: Send + Sync {
+    /// Every address of an absolute host name, both families.
+    fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>>;
+}
+
+/// Addresses of a permitted target, all judged. Only [`pin`] makes one.
+#[derive(Debug, Clone)]
+pub struct PinnedAddr {
+    // Invariant: every address was classified public and is none of the host's own.
+    target: PermittedTarget,
+    addresses: Vec<SocketAddr>,
+}
+
+impl PinnedAddr {
+    /// The target they belong to.
+    #[must_use]
+    pub const fn target(&self) -> &PermittedTarget {
+        &self.target
+    }
+
+    /// The judged addresses with the target's port.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+/// Looks the target's host up and judges every answer. `seen` receives every address for the ledger.
+///
+/// # Errors
+/// `dns_failed` without a usable answer, `address_forbidden` when any answer may not be reached,
+/// `upstream_timeout` when the lookup takes too long.
+pub async fn pin(
+    resolver: &dyn Resolve,
+    target: PermittedTarget,
+    limits: &Limits,
+    own: &[IpAddr],
+    seen: &mut Vec<String>,
+) -> Result<PinnedAddr, Code> {
+    let lookup = resolver.lookup(target.target().host());
+    let answers = tokio::time::timeout(Duration::from_millis(limits.dns_ms), lookup)
+        .await
+        .map_err(|_| Code::DnsFailed)?
+        .map_err(|error| {
+            tracing::debug!(host = target.target().host(), %error, "name lookup failed");
+            Code::DnsFailed
+        })?;
+    seen.extend(answers.iter().map(ToString::to_string));
+    if answers.is_empty() || answers.len() as u64 > limits.dns_answers {
+        return Err(Code::DnsFailed);
+    }
+    for address in &answers {
+        if !may_reach(*address, own) {
+            return Err(Code::AddressForbidden);
+        }
+    }
+    let port = target.target().port();
+    let addresses = answers.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+    Ok(PinnedAddr { target, addresses })
+}
+
+/// Whether an address may be connected to: public, and none of the host's own.
+pub(crate) fn may_reach(address: IpAddr, own: &[IpAddr]) -> bool {
+    classify(address).is_public() && !own.contains(&address)
+}
+
+/// The resolver of the product: DNS over UDP and TCP to the system's or the configured servers.
+pub struct DnsResolver(TokioResolver);
+
+impl DnsResolver {
+    /// A resolver that asks these servers, or the system's when there are none.
+    ///
+    /// # Errors
+    /// A sentence when the system's configuration cannot be read.
+    pub fn new(servers: &[SocketAddr], limits: &Limits) -> Result<Self, String> {
+        let mut builder = if servers.is_empty() {
+            TokioResolver::builder_tokio()
+                .map_err(|e| format!("the system's DNS configuration cannot be read: {e}"))?
+        } else {
+            let servers = servers.iter().map(|server| name_server(*server)).collect();
+            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        };
+        let options = builder.options_mut();
+        options.use_hosts_file = ResolveHosts::Never;
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.cache_size = 0;
+        options.ndots = 0;
+        options.attempts = 1;
+        options.timeout = Duration::from_millis(limits.dns_ms);
+        options.try_tcp_on_error = true;
+        let resolver = builder.build().map_err(|e| format!("the resolver cannot be built: {e}"))?;
+        Ok(Self(resolver))
+    }
+}
+
+fn name_server(server: SocketAddr) -> NameServerConfig {
+    let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
+    udp.port = server.port();
+    tcp.port = server.port();
+    NameServerConfig::new(server.ip(), true, vec![udp, tcp])
+}
+
+impl Resolve for DnsResolver {
+    fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        Box::pin(async move {
+            // Why the dot: an absolute name is never completed from a search list.
+            let name = Name::from_ascii(format!("{host}.")).map_err(|e| ResolveError(e.to_string()))?;
+            let answer = self.0.lookup_ip(name).await.map_err(|e| ResolveError(e.to_string()))?;
+            Ok(answer.iter().collect())
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! Reading an upstream's answer within its limits. The upstream is hostile input: lengths lie, bodies
+//! never end, codings are bombs.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use portcullis_core::fault::Code;
+use portcullis_core::header_rules::is_visible_to_guest;
+use portcullis_core::limits::Limits;
+use portcullis_core::outbound::{LimitKind, TimeoutPhase};
+
+use crate::decode;
+use crate::error::SendError;
+
+/// Header fields in order, names in lower case.
+type Headers = Vec<(String, Vec<u8>)>;
+
+/// An answer before scrubbing.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Checks the header section against the caps that the HTTP library does not hold, and gives what a
+/// guest may see of it.
+fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<Vec<(String, Vec<u8>)>, SendError> {
+    if headers.len() as u64 > limits.response_header_count {
+        let limit = limits.response_header_count;
+        return Err(SendError::limit(Code::ResponseTooLarge, LimitKind::HeaderCount, limit));
+    }
+    let bytes: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
+    if bytes as u64 > limits.response_header_bytes {
+        let limit = limits.response_header_bytes;
+        return Err(SendError::limit(Code::ResponseTooLarge, LimitKind::HeaderBytes, limit));
+    }
+    Ok(headers
+        .iter()
+        .filter(|(name, _)| is_visible_to_guest(name.as_str()))
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect())
+}
+
+/// Reads the whole answer. `received` counts body bytes as they come, for the ledger.
+///
+/// # Errors
+/// `response_too_large`, `upstream_protocol` or `upstream_timeout`.
+pub(crate) async fn read(
+    response: Response<Incoming>,
+    limits: &Limits,
+    bytes_max: u64,
+    received: &mut u64,
+) -> Result<Raw, SendError> {
+    let (parts, mut incoming) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(SendError::from(Code::UpstreamProtocol));
+    }
+    let headers = check_headers(&parts.headers, limits)?;
+    let codings = decode::codings(parts.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes));
+    let too_large = || SendError::limit(Code::ResponseTooLarge, LimitKind::ResponseBytes, bytes_max);
+    let announced =
+        parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > bytes_max) {
+        return Err(too_large());
+    }
+    let mut body = Vec::new();
+    let pause = Duration::from_millis(limits.between_bytes_ms);
+    loop {
+        let frame = tokio::time::timeout(pause, incoming.frame())
+            .await
+            .map_err(|_| SendError::timeout(TimeoutPhase::BetweenBytes))?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| SendError::from(Code::UpstreamProtocol))?;
+        // Trailers are dropped: nothing here reads them.
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        *received += data.len() as u64;
+        if body.len() as u64 + data.len() as u64 > bytes_max {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&data);
+    }
+    let (headers, body) =
+        if codings.is_empty() { (headers, body) } else { decoded(codings, headers, body, limits).await? };
+    Ok(Raw { status: parts.status.as_u16(), headers, body })
+}
+
+/// Undoes the codings; what the headers said of the coded body goes with them.
+async fn decoded(
+    codings: Vec<String>,
+    mut headers: Headers,
+    body: Vec<u8>,
+    limits: &Limits,
+) -> Result<(Headers, Vec<u8>), SendError> {
+    headers.retain(|(name, _)| name != "content-encoding" && name != "content-length");
+    let limits = limits.clone();
+    // Why another thread: a large body takes milliseconds, and others wait for this one.
+    let work = tokio::task::spawn_blocking(move || decode::decode(&codings, body, &limits));
+    let body = work.await.map_err(|_| SendError::from(Code::Internal))??;
+    Ok((headers, body))
+}

@@ -1,0 +1,123 @@
+//! Which servers are believed: the TLS root store and one session store per workspace.
+//!
+//! Server names and certificates are always verified (RFC 9525, RFC 5280); there is no switch. A
+//! user's own CA bundle is added to the public roots, never instead of verification.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+/// Session stores kept; beyond it all are dropped, which costs full handshakes and nothing else.
+const WORKSPACES_MAX: usize = 10_000;
+/// TLS sessions kept for one workspace.
+const SESSIONS_PER_WORKSPACE: usize = 64;
+
+/// Why a root store cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// The PEM text has no certificate, or a broken one.
+    #[error("the CA file has no readable certificate: {0}")]
+    BadPem(String),
+    /// The TLS library refused the configuration.
+    #[error("TLS cannot be configured: {0}")]
+    Tls(String),
+}
+
+/// The root store of the process and the TLS sessions of each workspace.
+pub struct Trust {
+    base: ClientConfig,
+    by_workspace: Mutex<HashMap<String, Arc<ClientConfig>>>,
+}
+
+impl Trust {
+    /// The public roots (Mozilla's), and the certificates of `extra_pem` if given.
+    ///
+    /// # Errors
+    /// [`TrustError`] when the PEM text holds no readable certificate.
+    pub fn public(extra_pem: Option<&[u8]>) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(pem) = extra_pem {
+            add_pem(&mut roots, pem)?;
+        }
+        Self::with_roots(roots)
+    }
+
+    /// Exactly these roots.
+    ///
+    /// # Errors
+    /// [`TrustError`] when the TLS library refuses.
+    pub fn only(pem: &[u8]) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        add_pem(&mut roots, pem)?;
+        Self::with_roots(roots)
+    }
+
+    fn with_roots(roots: RootCertStore) -> Result<Self, TrustError> {
+        let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
+        let mut base = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| TrustError::Tls(e.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        base.alpn_protocols = vec![b"http/1.1".to_vec()];
+        base.enable_early_data = false;
+        Ok(Self { base, by_workspace: Mutex::new(HashMap::new()) })
+    }
+
+    /// The client configuration of one workspace: shared roots, own sessions.
+    pub(crate) fn client_config(&self, workspace: &str) -> Arc<ClientConfig> {
+        let mut map = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = map.get(workspace) {
+            return Arc::clone(config);
+        }
+        if map.len() >= WORKSPACES_MAX {
+            map.clear();
+        }
+        let mut config = self.base.clone();
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_WORKSPACE);
+        let config = Arc::new(config);
+        map.insert(workspace.to_owned(), Arc::clone(&config));
+        config
+    }
+}
+
+fn add_pem(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), TrustError> {
+    let mut added = 0_usize;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|e| TrustError::BadPem(e.to_string()))?;
+        roots.add(certificate).map_err(|e| TrustError::BadPem(e.to_string()))?;
+        added += 1;
+    }
+    if added == 0 {
+        return Err(TrustError::BadPem("no certificate found".to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_file_without_a_certificate_is_an_error_and_one_with_is_not() {
+        assert!(matches!(Trust::public(Some(b"hello")), Err(TrustError::BadPem(_))));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(vec!["ca".into()]).unwrap().self_signed(&key).unwrap();
+        assert!(Trust::public(Some(certificate.pem().as_bytes())).is_ok());
+        assert!(Trust::public(None).is_ok());
+    }
+
+    #[test]
+    fn workspaces_do_not_share_tls_sessions() {
+        let trust = Trust::public(None).unwrap();
+        let (a, again, b) = (trust.client_config("a"), trust.client_config("a"), trust.client_config("b"));
+        assert!(Arc::ptr_eq(&a, &again));
+        assert!(!Arc::ptr_eq(&a, &b));
+    }
+}

@@ -1,0 +1,209 @@
+//! One call: a fresh store and instance, the guest's run, and what it used.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_core::outbound::Outbound;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+
+use crate::bindings::exports::portcullis::connector::handler;
+use crate::bindings::portcullis::connector::{outbound_http, types};
+use crate::bounds::Bounds;
+use crate::engine::{Sandbox, TICK};
+use crate::fault::SandboxFault;
+use crate::module::Module;
+use crate::wire;
+
+/// Longest failure text kept, bytes. It is a guest's, so it is a hint and not a report.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// Arguments of one call.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The action's id.
+    pub operation: String,
+    /// Action plan, JSON.
+    pub plan: String,
+    /// Checked input, JSON object.
+    pub input: String,
+    /// Non-secret values of the connection, JSON object.
+    pub config: String,
+    /// The run.
+    pub run_id: String,
+    /// The same for every try of the run.
+    pub idempotency_key: Option<String>,
+}
+
+/// What a call used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Instructions.
+    pub fuel: u64,
+    /// Highest linear memory, bytes.
+    pub memory_peak_bytes: u64,
+    /// Time not spent waiting for the gate, microseconds; instantiation included.
+    pub guest_us: u64,
+}
+
+/// A guest's own clean failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestFailure {
+    /// Its code.
+    pub code: String,
+    /// Its message, cut.
+    pub message: String,
+    /// Class of an upstream's error.
+    pub class: Option<String>,
+    /// Whether it thinks another try may succeed.
+    pub retryable: bool,
+    /// The upstream's answer as JSON.
+    pub response: Option<String>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallEnd {
+    /// The guest's output or failure, or how it was ended.
+    pub result: Result<Result<String, GuestFailure>, SandboxFault>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// The host side of one call.
+pub(crate) struct Host {
+    outbound: Arc<dyn Outbound>,
+    bounds: Bounds,
+    ticks_left: u64,
+    out_of_time: bool,
+    waited: Duration,
+}
+
+impl types::Host for Host {}
+
+impl outbound_http::Host for Host {
+    async fn send(&mut self, request: types::Request) -> Result<types::Response, types::Error> {
+        let started = Instant::now();
+        let answer = self.outbound.send(wire::request(request)).await;
+        self.waited += started.elapsed();
+        answer.map(wire::response).map_err(|e| wire::error(&e))
+    }
+}
+
+impl Sandbox {
+    /// Runs one call in a fresh instance. Dropping the future ends it.
+    pub async fn call(
+        &self,
+        module: &Module,
+        invocation: Invocation,
+        outbound: Arc<dyn Outbound>,
+    ) -> CallEnd {
+        let started = Instant::now();
+        let mut store = self.store(outbound);
+        let result = self.run(&mut store, module, invocation).await;
+        let host = store.data();
+        let usage = Usage {
+            fuel: self.limits.guest_fuel.saturating_sub(store.get_fuel().unwrap_or_default()),
+            memory_peak_bytes: host.bounds.memory_peak_bytes as u64,
+            guest_us: u64::try_from(started.elapsed().saturating_sub(host.waited).as_micros())
+                .unwrap_or(u64::MAX),
+        };
+        CallEnd { result, usage }
+    }
+
+    fn store(&self, outbound: Arc<dyn Outbound>) -> Store<Host> {
+        let limits = &self.limits;
+        let bounds = Bounds::new(
+            usize::try_from(limits.guest_memory_bytes).unwrap_or(usize::MAX),
+            usize::try_from(limits.guest_table_elements).unwrap_or(usize::MAX),
+        );
+        let tick_ms = u64::try_from(TICK.as_millis()).unwrap_or(1).max(1);
+        let host = Host {
+            outbound,
+            bounds,
+            ticks_left: limits.guest_cpu_ms.div_ceil(tick_ms),
+            out_of_time: false,
+            waited: Duration::ZERO,
+        };
+        let mut store = Store::new(&self.engine, host);
+        store.limiter(|host| &mut host.bounds);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut context| {
+            // Why count here: a tick is only noticed while the guest computes, so waiting is free.
+            let host = context.data_mut();
+            match host.ticks_left.checked_sub(1) {
+                Some(left) => {
+                    host.ticks_left = left;
+                    Ok(UpdateDeadline::Yield(1))
+                }
+                None => {
+                    host.out_of_time = true;
+                    Ok(UpdateDeadline::Interrupt)
+                }
+            }
+        });
+        store
+    }
+
+    async fn run(
+        &self,
+        store: &mut Store<Host>,
+        module: &Module,
+        invocation: Invocation,
+    ) -> Result<Result<String, GuestFailure>, SandboxFault> {
+        let trapped = |e: wasmtime::Error| SandboxFault::Trapped(format!("{e:#}"));
+        store.set_fuel(self.limits.guest_fuel).map_err(trapped)?;
+        let instance = module.pre.instantiate_async(&mut *store).await.map_err(|e| classify(&e, false))?;
+        let arguments = handler::Invocation {
+            operation: invocation.operation,
+            plan: invocation.plan,
+            input: invocation.input,
+            config: invocation.config,
+            run_id: invocation.run_id,
+            idempotency_key: invocation.idempotency_key,
+        };
+        let answer = instance.portcullis_connector_handler().call_invoke(&mut *store, &arguments).await;
+        match answer {
+            Ok(Ok(output)) if output.len() as u64 > self.limits.guest_output_bytes => {
+                Err(SandboxFault::OutputTooLarge(self.limits.guest_output_bytes))
+            }
+            Ok(Ok(output)) => Ok(Ok(output)),
+            Ok(Err(failure)) => Ok(Err(clean(failure))),
+            Err(error) => Err(classify(&error, store.data().out_of_time)),
+        }
+    }
+}
+
+/// Which fault an engine error is, by its type.
+fn classify(error: &wasmtime::Error, out_of_time: bool) -> SandboxFault {
+    if error.is::<PoolConcurrencyLimitError>() {
+        return SandboxFault::Full;
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => SandboxFault::OutOfTime,
+        Some(Trap::Interrupt) if out_of_time => SandboxFault::OutOfTime,
+        Some(trap) => SandboxFault::Trapped(trap.to_string()),
+        None => SandboxFault::Trapped(format!("{error:#}")),
+    }
+}
+
+fn clean(failure: handler::Failure) -> GuestFailure {
+    GuestFailure {
+        code: cut(failure.code, 64),
+        message: cut(failure.message, MESSAGE_BYTES_MAX),
+        class: failure.class.map(|class| cut(class, 64)),
+        retryable: failure.retryable,
+        response: failure.response,
+    }
+}
+
+/// The text's first characters without controls: it goes to logs and answers.
+fn cut(text: String, bytes_max: usize) -> String {
+    let mut out = String::new();
+    for ch in text.chars() {
+        if out.len() + ch.len_utf8() > bytes_max {
+            break;
+        }
+        out.push(if ch.is_control() { ' ' } else { ch });
+    }
+    out
+}

@@ -1,0 +1,121 @@
+//! The engine: every knob, with its reason, and the clock that ends loops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::limits::Limits;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::bindings::portcullis::connector::outbound_http;
+use crate::call::Host;
+use crate::fault::LoadError;
+
+/// Length of one epoch tick. A guest yields to other work at each, and is ended after
+/// `guest_cpu_ms` of them.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// Host stack of one call: wasm frames and the host functions they call.
+const ASYNC_STACK_BYTES: usize = 1024 * 1024;
+/// The part of it that wasm may use; deep recursion traps here.
+const WASM_STACK_BYTES: usize = 512 * 1024;
+/// Pages of a slot that are cleaned by writing zeroes instead of returning them to the system:
+/// returning costs an inter-processor interrupt for every call.
+const KEEP_RESIDENT_BYTES: usize = 1024 * 1024;
+/// Core instances inside one component: the guest, and what adapters it was composed with.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 10;
+
+/// One engine and its linker. Cloning shares both.
+#[derive(Clone)]
+pub struct Sandbox {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Arc<Linker<Host>>,
+    pub(crate) limits: Arc<Limits>,
+    _ticker: Arc<Ticker>,
+}
+
+impl Sandbox {
+    /// Builds the engine and starts its clock.
+    ///
+    /// # Errors
+    /// [`LoadError::Engine`] when the machine cannot give what the limits ask for, such as address
+    /// space for `concurrent_calls` instances.
+    pub fn new(limits: Arc<Limits>) -> Result<Self, LoadError> {
+        let engine = Engine::new(&config(&limits)?).map_err(|e| LoadError::Engine(format!("{e:#}")))?;
+        let mut linker = Linker::new(&engine);
+        outbound_http::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)
+            .map_err(|e| LoadError::Engine(format!("{e:#}")))?;
+        let ticker = Ticker::start(&engine).map_err(|e| LoadError::Engine(e.to_string()))?;
+        Ok(Self { engine, linker: Arc::new(linker), limits, _ticker: Arc::new(ticker) })
+    }
+}
+
+fn config(limits: &Limits) -> Result<Config, LoadError> {
+    let too_big = |name: &str| LoadError::Engine(format!("limits.{name} does not fit this machine"));
+    let calls = u32::try_from(limits.concurrent_calls).map_err(|_| too_big("concurrent_calls"))?;
+    let memory = usize::try_from(limits.guest_memory_bytes).map_err(|_| too_big("guest_memory_bytes"))?;
+    let table = usize::try_from(limits.guest_table_elements).map_err(|_| too_big("guest_table_elements"))?;
+
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(calls)
+        .total_core_instances(calls.saturating_mul(2))
+        .total_memories(calls)
+        .total_tables(calls.saturating_mul(2))
+        .total_stacks(calls)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(1)
+        .max_tables_per_component(4)
+        .max_memory_size(memory)
+        .table_elements(table)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(64 * 1024)
+        .async_stack_keep_resident(64 * 1024)
+        .pagemap_scan(Enabled::Auto);
+
+    let mut config = Config::new();
+    config
+        // Pre-allocated slots: an instance costs no mmap.
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        // Ends loops and lets other calls run in between.
+        .epoch_interruption(true)
+        // The determinate count of instructions for run records, and a second end for loops.
+        .consume_fuel(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(ASYNC_STACK_BYTES)
+        // What guests do not need is off: less surface.
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_relaxed_simd(false)
+        // A copy-on-write image of the initial memory: nothing is copied to start a call.
+        .memory_init_cow(true)
+        // Frames of a hostile guest have no reader.
+        .wasm_backtrace_max_frames(None);
+    Ok(config)
+}
+
+/// The thread that advances the epoch; ends with the last [`Sandbox`].
+struct Ticker {
+    stop: std::sync::mpsc::Sender<()>,
+}
+
+impl Ticker {
+    fn start(engine: &Engine) -> std::io::Result<Self> {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let weak = engine.weak();
+        std::thread::Builder::new().name("portcullis-epoch".to_owned()).spawn(move || {
+            use std::sync::mpsc::RecvTimeoutError;
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                let Some(engine) = weak.upgrade() else { return };
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Self { stop })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        // Why ignored: the thread may have ended already.
+        let _ = self.stop.send(());
+    }
+}

@@ -1,0 +1,47 @@
+//! A component, checked and compiled, ready to be instantiated for each call.
+
+use wasmtime::component::Component;
+
+use crate::bindings::ConnectorPre;
+use crate::call::Host;
+use crate::engine::Sandbox;
+use crate::fault::LoadError;
+
+/// Interfaces that a guest may import.
+const ALLOWED_IMPORTS: &[&str] =
+    &["portcullis:connector/outbound-http@0.1.0", "portcullis:connector/types@0.1.0"];
+/// The interface it must export.
+const HANDLER: &str = "portcullis:connector/handler@0.1.0";
+
+/// A loaded component. Cloning shares the code; instances share nothing.
+#[derive(Clone)]
+pub struct Module {
+    pub(crate) pre: ConnectorPre<Host>,
+}
+
+impl Sandbox {
+    /// Checks and compiles a component.
+    ///
+    /// # Errors
+    /// [`LoadError`] naming the forbidden import, or what is wrong with the bytes.
+    pub fn load(&self, bytes: &[u8]) -> Result<Module, LoadError> {
+        if bytes.len() as u64 > self.limits.module_bytes {
+            return Err(LoadError::TooLarge { bytes: bytes.len(), limit: self.limits.module_bytes });
+        }
+        let component =
+            Component::from_binary(&self.engine, bytes).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
+        let kind = component.component_type();
+        for (name, _) in kind.imports(&self.engine) {
+            if !ALLOWED_IMPORTS.contains(&name) {
+                return Err(LoadError::ForbiddenImport(name.to_owned()));
+            }
+        }
+        if !kind.exports(&self.engine).any(|(name, _)| name == HANDLER) {
+            return Err(LoadError::NoHandler);
+        }
+        let pre =
+            self.linker.instantiate_pre(&component).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
+        let pre = ConnectorPre::new(pre).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
+        Ok(Module { pre })
+    }
+}

@@ -1,0 +1,96 @@
+//! What can go wrong while storing records.
+//!
+//! One closed set for all engines, so that callers match on variants and never on text. It does not
+//! map to HTTP (the runtime does) and never carries a stored value.
+
+/// The repair that a damaged store names.
+pub const REPAIR_RESTORE: &str = "run `portcullis restore` with the newest snapshot";
+
+/// Why a storage call did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A precondition of a batch did not hold; nothing was written.
+    #[error("record {key} is not in the state the write expects")]
+    Conflict {
+        /// The key whose precondition failed.
+        key: String,
+    },
+    /// Stored bytes are not what was written, or the store went back in time.
+    #[error("{what}; {repair}")]
+    Damaged {
+        /// What was found.
+        what: String,
+        /// What the operator does about it.
+        repair: &'static str,
+    },
+    /// A value is over the limit.
+    #[error("record {key} has {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// The key of the value.
+        key: String,
+        /// Its size in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A batch has too many operations.
+    #[error("batch has {operations} operations, the limit is {limit}")]
+    BatchTooLarge {
+        /// Preconditions and writes of the batch.
+        operations: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A key, or a part of one, is not well formed.
+    #[error("storage key {key:?} is not well formed")]
+    InvalidKey {
+        /// The refused text, cut to 80 characters.
+        key: String,
+    },
+    /// A record exists but is not a document of the expected shape.
+    #[error("record {key} is not readable as {kind}: {reason}")]
+    Unreadable {
+        /// The key of the record.
+        key: String,
+        /// The document kind that was asked for.
+        kind: &'static str,
+        /// What the parser says; names fields, never values of sealed ones.
+        reason: String,
+    },
+    /// The change feed no longer reaches back that far: read everything again.
+    #[error("changes since {since} are gone, the feed starts after {floor}")]
+    ChangesTruncated {
+        /// The sequence that was asked for.
+        since: u64,
+        /// The oldest sequence that can be asked for.
+        floor: u64,
+    },
+    /// Another process, or another handle of this one, has the directory open.
+    #[error("{dir} is already open in another process")]
+    AlreadyOpen {
+        /// The directory.
+        dir: String,
+    },
+    /// A snapshot can be restored into an empty store only.
+    #[error("the store is not empty; restore into a new directory")]
+    NotEmpty,
+    /// A snapshot stream is not one, or not all of one.
+    #[error("snapshot is not usable: {0}")]
+    BadSnapshot(&'static str),
+    /// The storage cannot be reached or written; nothing can be said about the call's effect.
+    #[error("storage is unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl StoreError {
+    /// Damage whose repair is a restore.
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into(), repair: REPAIR_RESTORE }
+    }
+
+    /// An operating system error, with what was being done.
+    pub(crate) fn io(doing: &str, error: &std::io::Error) -> Self {
+        Self::Unavailable(format!("{doing}: {error}"))
+    }
+}

@@ -1,0 +1,68 @@
+//! What can go wrong with the ledger, and the name of a bad record.
+//!
+//! Never the content of a record.
+
+use portcullis_core::id::OrgId;
+use serde::Serialize;
+
+/// The first record that does not verify.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BadRecord {
+    /// File name of the segment.
+    pub segment: String,
+    /// Line in that file, from 1.
+    pub line: u64,
+    /// Sequence the record there should have.
+    pub seq: u64,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl std::fmt::Display for BadRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} line {} (seq {}): {}", self.segment, self.line, self.seq, self.reason)
+    }
+}
+
+/// Why the ledger did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The org's chain does not verify; nothing is appended to it.
+    #[error(
+        "ledger of {org} is damaged at {bad}; look at it with `portcullis ledger verify`, and move \
+         the org's directory aside to start a new chain"
+    )]
+    Damaged {
+        /// The org.
+        org: OrgId,
+        /// Where.
+        bad: BadRecord,
+    },
+    /// The event is too large for one record.
+    #[error("ledger event has {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Its size in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// No entry has the id a page was to start after.
+    #[error("no ledger entry has the id the page starts after")]
+    UnknownCursor,
+    /// Another process, or another handle of this one, has the ledgers open.
+    #[error("{dir} is already open in another process")]
+    AlreadyOpen {
+        /// The directory.
+        dir: String,
+    },
+    /// Files cannot be read or written.
+    #[error("ledger is unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl LedgerError {
+    pub(super) fn io(doing: &str, error: &std::io::Error) -> Self {
+        Self::Unavailable(format!("{doing}: {error}"))
+    }
+}

@@ -1,0 +1,178 @@
+//! One line of a segment: its exact text, and the hash that joins it to the one before.
+//!
+//! The hash is over the event's bytes as they stand in the file, never over bytes serialised again.
+//! The text is taken apart by position for that reason: there is one way to write a line.
+
+use portcullis_core::id::OrgId;
+use portcullis_core::ledger::LedgerEvent;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::error::LedgerError;
+
+/// Longest event in bytes, as JSON.
+pub(super) const EVENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest line in bytes, with its end.
+pub(super) const LINE_BYTES_MAX: usize = EVENT_BYTES_MAX + 256;
+
+/// One record of an org's ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LedgerLine {
+    /// Position in the org's chain, from 1.
+    pub seq: u64,
+    /// Hash of the record before, 64 hex digits; for the first one, derived from the org's name.
+    pub prev: String,
+    /// What happened.
+    pub event: LedgerEvent,
+    /// Hash of this record, 64 hex digits.
+    pub hash: String,
+    #[serde(skip)]
+    text: String,
+}
+
+impl LedgerLine {
+    /// The line as it stands in the segment file, without its end. Exports give this, so that
+    /// whoever receives it can check the hashes.
+    #[must_use]
+    pub fn as_text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn from_written(written: &Written<'_>, event: LedgerEvent) -> Self {
+        Self {
+            seq: written.seq,
+            prev: hex::encode(written.prev),
+            event,
+            hash: hex::encode(written.hash),
+            text: written.line.trim_end_matches('\n').to_owned(),
+        }
+    }
+
+    /// A line that was parsed and verified.
+    pub(super) fn from_raw(text: &str, raw: &RawLine<'_>) -> Result<Self, &'static str> {
+        let event = serde_json::from_str(raw.event).map_err(|_| "its event is not a ledger event")?;
+        Ok(Self {
+            seq: raw.seq,
+            prev: hex::encode(raw.prev),
+            event,
+            hash: hex::encode(raw.hash),
+            text: text.to_owned(),
+        })
+    }
+}
+
+/// A line that was just written.
+pub(super) struct Written<'a> {
+    pub(super) seq: u64,
+    pub(super) prev: [u8; 32],
+    pub(super) hash: [u8; 32],
+    pub(super) line: &'a str,
+}
+
+/// The end of a chain: what the next record continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) seq: u64,
+    pub(super) hash: [u8; 32],
+}
+
+impl Link {
+    /// The start of an org's chain.
+    pub(super) fn genesis(org: &OrgId) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"portcullis ledger genesis v1");
+        hash.update(length(org.as_str().len()));
+        hash.update(org.as_str());
+        Self { seq: 0, hash: hash.finalize().into() }
+    }
+
+    /// The link after this one, for that event.
+    pub(super) fn next(&self, org: &OrgId, event: &str) -> Self {
+        let seq = self.seq.saturating_add(1);
+        Self { seq, hash: chain_hash(org, seq, &self.hash, event) }
+    }
+}
+
+/// Hash of a record, over everything in it and the org it belongs to.
+fn chain_hash(org: &OrgId, seq: u64, prev: &[u8; 32], event: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"portcullis ledger record v1");
+    hash.update(length(org.as_str().len()));
+    hash.update(org.as_str());
+    hash.update(seq.to_be_bytes());
+    hash.update(prev);
+    hash.update(length(event.len()));
+    hash.update(event);
+    hash.finalize().into()
+}
+
+fn length(bytes: usize) -> [u8; 8] {
+    u64::try_from(bytes).unwrap_or(u64::MAX).to_be_bytes()
+}
+
+/// The event as JSON, on one line by the nature of compact JSON.
+pub(super) fn serialise(event: &LedgerEvent) -> Result<String, LedgerError> {
+    let text = serde_json::to_string(event)
+        .map_err(|error| LedgerError::Unavailable(format!("writing an event: {error}")))?;
+    if text.len() > EVENT_BYTES_MAX {
+        return Err(LedgerError::TooLarge { bytes: text.len(), limit: EVENT_BYTES_MAX });
+    }
+    Ok(text)
+}
+
+/// The line with its end.
+pub(super) fn format_line(link: &Link, prev: &[u8; 32], event: &str) -> String {
+    format!(
+        "{{\"seq\":{},\"prev\":\"{}\",\"event\":{event},\"hash\":\"{}\"}}\n",
+        link.seq,
+        hex::encode(prev),
+        hex::encode(link.hash)
+    )
+}
+
+/// A line taken apart.
+#[derive(Debug)]
+pub(super) struct RawLine<'a> {
+    pub(super) seq: u64,
+    pub(super) prev: [u8; 32],
+    /// The event's exact bytes.
+    pub(super) event: &'a str,
+    pub(super) hash: [u8; 32],
+}
+
+/// Takes a line (without its end) apart and checks its own hash, or says what is wrong with it.
+/// Whether it continues the line before is for the caller to compare.
+pub(super) fn parse<'a>(org: &OrgId, line: &'a [u8]) -> Result<RawLine<'a>, &'static str> {
+    let text = std::str::from_utf8(line).map_err(|_| "it is not text")?;
+    let raw = take_apart(text).ok_or("it does not have the form of a record")?;
+    if chain_hash(org, raw.seq, &raw.prev, raw.event) != raw.hash {
+        return Err("its hash does not match its content");
+    }
+    Ok(raw)
+}
+
+fn take_apart(text: &str) -> Option<RawLine<'_>> {
+    let rest = text.strip_prefix("{\"seq\":")?;
+    let (seq, rest) = rest.split_once(',')?;
+    let rest = rest.strip_prefix("\"prev\":\"")?;
+    let (prev, rest) = rest.split_at_checked(64)?;
+    let rest = rest.strip_prefix("\",\"event\":")?;
+    let rest = rest.strip_suffix("\"}")?;
+    let (rest, hash) = rest.split_at_checked(rest.len().checked_sub(64)?)?;
+    let event = rest.strip_suffix(",\"hash\":\"")?;
+    let number: u64 = seq.parse().ok()?;
+    (number.to_string() == seq).then_some(RawLine {
+        seq: number,
+        prev: lower_hex(prev)?,
+        event,
+        hash: lower_hex(hash)?,
+    })
+}
+
+/// Lower case only: there is one way to write a hash, so that every changed byte shows.
+pub(super) fn lower_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0_u8; 32];
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    (hex::encode(bytes) == text).then_some(bytes)
+}

@@ -1,0 +1,82 @@
+//! Opening an org's chain: where it ends, whether that is where it should, and the one repair.
+//!
+//! The repair is cutting away a torn last line that the head does not cover: a record that was being
+//! written when the machine stopped. Anything else that does not verify refuses to open. Only the last
+//! two segments are walked; `verify` walks all of them.
+
+use std::path::Path;
+
+use portcullis_core::id::OrgId;
+
+use super::error::LedgerError;
+use super::line::Link;
+use super::marks::{Anchor, read_anchor, read_head, sync_directory};
+use super::scan::{Scan, ScanError};
+use super::segment::{Segment, list};
+
+/// Where a chain ends.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// The last record.
+    pub(super) link: Link,
+    /// The segment that is appended to; it may not exist yet.
+    pub(super) segment: Segment,
+    pub(super) segment_bytes: u64,
+    /// The head as it was found.
+    pub(super) head: Option<Link>,
+}
+
+/// Where an org's chain starts: after the anchor, or at its name.
+pub(super) fn start(org: &OrgId, anchor: Option<&Anchor>) -> Link {
+    anchor.map_or_else(|| Link::genesis(org), |anchor| anchor.dropped)
+}
+
+/// Finds the end of the chain in `dir`, which must exist.
+pub(super) fn recover(org: &OrgId, dir: &Path) -> Result<Recovered, LedgerError> {
+    recover_files(org, dir).map_err(|error| error.for_org(org))
+}
+
+fn recover_files(org: &OrgId, dir: &Path) -> Result<Recovered, ScanError> {
+    let anchor = read_anchor(dir)?;
+    let head = read_head(dir)?;
+    let first = anchor.map_or(1, |anchor| anchor.first_segment);
+    finish_prune(dir, first)?;
+    let segments = list(dir, first)?;
+    let start = start(org, anchor.as_ref());
+    let walked = segments.len().saturating_sub(2);
+    let mut scan = Scan::new(org, (walked == 0).then_some(start), head);
+    let mut end = super::scan::SegmentEnd::default();
+    for (index, segment) in segments.iter().enumerate().skip(walked) {
+        end = scan.segment(segment, index.saturating_add(1) == segments.len())?;
+    }
+    scan.finish()?;
+    // A head is written before the second segment is begun and before anything is dropped.
+    if head.is_none() && (anchor.is_some() || segments.len() > 1) {
+        return Err(scan.bad("the head file is missing"));
+    }
+    let segment = segments.last().cloned().unwrap_or(Segment::new(dir, first));
+    if end.torn_bytes > 0 {
+        tracing::warn!(
+            %org,
+            segment = segment.name(),
+            bytes = end.torn_bytes,
+            "cutting away a record that was not completely written"
+        );
+        let file = std::fs::File::options().write(true).open(&segment.path)?;
+        file.set_len(end.whole_bytes)?;
+        file.sync_all()?;
+    }
+    Ok(Recovered { link: scan.link().unwrap_or(start), segment, segment_bytes: end.whole_bytes, head })
+}
+
+/// Deletes what an earlier prune had anchored away but not deleted yet.
+fn finish_prune(dir: &Path, first: u64) -> std::io::Result<()> {
+    let mut deleted = false;
+    for segment in list(dir, 0)? {
+        if segment.number < first {
+            std::fs::remove_file(&segment.path)?;
+            deleted = true;
+        }
+    }
+    if deleted { sync_directory(dir) } else { Ok(()) }
+}

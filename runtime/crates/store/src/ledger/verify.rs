@@ -1,0 +1,133 @@
+//! Proving a chain from its files, without a running process and without a key.
+//!
+//! It shows that nothing was changed, dropped, swapped or cut off by whoever did not also rewrite all
+//! that follows and the head; against that, keep a copy of a hash elsewhere. Called by
+//! `portcullis ledger verify` and by the API.
+
+use std::path::Path;
+
+use portcullis_core::id::OrgId;
+use serde::Serialize;
+
+use super::error::{BadRecord, LedgerError};
+use super::marks::{read_anchor, read_head};
+use super::recovery::start;
+use super::scan::{Scan, ScanError};
+use super::segment::list;
+
+/// A prune may delete segments under a reader; one more look sees the new anchor.
+const LOOKS_MAX: usize = 3;
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// The org.
+    pub org: OrgId,
+    /// Segment files.
+    pub segments: usize,
+    /// Records that verify, before the first bad one.
+    pub records: u64,
+    /// Sequence of the first record that is kept.
+    pub first_seq: Option<u64>,
+    /// Sequence of the last record that verifies.
+    pub last_seq: u64,
+    /// Hash of that record, 64 hex digits.
+    pub last_hash: String,
+    /// Whether older segments were dropped and the chain starts at its anchor.
+    pub anchored: bool,
+    /// Bytes of a last line that is not complete: being written now, or when the machine stopped.
+    pub torn_tail_bytes: u64,
+    /// The first record that does not verify.
+    pub bad: Option<BadRecord>,
+}
+
+impl VerifyReport {
+    /// Whether every record verifies.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.bad.is_none()
+    }
+}
+
+/// Verifies one org's directory, whose name is the org's; no process needs to run, and one may.
+///
+/// # Errors
+/// [`LedgerError::Unavailable`] when the directory or its files cannot be read, or the name is not an
+/// org's; damage is in the report.
+pub fn verify_directory(dir: &Path) -> Result<VerifyReport, LedgerError> {
+    let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let org = OrgId::parse(name)
+        .map_err(|error| LedgerError::Unavailable(format!("the directory's name: {error}")))?;
+    if !dir.is_dir() {
+        return Err(LedgerError::Unavailable(format!("no directory {}", dir.display())));
+    }
+    verify(&org, dir)
+}
+
+/// Verifies an org's directory; one that is not there has no records.
+pub(super) fn verify(org: &OrgId, dir: &Path) -> Result<VerifyReport, LedgerError> {
+    let mut looks = 0_usize;
+    loop {
+        looks = looks.saturating_add(1);
+        match look(org, dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && looks < LOOKS_MAX => {}
+            other => return other.map_err(|error| LedgerError::io("reading the ledger", &error)),
+        }
+    }
+}
+
+fn look(org: &OrgId, dir: &Path) -> std::io::Result<VerifyReport> {
+    let mut report = VerifyReport {
+        org: org.clone(),
+        segments: 0,
+        records: 0,
+        first_seq: None,
+        last_seq: 0,
+        last_hash: hex::encode(start(org, None).hash),
+        anchored: false,
+        torn_tail_bytes: 0,
+        bad: None,
+    };
+    if !dir.try_exists()? {
+        return Ok(report);
+    }
+    // The head before the records: they may grow meanwhile, and then reach past it.
+    match walk(org, dir, &mut report) {
+        Ok(()) => {}
+        Err(ScanError::Bad(bad)) => report.bad = Some(bad),
+        Err(ScanError::Io(error)) => return Err(error),
+    }
+    Ok(report)
+}
+
+fn walk(org: &OrgId, dir: &Path, report: &mut VerifyReport) -> Result<(), ScanError> {
+    let head = read_head(dir)?;
+    let anchor = read_anchor(dir)?;
+    let segments = list(dir, anchor.map_or(1, |anchor| anchor.first_segment))?;
+    report.anchored = anchor.is_some();
+    report.segments = segments.len();
+    let start = start(org, anchor.as_ref());
+    let mut scan = Scan::new(org, Some(start), head);
+    let mut walked = Ok(());
+    for (index, segment) in segments.iter().enumerate() {
+        match scan.segment(segment, index.saturating_add(1) == segments.len()) {
+            Ok(end) => report.torn_tail_bytes = end.torn_bytes,
+            Err(error) => {
+                walked = Err(error);
+                break;
+            }
+        }
+    }
+    if walked.is_ok() {
+        walked = scan.finish();
+    }
+    if walked.is_ok() && head.is_none() && (anchor.is_some() || segments.len() > 1) {
+        walked = Err(scan.bad("the head file is missing"));
+    }
+    let link = scan.link().unwrap_or(start);
+    report.records = scan.records;
+    report.first_seq = scan.first_seq;
+    report.last_seq = link.seq;
+    report.last_hash = hex::encode(link.hash);
+    walked
+}

@@ -1,0 +1,57 @@
+//! Records, vault and outbound ledger: everything Portcullis keeps, and the only code that holds keys.
+//!
+//! It stores, seals and opens; it deliberately does not dial, parse definitions or decide policy, and
+//! apart from identifiers in the ledger it never interprets what it keeps. Called by the runtime,
+//! which alone joins it with egress and the sandbox.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests fail by panicking"
+    )
+)]
+
+mod archive;
+mod automations;
+mod connectors;
+mod engine;
+mod error;
+mod ledger;
+mod memory;
+mod orgs;
+mod records;
+mod runs;
+mod settings;
+mod sled_store;
+mod tokens;
+mod vault;
+
+pub use automations::AutomationRecord;
+pub use connectors::{ConnectorRecord, ConnectorRevision};
+pub use engine::{
+    BATCH_OPERATIONS_MAX, Batch, BoxFuture, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX,
+    LIST_ENTRIES_MAX, Precondition, SnapshotReport, Store, StoreStats, VALUE_BYTES_MAX, Versioned,
+};
+pub use error::{REPAIR_RESTORE, StoreError};
+pub use ledger::{
+    BadRecord, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery, LedgerSync,
+    PruneReport, VerifyReport, verify_directory,
+};
+pub use memory::MemoryStore;
+pub use orgs::{OrgRecord, WorkspaceRecord};
+pub use records::{Document, Key, Listed, Records, Writes};
+pub use runs::RunRecord;
+pub use settings::{
+    AllowlistMode, ConnectorSetting, ConnectorSettingValue, CredentialFieldState, CredentialState,
+    IntegrationSettings, SettingGroup,
+};
+pub use sled_store::SledStore;
+pub use tokens::{Role, TokenIndex, TokenRecord};
+pub use vault::{
+    Binding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, SEALED_TEXT_BYTES_MAX, Sealed,
+    SecretPayload, Vault, VaultError, WorkspaceKeyRecord,
+};

@@ -1,0 +1,117 @@
+//! Tests of keys, shapes and typed commits.
+
+use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
+
+use super::*;
+use crate::{ConnectorRevision, ConnectorSetting, MemoryStore, OrgRecord, WorkspaceRecord};
+
+fn records() -> Records {
+    Records::new(Arc::new(MemoryStore::new()))
+}
+
+fn org(name: &str) -> OrgRecord {
+    OrgRecord {
+        org: OrgId::parse(name).unwrap(),
+        display_name: None,
+        created_at: "2026-01-01T00:00:00Z".to_owned(),
+    }
+}
+
+fn workspace(org: &str, name: &str) -> WorkspaceRecord {
+    WorkspaceRecord {
+        org: OrgId::parse(org).unwrap(),
+        workspace: WorkspaceId::parse(name).unwrap(),
+        display_name: Some("Main".to_owned()),
+        created_at: "2026-01-01T00:00:00Z".to_owned(),
+    }
+}
+
+#[test]
+fn a_part_cannot_smuggle_a_separator() {
+    assert_eq!(Key::of::<WorkspaceRecord>(&["acme", "main"]).unwrap(), "workspace/acme/main");
+    for bad in ["", "a/b", "..", ".a", "a b", "a\0", "é", &"a".repeat(81)] {
+        assert!(Key::of::<OrgRecord>(&[bad]).is_err(), "{bad:?}");
+        assert!(Key::prefix::<OrgRecord>(&[bad]).is_err(), "{bad:?}");
+    }
+    assert!(Key::of::<OrgRecord>(&[]).is_err());
+}
+
+#[test]
+fn a_connector_setting_has_the_documented_shape() {
+    let name = ConnectorId::parse("salesforce").unwrap();
+    let setting = ConnectorSetting::new(name.clone(), true, Some("QUJD".to_owned()));
+    assert_eq!(
+        serde_json::to_string(&setting).unwrap(),
+        r#"{"group":"connector","name":"salesforce","value":{"enabled":true,"encrypted_config":"QUJD"}}"#
+    );
+    let out = ConnectorSetting::new(name, false, None);
+    let text = serde_json::to_string(&out).unwrap();
+    assert_eq!(text, r#"{"group":"connector","name":"salesforce","value":{"enabled":false}}"#);
+    assert_eq!(serde_json::from_str::<ConnectorSetting>(&text).unwrap(), out);
+    let extra = text.replace("false", "false,\"secret\":1");
+    assert!(serde_json::from_str::<ConnectorSetting>(&extra).is_err());
+}
+
+#[test]
+fn connector_revision_parts_sort_by_number() {
+    assert!(ConnectorRevision::part(9) < ConnectorRevision::part(10));
+    assert_eq!(ConnectorRevision::part(7), "0000000007");
+}
+
+#[tokio::test]
+async fn create_replace_and_delete_keep_their_conditions() {
+    let records = records();
+    let first = records.commit(Writes::new().create(&["acme"], &org("acme"))).await.unwrap();
+    let again = records.commit(Writes::new().create(&["acme"], &org("acme"))).await;
+    assert!(matches!(again, Err(StoreError::Conflict { key }) if key == "org/acme"));
+    let (found, revision) = records.get::<OrgRecord>(&["acme"]).await.unwrap().unwrap();
+    assert_eq!((found, revision), (org("acme"), first));
+    let next = records.commit(Writes::new().replace(&["acme"], &org("acme"), revision)).await.unwrap();
+    let stale = records.commit(Writes::new().replace(&["acme"], &org("acme"), revision)).await;
+    assert!(matches!(stale, Err(StoreError::Conflict { .. })));
+    let guarded = Writes::new()
+        .require_present::<OrgRecord>(&["acme"])
+        .require_revision::<OrgRecord>(&["acme"], next)
+        .create(&["acme", "main"], &workspace("acme", "main"));
+    records.commit(guarded).await.unwrap();
+    let orphan = Writes::new()
+        .require_present::<OrgRecord>(&["nobody"])
+        .create(&["nobody", "main"], &workspace("nobody", "main"));
+    assert!(matches!(records.commit(orphan).await, Err(StoreError::Conflict { .. })));
+    records
+        .commit(Writes::new().require_absent::<OrgRecord>(&["nobody"]).delete::<OrgRecord>(&["acme"]))
+        .await
+        .unwrap();
+    assert!(records.get::<OrgRecord>(&["acme"]).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn listing_does_not_reach_into_a_sibling_with_a_longer_name() {
+    let records = records();
+    for (org, name) in [("acme", "a"), ("acme", "b"), ("acme2", "c"), ("acme-x", "d")] {
+        records.commit(Writes::new().put(&[org, name], &workspace(org, name))).await.unwrap();
+    }
+    let names = |found: Vec<Listed<WorkspaceRecord>>| -> Vec<String> {
+        found.into_iter().map(|(part, _, _)| part).collect()
+    };
+    let all = records.list::<WorkspaceRecord>(&["acme"], None, 10).await.unwrap();
+    assert_eq!(names(all), ["a", "b"]);
+    let rest = records.list::<WorkspaceRecord>(&["acme"], Some("a"), 10).await.unwrap();
+    assert_eq!(names(rest), ["b"]);
+    assert!(records.has_any::<WorkspaceRecord>(&["acme2"]).await.unwrap());
+    assert!(!records.has_any::<WorkspaceRecord>(&["acm"]).await.unwrap());
+    assert_eq!(records.list::<WorkspaceRecord>(&[], None, 3).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_bad_part_fails_the_whole_commit_and_an_odd_document_is_unreadable() {
+    let records = records();
+    let writes = Writes::new().put(&["acme"], &org("acme")).put(&["a/b"], &org("acme"));
+    assert!(matches!(records.commit(writes).await, Err(StoreError::InvalidKey { .. })));
+    assert!(!records.has_any::<OrgRecord>(&[]).await.unwrap());
+    let odd = Batch::new().put("org/odd", br#"{"org":"odd","canary":"x"}"#.to_vec());
+    records.store().commit(odd).await.unwrap();
+    let error = records.get::<OrgRecord>(&["odd"]).await.unwrap_err();
+    assert!(!error.to_string().contains("canary"), "{error}");
+    assert!(matches!(error, StoreError::Unreadable { kind: "org", .. }));
+}

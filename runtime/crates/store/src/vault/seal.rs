@@ -1,0 +1,212 @@
+//! Sealing and opening one credential under an unwrapped workspace key.
+//!
+//! A fresh data key on every write; HKDF gives from it an encryption key, and a commitment that is
+//! compared before anything opens, because neither AEAD commits to its key. Nothing here reads the
+//! store. Called by [`super::Vault`].
+
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes256Gcm, Nonce};
+use hkdf::Hkdf;
+use portcullis_core::secret::{SecretFields, SecretValue};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::associated::Associated;
+use super::format::{
+    ALLOWED_HOSTS, FIELDS_MAX, Parts, SEALED_BYTES_MAX, SEALED_TEXT_BYTES_MAX, decode, is_field_name,
+};
+use super::random::RandomSource;
+use super::workspace_key::WorkspaceKey;
+use super::{Binding, KeyBytes, SecretPayload, VaultError, wrap};
+
+const TAG_BYTES: usize = 16;
+const INFO_ENCRYPTION: &[u8] = b"portcullis credential v1 encryption";
+const INFO_COMMITMENT: &[u8] = b"portcullis credential v1 commitment";
+
+/// Seals a payload; the result is the binary format.
+pub(super) fn seal(
+    key: &WorkspaceKey,
+    binding: &Binding,
+    payload: &SecretPayload,
+    random: &dyn RandomSource,
+) -> Result<Vec<u8>, VaultError> {
+    let hosts = Zeroizing::new(
+        serde_json::to_vec(&payload.allowed_hosts)
+            .map_err(|_| VaultError::InvalidField("the allowed hosts are not text"))?,
+    );
+    check(payload, hosts.len())?;
+    let count = u16::try_from(payload.fields.len().saturating_add(1))
+        .map_err(|_| VaultError::InvalidField("there are too many"))?;
+
+    let mut data_key = KeyBytes::default();
+    random.fill(&mut *data_key)?;
+    let bound = Associated::of_credential("data key", &key.id, binding, count);
+    let wrapped = wrap::wrap(&key.bytes, bound.as_bytes(), &data_key, random)?;
+    let derived = Derived::from(&data_key)?;
+
+    let plaintexts = std::iter::once((ALLOWED_HOSTS, hosts.as_slice()))
+        .chain(payload.fields.iter().map(|(name, value)| (name, value.expose().as_bytes())));
+    let mut sealed = Vec::with_capacity(usize::from(count));
+    for ((name, plaintext), index) in plaintexts.zip(0_u16..) {
+        let field = Field { name, index, count };
+        sealed.push((name, field.seal(&derived, key, binding, plaintext)?));
+    }
+    let parts = Parts {
+        key_id: raw_key_id(key)?,
+        wrapped: &wrapped,
+        commitment: derived.commitment,
+        fields: sealed.iter().map(|(name, ciphertext)| (*name, ciphertext.as_slice())).collect(),
+    };
+    Ok(parts.encode())
+}
+
+/// Opens the binary format for the binding it was sealed for.
+pub(super) fn open(key: &WorkspaceKey, binding: &Binding, bytes: &[u8]) -> Result<SecretPayload, VaultError> {
+    let parts = decode(bytes)?;
+    if parts.key_id != raw_key_id(key)? {
+        return Err(VaultError::UnknownKey(hex::encode(parts.key_id)));
+    }
+    let count = u16::try_from(parts.fields.len())
+        .map_err(|_| VaultError::Malformed("its field count is out of range"))?;
+    let bound = Associated::of_credential("data key", &key.id, binding, count);
+    let data_key = wrap::unwrap(&key.bytes, bound.as_bytes(), parts.wrapped)?;
+    let derived = Derived::from(&data_key)?;
+    if !bool::from(derived.commitment.ct_eq(&parts.commitment)) {
+        return Err(VaultError::Refused);
+    }
+    let mut allowed_hosts = Vec::new();
+    let mut fields = Vec::with_capacity(parts.fields.len());
+    for ((name, ciphertext), index) in parts.fields.into_iter().zip(0_u16..) {
+        let field = Field { name, index, count };
+        let mut plaintext = field.open(&derived, key, binding, ciphertext)?;
+        if index == 0 {
+            allowed_hosts = serde_json::from_slice(&plaintext).map_err(|_| VaultError::Refused)?;
+        } else {
+            // Taken, not copied: the buffer itself becomes the secret.
+            let value = String::from_utf8(std::mem::take(&mut *plaintext)).map_err(|error| {
+                error.into_bytes().zeroize();
+                VaultError::Refused
+            })?;
+            fields.push((name.to_owned(), SecretValue::new(value)));
+        }
+    }
+    Ok(SecretPayload { fields: SecretFields::new(fields), allowed_hosts })
+}
+
+/// One field's place among the others.
+struct Field<'a> {
+    name: &'a str,
+    index: u16,
+    count: u16,
+}
+
+impl Field<'_> {
+    fn seal(
+        &self,
+        derived: &Derived,
+        key: &WorkspaceKey,
+        binding: &Binding,
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
+        // Room for the tag from the start: growing would leave a copy of the plaintext behind.
+        let mut buffer = Vec::with_capacity(plaintext.len().saturating_add(TAG_BYTES));
+        buffer.extend_from_slice(plaintext);
+        let sealed = derived.cipher().encrypt_in_place(
+            &self.nonce(),
+            self.associated(key, binding).as_bytes(),
+            &mut buffer,
+        );
+        match sealed {
+            Ok(()) => Ok(buffer),
+            Err(_) => {
+                buffer.zeroize();
+                Err(VaultError::Refused)
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        derived: &Derived,
+        key: &WorkspaceKey,
+        binding: &Binding,
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let mut buffer = Zeroizing::new(ciphertext.to_vec());
+        derived
+            .cipher()
+            .decrypt_in_place(&self.nonce(), self.associated(key, binding).as_bytes(), &mut *buffer)
+            .map_err(|_| VaultError::Refused)?;
+        Ok(buffer)
+    }
+
+    fn associated(&self, key: &WorkspaceKey, binding: &Binding) -> Associated {
+        Associated::of_credential("field", &key.id, binding, self.count)
+            .item(self.name.as_bytes())
+            .item(&self.index.to_be_bytes())
+    }
+
+    /// The field's number. The key is used for this one write only, so numbers never repeat.
+    fn nonce(&self) -> Nonce<aes_gcm::aead::consts::U12> {
+        let [high, low] = self.index.to_be_bytes();
+        Nonce::from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low])
+    }
+}
+
+/// What HKDF makes of a data key.
+struct Derived {
+    encryption: KeyBytes,
+    commitment: [u8; 32],
+}
+
+impl Derived {
+    fn from(data_key: &KeyBytes) -> Result<Self, VaultError> {
+        let hkdf = Hkdf::<Sha256>::new(None, data_key.as_slice());
+        let mut derived = Self { encryption: KeyBytes::default(), commitment: [0; 32] };
+        let expanded = hkdf
+            .expand(INFO_ENCRYPTION, derived.encryption.as_mut_slice())
+            .and_then(|()| hkdf.expand(INFO_COMMITMENT, &mut derived.commitment));
+        expanded.map_err(|_| VaultError::Refused)?;
+        Ok(derived)
+    }
+
+    fn cipher(&self) -> Aes256Gcm {
+        let key: &[u8; 32] = &self.encryption;
+        Aes256Gcm::new(key.into())
+    }
+}
+
+fn raw_key_id(key: &WorkspaceKey) -> Result<[u8; 8], VaultError> {
+    let mut raw = [0_u8; 8];
+    hex::decode_to_slice(key.id.as_str(), &mut raw)
+        .map_err(|_| VaultError::Malformed("a key id is not 16 hex digits"))?;
+    Ok(raw)
+}
+
+/// Checks names and the size that sealing will give, before any key is made.
+fn check(payload: &SecretPayload, hosts_bytes: usize) -> Result<(), VaultError> {
+    if payload.fields.len() >= FIELDS_MAX {
+        return Err(VaultError::InvalidField("there are too many"));
+    }
+    let per_field = 1 + 4 + TAG_BYTES;
+    let fixed = 4 + 8 + wrap::WRAPPED_BYTES + 32 + 2 + per_field + ALLOWED_HOSTS.len();
+    let mut bytes = fixed.saturating_add(hosts_bytes);
+    let mut names = std::collections::HashSet::new();
+    for (name, value) in payload.fields.iter() {
+        if !is_field_name(name) {
+            return Err(VaultError::InvalidField("a name is not acceptable"));
+        }
+        if !names.insert(name) {
+            return Err(VaultError::InvalidField("a name occurs twice"));
+        }
+        bytes = bytes.saturating_add(per_field).saturating_add(name.len()).saturating_add(value.len());
+    }
+    if bytes > SEALED_BYTES_MAX {
+        return Err(VaultError::TooLarge {
+            bytes: bytes.div_ceil(3).saturating_mul(4),
+            limit: SEALED_TEXT_BYTES_MAX,
+        });
+    }
+    Ok(())
+}

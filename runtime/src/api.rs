@@ -1,0 +1,102 @@
+//! The HTTP API: one table of routes, one way in.
+//!
+//! [`routes::ROUTES`] lists every route with its roles; from it come the router, the OpenAPI
+//! document and the test that every route is exercised. [`dispatch`] does for every route what none
+//! may forget: request id, token, role, tenant, body limit, and errors as problem documents.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawPathParams, Request, State};
+use axum::routing::{MethodFilter, on};
+use http::{HeaderValue, Response};
+use portcullis_core::fault::Code;
+
+use crate::app::App;
+use crate::problem::Problem;
+
+pub mod auth;
+pub mod automations;
+pub mod connectors;
+pub mod context;
+pub mod ledger;
+pub mod openapi;
+pub mod org_settings;
+pub mod routes;
+pub mod runs;
+pub mod status;
+pub mod tenants;
+pub mod tokens;
+pub mod workspace_settings;
+
+pub use context::Ctx;
+use routes::{ROUTES, Route};
+
+/// Name of the header that carries the request id.
+const REQUEST_ID: &str = "x-request-id";
+
+/// The router of the whole API.
+pub fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let Ok(filter) = MethodFilter::try_from(route.http_method()) else {
+            continue;
+        };
+        router = router.route(
+            route.path,
+            on(filter, move |State(app): State<Arc<App>>, params: RawPathParams, request: Request| {
+                dispatch(app, route, params, request)
+            }),
+        );
+    }
+    router
+        .fallback(|| async { stray(Code::NotFound) })
+        .method_not_allowed_fallback(|| async { stray(Code::MethodNotAllowed) })
+        .with_state(app)
+}
+
+fn stray(code: Code) -> Response<Body> {
+    let id = context::request_id();
+    finish(Problem::plain(code).response(&id), &id)
+}
+
+async fn dispatch(
+    app: Arc<App>,
+    route: &'static Route,
+    params: RawPathParams,
+    request: Request,
+) -> Response<Body> {
+    let request_id = context::request_id();
+    let started = std::time::Instant::now();
+    let method = request.method().clone();
+    let result = match Ctx::open(app, route, params, request, request_id.clone()).await {
+        Ok(context) => (route.handler)(context).await,
+        Err(problem) => Err(problem),
+    };
+    let response = match result {
+        Ok(response) => response,
+        Err(problem) => {
+            if problem.is_ours() {
+                tracing::error!(%request_id, code = %problem.code, "request failed inside");
+            }
+            problem.response(&request_id)
+        }
+    };
+    // Why the route's pattern and not the path: a path may hold what a caller should not have put there.
+    tracing::info!(
+        %request_id, %method, route = route.path, status = response.status().as_u16(),
+        us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX), "request"
+    );
+    finish(response, &request_id)
+}
+
+fn finish(mut response: Response<Body>, request_id: &str) -> Response<Body> {
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.entry("cache-control").or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,104 @@
+//! `/run/{org}/{ws}`: actions are called, automations fired, runs read.
+
+use axum::body::Body;
+use http::Response;
+use portcullis_action::mapping;
+use portcullis_core::fault::Code;
+use portcullis_core::id::{AutomationId, RunId};
+use portcullis_core::problem::{Problem as Breach, step};
+use portcullis_store::{AutomationRecord, RunRecord};
+use serde_json::{Map, Value, json};
+
+use super::context::{Ctx, list, ok};
+use crate::automation::{Destination, is_enabled};
+use crate::invoke::invoke;
+use crate::problem::Problem;
+use crate::run::{Call, Run};
+
+fn member(body: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>, Problem> {
+    match body.shift_remove(name) {
+        None => Ok(Map::new()),
+        Some(Value::Object(map)) => Ok(map),
+        Some(_) => {
+            let breach = Breach::new(format!("/{name}"), "wrong_type", format!("{name} must be an object"));
+            Err(Problem::breaches(Code::InputInvalid, vec![breach]))
+        }
+    }
+}
+
+fn answer(run: &Run) -> Result<Response<Body>, Problem> {
+    match run.problem() {
+        Some(problem) => Err(problem),
+        None => Ok(ok(&run.document())),
+    }
+}
+
+/// Calls an action.
+pub(super) async fn call(ctx: Ctx) -> Result<Response<Body>, Problem> {
+    let (org, workspace) = ctx.tenant().await?;
+    let input = member(&mut ctx.object(&["input"])?, "input")?;
+    let call = Call {
+        org,
+        workspace,
+        connector_id: ctx.param("id").to_owned(),
+        action_id: ctx.param("action").to_owned(),
+        input,
+        automation_id: None,
+    };
+    answer(&invoke(&ctx.app, call).await?)
+}
+
+/// Fires an automation: its mapping is resolved to concrete values before the handler sees it.
+pub(super) async fn automation(ctx: Ctx) -> Result<Response<Body>, Problem> {
+    let (org, workspace) = ctx.tenant().await?;
+    let source = Value::Object(member(&mut ctx.object(&["source"])?, "source")?);
+    let missing = || Problem::plain(Code::AutomationNotFound);
+    let id = AutomationId::parse(ctx.param("id")).map_err(|_| missing())?;
+    let (record, _) =
+        ctx.app.records.get::<AutomationRecord>(&[org.as_str(), id.as_str()]).await?.ok_or_else(missing)?;
+    if !is_enabled(&record.definition) {
+        return Err(Problem::new(Code::AutomationNotFound, "the automation is switched off"));
+    }
+    let destination = Destination::of(&record.definition);
+    let empty = Map::new();
+    let input = mapping::resolve(destination.field_mapping.unwrap_or(&empty), &source).map_err(|e| {
+        let breach = Breach::new(format!("/source/{}", step(&e.variable)), "missing_source", e.to_string());
+        Problem::breaches(Code::InputInvalid, vec![breach])
+    })?;
+    let call = Call {
+        org,
+        workspace,
+        connector_id: destination.connector_id.to_owned(),
+        action_id: destination.action_id.to_owned(),
+        input,
+        automation_id: Some(id),
+    };
+    answer(&invoke(&ctx.app, call).await?)
+}
+
+fn document(record: &RunRecord) -> Value {
+    let mut value = record.body.clone();
+    if let Some(map) = value.as_object_mut() {
+        map.insert("created_at".into(), json!(record.created_at));
+    }
+    value
+}
+
+/// Lists runs, oldest first.
+pub(super) async fn index(ctx: Ctx) -> Result<Response<Body>, Problem> {
+    let (org, workspace) = ctx.tenant().await?;
+    let (limit, after) = ctx.page()?;
+    let parts = [org.as_str(), workspace.as_str()];
+    let found = ctx.app.records.list::<RunRecord>(&parts, after, limit + 1).await?;
+    Ok(list(found.iter().map(|(_, r, _)| document(r)).collect(), limit))
+}
+
+/// Reads a run.
+pub(super) async fn show(ctx: Ctx) -> Result<Response<Body>, Problem> {
+    let (org, workspace) = ctx.tenant().await?;
+    let missing = || Problem::new(Code::NotFound, "there is no such run in this workspace");
+    let id = RunId::parse(ctx.param("run_id")).map_err(|_| missing())?;
+    let parts = [org.as_str(), workspace.as_str(), id.as_str()];
+    let (record, _) = ctx.app.records.get::<RunRecord>(&parts).await?.ok_or_else(missing)?;
+    Ok(ok(&document(&record)))
+}

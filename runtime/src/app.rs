@@ -1,0 +1,90 @@
+//! What a running process holds, put together once.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use portcullis_core::limits::Limits;
+use portcullis_egress::Gate;
+use portcullis_sandbox::{Module, Sandbox};
+use portcullis_store::{Ledger, LedgerSync, MasterKey, Records, Store, Vault};
+
+use crate::directory::Directory;
+
+/// Everything a request may need. One for the process.
+pub struct App {
+    /// Limits in force.
+    pub limits: Arc<Limits>,
+    /// Records.
+    pub records: Records,
+    /// Credentials.
+    pub vault: Arc<Vault>,
+    /// Outbound ledger.
+    pub ledger: Arc<Ledger>,
+    /// Checked connectors and policies.
+    pub directory: Directory,
+    /// The sandbox.
+    pub sandbox: Sandbox,
+    /// The generic HTTP handler, compiled.
+    pub http_handler: Module,
+    /// The one way out.
+    pub gate: Arc<Gate>,
+    /// Set when the process is asked to stop: `/readyz` fails first.
+    pub draining: AtomicBool,
+}
+
+/// What differs between the product, the demo and a test: all of it data or a last system call.
+pub struct AppParts {
+    /// Limits in force.
+    pub limits: Arc<Limits>,
+    /// Where records live.
+    pub store: Arc<dyn Store>,
+    /// The master key.
+    pub master_key: MasterKey,
+    /// The one way out.
+    pub gate: Arc<Gate>,
+    /// How soon ledger entries reach the disk.
+    pub ledger_sync: LedgerSync,
+}
+
+/// Why a process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store or its contents.
+    #[error(transparent)]
+    Store(#[from] portcullis_store::StoreError),
+    /// The keys.
+    #[error(transparent)]
+    Vault(#[from] portcullis_store::VaultError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] portcullis_store::LedgerError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] portcullis_sandbox::LoadError),
+}
+
+impl App {
+    /// Opens everything under `data_dir`.
+    ///
+    /// # Errors
+    /// [`StartError`] naming the part that would not open and what to do.
+    pub async fn open(data_dir: &Path, parts: AppParts) -> Result<Arc<Self>, StartError> {
+        let records = Records::new(parts.store);
+        let vault = Arc::new(Vault::open(records.clone(), parts.master_key).await?);
+        let ledger = Arc::new(Ledger::open(&data_dir.join("ledger"), parts.ledger_sync)?);
+        let sandbox = Sandbox::new(Arc::clone(&parts.limits))?;
+        let http_handler = sandbox.load(portcullis_connectors::HTTP_HANDLER)?;
+        Ok(Arc::new(Self {
+            directory: Directory::new(records.clone(), Arc::clone(&parts.limits)),
+            limits: parts.limits,
+            records,
+            vault,
+            ledger,
+            sandbox,
+            http_handler,
+            gate: parts.gate,
+            draining: AtomicBool::new(false),
+        }))
+    }
+}

@@ -1,0 +1,121 @@
+//! `portcullis init`: a data directory with master key, store and first platform token.
+
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use portcullis_store::{MasterKey, Records, Role, SledStore, Vault};
+
+use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on, output};
+use crate::config::{Config, ConfigArgs};
+use crate::token::{self, TokenSpec};
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Makes the data directory.
+pub(super) fn run(args: &InitArgs) -> u8 {
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(errors) => return bad_config(&errors),
+    };
+    if config.store_dir().exists() {
+        output::error(&format!(
+            "{} is initialised already; `portcullis serve` uses it",
+            config.data_dir.display()
+        ));
+        return BAD_CONFIG;
+    }
+    match block_on(init(&config)).and_then(|done| done) {
+        Ok(token) => {
+            output::line(&format!("data directory  {}", config.data_dir.display()));
+            output::line(&format!(
+                "master key      {}  (keep a copy: without it no credential can be opened)",
+                config.master_key_file.display()
+            ));
+            output::line("first platform token, shown once:");
+            output::line(&token);
+            output::line("next: portcullis serve");
+            DONE
+        }
+        Err(e) => {
+            output::error(&e);
+            FAILED
+        }
+    }
+}
+
+async fn init(config: &Config) -> Result<String, String> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
+        .map_err(|e| format!("{}: {e}", config.data_dir.display()))?;
+    let key = master_key(config)?;
+    let token = first_token(config.bootstrap_token_file.as_deref())?;
+    let store = SledStore::open(&config.store_dir()).map_err(|e| e.to_string())?;
+    let records = Records::new(Arc::new(store));
+    Vault::initialise(records.clone(), key).await.map_err(|e| e.to_string())?;
+    let spec = TokenSpec {
+        role: Role::Platform,
+        org: None,
+        workspace: None,
+        label: Some("first".into()),
+        expires_at: None,
+    };
+    let (_, writes) = token::record(&token, spec).map_err(|p| p.detail)?;
+    records.commit(writes).await.map_err(|e| e.to_string())?;
+    Ok(token)
+}
+
+/// The key that is there, or a new one in its file.
+fn master_key(config: &Config) -> Result<MasterKey, String> {
+    if let Ok(key) = config.master_key() {
+        return Ok(key);
+    }
+    if config.master_key_file.exists() {
+        return config.master_key();
+    }
+    let key = MasterKey::generate().map_err(|e| e.to_string())?;
+    write_private(&config.master_key_file, &format!("{}\n", key.to_text().as_str()))?;
+    Ok(key)
+}
+
+fn write_private(path: &Path, text: &str) -> Result<(), String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", path.display());
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)
+}
+
+/// The token in the bootstrap file, or a new one, written there when a file was named.
+fn first_token(file: Option<&Path>) -> Result<String, String> {
+    if let Some(path) = file
+        && path.exists()
+    {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let text = text.trim().to_owned();
+        let long = text.len() >= 44 && text.starts_with("pc_platform_");
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        return if long && plain {
+            Ok(text)
+        } else {
+            Err(format!(
+                "{} must hold a token pc_platform_ and at least 32 letters and digits",
+                path.display()
+            ))
+        };
+    }
+    let token = token::generate(Role::Platform).map_err(|p| p.detail)?;
+    if let Some(path) = file {
+        write_private(path, &format!("{token}\n"))?;
+    }
+    Ok(token)
+}

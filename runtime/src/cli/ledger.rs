@@ -1,0 +1,85 @@
+//! `portcullis ledger verify`: the chain, checked offline.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use portcullis_store::verify_directory;
+use serde_json::json;
+
+use super::{DONE, FAILED, output};
+
+/// Arguments of `ledger`.
+#[derive(Debug, Args)]
+pub(super) struct LedgerArgs {
+    #[command(subcommand)]
+    command: LedgerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Check the hash chain of every org, or of one
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    /// Data directory
+    #[arg(long, env = "PORTCULLIS_DATA_DIR", default_value = "./portcullis-data", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Only this org
+    #[arg(long)]
+    org: Option<String>,
+    /// One JSON object an org
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: &LedgerArgs) -> u8 {
+    let LedgerCommand::Verify(args) = &args.command;
+    let root = args.data_dir.join("ledger");
+    let mut orgs: Vec<PathBuf> = match std::fs::read_dir(&root) {
+        Ok(entries) => entries.filter_map(Result::ok).map(|e| e.path()).filter(|p| p.is_dir()).collect(),
+        Err(e) => {
+            output::error(&format!("{}: {e}", root.display()));
+            return FAILED;
+        }
+    };
+    orgs.sort();
+    if let Some(org) = &args.org {
+        orgs.retain(|path| path.file_name().is_some_and(|name| name.to_str() == Some(org)));
+        if orgs.is_empty() {
+            output::error(&format!("there is no ledger of org {org:?} in {}", root.display()));
+            return FAILED;
+        }
+    }
+    let mut intact = true;
+    for path in orgs {
+        intact &= verify(&path, args.json);
+    }
+    if intact { DONE } else { FAILED }
+}
+
+fn verify(path: &std::path::Path, as_json: bool) -> bool {
+    let org = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    match verify_directory(path) {
+        Ok(report) => {
+            let intact = report.is_intact();
+            if as_json {
+                output::line(&json!({ "intact": intact, "report": report }).to_string());
+            } else if let Some(bad) = &report.bad {
+                output::line(&format!("{org}: BROKEN: {bad}"));
+            } else {
+                output::line(&format!(
+                    "{org}: intact, {} records in {} segments",
+                    report.records, report.segments
+                ));
+            }
+            intact
+        }
+        Err(e) => {
+            output::error(&format!("{org}: {e}"));
+            false
+        }
+    }
+}

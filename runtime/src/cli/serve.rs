@@ -1,0 +1,80 @@
+//! `portcullis serve`: the product.
+
+use std::sync::Arc;
+
+use clap::Args;
+use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, Trust};
+use portcullis_store::SledStore;
+use tokio::net::TcpListener;
+
+use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on, output};
+use crate::app::{App, AppParts};
+use crate::config::{Config, ConfigArgs};
+use crate::{serve, telemetry};
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Validate the configuration and stop
+    #[arg(long)]
+    check: bool,
+}
+
+/// Serves until told to stop.
+pub(super) fn run(args: &ServeArgs) -> u8 {
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(errors) => return bad_config(&errors),
+    };
+    if !config.store_dir().exists() {
+        let dir = config.data_dir.display();
+        output::error(&format!("{dir} was never initialised; run: portcullis init --data-dir {dir}"));
+        return BAD_CONFIG;
+    }
+    let key = match config.master_key() {
+        Ok(key) => key,
+        Err(e) => return bad_config(&[e]),
+    };
+    let trust = match Trust::public(config.egress_ca_pem.as_deref()) {
+        Ok(trust) => trust,
+        Err(e) => return bad_config(&[format!("egress.ca_file: {e}")]),
+    };
+    if args.check {
+        output::line("the configuration is valid");
+        return DONE;
+    }
+    telemetry::start(&args.config.log);
+    let outcome = block_on(async {
+        let limits = Arc::new(config.limits.clone());
+        let resolver = DnsResolver::new(&config.egress_dns_servers, &limits)?;
+        let gate = Gate::new(GateParts {
+            resolver: Arc::new(resolver),
+            dialer: Arc::new(TcpDialer),
+            trust,
+            limits: Arc::clone(&limits),
+        });
+        let store = SledStore::open(&config.store_dir()).map_err(|e| e.to_string())?;
+        let parts = AppParts {
+            limits,
+            store: Arc::new(store),
+            master_key: key,
+            gate,
+            ledger_sync: config.ledger_sync,
+        };
+        let app = App::open(&config.data_dir, parts).await.map_err(|e| e.to_string())?;
+        let listener =
+            TcpListener::bind(config.listen).await.map_err(|e| format!("listen {}: {e}", config.listen))?;
+        let address = listener.local_addr().map_err(|e| e.to_string())?;
+        output::line(&format!("portcullis {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
+        serve::serve(app, listener, serve::stop_signal()).await.map_err(|e| e.to_string())
+    });
+    match outcome.and_then(|done| done) {
+        Ok(()) => DONE,
+        Err(e) => {
+            output::error(&e);
+            FAILED
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Time and fresh identifiers: the two things that pure code is handed from outside.
+
+use jiff::Timestamp;
+use portcullis_core::id::InvalidId;
+use uuid::Uuid;
+
+/// Now, RFC 3339 in UTC with microseconds.
+#[must_use]
+pub fn now() -> String {
+    format!("{:.6}", Timestamp::now())
+}
+
+/// Whether an RFC 3339 time has passed. An unreadable time has: fail closed.
+#[must_use]
+pub fn has_passed(time: &str) -> bool {
+    time.parse::<Timestamp>().map_or(true, |t| t <= Timestamp::now())
+}
+
+/// Whether a text is an RFC 3339 time.
+#[must_use]
+pub fn is_time(text: &str) -> bool {
+    text.parse::<Timestamp>().is_ok()
+}
+
+/// A fresh id: a prefix and a UUIDv7 (RFC 9562), so that ids sort by time.
+///
+/// # Errors
+/// [`InvalidId`] when the prefix does not fit the id's pattern; prefixes are constants.
+pub fn fresh<T>(prefix: &str, parse: impl FnOnce(&str) -> Result<T, InvalidId>) -> Result<T, InvalidId> {
+    parse(&format!("{prefix}_{}", Uuid::now_v7().simple()))
+}

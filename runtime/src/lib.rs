@@ -1,0 +1,33 @@
+//! Portcullis, the runtime: the HTTP API, the invocation pipeline, the command line.
+//!
+//! The only place where the parts meet: sandbox (cannot name a secret or a socket), store (can open
+//! secrets but not dial) and egress (can dial, but only what a grant permits). Read `invoke` first.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "tests fail by panicking"
+    )
+)]
+
+pub mod api;
+pub mod app;
+pub mod automation;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod credential;
+pub mod demo;
+pub mod directory;
+pub mod invoke;
+pub mod ledger;
+pub mod problem;
+pub mod resolve;
+pub mod run;
+pub mod serve;
+pub mod telemetry;
+pub mod token;

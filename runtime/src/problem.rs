@@ -1,0 +1,142 @@
+//! Problems: every error that a caller sees, as `application/problem+json` (RFC 9457).
+//!
+//! The status comes from the code and nowhere else. The caller's message never quotes a secret, an
+//! address or a path of this machine; what the operator needs goes to the log with the request id.
+
+use axum::body::Body;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use portcullis_core::fault::{Code, Fault};
+use portcullis_core::problem::Problem as Breach;
+use portcullis_store::{LedgerError, StoreError, VaultError};
+use serde_json::{Map, Value, json};
+
+/// Seconds after which an overloaded or unavailable service may be asked again.
+const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// An error for a caller.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Its code.
+    pub code: Code,
+    /// What happened, for a person.
+    pub detail: String,
+    /// JSON pointer of the one thing that is wrong.
+    pub pointer: Option<String>,
+    /// Everything that is wrong.
+    pub errors: Vec<Breach>,
+    /// The run that was refused or failed.
+    pub run: Option<Box<Value>>,
+}
+
+impl Problem {
+    /// A problem with a sentence of its own.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), pointer: None, errors: Vec::new(), run: None }
+    }
+
+    /// The code's own sentence.
+    #[must_use]
+    pub fn plain(code: Code) -> Self {
+        Self::new(code, code.title())
+    }
+
+    /// Several breaches of one document.
+    #[must_use]
+    pub fn breaches(code: Code, errors: Vec<Breach>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => format!("{}: {}", one.pointer, one.message),
+            several => format!("{} problems; see errors", several.len()),
+        };
+        let pointer = errors.first().map(|e| e.pointer.clone());
+        Self { code, detail, pointer, errors, run: None }
+    }
+
+    /// Points at the member that is wrong.
+    #[must_use]
+    pub fn at(mut self, pointer: impl Into<String>) -> Self {
+        self.pointer = Some(pointer.into());
+        self
+    }
+
+    /// The problem document.
+    #[must_use]
+    pub fn document(&self, request_id: &str) -> Value {
+        let mut document = Map::new();
+        document.insert("type".into(), json!(format!("urn:portcullis:problem:{}", self.code)));
+        document.insert("title".into(), json!(self.code.title()));
+        document.insert("status".into(), json!(self.code.status()));
+        document.insert("detail".into(), json!(self.detail));
+        document.insert("code".into(), json!(self.code));
+        document.insert("request_id".into(), json!(request_id));
+        if let Some(pointer) = &self.pointer {
+            document.insert("pointer".into(), json!(pointer));
+        }
+        if !self.errors.is_empty() {
+            document.insert("errors".into(), json!(self.errors));
+        }
+        if let Some(run) = &self.run {
+            document.insert("run".into(), run.as_ref().clone());
+        }
+        Value::Object(document)
+    }
+
+    /// The HTTP response.
+    #[must_use]
+    pub fn response(&self, request_id: &str) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.document(request_id).to_string()));
+        *response.status_mut() =
+            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if matches!(self.code.status(), 429 | 503) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+
+    /// Whether an operator should see it in the log.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.code.fault() == Fault::Internal
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict { .. } => Self::new(
+                Code::RevisionMismatch,
+                "the record changed while this request was handled; read it and try again",
+            ),
+            StoreError::TooLarge { bytes, limit, .. } => {
+                Self::new(Code::BodyTooLarge, format!("the record is {bytes} bytes, the limit is {limit}"))
+            }
+            other => {
+                tracing::error!(error = %other, "store");
+                Self::plain(Code::StoreUnavailable)
+            }
+        }
+    }
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        tracing::error!(%error, "vault");
+        Self::plain(Code::Internal)
+    }
+}
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        tracing::error!(%error, "ledger");
+        Self::plain(Code::LedgerUnavailable)
+    }
+}
+
+impl From<portcullis_core::id::InvalidId> for Problem {
+    fn from(error: portcullis_core::id::InvalidId) -> Self {
+        Self::new(Code::ValidationFailed, error.to_string())
+    }
+}

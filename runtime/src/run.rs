@@ -1,0 +1,220 @@
+//! A run: one call of one action, as its caller sees it and as it is kept.
+
+use portcullis_core::fault::Code;
+use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, WorkspaceId};
+use portcullis_core::verdict::Decision;
+use portcullis_sandbox::Usage;
+use portcullis_store::{RunRecord, Writes};
+use serde_json::{Map, Value, json};
+
+use crate::app::App;
+use crate::clock;
+use crate::problem::Problem;
+
+/// What is to be called; parsed and authorised, not yet resolved.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Org.
+    pub org: OrgId,
+    /// Workspace.
+    pub workspace: WorkspaceId,
+    /// Connector id as the caller wrote it.
+    pub connector_id: String,
+    /// Action id as the caller wrote it.
+    pub action_id: String,
+    /// Input as given.
+    pub input: Map<String, Value>,
+    /// The automation that fired.
+    pub automation_id: Option<AutomationId>,
+}
+
+/// Why nothing was called although nothing was wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipReason {
+    /// The platform switched the connector off.
+    ConnectorDisabled,
+    /// The workspace said no.
+    OptedOut,
+    /// The workspace did nothing.
+    Unconfigured,
+}
+
+impl SkipReason {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConnectorDisabled => "connector_disabled",
+            Self::OptedOut => "opted_out",
+            Self::Unconfigured => "unconfigured",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub enum RunEnd {
+    /// The upstream answered as the action defines success.
+    Succeeded {
+        /// The action's output.
+        output: Value,
+        /// The answer it was made from.
+        upstream: Value,
+    },
+    /// Nothing was called.
+    Skipped(SkipReason),
+    /// It was refused or failed.
+    Failed {
+        /// Why.
+        code: Code,
+        /// For a person.
+        message: String,
+        /// Class of an upstream's error.
+        class: Option<String>,
+        /// The upstream's answer, if there was one.
+        upstream: Option<Value>,
+        /// Whether another try may succeed.
+        retryable: bool,
+    },
+}
+
+/// Figures of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunUsage {
+    /// Requests that were answered.
+    pub requests: u64,
+    /// The sandbox's part.
+    pub guest: Usage,
+    /// Waiting for upstreams, microseconds.
+    pub upstream_us: u64,
+    /// All of it, microseconds.
+    pub total_us: u64,
+}
+
+/// A finished run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Connector.
+    pub connector_id: ConnectorId,
+    /// Action.
+    pub action_id: ActionId,
+    /// Revision of the connector.
+    pub revision: u64,
+    /// Automation that fired.
+    pub automation_id: Option<AutomationId>,
+    /// How it ended.
+    pub end: RunEnd,
+    /// Checks in order.
+    pub decisions: Vec<Decision>,
+    /// Figures.
+    pub usage: RunUsage,
+}
+
+impl Run {
+    /// The run's document.
+    #[must_use]
+    pub fn document(&self) -> Value {
+        let mut document = Map::new();
+        document.insert("run_id".into(), json!(self.id));
+        document.insert("status".into(), json!(self.status()));
+        document.insert("connector_id".into(), json!(self.connector_id));
+        document.insert("action_id".into(), json!(self.action_id));
+        document.insert("revision".into(), json!(self.revision));
+        if let Some(automation) = &self.automation_id {
+            document.insert("automation_id".into(), json!(automation));
+        }
+        match &self.end {
+            RunEnd::Succeeded { output, upstream } => {
+                document.insert("output".into(), output.clone());
+                document.insert("upstream".into(), upstream.clone());
+            }
+            RunEnd::Skipped(reason) => {
+                document.insert("reason".into(), json!(reason.as_str()));
+            }
+            RunEnd::Failed { code, message, class, upstream, retryable } => {
+                document.insert("code".into(), json!(code));
+                document.insert("message".into(), json!(message));
+                document.insert("retryable".into(), json!(retryable));
+                if let Some(class) = class {
+                    document.insert("class".into(), json!(class));
+                }
+                if let Some(upstream) = upstream {
+                    document.insert("upstream".into(), upstream.clone());
+                }
+            }
+        }
+        document.insert("decisions".into(), json!(self.decisions));
+        document.insert("usage".into(), self.usage_document());
+        Value::Object(document)
+    }
+
+    fn usage_document(&self) -> Value {
+        let usage = &self.usage;
+        json!({
+            "requests": usage.requests,
+            "retries": 0,
+            "fuel": usage.guest.fuel,
+            "memory_peak_bytes": usage.guest.memory_peak_bytes,
+            "guest_us": usage.guest.guest_us,
+            "upstream_us": usage.upstream_us,
+            "total_us": usage.total_us,
+        })
+    }
+
+    /// The status word.
+    #[must_use]
+    pub const fn status(&self) -> &'static str {
+        use portcullis_core::fault::Fault;
+        match &self.end {
+            RunEnd::Succeeded { .. } => "succeeded",
+            RunEnd::Skipped(_) => "skipped",
+            RunEnd::Failed { code, .. } if matches!(code.fault(), Fault::Policy) => "refused",
+            RunEnd::Failed { .. } => "failed",
+        }
+    }
+
+    /// The problem of a run that was refused or failed.
+    #[must_use]
+    pub fn problem(&self) -> Option<Problem> {
+        match &self.end {
+            RunEnd::Failed { code, message, .. } => {
+                let mut problem = Problem::new(*code, message.clone());
+                problem.run = Some(Box::new(self.document()));
+                Some(problem)
+            }
+            _ => None,
+        }
+    }
+
+    /// Keeps the run's record.
+    ///
+    /// # Errors
+    /// `store_unavailable`.
+    pub async fn keep(&self, app: &App, org: &OrgId, workspace: &WorkspaceId) -> Result<(), Problem> {
+        let record = RunRecord {
+            run_id: self.id.clone(),
+            org: org.clone(),
+            workspace: workspace.clone(),
+            body: self.kept_document(),
+            created_at: clock::now(),
+        };
+        let parts = [org.as_str(), workspace.as_str(), self.id.as_str()];
+        app.records.commit(Writes::new().create(&parts, &record)).await?;
+        Ok(())
+    }
+
+    /// What is kept: the run without the third party's data, which is the caller's to keep.
+    fn kept_document(&self) -> Value {
+        let mut document = self.document();
+        if let Some(map) = document.as_object_mut() {
+            map.shift_remove("output");
+            let status = map.get("upstream").and_then(|u| u.get("status")).cloned();
+            if let Some(status) = status {
+                map.insert("upstream".into(), json!({ "status": status }));
+            }
+        }
+        document
+    }
+}
