@@ -23,9 +23,9 @@ targets:
 	  rustup target list --installed | grep -qx $$target || rustup target add $$target; \
 	done
 
-# One set of features for product and tests, so that nothing is built twice.
+# Always the whole workspace: one set of features, so that nothing is built twice.
 build: targets
-	$(CARGO) build --release --workspace --bins --tests
+	$(CARGO) build --release --workspace --bins
 
 demo: build
 	@target/release/portcullis demo
@@ -50,6 +50,7 @@ deny:
 	fi
 
 test: lint doc deny build
+	$(CARGO) build --release --workspace --bins --tests
 	$(CARGO) test --release --workspace 2>&1 | tee target/test-output.txt
 	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
 	  END { printf "%d passed, %d failed\n", passed, failed; exit (failed > 0 || passed == 0) }' target/test-output.txt

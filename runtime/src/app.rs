@@ -10,6 +10,7 @@ use portcullis_sandbox::{Module, Sandbox};
 use portcullis_store::{Ledger, LedgerSync, MasterKey, Records, Store, Vault};
 
 use crate::directory::Directory;
+use crate::running::Running;
 
 /// Everything a request may need. One for the process.
 pub struct App {
@@ -29,6 +30,8 @@ pub struct App {
     pub http_handler: Module,
     /// The one way out.
     pub gate: Arc<Gate>,
+    /// Calls that run right now.
+    pub running: Running,
     /// Set when the process is asked to stop: `/readyz` fails first.
     pub draining: AtomicBool,
 }
@@ -84,6 +87,7 @@ impl App {
             sandbox,
             http_handler,
             gate: parts.gate,
+            running: Running::default(),
             draining: AtomicBool::new(false),
         }))
     }

@@ -1,5 +1,6 @@
 //! What an automation points at, read from its stored document.
 
+use portcullis_action::predicate::Predicate;
 use serde_json::{Map, Value};
 
 /// The destination of an automation.
@@ -23,6 +24,16 @@ impl<'a> Destination<'a> {
             action_id: text("/destination_config/action_id"),
             field_mapping: document.pointer("/destination_config/field_mapping").and_then(Value::as_object),
         }
+    }
+}
+
+/// Whether the automation's `entry_conditions`, if it has any, hold for a source document.
+#[must_use]
+pub fn conditions_hold(document: &Value, source: &Value) -> bool {
+    match document.get("entry_conditions") {
+        None | Some(Value::Null) => true,
+        // Why false: a condition that cannot be read must not fire anything.
+        Some(conditions) => Predicate::parse(conditions).is_ok_and(|p| p.holds(source)),
     }
 }
 

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod backup;
 mod codes;
+mod doctor;
 mod explain;
 mod init;
 mod ledger;
@@ -21,7 +23,7 @@ pub const FAILED: u8 = 1;
 /// Bad configuration.
 pub const BAD_CONFIG: u8 = 64;
 
-/// Call other companies' APIs on behalf of many tenants, and nobody gets hurt.
+/// Calls other companies' APIs on behalf of many tenants.
 ///
 /// Connectors are JSON, run in a WebAssembly sandbox, and leave through one guarded gate.
 /// Start with `portcullis demo`; then `portcullis init` and `portcullis serve`.
@@ -44,6 +46,12 @@ enum Command {
     Lint(lint::LintArgs),
     /// Judge URLs by the gate's own verdict, without sending anything
     Explain(explain::ExplainArgs),
+    /// Try the forbidden addresses and a rebinding name on this machine, and look around
+    Doctor(doctor::DoctorArgs),
+    /// Write the store to one file; stop the server first
+    Backup(backup::BackupArgs),
+    /// Put a backup in the store's place; stop the server first
+    Restore(backup::BackupArgs),
     /// Work with the outbound ledger
     Ledger(ledger::LedgerArgs),
     /// Print the closed list of error codes
@@ -62,6 +70,9 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => crate::demo::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Codes(args) => codes::codes(&args),
         Command::Limits(args) => codes::limits(&args),

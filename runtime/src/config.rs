@@ -138,16 +138,25 @@ impl Config {
         })
     }
 
-    /// The master key: from the named file, else systemd's credentials, else the environment, else
-    /// the file in the data directory.
+    /// The master key.
     ///
     /// # Errors
     /// A sentence naming where it was looked for.
-    #[allow(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
     pub fn master_key(&self) -> Result<MasterKey, String> {
+        let path = self.master_key_file.display();
+        self.find_master_key()?.ok_or_else(|| format!("there is no master key file {path}"))
+    }
+
+    /// The master key: from the named file, else systemd's credentials, else the environment, else
+    /// the file in the data directory. `None` when there is none anywhere.
+    ///
+    /// # Errors
+    /// A sentence when there is one that cannot be read: it is never silently passed over.
+    #[allow(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
+    pub fn find_master_key(&self) -> Result<Option<MasterKey>, String> {
         let parse = |text: &str, from: &str| {
-            MasterKey::from_text(text.trim())
-                .map_err(|e| format!("the master key in {from} cannot be read: {e}"))
+            let key = MasterKey::from_text(text.trim());
+            key.map(Some).map_err(|e| format!("the master key in {from} cannot be read: {e}"))
         };
         if !self.master_key_file_named {
             if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
@@ -161,10 +170,23 @@ impl Config {
             }
         }
         let path = &self.master_key_file;
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| format!("the master key file {} cannot be read: {e}", path.display()))?;
-        parse(&text, &path.display().to_string())
+        match std::fs::read_to_string(path) {
+            Ok(text) => parse(&text, &path.display().to_string()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(format!("the master key file {} cannot be read: {e}", path.display())),
+        }
     }
+}
+
+/// Names of set variables that other programs read as proxies. This one reads none.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
+pub fn proxy_variables() -> Vec<String> {
+    const NAMES: &[&str] = &["http_proxy", "https_proxy", "all_proxy"];
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| NAMES.contains(&name.to_ascii_lowercase().as_str()))
+        .collect()
 }
 
 fn check_store(store: &str, errors: &mut Vec<String>) {
@@ -173,6 +195,17 @@ fn check_store(store: &str, errors: &mut Vec<String>) {
     } else if store != "sled" {
         errors.push(format!("store is {store:?}; write sled"));
     }
+}
+
+/// Reads a comma-separated list of DNS servers.
+///
+/// # Errors
+/// A sentence naming the entry that is none.
+pub fn dns_servers(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let mut errors = Vec::new();
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let servers = entries.filter_map(|entry| dns_server(entry, &mut errors)).collect();
+    if errors.is_empty() { Ok(servers) } else { Err(errors.join("; ")) }
 }
 
 fn dns_server(text: &str, errors: &mut Vec<String>) -> Option<SocketAddr> {

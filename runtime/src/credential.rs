@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use portcullis_core::connector::{Connector, DEFAULT_SLOT};
+use portcullis_core::connector::{Action, Connector, DEFAULT_SLOT};
+use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
 use portcullis_core::outbound::BoxFuture;
 use portcullis_egress::{BoundCredential, CredentialError, OpenCredential, OpenedCredential};
@@ -74,8 +75,21 @@ impl Connection {
             None if connector.needs_configuration() => ConnectionState::Unconfigured,
             None => ConnectionState::Connected,
             Some(_) if self.missing_fields(connector).next().is_some() => ConnectionState::NeedsAttention,
+            Some(_) if connector.actions.iter().any(|action| !self.covers(connector, action)) => {
+                ConnectionState::NeedsAttention
+            }
             Some(_) => ConnectionState::Connected,
         }
+    }
+
+    /// Whether the saved credential was sealed for every host of an action.
+    #[must_use]
+    pub fn covers(&self, connector: &Connector, action: &Action) -> bool {
+        let Some(saved) = self.credential.as_ref().filter(|_| connector.injection.needs_credential()) else {
+            return true;
+        };
+        let entries = saved.allowed_hosts.iter().filter_map(|entry| HostPattern::parse(entry).ok());
+        entries.into_iter().any(|pattern| pattern.covers(&action.url))
     }
 
     /// Required fields that have no saved value.
@@ -123,6 +137,7 @@ impl Connection {
         Some(BoundCredential {
             slot: DEFAULT_SLOT.to_owned(),
             version: state.revision,
+            allowed_hosts: state.allowed_hosts.clone(),
             source: Arc::new(SealedCredential { vault: Arc::clone(vault), binding, sealed }),
         })
     }

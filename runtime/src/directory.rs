@@ -123,7 +123,8 @@ impl Directory {
 }
 
 /// The stored settings as a policy. An entry that today's rules refuse matches nothing.
-fn policy(settings: &IntegrationSettings) -> OrgPolicy {
+#[must_use]
+pub fn policy(settings: &IntegrationSettings) -> OrgPolicy {
     let Some(list) = &settings.domain_allowlist else {
         return OrgPolicy::Unrestricted;
     };

@@ -29,6 +29,7 @@ use crate::ledger::{Asker, CallLedger};
 use crate::problem::Problem;
 use crate::resolve::{Named, Ready, Resolved, name, resolve};
 use crate::run::{Call, Run, RunEnd, RunUsage};
+use crate::running::{RunningCall, Ticket};
 
 /// Runs one call to its end and keeps its record.
 ///
@@ -37,6 +38,13 @@ use crate::run::{Call, Run, RunEnd, RunUsage};
 /// an error here: it is a [`Run`] with that end.
 pub async fn invoke(app: &App, call: Call) -> Result<Run, Problem> {
     let started = Instant::now();
+    // Why before anything is read: whatever is switched off from here on ends this call too.
+    let ticket = app.running.register(RunningCall {
+        org: call.org.as_str().to_owned(),
+        workspace: call.workspace.as_str().to_owned(),
+        connector: call.connector_id.clone(),
+        host: None,
+    });
     let named = name(app, &call).await?;
     let mut run = Run {
         id: clock::fresh("run", RunId::parse)?,
@@ -48,23 +56,50 @@ pub async fn invoke(app: &App, call: Call) -> Result<Run, Problem> {
         decisions: Vec::new(),
         usage: RunUsage::default(),
     };
+    if let Some(reason) = call.skip {
+        run.end = RunEnd::Skipped(reason);
+        run.keep(app, &call.org, &call.workspace).await?;
+        return Ok(run);
+    }
     match resolve(app, &call, &named).await? {
         Resolved::Skip(reason) => run.end = RunEnd::Skipped(reason),
-        Resolved::Ready(ready) => perform(app, &call, &named, *ready, &mut run).await?,
+        Resolved::Ready(ready) => {
+            ticket.set_host(ready.host.clone());
+            perform(app, &call, &named, *ready, &ticket, &mut run).await?;
+        }
     }
     run.usage.total_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    run.keep(app, &call.org, &call.workspace).await?;
+    if let Err(problem) = run.keep(app, &call.org, &call.workspace).await {
+        // Why the answer stands: what was sent was sent, and an error would invite a second time.
+        tracing::error!(run_id = %run.id, code = %problem.code, "the run's record could not be kept");
+    }
     Ok(run)
 }
 
-async fn perform(app: &App, call: &Call, named: &Named, ready: Ready, run: &mut Run) -> Result<(), Problem> {
+async fn perform(
+    app: &App,
+    call: &Call,
+    named: &Named,
+    ready: Ready,
+    ticket: &Ticket,
+    run: &mut Run,
+) -> Result<(), Problem> {
     let action = named.action()?;
     let invocation = invocation(action, &ready, &run.id)?;
     let guard = Arc::new(guard(app, call, named, ready, run));
     let outbound: Arc<dyn Outbound> = Arc::clone(&guard) as _;
     let deadline = Duration::from_millis(app.limits.call_ms);
-    let called = app.sandbox.call(&app.http_handler, invocation, outbound);
-    let end = tokio::time::timeout(deadline, called).await.ok();
+    let mut called = Box::pin(app.sandbox.call(&app.http_handler, invocation, outbound));
+    let end = tokio::select! {
+        end = &mut called => Ok(end),
+        code = ticket.ended() => Err(code),
+        () = tokio::time::sleep(deadline) => Err(Code::UpstreamTimeout),
+    };
+    if let Err(code) = &end {
+        // Why before the drop: the ledger's open bracket is closed with this reason.
+        guard.end(*code);
+    }
+    drop(called);
     let report = guard.report();
     run.usage = RunUsage {
         requests: report.requests,
@@ -95,6 +130,7 @@ fn guard(app: &App, call: &Call, named: &Named, ready: Ready, run: &Run) -> Guar
         log: CallLedger::new(Arc::clone(&app.ledger), asker),
         // Why one: the generic handler makes one request; pages and custom guests will name theirs.
         requests_max: 1,
+        redirects: named.loaded.connector.redirects,
         scope: ready.scope,
     })
 }
@@ -114,7 +150,7 @@ fn invocation(action: &Action, ready: &Ready, run_id: &RunId) -> Result<Invocati
 }
 
 /// The run's end. What the guard recorded outranks what the guest says.
-fn finish(end: Option<CallEnd>, report: &GuardReport) -> RunEnd {
+fn finish(end: Result<CallEnd, Code>, report: &GuardReport) -> RunEnd {
     let failed = |code: Code, message: String| RunEnd::Failed {
         code,
         message,
@@ -122,8 +158,9 @@ fn finish(end: Option<CallEnd>, report: &GuardReport) -> RunEnd {
         upstream: None,
         retryable: matches!(code, Code::Overloaded | Code::ConnectFailed | Code::DnsFailed),
     };
-    let Some(end) = end else {
-        return failed(Code::UpstreamTimeout, "the call passed its deadline".to_owned());
+    let end = match end {
+        Ok(end) => end,
+        Err(code) => return failed(code, code.title().to_owned()),
     };
     match (end.result, report.failure) {
         (Ok(Ok(output)), _) => succeeded(&output)

@@ -65,6 +65,7 @@ impl CallLedger {
             code: attempt.code.map(|c| c.as_str().to_owned()),
             matched_connector: attempt.matched_connector,
             matched_org: attempt.matched_org,
+            would_refuse: attempt.would_refuse,
             addresses: attempt.addresses,
             chosen_address: attempt.chosen_address,
             tls_version: attempt.tls_version,

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use portcullis_core::connector::Action;
+use portcullis_core::connector::{Action, Connector};
+use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::input::check_input;
@@ -46,6 +47,8 @@ pub struct Ready {
     pub config: Arc<Map<String, Value>>,
     /// Checked input with defaults.
     pub input: Map<String, Value>,
+    /// The host it goes to, when no input chooses it.
+    pub host: Option<String>,
     /// What keeps its connections apart.
     pub scope: PoolScope,
 }
@@ -77,6 +80,19 @@ pub async fn name(app: &App, call: &Call) -> Result<Named, Problem> {
     Ok(Named { loaded, index })
 }
 
+/// Whether what needs attention stands in this action's way.
+fn check_attention(connection: &Connection, connector: &Connector, action: &Action) -> Result<(), Problem> {
+    let missing: Vec<&str> = connection.missing_fields(connector).collect();
+    let detail = if !missing.is_empty() {
+        format!("the saved credential has no value for {}; save it again", missing.join(", "))
+    } else if !connection.covers(connector, action) {
+        format!("the credential was saved before {} was allowed; save it again", action.url.host_text())
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new(Code::CredentialNeedsAttention, detail))
+}
+
 /// Resolves credential state, input and grant.
 ///
 /// # Errors
@@ -91,12 +107,8 @@ pub async fn resolve(app: &App, call: &Call, named: &Named) -> Result<Resolved, 
     match connection.state(connector) {
         ConnectionState::OptedOut => return Ok(Resolved::Skip(SkipReason::OptedOut)),
         ConnectionState::Unconfigured => return Ok(Resolved::Skip(SkipReason::Unconfigured)),
-        ConnectionState::NeedsAttention => {
-            let missing: Vec<&str> = connection.missing_fields(connector).collect();
-            let detail =
-                format!("the saved credential has no value for {}; save it again", missing.join(", "));
-            return Err(Problem::new(Code::CredentialNeedsAttention, detail));
-        }
+        // Why per action: one that the saved credential satisfies goes on working.
+        ConnectionState::NeedsAttention => check_attention(&connection, connector, action)?,
         ConnectionState::Connected => {}
     }
     let input = check_input(&action.inputs, &call.input)
@@ -117,8 +129,11 @@ pub async fn resolve(app: &App, call: &Call, named: &Named) -> Result<Resolved, 
         credential_version: credential.as_ref().map_or(0, |c| c.version),
         // Why the larger commit: either change makes it a number that was never used before.
         policy_generation: named.loaded.commit.max(policy.commit),
+        http2: connector.http2,
     };
     Ok(Resolved::Ready(Box::new(Ready {
+        // Why unknown with wide redirects: the call may be elsewhere by the time somebody asks.
+        host: scope.fixed_host().filter(|_| connector.redirects.follow != RedirectFollow::AllowedHosts),
         grant: EgressGrant::new(rules, vec![scope], app.limits.url_bytes),
         credential,
         config: Arc::new(config),

@@ -26,6 +26,8 @@ pub struct Call {
     pub input: Map<String, Value>,
     /// The automation that fired.
     pub automation_id: Option<AutomationId>,
+    /// Why it is not to be called after all; decided before anything is resolved.
+    pub skip: Option<SkipReason>,
 }
 
 /// Why nothing was called although nothing was wrong.
@@ -37,6 +39,8 @@ pub enum SkipReason {
     OptedOut,
     /// The workspace did nothing.
     Unconfigured,
+    /// The automation is switched off, or its conditions do not hold.
+    ConditionFalse,
 }
 
 impl SkipReason {
@@ -47,6 +51,7 @@ impl SkipReason {
             Self::ConnectorDisabled => "connector_disabled",
             Self::OptedOut => "opted_out",
             Self::Unconfigured => "unconfigured",
+            Self::ConditionFalse => "condition_false",
         }
     }
 }

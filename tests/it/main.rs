@@ -1,1 +1,26 @@
-//! Integration tests of Portcullis: one binary.
+//! Integration tests of Portcullis: the product from outside, one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "tests fail by panicking, and talk to stand-ins on loopback"
+)]
+
+mod api_bad_input;
+mod api_routes;
+mod attack;
+mod black_box;
+mod gate_codes;
+mod ledger_chain;
+mod ledger_reading;
+mod main_job;
+mod netns;
+mod sandbox;
+mod secrecy;
+mod support;
+mod tidy;
+mod while_running;

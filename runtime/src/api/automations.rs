@@ -3,6 +3,7 @@
 use axum::body::Body;
 use http::Response;
 use portcullis_action::mapping;
+use portcullis_action::predicate::Predicate;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, OrgId};
 use portcullis_core::problem::{Problem as Breach, nearest, step};
@@ -20,6 +21,7 @@ const FIELDS: &[&str] = &[
     "event_stage",
     "event_optype",
     "enabled",
+    "entry_conditions",
     "destination_config",
 ];
 const DESTINATION: &[&str] = &["connector_id", "action_id", "field_mapping"];
@@ -72,6 +74,15 @@ async fn checked(ctx: &Ctx) -> Result<Value, Problem> {
     }
     if !body.entry("enabled").or_insert(Value::Bool(true)).is_boolean() {
         breaches.push(Breach::new("/enabled", "wrong_type", "enabled must be true or false"));
+    }
+    if let Some(conditions) = body.get("entry_conditions").filter(|c| !c.is_null())
+        && let Err(why) = Predicate::parse(conditions)
+    {
+        breaches.push(Breach::new(
+            format!("/entry_conditions{}", why.pointer),
+            "condition_invalid",
+            why.message,
+        ));
     }
     check_destination(ctx, &body, &mut breaches).await?;
     if breaches.is_empty() {
@@ -211,6 +222,7 @@ pub(super) async fn replace(ctx: Ctx) -> Result<Response<Body>, Problem> {
 pub(super) async fn remove(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let org = ctx.org().await?;
     let (record, _) = find(&ctx, &org).await?;
+    ctx.if_match(record.revision)?;
     let parts = [org.as_str(), record.automation_id.as_str()];
     ctx.app.records.commit(Writes::new().delete::<AutomationRecord>(&parts)).await?;
     Ok(no_content())

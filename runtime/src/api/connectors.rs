@@ -8,7 +8,8 @@ use portcullis_core::id::ConnectorId;
 use portcullis_core::problem::Problem as Breach;
 use portcullis_egress::PoolScope;
 use portcullis_store::{
-    AutomationRecord, ConnectorRecord, ConnectorRevision, ConnectorSetting, StoreError, Writes,
+    AutomationRecord, ConnectorRecord, ConnectorRevision, ConnectorSetting, CredentialState, StoreError,
+    Writes,
 };
 use serde_json::{Value, json};
 
@@ -17,9 +18,7 @@ use crate::app::App;
 use crate::automation::Destination;
 use crate::clock;
 use crate::problem::Problem;
-
-/// Entries read at a time when everything of a kind is looked through.
-const SCAN_PAGE: usize = 500;
+use crate::scan;
 
 fn document(record: &ConnectorRecord) -> Value {
     json!({
@@ -161,6 +160,9 @@ async fn save(ctx: &Ctx, definition: Value) -> Result<Response<Body>, Problem> {
         .put(&[id, &ConnectorRevision::part(record.revision)], &revision);
     ctx.app.records.commit(writes).await?;
     changed(&ctx.app, id);
+    if !record.enabled {
+        end_calls(&ctx.app, id);
+    }
     let answer = with(document(&record), "warnings", json!(warnings));
     let answer = with(answer, "impact", json!(impact(&ctx.app, &connector).await?));
     Ok(tagged(ok(&answer), record.revision))
@@ -170,6 +172,11 @@ async fn save(ctx: &Ctx, definition: Value) -> Result<Response<Body>, Problem> {
 fn changed(app: &App, id: &str) {
     app.directory.forget();
     app.gate.drop_connections(|scope: &PoolScope| scope.connector == id);
+}
+
+/// The kill switch ends running calls too.
+fn end_calls(app: &App, id: &str) {
+    app.running.end_where(|call| (call.connector == id).then_some(Code::ConnectorDisabled));
 }
 
 /// Automations whose action is gone, or that map to inputs that are gone.
@@ -194,37 +201,16 @@ async fn impact(app: &App, connector: &Connector) -> Result<Vec<Value>, Problem>
 }
 
 async fn automations_of(app: &App, connector_id: &str) -> Result<Vec<AutomationRecord>, Problem> {
-    let mut found = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let page = app.records.list::<AutomationRecord>(&[], after.as_deref(), SCAN_PAGE).await?;
-        after = page.last().map(|(_, record, _)| format!("{}/{}", record.org, record.automation_id));
-        let full = page.len() == SCAN_PAGE;
-        found.extend(
-            page.into_iter()
-                .map(|(_, record, _)| record)
-                .filter(|r| Destination::of(&r.definition).connector_id == connector_id),
-        );
-        if !full {
-            return Ok(found);
-        }
-    }
+    let uses = |_: &str, r: &AutomationRecord| Destination::of(&r.definition).connector_id == connector_id;
+    let found = scan::filter::<AutomationRecord>(&app.records, &[], uses).await?;
+    Ok(found.into_iter().map(|(_, record, _)| record).collect())
 }
 
-/// Workspaces that saved something for a connector, as `(org, workspace)`.
-async fn settings_of(app: &App, connector_id: &str) -> Result<Vec<(String, String)>, Problem> {
-    let mut found = Vec::new();
-    for (org, _, _) in app.records.list::<portcullis_store::OrgRecord>(&[], None, 1000).await? {
-        for (workspace, _, _) in
-            app.records.list::<portcullis_store::WorkspaceRecord>(&[org.as_str()], None, 1000).await?
-        {
-            let parts = [org.as_str(), workspace.as_str(), connector_id];
-            if app.records.get::<ConnectorSetting>(&parts).await?.is_some() {
-                found.push((org.clone(), workspace));
-            }
-        }
-    }
-    Ok(found)
+/// Keys of what workspaces saved for a connector: org, workspace, connector.
+async fn settings_of(app: &App, connector_id: &str) -> Result<Vec<Vec<String>>, Problem> {
+    let of = |_: &str, setting: &ConnectorSetting| setting.name.as_str() == connector_id;
+    let found = scan::filter::<ConnectorSetting>(&app.records, &[], of).await?;
+    Ok(found.into_iter().map(|(rest, _, _)| rest.split('/').map(str::to_owned).collect()).collect())
 }
 
 /// Deletes a connector.
@@ -244,19 +230,20 @@ pub(super) async fn remove(ctx: Ctx) -> Result<Response<Body>, Problem> {
         );
         return Err(Problem::new(Code::InUse, detail));
     }
-    let mut writes =
+    let automations: Vec<Vec<String>> = automations
+        .iter()
+        .map(|a| vec![a.org.as_str().to_owned(), a.automation_id.as_str().to_owned()])
+        .collect();
+    // Why credentials first: a connector that is still there can be deleted again; credentials of
+    // one that is gone would wait for the next of that name.
+    scan::delete::<ConnectorSetting>(&ctx.app.records, &settings).await?;
+    scan::delete::<CredentialState>(&ctx.app.records, &settings).await?;
+    scan::delete::<AutomationRecord>(&ctx.app.records, &automations).await?;
+    let writes =
         Writes::new().require_revision::<ConnectorRecord>(&[id], commit).delete::<ConnectorRecord>(&[id]);
-    for (org, workspace) in &settings {
-        let parts = [org.as_str(), workspace.as_str(), id];
-        writes =
-            writes.delete::<ConnectorSetting>(&parts).delete::<portcullis_store::CredentialState>(&parts);
-    }
-    for automation in &automations {
-        writes =
-            writes.delete::<AutomationRecord>(&[automation.org.as_str(), automation.automation_id.as_str()]);
-    }
     ctx.app.records.commit(writes).await?;
     changed(&ctx.app, id);
+    end_calls(&ctx.app, id);
     Ok(no_content())
 }
 

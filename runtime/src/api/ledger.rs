@@ -9,6 +9,14 @@ use serde_json::{Value, json};
 use super::context::{Ctx, list, ok, with};
 use crate::problem::Problem;
 
+mod export;
+mod stream_body;
+mod tail;
+mod usage;
+
+pub(super) use tail::stream;
+pub(super) use usage::usage;
+
 fn document(line: &LedgerLine) -> Value {
     let mut value = json!(line.event);
     if let Some(map) = value.as_object_mut() {
@@ -51,10 +59,18 @@ fn parse<T: serde::de::DeserializeOwned>(ctx: &Ctx, name: &str) -> Result<Option
         .transpose()
 }
 
-/// Lists attempts, newest first.
+/// Lists attempts, newest first; or exports every record, oldest first, as NDJSON or CSV.
 pub(super) async fn index(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let org = ctx.org().await?;
     let (query, limit) = query(&ctx)?;
+    match ctx
+        .header("accept")
+        .map(|a| a.split([',', ';']).next().unwrap_or_default().trim().to_ascii_lowercase())
+    {
+        Some(media) if media == export::NDJSON => return Ok(export::ndjson(&ctx.app, org, query)),
+        Some(media) if media == export::CSV => return Ok(export::csv(&ctx.app, org, query)),
+        _ => {}
+    }
     let page = match ctx.app.ledger.read(&org, &query).await {
         Ok(page) => page,
         Err(LedgerError::UnknownCursor) => {

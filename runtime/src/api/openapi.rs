@@ -119,6 +119,27 @@ fn parameters(route: &Route) -> Vec<Value> {
             .push(query("limit", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 50 })));
         parameters.push(query("starting_after", json!({ "type": "string" })));
     }
+    let text = |name: &str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });
+    match (route.method, route.path) {
+        ("DELETE", "/admin/connector/{id}") => {
+            parameters.push(json!({ "name": "force", "in": "query", "schema": { "type": "boolean" } }));
+        }
+        ("GET", "/org/{org}/outbound") => {
+            const FILTERS: [&str; 9] = [
+                "workspace",
+                "connector_id",
+                "action_id",
+                "run_id",
+                "host",
+                "verdict",
+                "code",
+                "since",
+                "until",
+            ];
+            parameters.extend(FILTERS.into_iter().map(text));
+        }
+        _ => {}
+    }
     parameters
 }
 
@@ -210,6 +231,16 @@ pub(super) mod shapes {
         })
     }
 
+    /// A token as it is shown once.
+    pub(in crate::api) fn token_answer() -> Value {
+        let mut shape = token();
+        shape["required"] = json!(["token_id", "role", "token"]);
+        shape["properties"]["token_id"] = json!({ "type": "string" });
+        shape["properties"]["token"] = json!({ "type": "string", "description": "shown once" });
+        shape["properties"]["created_at"] = json!({ "type": "string", "format": "date-time" });
+        shape
+    }
+
     /// An org's allowlist.
     pub(in crate::api) fn integrations() -> Value {
         json!({
@@ -234,6 +265,7 @@ pub(super) mod shapes {
                 "event_stage": { "const": "after" },
                 "event_optype": { "enum": ["create", "update", "delete"] },
                 "enabled": { "type": "boolean" },
+                "entry_conditions": { "description": "{path, eq}, {path, in}, {path, exists}, {all}, {any}, {not}, or a list" },
                 "destination_config": {
                     "type": "object",
                     "required": ["connector_id", "action_id", "field_mapping"],
@@ -251,8 +283,7 @@ pub(super) mod shapes {
     pub(in crate::api) fn setting_write() -> Value {
         json!({
             "type": "object",
-            "required": ["enabled"],
-            "properties": { "enabled": { "type": "boolean" }, "config": { "type": "object" } },
+            "properties": { "enabled": { "type": "boolean", "default": true }, "config": { "type": "object" } },
         })
     }
 
@@ -299,6 +330,10 @@ pub(super) mod shapes {
                 "reason": { "enum": ["connector_disabled", "opted_out", "unconfigured", "condition_false"] },
                 "output": {},
                 "upstream": { "type": "object" },
+                "code": { "type": "string" },
+                "message": { "type": "string" },
+                "class": { "type": "string" },
+                "retryable": { "type": "boolean" },
                 "decisions": { "type": "array", "items": { "type": "object" } },
                 "usage": { "type": "object" },
             },

@@ -7,11 +7,13 @@ use portcullis_core::fault::Code;
 use portcullis_core::host_pattern;
 use portcullis_core::input::type_name;
 use portcullis_core::problem::Problem as Breach;
+use portcullis_core::verdict::{AllowlistMode as Mode, OrgPolicy};
 use portcullis_store::{AllowlistMode, ConnectorRecord, IntegrationSettings, Writes};
 use serde_json::{Value, json};
 
-use super::context::{Ctx, list, ok};
+use super::context::{Ctx, list, ok, with};
 use crate::clock;
+use crate::directory::policy;
 use crate::problem::Problem;
 
 /// Enabled connectors with their actions and inputs; nothing about authentication.
@@ -98,9 +100,24 @@ pub(super) async fn replace(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let settings = IntegrationSettings { domain_allowlist, mode, updated_at: clock::now() };
     ctx.app.records.commit(Writes::new().put(&[org.as_str()], &settings)).await?;
     ctx.app.directory.forget();
+    end_calls(&ctx, org.as_str(), &settings);
     let prefix = format!("{org}/");
     ctx.app.gate.drop_connections(|scope| scope.workspace.starts_with(&prefix));
-    Ok(ok(&document(Some(&settings))))
+    let warnings = host_pattern::shared_hosting_warnings(
+        "/domain_allowlist",
+        settings.domain_allowlist.iter().flatten(),
+    );
+    Ok(ok(&with(document(Some(&settings)), "warnings", json!(warnings))))
+}
+
+/// Ends running calls to hosts that the new list does not allow. A call whose host is not known is
+/// ended as well: fail closed.
+fn end_calls(ctx: &Ctx, org: &str, settings: &IntegrationSettings) {
+    let OrgPolicy::List { patterns, mode: Mode::Enforce } = policy(settings) else { return };
+    ctx.app.running.end_where(|call| {
+        let allowed = call.host.as_ref().is_some_and(|host| patterns.iter().any(|p| p.matches(host)));
+        (call.org == org && !allowed).then_some(Code::HostNotInOrg)
+    });
 }
 
 fn allowlist(value: Option<&Value>, limit: u64, breaches: &mut Vec<Breach>) -> Option<Vec<String>> {

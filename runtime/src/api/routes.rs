@@ -68,7 +68,7 @@ macro_rules! routes {
 
 routes! {
     GET "/healthz" OPEN None, 200 shapes::any, status::healthz, "Whether the process is alive";
-    GET "/readyz" OPEN None, 200 shapes::any, status::readyz, "Whether it can serve: store, ledger, not draining";
+    GET "/readyz" OPEN None, 200 shapes::any, status::readyz, "Whether it can serve: the store answers, and the process is not stopping";
     GET "/openapi.json" OPEN None, 200 shapes::any, status::openapi, "This document";
 
     POST "/admin/connector" PLATFORM Some(shapes::definition), 201 shapes::connector, connectors::create, "Create a connector";
@@ -90,14 +90,16 @@ routes! {
     GET "/admin/org/{org}/workspace/{ws}" PLATFORM None, 200 shapes::workspace, tenants::workspace, "Read a workspace";
     DELETE "/admin/org/{org}/workspace/{ws}" PLATFORM None, 204 shapes::nothing, tenants::remove_workspace, "Delete a workspace: its key is destroyed first, so its credentials can never be opened again";
 
-    POST "/admin/token" PLATFORM_ORG Some(shapes::token), 201 shapes::token, tokens::create, "Create a token; it is shown once";
+    POST "/admin/token" PLATFORM_ORG Some(shapes::token), 201 shapes::token_answer, tokens::create, "Create a token; it is shown once";
     GET "/admin/token" PLATFORM_ORG None, 200 shapes::list, tokens::index, "List tokens, without their secrets";
     DELETE "/admin/token/{id}" PLATFORM_ORG None, 204 shapes::nothing, tokens::remove, "Revoke a token";
 
     GET "/org/{org}/connector" ORG None, 200 shapes::list, org_settings::pickable, "Connectors that can be picked, their actions and inputs";
     GET "/org/{org}/settings/integrations" ORG None, 200 shapes::integrations, org_settings::show, "Read the org's domain allowlist";
     PUT "/org/{org}/settings/integrations" ORG Some(shapes::integrations), 200 shapes::integrations, org_settings::replace, "Set the org's domain allowlist";
-    GET "/org/{org}/outbound" ORG None, 200 shapes::list, ledger::index, "Every outbound attempt of the org";
+    GET "/org/{org}/outbound" ORG None, 200 shapes::list, ledger::index, "Every outbound attempt of the org; Accept application/x-ndjson or text/csv exports every record";
+    GET "/org/{org}/settings/integrations/usage" ORG None, 200 shapes::any, ledger::usage, "Which entries of the allowlist were hit, and which hosts were asked for outside it";
+    GET "/org/{org}/outbound/stream" ORG None, 200 shapes::nothing, ledger::stream, "Follow the ledger as server-sent events";
     GET "/org/{org}/outbound/verify" ORG None, 200 shapes::any, ledger::verify, "Check the ledger's hash chain";
 
     POST "/org/{org}/automation" ORG Some(shapes::automation), 201 shapes::automation, automations::create, "Create an automation";

@@ -5,15 +5,15 @@ use http::Response;
 use portcullis_action::mapping;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, RunId};
-use portcullis_core::problem::{Problem as Breach, step};
+use portcullis_core::problem::Problem as Breach;
 use portcullis_store::{AutomationRecord, RunRecord};
 use serde_json::{Map, Value, json};
 
 use super::context::{Ctx, list, ok};
-use crate::automation::{Destination, is_enabled};
+use crate::automation::{Destination, conditions_hold, is_enabled};
 use crate::invoke::invoke;
 use crate::problem::Problem;
-use crate::run::{Call, Run};
+use crate::run::{Call, Run, SkipReason};
 
 fn member(body: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>, Problem> {
     match body.shift_remove(name) {
@@ -33,8 +33,24 @@ fn answer(run: &Run) -> Result<Response<Body>, Problem> {
     }
 }
 
+/// What would change whether something is sent must not be ignored.
+fn refuse_unimplemented(ctx: &Ctx) -> Result<(), Problem> {
+    let asked = [
+        (ctx.query("dry_run").is_some_and(|v| v != "false"), "dry_run"),
+        (ctx.header("idempotency-key").is_some(), "Idempotency-Key"),
+        (ctx.header("prefer").is_some_and(|p| p.contains("respond-async")), "Prefer: respond-async"),
+    ];
+    match asked.iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, what)) => {
+            Err(Problem::new(Code::BadRequest, format!("{what} is not implemented in this version")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Calls an action.
 pub(super) async fn call(ctx: Ctx) -> Result<Response<Body>, Problem> {
+    refuse_unimplemented(&ctx)?;
     let (org, workspace) = ctx.tenant().await?;
     let input = member(&mut ctx.object(&["input"])?, "input")?;
     let call = Call {
@@ -44,27 +60,31 @@ pub(super) async fn call(ctx: Ctx) -> Result<Response<Body>, Problem> {
         action_id: ctx.param("action").to_owned(),
         input,
         automation_id: None,
+        skip: None,
     };
     answer(&invoke(&ctx.app, call).await?)
 }
 
 /// Fires an automation: its mapping is resolved to concrete values before the handler sees it.
 pub(super) async fn automation(ctx: Ctx) -> Result<Response<Body>, Problem> {
+    refuse_unimplemented(&ctx)?;
     let (org, workspace) = ctx.tenant().await?;
     let source = Value::Object(member(&mut ctx.object(&["source"])?, "source")?);
     let missing = || Problem::plain(Code::AutomationNotFound);
     let id = AutomationId::parse(ctx.param("id")).map_err(|_| missing())?;
     let (record, _) =
         ctx.app.records.get::<AutomationRecord>(&[org.as_str(), id.as_str()]).await?.ok_or_else(missing)?;
-    if !is_enabled(&record.definition) {
-        return Err(Problem::new(Code::AutomationNotFound, "the automation is switched off"));
-    }
+    let holds = is_enabled(&record.definition) && conditions_hold(&record.definition, &source);
+    let skip = (!holds).then_some(SkipReason::ConditionFalse);
     let destination = Destination::of(&record.definition);
     let empty = Map::new();
-    let input = mapping::resolve(destination.field_mapping.unwrap_or(&empty), &source).map_err(|e| {
-        let breach = Breach::new(format!("/source/{}", step(&e.variable)), "missing_source", e.to_string());
-        Problem::breaches(Code::InputInvalid, vec![breach])
-    })?;
+    let input = match skip {
+        Some(_) => Map::new(),
+        None => mapping::resolve(destination.field_mapping.unwrap_or(&empty), &source).map_err(|e| {
+            let pointer = format!("/{}", e.variable.replace('.', "/"));
+            Problem::breaches(Code::InputInvalid, vec![Breach::new(pointer, "missing_source", e.to_string())])
+        })?,
+    };
     let call = Call {
         org,
         workspace,
@@ -72,6 +92,7 @@ pub(super) async fn automation(ctx: Ctx) -> Result<Response<Body>, Problem> {
         action_id: destination.action_id.to_owned(),
         input,
         automation_id: Some(id),
+        skip,
     };
     answer(&invoke(&ctx.app, call).await?)
 }

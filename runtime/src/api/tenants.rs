@@ -5,12 +5,13 @@ use http::Response;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, WorkspaceId};
 use portcullis_core::problem::Problem as Breach;
-use portcullis_store::{ConnectorSetting, CredentialState, OrgRecord, StoreError, WorkspaceRecord, Writes};
+use portcullis_store::{OrgRecord, StoreError, WorkspaceRecord, Writes};
 use serde_json::{Map, Value, json};
 
 use super::context::{Ctx, created, list, no_content, ok};
 use crate::clock;
 use crate::problem::Problem;
+use crate::tenancy;
 
 /// Longest display name, characters.
 const NAME_CHARS_MAX: usize = 120;
@@ -72,6 +73,10 @@ pub(super) async fn create_org(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let (org, display_name) =
         both(id(&body, "org", OrgId::parse), text(&body, "display_name", NAME_CHARS_MAX))?;
     let record = OrgRecord { org: org.clone(), display_name, created_at: clock::now() };
+    if ctx.app.records.get::<OrgRecord>(&[org.as_str()]).await?.is_none() {
+        // Why: a deletion that was cut off may have left something of the name's last holder.
+        tenancy::clear_org(&ctx.app, &org).await?;
+    }
     let writes = Writes::new().create(&[org.as_str()], &record);
     ctx.app.records.commit(writes).await.map_err(|e| taken(e, &format!("org {org}")))?;
     Ok(created(&format!("/admin/org/{org}"), &json!(record)))
@@ -91,17 +96,13 @@ pub(super) async fn org(ctx: Ctx) -> Result<Response<Body>, Problem> {
     found.map(|(r, _)| ok(&json!(r))).ok_or_else(|| Problem::plain(Code::OrgNotFound))
 }
 
-/// Deletes an org that has no workspace.
+/// Deletes an org that has no workspace, with its automations, settings and tokens.
 pub(super) async fn remove_org(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let org = ctx.org().await?;
     if ctx.app.records.has_any::<WorkspaceRecord>(&[org.as_str()]).await? {
         return Err(Problem::new(Code::InUse, "the org has workspaces; delete them first"));
     }
-    let writes = Writes::new()
-        .delete::<OrgRecord>(&[org.as_str()])
-        .delete::<portcullis_store::IntegrationSettings>(&[org.as_str()]);
-    ctx.app.records.commit(writes).await?;
-    ctx.app.directory.forget();
+    tenancy::remove_org(&ctx.app, &org).await?;
     Ok(no_content())
 }
 
@@ -118,6 +119,9 @@ pub(super) async fn create_workspace(ctx: Ctx) -> Result<Response<Body>, Problem
         created_at: clock::now(),
     };
     let parts = [org.as_str(), workspace.as_str()];
+    if ctx.app.records.get::<WorkspaceRecord>(&parts).await?.is_none() {
+        tenancy::clear_workspace(&ctx.app, &org, &workspace).await?;
+    }
     let writes = Writes::new().require_present::<OrgRecord>(&[org.as_str()]).create(&parts, &record);
     ctx.app.records.commit(writes).await.map_err(|e| taken(e, &format!("workspace {workspace}")))?;
     ctx.app.vault.ensure_workspace_key(&org, &workspace).await?;
@@ -139,18 +143,9 @@ pub(super) async fn workspace(ctx: Ctx) -> Result<Response<Body>, Problem> {
     found.map(|(r, _)| ok(&json!(r))).ok_or_else(|| Problem::plain(Code::WorkspaceNotFound))
 }
 
-/// Deletes a workspace. Its key goes first: whatever else fails, its credentials are gone.
+/// Deletes a workspace with its credentials, runs and tokens.
 pub(super) async fn remove_workspace(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let (org, workspace) = ctx.tenant().await?;
-    ctx.app.vault.shred_workspace(&org, &workspace).await?;
-    let parts = [org.as_str(), workspace.as_str()];
-    let mut writes = Writes::new();
-    for (connector, _, _) in ctx.app.records.list::<ConnectorSetting>(&parts, None, 1000).await? {
-        let parts = [org.as_str(), workspace.as_str(), connector.as_str()];
-        writes = writes.delete::<ConnectorSetting>(&parts).delete::<CredentialState>(&parts);
-    }
-    ctx.app.records.commit(writes.delete::<WorkspaceRecord>(&parts)).await?;
-    let scope = format!("{org}/{workspace}");
-    ctx.app.gate.drop_connections(|s| s.workspace == scope);
+    tenancy::remove_workspace(&ctx.app, &org, &workspace).await?;
     Ok(no_content())
 }

@@ -96,7 +96,7 @@ fn form(fields: &[Field]) -> Vec<Value> {
         .collect()
 }
 
-/// Every connector that is enabled or configured, with state and form.
+/// Every connector, with the workspace's state and the form.
 pub(super) async fn index(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let (org, workspace) = ctx.tenant().await?;
     let (limit, after) = ctx.page()?;
@@ -145,11 +145,23 @@ pub(super) async fn replace(ctx: Ctx) -> Result<Response<Body>, Problem> {
         Some(config) => save(&ctx, &place, enabled, config).await?,
         None => toggle(&ctx, &place, enabled).await?,
     }
-    let scope = format!("{}/{}", place.org, place.workspace);
-    let connector = place.loaded.connector.id.as_str();
-    ctx.app.gate.drop_connections(|s| s.workspace == scope && s.connector == connector);
+    changed(&ctx, &place, !enabled);
     let connection = place.connection(&ctx).await?;
     Ok(ok(&document(&place.loaded.connector, &connection)))
+}
+
+/// Closes idle connections of the old credential; opting out ends running calls too.
+fn changed(ctx: &Ctx, place: &Place, ends_calls: bool) {
+    let (org, workspace, connector) =
+        (place.org.as_str(), place.workspace.as_str(), place.loaded.connector.id.as_str());
+    let scope = format!("{org}/{workspace}");
+    ctx.app.gate.drop_connections(|s| s.workspace == scope && s.connector == connector);
+    if ends_calls {
+        ctx.app.running.end_where(|call| {
+            let same = call.org == org && call.workspace == workspace && call.connector == connector;
+            same.then_some(Code::CallEnded)
+        });
+    }
 }
 
 /// Opting out keeps what was saved; opting in again needs something saved, or nothing to save.
@@ -201,10 +213,15 @@ async fn save(ctx: &Ctx, place: &Place, enabled: bool, config: Map<String, Value
         credential: credential_id.clone(),
         revision,
     };
-    let payload = SecretPayload {
-        fields: SecretFields::new(secrets),
-        allowed_hosts: connector.allowed_domains.iter().map(ToString::to_string).collect(),
-    };
+    let allowed_hosts: Vec<String> = connector.allowed_domains.iter().map(ToString::to_string).collect();
+    let payload = SecretPayload { fields: SecretFields::new(secrets), allowed_hosts: allowed_hosts.clone() };
+    // Why now: a key that can never be sent should be said to the person who pastes it.
+    connector.injection.apply(&payload.fields, &config).map_err(|e| {
+        Problem::breaches(
+            Code::ValidationFailed,
+            vec![Breach::new("/config", "not_injectable", e.to_string())],
+        )
+    })?;
     let sealed = ctx.app.vault.seal(&binding, &payload).await?;
     let setting = ConnectorSetting::new(connector.id.clone(), enabled, Some(sealed.text));
     let state = CredentialState {
@@ -213,6 +230,7 @@ async fn save(ctx: &Ctx, place: &Place, enabled: bool, config: Map<String, Value
         key_id: sealed.key_id,
         fields,
         config: config.into_iter().collect(),
+        allowed_hosts,
         updated_at: now,
     };
     let tenant = [place.org.as_str(), place.workspace.as_str()];
@@ -236,8 +254,6 @@ pub(super) async fn remove(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let writes =
         Writes::new().delete::<ConnectorSetting>(&place.parts()).delete::<CredentialState>(&place.parts());
     ctx.app.records.commit(writes).await?;
-    let scope = format!("{}/{}", place.org, place.workspace);
-    let connector = place.loaded.connector.id.as_str();
-    ctx.app.gate.drop_connections(|s| s.workspace == scope && s.connector == connector);
+    changed(&ctx, &place, true);
     Ok(no_content())
 }

@@ -8,9 +8,11 @@ use portcullis_core::connector::Connector;
 use portcullis_core::host_pattern;
 use portcullis_core::limits::Limits;
 use portcullis_core::verdict::{AllowlistMode, HostRules, OrgPolicy, Verdict, judge};
+use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, Trust};
 use serde_json::{Value, json};
 
 use super::{BAD_CONFIG, DONE, FAILED, output};
+use crate::config::dns_servers;
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -27,6 +29,12 @@ pub(super) struct ExplainArgs {
     /// URLs, one a line as raw bytes; a line may also be a JSON string. `-` is standard input
     #[arg(long, value_name = "FILE")]
     urls: Option<PathBuf>,
+    /// Look allowed hosts up as well, and judge every address; connects nowhere
+    #[arg(long)]
+    resolve: bool,
+    /// DNS servers for --resolve, comma-separated [default: the system's]
+    #[arg(long, value_name = "IP[:PORT],…", requires = "resolve")]
+    dns_servers: Option<String>,
 }
 
 /// Judges every URL; fails only when a file cannot be read.
@@ -38,15 +46,19 @@ pub(super) fn run(args: &ExplainArgs) -> u8 {
             return BAD_CONFIG;
         }
     };
-    let limits = Limits::default();
+    let judge = match Judge::new(args, rules, Limits::default()) {
+        Ok(judge) => judge,
+        Err(e) => {
+            output::error(&e);
+            return BAD_CONFIG;
+        }
+    };
     if let Some(url) = &args.url {
-        output::line(&explain(url.as_bytes(), &rules, &limits).to_string());
+        output::line(&judge.explain(url.as_bytes()).to_string());
         return DONE;
     }
-    let Some(path) = &args.urls else {
-        return FAILED;
-    };
-    match judge_file(path, &rules, &limits) {
+    let Some(path) = &args.urls else { return FAILED };
+    match judge_file(path, &judge) {
         Ok(()) => DONE,
         Err(e) => {
             output::error(&format!("{}: {e}", path.display()));
@@ -55,7 +67,7 @@ pub(super) fn run(args: &ExplainArgs) -> u8 {
     }
 }
 
-fn judge_file(path: &Path, rules: &HostRules, limits: &Limits) -> std::io::Result<()> {
+fn judge_file(path: &Path, judge: &Judge) -> std::io::Result<()> {
     let source: Box<dyn Read> = if path == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
@@ -73,7 +85,7 @@ fn judge_file(path: &Path, rules: &HostRules, limits: &Limits) -> std::io::Resul
             line.pop();
         }
         let url = as_url(&line);
-        writeln!(out, "{}", explain(&url, rules, limits))?;
+        writeln!(out, "{}", judge.explain(&url))?;
     }
 }
 
@@ -86,16 +98,57 @@ fn as_url(line: &[u8]) -> Vec<u8> {
     }
 }
 
-fn explain(url: &[u8], rules: &HostRules, limits: &Limits) -> Value {
-    let Verdict { target, matched_connector, matched_org, refusal, .. } = judge(url, rules, limits.url_bytes);
-    json!({
-        "url": String::from_utf8_lossy(url),
-        "verdict": if refusal.is_none() { "allow" } else { "refuse" },
-        "code": refusal,
-        "host": target.as_ref().map(|t| t.host()),
-        "matched_connector": matched_connector,
-        "matched_org": matched_org,
-    })
+/// What URLs are held against, and with `--resolve` the lookups as well.
+struct Judge {
+    rules: HostRules,
+    limits: Limits,
+    network: Option<(tokio::runtime::Runtime, std::sync::Arc<Gate>)>,
+}
+
+impl Judge {
+    fn new(args: &ExplainArgs, rules: HostRules, limits: Limits) -> Result<Self, String> {
+        if !args.resolve {
+            return Ok(Self { rules, limits, network: None });
+        }
+        let servers = dns_servers(args.dns_servers.as_deref().unwrap_or_default())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| format!("the async runtime cannot start: {e}"))?;
+        let resolver = {
+            let _inside = runtime.enter();
+            DnsResolver::new(&servers, &limits)?
+        };
+        let gate = Gate::new(GateParts {
+            resolver: std::sync::Arc::new(resolver),
+            dialer: std::sync::Arc::new(TcpDialer),
+            trust: Trust::public(None).map_err(|e| e.to_string())?,
+            limits: std::sync::Arc::new(limits.clone()),
+        });
+        Ok(Self { rules, limits, network: Some((runtime, gate)) })
+    }
+
+    fn explain(&self, url: &[u8]) -> Value {
+        let Verdict { target, matched_connector, matched_org, refusal, .. } =
+            judge(url, &self.rules, self.limits.url_bytes);
+        let mut code = refusal;
+        let mut addresses = Vec::new();
+        if let (None, Some(target), Some((runtime, gate))) = (refusal, &target, &self.network) {
+            code = runtime.block_on(gate.judge_host(target.host(), &mut addresses)).err();
+        }
+        let mut answer = json!({
+            "url": String::from_utf8_lossy(url),
+            "verdict": if code.is_none() { "allow" } else { "refuse" },
+            "code": code,
+            "host": target.as_ref().map(|t| t.host()),
+            "matched_connector": matched_connector,
+            "matched_org": matched_org,
+        });
+        if let (Some(map), true) = (answer.as_object_mut(), self.network.is_some()) {
+            map.insert("addresses".to_owned(), json!(addresses));
+        }
+        answer
+    }
 }
 
 fn rules(definition: &Path, allowlist: Option<&Path>) -> Result<HostRules, Vec<String>> {

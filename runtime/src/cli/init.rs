@@ -1,7 +1,7 @@
 //! `portcullis init`: a data directory with master key, store and first platform token.
 
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,8 +39,12 @@ pub(super) fn run(args: &InitArgs) -> u8 {
                 "master key      {}  (keep a copy: without it no credential can be opened)",
                 config.master_key_file.display()
             ));
-            output::line("first platform token, shown once:");
-            output::line(&token);
+            if token.brought {
+                output::line("first platform token: the one in the bootstrap token file");
+            } else {
+                output::line("first platform token, shown once:");
+                output::line(&token.text);
+            }
             output::line("next: portcullis serve");
             DONE
         }
@@ -51,15 +55,20 @@ pub(super) fn run(args: &InitArgs) -> u8 {
     }
 }
 
-async fn init(config: &Config) -> Result<String, String> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.data_dir)
-        .map_err(|e| format!("{}: {e}", config.data_dir.display()))?;
+/// Everything is made beside its place and moved there last, so that a stopped `init` can be run again.
+async fn init(config: &Config) -> Result<FirstToken, String> {
+    let failed = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
+    let dir = &config.data_dir;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| failed(dir, e))?;
+    // A directory that was there may be open to others; records and ledger are nobody else's.
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(|e| failed(dir, e))?;
     let key = master_key(config)?;
     let token = first_token(config.bootstrap_token_file.as_deref())?;
-    let store = SledStore::open(&config.store_dir()).map_err(|e| e.to_string())?;
+    let unfinished = dir.join("store.unfinished");
+    if unfinished.exists() {
+        std::fs::remove_dir_all(&unfinished).map_err(|e| failed(&unfinished, e))?;
+    }
+    let store = SledStore::open(&unfinished).map_err(|e| e.to_string())?;
     let records = Records::new(Arc::new(store));
     Vault::initialise(records.clone(), key).await.map_err(|e| e.to_string())?;
     let spec = TokenSpec {
@@ -69,18 +78,17 @@ async fn init(config: &Config) -> Result<String, String> {
         label: Some("first".into()),
         expires_at: None,
     };
-    let (_, writes) = token::record(&token, spec).map_err(|p| p.detail)?;
+    let (_, writes) = token::record(&token.text, spec).map_err(|p| p.detail)?;
     records.commit(writes).await.map_err(|e| e.to_string())?;
+    drop(records);
+    std::fs::rename(&unfinished, config.store_dir()).map_err(|e| failed(&unfinished, e))?;
     Ok(token)
 }
 
 /// The key that is there, or a new one in its file.
 fn master_key(config: &Config) -> Result<MasterKey, String> {
-    if let Ok(key) = config.master_key() {
+    if let Some(key) = config.find_master_key()? {
         return Ok(key);
-    }
-    if config.master_key_file.exists() {
-        return config.master_key();
     }
     let key = MasterKey::generate().map_err(|e| e.to_string())?;
     write_private(&config.master_key_file, &format!("{}\n", key.to_text().as_str()))?;
@@ -95,8 +103,14 @@ fn write_private(path: &Path, text: &str) -> Result<(), String> {
     file.sync_all().map_err(failed)
 }
 
+/// The first token, and whether the user brought it.
+struct FirstToken {
+    text: String,
+    brought: bool,
+}
+
 /// The token in the bootstrap file, or a new one, written there when a file was named.
-fn first_token(file: Option<&Path>) -> Result<String, String> {
+fn first_token(file: Option<&Path>) -> Result<FirstToken, String> {
     if let Some(path) = file
         && path.exists()
     {
@@ -105,7 +119,7 @@ fn first_token(file: Option<&Path>) -> Result<String, String> {
         let long = text.len() >= 44 && text.starts_with("pc_platform_");
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         return if long && plain {
-            Ok(text)
+            Ok(FirstToken { text, brought: true })
         } else {
             Err(format!(
                 "{} must hold a token pc_platform_ and at least 32 letters and digits",
@@ -113,9 +127,9 @@ fn first_token(file: Option<&Path>) -> Result<String, String> {
             ))
         };
     }
-    let token = token::generate(Role::Platform).map_err(|p| p.detail)?;
+    let text = token::generate(Role::Platform).map_err(|p| p.detail)?;
     if let Some(path) = file {
-        write_private(path, &format!("{token}\n"))?;
+        write_private(path, &format!("{text}\n"))?;
     }
-    Ok(token)
+    Ok(FirstToken { text, brought: false })
 }

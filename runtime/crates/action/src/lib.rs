@@ -19,6 +19,7 @@
 pub mod escape;
 pub mod mapping;
 pub mod plan;
+pub mod predicate;
 pub mod render;
 pub mod response;
 pub mod template;

@@ -8,7 +8,7 @@ use portcullis_action::template::Template;
 use portcullis_action::{ActionPlan, Method, UrlTemplate};
 use serde_json::Value;
 
-use crate::definition::{self, AuthType, Definition};
+use crate::definition::{self, AuthType, Definition, RedirectFollow};
 use crate::host_pattern::{self, HostPattern};
 use crate::id::{ActionId, ConnectorId};
 use crate::injection::Injection;
@@ -21,6 +21,23 @@ mod auth;
 
 /// The slot name under which a connector's credential is asked for.
 pub const DEFAULT_SLOT: &str = "default";
+
+/// Most redirects followed for one request. An API that needs more is not one.
+pub const REDIRECT_HOPS_MAX: u8 = 3;
+
+/// Which redirects are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RedirectPolicy {
+    /// Where to.
+    pub follow: RedirectFollow,
+    /// Most hops.
+    pub hops_max: u8,
+}
+
+impl RedirectPolicy {
+    /// None is followed: the default.
+    pub const NONE: Self = Self { follow: RedirectFollow::None, hops_max: 0 };
+}
 
 /// A checked connector.
 #[derive(Debug, Clone)]
@@ -47,6 +64,10 @@ pub struct Connector {
     pub allowed_domains: Vec<HostPattern>,
     /// Ports besides 443.
     pub ports: Vec<u16>,
+    /// Which redirects are followed.
+    pub redirects: RedirectPolicy,
+    /// Whether HTTP/2 is offered to upstreams.
+    pub http2: bool,
 }
 
 /// A checked action.
@@ -117,15 +138,6 @@ fn build(
     let fields = auth::fields(&definition, errors);
     let injection = auth::injection(&definition, &fields, errors);
     let ports = definition.egress.ports.clone();
-    for (index, port) in ports.iter().enumerate() {
-        if *port == 0 {
-            errors.push(Problem::new(
-                format!("/egress/ports/{index}"),
-                "port_invalid",
-                "a port is 1 to 65535",
-            ));
-        }
-    }
     let context = action::Context {
         definition: &definition,
         fields: &fields,
@@ -155,6 +167,11 @@ fn build(
         actions,
         allowed_domains,
         ports,
+        redirects: RedirectPolicy {
+            follow: definition.egress.redirects.follow,
+            hops_max: definition.egress.redirects.max.unwrap_or(REDIRECT_HOPS_MAX),
+        },
+        http2: definition.egress.http2,
     })
 }
 
@@ -189,18 +206,8 @@ fn check_domains(
 ) -> Vec<HostPattern> {
     let entries = definition.allowed_domains.iter().map(String::as_str);
     let patterns = host_pattern::parse_list("/allowed_domains", entries, errors);
-    for (index, text) in definition.allowed_domains.iter().enumerate() {
-        let shared = HostPattern::parse(text).ok().and_then(|p| p.shared_hosting());
-        if let Some(suffix) = shared {
-            let message =
-                format!("anybody can rent a name under {suffix}: this wildcard is a way out for data");
-            warnings.push(Problem::new(
-                format!("/allowed_domains/{index}"),
-                "allowed_domain_shared_hosting",
-                message,
-            ));
-        }
-    }
+    warnings
+        .extend(host_pattern::shared_hosting_warnings("/allowed_domains", definition.allowed_domains.iter()));
     patterns
 }
 

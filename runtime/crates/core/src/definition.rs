@@ -29,7 +29,7 @@ pub struct Definition {
     /// Name for people.
     #[schemars(length(min = 1, max = 120))]
     pub display_name: String,
-    /// Version of this definition, kept in run records.
+    /// Version of this definition, for people.
     #[schemars(length(max = 64))]
     pub version: Option<String>,
     /// What the third party is.
@@ -43,6 +43,7 @@ pub struct Definition {
     /// The credential form.
     pub auth_schema: AuthSchema,
     /// Where the credential goes, when the default of `auth_type` is not right.
+    #[schemars(with = "AuthDef")]
     pub auth: Option<AuthDef>,
     /// Non-secret values of each workspace's connection.
     pub config_fields: Vec<FieldDef>,
@@ -89,7 +90,7 @@ pub struct AuthSchema {
 }
 
 /// A field's type; `secret` and `string` are read as `password` and `text`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldType {
     /// One line.
@@ -111,6 +112,19 @@ pub enum FieldType {
     Url,
     /// An email address.
     Email,
+}
+
+impl JsonSchema for FieldType {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FieldType".into()
+    }
+
+    // Why by hand: the derived schema does not know the aliases.
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "enum": [
+            "text", "string", "password", "secret", "textarea", "number", "boolean", "select", "url", "email",
+        ] })
+    }
 }
 
 /// A field of the credential form or of the connection's config.
@@ -194,7 +208,36 @@ pub enum AuthPlace {
 #[serde(default)]
 pub struct EgressDef {
     /// Ports that may be named besides 443.
+    #[schemars(inner(range(min = 1)))]
     pub ports: Vec<u16>,
+    /// Which redirects are followed; by default none, and a 3xx answer is the action's answer.
+    pub redirects: RedirectsDef,
+    /// Whether HTTP/2 is offered; HTTP/1.1 is spoken otherwise.
+    pub http2: bool,
+}
+
+/// Which redirects are followed.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RedirectsDef {
+    /// Where to.
+    pub follow: RedirectFollow,
+    /// Most hops, 1 to 3; 3 by default.
+    #[schemars(range(min = 1, max = 3))]
+    pub max: Option<u8>,
+}
+
+/// Where redirects may lead.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RedirectFollow {
+    /// Nowhere.
+    #[default]
+    None,
+    /// To the same host and port.
+    SameHost,
+    /// To any host that both lists allow; credential and headers are dropped on the way.
+    AllowedHosts,
 }
 
 /// One thing the connector can do.

@@ -111,6 +111,7 @@ codes! {
     CredentialNotBound "credential_not_bound" 403 Policy "The credential is not bound to this origin.";
     CredentialMissing "credential_missing" 403 Policy "The credential slot does not exist.";
     ConnectorDisabled "connector_disabled" 403 Policy "The connector was switched off while the call ran.";
+    CallEnded "call_ended" 403 Policy "The call was ended from outside while it ran.";
     RequestTooLarge "request_too_large" 413 Policy "The outbound request is larger than the limit.";
     CallsExceeded "calls_exceeded" 429 Policy "The call made more requests than it was granted.";
     DnsFailed "dns_failed" 502 Upstream "The host's name could not be resolved.";

@@ -36,6 +36,7 @@ use portcullis_action::template::{Part, Scope, Template};
 use portcullis_action::{Method, RenderError, UrlTemplate, escape};
 use serde_json::{Map, Value};
 
+use crate::definition::RedirectFollow;
 use crate::fault::Code;
 use crate::target::{DEFAULT_PORT, Target};
 use crate::verdict::{Decision, HostRules, Verdict, judge};
@@ -79,8 +80,8 @@ impl Glob {
         go(&self.parts, text)
     }
 
-    fn is_literal(&self) -> bool {
-        self.parts.iter().all(Option::is_some)
+    fn literal(&self) -> Option<String> {
+        self.parts.iter().map(Option::as_deref).collect()
     }
 }
 
@@ -125,10 +126,11 @@ impl ActionScope {
         Ok(Self { method, host, port: template.port.unwrap_or(DEFAULT_PORT), path })
     }
 
-    /// Whether the host is fixed: no input can choose it.
+    /// The host, when no input can choose it.
     #[must_use]
-    pub fn host_is_fixed(&self) -> bool {
-        self.host.iter().all(Glob::is_literal)
+    pub fn fixed_host(&self) -> Option<String> {
+        let labels: Option<Vec<String>> = self.host.iter().map(Glob::literal).collect();
+        labels.map(|labels| labels.join("."))
     }
 
     fn covers_origin(&self, target: &Target) -> bool {
@@ -222,6 +224,37 @@ impl EgressGrant {
         Self { rules, scopes, url_bytes_max }
     }
 
+    /// Judges a redirect's target from the top: lists, and the same host when only that is allowed.
+    /// The path is the upstream's choice and is not held against the action's pattern.
+    #[must_use]
+    pub fn permit_redirect(
+        &self,
+        raw_url: &[u8],
+        from: &Target,
+        follow: RedirectFollow,
+    ) -> (Verdict, Option<PermittedTarget>) {
+        let mut verdict = judge(raw_url, &self.rules, self.url_bytes_max);
+        let (None, Some(target), Some(matched_connector)) =
+            (verdict.refusal, verdict.target.clone(), verdict.matched_connector.clone())
+        else {
+            return (verdict, None);
+        };
+        let same = target.origin() == from.origin();
+        let allowed = match follow {
+            RedirectFollow::None => false,
+            RedirectFollow::SameHost => same,
+            RedirectFollow::AllowedHosts => true,
+        };
+        if !allowed {
+            verdict.refusal = Some(Code::RedirectForbidden);
+            verdict.decisions.push(Decision::refuse("redirect", Code::RedirectForbidden));
+            return (verdict, None);
+        }
+        verdict.decisions.push(Decision::pass("redirect", None));
+        let matched_org = verdict.matched_org.clone();
+        (verdict, Some(PermittedTarget { target, matched_connector, matched_org }))
+    }
+
     /// Judges one request from the top: lists, then the action's own method, host and path.
     #[must_use]
     pub fn permit(&self, raw_url: &[u8], method: Method) -> (Verdict, Option<PermittedTarget>) {
@@ -305,8 +338,27 @@ mod tests {
     #[test]
     fn a_config_value_pins_the_host_to_this_tenant() {
         let grant = grant("https://{{config.shop}}.example-saas.com/");
+        assert_eq!(grant.scopes[0].fixed_host().as_deref(), Some("acme.example-saas.com"));
         assert_eq!(code(&grant, "https://acme.example-saas.com/", Method::Get), "ok");
         assert_eq!(code(&grant, "https://other.example-saas.com/", Method::Get), "path_not_granted");
+    }
+
+    #[test]
+    fn a_redirect_is_judged_from_the_top_and_by_its_own_rule() {
+        let grant = grant("https://api.example-saas.com/v1/x");
+        let from = Target::parse(b"https://api.example-saas.com/v1/x", 8192).unwrap();
+        let code = |url: &str, follow| {
+            let (verdict, permitted) = grant.permit_redirect(url.as_bytes(), &from, follow);
+            assert_eq!(verdict.refusal.is_none(), permitted.is_some());
+            verdict.refusal.map_or("ok", Code::as_str)
+        };
+        let (same, any) = (RedirectFollow::SameHost, RedirectFollow::AllowedHosts);
+        assert_eq!(code("https://api.example-saas.com/elsewhere", same), "ok");
+        assert_eq!(code("https://files.example-saas.com/f", same), "redirect_forbidden");
+        assert_eq!(code("https://files.example-saas.com/f", any), "ok");
+        assert_eq!(code("https://evil.example.net/f", any), "host_not_in_connector");
+        assert_eq!(code("http://api.example-saas.com/", any), "scheme_not_https");
+        assert_eq!(code("https://api.example-saas.com/", RedirectFollow::None), "redirect_forbidden");
     }
 
     #[test]

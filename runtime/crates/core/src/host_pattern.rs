@@ -200,6 +200,24 @@ pub fn parse_list<'t>(
     patterns
 }
 
+/// A warning for every wildcard over a suffix where anybody can rent a name.
+#[must_use]
+pub fn shared_hosting_warnings<'t>(pointer: &str, entries: impl Iterator<Item = &'t String>) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    for (index, text) in entries.enumerate() {
+        if let Some(suffix) = HostPattern::parse(text).ok().and_then(|pattern| pattern.shared_hosting()) {
+            let message =
+                format!("anybody can rent a name under {suffix}: this wildcard is a way out for data");
+            warnings.push(Problem::new(
+                format!("{pointer}/{index}"),
+                "allowed_domain_shared_hosting",
+                message,
+            ));
+        }
+    }
+    warnings
+}
+
 /// Host name syntax of RFC 1123 section 2.1: LDH labels, no trailing dot, at most 253 bytes, and a
 /// last label that is not a number (which would make it an address to some parsers).
 #[must_use]

@@ -93,6 +93,9 @@ pub struct LedgerEvent {
     /// The org's allowlist entry that matched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched_org: Option<String>,
+    /// The org's list would have refused it, had it been enforced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub would_refuse: bool,
     /// Every address of the answer, as judged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,

@@ -105,7 +105,7 @@ limits! {
     guest_fuel = 200_000_000, max 20_000_000_000, "instructions", "Instructions of one call; the determinate twin of the time limit.";
     guest_output_bytes = 32 * MIB, max 128 * MIB, "bytes", "A guest's output document.";
     concurrent_calls = 1000, max 100_000, "calls", "Instances that exist at once; each reserves address space and up to its memory limit.";
-    module_bytes = 32 * MIB, max 64 * MIB, "bytes", "A component at upload.";
+    module_bytes = 32 * MIB, max 64 * MIB, "bytes", "A component when it is loaded.";
 }
 
 // Limits that only make sense together.

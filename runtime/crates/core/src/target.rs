@@ -173,13 +173,16 @@ fn reads_as_address(host: &str) -> bool {
         })
 }
 
-/// Refuses path segments that somebody on the way might resolve: `.`, `..`, their encoded forms,
-/// and the `..;` form that servlet containers resolve.
+/// Refuses path segments that somebody on the way might resolve: `.`, `..`, their encoded forms, the
+/// `..;` form that servlet containers resolve, and any of them behind an encoded slash or backslash.
 fn check_path(tail: &str) -> Result<(), Code> {
     let path = tail.split(['?', '#']).next().unwrap_or_default();
-    for segment in path.split('/') {
-        let plain = segment.replace("%2e", ".").replace("%2E", ".");
-        let name = plain.split(';').next().unwrap_or_default();
+    let mut plain = path.to_ascii_lowercase();
+    for (encoded, decoded) in [("%2e", "."), ("%2f", "/"), ("%5c", "/")] {
+        plain = plain.replace(encoded, decoded);
+    }
+    for segment in plain.split('/') {
+        let name = segment.split(';').next().unwrap_or_default();
         if name == "." || name == ".." {
             return Err(Code::UrlInvalid);
         }
@@ -249,6 +252,9 @@ mod tests {
             ("https://api.example.com/%2e%2E/x", "url_invalid"),
             ("https://api.example.com/..;/x", "url_invalid"),
             ("https://api.example.com/a/../x", "url_invalid"),
+            ("https://api.example.com/v1/..%2Fadmin", "url_invalid"),
+            ("https://api.example.com/v1/7%2f..%5cadmin", "url_invalid"),
+            ("https://api.example.com/v1/group%2Fproject", "ok"),
             ("https://api.example.com/..x/.hidden", "ok"),
             ("https://api.example.com/x?next=../..", "ok"),
         ] {

@@ -3,7 +3,7 @@
 //! `begin` must succeed before anything leaves, a name lookup included. `complete` is written
 //! whatever happens, also when the call is dropped in the middle.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use portcullis_core::fault::Code;
 use portcullis_core::ledger::{LedgerVerdict, PhaseDurations};
@@ -26,6 +26,8 @@ pub struct Attempt {
     pub matched_connector: Option<String>,
     /// Entry of the org's list that matched.
     pub matched_org: Option<String>,
+    /// The org's list would have refused it, had it been enforced.
+    pub would_refuse: bool,
     /// Every address of the answer.
     pub addresses: Vec<String>,
     /// The address connected to.
@@ -58,6 +60,7 @@ impl Attempt {
             code: None,
             matched_connector: None,
             matched_org: None,
+            would_refuse: false,
             addresses: Vec::new(),
             chosen_address: None,
             tls_version: None,
@@ -99,13 +102,19 @@ pub trait AttemptLog: Send + Sync {
 /// An open bracket. Dropped without [`Self::close`], it records that the call was ended.
 pub(crate) struct Bracket {
     open: Option<(Arc<dyn AttemptLog>, String)>,
+    ended: Arc<OnceLock<Code>>,
     pub(crate) attempt: Attempt,
 }
 
 impl Bracket {
-    pub(crate) async fn begin(log: &Arc<dyn AttemptLog>, attempt: Attempt) -> Result<Self, AttemptLogError> {
+    /// Writes `begin`. `ended` holds why the call was ended, should it be.
+    pub(crate) async fn begin(
+        log: &Arc<dyn AttemptLog>,
+        ended: &Arc<OnceLock<Code>>,
+        attempt: Attempt,
+    ) -> Result<Self, AttemptLogError> {
         let entry = log.begin(attempt.clone()).await?;
-        Ok(Self { open: Some((Arc::clone(log), entry)), attempt })
+        Ok(Self { open: Some((Arc::clone(log), entry)), ended: Arc::clone(ended), attempt })
     }
 
     pub(crate) async fn close(mut self) -> Attempt {
@@ -124,6 +133,7 @@ impl Drop for Bracket {
         };
         let mut attempt = self.attempt.clone();
         attempt.verdict = LedgerVerdict::Error;
+        attempt.code = self.ended.get().copied().or(Some(Code::CallEnded));
         // Why a task: a dropped future cannot wait, and the record must still be written.
         if let Ok(handle) = tokio::runtime::Handle::try_current() {
             handle.spawn(log.complete(entry, attempt));

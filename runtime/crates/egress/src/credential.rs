@@ -15,6 +15,8 @@ pub struct BoundCredential {
     pub slot: String,
     /// Version of the stored record.
     pub version: u64,
+    /// Host entries it was sealed for, as known without opening it.
+    pub allowed_hosts: Vec<String>,
     /// Opens it.
     pub source: Arc<dyn OpenCredential>,
 }

@@ -19,6 +19,14 @@ const RATIO_FREE_BYTES: u64 = 1024 * 1024;
 /// Piece that is decoded at a time, bytes.
 const PIECE: usize = 16 * 1024;
 
+/// Undoes a Content-Encoding, as the gate does with every answer.
+///
+/// # Errors
+/// `response_too_large` at a limit, `upstream_protocol` for an unknown coding or broken data.
+pub fn decode_body(content_encoding: &str, body: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, Code> {
+    decode(&codings([content_encoding.as_bytes()].into_iter()), body, limits).map_err(|e| e.code)
+}
+
 /// Undoes `codings` (the Content-Encoding list, first applied first).
 ///
 /// # Errors

@@ -44,7 +44,8 @@ impl Dial for TcpDialer {
 }
 
 /// The addresses of this machine's own interfaces; a connection to them would come back in.
-pub(crate) fn own_addresses() -> Vec<IpAddr> {
+#[must_use]
+pub fn own_addresses() -> Vec<IpAddr> {
     if_addrs::get_if_addrs()
         .map(|interfaces| interfaces.iter().map(if_addrs::Interface::ip).collect())
         .unwrap_or_default()

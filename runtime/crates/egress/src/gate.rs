@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_core::fault::Code;
 use portcullis_core::grant::PermittedTarget;
 use portcullis_core::limits::Limits;
@@ -20,6 +20,7 @@ use crate::dial::{self, Dial};
 use crate::guard::{Guard, GuardSpec, PoolScope};
 use crate::pool::{Connection, Pool, PoolKey};
 use crate::resolve::{self, Resolve};
+use crate::sender::Sender;
 use crate::trust::Trust;
 
 /// What a gate is made of.
@@ -69,10 +70,10 @@ impl Gate {
     /// Looks a host up and judges the answers, without connecting: for `explain --resolve`.
     ///
     /// # Errors
-    /// As [`resolve::pin`].
-    pub async fn judge_addresses(&self, target: PermittedTarget, seen: &mut Vec<String>) -> Result<(), Code> {
+    /// `dns_failed` or `address_forbidden`.
+    pub async fn judge_host(&self, host: &str, seen: &mut Vec<String>) -> Result<(), Code> {
         let own = dial::own_addresses();
-        resolve::pin(self.resolver.as_ref(), target, &self.limits, &own, seen).await.map(|_| ())
+        resolve::judge_host(self.resolver.as_ref(), host, &self.limits, &own, seen).await.map(|_| ())
     }
 
     /// Closes connections that have been idle for too long; answers how many are left.
@@ -109,12 +110,13 @@ impl Gate {
         let started = Instant::now();
         let tls = self.handshake(key, dialed.stream).await;
         attempt.durations.tls_us = Some(micros(started));
-        self.http1(tls?, dialed.peer).await
+        self.http(tls?, dialed.peer).await
     }
 
     async fn handshake(&self, key: &PoolKey, stream: TcpStream) -> Result<TlsStream<TcpStream>, Code> {
         let name = ServerName::try_from(key.host.clone()).map_err(|_| Code::TlsFailed)?;
-        let connector = TlsConnector::from(self.trust.client_config(&key.scope.workspace));
+        let config = self.trust.client_config(&key.scope.workspace, key.scope.http2);
+        let connector = TlsConnector::from(config);
         let handshake = connector.connect(name, stream);
         match tokio::time::timeout(Duration::from_millis(self.limits.tls_ms), handshake).await {
             Ok(Ok(tls)) => Ok(tls),
@@ -126,12 +128,19 @@ impl Gate {
         }
     }
 
-    async fn http1(&self, tls: TlsStream<TcpStream>, peer: SocketAddr) -> Result<Connection, Code> {
-        let tls_version = match tls.get_ref().1.protocol_version() {
+    async fn http(&self, tls: TlsStream<TcpStream>, peer: SocketAddr) -> Result<Connection, Code> {
+        let session = tls.get_ref().1;
+        let tls_version = match session.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => return Err(Code::TlsFailed),
         };
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        let sender = if http2 { self.http2(tls).await? } else { self.http1(tls).await? };
+        Ok(Connection { sender, peer, tls_version })
+    }
+
+    async fn http1(&self, tls: TlsStream<TcpStream>) -> Result<Sender, Code> {
         let headers_max = usize::try_from(self.limits.response_header_count).unwrap_or(100);
         let bytes_max = usize::try_from(self.limits.response_header_bytes).unwrap_or(65_536);
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
@@ -140,13 +149,30 @@ impl Gate {
             .handshake(TokioIo::new(tls))
             .await
             .map_err(|_| Code::UpstreamProtocol)?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "upstream connection ended");
-            }
-        });
-        Ok(Connection { sender, peer, tls_version })
+        drive(connection);
+        Ok(Sender::Http1(sender))
     }
+
+    async fn http2(&self, tls: TlsStream<TcpStream>) -> Result<Sender, Code> {
+        let bytes_max = u32::try_from(self.limits.response_header_bytes).unwrap_or(65_536);
+        let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(bytes_max)
+            .max_concurrent_reset_streams(10)
+            .handshake(TokioIo::new(tls))
+            .await
+            .map_err(|_| Code::UpstreamProtocol)?;
+        drive(connection);
+        Ok(Sender::Http2(sender))
+    }
+}
+
+/// Runs a connection until it ends; its sender notices.
+fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
 }
 
 /// Microseconds since `started`.

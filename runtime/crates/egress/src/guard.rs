@@ -1,19 +1,22 @@
 //! The guard of one call: every request of a guest passes through [`Guard::send`], from the top.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use portcullis_core::connector::RedirectPolicy;
+use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{EgressGrant, PermittedTarget};
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::injection::{Injected, Injection};
 use portcullis_core::outbound::{
-    BoxFuture, LimitKind, Outbound, OutboundError, OutboundRequest, OutboundResponse, TimeoutPhase,
+    BoxFuture, LimitKind, Outbound, OutboundError, OutboundOptions, OutboundRequest, OutboundResponse,
+    TimeoutPhase,
 };
-use portcullis_core::verdict::Decision;
+use portcullis_core::verdict::{CheckVerdict, Decision, Verdict};
 use serde_json::{Map, Value};
 
 use crate::attempt::{Attempt, AttemptLog, Bracket};
@@ -21,7 +24,9 @@ use crate::credential::BoundCredential;
 use crate::error::SendError;
 use crate::gate::{Gate, micros};
 use crate::pool::{Connection, PoolKey};
+use crate::redirect::{self, Hop};
 use crate::scrub::Scrubber;
+use crate::sender::SendFailure;
 use crate::{request, response};
 
 /// What keeps pooled connections and TLS sessions apart.
@@ -35,6 +40,8 @@ pub struct PoolScope {
     pub credential_version: u64,
     /// Counts up with every change of connector, credential or org policy.
     pub policy_generation: u64,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
 }
 
 /// What one call may do and with what.
@@ -51,6 +58,8 @@ pub struct GuardSpec {
     pub log: Arc<dyn AttemptLog>,
     /// Most requests of this call.
     pub requests_max: u64,
+    /// Which redirects are followed.
+    pub redirects: RedirectPolicy,
     /// What keeps its connections apart.
     pub scope: PoolScope,
 }
@@ -84,12 +93,13 @@ pub struct Guard {
     gate: Arc<Gate>,
     spec: GuardSpec,
     state: Mutex<State>,
+    ended: Arc<OnceLock<Code>>,
 }
 
 impl Outbound for Guard {
     fn send(&self, request: OutboundRequest) -> BoxFuture<'_, Result<OutboundResponse, OutboundError>> {
         Box::pin(async move {
-            match self.attempt(request).await {
+            match self.follow(request).await {
                 Ok(response) => Ok(response),
                 Err(error) => {
                     self.with_state(|s| s.report.failure = Some(error.code));
@@ -103,14 +113,13 @@ impl Outbound for Guard {
 /// A request that passed every check before the first packet.
 struct Cleared {
     target: PermittedTarget,
-    headers: HeaderMap,
-    body: Bytes,
-    request: OutboundRequest,
+    hop: Hop,
+    options: OutboundOptions,
 }
 
 impl Guard {
     pub(crate) fn new(gate: Arc<Gate>, spec: GuardSpec) -> Self {
-        Self { gate, spec, state: Mutex::new(State::default()) }
+        Self { gate, spec, state: Mutex::new(State::default()), ended: Arc::default() }
     }
 
     /// What happened so far.
@@ -119,28 +128,59 @@ impl Guard {
         self.with_state(|s| s.report.clone())
     }
 
+    /// Notes why the call is about to be dropped, for the ledger.
+    pub fn end(&self, code: Code) {
+        // Why ignored: the first reason stands.
+        let _ = self.ended.set(code);
+    }
+
     fn with_state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn attempt(&self, request: OutboundRequest) -> Result<OutboundResponse, SendError> {
-        let started = Instant::now();
+    /// A request and the redirects it leads to, where they are followed.
+    async fn follow(&self, request: OutboundRequest) -> Result<OutboundResponse, SendError> {
         let mut attempt = Attempt::new(request.method.as_str());
-        let cleared = match self.clear(request, &mut attempt) {
+        let cleared = self.clear(request, &mut attempt);
+        let (mut cleared, mut response) = self.bracketed(cleared, attempt).await?;
+        let policy = self.spec.redirects;
+        let mut hops = 0;
+        while policy.follow != RedirectFollow::None && redirect::is_redirect(response.status) {
+            let Some(location) = header(&response, "location") else { break };
+            hops += 1;
+            let mut attempt = Attempt::new(cleared.hop.method.as_str());
+            let next = if hops > policy.hops_max {
+                attempt.origin = cleared.target.target().origin();
+                Err(SendError::from(Code::RedirectForbidden))
+            } else {
+                self.clear_redirect(response.status, &location, cleared, &mut attempt)
+            };
+            (cleared, response) = self.bracketed(next, attempt).await?;
+        }
+        Ok(response)
+    }
+
+    /// One attempt inside its ledger bracket; a refusal has a record of its own.
+    async fn bracketed(
+        &self,
+        cleared: Result<Cleared, SendError>,
+        mut attempt: Attempt,
+    ) -> Result<(Cleared, OutboundResponse), SendError> {
+        let started = Instant::now();
+        let unavailable = |_| SendError::from(Code::LedgerUnavailable);
+        let cleared = match cleared {
             Ok(cleared) => cleared,
             Err(error) => {
                 attempt.verdict = error.verdict();
                 attempt.code = Some(error.code);
-                self.spec.log.refused(attempt).await.map_err(|_| SendError::from(Code::LedgerUnavailable))?;
+                self.spec.log.refused(attempt).await.map_err(unavailable)?;
                 return Err(error);
             }
         };
-        attempt.bytes_out = cleared.body.len() as u64;
-        let mut bracket = Bracket::begin(&self.spec.log, attempt)
-            .await
-            .map_err(|_| SendError::from(Code::LedgerUnavailable))?;
-        let total = cap(cleared.request.options.total_timeout, self.gate.limits.total_ms);
-        let outcome = match tokio::time::timeout(total, self.perform(cleared, &mut bracket.attempt)).await {
+        attempt.bytes_out = cleared.hop.body.len() as u64;
+        let mut bracket = Bracket::begin(&self.spec.log, &self.ended, attempt).await.map_err(unavailable)?;
+        let total = cap(cleared.options.total_timeout, self.gate.limits.total_ms);
+        let outcome = match tokio::time::timeout(total, self.perform(&cleared, &mut bracket.attempt)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(SendError::timeout(TimeoutPhase::Total)),
         };
@@ -159,31 +199,64 @@ impl Guard {
                 s.report.failure = None;
             }
         });
-        outcome
+        outcome.map(|response| (cleared, response))
     }
 
     /// Every check that needs no packet: lists, action, headers, caps, quotas, credential slot.
     fn clear(&self, mut request: OutboundRequest, attempt: &mut Attempt) -> Result<Cleared, SendError> {
         let limits = &self.gate.limits;
         let (verdict, permitted) = self.spec.grant.permit(request.url.as_bytes(), request.method);
+        let target = self.judged(verdict, permitted, attempt)?;
+        let injected = self.spec.injection.header_names();
+        let headers =
+            request::check(&request, &injected, limits).inspect_err(|e| self.refuse("headers", e.code))?;
+        let body = Bytes::from(request.body.take().unwrap_or_default());
+        self.count(body.len() as u64).inspect_err(|e| self.refuse("quota", e.code))?;
+        self.check_slot(&request, target.target().host())
+            .inspect_err(|e| self.refuse("credential", e.code))?;
+        let hop = Hop { method: request.method, headers, body, credential: request.credential.is_some() };
+        Ok(Cleared { target, hop, options: request.options })
+    }
+
+    /// The same from the top for a redirect's target, and what goes along.
+    fn clear_redirect(
+        &self,
+        status: u16,
+        location: &[u8],
+        before: Cleared,
+        attempt: &mut Attempt,
+    ) -> Result<Cleared, SendError> {
+        let from = before.target.target();
+        let url = redirect::location(from, location, self.gate.limits.url_bytes)
+            .inspect_err(|code| self.refuse("redirect", *code))?;
+        let (verdict, permitted) =
+            self.spec.grant.permit_redirect(url.as_bytes(), from, self.spec.redirects.follow);
+        let target = self.judged(verdict, permitted, attempt)?;
+        let hop = redirect::hop(status, from, target.target(), before.hop)
+            .inspect_err(|code| self.refuse("redirect", *code))?;
+        attempt.method = hop.method.as_str();
+        Ok(Cleared { target, hop, options: before.options })
+    }
+
+    /// Notes a verdict in attempt and report, and gives the target it permits.
+    fn judged(
+        &self,
+        verdict: Verdict,
+        permitted: Option<PermittedTarget>,
+        attempt: &mut Attempt,
+    ) -> Result<PermittedTarget, SendError> {
         if let Some(target) = &verdict.target {
             attempt.origin = target.origin();
             attempt.path = target.path().to_owned();
         }
         attempt.matched_connector.clone_from(&verdict.matched_connector);
         attempt.matched_org.clone_from(&verdict.matched_org);
+        attempt.would_refuse = verdict.decisions.iter().any(|d| d.verdict == CheckVerdict::WouldRefuse);
         self.with_state(|s| s.report.decisions = verdict.decisions);
-        let target = match (permitted, verdict.refusal) {
-            (Some(target), None) => target,
-            (_, refusal) => return Err(SendError::from(refusal.unwrap_or(Code::UrlInvalid))),
-        };
-        let injected = self.spec.injection.header_names();
-        let headers =
-            request::check(&request, &injected, limits).inspect_err(|e| self.refuse("headers", e.code))?;
-        let body = Bytes::from(request.body.take().unwrap_or_default());
-        self.count(body.len() as u64).inspect_err(|e| self.refuse("quota", e.code))?;
-        self.check_slot(&request).inspect_err(|e| self.refuse("credential", e.code))?;
-        Ok(Cleared { target, headers, body, request })
+        match (permitted, verdict.refusal) {
+            (Some(target), None) => Ok(target),
+            (_, refusal) => Err(SendError::from(refusal.unwrap_or(Code::UrlInvalid))),
+        }
     }
 
     fn refuse(&self, check: &'static str, code: Code) {
@@ -206,43 +279,48 @@ impl Guard {
         })
     }
 
-    fn check_slot(&self, request: &OutboundRequest) -> Result<(), SendError> {
+    /// The slot exists, and its credential was sealed for this host.
+    fn check_slot(&self, request: &OutboundRequest, host: &str) -> Result<(), SendError> {
         match (&request.credential, &self.spec.credential) {
             (None, _) => Ok(()),
-            (Some(slot), Some(bound)) if *slot == bound.slot => Ok(()),
+            (Some(slot), Some(bound)) if *slot == bound.slot => {
+                match sealed_for(&bound.allowed_hosts, host) {
+                    true => Ok(()),
+                    false => Err(SendError::from(Code::CredentialNotBound)),
+                }
+            }
             (Some(_), _) => Err(SendError::from(Code::CredentialMissing)),
         }
     }
 
     /// Everything that needs the network, and the credential at the end of it.
-    async fn perform(&self, cleared: Cleared, attempt: &mut Attempt) -> Result<OutboundResponse, SendError> {
+    async fn perform(&self, cleared: &Cleared, attempt: &mut Attempt) -> Result<OutboundResponse, SendError> {
         let target = cleared.target.target();
         let key =
             PoolKey { scope: self.spec.scope.clone(), host: target.host().to_owned(), port: target.port() };
-        let wants_credential = cleared.request.credential.is_some();
         let mut connection = match self.gate.pool.take(&key) {
-            Some(connection) => connection,
-            None => self.open(&key, &cleared, attempt).await?,
+            Some(connection) => {
+                // Judged when it was opened; the key changes with every policy.
+                self.with_state(|s| s.report.decisions.push(Decision::pass("addresses", None)));
+                connection
+            }
+            None => self.open(&key, cleared, attempt).await?,
         };
         attempt.tls_version = Some(connection.tls_version.to_owned());
         attempt.chosen_address = Some(connection.peer.ip().to_string());
-        let injected = if wants_credential { Some(self.inject(target.host(), attempt).await?) } else { None };
-        let message = request::assemble(
-            target,
-            cleared.request.method,
-            cleared.headers.clone(),
-            cleared.body.clone(),
-            injected.as_ref(),
-        )?;
-        let first_byte = cap(cleared.request.options.first_byte_timeout, self.gate.limits.first_byte_ms);
+        let hop = &cleared.hop;
+        let injected = if hop.credential { Some(self.inject(target.host(), attempt).await?) } else { None };
+        let message =
+            request::assemble(target, hop.method, hop.headers.clone(), hop.body.clone(), injected.as_ref())?;
         let started = Instant::now();
-        let sent = self.exchange(&key, &cleared, &mut connection, message, first_byte, attempt).await;
+        let sent = self.exchange(&key, cleared, &mut connection, message, attempt).await;
         attempt.durations.first_byte_us = Some(micros(started));
         let answer = sent?;
         attempt.status = Some(answer.status().as_u16());
         let own_max = self.gate.limits.response_bytes;
-        let bytes_max = cleared.request.options.response_bytes_max.map_or(own_max, |m| m.min(own_max));
-        let raw = response::read(answer, &self.gate.limits, bytes_max, &mut attempt.bytes_in).await?;
+        let bytes_max = cleared.options.response_bytes_max.map_or(own_max, |m| m.min(own_max));
+        let raw =
+            response::read(answer, hop.method, &self.gate.limits, bytes_max, &mut attempt.bytes_in).await?;
         self.gate.pool.put(key, connection);
         Ok(scrub(raw, injected.as_ref(), attempt))
     }
@@ -253,7 +331,7 @@ impl Guard {
         cleared: &Cleared,
         attempt: &mut Attempt,
     ) -> Result<Connection, SendError> {
-        let timeout = cleared.request.options.connect_timeout;
+        let timeout = cleared.options.connect_timeout;
         let made = self.gate.connect(key, cleared.target.clone(), timeout, attempt).await;
         let decision = match &made {
             Err(code @ (Code::AddressForbidden | Code::DnsFailed)) => Decision::refuse("addresses", *code),
@@ -271,18 +349,20 @@ impl Guard {
         cleared: &Cleared,
         connection: &mut Connection,
         message: Request<Full<Bytes>>,
-        first_byte: Duration,
         attempt: &mut Attempt,
     ) -> Result<Response<Incoming>, SendError> {
-        let unsent = match send_once(connection, message, first_byte).await? {
-            Sent::Answer(answer) => return Ok(answer),
-            Sent::NotSent(message) => message,
-        };
+        let first_byte = cap(cleared.options.first_byte_timeout, self.gate.limits.first_byte_ms);
+        let late = |_| SendError::timeout(TimeoutPhase::FirstByte);
+        let lost = || SendError::from(Code::UpstreamProtocol);
+        let unsent =
+            match tokio::time::timeout(first_byte, connection.sender.send(message)).await.map_err(late)? {
+                Ok(answer) => return Ok(answer),
+                Err(SendFailure::NotSent(message)) => message,
+                Err(SendFailure::Lost) => return Err(lost()),
+            };
         *connection = self.open(key, cleared, attempt).await?;
-        match send_once(connection, *unsent, first_byte).await? {
-            Sent::Answer(answer) => Ok(answer),
-            Sent::NotSent(_) => Err(SendError::from(Code::UpstreamProtocol)),
-        }
+        let answer = tokio::time::timeout(first_byte, connection.sender.send(*unsent)).await.map_err(late)?;
+        answer.map_err(|_| lost())
     }
 
     /// Opens the credential and turns it into headers: the last thing before the request is written.
@@ -290,11 +370,8 @@ impl Guard {
         let missing = || SendError::from(Code::CredentialMissing);
         let bound = self.spec.credential.as_ref().ok_or_else(missing)?;
         let opened = bound.source.open().await.map_err(|_| SendError::from(Code::Internal))?;
-        let sealed_for_host = opened
-            .allowed_hosts
-            .iter()
-            .any(|entry| HostPattern::parse(entry).is_ok_and(|pattern| pattern.matches(host)));
-        if !sealed_for_host {
+        // Why again: the list outside the seal is a convenience, the sealed one is the rule.
+        if !sealed_for(&opened.allowed_hosts, host) {
             return Err(SendError::from(Code::CredentialNotBound));
         }
         let injected = self.spec.injection.apply(&opened.fields, &self.spec.config).map_err(|error| {
@@ -307,35 +384,20 @@ impl Guard {
     }
 }
 
+/// Whether one of a credential's sealed host entries means this host.
+fn sealed_for(entries: &[String], host: &str) -> bool {
+    entries.iter().any(|entry| HostPattern::parse(entry).is_ok_and(|pattern| pattern.matches(host)))
+}
+
 /// A guest's wish for a timeout, which can only lower the host's.
 fn cap(wish: Option<Duration>, limit_ms: u64) -> Duration {
     let limit = Duration::from_millis(limit_ms);
     wish.map_or(limit, |w| w.min(limit))
 }
 
-enum Sent {
-    Answer(Response<Incoming>),
-    NotSent(Box<Request<Full<Bytes>>>),
-}
-
-async fn send_once(
-    connection: &mut Connection,
-    message: Request<Full<Bytes>>,
-    first_byte: Duration,
-) -> Result<Sent, SendError> {
-    if connection.sender.ready().await.is_err() {
-        return Ok(Sent::NotSent(Box::new(message)));
-    }
-    let answer = tokio::time::timeout(first_byte, connection.sender.try_send_request(message))
-        .await
-        .map_err(|_| SendError::timeout(TimeoutPhase::FirstByte))?;
-    match answer {
-        Ok(answer) => Ok(Sent::Answer(answer)),
-        Err(mut error) => match error.take_message() {
-            Some(message) => Ok(Sent::NotSent(Box::new(message))),
-            None => Err(SendError::from(Code::UpstreamProtocol)),
-        },
-    }
+/// The first header of that name.
+fn header(response: &OutboundResponse, name: &str) -> Option<Vec<u8>> {
+    response.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
 }
 
 /// Removes every form of the credential from what the guest will see.

@@ -8,11 +8,8 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::client::conn::http1::SendRequest;
-
 use crate::guard::PoolScope;
+use crate::sender::Sender;
 
 /// What an idle connection may be used for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,7 +21,7 @@ pub(crate) struct PoolKey {
 
 /// A connection and what the ledger says about it.
 pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<Full<Bytes>>,
+    pub(crate) sender: Sender,
     pub(crate) peer: SocketAddr,
     pub(crate) tls_version: &'static str,
 }

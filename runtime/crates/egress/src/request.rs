@@ -3,7 +3,7 @@
 //! The request target is always rebuilt in origin-form from the parsed target; guest text never
 //! reaches the connection as it was. One Host header, one Content-Length, both the host's.
 
-use http::header::{ACCEPT_ENCODING, HOST, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -79,6 +79,10 @@ pub(crate) fn assemble(
     headers.insert(ACCEPT_ENCODING, CODINGS);
     for (name, value) in injected.iter().flat_map(|i| i.headers.iter()) {
         headers.insert(name.clone(), value.clone());
+    }
+    if body.is_empty() && method.has_body() {
+        // A length of nothing is said where a body is expected (RFC 9110 section 8.6).
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = http::Method::from_bytes(method.as_str().as_bytes())

@@ -67,8 +67,7 @@ impl PinnedAddr {
 /// Looks the target's host up and judges every answer. `seen` receives every address for the ledger.
 ///
 /// # Errors
-/// `dns_failed` without a usable answer, `address_forbidden` when any answer may not be reached,
-/// `upstream_timeout` when the lookup takes too long.
+/// As [`judge_host`].
 pub async fn pin(
     resolver: &dyn Resolve,
     target: PermittedTarget,
@@ -76,26 +75,45 @@ pub async fn pin(
     own: &[IpAddr],
     seen: &mut Vec<String>,
 ) -> Result<PinnedAddr, Code> {
-    let lookup = resolver.lookup(target.target().host());
-    let answers = tokio::time::timeout(Duration::from_millis(limits.dns_ms), lookup)
-        .await
-        .map_err(|_| Code::DnsFailed)?
-        .map_err(|error| {
-            tracing::debug!(host = target.target().host(), %error, "name lookup failed");
-            Code::DnsFailed
-        })?;
+    let answers = judge_host(resolver, target.target().host(), limits, own, seen).await?;
+    let port = target.target().port();
+    let addresses = answers.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+    Ok(PinnedAddr { target, addresses })
+}
+
+/// One lookup of a host, every answer judged; connects nowhere.
+///
+/// # Errors
+/// `dns_failed` without a usable answer or when the lookup takes too long, `address_forbidden` when
+/// any answer may not be reached.
+pub(crate) async fn judge_host(
+    resolver: &dyn Resolve,
+    host: &str,
+    limits: &Limits,
+    own: &[IpAddr],
+    seen: &mut Vec<String>,
+) -> Result<Vec<IpAddr>, Code> {
+    let lookup = tokio::time::timeout(Duration::from_millis(limits.dns_ms), resolver.lookup(host));
+    let answers = match lookup.await {
+        Ok(Ok(answers)) => answers,
+        Ok(Err(error)) => {
+            tracing::debug!(host, %error, "name lookup failed");
+            return Err(Code::DnsFailed);
+        }
+        Err(_) => {
+            tracing::debug!(host, "name lookup took too long");
+            return Err(Code::DnsFailed);
+        }
+    };
     seen.extend(answers.iter().map(ToString::to_string));
     if answers.is_empty() || answers.len() as u64 > limits.dns_answers {
         return Err(Code::DnsFailed);
     }
-    for address in &answers {
-        if !may_reach(*address, own) {
-            return Err(Code::AddressForbidden);
-        }
+    if answers.iter().all(|address| may_reach(*address, own)) {
+        Ok(answers)
+    } else {
+        Err(Code::AddressForbidden)
     }
-    let port = target.target().port();
-    let addresses = answers.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-    Ok(PinnedAddr { target, addresses })
 }
 
 /// Whether an address may be connected to: public, and none of the host's own.

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use portcullis_core::fault::Code;
 use portcullis_core::header_rules::is_visible_to_guest;
 use portcullis_core::limits::Limits;
-use portcullis_core::outbound::{LimitKind, TimeoutPhase};
+use portcullis_core::outbound::{LimitKind, Method, TimeoutPhase};
 
 use crate::decode;
 use crate::error::SendError;
@@ -51,6 +51,7 @@ fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<Vec<(String, Ve
 /// `response_too_large`, `upstream_protocol` or `upstream_timeout`.
 pub(crate) async fn read(
     response: Response<Incoming>,
+    method: Method,
     limits: &Limits,
     bytes_max: u64,
     received: &mut u64,
@@ -64,7 +65,9 @@ pub(crate) async fn read(
     let too_large = || SendError::limit(Code::ResponseTooLarge, LimitKind::ResponseBytes, bytes_max);
     let announced =
         parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > bytes_max) {
+    // An answer to HEAD, and 304, may name the length of a body that does not come (RFC 9110 section 8.6).
+    let bodiless = method == Method::Head || parts.status == StatusCode::NOT_MODIFIED;
+    if !bodiless && announced.is_some_and(|length| length > bytes_max) {
         return Err(too_large());
     }
     let mut body = Vec::new();
@@ -85,8 +88,11 @@ pub(crate) async fn read(
         }
         body.extend_from_slice(&data);
     }
-    let (headers, body) =
-        if codings.is_empty() { (headers, body) } else { decoded(codings, headers, body, limits).await? };
+    let (headers, body) = if codings.is_empty() || body.is_empty() {
+        (headers, body)
+    } else {
+        decoded(codings, headers, body, limits).await?
+    };
     Ok(Raw { status: parts.status.as_u16(), headers, body })
 }
 

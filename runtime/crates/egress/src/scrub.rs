@@ -10,17 +10,21 @@ use zeroize::Zeroizing;
 
 /// What stands where a secret stood.
 const MARK: &[u8] = b"[redacted]";
+/// Rounds of replacing before the text is withheld whole. One is enough unless a secret looks like
+/// the mark.
+const ROUNDS_MAX: usize = 4;
 /// Shorter texts would hit innocent bytes everywhere and protect nothing.
 const SECRET_BYTES_MIN: usize = 4;
 
 /// The byte forms of one call's secrets, longest first.
-pub(crate) struct Scrubber {
+pub struct Scrubber {
     forms: Vec<Zeroizing<Vec<u8>>>,
 }
 
 impl Scrubber {
     /// Prepares the forms of these secrets.
-    pub(crate) fn new<'s>(secrets: impl Iterator<Item = &'s str>) -> Self {
+    #[must_use]
+    pub fn new<'s>(secrets: impl Iterator<Item = &'s str>) -> Self {
         let mut forms: Vec<Zeroizing<Vec<u8>>> = Vec::new();
         for secret in secrets.filter(|s| s.len() >= SECRET_BYTES_MIN) {
             for form in forms_of(secret) {
@@ -33,8 +37,19 @@ impl Scrubber {
         Self { forms }
     }
 
-    /// Replaces every form in `text`; says whether there was one.
-    pub(crate) fn scrub(&self, text: &mut Vec<u8>) -> bool {
+    /// Replaces every form in `text`; says whether there was one. Afterwards none is left: where the
+    /// mark and its surroundings go on spelling a secret, the whole text is withheld.
+    pub fn scrub(&self, text: &mut Vec<u8>) -> bool {
+        for round in 0..ROUNDS_MAX {
+            if !self.pass(text) {
+                return round > 0;
+            }
+        }
+        text.clear();
+        true
+    }
+
+    fn pass(&self, text: &mut Vec<u8>) -> bool {
         let mut found = false;
         for form in &self.forms {
             if memmem::find(text, form).is_some() {
@@ -46,7 +61,8 @@ impl Scrubber {
     }
 
     /// Whether `text` holds a form.
-    pub(crate) fn is_in(&self, text: &[u8]) -> bool {
+    #[must_use]
+    pub fn is_in(&self, text: &[u8]) -> bool {
         self.forms.iter().any(|form| memmem::find(text, form).is_some())
     }
 }

@@ -31,7 +31,7 @@ pub enum TrustError {
 /// The root store of the process and the TLS sessions of each workspace.
 pub struct Trust {
     base: ClientConfig,
-    by_workspace: Mutex<HashMap<String, Arc<ClientConfig>>>,
+    by_workspace: Mutex<HashMap<(String, bool), Arc<ClientConfig>>>,
 }
 
 impl Trust {
@@ -70,9 +70,10 @@ impl Trust {
     }
 
     /// The client configuration of one workspace: shared roots, own sessions.
-    pub(crate) fn client_config(&self, workspace: &str) -> Arc<ClientConfig> {
+    pub(crate) fn client_config(&self, workspace: &str, http2: bool) -> Arc<ClientConfig> {
+        let key = (workspace.to_owned(), http2);
         let mut map = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = map.get(workspace) {
+        if let Some(config) = map.get(&key) {
             return Arc::clone(config);
         }
         if map.len() >= WORKSPACES_MAX {
@@ -80,8 +81,11 @@ impl Trust {
         }
         let mut config = self.base.clone();
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_WORKSPACE);
+        if http2 {
+            config.alpn_protocols.insert(0, b"h2".to_vec());
+        }
         let config = Arc::new(config);
-        map.insert(workspace.to_owned(), Arc::clone(&config));
+        map.insert(key, Arc::clone(&config));
         config
     }
 }
@@ -116,8 +120,14 @@ mod tests {
     #[test]
     fn workspaces_do_not_share_tls_sessions() {
         let trust = Trust::public(None).unwrap();
-        let (a, again, b) = (trust.client_config("a"), trust.client_config("a"), trust.client_config("b"));
+        let (a, again, b) = (
+            trust.client_config("a", false),
+            trust.client_config("a", false),
+            trust.client_config("b", false),
+        );
         assert!(Arc::ptr_eq(&a, &again));
         assert!(!Arc::ptr_eq(&a, &b));
+        assert_eq!(a.alpn_protocols, [b"http/1.1".to_vec()]);
+        assert_eq!(trust.client_config("a", true).alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     }
 }

@@ -103,6 +103,10 @@ pub struct CredentialState {
     pub fields: BTreeMap<String, CredentialFieldState>,
     /// The fields that are not secret, with their values.
     pub config: BTreeMap<String, serde_json::Value>,
+    /// Host entries it was sealed for, so that a call elsewhere is refused before anything is opened;
+    /// the sealed copy is what counts.
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
     /// When it was last changed, RFC 3339.
     pub updated_at: String,
 }

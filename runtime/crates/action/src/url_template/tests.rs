@@ -1,3 +1,5 @@
+//! Values never move a border of a URL, and templates that could are refused.
+
 use serde_json::{Map, Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A connector is valid by construction: every rule beside the neighbour that keeps it.
+
 use serde_json::json;
 
 use super::*;
@@ -136,6 +138,22 @@ fn where_the_credential_goes_is_checked() {
 }
 
 #[test]
+fn a_mistake_inside_auth_points_at_its_member() {
+    let found = changed(|d| d["auth"] = json!({ "in": "cookie", "nme": "X" }));
+    let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
+    assert!(pointers.contains(&"/auth/in") && pointers.contains(&"/auth/nme"), "{found:?}");
+}
+
+#[test]
+fn field_types_have_aliases() {
+    for kind in ["secret", "password", "string", "text"] {
+        assert_eq!(changed(|d| d["auth_schema"]["fields"][0]["type"] = json!(kind)), [], "{kind}");
+    }
+    let found = changed(|d| d["auth_schema"]["fields"][0]["type"] = json!("pasword"));
+    assert_eq!(found, [("/auth_schema/fields/0/type".to_owned(), "not_in_list")]);
+}
+
+#[test]
 fn secrets_have_no_default_and_config_has_no_secret() {
     let found = changed(|d| d["auth_schema"]["fields"][0]["default"] = json!("k"));
     assert_eq!(found[0].1, "secret_default");
@@ -172,6 +190,11 @@ fn ports_must_be_listed() {
     };
     assert_eq!(with(json!([8443])), []);
     assert_eq!(with(json!([]))[0].1, "port_not_listed");
+    let bad: Vec<String> = with(json!([0, 8443, 70_000])).into_iter().map(|(pointer, _)| pointer).collect();
+    assert!(
+        bad.contains(&"/egress/ports/0".to_owned()) && bad.contains(&"/egress/ports/2".to_owned()),
+        "{bad:?}"
+    );
 }
 
 #[test]

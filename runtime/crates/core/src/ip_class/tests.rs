@@ -1,3 +1,5 @@
+//! Every block at both ends and both neighbours, and the well-known dangers by name.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,86 @@
+//! One upstream connection's sending half: HTTP/1.1, or HTTP/2 where a definition asks for it.
+//!
+//! An HTTP/2 connection carries one request at a time and is pooled under the same key as any other:
+//! nothing is coalesced across hosts, tenants or credentials.
+
+use http::header::HOST;
+use http::uri::{PathAndQuery, Scheme};
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::{http1, http2};
+
+/// The sending half.
+pub(crate) enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// Why a message was not answered.
+pub(crate) enum SendFailure {
+    /// Nothing of it was written; here it is back.
+    NotSent(Box<Request<Full<Bytes>>>),
+    /// It may have been written.
+    Lost,
+}
+
+impl Sender {
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(sender) => sender.is_closed(),
+        }
+    }
+
+    pub(crate) async fn send(
+        &mut self,
+        message: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, SendFailure> {
+        let ready = match self {
+            Self::Http1(sender) => sender.ready().await.is_ok(),
+            Self::Http2(sender) => sender.ready().await.is_ok(),
+        };
+        if !ready {
+            return Err(SendFailure::NotSent(Box::new(message)));
+        }
+        let answer = match self {
+            Self::Http1(sender) => sender.try_send_request(message).await,
+            Self::Http2(sender) => sender.try_send_request(absolute(message)).await,
+        };
+        answer.map_err(|mut error| match error.take_message() {
+            Some(message) => SendFailure::NotSent(Box::new(message)),
+            None => SendFailure::Lost,
+        })
+    }
+}
+
+/// HTTP/2 carries scheme and authority beside the path (RFC 9113 section 8.3.1), and no Host.
+fn absolute(mut message: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    let host = message.headers_mut().remove(HOST);
+    let authority = host.as_ref().and_then(|h| h.to_str().ok()).and_then(|h| h.parse().ok());
+    let mut parts = message.uri().clone().into_parts();
+    if parts.path_and_query.is_none() {
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    }
+    parts.scheme = Some(Scheme::HTTPS);
+    parts.authority = authority;
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *message.uri_mut() = uri;
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http2_gets_authority_and_no_host() {
+        let mut message = Request::new(Full::new(Bytes::new()));
+        *message.uri_mut() = "/p?q=1".parse().unwrap();
+        message.headers_mut().insert(HOST, "api.example.com:8443".parse().unwrap());
+        let message = absolute(message);
+        assert_eq!(message.uri(), "https://api.example.com:8443/p?q=1");
+        assert!(message.headers().get(HOST).is_none());
+    }
+}

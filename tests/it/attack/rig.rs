@@ -1,0 +1,331 @@
+//! A gate on a bench: a table of names, a line to one local TLS upstream, a credential that counts how
+//! often it is opened, and a log that keeps what it is told.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http::HeaderName;
+use portcullis_action::template::Template;
+use portcullis_action::{Method, UrlTemplate};
+use portcullis_core::connector::RedirectPolicy;
+use portcullis_core::definition::RedirectFollow;
+use portcullis_core::fault::Code;
+use portcullis_core::grant::{ActionScope, EgressGrant};
+use portcullis_core::host_pattern::HostPattern;
+use portcullis_core::injection::Injection;
+use portcullis_core::ledger::LedgerPhase;
+use portcullis_core::limits::Limits;
+use portcullis_core::outbound::{
+    BoxFuture, Outbound as _, OutboundError, OutboundOptions, OutboundRequest, OutboundResponse,
+};
+use portcullis_core::secret::{SecretFields, SecretValue};
+use portcullis_core::verdict::{HostRules, OrgPolicy};
+use portcullis_egress::{
+    Attempt, AttemptLog, AttemptLogError, BoundCredential, CredentialError, Gate, GateParts, Guard,
+    GuardReport, GuardSpec, OpenCredential, OpenedCredential, PoolScope, Resolve, Trust,
+};
+
+use crate::support::{Line, Names, PUBLIC, Upstream};
+
+/// The API that everything is allowed to call.
+pub(super) const HOST: &str = "api.example-saas.com";
+/// Another host below the same wildcard.
+pub(super) const OTHER: &str = "files.example-saas.com";
+/// A granted URL.
+pub(super) const URL: &str = "https://api.example-saas.com/v1/things";
+/// Letters of both cases, digits, and characters that each coding treats in its own way.
+pub(super) const SECRET: &str = "sk-Live/7f3a+9C51=e2b8\"4d06.Zz~x";
+
+/// A credential that counts how often it is opened.
+pub(super) struct Key {
+    fields: Vec<(&'static str, &'static str)>,
+    hosts: Vec<String>,
+    opens: AtomicUsize,
+}
+
+impl OpenCredential for Key {
+    fn open(&self) -> BoxFuture<'_, Result<OpenedCredential, CredentialError>> {
+        Box::pin(async move {
+            self.opens.fetch_add(1, Ordering::SeqCst);
+            let value = |text: &str| SecretValue::new(text.to_owned());
+            let fields = self.fields.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
+            Ok(OpenedCredential { fields: SecretFields::new(fields), allowed_hosts: self.hosts.clone() })
+        })
+    }
+}
+
+/// A log that keeps what it is told, until it is told to fail.
+#[derive(Default)]
+pub(super) struct Log {
+    told: Mutex<Vec<(LedgerPhase, Attempt)>>,
+    broken: AtomicBool,
+}
+
+impl Log {
+    pub(super) fn break_down(&self, broken: bool) {
+        self.broken.store(broken, Ordering::SeqCst);
+    }
+
+    pub(super) fn told(&self) -> Vec<(LedgerPhase, Attempt)> {
+        self.told.lock().unwrap().clone()
+    }
+
+    fn tell(&self, phase: LedgerPhase, attempt: Attempt) -> Result<(), AttemptLogError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(AttemptLogError);
+        }
+        self.told.lock().unwrap().push((phase, attempt));
+        Ok(())
+    }
+}
+
+impl AttemptLog for Log {
+    fn refused(&self, attempt: Attempt) -> BoxFuture<'_, Result<(), AttemptLogError>> {
+        Box::pin(async move { self.tell(LedgerPhase::Refused, attempt) })
+    }
+
+    fn begin(&self, attempt: Attempt) -> BoxFuture<'_, Result<String, AttemptLogError>> {
+        Box::pin(async move { self.tell(LedgerPhase::Begin, attempt).map(|()| "out_1".to_owned()) })
+    }
+
+    fn complete(self: Arc<Self>, _entry: String, attempt: Attempt) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            // Why ignored: a log that broke in between is none of the caller's business.
+            let _ = self.tell(LedgerPhase::Complete, attempt);
+        })
+    }
+}
+
+/// What a rig is made of when it is not the usual.
+pub(super) struct Bench {
+    pub(super) limits: Limits,
+    pub(super) connector: Vec<&'static str>,
+    pub(super) ports: Vec<u16>,
+    pub(super) org: OrgPolicy,
+    /// Granted with every method.
+    pub(super) templates: Vec<String>,
+    pub(super) redirects: RedirectPolicy,
+    pub(super) injection: Injection,
+    pub(super) fields: Vec<(&'static str, &'static str)>,
+    pub(super) http2: bool,
+    /// Another resolver in the place of the table of names.
+    pub(super) resolver: Option<Arc<dyn Resolve>>,
+    /// Another upstream: the CA of its certificate, and where it is.
+    pub(super) elsewhere: Option<(String, std::net::SocketAddr)>,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        let on = |host: &str, path: &str| format!("https://{host}{path}");
+        Self {
+            limits: Limits::default(),
+            connector: vec!["*.example-saas.com"],
+            ports: Vec::new(),
+            org: OrgPolicy::Unrestricted,
+            templates: vec![
+                on(HOST, "/"),
+                on(HOST, "/v1/things"),
+                on(HOST, "/v1/items/{{input.id}}"),
+                on(OTHER, "/v1/things"),
+            ],
+            redirects: RedirectPolicy::NONE,
+            injection: bearer(),
+            fields: vec![("api_key", SECRET)],
+            http2: false,
+            resolver: None,
+            elsewhere: None,
+        }
+    }
+}
+
+/// `Authorization: Bearer` and the key.
+pub(super) fn bearer() -> Injection {
+    header("authorization", "Bearer {{cred.api_key}}")
+}
+
+/// This header with this value.
+pub(super) fn header(name: &'static str, value: &str) -> Injection {
+    Injection::Header { name: HeaderName::from_static(name), value: Template::parse(value).unwrap() }
+}
+
+pub(super) fn follow(follow: RedirectFollow, hops_max: u8) -> RedirectPolicy {
+    RedirectPolicy { follow, hops_max }
+}
+
+impl Bench {
+    pub(super) fn rules(&self) -> HostRules {
+        HostRules {
+            connector: self.connector.iter().map(|entry| HostPattern::parse(entry).unwrap()).collect(),
+            ports: self.ports.clone(),
+            org: self.org.clone(),
+        }
+    }
+
+    pub(super) async fn set(self) -> Rig {
+        let upstream = Upstream::start(&["*.example-saas.com"]).await;
+        let names = Arc::new(Names::default());
+        for host in [HOST, OTHER] {
+            names.tell(host, &[PUBLIC]);
+        }
+        let (ca_pem, address) =
+            self.elsewhere.clone().unwrap_or_else(|| (upstream.ca_pem.clone(), upstream.address));
+        let line = Arc::new(Line::to(address));
+        let gate = Gate::new(GateParts {
+            resolver: self.resolver.clone().unwrap_or_else(|| Arc::clone(&names) as _),
+            dialer: Arc::clone(&line) as _,
+            trust: Trust::only(ca_pem.as_bytes()).unwrap(),
+            limits: Arc::new(self.limits.clone()),
+        });
+        let hosts = self.connector.iter().map(|entry| (*entry).to_owned()).collect();
+        let key = Arc::new(Key { fields: self.fields.clone(), hosts, opens: AtomicUsize::new(0) });
+        Rig { upstream, names, line, gate, key, log: Arc::default(), bench: self }
+    }
+}
+
+/// The gate on its bench.
+pub(super) struct Rig {
+    pub(super) upstream: Upstream,
+    pub(super) names: Arc<Names>,
+    pub(super) line: Arc<Line>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) key: Arc<Key>,
+    pub(super) log: Arc<Log>,
+    pub(super) bench: Bench,
+}
+
+/// How a request ended, for both sides.
+pub(super) struct Sent {
+    pub(super) answer: Result<OutboundResponse, OutboundError>,
+    pub(super) report: GuardReport,
+}
+
+impl Rig {
+    pub(super) async fn usual() -> Self {
+        Bench::default().set().await
+    }
+
+    pub(super) fn opens(&self) -> usize {
+        self.key.opens.load(Ordering::SeqCst)
+    }
+
+    /// The guard of a call; calls of the same generation share connections.
+    pub(super) fn guard_of(&self, credential_version: u64, policy_generation: u64) -> Guard {
+        let bench = &self.bench;
+        let scope = |text: &String| {
+            let template = UrlTemplate::parse(text).unwrap();
+            Method::ALL.map(|method| ActionScope::new(method, &template, &Default::default()).unwrap())
+        };
+        let scopes = bench.templates.iter().flat_map(scope).collect();
+        self.gate.guard(GuardSpec {
+            grant: EgressGrant::new(bench.rules(), scopes, bench.limits.url_bytes),
+            credential: Some(BoundCredential {
+                slot: "default".to_owned(),
+                version: credential_version,
+                allowed_hosts: self.key.hosts.clone(),
+                source: Arc::clone(&self.key) as _,
+            }),
+            injection: bench.injection.clone(),
+            config: Arc::default(),
+            log: Arc::clone(&self.log) as _,
+            requests_max: 50,
+            redirects: bench.redirects,
+            scope: PoolScope {
+                workspace: "acme/main".to_owned(),
+                connector: "saas".to_owned(),
+                credential_version,
+                policy_generation,
+                http2: bench.http2,
+            },
+        })
+    }
+
+    pub(super) async fn send(&self, request: OutboundRequest) -> Sent {
+        let guard = self.guard_of(1, 1);
+        let answer = guard.send(request).await;
+        Sent { answer, report: guard.report() }
+    }
+
+    /// It is refused with this code before anything at all happened: no lookup, no socket, no
+    /// credential, nothing at the upstream, one record in the log.
+    #[track_caller]
+    pub(super) fn refuses(&self, request: OutboundRequest, code: Code) -> impl Future<Output = ()> + '_ {
+        let place = std::panic::Location::caller();
+        async move {
+            let what = format!("{} {:?} at {place}", request.url, request.headers);
+            let lookups = self.names.asked().len();
+            self.fails(request, code).await;
+            assert_eq!(self.names.asked().len(), lookups, "lookups: {what}");
+            let told = self.log.told();
+            let (phase, attempt) = told.last().unwrap();
+            assert_eq!((*phase, attempt.code), (LedgerPhase::Refused, Some(code)), "{what}");
+        }
+    }
+
+    /// As [`Self::refuses`], except that the name may have been looked up.
+    pub(super) async fn fails(&self, request: OutboundRequest, code: Code) {
+        let what = format!("{} {:?}", request.url, request.headers);
+        let before = (self.line.dialed().len(), self.opens(), self.upstream.received().len());
+        let sent = self.send(request).await;
+        assert_eq!(sent.report.failure, Some(code), "{what}");
+        assert!(sent.answer.is_err(), "{what}");
+        let after = (self.line.dialed().len(), self.opens(), self.upstream.received().len());
+        assert_eq!(after, before, "dials, opens, requests received: {what}");
+        assert_eq!(self.log.told().last().unwrap().1.code, Some(code), "{what}");
+    }
+
+    /// It is sent with this failure in the end.
+    pub(super) async fn ends_with(&self, request: OutboundRequest, code: Code) -> OutboundError {
+        let sent = self.send(request).await;
+        assert_eq!(sent.report.failure, Some(code), "{:?}", sent.answer);
+        let told = self.log.told();
+        let (phase, attempt) = told.last().unwrap();
+        assert_ne!(*phase, LedgerPhase::Begin, "the bracket is closed");
+        assert_eq!(attempt.code, Some(code));
+        sent.answer.unwrap_err()
+    }
+
+    /// It is answered.
+    #[track_caller]
+    pub(super) fn passes(&self, request: OutboundRequest) -> impl Future<Output = OutboundResponse> + '_ {
+        let place = std::panic::Location::caller();
+        async move {
+            let what = format!("{} {:?} at {place}", request.url, request.headers);
+            let sent = self.send(request).await;
+            assert_eq!(sent.report.failure, None, "{what}");
+            sent.answer.unwrap()
+        }
+    }
+
+    /// The head and body of the last request, as they were on the wire.
+    pub(super) fn last(&self) -> crate::support::upstream::Received {
+        self.upstream.received().pop().expect("nothing was received")
+    }
+}
+
+/// GET with the credential.
+pub(super) fn get(url: &str) -> OutboundRequest {
+    OutboundRequest {
+        method: Method::Get,
+        url: url.to_owned(),
+        headers: Vec::new(),
+        body: None,
+        credential: Some("default".to_owned()),
+        options: OutboundOptions::default(),
+    }
+}
+
+/// POST of a body with the credential.
+pub(super) fn post(url: &str, body: &[u8]) -> OutboundRequest {
+    OutboundRequest { method: Method::Post, body: Some(body.to_vec()), ..get(url) }
+}
+
+/// GET of the granted URL with these headers of a guest.
+pub(super) fn with(headers: &[(&str, &[u8])]) -> OutboundRequest {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+    OutboundRequest { headers, ..get(URL) }
+}
+
+/// The values of an answer's header.
+pub(super) fn values<'a>(answer: &'a OutboundResponse, name: &str) -> Vec<&'a [u8]> {
+    answer.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_slice()).collect()
+}

@@ -1,0 +1,61 @@
+//! A process inside a namespace that is talked to line by line, with a deadline on every wait. Ended
+//! when dropped.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// No wait of these tests is longer than this; each limit of the product is far below it.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// A running process.
+pub(super) struct Inside {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<String>,
+}
+
+impl Inside {
+    /// Starts a command.
+    pub(super) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (tell, lines) = channel();
+        std::thread::spawn(move || {
+            // Why the failed send ends it: whoever would listen is gone.
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, stdin, lines }
+    }
+
+    /// Writes one line.
+    pub(super) fn say(&mut self, line: &str) {
+        writeln!(self.stdin, "{line}").unwrap();
+    }
+
+    /// The next line. None from a process that ended or kept silent.
+    pub(super) fn try_line(&self) -> Option<String> {
+        self.lines.recv_timeout(WAIT_MAX).ok()
+    }
+
+    /// The next line, which must come and be JSON.
+    pub(super) fn json(&self) -> Value {
+        let line = self.try_line().expect("the process ended or kept silent");
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        // Why ignored: it may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,350 @@
+//! The stage of one test: the shipped binary on one side, name server and third party on the other.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use super::certificate::Authority;
+use super::inside::Inside;
+use super::namespaces::{Namespaces, OUTSIDE, Side};
+use crate::support::binary;
+
+/// The domain of the connector on this stage.
+pub(super) const DOMAIN: &str = "example-saas.com";
+/// The workspace's key. It opens nothing anywhere.
+pub(super) const KEY: &str = "netns-key-61f0b7c2d94e48a5";
+/// Where the product's log goes, in the stage's directory.
+const LOG: &str = "product.log";
+
+/// Whose certificate the upstream shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Its own, signed by the CA of `--egress-ca-file`.
+    Own,
+    /// Signed by that CA, for somebody else's name.
+    OfAnotherName,
+    /// For its own name, signed by a CA that nobody gave to the product.
+    OfUnknownCa,
+}
+
+/// What differs between stages.
+pub(super) struct Plan {
+    /// Names below [`DOMAIN`], each an action of the same id, and what the name server says.
+    pub(super) hosts: Vec<(&'static str, Value)>,
+    /// Names outside the connector's domains, which aliases may lead to.
+    pub(super) elsewhere: Vec<(&'static str, Value)>,
+    /// The upstream's certificate.
+    pub(super) shown: Shown,
+    /// Whether the upstream keeps connections open.
+    pub(super) keep_alive: bool,
+    /// Whether the product is left to the system's resolver configuration.
+    pub(super) system_resolver: bool,
+    /// Environment of the product.
+    pub(super) environment: Vec<(&'static str, String)>,
+}
+
+impl Plan {
+    /// Hosts and their answers; all else as it should be.
+    pub(super) fn new(hosts: Vec<(&'static str, Value)>) -> Self {
+        Self {
+            hosts,
+            elsewhere: Vec::new(),
+            shown: Shown::Own,
+            keep_alive: true,
+            system_resolver: false,
+            environment: Vec::new(),
+        }
+    }
+}
+
+/// The answer to one run.
+pub(super) struct Outcome {
+    pub(super) status: u16,
+    pub(super) body: Value,
+    pub(super) took: Duration,
+}
+
+/// Everything, running. Fields are dropped in this order.
+pub(super) struct Stage {
+    client: Inside,
+    _product: Inside,
+    outside: Inside,
+    told: Vec<Value>,
+    address: String,
+    org: String,
+    workspace: String,
+    run: String,
+    dir: TempDir,
+    pub(super) net: Namespaces,
+}
+
+impl Stage {
+    /// Sets the stage and connects one workspace.
+    pub(super) fn set(net: Namespaces, plan: &Plan) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = Authority::new("Throwaway CA");
+        let ca_file = dir.path().join("ca.pem");
+        std::fs::write(&ca_file, ours.pem()).unwrap();
+        let script = script(plan, &ours);
+        let outside = start_peer(&net, Side::Outside, dir.path(), &script);
+        let (address, platform, product) = start_product(&net, plan, dir.path(), &ca_file);
+        let client = Inside::start(net.command(Side::Product, peer()).arg("client"));
+        let (org, workspace, run) = (String::new(), String::new(), String::new());
+        let told = Vec::new();
+        let mut stage =
+            Self { client, _product: product, outside, told, address, org, workspace, run, dir, net };
+        stage.furnish(&platform, plan);
+        stage
+    }
+
+    /// Org, workspace, connector, tokens, credential.
+    fn furnish(&mut self, platform: &str, plan: &Plan) {
+        let made = |answer: (u16, Value)| {
+            assert_eq!(answer.0, 201, "{}", answer.1);
+            answer.1["token"].as_str().unwrap_or_default().to_owned()
+        };
+        made(self.api("POST", "/admin/connector", platform, &definition(plan)));
+        made(self.api("POST", "/admin/org", platform, &json!({ "org": "acme" })));
+        made(self.api("POST", "/admin/org/acme/workspace", platform, &json!({ "workspace": "main" })));
+        let token = |role: &str| json!({ "role": role, "org": "acme" });
+        self.org = made(self.api("POST", "/admin/token", platform, &token("org")));
+        self.run = made(self.api("POST", "/admin/token", platform, &token("run")));
+        let token = json!({ "role": "workspace", "org": "acme", "workspace": "main" });
+        self.workspace = made(self.api("POST", "/admin/token", platform, &token));
+        self.save_key();
+    }
+
+    /// Saves the workspace's key, which makes a new version of its credential.
+    pub(super) fn save_key(&mut self) {
+        let path = "/workspace/acme/main/settings/connector/saas";
+        let token = self.workspace.clone();
+        let body = json!({ "enabled": true, "config": { "api_key": KEY } });
+        let (status, answer) = self.api("PUT", path, &token, &body);
+        assert_eq!((status, &answer["state"]), (200, &json!("connected")), "{answer}");
+    }
+
+    /// Sets the org's list of domains.
+    pub(super) fn allow_for_org(&mut self, domains: &[&str]) {
+        let token = self.org.clone();
+        let body = json!({ "domain_allowlist": domains, "mode": "enforce" });
+        let (status, answer) = self.api("PUT", "/org/acme/settings/integrations", &token, &body);
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Runs the action that calls that host.
+    pub(super) fn call(&mut self, host: &str) -> Outcome {
+        let token = self.run.clone();
+        let path = format!("/run/acme/main/connector/saas/{host}");
+        let started = Instant::now();
+        let (status, body) = self.api("POST", &path, &token, &json!({ "input": { "Name": "Ada" } }));
+        Outcome { status, body, took: started.elapsed() }
+    }
+
+    /// The newest entry of the org's ledger.
+    pub(super) fn last_entry(&mut self) -> Value {
+        let token = self.org.clone();
+        let (status, mut answer) = self.api("GET", "/org/acme/outbound?limit=1", &token, &Value::Null);
+        assert_eq!(status, 200, "{answer}");
+        answer["data"][0].take()
+    }
+
+    /// Everything of that kind that the outside has seen so far.
+    pub(super) fn seen(&mut self, kind: &str) -> Vec<Value> {
+        // Why this is complete: the peer tells each event before it answers, and `sync` after them.
+        self.outside.say("sync");
+        loop {
+            let event = self.outside.json();
+            if event["event"] == "sync" {
+                break;
+            }
+            self.told.push(event);
+        }
+        self.told.iter().filter(|e| e["event"] == kind).cloned().collect()
+    }
+
+    /// Waits until the outside has seen so many of that kind.
+    pub(super) fn await_seen(&mut self, kind: &str, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let seen = self.seen(kind);
+            if seen.len() >= count {
+                return seen;
+            }
+            assert!(Instant::now() < deadline, "only {} of {count} {kind}: {:?}", seen.len(), self.told);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Questions for a name, both kinds together.
+    pub(super) fn questions(&mut self, name: &str) -> usize {
+        self.seen("query").iter().filter(|q| q["name"] == name).count()
+    }
+
+    /// TCP segments that reached the outside, connection attempts included.
+    pub(super) fn segments(&self) -> u64 {
+        self.net.counter(Side::Outside, "Tcp", "InSegs")
+    }
+
+    /// Opens and closes a plain TCP connection from the product's side: is the way open at all?
+    pub(super) fn plain_connect(&mut self, address: &str) -> Value {
+        self.client.say(&json!({ "connect": address }).to_string());
+        self.client.json()
+    }
+
+    /// A second third party, on the product's own side.
+    pub(super) fn neighbour(&self) -> Inside {
+        let certified = Authority::new("Neighbour").certify(DOMAIN);
+        let upstream = json!({
+            "addresses": ["[::]:443"], "keep_alive": true,
+            "certificate": certified.certificate, "key": certified.key,
+        });
+        let dir = self.dir.path().join("neighbour");
+        std::fs::create_dir(&dir).unwrap();
+        start_peer(&self.net, Side::Product, &dir, &json!({ "dns": null, "upstream": upstream }))
+    }
+
+    fn api(&mut self, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
+        let request = json!({
+            "address": self.address, "method": method, "path": path, "token": token, "body": body,
+        });
+        self.client.say(&request.to_string());
+        let mut answer = self.client.json();
+        let status = answer["status"].as_u64().unwrap_or_else(|| panic!("{method} {path}: {answer}"));
+        (u16::try_from(status).unwrap(), answer["body"].take())
+    }
+}
+
+impl Drop for Stage {
+    #[allow(clippy::print_stderr, reason = "the harness shows it with the failed test")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the outside saw {:#?}\nthe product logged\n{}", self.told, logged(self.dir.path()));
+        }
+    }
+}
+
+impl Outcome {
+    /// The upstream answered.
+    #[track_caller]
+    pub(super) fn succeeded(&self) {
+        assert_eq!((self.status, &self.body["status"]), (200, &json!("succeeded")), "{}", self.body);
+    }
+
+    /// The guard said no.
+    #[track_caller]
+    pub(super) fn refused(&self, code: &str) {
+        assert_eq!((self.status, &self.body["code"]), (403, &json!(code)), "{}", self.body);
+        assert_eq!(self.body["run"]["status"], "refused", "{}", self.body);
+    }
+
+    /// The network failed.
+    #[track_caller]
+    pub(super) fn failed(&self, code: &str) {
+        assert_eq!((self.status, &self.body["code"]), (502, &json!(code)), "{}", self.body);
+        assert_eq!(self.body["run"]["status"], "failed", "{}", self.body);
+    }
+}
+
+/// What a name server says: IPv4 answers in order, then IPv6 answers in order.
+pub(super) fn answers(a: &[Value], aaaa: &[Value]) -> Value {
+    json!({ "a": a, "aaaa": aaaa })
+}
+
+/// The same answer to questions of either kind, always.
+pub(super) fn both(answer: &Value) -> Value {
+    json!({ "a": [answer], "aaaa": [answer] })
+}
+
+/// These addresses, not to be kept.
+pub(super) fn addresses(addresses: &[&str]) -> Value {
+    json!({ "addresses": addresses, "ttl": 0 })
+}
+
+/// A name that leads where it should.
+pub(super) fn public() -> Value {
+    answers(&[addresses(&[OUTSIDE])], &[])
+}
+
+fn definition(plan: &Plan) -> Value {
+    let actions = plan.hosts.iter().map(|(host, _)| {
+        json!({
+            "action_id": host, "http_method": "POST",
+            "url_template": format!("https://{host}.{DOMAIN}/v1/things"),
+            "body_schema": [{ "name": "Name", "label": "Name" }],
+        })
+    });
+    json!({
+        "connector_id": "saas", "display_name": "Example", "auth_type": "api_key",
+        "auth_schema": { "fields": [
+            { "name": "api_key", "label": "API key", "type": "password", "required": true },
+        ] },
+        "actions": actions.collect::<Vec<_>>(), "allowed_domains": [format!("*.{DOMAIN}")], "enabled": true,
+    })
+}
+
+fn script(plan: &Plan, ours: &Authority) -> Value {
+    let certified = match plan.shown {
+        Shown::Own => ours.certify(&format!("*.{DOMAIN}")),
+        Shown::OfAnotherName => ours.certify("*.example-other.com"),
+        Shown::OfUnknownCa => Authority::new("Unknown CA").certify(&format!("*.{DOMAIN}")),
+    };
+    let mut names = Map::new();
+    for (host, said) in &plan.hosts {
+        names.insert(format!("{host}.{DOMAIN}"), said.clone());
+    }
+    for (name, said) in &plan.elsewhere {
+        names.insert((*name).to_owned(), said.clone());
+    }
+    json!({
+        "dns": format!("{OUTSIDE}:53"), "names": names,
+        "upstream": {
+            "addresses": ["[::]:443"], "keep_alive": plan.keep_alive,
+            "certificate": certified.certificate, "key": certified.key,
+        },
+    })
+}
+
+fn start_peer(net: &Namespaces, side: Side, dir: &Path, script: &Value) -> Inside {
+    let path = dir.join("script.json");
+    std::fs::write(&path, script.to_string()).unwrap();
+    let peer = Inside::start(net.command(side, peer()).arg("serve").arg(&path));
+    assert_eq!(peer.json()["event"], "ready");
+    peer
+}
+
+/// Initialises and starts the shipped binary: its address, the first token, the process.
+fn start_product(net: &Namespaces, plan: &Plan, dir: &Path, ca_file: &Path) -> (String, String, Inside) {
+    let data_dir = dir.join("data");
+    let command = |verb: &str| -> Command {
+        let mut command = net.command(Side::Product, binary::path());
+        command.arg(verb).arg("--data-dir").arg(&data_dir);
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command
+    };
+    let init = command("init").output().unwrap();
+    let printed = String::from_utf8_lossy(&init.stdout).into_owned();
+    let token = printed.lines().find(|line| line.starts_with("pc_platform_"));
+    let token = token.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&init.stderr))).to_owned();
+    let mut serve = command("serve");
+    serve.args(["--listen", "127.0.0.1:0", "--log", "info,portcullis_egress=debug"]);
+    serve.arg("--egress-ca-file").arg(ca_file).envs(plan.environment.iter().cloned());
+    if !plan.system_resolver {
+        serve.args(["--egress-dns-servers", OUTSIDE]);
+    }
+    let product = Inside::start(serve.stderr(File::create(dir.join(LOG)).unwrap()));
+    let line = product.try_line().unwrap_or_else(|| panic!("it did not start: {}", logged(dir)));
+    let address = line.split_once("listening on http://").expect(&line).1.to_owned();
+    (address, token, product)
+}
+
+fn logged(dir: &Path) -> String {
+    std::fs::read_to_string(dir.join(LOG)).unwrap_or_default()
+}
+
+fn peer() -> &'static str {
+    env!("CARGO_BIN_EXE_netns-peer")
+}

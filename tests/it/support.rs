@@ -1,0 +1,32 @@
+//! What the tests share: a product in this process ([`World`]), the third party it calls
+//! ([`Upstream`]), the swapped last system calls ([`Names`], [`Line`]) and an HTTP client.
+
+pub(crate) mod binary;
+pub(crate) mod client;
+pub(crate) mod failing;
+pub(crate) mod guests;
+pub(crate) mod line;
+pub(crate) mod upstream;
+pub(crate) mod world;
+
+pub(crate) use client::{Answer, Client};
+pub(crate) use line::{Line, Names, PRIVATE, PUBLIC, PUBLIC_V6};
+pub(crate) use upstream::{Script, Upstream};
+pub(crate) use world::{Stage, Tenant, World};
+
+/// The brief's definition, byte for byte.
+pub(crate) const SALESFORCE: &str = include_str!("../golden/salesforce.json");
+
+/// The brief's definition as a value, to be changed.
+pub(crate) fn salesforce() -> serde_json::Value {
+    serde_json::from_str(SALESFORCE).unwrap()
+}
+
+/// Waits until `holds`, at most ten seconds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !holds().await {
+        assert!(std::time::Instant::now() < deadline, "not within ten seconds: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,107 @@
+//! The real binary, started as a person would start it, with an environment of its own.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// The binary of this build: beside the test's own.
+pub(crate) fn path() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let found = own.ancestors().skip(1).map(|dir| dir.join("portcullis")).find(|path| path.is_file());
+    found.expect("no portcullis binary beside the tests; build it with: cargo build --workspace --bins")
+}
+
+/// A command with nothing of our environment in it, in this directory.
+pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(path());
+    command.args(arguments).env_clear().current_dir(dir).stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end.
+pub(crate) fn run(dir: &Path, arguments: &[&str]) -> Ran {
+    Ran::of(command(dir, arguments).output().unwrap())
+}
+
+/// What a command that ended left behind.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// It ended with this exit code.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+
+    /// Standard output, each line a JSON value.
+    #[track_caller]
+    pub(crate) fn json_lines(&self) -> Vec<serde_json::Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+}
+
+/// `portcullis init`; the first platform token, from its line of its own.
+pub(crate) fn init(dir: &Path) -> String {
+    let ran = run(dir, &["init"]).exits(0);
+    let mut tokens = ran.out.lines().filter(|line| line.starts_with("pc_platform_"));
+    let token = tokens.next().expect("no token on a line of its own").to_owned();
+    assert_eq!(tokens.next(), None);
+    token
+}
+
+/// A serving process. Killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// `portcullis serve` on a free port, with more arguments.
+    pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
+        let mut child =
+            command(dir, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let Some((_, address)) = line.trim().split_once(" listening on http://") else {
+            let mut log = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+            panic!("not serving: {line:?} {log}");
+        };
+        let address = address.parse().unwrap();
+        // The log must be read, or a full pipe would stop the process.
+        let mut log = child.stderr.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { child, address }
+    }
+
+    /// SIGKILL, as `kill -9` sends it, and waits for the end.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Why ignored: it may have been killed already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

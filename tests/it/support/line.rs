@@ -1,0 +1,97 @@
+//! The two swapped system calls: a table of names, and a line that leads every public address to the
+//! test's upstream. Both only count and lead; neither decides anything.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Mutex;
+
+use portcullis_core::ip_class::classify;
+use portcullis_core::outbound::BoxFuture;
+use portcullis_egress::{Dial, Dialed, Resolve, ResolveError};
+use tokio::net::TcpStream;
+
+/// A public address; the line leads it to the upstream.
+pub(crate) const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(93, 184, 216, 34));
+/// Another public address, of the other family.
+pub(crate) const PUBLIC_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2606, 0x2800, 0x220, 1, 0, 0, 0, 1));
+/// An address inside somebody's network.
+pub(crate) const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
+
+/// A resolver that knows what it was told, and counts.
+#[derive(Default)]
+pub(crate) struct Names {
+    table: Mutex<HashMap<String, Vec<IpAddr>>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Names {
+    /// From now on `name` has these addresses; a name never told does not exist.
+    pub(crate) fn tell(&self, name: &str, addresses: &[IpAddr]) {
+        self.table.lock().unwrap().insert(name.to_owned(), addresses.to_vec());
+    }
+
+    /// Every name asked for.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Resolve for Names {
+    fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        Box::pin(async move {
+            self.asked.lock().unwrap().push(host.to_owned());
+            let found = self.table.lock().unwrap().get(host).cloned();
+            found.ok_or_else(|| ResolveError(format!("no such name: {host}")))
+        })
+    }
+}
+
+/// How the line behaves.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Manner {
+    /// It connects and tells the truth.
+    #[default]
+    Honest,
+    /// It connects and says that the peer is this one.
+    Lying(SocketAddr),
+    /// Nobody answers.
+    Dead,
+}
+
+/// A dialer that leads public addresses to the upstream, and counts.
+pub(crate) struct Line {
+    upstream: SocketAddr,
+    manner: Mutex<Manner>,
+    dialed: Mutex<Vec<SocketAddr>>,
+}
+
+impl Line {
+    pub(crate) fn to(upstream: SocketAddr) -> Self {
+        Self { upstream, manner: Mutex::default(), dialed: Mutex::default() }
+    }
+
+    pub(crate) fn behave(&self, manner: Manner) {
+        *self.manner.lock().unwrap() = manner;
+    }
+
+    /// Every address that a socket was opened to.
+    pub(crate) fn dialed(&self) -> Vec<SocketAddr> {
+        self.dialed.lock().unwrap().clone()
+    }
+}
+
+impl Dial for Line {
+    fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Dialed>> {
+        Box::pin(async move {
+            self.dialed.lock().unwrap().push(address);
+            let manner = *self.manner.lock().unwrap();
+            if matches!(manner, Manner::Dead) || !classify(address.ip()).is_public() {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            let stream = TcpStream::connect(self.upstream).await?;
+            let peer = if let Manner::Lying(peer) = manner { peer } else { address };
+            Ok(Dialed { stream, peer })
+        })
+    }
+}

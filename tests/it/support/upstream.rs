@@ -1,0 +1,259 @@
+//! The third party: a TLS server with a certificate of its own CA that records every request as it
+//! was on the wire and answers by script. It speaks HTTP/1.1 by hand, so that it can also speak it
+//! badly.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// What is answered on a path.
+#[derive(Debug, Clone)]
+pub(crate) enum Script {
+    /// A whole JSON answer.
+    Json(u16, &'static str),
+    /// These bytes, then the connection is closed.
+    Raw(Vec<u8>),
+    /// These bytes; the connection is kept.
+    Kept(Vec<u8>),
+    /// These pieces, each flushed on its own, a moment apart; then the connection is closed.
+    Pieces(Vec<Vec<u8>>),
+    /// The head, then the piece again and again, until the peer is gone.
+    Endless { head: Vec<u8>, piece: Vec<u8>, pause: Duration },
+    /// This status; the request's Authorization comes back in the body, in headers, and coded.
+    Echo(u16),
+    /// The connection is closed without an answer.
+    HangUp,
+    /// Nothing at all, for ever.
+    Silence,
+}
+
+/// A request that arrived, as it was on the wire.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Received {
+    /// Method and target.
+    pub(crate) fn line(&self) -> &str {
+        self.head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1")
+    }
+
+    /// Every value of a header, in order.
+    pub(crate) fn header(&self, name: &str) -> Vec<&str> {
+        self.head
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+            .collect()
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    received: Mutex<Vec<Received>>,
+    scripts: Mutex<HashMap<String, Script>>,
+    /// Handshakes that ended well.
+    sessions: Mutex<usize>,
+    /// Of them, those whose connection has ended.
+    ended: Mutex<usize>,
+}
+
+/// The running server.
+pub(crate) struct Upstream {
+    pub(crate) ca_pem: String,
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Upstream {
+    /// Starts it with a certificate for these names.
+    pub(crate) async fn start(names: &[&str]) -> Self {
+        let (ca_pem, config) = certificates(names);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), Arc::clone(&shared)));
+        Self { ca_pem, address, shared }
+    }
+
+    /// From now on `path` is answered like this; elsewhere it is 201 with a small JSON object.
+    pub(crate) fn script(&self, path: &str, script: Script) {
+        self.shared.scripts.lock().unwrap().insert(path.to_owned(), script);
+    }
+
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.shared.received.lock().unwrap().clone()
+    }
+
+    /// TLS sessions that were established.
+    pub(crate) fn sessions(&self) -> usize {
+        *self.shared.sessions.lock().unwrap()
+    }
+
+    /// TLS sessions whose connection has not ended.
+    pub(crate) fn open(&self) -> usize {
+        let ended = *self.shared.ended.lock().unwrap();
+        self.sessions() - ended
+    }
+}
+
+/// A CA, and a server with a certificate of it.
+pub(crate) fn certificates(names: &[&str]) -> (String, ServerConfig) {
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+    let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], private)
+        .unwrap();
+    (ca.pem(), config)
+}
+
+async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (tls, shared) = (tls.clone(), Arc::clone(&shared));
+        tokio::spawn(async move {
+            let Ok(mut stream) = tls.accept(stream).await else {
+                return;
+            };
+            *shared.sessions.lock().unwrap() += 1;
+            while let Some(request) = read_request(&mut stream).await {
+                shared.received.lock().unwrap().push(request.clone());
+                if !answer(&mut stream, &shared, &request).await {
+                    break;
+                }
+            }
+            *shared.ended.lock().unwrap() += 1;
+        });
+    }
+}
+
+async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<Received> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let body = bytes.split_off(end);
+    let mut request = Received { head: String::from_utf8_lossy(&bytes).into_owned(), body };
+    let length: usize = request.header("content-length").first().map_or(0, |v| v.parse().unwrap());
+    while request.body.len() < length {
+        if stream.read_buf(&mut request.body).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some(request)
+}
+
+/// Answers one request; whether the connection is kept.
+async fn answer(stream: &mut TlsStream<TcpStream>, shared: &Shared, request: &Received) -> bool {
+    let target = request.line().split(' ').nth(1).unwrap_or_default().to_owned();
+    let path = target.split('?').next().unwrap_or_default();
+    let script = shared.scripts.lock().unwrap().get(path).cloned();
+    let (bytes, keep) = match script.unwrap_or(Script::Json(201, r#"{"id":"003","success":true}"#)) {
+        Script::Json(status, body) => (whole(status, &[], body), true),
+        Script::Raw(bytes) => (bytes, false),
+        Script::Echo(status) => (echo(status, request), true),
+        Script::Kept(bytes) => (bytes, true),
+        Script::Pieces(pieces) => return send_pieces(stream, pieces).await,
+        Script::Endless { head, piece, pause } => return send_endless(stream, head, &piece, pause).await,
+        Script::HangUp => (Vec::new(), false),
+        Script::Silence => std::future::pending().await,
+    };
+    let written = stream.write_all(&bytes).await.is_ok() && stream.flush().await.is_ok();
+    if !keep {
+        // The peer may have gone already; nothing here depends on it.
+        let _ = stream.shutdown().await;
+    }
+    written && keep
+}
+
+/// Whether the connection is kept, which it never is.
+async fn send_pieces(stream: &mut TlsStream<TcpStream>, pieces: Vec<Vec<u8>>) -> bool {
+    for piece in pieces {
+        if stream.write_all(&piece).await.is_err() || stream.flush().await.is_err() {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The peer may have gone already; nothing here depends on it.
+    let _ = stream.shutdown().await;
+    false
+}
+
+/// Writes until the peer is gone.
+async fn send_endless(
+    stream: &mut TlsStream<TcpStream>,
+    head: Vec<u8>,
+    piece: &[u8],
+    pause: Duration,
+) -> bool {
+    let mut written = stream.write_all(&head).await;
+    while written.is_ok() {
+        written = stream.flush().await;
+        if written.is_ok() {
+            tokio::time::sleep(pause).await;
+            written = stream.write_all(piece).await;
+        }
+    }
+    false
+}
+
+pub(crate) fn whole(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+    let mut text = format!("HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    text.into_bytes()
+}
+
+fn echo(status: u16, request: &Received) -> Vec<u8> {
+    let sent = request.header("authorization").join(",");
+    let secret = sent.rsplit(' ').next().unwrap_or_default();
+    let body = serde_json::json!({
+        "error": format!("the header was {sent}"),
+        "raw": secret,
+        "base64": BASE64.encode(secret),
+        "hex": hex::encode(secret),
+        "percent": percent(secret),
+        "reached_the_end": true,
+    });
+    whole(status, &[("x-echo", &sent), ("x-echo-base64", &BASE64.encode(&sent))], &body.to_string())
+}
+
+/// The escapes of a query, as common libraries write them.
+fn percent(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}

@@ -1,0 +1,249 @@
+//! The product in this process: real API on a real socket, real store, vault, sandbox, handler, gate
+//! and ledger. Swapped by constructor: the resolver, the dialer and the TLS roots.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use portcullis::app::{App, AppParts};
+use portcullis::token::{self, TokenSpec};
+use portcullis_core::limits::Limits;
+use portcullis_egress::{Gate, GateParts, Trust};
+use portcullis_store::{LedgerSync, MasterKey, MemoryStore, Records, Role, SledStore, Store, Vault};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::{Answer, Client, Line, Names, PUBLIC, SALESFORCE, Upstream};
+
+/// What a world is made of when it is not the usual.
+pub(crate) struct Stage {
+    pub(crate) limits: Limits,
+    /// On disk instead of in memory.
+    pub(crate) sled: bool,
+    /// A store of the test's own.
+    pub(crate) store: Option<Arc<dyn Store>>,
+    /// Another component in the place of the generic handler.
+    pub(crate) handler: Option<Vec<u8>>,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        // Few slots, because each test makes a sandbox of its own.
+        let limits = Limits { concurrent_calls: 32, ..Limits::default() };
+        Self { limits, sled: false, store: None, handler: None }
+    }
+}
+
+impl Stage {
+    pub(crate) async fn start(self) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let upstream = Upstream::start(&["*.salesforce.com", "api.example-saas.com"]).await;
+        let (names, line) = (Arc::new(Names::default()), Arc::new(Line::to(upstream.address)));
+        names.tell("api.salesforce.com", &[PUBLIC]);
+        let limits = Arc::new(self.limits);
+        let gate = Gate::new(GateParts {
+            resolver: Arc::clone(&names) as _,
+            dialer: Arc::clone(&line) as _,
+            trust: Trust::only(upstream.ca_pem.as_bytes()).unwrap(),
+            limits: Arc::clone(&limits),
+        });
+        let store: Arc<dyn Store> = match self.store {
+            Some(store) => store,
+            None if self.sled => Arc::new(SledStore::open(&dir.path().join("store")).unwrap()),
+            None => Arc::new(MemoryStore::new()),
+        };
+        let records = Records::new(Arc::clone(&store));
+        let master_key = MasterKey::generate().unwrap();
+        Vault::initialise(records.clone(), master_key.clone()).await.unwrap();
+        let secret = token::generate(Role::Platform).unwrap();
+        let spec =
+            TokenSpec { role: Role::Platform, org: None, workspace: None, label: None, expires_at: None };
+        let (_, writes) = token::record(&secret, spec).unwrap();
+        records.commit(writes).await.unwrap();
+        let parts = AppParts { limits, store, master_key, gate, ledger_sync: LedgerSync::Group };
+        let mut app = App::open(dir.path(), parts).await.unwrap();
+        if let Some(bytes) = self.handler {
+            let mut inner = Arc::into_inner(app).unwrap();
+            inner.http_handler = inner.sandbox.load(&bytes).unwrap();
+            app = Arc::new(inner);
+        }
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(portcullis::serve::serve(Arc::clone(&app), listener, std::future::pending()));
+        let platform = Client::new(address).with_token(secret);
+        World { app, upstream, names, line, platform, dir }
+    }
+}
+
+/// A running product.
+pub(crate) struct World {
+    pub(crate) app: Arc<App>,
+    pub(crate) upstream: Upstream,
+    pub(crate) names: Arc<Names>,
+    pub(crate) line: Arc<Line>,
+    pub(crate) platform: Client,
+    dir: tempfile::TempDir,
+}
+
+/// Counts before something that must change none of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Before {
+    commits: u64,
+    records: u64,
+    opens: u64,
+    dials: usize,
+    lookups: usize,
+    received: usize,
+}
+
+impl World {
+    /// The usual world.
+    pub(crate) async fn start() -> Self {
+        Stage::default().start().await
+    }
+
+    /// The usual world with the brief's connector, org `acme` and workspace `main`.
+    pub(crate) async fn salesforce() -> (Self, Tenant) {
+        Self::salesforce_on(Stage::default()).await
+    }
+
+    /// The same on another stage.
+    pub(crate) async fn salesforce_on(stage: Stage) -> (Self, Tenant) {
+        let world = stage.start().await;
+        world.platform.write("POST", "/admin/connector", SALESFORCE).await.is(201);
+        let tenant = world.tenant("acme", "main").await;
+        (world, tenant)
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A token as the API makes it.
+    pub(crate) async fn token(&self, spec: &Value) -> String {
+        let answer = self.platform.post("/admin/token", spec).await.is(201);
+        answer.json["token"].as_str().unwrap().to_owned()
+    }
+
+    /// An org with a workspace and a token of each tier. The org may exist.
+    pub(crate) async fn tenant(&self, org: &str, workspace: &str) -> Tenant {
+        let made = self.platform.post("/admin/org", &json!({ "org": org })).await;
+        assert!(matches!(made.status, 201 | 409), "{}", made.text);
+        let path = format!("/admin/org/{org}/workspace");
+        self.platform.post(&path, &json!({ "workspace": workspace })).await.is(201);
+        let org_token = self.token(&json!({ "role": "org", "org": org })).await;
+        let bound = |role: &str| json!({ "role": role, "org": org, "workspace": workspace });
+        let (workspace_token, run_token) =
+            (self.token(&bound("workspace")).await, self.token(&bound("run")).await);
+        Tenant {
+            org: self.platform.with_token(org_token),
+            workspace: self.platform.with_token(workspace_token),
+            run: self.platform.with_token(run_token),
+            org_id: org.to_owned(),
+            workspace_id: workspace.to_owned(),
+        }
+    }
+
+    /// The counts as they are.
+    pub(crate) async fn before(&self) -> Before {
+        let stats = self.app.records.store().stats().await.unwrap();
+        Before {
+            commits: stats.seq,
+            records: stats.records,
+            opens: self.app.vault.opens(),
+            dials: self.line.dialed().len(),
+            lookups: self.names.asked().len(),
+            received: self.upstream.received().len(),
+        }
+    }
+
+    /// Nothing was stored, looked up, dialed, opened or sent.
+    pub(crate) async fn assert_untouched(&self, before: &Before) {
+        assert_eq!(self.before().await, *before);
+    }
+
+    /// No credential was opened, no socket was opened, nothing arrived. A lookup may have happened.
+    pub(crate) async fn assert_nothing_left(&self, before: &Before) {
+        let now = self.before().await;
+        assert_eq!(
+            (now.opens, now.dials, now.received),
+            (before.opens, before.dials, before.received),
+            "opens, dials, requests received"
+        );
+    }
+
+    /// As [`Self::assert_nothing_left`], and no name was looked up.
+    pub(crate) async fn assert_nothing_looked_up(&self, before: &Before) {
+        self.assert_nothing_left(before).await;
+        assert_eq!(self.before().await.lookups, before.lookups, "lookups");
+    }
+}
+
+/// An org, one of its workspaces, and a client of each tier.
+pub(crate) struct Tenant {
+    pub(crate) org: Client,
+    pub(crate) workspace: Client,
+    pub(crate) run: Client,
+    pub(crate) org_id: String,
+    pub(crate) workspace_id: String,
+}
+
+impl Tenant {
+    /// Path of the workspace's setting of a connector.
+    pub(crate) fn setting(&self, connector: &str) -> String {
+        format!("/workspace/{}/{}/settings/connector/{connector}", self.org_id, self.workspace_id)
+    }
+
+    /// Saves credentials.
+    pub(crate) async fn connect(&self, connector: &str, config: Value) -> Answer {
+        let body = json!({ "enabled": true, "config": config });
+        self.workspace.put(&self.setting(connector), &body).await.is(200)
+    }
+
+    /// Calls an action.
+    pub(crate) async fn call(&self, connector: &str, action: &str, input: Value) -> Answer {
+        let path = format!("/run/{}/{}/connector/{connector}/{action}", self.org_id, self.workspace_id);
+        self.run.post(&path, &json!({ "input": input })).await
+    }
+
+    /// Calls the brief's action with a good input.
+    pub(crate) async fn create_contact(&self) -> Answer {
+        self.call("salesforce", "create-contact", json!({ "Email": "ada@example.org" })).await
+    }
+
+    /// Makes the brief's automation; its id.
+    pub(crate) async fn automation(&self) -> String {
+        let path = format!("/org/{}/automation", self.org_id);
+        let answer = self.org.post(&path, &contact_automation()).await.is(201);
+        answer.json["automation_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Fires an automation with this source.
+    pub(crate) async fn fire(&self, automation: &str, source: Value) -> Answer {
+        let path = format!("/run/{}/{}/automation/{automation}", self.org_id, self.workspace_id);
+        self.run.post(&path, &json!({ "source": source })).await
+    }
+
+    /// Sets the org's list.
+    pub(crate) async fn allow(&self, list: Value, mode: &str) {
+        let path = format!("/org/{}/settings/integrations", self.org_id);
+        self.org.put(&path, &json!({ "domain_allowlist": list, "mode": mode })).await.is(200);
+    }
+
+    /// The org's ledger, newest first.
+    pub(crate) async fn ledger(&self) -> Vec<Value> {
+        let answer = self.org.get(&format!("/org/{}/outbound", self.org_id)).await.is(200);
+        answer.json["data"].as_array().unwrap().clone()
+    }
+}
+
+/// The brief's automation.
+pub(crate) fn contact_automation() -> Value {
+    json!({
+        "entity_name": "contact", "event_name": "contact.created", "event_type": "external.connector",
+        "event_stage": "after", "event_optype": "create", "enabled": true,
+        "destination_config": {
+            "connector_id": "salesforce", "action_id": "create-contact",
+            "field_mapping": { "Email": "{{source.email}}" },
+        },
+    })
+}

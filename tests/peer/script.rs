@@ -1,0 +1,72 @@
+//! What the test scripted: names with their answers in order, and an upstream with its certificate.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Deserialize;
+
+use crate::Failure;
+
+/// The whole script of one peer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Script {
+    /// Where DNS is served over UDP and TCP, if at all.
+    pub(crate) dns: Option<SocketAddr>,
+    /// Names in lower case without the last dot. A name that is not here does not exist.
+    #[serde(default)]
+    pub(crate) names: HashMap<String, Answers>,
+    /// The TLS server.
+    pub(crate) upstream: UpstreamScript,
+}
+
+/// Answers of one name. Each question takes the next one, and the last one stays.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Answers {
+    /// For questions for IPv4 addresses.
+    #[serde(default)]
+    pub(crate) a: Vec<Answer>,
+    /// For questions for IPv6 addresses.
+    #[serde(default)]
+    pub(crate) aaaa: Vec<Answer>,
+}
+
+/// One answer. The empty one is "the name exists, but has no such record".
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Answer {
+    /// Response code: 2 is SERVFAIL, 3 is NXDOMAIN.
+    pub(crate) rcode: u8,
+    /// The chain of aliases in front of the addresses, in order.
+    pub(crate) cname: Vec<String>,
+    /// Addresses, owned by the last alias if there is one.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Seconds for which the answer may be kept.
+    pub(crate) ttl: u32,
+    /// Say nothing at all.
+    pub(crate) silent: bool,
+    /// Say over UDP only that the answer does not fit.
+    pub(crate) tcp_only: bool,
+}
+
+/// The TLS server of one peer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpstreamScript {
+    /// Where it listens.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Its certificate, PEM.
+    pub(crate) certificate: String,
+    /// The certificate's key, PEM.
+    pub(crate) key: String,
+    /// Whether a connection may carry more than one request.
+    pub(crate) keep_alive: bool,
+}
+
+impl Script {
+    /// Reads a script file.
+    pub(crate) fn read(path: &str) -> Result<Self, Failure> {
+        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    }
+}

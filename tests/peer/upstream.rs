@@ -1,0 +1,90 @@
+//! The third party: a TLS server that tells every connection, handshake and request.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Map, Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::script::UpstreamScript;
+use crate::{Failure, event};
+
+/// The server, before it listens.
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    tls: TlsAcceptor,
+    keep_alive: bool,
+}
+
+impl Upstream {
+    /// A server with the script's certificate.
+    pub(crate) fn new(script: &UpstreamScript) -> Result<Self, Failure> {
+        let chain = CertificateDer::pem_slice_iter(script.certificate.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| format!("certificate: {e}"))?;
+        let key = PrivateKeyDer::from_pem_slice(script.key.as_bytes()).map_err(|e| format!("key: {e}"))?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), keep_alive: script.keep_alive })
+    }
+
+    /// Serves for as long as the process lives.
+    pub(crate) async fn accept(self, listener: TcpListener) {
+        while let Ok((stream, peer)) = listener.accept().await {
+            let local = stream.local_addr().map(|a| a.ip().to_canonical().to_string()).unwrap_or_default();
+            event(
+                &json!({ "event": "connected", "to": local, "from": peer.ip().to_canonical().to_string() }),
+            );
+            let server = self.clone();
+            tokio::spawn(async move { server.serve(stream).await });
+        }
+    }
+
+    async fn serve(self, stream: TcpStream) {
+        let stream = match self.tls.accept(stream).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                event(&json!({ "event": "handshake_failed", "error": error.to_string() }));
+                return;
+            }
+        };
+        let sni = stream.get_ref().1.server_name().map(str::to_owned);
+        event(&json!({ "event": "handshake", "sni": sni }));
+        let served = hyper::server::conn::http1::Builder::new()
+            .keep_alive(self.keep_alive)
+            .serve_connection(TokioIo::new(stream), service_fn(answer));
+        let error = served.await.err().map(|e| e.to_string());
+        event(&json!({ "event": "closed", "error": error }));
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let mut headers: Map<String, Value> = Map::new();
+    for (name, value) in &parts.headers {
+        let value = json!(String::from_utf8_lossy(value.as_bytes()));
+        let values = headers.entry(name.as_str()).or_insert_with(|| json!([]));
+        if let Some(values) = values.as_array_mut() {
+            values.push(value);
+        }
+    }
+    event(&json!({
+        "event": "request", "method": parts.method.as_str(), "target": parts.uri.to_string(),
+        "headers": headers, "body": String::from_utf8_lossy(&body),
+    }));
+    let mut response = Response::new(Full::new(Bytes::from_static(br#"{"id":"1"}"#)));
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+    Ok(response)
+}
