@@ -1,7 +1,7 @@
 //! The HTTP API: one table of routes, one way in.
 //!
 //! [`routes::ROUTES`] lists every route with its roles; from it come the router, the OpenAPI
-//! document and the test that every route is exercised. [`dispatch`] does for every route what none
+//! document and the test that every route is exercised. `dispatch` does for every route what none
 //! may forget: request id, token, role, tenant, body limit, and errors as problem documents.
 
 use std::sync::Arc;

@@ -24,13 +24,13 @@ pub struct ConfigArgs {
     /// `sled`
     #[arg(long, env = "PORTCULLIS_STORE", value_name = "STORE")]
     pub store: Option<String>,
-    /// File of the master key [default: <data_dir>/master.key]
+    /// File of the master key [default: master.key in the data directory]
     #[arg(long, env = "PORTCULLIS_MASTER_KEY_FILE", value_name = "FILE")]
     pub master_key_file: Option<String>,
     /// File with the first platform token; `init` makes one otherwise
     #[arg(long, env = "PORTCULLIS_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
     pub bootstrap_token_file: Option<String>,
-    /// How the outside reaches the API [default: http://<listen>]
+    /// How the outside reaches the API [default: http:// and the listen address]
     #[arg(long, env = "PORTCULLIS_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
     /// PEM file of roots to trust besides the public ones

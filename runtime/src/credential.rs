@@ -92,14 +92,15 @@ impl Connection {
         entries.into_iter().any(|pattern| pattern.covers(&action.url))
     }
 
-    /// Required fields that have no saved value.
+    /// Fields without a saved value that the form requires or the credential cannot be sent without.
     pub fn missing_fields<'c>(&'c self, connector: &'c Connector) -> impl Iterator<Item = &'c str> {
-        connector.fields.iter().filter(|f| f.required && f.default.is_none()).map(|f| f.name.as_str()).filter(
-            |name| {
-                let saved = self.credential.as_ref();
-                !saved.is_some_and(|c| c.fields.contains_key(*name))
-            },
-        )
+        let needed = |name: &str| connector.injection.fields().any(|field| field == name);
+        connector
+            .fields
+            .iter()
+            .filter(move |field| (field.required || needed(&field.name)) && field.default.is_none())
+            .map(|field| field.name.as_str())
+            .filter(|name| !self.credential.as_ref().is_some_and(|saved| saved.fields.contains_key(*name)))
     }
 
     /// Non-secret values, defaults filled in.

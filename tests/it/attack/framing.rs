@@ -1,7 +1,9 @@
 //! H: what a guest's headers, method and body can pretend, and what is on the wire in the end.
 
 use portcullis_action::Method;
+use portcullis_action::template::Template;
 use portcullis_core::fault::Code;
+use portcullis_core::injection::Injection;
 use portcullis_core::limits::Limits;
 use portcullis_core::outbound::OutboundRequest;
 
@@ -207,6 +209,18 @@ async fn h9_the_injected_header_cannot_be_set_by_a_guest() {
         assert_eq!(sent.iter().sum::<usize>() - usize::from(sent[0] == sent[1]), 1, "{}", rig.last().head);
         assert!(rig.last().head.contains("sk-live-1"));
     }
+}
+
+#[tokio::test]
+async fn h9_the_injected_query_pair_cannot_be_set_by_a_guest() {
+    let injection =
+        Injection::Query { name: "key".to_owned(), value: Template::parse("{{cred.api_key}}").unwrap() };
+    let rig = Bench { injection, fields: vec![("api_key", "sk-live-1")], ..Bench::default() }.set().await;
+    for query in ["key=mine", "a=1&KEY=mine", "%6bey=mine", "key"] {
+        rig.refuses(get(&format!("{URL}?{query}")), Code::QueryForbidden).await;
+    }
+    rig.passes(get(&format!("{URL}?keys=1"))).await;
+    assert!(rig.last().head.starts_with("GET /v1/things?keys=1&key=sk-live-1 "), "{}", rig.last().head);
 }
 
 #[tokio::test]

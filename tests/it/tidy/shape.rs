@@ -14,17 +14,9 @@ const EXPOSED: &[(&str, usize, &str)] = &[
     ("runtime/crates/store/src/vault/seal.rs", 1, "the value is sealed"),
 ];
 
-/// Sources that still owe their opening line.
-const HEADER_OWED: &[&str] = &[
-    "runtime/crates/action/src/url_template/tests.rs",
-    "runtime/crates/core/src/connector/tests.rs",
-    "runtime/crates/core/src/ip_class/tests.rs",
-    "runtime/crates/egress/src/scrub/tests.rs",
-];
-
 #[test]
 fn every_source_opens_with_what_it_is() {
-    for source in sources(EVERYTHING).iter().filter(|s| !HEADER_OWED.contains(&s.path.as_str())) {
+    for source in sources(EVERYTHING) {
         let first = source.text.lines().next().unwrap_or_default();
         assert!(first.starts_with("//! ") && first.len() > 12, "{}: {first:?}", source.path);
     }

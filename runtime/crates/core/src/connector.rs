@@ -145,6 +145,10 @@ fn build(
         ports: &ports,
         injected: injection.as_ref().map(Injection::header_names).unwrap_or_default(),
         needs_credential: injection.as_ref().is_some_and(Injection::needs_credential),
+        injected_query: match &injection {
+            Some(Injection::Query { name, .. }) => Some(name.clone()),
+            _ => None,
+        },
     };
     let mut actions: Vec<Action> = Vec::with_capacity(definition.actions.len());
     for (index, wire) in definition.actions.iter().enumerate() {

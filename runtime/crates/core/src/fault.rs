@@ -106,6 +106,7 @@ codes! {
     PathNotGranted "path_not_granted" 403 Policy "The request is not the one this action was granted.";
     MethodForbidden "method_forbidden" 403 Policy "The method is not the one this action was granted.";
     HeaderForbidden "header_forbidden" 403 Policy "The header belongs to the host.";
+    QueryForbidden "query_forbidden" 403 Policy "The query pair is where the credential goes.";
     AddressForbidden "address_forbidden" 403 Policy "The name resolves to an address that may not be reached.";
     RedirectForbidden "redirect_forbidden" 403 Policy "The redirect may not be followed.";
     CredentialNotBound "credential_not_bound" 403 Policy "The credential is not bound to this origin.";

@@ -78,6 +78,24 @@ impl Injection {
         }
     }
 
+    /// Whether a query already has the pair that injection would add, under any encoding and case: an
+    /// upstream may read the first of two.
+    #[must_use]
+    pub fn query_is_taken(&self, query: Option<&str>) -> bool {
+        let (Self::Query { name, .. }, Some(query)) = (self, query) else { return false };
+        url::form_urlencoded::parse(query.as_bytes()).any(|(given, _)| given.eq_ignore_ascii_case(name))
+    }
+
+    /// Names of the fields that injection cannot do without.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        let templates = match self {
+            Self::None => [None, None],
+            Self::Header { value, .. } | Self::Query { value, .. } => [Some(value), None],
+            Self::Basic { username, password } => [Some(username), Some(password)],
+        };
+        templates.into_iter().flatten().flat_map(Template::variables).map(|variable| variable.name.as_str())
+    }
+
     /// Whether a credential is needed at all.
     #[must_use]
     pub const fn needs_credential(&self) -> bool {
@@ -223,6 +241,30 @@ mod tests {
             Injection::Query { name: "key".to_owned(), value: Template::parse("{{cred.k}}").unwrap() };
         let injected = injection.apply(&fields(&[("k", "a&b=c d")]), &Map::new()).unwrap();
         assert_eq!(injected.query.unwrap().as_str(), "key=a%26b%3Dc%20d");
+    }
+
+    #[test]
+    fn a_query_pair_of_the_same_name_is_seen_in_every_spelling() {
+        let injection =
+            Injection::Query { name: "key".to_owned(), value: Template::parse("{{cred.k}}").unwrap() };
+        for taken in ["key=1", "a=1&key=2", "KEY=1", "%6bey=1", "key", "a&k%65y"] {
+            assert!(injection.query_is_taken(Some(taken)), "{taken}");
+        }
+        for free in ["", "a=key", "keys=1", "a=1&monkey=2"] {
+            assert!(!injection.query_is_taken(Some(free)), "{free}");
+        }
+        assert!(!injection.query_is_taken(None));
+        assert!(!header("{{cred.k}}").query_is_taken(Some("key=1")));
+    }
+
+    #[test]
+    fn the_fields_that_injection_needs_are_known_beforehand() {
+        let basic = Injection::Basic {
+            username: Template::parse("{{cred.email}}/token").unwrap(),
+            password: Template::parse("{{cred.token}}").unwrap(),
+        };
+        assert_eq!(basic.fields().collect::<Vec<_>>(), ["email", "token"]);
+        assert_eq!(Injection::None.fields().count(), 0);
     }
 
     #[test]

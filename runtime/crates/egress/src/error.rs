@@ -38,7 +38,10 @@ impl From<Code> for SendError {
             Code::HostNotInConnector => OutboundError::Denied(DenyReason::HostNotInConnector),
             Code::HostNotInOrg => OutboundError::Denied(DenyReason::HostNotInOrg),
             Code::RedirectForbidden => OutboundError::Denied(DenyReason::RedirectForbidden),
-            Code::HeaderForbidden => OutboundError::Denied(DenyReason::HeaderForbidden),
+            // The interface has one word for a place that belongs to the credential.
+            Code::HeaderForbidden | Code::QueryForbidden => {
+                OutboundError::Denied(DenyReason::HeaderForbidden)
+            }
             Code::MethodForbidden => OutboundError::Denied(DenyReason::MethodForbidden),
             Code::PathNotGranted => OutboundError::Denied(DenyReason::PathNotGranted),
             Code::CredentialNotBound => OutboundError::Denied(DenyReason::CredentialNotBound),

@@ -210,6 +210,10 @@ impl Guard {
         let injected = self.spec.injection.header_names();
         let headers =
             request::check(&request, &injected, limits).inspect_err(|e| self.refuse("headers", e.code))?;
+        if self.spec.injection.query_is_taken(target.target().query()) {
+            self.refuse("query", Code::QueryForbidden);
+            return Err(SendError::from(Code::QueryForbidden));
+        }
         let body = Bytes::from(request.body.take().unwrap_or_default());
         self.count(body.len() as u64).inspect_err(|e| self.refuse("quota", e.code))?;
         self.check_slot(&request, target.target().host())
@@ -298,12 +302,8 @@ impl Guard {
         let target = cleared.target.target();
         let key =
             PoolKey { scope: self.spec.scope.clone(), host: target.host().to_owned(), port: target.port() };
-        let mut connection = match self.gate.pool.take(&key) {
-            Some(connection) => {
-                // Judged when it was opened; the key changes with every policy.
-                self.with_state(|s| s.report.decisions.push(Decision::pass("addresses", None)));
-                connection
-            }
+        let mut connection = match self.pooled(&key).await {
+            Some(connection) => connection,
             None => self.open(&key, cleared, attempt).await?,
         };
         attempt.tls_version = Some(connection.tls_version.to_owned());
@@ -323,6 +323,19 @@ impl Guard {
             response::read(answer, hop.method, &self.gate.limits, bytes_max, &mut attempt.bytes_in).await?;
         self.gate.pool.put(key, connection);
         Ok(scrub(raw, injected.as_ref(), attempt))
+    }
+
+    /// An idle connection that is still good. Asked before the credential is opened, so that a dead one
+    /// does not keep it open through a new lookup and handshake.
+    async fn pooled(&self, key: &PoolKey) -> Option<Connection> {
+        while let Some(mut connection) = self.gate.pool.take(key) {
+            if connection.sender.is_good().await {
+                // Judged when it was opened; the key changes with every policy.
+                self.with_state(|s| s.report.decisions.push(Decision::pass("addresses", None)));
+                return Some(connection);
+            }
+        }
+        None
     }
 
     async fn open(

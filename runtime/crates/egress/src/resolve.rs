@@ -67,7 +67,8 @@ impl PinnedAddr {
 /// Looks the target's host up and judges every answer. `seen` receives every address for the ledger.
 ///
 /// # Errors
-/// As [`judge_host`].
+/// `dns_failed` without a usable answer or when the lookup takes too long, `address_forbidden` when any
+/// answer may not be reached.
 pub async fn pin(
     resolver: &dyn Resolve,
     target: PermittedTarget,

@@ -96,6 +96,8 @@ fn forms_of(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
         escape_all(secret, |c| format!("&#{};", c as u32)),
         escape_all(secret, |c| format!("&#x{:x};", c as u32)),
         escape_all(secret, |c| format!("&#x{:X};", c as u32)),
+        secret.bytes().map(|b| format!("%{b:02x}")).collect(),
+        secret.bytes().map(|b| format!("%{b:02X}")).collect(),
         secret.bytes().map(|b| format!("{b:02x}")).collect(),
         secret.bytes().map(|b| format!("{b:02X}")).collect(),
     ];

@@ -32,15 +32,19 @@ impl Sender {
         }
     }
 
+    /// Whether it can take a request now.
+    pub(crate) async fn is_good(&mut self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.ready().await.is_ok(),
+            Self::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
     pub(crate) async fn send(
         &mut self,
         message: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, SendFailure> {
-        let ready = match self {
-            Self::Http1(sender) => sender.ready().await.is_ok(),
-            Self::Http2(sender) => sender.ready().await.is_ok(),
-        };
-        if !ready {
+        if !self.is_good().await {
             return Err(SendFailure::NotSent(Box::new(message)));
         }
         let answer = match self {

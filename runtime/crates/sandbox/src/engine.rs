@@ -22,8 +22,11 @@ const WASM_STACK_BYTES: usize = 512 * 1024;
 /// Pages of a slot that are cleaned by writing zeroes instead of returning them to the system:
 /// returning costs an inter-processor interrupt for every call.
 const KEEP_RESIDENT_BYTES: usize = 1024 * 1024;
-/// Core instances inside one component: the guest, and what adapters it was composed with.
+/// Core instances inside one component: the guest, and the shims and adapters it was composed with
+/// (three for the generic handler).
 const CORE_INSTANCES_PER_COMPONENT: u32 = 10;
+/// Tables inside one component.
+const TABLES_PER_COMPONENT: u32 = 4;
 
 /// One engine and its linker. Cloning shares both.
 #[derive(Clone)]
@@ -58,13 +61,13 @@ fn config(limits: &Limits) -> Result<Config, LoadError> {
 
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
-        .total_core_instances(calls.saturating_mul(2))
+        .total_core_instances(calls.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
         .total_memories(calls)
-        .total_tables(calls.saturating_mul(2))
+        .total_tables(calls.saturating_mul(TABLES_PER_COMPONENT))
         .total_stacks(calls)
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(1)
-        .max_tables_per_component(4)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
         .max_memory_size(memory)
         .table_elements(table)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)

@@ -19,6 +19,13 @@ pub(super) struct Context<'a> {
     pub(super) ports: &'a [u16],
     pub(super) injected: Vec<String>,
     pub(super) needs_credential: bool,
+    pub(super) injected_query: Option<String>,
+}
+
+impl Context<'_> {
+    fn injects_query(&self, name: &str) -> bool {
+        self.injected_query.as_deref().is_some_and(|injected| injected.eq_ignore_ascii_case(name))
+    }
 }
 
 const fn method(wire: MethodDef) -> Method {
@@ -204,6 +211,10 @@ fn check_place(
     if nested && place != InputPlace::Body {
         let message = "objects and arrays go to the body only; array formats are not implemented";
         errors.push(Problem::new(format!("{pointer}/type"), "input_type_not_placeable", message));
+    }
+    if place == InputPlace::Query && context.injects_query(input.r#as.as_deref().unwrap_or(&input.name)) {
+        let message = format!("query pair {:?} is where the credential goes", input.name);
+        errors.push(Problem::new(format!("{pointer}/name"), "query_forbidden", message));
     }
     if place == InputPlace::Header {
         let name = input.r#as.as_deref().unwrap_or(&input.name);

@@ -181,6 +181,18 @@ fn inputs_go_where_they_can() {
 }
 
 #[test]
+fn an_input_cannot_take_the_credentials_query_pair() {
+    let with = |name: &str| {
+        changed(|d| {
+            d["auth"] = json!({ "in": "query", "name": "key" });
+            d["actions"][0]["body_schema"] = json!([{ "name": name, "in": "query" }]);
+        })
+    };
+    assert_eq!(with("keys"), []);
+    assert_eq!(with("KEY")[0].1, "query_forbidden");
+}
+
+#[test]
 fn ports_must_be_listed() {
     let with = |ports: Value| {
         changed(|d| {
@@ -202,4 +214,24 @@ fn limits_are_named() {
     let domains: Vec<String> = (0..65).map(|i| format!("a{i}.salesforce.com")).collect();
     let found = changed(|d| d["allowed_domains"] = json!(domains));
     assert!(found.contains(&("/allowed_domains".to_owned(), "too_many")), "{found:?}");
+}
+
+/// An answer of a token endpoint cannot reach a guest where nothing can name a token endpoint.
+#[test]
+fn s11_no_definition_can_name_a_token_endpoint() {
+    for auth_type in [
+        "oauth2_client_credentials",
+        "oauth2_authorization_code",
+        "oauth2_refresh_token",
+        "oauth2_jwt_bearer",
+        "token_exchange",
+        "jwt",
+        "oauth1",
+    ] {
+        let found = changed(|d| d["auth_type"] = json!(auth_type));
+        assert_eq!(found, [("/auth_type".to_owned(), "not_in_list")], "{auth_type}");
+    }
+    let found = changed(|d| d["auth"] = json!({ "token_url": "https://api.salesforce.com/token" }));
+    assert_eq!(found, [("/auth/token_url".to_owned(), "unknown_field")]);
+    assert_eq!(changed(|d| d["auth"] = json!({ "name": "X-Api-Key" })), [], "what is known is accepted");
 }
