@@ -169,3 +169,6 @@ impl Resolve for DnsResolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
