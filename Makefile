@@ -6,13 +6,14 @@ CARGO ?= cargo
 TARGETS := wasm32-unknown-unknown
 PURE := -p portcullis-action -p portcullis-core -p portcullis-egress -p portcullis-store
 
-.PHONY: help demo build test check fetch fmt lint doc deny clean targets
+.PHONY: help demo build test check fetch fmt lint doc deny vendors clean targets
 
 help:
 	@echo "make demo   build, then tell the whole story on this machine (no account, no internet)"
 	@echo "make test   everything that CI runs: format, lints, documents, tests, licences"
 	@echo "make check  the fast loop: format, lints and tests of the crates without wasmtime"
 	@echo "make build  the product: target/release/portcullis"
+	@echo "make vendors DESCRIPTIONS=dir PRISM=dir   the catalog before the vendors' own API descriptions"
 	@echo "make fmt    format the code"
 	@echo "make clean  remove what was built"
 
@@ -59,6 +60,14 @@ test: fetch lint doc deny
 	$(CARGO) test --release --workspace 2>&1 | tee target/test-output.txt
 	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
 	  END { printf "%d passed, %d failed\n", passed, failed; exit (failed > 0 || passed == 0) }' target/test-output.txt
+
+# Not part of `test`: descriptions and mock server come from outside; see tests/vendors/README.md.
+vendors: targets
+	@test -n "$(DESCRIPTIONS)" -a -n "$(PRISM)" || \
+	  { echo "make vendors DESCRIPTIONS=dir PRISM=dir [ONLY=id,id]"; exit 2; }
+	$(CARGO) build --release --workspace --bins
+	target/release/vendor-judge --descriptions "$(DESCRIPTIONS)" --prism "$(PRISM)" \
+	  $(if $(ONLY),--only $(ONLY))
 
 fmt:
 	$(CARGO) fmt --all

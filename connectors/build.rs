@@ -1,4 +1,5 @@
-//! Builds the generic HTTP handler from source to a component and leaves it in `OUT_DIR`.
+//! Builds the generic HTTP handler from source to a component, lists the catalog, and leaves both in
+//! `OUT_DIR`.
 //!
 //! The guest is compiled by a nested cargo in a target directory of its own, so that neither the
 //! host's flags nor its lock reach it, then encoded and validated by `wit-component`.
@@ -25,10 +26,18 @@ fn main() {
 fn build() -> Result<(), Box<dyn Error>> {
     let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let root = manifest_dir.parent().ok_or("connectors/ has no parent")?.to_path_buf();
-    for watched in ["connectors/http", "guest-sdk", "runtime/crates/action", "wit", "Cargo.lock"] {
+    for watched in [
+        "connectors/definitions",
+        "connectors/http",
+        "guest-sdk",
+        "runtime/crates/action",
+        "wit",
+        "Cargo.lock",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("catalog.rs"), catalog(&manifest_dir.join("definitions"))?)?;
     let module = compile(&root, &out.join("guest-target"))?;
     let component = wit_component::ComponentEncoder::default()
         .module(&fs::read(&module)?)?
@@ -37,6 +46,22 @@ fn build() -> Result<(), Box<dyn Error>> {
         .map_err(|e| format!("the HTTP handler is not a component: {e:#}"))?;
     fs::write(out.join("http_handler.wasm"), component)?;
     Ok(())
+}
+
+/// The catalog as a Rust expression: every definition's file stem and text, in order.
+fn catalog(directory: &Path) -> Result<String, Box<dyn Error>> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    let mut text = String::from("&[\n");
+    for file in files {
+        let stem =
+            file.file_stem().and_then(|stem| stem.to_str()).ok_or("a definition's name is not text")?;
+        text.push_str(&format!("({stem:?}, include_str!({:?})),\n", file.display().to_string()));
+    }
+    text.push_str("]\n");
+    Ok(text)
 }
 
 fn compile(root: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {

@@ -18,9 +18,11 @@ use crate::problem::Problem;
 
 pub mod auth;
 pub mod automations;
+mod catalog;
 pub mod connectors;
 pub mod context;
 pub mod ledger;
+mod oauth;
 pub mod openapi;
 pub mod org_settings;
 pub mod routes;

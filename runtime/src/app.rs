@@ -9,8 +9,10 @@ use portcullis_egress::Gate;
 use portcullis_sandbox::{Module, Sandbox};
 use portcullis_store::{Ledger, LedgerSync, MasterKey, Records, Store, Vault};
 
+use crate::budget::Budgets;
 use crate::directory::Directory;
 use crate::running::Running;
+use crate::tokens::TokenKeeper;
 
 /// Everything a request may need. One for the process.
 pub struct App {
@@ -30,6 +32,12 @@ pub struct App {
     pub http_handler: Module,
     /// The one way out.
     pub gate: Arc<Gate>,
+    /// Tokens that are got with credentials.
+    pub tokens: TokenKeeper,
+    /// Client-side budgets.
+    pub budgets: Budgets,
+    /// Where people reach this product, without a slash at its end.
+    pub public_url: String,
     /// Calls that run right now.
     pub running: Running,
     /// Set when the process is asked to stop: `/readyz` fails first.
@@ -48,6 +56,8 @@ pub struct AppParts {
     pub gate: Arc<Gate>,
     /// How soon ledger entries reach the disk.
     pub ledger_sync: LedgerSync,
+    /// Where people reach this product, such as `https://portcullis.example.com`.
+    pub public_url: String,
 }
 
 /// Why a process cannot start.
@@ -87,6 +97,9 @@ impl App {
             sandbox,
             http_handler,
             gate: parts.gate,
+            tokens: TokenKeeper::default(),
+            budgets: Budgets::default(),
+            public_url: parts.public_url.trim_end_matches('/').to_owned(),
             running: Running::default(),
             draining: AtomicBool::new(false),
         }))

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod backup;
+mod catalog;
 mod codes;
 mod doctor;
 mod explain;
+mod import;
 mod init;
 mod ledger;
 mod lint;
@@ -44,6 +46,10 @@ enum Command {
     Demo(crate::demo::DemoArgs),
     /// Check connector definitions without a server
     Lint(lint::LintArgs),
+    /// List the connectors that ship with the product, or print one
+    Catalog(catalog::CatalogArgs),
+    /// Make a draft definition from an API description
+    Import(import::ImportArgs),
     /// Judge URLs by the gate's own verdict, without sending anything
     Explain(explain::ExplainArgs),
     /// Try the forbidden addresses and a rebinding name on this machine, and look around
@@ -69,6 +75,8 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => crate::demo::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Catalog(args) => catalog::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Backup(args) => backup::backup(&args),

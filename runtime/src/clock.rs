@@ -16,6 +16,14 @@ pub fn has_passed(time: &str) -> bool {
     time.parse::<Timestamp>().map_or(true, |t| t <= Timestamp::now())
 }
 
+/// Whole seconds until an RFC 3339 time, at least one; `None` for a text that is no time.
+#[must_use]
+pub fn seconds_until(time: &str) -> Option<u64> {
+    let left = time.parse::<Timestamp>().ok()?.duration_since(Timestamp::now());
+    let whole = left.as_secs().saturating_add(i64::from(left.subsec_nanos() > 0));
+    Some(u64::try_from(whole).unwrap_or(0).max(1))
+}
+
 /// Whether a text is an RFC 3339 time.
 #[must_use]
 pub fn is_time(text: &str) -> bool {

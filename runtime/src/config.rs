@@ -63,8 +63,8 @@ pub struct Config {
     pub master_key_file_named: bool,
     /// File with the first platform token.
     pub bootstrap_token_file: Option<PathBuf>,
-    /// How the outside reaches the API.
-    pub public_url: Option<String>,
+    /// How people reach the product; where they come back to after giving consent.
+    pub public_url: String,
     /// PEM of extra roots.
     pub egress_ca_pem: Option<Vec<u8>>,
     /// DNS servers; the system's when empty.
@@ -121,6 +121,8 @@ impl Config {
         };
         let egress_dns_servers = servers.iter().filter_map(|text| dns_server(text, &mut errors)).collect();
         let limits = limits(&file, &args.limit, &mut errors);
+        let public_url =
+            pick(&args.public_url, "public_url").filter(|url| check_public_url(url, &mut errors));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -130,7 +132,7 @@ impl Config {
             master_key_file: key_file.unwrap_or_else(|| data_dir.join("master.key")),
             data_dir,
             bootstrap_token_file: pick(&args.bootstrap_token_file, "bootstrap_token_file").map(PathBuf::from),
-            public_url: pick(&args.public_url, "public_url"),
+            public_url: public_url.unwrap_or_else(|| format!("http://{listen}")),
             egress_ca_pem,
             egress_dns_servers,
             ledger_sync,
@@ -217,6 +219,21 @@ fn dns_server(text: &str, errors: &mut Vec<String>) -> Option<SocketAddr> {
         ));
     }
     address
+}
+
+/// An origin: people are sent back to it by third parties, who compare it byte by byte.
+fn check_public_url(text: &str, errors: &mut Vec<String>) -> bool {
+    let origin = url::Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.host_str().is_some()
+            && url.username().is_empty()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    if origin.is_none() {
+        errors.push(format!("public_url is {text:?}; it must be such as https://portcullis.example.com"));
+    }
+    origin.is_some()
 }
 
 #[allow(clippy::disallowed_methods, reason = "configuration is where the environment is read")]

@@ -97,7 +97,14 @@ async fn set_stage(teller: &mut Teller) -> Result<Stage, String> {
     let spec = TokenSpec { role: Role::Platform, org: None, workspace: None, label: None, expires_at: None };
     let (_, writes) = token::record(&token, spec).map_err(|p| p.detail)?;
     records.commit(writes).await.map_err(|e| e.to_string())?;
-    let parts = AppParts { limits, store, master_key, gate, ledger_sync: LedgerSync::Group };
+    let parts = AppParts {
+        limits,
+        store,
+        master_key,
+        gate,
+        ledger_sync: LedgerSync::Group,
+        public_url: "http://127.0.0.1".to_owned(),
+    };
     let app = App::open(data_dir.path(), parts).await.map_err(|e| e.to_string())?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|e| e.to_string())?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
@@ -124,8 +131,9 @@ fn verdict(url: &str) -> Option<Code> {
     judge(url.as_bytes(), &rules, Limits::default().url_bytes).refusal
 }
 
-/// The demo's automation.
-fn automation() -> Value {
+/// The demo's automation: the brief's event mapped to the brief's action.
+#[must_use]
+pub fn automation() -> Value {
     json!({
         "entity_name": "contact", "event_name": "contact.created", "event_type": "external.connector",
         "event_stage": "after", "event_optype": "create", "enabled": true,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use portcullis_core::connector::Connector;
+use portcullis_core::definition::StatusDef;
 use portcullis_core::fault::Code;
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::limits::Limits;
@@ -25,6 +26,14 @@ pub struct LoadedConnector {
     pub revision: u64,
     /// Sequence of the commit that wrote it.
     pub commit: u64,
+}
+
+impl LoadedConnector {
+    /// Whether anybody but the platform sees it.
+    #[must_use]
+    pub fn is_visible(&self) -> bool {
+        self.connector.status != StatusDef::Draft
+    }
 }
 
 /// An org's policy with the sequence of the commit that wrote it; 0 when it has none.

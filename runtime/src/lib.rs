@@ -16,10 +16,14 @@
 
 pub mod api;
 pub mod app;
+pub mod attempts;
 pub mod automation;
+pub mod budget;
+pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connected;
 pub mod credential;
 pub mod demo;
 pub mod directory;
@@ -34,3 +38,4 @@ pub mod serve;
 pub mod telemetry;
 pub mod tenancy;
 pub mod token;
+pub mod tokens;

@@ -27,13 +27,22 @@ pub struct Problem {
     pub errors: Vec<Breach>,
     /// The run that was refused or failed.
     pub run: Option<Box<Value>>,
+    /// Seconds after which it may be asked again, where that is known.
+    pub retry_after_s: Option<u64>,
 }
 
 impl Problem {
     /// A problem with a sentence of its own.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), pointer: None, errors: Vec::new(), run: None }
+        Self {
+            code,
+            detail: detail.into(),
+            pointer: None,
+            errors: Vec::new(),
+            run: None,
+            retry_after_s: None,
+        }
     }
 
     /// The code's own sentence.
@@ -50,7 +59,7 @@ impl Problem {
             several => format!("{} problems; see errors", several.len()),
         };
         let pointer = errors.first().map(|e| e.pointer.clone());
-        Self { code, detail, pointer, errors, run: None }
+        Self { code, detail, pointer, errors, run: None, retry_after_s: None }
     }
 
     /// Points at the member that is wrong.
@@ -91,7 +100,8 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if matches!(self.code.status(), 429 | 503) {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            let seconds = self.retry_after_s.unwrap_or(RETRY_AFTER_SECONDS);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -3,9 +3,11 @@
 use portcullis_core::fault::Code;
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, WorkspaceId};
 use portcullis_core::verdict::Decision;
+use portcullis_egress::Rehearsal;
 use portcullis_sandbox::Usage;
 use portcullis_store::{RunRecord, Writes};
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
 use crate::clock;
@@ -28,6 +30,37 @@ pub struct Call {
     pub automation_id: Option<AutomationId>,
     /// Why it is not to be called after all; decided before anything is resolved.
     pub skip: Option<SkipReason>,
+    /// Show the request instead of sending it.
+    pub rehearse: bool,
+    /// The caller's own word for this call, the same when it is made again.
+    pub key: Option<String>,
+}
+
+impl Call {
+    /// The key that tells upstreams a repeat from a new request: the same for every try of a run, and for
+    /// every run that the caller gives the same word. `pc_` and hexadecimal digits, at most `chars_max`
+    /// characters, of which 16 are already enough to be nobody else's.
+    #[must_use]
+    pub fn idempotency_key(&self, run: &RunId, chars_max: u16) -> String {
+        let word = self.key.as_deref().unwrap_or(run.as_str());
+        let automation = self.automation_id.as_ref().map_or("", AutomationId::as_str);
+        let mut hash = Sha256::new();
+        let parts = [
+            self.org.as_str(),
+            self.workspace.as_str(),
+            &self.connector_id,
+            &self.action_id,
+            automation,
+            word,
+        ];
+        for part in parts {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut key = format!("pc_{}", hex::encode(hash.finalize()));
+        key.truncate(usize::from(chars_max));
+        key
+    }
 }
 
 /// Why nothing was called although nothing was wrong.
@@ -80,6 +113,10 @@ pub enum RunEnd {
         upstream: Option<Value>,
         /// Whether another try may succeed.
         retryable: bool,
+        /// What the upstream said, read by the definition's rules.
+        error: Option<Value>,
+        /// When the upstream will take another try, RFC 3339, where that is too long to wait.
+        retry_at: Option<String>,
     },
 }
 
@@ -88,6 +125,8 @@ pub enum RunEnd {
 pub struct RunUsage {
     /// Requests that were answered.
     pub requests: u64,
+    /// Tries after the first.
+    pub retries: u64,
     /// The sandbox's part.
     pub guest: Usage,
     /// Waiting for upstreams, microseconds.
@@ -115,9 +154,36 @@ pub struct Run {
     pub decisions: Vec<Decision>,
     /// Figures.
     pub usage: RunUsage,
+    /// Hash of the first request before its credential; a dry run of the same call gives the same.
+    pub request_hash: Option<String>,
+    /// The request that would have been sent, of a dry run.
+    pub rehearsal: Option<Rehearsal>,
 }
 
 impl Run {
+    /// A run that has not begun.
+    #[must_use]
+    pub fn new(
+        id: RunId,
+        connector_id: ConnectorId,
+        action_id: ActionId,
+        revision: u64,
+        automation_id: Option<AutomationId>,
+    ) -> Self {
+        Self {
+            id,
+            connector_id,
+            action_id,
+            revision,
+            automation_id,
+            end: RunEnd::Skipped(SkipReason::Unconfigured),
+            decisions: Vec::new(),
+            usage: RunUsage::default(),
+            request_hash: None,
+            rehearsal: None,
+        }
+    }
+
     /// The run's document.
     #[must_use]
     pub fn document(&self) -> Value {
@@ -138,17 +204,26 @@ impl Run {
             RunEnd::Skipped(reason) => {
                 document.insert("reason".into(), json!(reason.as_str()));
             }
-            RunEnd::Failed { code, message, class, upstream, retryable } => {
+            RunEnd::Failed { code, message, class, upstream, retryable, error, retry_at } => {
                 document.insert("code".into(), json!(code));
                 document.insert("message".into(), json!(message));
                 document.insert("retryable".into(), json!(retryable));
                 if let Some(class) = class {
                     document.insert("class".into(), json!(class));
                 }
+                if let Some(error) = error {
+                    document.insert("error".into(), error.clone());
+                }
+                if let Some(retry_at) = retry_at {
+                    document.insert("retry_at".into(), json!(retry_at));
+                }
                 if let Some(upstream) = upstream {
                     document.insert("upstream".into(), upstream.clone());
                 }
             }
+        }
+        if let Some(hash) = &self.request_hash {
+            document.insert("request_hash".into(), json!(hash));
         }
         document.insert("decisions".into(), json!(self.decisions));
         document.insert("usage".into(), self.usage_document());
@@ -159,12 +234,32 @@ impl Run {
         let usage = &self.usage;
         json!({
             "requests": usage.requests,
-            "retries": 0,
+            "retries": usage.retries,
             "fuel": usage.guest.fuel,
             "memory_peak_bytes": usage.guest.memory_peak_bytes,
             "guest_us": usage.guest.guest_us,
             "upstream_us": usage.upstream_us,
             "total_us": usage.total_us,
+        })
+    }
+
+    /// The answer to a dry run: the request as it would be sent, its secrets shown by name.
+    #[must_use]
+    pub fn rehearsal_document(&self, rehearsal: &Rehearsal) -> Value {
+        let headers: Map<String, Value> =
+            rehearsal.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let body = match serde_json::from_slice::<Value>(&rehearsal.body) {
+            _ if rehearsal.body.is_empty() => Value::Null,
+            Ok(document) => document,
+            Err(_) => json!(rehearsal.body_text()),
+        };
+        json!({
+            "dry_run": true,
+            "connector_id": self.connector_id, "action_id": self.action_id, "revision": self.revision,
+            "request": { "method": rehearsal.method, "url": rehearsal.url, "headers": headers, "body": body },
+            "curl": rehearsal.curl(),
+            "request_hash": rehearsal.hash,
+            "decisions": self.decisions,
         })
     }
 
@@ -184,9 +279,10 @@ impl Run {
     #[must_use]
     pub fn problem(&self) -> Option<Problem> {
         match &self.end {
-            RunEnd::Failed { code, message, .. } => {
+            RunEnd::Failed { code, message, retry_at, .. } => {
                 let mut problem = Problem::new(*code, message.clone());
                 problem.run = Some(Box::new(self.document()));
+                problem.retry_after_s = retry_at.as_deref().and_then(clock::seconds_until);
                 Some(problem)
             }
             _ => None,

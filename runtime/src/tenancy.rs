@@ -5,8 +5,8 @@
 
 use portcullis_core::id::{OrgId, WorkspaceId};
 use portcullis_store::{
-    AutomationRecord, ConnectorSetting, CredentialState, IntegrationSettings, OrgRecord, RunRecord,
-    TokenIndex, TokenRecord, WorkspaceRecord, Writes,
+    AutomationRecord, ConnectorSetting, CredentialState, DiscoveredConfig, IntegrationSettings, OrgRecord,
+    RunRecord, TokenIndex, TokenRecord, TokenState, WorkspaceRecord, Writes,
 };
 
 use crate::app::App;
@@ -22,6 +22,8 @@ pub async fn clear_workspace(app: &App, org: &OrgId, workspace: &WorkspaceId) ->
     let parts = [org.as_str(), workspace.as_str()];
     scan::delete_below::<ConnectorSetting>(&app.records, &parts).await?;
     scan::delete_below::<CredentialState>(&app.records, &parts).await?;
+    scan::delete_below::<TokenState>(&app.records, &parts).await?;
+    scan::delete_below::<DiscoveredConfig>(&app.records, &parts).await?;
     scan::delete_below::<RunRecord>(&app.records, &parts).await?;
     delete_tokens(app, |t| t.org.as_ref() == Some(org) && t.workspace.as_ref() == Some(workspace)).await
 }

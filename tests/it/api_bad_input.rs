@@ -107,7 +107,7 @@ async fn an_allowed_domains_entry_that_is_too_wide_or_no_host_is_refused() {
         ("2130706433", "allowed_domain_ip"),
         ("*.com", "allowed_domain_public_suffix"),
         ("*.co.uk", "allowed_domain_public_suffix"),
-        ("*.github.io", "allowed_domain_public_suffix"),
+        ("*.com.au", "allowed_domain_public_suffix"),
         ("https://api.salesforce.com", "allowed_domain_scheme"),
         ("api.salesforce.com/v1", "allowed_domain_not_host"),
         ("api.salesforce.com:8443", "allowed_domain_port"),
@@ -189,11 +189,26 @@ async fn a_body_over_the_limit_is_413_and_one_at_the_limit_is_read() {
     };
     let over = world.platform.write("POST", "/admin/connector", padded(limit + 1)).await;
     over.problem(Code::BodyTooLarge);
-    let wide = changed(|d| d["x_note"] = json!("x".repeat(61 * 1024)));
+    let definition_limit = usize::try_from(world.app.limits.definition_bytes).unwrap();
+    let wide = changed(|d| d["x_note"] = json!("x".repeat(definition_limit)));
     let answer = world.platform.post("/admin/connector", &wide).await.problem(Code::BodyTooLarge);
     assert!(answer.json["detail"].as_str().unwrap().contains("limits.definition_bytes"), "{}", answer.text);
     world.assert_untouched(&before).await;
     world.platform.write("POST", "/admin/connector", padded(limit)).await.is(201);
+}
+
+#[tokio::test]
+async fn a_definition_larger_than_one_record_is_kept_whole_with_every_revision() {
+    let world = Stage { sled: true, ..Stage::default() }.start().await;
+    let mut large = changed(|d| d["x_note"] = json!("n".repeat(300 * 1024)));
+    world.platform.post("/admin/connector", &large).await.is(201);
+    large["display_name"] = json!("Again");
+    world.platform.put("/admin/connector/salesforce", &large).await.is(200);
+    let now = world.platform.get("/admin/connector/salesforce").await.is(200);
+    assert_eq!(now.json["definition"], large);
+    let first = world.platform.get("/admin/connector/salesforce/revisions/1").await.is(200);
+    assert_eq!(first.json["definition"]["display_name"], "Salesforce");
+    assert_eq!(first.json["definition"]["x_note"], large["x_note"]);
 }
 
 #[tokio::test]

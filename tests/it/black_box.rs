@@ -66,7 +66,11 @@ async fn three_tiers_over_http_survive_kill_9() {
     caller.post(&fire, &source).await.problem(Code::HostNotInOrg);
     let org = token(&platform, json!({ "role": "org", "org": "acme" })).await;
     let ledger = org.get("/org/acme/outbound").await.is(200);
-    assert_eq!(ledger.json["data"].as_array().unwrap().len(), 3, "two from before, one from after");
+    assert_eq!(
+        ledger.json["data"].as_array().unwrap().len(),
+        5,
+        "three tries and a refusal from before, a refusal from after"
+    );
     assert_eq!(org.get("/org/acme/outbound/verify").await.is(200).json["intact"], true);
     server.kill();
     verify_offline(dir.path());
@@ -75,7 +79,7 @@ async fn three_tiers_over_http_survive_kill_9() {
 /// The ledger proves itself without a process, and a changed byte breaks it.
 fn verify_offline(dir: &Path) {
     let ran = run(dir, &["ledger", "verify"]).exits(0);
-    assert!(ran.out.starts_with("acme: intact, 4 records"), "{}", ran.out);
+    assert!(ran.out.starts_with("acme: intact, 8 records"), "{}", ran.out);
     let ran = run(dir, &["ledger", "verify", "--org", "acme", "--json"]).exits(0);
     assert_eq!(ran.json_lines()[0]["intact"], true);
     run(dir, &["ledger", "verify", "--org", "globex"]).exits(1);

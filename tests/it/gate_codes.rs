@@ -200,8 +200,10 @@ async fn a_stored_row_that_was_widened_does_not_widen_what_the_sealed_credential
     records.commit(Writes::new().put(&parts, &state)).await.unwrap();
     assert_eq!(assert_fails(&acme, Code::CredentialNotBound).await["status"], "refused");
     assert_eq!(world.upstream.received().len(), 0, "nothing was sent");
+    assert_eq!(world.app.vault.opens(), 0, "the sealed list was read, and no secret");
     acme.connect("salesforce", json!({ "api_key": KEY })).await;
     acme.create_contact().await.is(200);
+    assert_eq!(world.app.vault.opens(), 1);
 }
 
 #[tokio::test]
@@ -335,4 +337,17 @@ async fn a_pooled_connection_is_not_used_after_the_policy_changed() {
     world.names.tell("api.salesforce.com", &["10.0.0.5".parse().unwrap()]);
     acme.create_contact().await.problem(Code::AddressForbidden);
     assert_eq!(world.line.dialed().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_should_be_json_and_is_not_is_response_unreadable() {
+    let (world, acme) = World::salesforce().await;
+    let mut definition = salesforce();
+    definition["actions"][0]["response"] = json!({ "type": "json" });
+    world.platform.put("/admin/connector/salesforce", &definition).await.is(200);
+    acme.connect("salesforce", json!({ "api_key": KEY })).await;
+    world.upstream.script("/v1/contacts", Script::Json(200, "{broken"));
+    acme.create_contact().await.problem(Code::ResponseUnreadable);
+    world.upstream.script("/v1/contacts", Script::Json(200, r#"{"id":"1"}"#));
+    assert_eq!(acme.create_contact().await.is(200).json["output"], json!({ "id": "1" }));
 }

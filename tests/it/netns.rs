@@ -11,6 +11,7 @@ mod answers;
 mod certificate;
 mod inside;
 mod namespaces;
+mod renewal;
 mod stage;
 
 use namespaces::{Namespaces, OUTSIDE, OUTSIDE_V6, OWN, OWN_V6, Side};

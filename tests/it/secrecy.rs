@@ -18,7 +18,14 @@ const CANARY: &str = "cnry-Q7/f3a+9c51=e2b84d06.Zz~x";
 
 /// Everything the process logs, at every level.
 #[derive(Clone)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// All of it so far.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -39,7 +46,7 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-fn captured() -> &'static Log {
+pub(crate) fn captured() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     LOG.get_or_init(|| {
         let log = Log(Arc::default());
@@ -78,14 +85,14 @@ fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The first form of the secret in these bytes.
-fn found(bytes: &[u8], secret: &str) -> Option<String> {
+pub(crate) fn found(bytes: &[u8], secret: &str) -> Option<String> {
     forms(secret)
         .into_iter()
         .find(|(_, form)| bytes.windows(form.len()).any(|window| window == form.as_slice()))
         .map(|(name, _)| name)
 }
 
-fn files(dir: &Path, all: &mut Vec<PathBuf>) {
+pub(crate) fn files(dir: &Path, all: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { files(&path, all) } else { all.push(path) }
@@ -133,7 +140,7 @@ async fn a_credential_is_in_no_answer_no_log_line_no_ledger_line_and_no_file() {
     assert!(ledger_lines > 8, "the ledger was scanned: {ledger_lines} lines");
     let stored = all.iter().any(|p| p.starts_with(world.data_dir().join("store")));
     assert!(stored, "the store was scanned: {all:?}");
-    let logged = log.0.lock().unwrap().clone();
+    let logged = log.bytes();
     let text = String::from_utf8_lossy(&logged);
     assert!(text.contains("/run/{org}/{ws}/automation/{id}"), "requests are logged by their route");
     assert_eq!(found(&logged, CANARY), None, "in the log");

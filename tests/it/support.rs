@@ -6,6 +6,8 @@ pub(crate) mod client;
 pub(crate) mod failing;
 pub(crate) mod guests;
 pub(crate) mod line;
+pub(crate) mod mortal;
+pub(crate) mod token_server;
 pub(crate) mod upstream;
 pub(crate) mod world;
 

@@ -2,8 +2,9 @@
 //!
 //! `netns-peer serve SCRIPT.json` is a scripted DNS server and a TLS upstream; it prints one JSON
 //! line when ready and one for each event, answers a `sync` line on standard input with a `sync`
-//! event, and ends when standard input does. `netns-peer client` reads one JSON request a line and
-//! prints one JSON answer a line. It judges nothing: the tests in `it/netns.rs` do.
+//! event, lets one held answer go for each `release` line, and ends when standard input does.
+//! `netns-peer client` reads one JSON request a line and prints one JSON answer a line. It judges
+//! nothing: the tests in `it/netns.rs` do.
 
 use std::error::Error;
 use std::io::{BufRead as _, Write as _};
@@ -56,9 +57,15 @@ fn serve(script: &Script) -> Result<(), Failure> {
             tokio::spawn(upstream.clone().accept(TcpListener::bind(address).await?));
         }
         event(&json!({ "event": "ready" }));
+        let held = upstream.held();
         std::thread::spawn(move || {
-            let lines = std::io::stdin().lock().lines().map_while(Result::ok);
-            lines.filter(|line| line == "sync").for_each(|_| event(&json!({ "event": "sync" })));
+            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                match line.as_str() {
+                    "sync" => event(&json!({ "event": "sync" })),
+                    "release" => held.add_permits(1),
+                    _ => {}
+                }
+            }
             drop(gone);
         });
         // Why ignored: it only ever ends because the sender is dropped, which is the signal.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::Failure;
 
@@ -62,6 +63,23 @@ pub(crate) struct UpstreamScript {
     pub(crate) key: String,
     /// Whether a connection may carry more than one request.
     pub(crate) keep_alive: bool,
+    /// What is answered on a path: each request takes the next, and the last one stays. Elsewhere it is 200
+    /// with a small JSON object.
+    #[serde(default)]
+    pub(crate) answers: HashMap<String, Vec<Reply>>,
+}
+
+/// One answer of the TLS server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reply {
+    /// Its status.
+    pub(crate) status: u16,
+    /// Its JSON body.
+    pub(crate) body: Value,
+    /// It waits for a `release` line, after a `held` event.
+    #[serde(default)]
+    pub(crate) held: bool,
 }
 
 impl Script {

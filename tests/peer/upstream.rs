@@ -1,8 +1,9 @@
 //! The third party: a TLS server that tells every connection, handshake and request.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -12,9 +13,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use crate::script::UpstreamScript;
+use crate::script::{Reply, UpstreamScript};
 use crate::{Failure, event};
 
 /// The server, before it listens.
@@ -22,6 +24,25 @@ use crate::{Failure, event};
 pub(crate) struct Upstream {
     tls: TlsAcceptor,
     keep_alive: bool,
+    replies: Arc<Replies>,
+}
+
+/// The scripted answers, how many of each path were taken, and those that are held.
+struct Replies {
+    by_path: HashMap<String, Vec<Reply>>,
+    taken: Mutex<HashMap<String, usize>>,
+    held: Arc<Semaphore>,
+}
+
+impl Replies {
+    fn next(&self, path: &str) -> Option<Reply> {
+        let list = self.by_path.get(path)?;
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = taken.entry(path.to_owned()).or_default();
+        let reply = list.get(*turn).or(list.last()).cloned();
+        *turn += 1;
+        reply
+    }
 }
 
 impl Upstream {
@@ -36,7 +57,14 @@ impl Upstream {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
-        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), keep_alive: script.keep_alive })
+        let (by_path, taken) = (script.answers.clone(), Mutex::default());
+        let replies = Arc::new(Replies { by_path, taken, held: Arc::new(Semaphore::new(0)) });
+        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), keep_alive: script.keep_alive, replies })
+    }
+
+    /// Each permit lets one held answer go.
+    pub(crate) fn held(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.replies.held)
     }
 
     /// Serves for as long as the process lives.
@@ -63,13 +91,16 @@ impl Upstream {
         event(&json!({ "event": "handshake", "sni": sni }));
         let served = hyper::server::conn::http1::Builder::new()
             .keep_alive(self.keep_alive)
-            .serve_connection(TokioIo::new(stream), service_fn(answer));
+            .serve_connection(TokioIo::new(stream), service_fn(|request| answer(request, &self.replies)));
         let error = served.await.err().map(|e| e.to_string());
         event(&json!({ "event": "closed", "error": error }));
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+async fn answer(
+    request: Request<Incoming>,
+    replies: &Replies,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let mut headers: Map<String, Value> = Map::new();
@@ -84,7 +115,15 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyp
         "event": "request", "method": parts.method.as_str(), "target": parts.uri.to_string(),
         "headers": headers, "body": String::from_utf8_lossy(&body),
     }));
-    let mut response = Response::new(Full::new(Bytes::from_static(br#"{"id":"1"}"#)));
+    let small = || Reply { status: 200, body: json!({ "id": "1" }), held: false };
+    let reply = replies.next(parts.uri.path()).unwrap_or_else(small);
+    if reply.held {
+        event(&json!({ "event": "held", "target": parts.uri.to_string() }));
+        // Why ignored: the semaphore is never closed.
+        let _ = replies.held.acquire().await.map(tokio::sync::SemaphorePermit::forget);
+    }
+    let mut response = Response::new(Full::new(Bytes::from(reply.body.to_string())));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     Ok(response)
 }

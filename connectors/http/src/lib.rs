@@ -1,16 +1,18 @@
 //! The generic HTTP handler: one guest for every connector that is only JSON.
 //!
-//! It renders the action plan it is given, asks the gate to send the result, and maps the answer.
-//! It holds no credential, follows no redirect, never waits and never retries. Built to a component
+//! It renders the action plan it is given, asks the gate to send the result, and maps the answer, page
+//! by page when the plan says how a list goes on (`answer`). It holds no credential, follows no
+//! redirect, never waits and never retries. Built to a component
 //! by `connectors/build.rs`; its unit tests run natively.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking"))]
 #![allow(clippy::result_large_err, reason = "the failure's shape is the interface's; it is made once a call")]
 
-use portcullis_action::response::{ErrorClass, is_success, map_response};
-use portcullis_action::{ActionPlan, Method as PlanMethod, Values, render};
-use portcullis_guest::{Error, Failure, Handler, Invocation, Method, Request, Response};
-use serde_json::{Map, Value, json};
+mod answer;
+
+use portcullis_action::{ActionPlan, Values, render};
+use portcullis_guest::{Error, Failure, Handler, Invocation, Request, Response};
+use serde_json::{Map, Value};
 
 struct HttpHandler;
 
@@ -22,7 +24,7 @@ impl Handler for HttpHandler {
 
 portcullis_guest::export_handler!(HttpHandler);
 
-fn run(call: &Invocation, send: impl FnOnce(&Request) -> Result<Response, Error>) -> Result<String, Failure> {
+fn run(call: &Invocation, send: impl FnMut(&Request) -> Result<Response, Error>) -> Result<String, Failure> {
     let plan: ActionPlan =
         serde_json::from_str(&call.plan).map_err(|e| Failure::permanent("plan_invalid", e.to_string()))?;
     let input = object(&call.input, "input_invalid")?;
@@ -33,57 +35,23 @@ fn run(call: &Invocation, send: impl FnOnce(&Request) -> Result<Response, Error>
         action_id: &plan.action_id,
         run_id: &call.run_id,
         source: None,
+        // Why: a time past the year 292 million is no reason to fail a call.
+        now_ms: i64::try_from(call.now_ms).unwrap_or(i64::MAX),
+        idempotency_key: call.idempotency_key.as_deref(),
     };
     let rendered = render::render_request(&plan, &values)
         .map_err(|e| Failure::permanent("input_invalid", e.to_string()))?;
-    let request = Request {
-        method: method(rendered.method),
-        url: rendered.url,
-        headers: rendered.headers.into_iter().map(|(n, v)| (n, v.into_bytes())).collect(),
-        body: rendered.body,
-        credential: plan.credential.clone(),
-        options: None,
-    };
-    let response = send(&request).map_err(Failure::from)?;
-    finish(&response)
-}
-
-fn finish(response: &Response) -> Result<String, Failure> {
-    let mapped = map_response(response.status, &response.headers, &response.body);
-    if is_success(response.status) {
-        let document = json!({ "output": &mapped.body, "upstream": &mapped });
-        return Ok(document.to_string());
-    }
-    let class = ErrorClass::of_status(response.status);
-    Err(Failure {
-        code: "upstream_status".to_owned(),
-        message: format!("upstream answered {}", response.status),
-        class: Some(class.as_str().to_owned()),
-        retryable: matches!(class, ErrorClass::Transient | ErrorClass::RateLimit),
-        cause: None,
-        response: Some(json!(&mapped).to_string()),
-    })
+    answer::complete(&plan, rendered, send)
 }
 
 fn object(text: &str, code: &str) -> Result<Map<String, Value>, Failure> {
     serde_json::from_str(text).map_err(|e| Failure::permanent(code, e.to_string()))
 }
 
-const fn method(method: PlanMethod) -> Method {
-    match method {
-        PlanMethod::Get => Method::Get,
-        PlanMethod::Head => Method::Head,
-        PlanMethod::Post => Method::Post,
-        PlanMethod::Put => Method::Put,
-        PlanMethod::Patch => Method::Patch,
-        PlanMethod::Delete => Method::Delete,
-        PlanMethod::Options => Method::Options,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn call(input: &Value) -> Invocation {
         Invocation {
@@ -92,12 +60,13 @@ mod tests {
                 "action_id": "create-contact", "method": "POST",
                 "url": "https://api.salesforce.com/v1/contacts",
                 "inputs": [{ "name": "Email", "place": "body" }],
-                "body": "json", "credential": "default",
+                "body": { "type": "json" }, "credential": "default",
             })
             .to_string(),
             input: input.to_string(),
             config: "{}".to_owned(),
             run_id: "run_1".to_owned(),
+            now_ms: 1_795_343_400_000,
             idempotency_key: None,
         }
     }

@@ -43,7 +43,7 @@ impl Stage {
     }
 
     fn open(&self, text: &str) -> bool {
-        self.runtime.block_on(self.vault.open_sealed(&self.binding, text)).is_ok()
+        self.runtime.block_on(self.vault.open_sealed(&self.binding, text, |_| true)).is_ok()
     }
 }
 

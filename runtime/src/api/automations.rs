@@ -135,7 +135,8 @@ async fn check_destination(
     for (name, why) in mapping::check(mapping) {
         breaches.push(Breach::new(format!("{AT}/field_mapping/{}", step(&name)), "template_invalid", why));
     }
-    let Some(loaded) = ctx.app.directory.connector(connector_id).await? else {
+    let loaded = ctx.app.directory.connector(connector_id).await?;
+    let Some(loaded) = loaded.filter(|loaded| loaded.is_visible()) else {
         breaches.push(Breach::new(
             format!("{AT}/connector_id"),
             "connector_not_found",

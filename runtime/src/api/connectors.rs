@@ -8,8 +8,8 @@ use portcullis_core::id::ConnectorId;
 use portcullis_core::problem::Problem as Breach;
 use portcullis_egress::PoolScope;
 use portcullis_store::{
-    AutomationRecord, ConnectorRecord, ConnectorRevision, ConnectorSetting, CredentialState, StoreError,
-    Writes,
+    AutomationRecord, ConnectorRecord, ConnectorRevision, ConnectorSetting, CredentialState,
+    DiscoveredConfig, StoreError, TokenState, Writes,
 };
 use serde_json::{Value, json};
 
@@ -55,6 +55,11 @@ async fn find(ctx: &Ctx) -> Result<(ConnectorRecord, u64), Problem> {
 /// Creates a connector.
 pub(super) async fn create(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let definition = ctx.json()?;
+    create_from(&ctx, definition).await
+}
+
+/// Creates a connector of this definition.
+pub(super) async fn create_from(ctx: &Ctx, definition: Value) -> Result<Response<Body>, Problem> {
     let (connector, warnings) = check(&ctx.app, &definition)?;
     let now = clock::now();
     let record = ConnectorRecord {
@@ -238,6 +243,8 @@ pub(super) async fn remove(ctx: Ctx) -> Result<Response<Body>, Problem> {
     // one that is gone would wait for the next of that name.
     scan::delete::<ConnectorSetting>(&ctx.app.records, &settings).await?;
     scan::delete::<CredentialState>(&ctx.app.records, &settings).await?;
+    scan::delete::<TokenState>(&ctx.app.records, &settings).await?;
+    scan::delete::<DiscoveredConfig>(&ctx.app.records, &settings).await?;
     scan::delete::<AutomationRecord>(&ctx.app.records, &automations).await?;
     let writes =
         Writes::new().require_revision::<ConnectorRecord>(&[id], commit).delete::<ConnectorRecord>(&[id]);

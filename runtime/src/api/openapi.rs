@@ -283,7 +283,8 @@ pub(super) mod shapes {
     pub(in crate::api) fn setting_write() -> Value {
         json!({
             "type": "object",
-            "properties": { "enabled": { "type": "boolean", "default": true }, "config": { "type": "object" } },
+            "properties": { "enabled": { "type": "boolean", "default": true }, "config": { "type": "object" },
+                "auth_method": { "type": "string", "description": "one of the connector's auth_methods; its default when left out" } },
         })
     }
 
@@ -308,6 +309,20 @@ pub(super) mod shapes {
     /// Input of a call.
     pub(in crate::api) fn run_input() -> Value {
         json!({ "type": "object", "properties": { "input": { "type": "object" } } })
+    }
+
+    /// An API description to import.
+    pub(in crate::api) fn import() -> Value {
+        json!({
+            "type": "object",
+            "required": ["document"],
+            "properties": {
+                "document": { "type": "object", "description": "OpenAPI 2.0, 3.0 or 3.1" },
+                "connector_id": id(),
+                "base_url": { "type": "string", "description": "where the API is, when the description does not say" },
+                "only": { "type": "array", "items": { "type": "string" }, "description": "operationIds or `METHOD /path`; `*` stands for any text" },
+            },
+        })
     }
 
     /// Source of an automation.

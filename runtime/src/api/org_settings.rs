@@ -29,7 +29,8 @@ pub(super) async fn pickable(ctx: Ctx) -> Result<Response<Body>, Problem> {
         };
         after = Some(last.clone());
         for (id, record, _) in page.iter().filter(|(_, record, _)| record.enabled) {
-            if let Some(loaded) = ctx.app.directory.connector(id).await? {
+            let loaded = ctx.app.directory.connector(id).await?;
+            if let Some(loaded) = loaded.filter(|loaded| loaded.is_visible()) {
                 entries.push(picked(&loaded.connector, record.revision));
             }
         }
@@ -38,10 +39,12 @@ pub(super) async fn pickable(ctx: Ctx) -> Result<Response<Body>, Problem> {
 }
 
 fn picked(connector: &Connector, revision: u64) -> Value {
-    let actions: Vec<Value> = connector.actions.iter().map(action).collect();
+    let offered = connector.actions.iter().filter(|action| !action.hidden);
+    let actions: Vec<Value> = offered.map(action).collect();
     json!({
         "connector_id": connector.id, "display_name": connector.display_name,
         "description": connector.description, "docs_url": connector.docs_url,
+        "deprecated": connector.deprecated, "version": connector.version,
         "revision": revision, "actions": actions,
     })
 }
@@ -54,12 +57,26 @@ fn action(action: &Action) -> Value {
             json!({
                 "name": input.name, "label": input.label, "type": type_name(input.kind),
                 "required": input.required, "default": input.default, "enum": input.accepted, "help": input.help,
+                "min": input.min, "max": input.max, "min_length": input.min_length,
+                "max_length": input.max_length, "pattern": input.pattern.as_ref().map(|p| p.as_str()),
+                "example": input.example,
+            })
+        })
+        .collect();
+    let outputs: Vec<Value> = action
+        .outputs
+        .iter()
+        .map(|output| {
+            json!({
+                "name": output.name, "label": output.label, "type": type_name(output.r#type), "path": output.path,
             })
         })
         .collect();
     json!({
         "action_id": action.id, "name": action.name, "description": action.description,
-        "http_method": action.method, "inputs": inputs,
+        "docs_url": action.docs_url, "deprecated": action.deprecated, "effect": action.effect.as_str(),
+        "http_method": action.method, "inputs": inputs, "outputs": outputs,
+        "requires_scopes": action.requires_scopes,
     })
 }
 

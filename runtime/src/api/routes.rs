@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::context::Ctx;
 use super::openapi::shapes;
 use super::{
-    automations, connectors, ledger, org_settings, runs, status, tenants, tokens, workspace_settings,
+    automations, catalog, connectors, ledger, oauth, org_settings, runs, status, tenants, tokens,
+    workspace_settings,
 };
 use crate::problem::Problem;
 
@@ -81,6 +82,11 @@ routes! {
     GET "/admin/connector/{id}/revisions" PLATFORM None, 200 shapes::list, connectors::revisions, "List a connector's revisions";
     GET "/admin/connector/{id}/revisions/{n}" PLATFORM None, 200 shapes::connector, connectors::revision, "Read one revision";
 
+    POST "/admin/connector/import" PLATFORM Some(shapes::import), 200 shapes::any, catalog::import, "Make a draft definition from an OpenAPI description, with a report of what was not carried";
+    GET "/admin/catalog" PLATFORM None, 200 shapes::list, catalog::index, "List the definitions that ship with the product";
+    GET "/admin/catalog/{id}" PLATFORM None, 200 shapes::definition, catalog::show, "Read a definition of the catalog";
+    POST "/admin/catalog/{id}" PLATFORM None, 201 shapes::connector, catalog::install, "Create the connector of a catalog entry";
+
     POST "/admin/org" PLATFORM Some(shapes::org), 201 shapes::org, tenants::create_org, "Create an org";
     GET "/admin/org" PLATFORM None, 200 shapes::list, tenants::orgs, "List orgs";
     GET "/admin/org/{org}" PLATFORM None, 200 shapes::org, tenants::org, "Read an org";
@@ -112,6 +118,10 @@ routes! {
     GET "/workspace/{org}/{ws}/settings/connector/{id}" WORKSPACE None, 200 shapes::setting, workspace_settings::show, "Which fields are set and when; never a value";
     PUT "/workspace/{org}/{ws}/settings/connector/{id}" WORKSPACE Some(shapes::setting_write), 200 shapes::setting, workspace_settings::replace, "Save credentials, or opt out with {\"enabled\": false}";
     DELETE "/workspace/{org}/{ws}/settings/connector/{id}" WORKSPACE None, 204 shapes::nothing, workspace_settings::remove, "Forget the credentials";
+
+    POST "/workspace/{org}/{ws}/settings/connector/{id}/test" WORKSPACE None, 200 shapes::any, workspace_settings::trial, "Try the saved credential with the definition's own test request";
+    POST "/workspace/{org}/{ws}/settings/connector/{id}/oauth/start" WORKSPACE None, 200 shapes::any, oauth::start, "Start a consent: where the person is to be sent, and a cookie for that browser";
+    GET "/oauth/callback" OPEN None, 200 shapes::nothing, oauth::callback, "Where a third party sends the person back to";
 
     POST "/run/{org}/{ws}/connector/{id}/{action}" RUN Some(shapes::run_input), 200 shapes::run, runs::call, "Call an action";
     POST "/run/{org}/{ws}/automation/{id}" RUN Some(shapes::run_source), 200 shapes::run, runs::automation, "Fire an automation";

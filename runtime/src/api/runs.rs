@@ -27,30 +27,43 @@ fn member(body: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value
 }
 
 fn answer(run: &Run) -> Result<Response<Body>, Problem> {
-    match run.problem() {
-        Some(problem) => Err(problem),
-        None => Ok(ok(&run.document())),
+    match (&run.rehearsal, run.problem()) {
+        (Some(rehearsal), _) => Ok(ok(&run.rehearsal_document(rehearsal))),
+        (None, Some(problem)) => Err(problem),
+        (None, None) => Ok(ok(&run.document())),
     }
 }
 
-/// What would change whether something is sent must not be ignored.
-fn refuse_unimplemented(ctx: &Ctx) -> Result<(), Problem> {
-    let asked = [
-        (ctx.query("dry_run").is_some_and(|v| v != "false"), "dry_run"),
-        (ctx.header("idempotency-key").is_some(), "Idempotency-Key"),
-        (ctx.header("prefer").is_some_and(|p| p.contains("respond-async")), "Prefer: respond-async"),
-    ];
-    match asked.iter().find(|(is_asked, _)| *is_asked) {
-        Some((_, what)) => {
-            Err(Problem::new(Code::BadRequest, format!("{what} is not implemented in this version")))
+/// How a run was asked for.
+struct Wish {
+    rehearse: bool,
+    key: Option<String>,
+}
+
+impl Wish {
+    /// Reads `dry_run`, `Idempotency-Key` and `Prefer`. What would change whether something is sent must not
+    /// be ignored.
+    fn of(ctx: &Ctx) -> Result<Self, Problem> {
+        let rehearse = match ctx.query("dry_run") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(Problem::new(Code::BadRequest, "dry_run must be true or false")),
+        };
+        if ctx.header("prefer").is_some_and(|p| p.contains("respond-async")) {
+            let detail = "Prefer: respond-async is not implemented in this version";
+            return Err(Problem::new(Code::BadRequest, detail));
         }
-        None => Ok(()),
+        if ctx.header("idempotency-key").is_some() {
+            let detail = "Idempotency-Key is not implemented on runs in this version";
+            return Err(Problem::new(Code::BadRequest, detail));
+        }
+        Ok(Self { rehearse, key: None })
     }
 }
 
 /// Calls an action.
 pub(super) async fn call(ctx: Ctx) -> Result<Response<Body>, Problem> {
-    refuse_unimplemented(&ctx)?;
+    let wish = Wish::of(&ctx)?;
     let (org, workspace) = ctx.tenant().await?;
     let input = member(&mut ctx.object(&["input"])?, "input")?;
     let call = Call {
@@ -61,13 +74,15 @@ pub(super) async fn call(ctx: Ctx) -> Result<Response<Body>, Problem> {
         input,
         automation_id: None,
         skip: None,
+        rehearse: wish.rehearse,
+        key: wish.key,
     };
     answer(&invoke(&ctx.app, call).await?)
 }
 
 /// Fires an automation: its mapping is resolved to concrete values before the handler sees it.
 pub(super) async fn automation(ctx: Ctx) -> Result<Response<Body>, Problem> {
-    refuse_unimplemented(&ctx)?;
+    let wish = Wish::of(&ctx)?;
     let (org, workspace) = ctx.tenant().await?;
     let source = Value::Object(member(&mut ctx.object(&["source"])?, "source")?);
     let missing = || Problem::plain(Code::AutomationNotFound);
@@ -93,6 +108,8 @@ pub(super) async fn automation(ctx: Ctx) -> Result<Response<Body>, Problem> {
         input,
         automation_id: Some(id),
         skip,
+        rehearse: wish.rehearse,
+        key: wish.key,
     };
     answer(&invoke(&ctx.app, call).await?)
 }

@@ -1,96 +1,119 @@
 //! `/workspace/{org}/{ws}/settings/connector`: credentials go in, and never come out.
 
-use std::collections::BTreeMap;
-
 use axum::body::Body;
 use http::Response;
 use portcullis_core::connector::Connector;
-use portcullis_core::definition::FieldType;
 use portcullis_core::fault::Code;
-use portcullis_core::id::{ConnectorId, CredentialId, OrgId, WorkspaceId};
-use portcullis_core::input::{Field, FormValues, check_form};
+use portcullis_core::form::Field;
+use portcullis_core::id::ConnectorId;
 use portcullis_core::problem::Problem as Breach;
-use portcullis_core::secret::SecretFields;
 use portcullis_store::{
-    Binding, ConnectorRecord, ConnectorSetting, CredentialFieldState, CredentialState, SecretPayload,
-    WorkspaceRecord, Writes,
+    ConnectorRecord, ConnectorSetting, CredentialState, DiscoveredConfig, TokenState, Writes,
 };
 use serde_json::{Map, Value, json};
 
 use super::context::{Ctx, list, no_content, ok};
-use crate::clock;
-use crate::credential::{Connection, ConnectionState};
+use crate::connected::Connected;
+use crate::credential::{Connection, ConnectionState, Place};
 use crate::directory::LoadedConnector;
 use crate::problem::Problem;
+use crate::tokens;
 
-struct Place {
-    org: OrgId,
-    workspace: WorkspaceId,
-    loaded: std::sync::Arc<LoadedConnector>,
+mod save;
+mod trial;
+
+pub(super) use trial::trial;
+
+/// A connector that exists, and the workspace whose setting of it is meant.
+pub(super) struct Target {
+    pub(super) place: Place,
+    pub(super) loaded: std::sync::Arc<LoadedConnector>,
 }
 
-impl Place {
-    async fn find(ctx: &Ctx) -> Result<Self, Problem> {
+impl Target {
+    pub(super) async fn find(ctx: &Ctx) -> Result<Self, Problem> {
         let (org, workspace) = ctx.tenant().await?;
         let missing = || Problem::plain(Code::ConnectorNotFound);
-        let id = ConnectorId::parse(ctx.param("id")).map_err(|_| missing())?;
-        let loaded = ctx.app.directory.connector(id.as_str()).await?.ok_or_else(missing)?;
-        Ok(Self { org, workspace, loaded })
-    }
-
-    fn parts(&self) -> [&str; 3] {
-        [self.org.as_str(), self.workspace.as_str(), self.loaded.connector.id.as_str()]
+        let connector = ConnectorId::parse(ctx.param("id")).map_err(|_| missing())?;
+        let loaded = ctx.app.directory.connector(connector.as_str()).await?;
+        let loaded = loaded.filter(|loaded| loaded.is_visible()).ok_or_else(missing)?;
+        Ok(Self { place: Place { org, workspace, connector }, loaded })
     }
 
     async fn connection(&self, ctx: &Ctx) -> Result<Connection, Problem> {
-        Connection::load(&ctx.app.records, &self.org, &self.workspace, &self.loaded.connector.id).await
+        Connection::load(&ctx.app.records, &self.place, &self.loaded.connector).await
+    }
+
+    fn parts(&self) -> [&str; 3] {
+        self.place.parts()
     }
 }
 
-/// The settings record without its ciphertext, and which fields are set.
-fn document(connector: &Connector, connection: &Connection) -> Value {
+/// The settings record without its ciphertext, which fields are set, and what is wrong.
+pub(super) fn document(connector: &Connector, connection: &Connection) -> Value {
+    let chosen = connection.chosen(connector);
     let saved = connection.credential.as_ref();
-    let fields: Map<String, Value> = connector
+    let fields: Map<String, Value> = chosen
         .fields
         .iter()
         .map(|field| {
             let set = saved.and_then(|c| c.fields.get(&field.name));
+            let discovered = connection.discovered.config.contains_key(&field.name);
             let state = match set {
                 Some(at) => json!({ "set": true, "updated_at": at.updated_at }),
-                None => json!({ "set": false }),
+                None => json!({ "set": discovered }),
             };
             (field.name.clone(), state)
         })
         .collect();
-    let enabled = connection.setting.as_ref().is_none_or(|s| s.value.enabled);
-    json!({
-        "group": "connector", "name": connector.id, "value": { "enabled": enabled },
-        "state": connection.state(connector).as_str(), "fields": fields,
-    })
+    let value = connection.setting.as_ref().map(|s| &s.value);
+    let state = connection.state(connector);
+    let mut document = Map::new();
+    document.insert("group".into(), json!("connector"));
+    document.insert("name".into(), json!(connector.id));
+    document.insert("value".into(), json!({ "enabled": value.is_none_or(|v| v.enabled) }));
+    document.insert("state".into(), json!(state.as_str()));
+    document.insert("fields".into(), json!(fields));
+    if let Some(method) = value.and_then(|v| v.auth_method.as_ref()) {
+        document.insert("auth_method".into(), json!(method));
+    }
+    if state == ConnectionState::NeedsAttention {
+        let reason = connection.attention(chosen);
+        let outgrown = || "a host was allowed after it was saved; save it again".to_owned();
+        document.insert("reason".into(), json!(reason.unwrap_or_else(outgrown)));
+    }
+    if let Some(token) = connection.current_token() {
+        let token = json!({
+            "obtained_at": token.obtained_at, "expires_at": token.expires_at, "failure": token.failure,
+        });
+        document.insert("token".into(), token);
+    }
+    Value::Object(document)
 }
 
+/// A form as a person's browser draws it.
 fn form(fields: &[Field]) -> Vec<Value> {
-    fields
-        .iter()
+    let mut ordered: Vec<&Field> = fields.iter().collect();
+    // Why stable: fields without an order keep theirs.
+    ordered.sort_by_key(|field| field.order.unwrap_or_default());
+    ordered
+        .into_iter()
         .map(|field| {
-            let kind = match field.kind {
-                FieldType::Text => "text",
-                FieldType::Password => "password",
-                FieldType::Textarea => "textarea",
-                FieldType::Number => "number",
-                FieldType::Boolean => "boolean",
-                FieldType::Select => "select",
-                FieldType::Url => "url",
-                FieldType::Email => "email",
-            };
             let options: Option<Vec<Value>> = field
                 .accepted
                 .as_ref()
                 .map(|all| all.iter().map(|o| json!({ "value": o.value, "label": o.label })).collect());
+            let visible =
+                field.visible_when.as_ref().map(|when| json!({ "field": when.field, "in": when.accepted }));
             json!({
-                "name": field.name, "label": field.label, "type": kind, "required": field.required,
-                "secret": field.secret, "default": field.default, "enum": options,
-                "placeholder": field.placeholder, "help": field.help,
+                "name": field.name, "label": field.label, "type": field.kind.as_str(),
+                "required": field.required, "secret": field.secret, "default": field.default,
+                "enum": options, "placeholder": field.placeholder, "help": field.help,
+                "help_url": field.help_url, "group": field.group, "prefix": field.prefix,
+                "suffix": field.suffix, "pattern": field.pattern.as_ref().map(|p| p.as_str()),
+                "min_length": field.min_length, "max_length": field.max_length,
+                "visible_when": visible,
+                "automated": field.automated || field.computed.is_some(),
             })
         })
         .collect()
@@ -103,15 +126,25 @@ pub(super) async fn index(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let page = ctx.app.records.list::<ConnectorRecord>(&[], after, limit + 1).await?;
     let mut entries = Vec::new();
     for (id, _, _) in &page {
-        let Some(loaded) = ctx.app.directory.connector(id).await? else {
+        let Some(loaded) = ctx.app.directory.connector(id).await?.filter(|l| l.is_visible()) else {
             continue;
         };
         let connector = &loaded.connector;
-        let connection = Connection::load(&ctx.app.records, &org, &workspace, &connector.id).await?;
+        let place = Place { org: org.clone(), workspace: workspace.clone(), connector: connector.id.clone() };
+        let connection = Connection::load(&ctx.app.records, &place, connector).await?;
+        let methods: Vec<Value> = connector
+            .methods
+            .iter()
+            .map(|m| {
+                let form = form(&m.connector.fields);
+                json!({ "id": m.id, "label": m.label, "recommended": m.recommended, "form": form })
+            })
+            .collect();
         entries.push(json!({
             "connector_id": connector.id, "display_name": connector.display_name,
-            "enabled": connector.enabled, "state": connection.state(connector).as_str(),
-            "form": form(&connector.fields),
+            "enabled": connector.enabled, "deprecated": connector.deprecated,
+            "state": connection.state(connector).as_str(),
+            "form": form(&connector.fields), "auth_methods": methods,
         }));
     }
     Ok(list(entries, limit))
@@ -119,41 +152,48 @@ pub(super) async fn index(ctx: Ctx) -> Result<Response<Body>, Problem> {
 
 /// Which fields are set and when.
 pub(super) async fn show(ctx: Ctx) -> Result<Response<Body>, Problem> {
-    let place = Place::find(&ctx).await?;
-    let connection = place.connection(&ctx).await?;
-    Ok(ok(&document(&place.loaded.connector, &connection)))
+    let target = Target::find(&ctx).await?;
+    let connection = target.connection(&ctx).await?;
+    Ok(ok(&document(&target.loaded.connector, &connection)))
 }
 
 /// Saves credentials, or opts out.
 pub(super) async fn replace(ctx: Ctx) -> Result<Response<Body>, Problem> {
-    let place = Place::find(&ctx).await?;
-    let mut body = ctx.object(&["enabled", "config"])?;
-    let Some(enabled) = body.get("enabled").map_or(Some(true), Value::as_bool) else {
-        let breach = Breach::new("/enabled", "wrong_type", "enabled must be true or false");
-        return Err(Problem::breaches(Code::ValidationFailed, vec![breach]));
+    let target = Target::find(&ctx).await?;
+    let mut body = ctx.object(&["enabled", "config", "auth_method"])?;
+    let refuse = |pointer: &str, code, message: &str| {
+        Problem::breaches(Code::ValidationFailed, vec![Breach::new(pointer, code, message)])
     };
-    let config = match body.shift_remove("config") {
-        None => None,
-        Some(Value::Object(config)) => Some(config),
+    let Some(enabled) = body.get("enabled").map_or(Some(true), Value::as_bool) else {
+        return Err(refuse("/enabled", "wrong_type", "enabled must be true or false"));
+    };
+    let method = match body.shift_remove("auth_method") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(id)) if target.loaded.connector.methods.iter().any(|m| m.id == id) => Some(id),
         Some(_) => {
-            let breach =
-                Breach::new("/config", "wrong_type", "config must be an object of the form's fields");
-            return Err(Problem::breaches(Code::ValidationFailed, vec![breach]));
+            let known: Vec<&str> = target.loaded.connector.methods.iter().map(|m| m.id.as_str()).collect();
+            let message = format!("auth_method must be left out or one of [{}]", known.join(", "));
+            return Err(refuse("/auth_method", "not_in_list", &message));
         }
     };
-    match config {
-        Some(config) => save(&ctx, &place, enabled, config).await?,
-        None => toggle(&ctx, &place, enabled).await?,
+    match body.shift_remove("config") {
+        None if method.is_some() => {
+            return Err(refuse("/config", "missing_field", "another auth_method needs its own config"));
+        }
+        None => save::toggle(&ctx, &target, enabled).await?,
+        Some(Value::Object(config)) => save::save(&ctx, &target, enabled, method, config).await?,
+        Some(_) => {
+            return Err(refuse("/config", "wrong_type", "config must be an object of the form's fields"));
+        }
     }
-    changed(&ctx, &place, !enabled);
-    let connection = place.connection(&ctx).await?;
-    Ok(ok(&document(&place.loaded.connector, &connection)))
+    changed(&ctx, &target.place, !enabled);
+    let connection = target.connection(&ctx).await?;
+    Ok(ok(&document(&target.loaded.connector, &connection)))
 }
 
 /// Closes idle connections of the old credential; opting out ends running calls too.
 fn changed(ctx: &Ctx, place: &Place, ends_calls: bool) {
-    let (org, workspace, connector) =
-        (place.org.as_str(), place.workspace.as_str(), place.loaded.connector.id.as_str());
+    let [org, workspace, connector] = place.parts();
     let scope = format!("{org}/{workspace}");
     ctx.app.gate.drop_connections(|s| s.workspace == scope && s.connector == connector);
     if ends_calls {
@@ -164,96 +204,22 @@ fn changed(ctx: &Ctx, place: &Place, ends_calls: bool) {
     }
 }
 
-/// Opting out keeps what was saved; opting in again needs something saved, or nothing to save.
-async fn toggle(ctx: &Ctx, place: &Place, enabled: bool) -> Result<(), Problem> {
-    let before = place.connection(ctx).await?;
-    let sealed = before.setting.as_ref().and_then(|s| s.value.encrypted_config.clone());
-    let connector = &place.loaded.connector;
-    if enabled && sealed.is_none() && connector.needs_configuration() {
-        let breaches = connector
-            .fields
-            .iter()
-            .filter(|f| f.required)
-            .map(|f| {
-                Breach::new(format!("/config/{}", f.name), "missing_field", format!("{} is required", f.name))
-            })
-            .collect();
-        return Err(Problem::breaches(Code::ValidationFailed, breaches));
-    }
-    let setting = ConnectorSetting::new(connector.id.clone(), enabled, sealed);
-    let parts = [place.org.as_str(), place.workspace.as_str()];
-    let writes = Writes::new().require_present::<WorkspaceRecord>(&parts).put(&place.parts(), &setting);
-    ctx.app.records.commit(writes).await?;
-    Ok(())
-}
-
-/// Seals a whole new set of values under a fresh data key.
-async fn save(ctx: &Ctx, place: &Place, enabled: bool, config: Map<String, Value>) -> Result<(), Problem> {
-    let connector = &place.loaded.connector;
-    let values = check_form(&connector.fields, config, ctx.app.limits.secret_field_bytes)
-        .map_err(|breaches| Problem::breaches(Code::ValidationFailed, breaches))?;
-    let FormValues { secrets, config } = values;
-    let before = place.connection(ctx).await?;
-    let revision = before.credential.as_ref().map_or(1, |c| c.revision + 1);
-    let credential_id = match &before.credential {
-        Some(state) => state.credential_id.clone(),
-        None => clock::fresh("cred", CredentialId::parse)?,
-    };
-    let now = clock::now();
-    let fields: BTreeMap<String, CredentialFieldState> = secrets
-        .iter()
-        .map(|(name, _)| name)
-        .chain(config.keys())
-        .map(|name| (name.clone(), CredentialFieldState { updated_at: now.clone() }))
-        .collect();
-    let binding = Binding {
-        org: place.org.clone(),
-        workspace: place.workspace.clone(),
-        connector: connector.id.clone(),
-        credential: credential_id.clone(),
-        revision,
-    };
-    let allowed_hosts: Vec<String> = connector.allowed_domains.iter().map(ToString::to_string).collect();
-    let payload = SecretPayload { fields: SecretFields::new(secrets), allowed_hosts: allowed_hosts.clone() };
-    // Why now: a key that can never be sent should be said to the person who pastes it.
-    connector.injection.apply(&payload.fields, &config).map_err(|e| {
-        Problem::breaches(
-            Code::ValidationFailed,
-            vec![Breach::new("/config", "not_injectable", e.to_string())],
-        )
-    })?;
-    let sealed = ctx.app.vault.seal(&binding, &payload).await?;
-    let setting = ConnectorSetting::new(connector.id.clone(), enabled, Some(sealed.text));
-    let state = CredentialState {
-        credential_id,
-        revision,
-        key_id: sealed.key_id,
-        fields,
-        config: config.into_iter().collect(),
-        allowed_hosts,
-        updated_at: now,
-    };
-    let tenant = [place.org.as_str(), place.workspace.as_str()];
-    let writes = Writes::new()
-        .require_present::<WorkspaceRecord>(&tenant)
-        .put(&place.parts(), &setting)
-        .put(&place.parts(), &state);
-    ctx.app.records.commit(writes).await?;
-    Ok(())
-}
-
 /// Forgets the connection.
 pub(super) async fn remove(ctx: Ctx) -> Result<Response<Body>, Problem> {
-    let place = Place::find(&ctx).await?;
-    let connection = place.connection(&ctx).await?;
-    if connection.state(&place.loaded.connector) == ConnectionState::Unconfigured
-        && connection.setting.is_none()
-    {
+    let target = Target::find(&ctx).await?;
+    let connected =
+        Connected::load(&ctx.app, target.place.clone(), std::sync::Arc::clone(&target.loaded)).await?;
+    if connected.connection.setting.is_none() {
         return Ok(no_content());
     }
-    let writes =
-        Writes::new().delete::<ConnectorSetting>(&place.parts()).delete::<CredentialState>(&place.parts());
+    tokens::revoke(&ctx.app, &connected).await;
+    let parts = target.parts();
+    let writes = Writes::new()
+        .delete::<ConnectorSetting>(&parts)
+        .delete::<CredentialState>(&parts)
+        .delete::<TokenState>(&parts)
+        .delete::<DiscoveredConfig>(&parts);
     ctx.app.records.commit(writes).await?;
-    changed(&ctx, &place, true);
+    changed(&ctx, &target.place, true);
     Ok(no_content())
 }

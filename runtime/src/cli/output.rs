@@ -8,6 +8,11 @@ pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// A remark on standard error, beside a result on standard output.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// A message on standard error.
 pub fn error(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "portcullis: {text}");

@@ -62,6 +62,7 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
             master_key: key,
             gate,
             ledger_sync: config.ledger_sync,
+            public_url: config.public_url.clone(),
         };
         let app = App::open(&config.data_dir, parts).await.map_err(|e| e.to_string())?;
         let listener =

@@ -213,8 +213,10 @@ async fn h9_the_injected_header_cannot_be_set_by_a_guest() {
 
 #[tokio::test]
 async fn h9_the_injected_query_pair_cannot_be_set_by_a_guest() {
-    let injection =
-        Injection::Query { name: "key".to_owned(), value: Template::parse("{{cred.api_key}}").unwrap() };
+    let injection = Injection {
+        query: vec![("key".to_owned(), Template::parse("{{cred.api_key}}").unwrap())],
+        ..Injection::default()
+    };
     let rig = Bench { injection, fields: vec![("api_key", "sk-live-1")], ..Bench::default() }.set().await;
     for query in ["key=mine", "a=1&KEY=mine", "%6bey=mine", "key"] {
         rig.refuses(get(&format!("{URL}?{query}")), Code::QueryForbidden).await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use http::HeaderName;
 use portcullis_action::template::Template;
 use portcullis_action::{Method, UrlTemplate};
-use portcullis_core::connector::RedirectPolicy;
+use portcullis_core::connector::{RedirectPolicy, RequestLimits};
 use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{ActionScope, EgressGrant};
@@ -21,8 +21,8 @@ use portcullis_core::outbound::{
 use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_core::verdict::{HostRules, OrgPolicy};
 use portcullis_egress::{
-    Attempt, AttemptLog, AttemptLogError, BoundCredential, CredentialError, Gate, GateParts, Guard,
-    GuardReport, GuardSpec, OpenCredential, OpenedCredential, PoolScope, Resolve, Trust,
+    Answers, Attempt, AttemptLog, AttemptLogError, BoundCredential, CredentialError, Gate, GateParts, Guard,
+    GuardReport, GuardSpec, OpenCredential, PoolScope, Resolve, Trust, sealed_for,
 };
 
 use crate::support::{Line, Names, PUBLIC, Upstream};
@@ -44,12 +44,15 @@ pub(super) struct Key {
 }
 
 impl OpenCredential for Key {
-    fn open(&self) -> BoxFuture<'_, Result<OpenedCredential, CredentialError>> {
+    fn open<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<SecretFields, CredentialError>> {
         Box::pin(async move {
+            if !sealed_for(&self.hosts, host) {
+                return Err(CredentialError::NotBound);
+            }
             self.opens.fetch_add(1, Ordering::SeqCst);
             let value = |text: &str| SecretValue::new(text.to_owned());
             let fields = self.fields.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
-            Ok(OpenedCredential { fields: SecretFields::new(fields), allowed_hosts: self.hosts.clone() })
+            Ok(SecretFields::new(fields))
         })
     }
 }
@@ -145,7 +148,7 @@ pub(super) fn bearer() -> Injection {
 
 /// This header with this value.
 pub(super) fn header(name: &'static str, value: &str) -> Injection {
-    Injection::Header { name: HeaderName::from_static(name), value: Template::parse(value).unwrap() }
+    Injection::header(HeaderName::from_static(name), Template::parse(value).unwrap())
 }
 
 pub(super) fn follow(follow: RedirectFollow, hops_max: u8) -> RedirectPolicy {
@@ -224,11 +227,15 @@ impl Rig {
                 allowed_hosts: self.key.hosts.clone(),
                 source: Arc::clone(&self.key) as _,
             }),
-            injection: bench.injection.clone(),
+            injection: Arc::new(bench.injection.clone()),
             config: Arc::default(),
             log: Arc::clone(&self.log) as _,
             requests_max: 50,
             redirects: bench.redirects,
+            limits: RequestLimits::default(),
+            answers: Answers::Guest,
+            rehearse: false,
+            varying: Vec::new(),
             scope: PoolScope {
                 workspace: "acme/main".to_owned(),
                 connector: "saas".to_owned(),

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use portcullis_action::template::Template;
 use portcullis_core::fault::Code;
-use portcullis_core::injection::Injection;
+use portcullis_core::injection::{HeaderFill, Injection};
 use portcullis_core::outbound::{OutboundRequest, OutboundResponse};
 
 use super::rig::{Bench, Rig, SECRET, URL, get, values, with};
@@ -213,9 +213,15 @@ async fn s10_no_origin_is_sent_so_none_is_reflected() {
 
 #[tokio::test]
 async fn s12_basic_is_removed_as_the_pair_and_as_the_password() {
-    let injection = Injection::Basic {
-        username: Template::parse("{{cred.user}}").unwrap(),
-        password: Template::parse("{{cred.password}}").unwrap(),
+    let injection = Injection {
+        headers: vec![(
+            http::header::AUTHORIZATION,
+            HeaderFill::Basic {
+                username: Template::parse("{{cred.user}}").unwrap(),
+                password: Template::parse("{{cred.password}}").unwrap(),
+            },
+        )],
+        ..Injection::default()
     };
     let (user, password) = ("ada.lovelace", "correct/horse+battery");
     let fields = vec![("user", user), ("password", password)];

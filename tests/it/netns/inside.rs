@@ -35,6 +35,19 @@ impl Inside {
         Self { child, stdin, lines }
     }
 
+    /// Sends it a signal, such as `-STOP`.
+    pub(super) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "{signal}");
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    }
+
     /// Writes one line.
     pub(super) fn say(&mut self, line: &str) {
         writeln!(self.stdin, "{line}").unwrap();

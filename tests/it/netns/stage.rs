@@ -19,6 +19,8 @@ pub(super) const DOMAIN: &str = "example-saas.com";
 pub(super) const KEY: &str = "netns-key-61f0b7c2d94e48a5";
 /// Where the product's log goes, in the stage's directory.
 const LOG: &str = "product.log";
+/// Where the CA of `--egress-ca-file` is.
+const CA_FILE: &str = "ca.pem";
 
 /// Whose certificate the upstream shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,10 @@ pub(super) struct Plan {
     pub(super) system_resolver: bool,
     /// Environment of the product.
     pub(super) environment: Vec<(&'static str, String)>,
+    /// The connector's `auth_type`, `auth` and `auth_schema`, and what is saved, instead of an API key.
+    pub(super) auth: Option<(Value, Value)>,
+    /// What the upstream answers, by path.
+    pub(super) replies: Value,
 }
 
 impl Plan {
@@ -57,7 +63,14 @@ impl Plan {
             keep_alive: true,
             system_resolver: false,
             environment: Vec::new(),
+            auth: None,
+            replies: json!({}),
         }
+    }
+
+    /// What is saved.
+    fn config(&self) -> Value {
+        self.auth.as_ref().map_or_else(|| json!({ "api_key": KEY }), |(_, config)| config.clone())
     }
 }
 
@@ -71,13 +84,14 @@ pub(super) struct Outcome {
 /// Everything, running. Fields are dropped in this order.
 pub(super) struct Stage {
     client: Inside,
-    _product: Inside,
+    product: Inside,
     outside: Inside,
     told: Vec<Value>,
     address: String,
     org: String,
     workspace: String,
     run: String,
+    config: Value,
     dir: TempDir,
     pub(super) net: Namespaces,
 }
@@ -87,16 +101,16 @@ impl Stage {
     pub(super) fn set(net: Namespaces, plan: &Plan) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ours = Authority::new("Throwaway CA");
-        let ca_file = dir.path().join("ca.pem");
-        std::fs::write(&ca_file, ours.pem()).unwrap();
+        std::fs::write(dir.path().join(CA_FILE), ours.pem()).unwrap();
         let script = script(plan, &ours);
         let outside = start_peer(&net, Side::Outside, dir.path(), &script);
-        let (address, platform, product) = start_product(&net, plan, dir.path(), &ca_file);
+        let platform = initialise(&net, dir.path());
+        let (address, product) = serve(&net, plan, dir.path());
         let client = Inside::start(net.command(Side::Product, peer()).arg("client"));
         let (org, workspace, run) = (String::new(), String::new(), String::new());
-        let told = Vec::new();
+        let (told, config) = (Vec::new(), plan.config());
         let mut stage =
-            Self { client, _product: product, outside, told, address, org, workspace, run, dir, net };
+            Self { client, product, outside, told, address, org, workspace, run, config, dir, net };
         stage.furnish(&platform, plan);
         stage
     }
@@ -122,7 +136,7 @@ impl Stage {
     pub(super) fn save_key(&mut self) {
         let path = "/workspace/acme/main/settings/connector/saas";
         let token = self.workspace.clone();
-        let body = json!({ "enabled": true, "config": { "api_key": KEY } });
+        let body = json!({ "enabled": true, "config": self.config });
         let (status, answer) = self.api("PUT", path, &token, &body);
         assert_eq!((status, &answer["state"]), (200, &json!("connected")), "{answer}");
     }
@@ -142,6 +156,40 @@ impl Stage {
         let started = Instant::now();
         let (status, body) = self.api("POST", &path, &token, &json!({ "input": { "Name": "Ada" } }));
         Outcome { status, body, took: started.elapsed() }
+    }
+
+    /// Begins such a run and does not wait for its end.
+    pub(super) fn begin(&mut self, host: &str) {
+        let request = json!({
+            "address": self.address, "method": "POST", "token": self.run,
+            "path": format!("/run/acme/main/connector/saas/{host}"), "body": { "input": { "Name": "Ada" } },
+        });
+        self.client.say(&request.to_string());
+    }
+
+    /// Stops the product where it stands; it does not notice.
+    pub(super) fn freeze(&self) {
+        self.product.signal("-STOP");
+    }
+
+    /// Lets one held answer of the upstream go, and waits until it is on the wire.
+    pub(super) fn release(&mut self) {
+        let sent = |stage: &Self| stage.net.counter(Side::Outside, "Tcp", "OutSegs");
+        let before = sent(self);
+        self.outside.say("release");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while sent(self) == before {
+            assert!(Instant::now() < deadline, "nothing was answered");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// `kill -9`, and the product started again on its data. The run that was begun is lost.
+    pub(super) fn kill_and_restart(&mut self, plan: &Plan) {
+        self.product.kill();
+        let lost = self.client.json();
+        assert!(lost["error"].is_string(), "{lost}");
+        (self.address, self.product) = serve(&self.net, plan, self.dir.path());
     }
 
     /// The newest entry of the org's ledger.
@@ -277,13 +325,17 @@ fn definition(plan: &Plan) -> Value {
             "body_schema": [{ "name": "Name", "label": "Name" }],
         })
     });
-    json!({
+    let mut definition = json!({
         "connector_id": "saas", "display_name": "Example", "auth_type": "api_key",
         "auth_schema": { "fields": [
             { "name": "api_key", "label": "API key", "type": "password", "required": true },
         ] },
         "actions": actions.collect::<Vec<_>>(), "allowed_domains": [format!("*.{DOMAIN}")], "enabled": true,
-    })
+    });
+    for (name, value) in plan.auth.iter().flat_map(|(auth, _)| auth.as_object().unwrap()) {
+        definition[name] = value.clone();
+    }
+    definition
 }
 
 fn script(plan: &Plan, ours: &Authority) -> Value {
@@ -302,7 +354,7 @@ fn script(plan: &Plan, ours: &Authority) -> Value {
     json!({
         "dns": format!("{OUTSIDE}:53"), "names": names,
         "upstream": {
-            "addresses": ["[::]:443"], "keep_alive": plan.keep_alive,
+            "addresses": ["[::]:443"], "keep_alive": plan.keep_alive, "answers": plan.replies,
             "certificate": certified.certificate, "key": certified.key,
         },
     })
@@ -316,29 +368,35 @@ fn start_peer(net: &Namespaces, side: Side, dir: &Path, script: &Value) -> Insid
     peer
 }
 
-/// Initialises and starts the shipped binary: its address, the first token, the process.
-fn start_product(net: &Namespaces, plan: &Plan, dir: &Path, ca_file: &Path) -> (String, String, Inside) {
-    let data_dir = dir.join("data");
-    let command = |verb: &str| -> Command {
-        let mut command = net.command(Side::Product, binary::path());
-        command.arg(verb).arg("--data-dir").arg(&data_dir);
-        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        command
-    };
-    let init = command("init").output().unwrap();
+/// A command of the shipped binary, with nothing of our environment in it.
+fn command(net: &Namespaces, dir: &Path, verb: &str) -> Command {
+    let mut command = net.command(Side::Product, binary::path());
+    command.arg(verb).arg("--data-dir").arg(dir.join("data"));
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+}
+
+/// Initialises the product; the first token.
+fn initialise(net: &Namespaces, dir: &Path) -> String {
+    let init = command(net, dir, "init").output().unwrap();
     let printed = String::from_utf8_lossy(&init.stdout).into_owned();
     let token = printed.lines().find(|line| line.starts_with("pc_platform_"));
-    let token = token.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&init.stderr))).to_owned();
-    let mut serve = command("serve");
+    token.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&init.stderr))).to_owned()
+}
+
+/// Starts the product: its address, and the process.
+fn serve(net: &Namespaces, plan: &Plan, dir: &Path) -> (String, Inside) {
+    let mut serve = command(net, dir, "serve");
     serve.args(["--listen", "127.0.0.1:0", "--log", "info,portcullis_egress=debug"]);
-    serve.arg("--egress-ca-file").arg(ca_file).envs(plan.environment.iter().cloned());
+    serve.arg("--egress-ca-file").arg(dir.join(CA_FILE)).envs(plan.environment.iter().cloned());
     if !plan.system_resolver {
         serve.args(["--egress-dns-servers", OUTSIDE]);
     }
-    let product = Inside::start(serve.stderr(File::create(dir.join(LOG)).unwrap()));
+    let log = File::options().create(true).append(true).open(dir.join(LOG)).unwrap();
+    let product = Inside::start(serve.stderr(log));
     let line = product.try_line().unwrap_or_else(|| panic!("it did not start: {}", logged(dir)));
     let address = line.split_once("listening on http://").expect(&line).1.to_owned();
-    (address, token, product)
+    (address, product)
 }
 
 fn logged(dir: &Path) -> String {

@@ -30,6 +30,11 @@ impl Client {
         Self { token: Some(token.into()), ..self.clone() }
     }
 
+    /// The same token and the same record, with another server.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        Self { address, ..self.clone() }
+    }
+
     /// Without any token.
     pub(crate) fn anonymous(&self) -> Self {
         Self { token: None, ..self.clone() }

@@ -65,4 +65,8 @@ impl Store for Failing {
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>> {
         self.or(self.below.stats())
     }
+
+    fn is_shared(&self) -> bool {
+        self.below.is_shared()
+    }
 }

@@ -50,13 +50,17 @@ pub(crate) fn handler(manner: Manner) -> Vec<u8> {
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
-/// The core module: `invoke` with its thirteen lowered parameters, an allocator that always gives
+/// The core module: `invoke` with its fourteen lowered parameters, an allocator that always gives
 /// the same place, and four pages of memory.
 fn core_module(manner: Manner) -> Vec<u8> {
     const I32: u8 = 0x7f;
+    const I64: u8 = 0x7e;
     let mut bytes = b"\0asm\x01\0\0\0".to_vec();
-    let mut types = vec![2, 0x60, 13];
-    types.extend([I32; 13]);
+    // Five texts of two, the time, and the optional key of three.
+    let mut types = vec![2, 0x60, 14];
+    types.extend([I32; 10]);
+    types.push(I64);
+    types.extend([I32; 3]);
     types.extend([1, I32, 0x60, 4, I32, I32, I32, I32, 1, I32]);
     section(&mut bytes, 1, &types);
     section(&mut bytes, 3, &[2, 0, 1]);

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -36,6 +38,43 @@ pub(crate) enum Script {
     HangUp,
     /// Nothing at all, for ever.
     Silence,
+    /// What the test makes of the request.
+    Made(Maker),
+    /// The rest after this time.
+    After(Duration, Box<Script>),
+    /// The rest once the test gives a permit.
+    Held(Arc<Semaphore>, Box<Script>),
+}
+
+/// A test's own way to answer.
+#[derive(Clone)]
+pub(crate) struct Maker(Arc<dyn Fn(&Received) -> Script + Send + Sync>);
+
+impl std::fmt::Debug for Maker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Maker")
+    }
+}
+
+impl Script {
+    /// An answer made from the request.
+    pub(crate) fn made(make: impl Fn(&Received) -> Self + Send + Sync + 'static) -> Self {
+        Self::Made(Maker(Arc::new(make)))
+    }
+
+    /// A whole JSON answer on a connection that is kept.
+    pub(crate) fn json(status: u16, body: &serde_json::Value) -> Self {
+        Self::Kept(whole(status, &[], &body.to_string()))
+    }
+
+    /// These answers in turn; the last one stays.
+    pub(crate) fn turns(turns: Vec<Self>) -> Self {
+        let count = AtomicUsize::new(0);
+        Self::made(move |_| {
+            let turn = count.fetch_add(1, Ordering::SeqCst);
+            turns[turn.min(turns.len() - 1)].clone()
+        })
+    }
 }
 
 /// A request that arrived, as it was on the wire.
@@ -65,6 +104,12 @@ impl Received {
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
+
+    /// The target without its query.
+    pub(crate) fn path(&self) -> &str {
+        let target = self.line().split(' ').nth(1).unwrap_or_default();
+        target.split('?').next().unwrap_or_default()
+    }
 }
 
 #[derive(Default)]
@@ -75,6 +120,8 @@ struct Shared {
     sessions: Mutex<usize>,
     /// Of them, those whose connection has ended.
     ended: Mutex<usize>,
+    /// How many of the next sessions are closed before anything is read.
+    unread: AtomicUsize,
 }
 
 /// The running server.
@@ -102,6 +149,16 @@ impl Upstream {
 
     pub(crate) fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap().clone()
+    }
+
+    /// What arrived on a path.
+    pub(crate) fn received_on(&self, path: &str) -> Vec<Received> {
+        self.received().into_iter().filter(|request| request.path() == path).collect()
+    }
+
+    /// The next `count` sessions are closed before anything is read.
+    pub(crate) fn close_unread(&self, count: usize) {
+        self.shared.unread.store(count, Ordering::SeqCst);
     }
 
     /// TLS sessions that were established.
@@ -143,6 +200,10 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
                 return;
             };
             *shared.sessions.lock().unwrap() += 1;
+            let take = |left: usize| left.checked_sub(1);
+            if shared.unread.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
+                return;
+            }
             while let Some(request) = read_request(&mut stream).await {
                 shared.received.lock().unwrap().push(request.clone());
                 if !answer(&mut stream, &shared, &request).await {
@@ -177,10 +238,23 @@ async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<Received> {
 
 /// Answers one request; whether the connection is kept.
 async fn answer(stream: &mut TlsStream<TcpStream>, shared: &Shared, request: &Received) -> bool {
-    let target = request.line().split(' ').nth(1).unwrap_or_default().to_owned();
-    let path = target.split('?').next().unwrap_or_default();
-    let script = shared.scripts.lock().unwrap().get(path).cloned();
-    let (bytes, keep) = match script.unwrap_or(Script::Json(201, r#"{"id":"003","success":true}"#)) {
+    let script = shared.scripts.lock().unwrap().get(request.path()).cloned();
+    let mut script = script.unwrap_or(Script::Json(201, r#"{"id":"003","success":true}"#));
+    loop {
+        script = match script {
+            Script::Made(Maker(make)) => make(request),
+            Script::After(pause, rest) => {
+                tokio::time::sleep(pause).await;
+                *rest
+            }
+            Script::Held(permits, rest) => {
+                permits.acquire().await.unwrap().forget();
+                *rest
+            }
+            _ => break,
+        };
+    }
+    let (bytes, keep) = match script {
         Script::Json(status, body) => (whole(status, &[], body), true),
         Script::Raw(bytes) => (bytes, false),
         Script::Echo(status) => (echo(status, request), true),
@@ -189,6 +263,7 @@ async fn answer(stream: &mut TlsStream<TcpStream>, shared: &Shared, request: &Re
         Script::Endless { head, piece, pause } => return send_endless(stream, head, &piece, pause).await,
         Script::HangUp => (Vec::new(), false),
         Script::Silence => std::future::pending().await,
+        Script::Made(_) | Script::After(..) | Script::Held(..) => unreachable!("taken apart above"),
     };
     let written = stream.write_all(&bytes).await.is_ok() && stream.flush().await.is_ok();
     if !keep {

@@ -1,6 +1,7 @@
 //! The product in this process: real API on a real socket, real store, vault, sandbox, handler, gate
 //! and ledger. Swapped by constructor: the resolver, the dialer and the TLS roots.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,9 @@ use tokio::net::TcpListener;
 
 use super::{Answer, Client, Line, Names, PUBLIC, SALESFORCE, Upstream};
 
+/// Where people would reach the product.
+pub(crate) const PUBLIC_URL: &str = "https://portcullis.example.com";
+
 /// What a world is made of when it is not the usual.
 pub(crate) struct Stage {
     pub(crate) limits: Limits,
@@ -23,13 +27,15 @@ pub(crate) struct Stage {
     pub(crate) store: Option<Arc<dyn Store>>,
     /// Another component in the place of the generic handler.
     pub(crate) handler: Option<Vec<u8>>,
+    /// Another third party in the place of the scripted one: where it is, and its CA.
+    pub(crate) third_party: Option<(SocketAddr, String)>,
 }
 
 impl Default for Stage {
     fn default() -> Self {
         // Few slots, because each test makes a sandbox of its own.
         let limits = Limits { concurrent_calls: 32, ..Limits::default() };
-        Self { limits, sled: false, store: None, handler: None }
+        Self { limits, sled: false, store: None, handler: None, third_party: None }
     }
 }
 
@@ -37,15 +43,11 @@ impl Stage {
     pub(crate) async fn start(self) -> World {
         let dir = tempfile::tempdir().unwrap();
         let upstream = Upstream::start(&["*.salesforce.com", "api.example-saas.com"]).await;
-        let (names, line) = (Arc::new(Names::default()), Arc::new(Line::to(upstream.address)));
+        let scripted = (upstream.address, upstream.ca_pem.clone());
+        let (address, ca_pem) = self.third_party.unwrap_or(scripted);
+        let (names, line) = (Arc::new(Names::default()), Arc::new(Line::to(address)));
         names.tell("api.salesforce.com", &[PUBLIC]);
         let limits = Arc::new(self.limits);
-        let gate = Gate::new(GateParts {
-            resolver: Arc::clone(&names) as _,
-            dialer: Arc::clone(&line) as _,
-            trust: Trust::only(upstream.ca_pem.as_bytes()).unwrap(),
-            limits: Arc::clone(&limits),
-        });
         let store: Arc<dyn Store> = match self.store {
             Some(store) => store,
             None if self.sled => Arc::new(SledStore::open(&dir.path().join("store")).unwrap()),
@@ -59,19 +61,49 @@ impl Stage {
             TokenSpec { role: Role::Platform, org: None, workspace: None, label: None, expires_at: None };
         let (_, writes) = token::record(&secret, spec).unwrap();
         records.commit(writes).await.unwrap();
-        let parts = AppParts { limits, store, master_key, gate, ledger_sync: LedgerSync::Group };
-        let mut app = App::open(dir.path(), parts).await.unwrap();
+        let around = Around { limits, ca_pem, names, line, master_key };
+        let mut app = around.open(dir.path(), store).await;
         if let Some(bytes) = self.handler {
             let mut inner = Arc::into_inner(app).unwrap();
             inner.http_handler = inner.sandbox.load(&bytes).unwrap();
             app = Arc::new(inner);
         }
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(portcullis::serve::serve(Arc::clone(&app), listener, std::future::pending()));
+        let address = serve(&app).await;
         let platform = Client::new(address).with_token(secret);
-        World { app, upstream, names, line, platform, dir }
+        let (names, line) = (Arc::clone(&around.names), Arc::clone(&around.line));
+        World { app, upstream, names, line, platform, around, dir }
     }
+}
+
+/// What stays when a product ends and another one starts on the same records.
+struct Around {
+    limits: Arc<Limits>,
+    ca_pem: String,
+    names: Arc<Names>,
+    line: Arc<Line>,
+    master_key: MasterKey,
+}
+
+impl Around {
+    async fn open(&self, dir: &Path, store: Arc<dyn Store>) -> Arc<App> {
+        let limits = Arc::clone(&self.limits);
+        let gate = Gate::new(GateParts {
+            resolver: Arc::clone(&self.names) as _,
+            dialer: Arc::clone(&self.line) as _,
+            trust: Trust::only(self.ca_pem.as_bytes()).unwrap(),
+            limits: Arc::clone(&limits),
+        });
+        let (master_key, public_url) = (self.master_key.clone(), PUBLIC_URL.to_owned());
+        let parts = AppParts { limits, store, master_key, gate, ledger_sync: LedgerSync::Group, public_url };
+        App::open(dir, parts).await.unwrap()
+    }
+}
+
+async fn serve(app: &Arc<App>) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(portcullis::serve::serve(Arc::clone(app), listener, std::future::pending()));
+    address
 }
 
 /// A running product.
@@ -81,6 +113,7 @@ pub(crate) struct World {
     pub(crate) names: Arc<Names>,
     pub(crate) line: Arc<Line>,
     pub(crate) platform: Client,
+    around: Around,
     dir: tempfile::TempDir,
 }
 
@@ -112,6 +145,13 @@ impl World {
         world.platform.write("POST", "/admin/connector", SALESFORCE).await.is(201);
         let tenant = world.tenant("acme", "main").await;
         (world, tenant)
+    }
+
+    /// Another product on these records, as after a restart; its ledger is a new one.
+    pub(crate) async fn another_life(&self, store: Arc<dyn Store>) -> (Arc<App>, SocketAddr) {
+        let app = self.around.open(&tempfile::tempdir_in(self.dir.path()).unwrap().keep(), store).await;
+        let address = serve(&app).await;
+        (app, address)
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -188,6 +228,17 @@ pub(crate) struct Tenant {
 }
 
 impl Tenant {
+    /// The same tenant, asking another product.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        Self {
+            org: self.org.at(address),
+            workspace: self.workspace.at(address),
+            run: self.run.at(address),
+            org_id: self.org_id.clone(),
+            workspace_id: self.workspace_id.clone(),
+        }
+    }
+
     /// Path of the workspace's setting of a connector.
     pub(crate) fn setting(&self, connector: &str) -> String {
         format!("/workspace/{}/{}/settings/connector/{connector}", self.org_id, self.workspace_id)
@@ -236,14 +287,7 @@ impl Tenant {
     }
 }
 
-/// The brief's automation.
+/// The brief's automation, as the demo maps it.
 pub(crate) fn contact_automation() -> Value {
-    json!({
-        "entity_name": "contact", "event_name": "contact.created", "event_type": "external.connector",
-        "event_stage": "after", "event_optype": "create", "enabled": true,
-        "destination_config": {
-            "connector_id": "salesforce", "action_id": "create-contact",
-            "field_mapping": { "Email": "{{source.email}}" },
-        },
-    })
+    portcullis::demo::automation()
 }

@@ -10,6 +10,7 @@ use super::root;
 /// Package, which of ours it may depend on, and what must not be anywhere below it.
 const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("portcullis-action", &[], &["tokio", "wasmtime", "hyper", "axum", "sled", "rustls", "url"]),
+    ("portcullis-auth", &[], &["wasmtime", "hyper", "axum", "sled", "rustls", "url"]),
     (
         "portcullis-core",
         &["portcullis-action"],
@@ -17,8 +18,13 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "portcullis-egress",
-        &["portcullis-core"],
+        &["portcullis-action", "portcullis-auth", "portcullis-core"],
         &["wasmtime", "sled", "axum", "portcullis-sandbox", "portcullis-store"],
+    ),
+    (
+        "portcullis-import",
+        &["portcullis-action", "portcullis-core"],
+        &["tokio", "wasmtime", "hyper", "axum", "sled", "rustls", "mio"],
     ),
     (
         "portcullis-sandbox",
@@ -37,6 +43,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
             "portcullis-connectors",
             "portcullis-core",
             "portcullis-egress",
+            "portcullis-import",
             "portcullis-sandbox",
             "portcullis-store",
         ],
@@ -49,7 +56,11 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "wasmtime", "hyper", "portcullis-core", "portcullis-egress", "portcullis-store"],
     ),
     ("portcullis-guest", &[], &["tokio", "wasmtime", "hyper", "portcullis-core", "portcullis-action"]),
-    ("portcullis-tests", &[], &[]),
+    (
+        "portcullis-tests",
+        &["portcullis", "portcullis-connectors", "portcullis-core", "portcullis-egress", "portcullis-store"],
+        &[],
+    ),
 ];
 
 /// Crates that one package alone may name.
@@ -67,7 +78,7 @@ const OWNED: &[(&str, &str)] = &[
 /// Who else may name such a crate, and why.
 const SHARED: &[(&str, &str, &str)] = &[
     ("tokio-rustls", "portcullis", "the demo's TLS stand-in for a third party"),
-    ("tokio-rustls", "portcullis-tests", "the TLS third party of the namespace tests"),
+    ("tokio-rustls", "portcullis-tests", "the TLS third parties of the namespace tests and of the judge"),
 ];
 
 fn cargo(arguments: &[&str]) -> String {

@@ -19,6 +19,9 @@ pub enum EscapeError {
     /// Header position.
     #[error("must not contain control characters in a header")]
     HeaderControl,
+    /// XML position.
+    #[error("must not contain characters that XML 1.0 cannot write")]
+    XmlCharacter,
 }
 
 const fn is_unreserved(byte: u8) -> bool {
@@ -38,6 +41,67 @@ pub fn percent_encode(value: &str, out: &mut String) {
             }
         }
     }
+}
+
+/// [`percent_encode`] as a step that cannot fail, for [`crate::Values::join`].
+pub(crate) fn encode_value(value: &str, out: &mut String) -> Result<(), EscapeError> {
+    percent_encode(value, out);
+    Ok(())
+}
+
+/// A value at a position where nothing is to be escaped, or only later.
+pub(crate) fn as_is(value: &str, out: &mut String) -> Result<(), std::convert::Infallible> {
+    out.push_str(value);
+    Ok(())
+}
+
+/// Percent-encodes a name that a definition chose: `[` and `]` are its own structure and stay.
+pub(crate) fn encode_name(name: &str, out: &mut String) {
+    for piece in name.split_inclusive(['[', ']']) {
+        let bracket = piece.chars().last().filter(|c| matches!(c, '[' | ']'));
+        percent_encode(piece.trim_end_matches(['[', ']']), out);
+        out.extend(bracket);
+    }
+}
+
+/// Appends a value of several path segments, each encoded; none may be empty or a dot segment.
+///
+/// # Errors
+/// [`EscapeError::EmptySegment`] and [`EscapeError::DotSegment`].
+pub fn path_segments(value: &str, out: &mut String) -> Result<(), EscapeError> {
+    for (index, segment) in value.split('/').enumerate() {
+        match segment {
+            "" => return Err(EscapeError::EmptySegment),
+            "." | ".." => return Err(EscapeError::DotSegment),
+            _ => {}
+        }
+        if index > 0 {
+            out.push('/');
+        }
+        percent_encode(segment, out);
+    }
+    Ok(())
+}
+
+/// Appends a value as XML 1.0 text or attribute value.
+///
+/// # Errors
+/// [`EscapeError::XmlCharacter`] for what the `Char` production does not have, even as a reference.
+pub fn xml_text(value: &str, out: &mut String) -> Result<(), EscapeError> {
+    for ch in value.chars() {
+        match ch {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&apos;"),
+            // Why a reference: a reader turns the character itself into a line feed (XML 1.0, 2.11).
+            '\r' => out.push_str("&#13;"),
+            '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => out.push(ch),
+            _ => return Err(EscapeError::XmlCharacter),
+        }
+    }
+    Ok(())
 }
 
 /// Checks a value for the host position and appends it in lower case.
@@ -75,8 +139,24 @@ pub fn header_value(value: &str, out: &mut String) -> Result<(), EscapeError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The text that a percent-encoded text stands for.
+    pub(crate) fn decoded(text: &str) -> String {
+        let mut bytes = Vec::new();
+        let mut rest = text.bytes();
+        while let Some(byte) = rest.next() {
+            bytes.push(match byte {
+                b'%' => {
+                    let digits = [rest.next().unwrap(), rest.next().unwrap()];
+                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+                }
+                other => other,
+            });
+        }
+        String::from_utf8(bytes).unwrap()
+    }
 
     fn encoded(value: &str) -> String {
         let mut out = String::new();
@@ -124,5 +204,32 @@ mod tests {
         for bad in ["a\r\nb", "a\nb", "\0", "\u{7f}", "a\tb"] {
             assert_eq!(header_value(bad, &mut String::new()), Err(EscapeError::HeaderControl), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_name_keeps_the_definitions_brackets_alone() {
+        for (name, expected) in [
+            ("a", "a"),
+            ("page[size]", "page[size]"),
+            ("a b[c&d][]", "a%20b[c%26d][]"),
+            ("[[", "[["),
+            ("]é", "]%C3%A9"),
+        ] {
+            let mut out = String::new();
+            encode_name(name, &mut out);
+            assert_eq!(out, expected);
+        }
+    }
+
+    #[test]
+    fn xml_escapes_markup_and_refuses_what_it_cannot_write() {
+        let mut out = String::new();
+        xml_text("<a b=\"c\" d='e'>&amp;\r\n\t\u{1F600}", &mut out).unwrap();
+        assert_eq!(out, "&lt;a b=&quot;c&quot; d=&apos;e&apos;&gt;&amp;amp;&#13;\n\t\u{1F600}");
+        for bad in ['\0', '\u{1}', '\u{8}', '\u{b}', '\u{c}', '\u{1f}', '\u{fffe}', '\u{ffff}'] {
+            let text = format!("a{bad}");
+            assert_eq!(xml_text(&text, &mut String::new()), Err(EscapeError::XmlCharacter), "{bad:?}");
+        }
+        assert!(xml_text("\u{7f}\u{fffd}\u{d7ff}\u{e000}", &mut String::new()).is_ok());
     }
 }

@@ -17,15 +17,24 @@
 )]
 
 pub mod escape;
+pub mod filter;
+pub mod judge;
 pub mod mapping;
+pub mod pagination;
+pub mod path;
+pub mod pattern;
 pub mod plan;
 pub mod predicate;
 pub mod render;
 pub mod response;
+pub mod retry;
 pub mod template;
 pub mod url_template;
+pub mod values;
 
+pub use judge::{Answer, Judge, Outcome, UpstreamError, judge};
+pub use pagination::{PageError, Pages};
 pub use plan::{ActionPlan, BodyPlan, InputPlace, InputPlan, Method};
 pub use render::{RenderError, RenderedRequest, Values};
-pub use template::{Template, TemplateError};
+pub use template::{Filter, Template, TemplateError, parse_filters};
 pub use url_template::UrlTemplate;

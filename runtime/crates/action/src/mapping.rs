@@ -6,8 +6,9 @@
 
 use serde_json::{Map, Value};
 
+use crate::escape;
 use crate::render::{RenderError, Values};
-use crate::template::{Part, Scope, Template, TemplateError, scalar_text};
+use crate::template::{Scope, Template, TemplateError};
 
 /// Checks every template of a mapping. Returns the input name and what is wrong with it.
 #[must_use]
@@ -24,7 +25,7 @@ pub fn check(mapping: &Map<String, Value>) -> Vec<(String, String)> {
 }
 
 fn parse_source_template(text: &str) -> Result<Template, String> {
-    let template = Template::parse(text).map_err(|e: TemplateError| e.to_string())?;
+    let template = Template::parse_text(text).map_err(|e: TemplateError| e.to_string())?;
     if let Some(other) = template.variables().find(|v| v.scope != Scope::Source) {
         return Err(format!("{other} is not available in a mapping; write source.<path>"));
     }
@@ -45,8 +46,7 @@ fn visit_text(value: &Value, visit: &mut impl FnMut(&str)) {
 /// # Errors
 /// [`RenderError`] naming the source path that is missing inside a text.
 pub fn resolve(mapping: &Map<String, Value>, source: &Value) -> Result<Map<String, Value>, RenderError> {
-    let empty = Map::new();
-    let values = Values { input: &empty, config: &empty, action_id: "", run_id: "", source: Some(source) };
+    let values = Values::source_only(source);
     let mut input = Map::new();
     for (name, value) in mapping {
         let resolved = resolve_value(value, &values)?;
@@ -78,15 +78,7 @@ fn resolve_text(text: &str, values: &Values<'_>) -> Result<Value, RenderError> {
         return Ok(values.get(variable).unwrap_or(Value::Null));
     }
     let mut out = String::new();
-    for part in &template.parts {
-        match part {
-            Part::Literal(text) => out.push_str(text),
-            Part::Variable(variable) => {
-                let value = values.get(variable).ok_or_else(|| RenderError::missing(variable))?;
-                out.push_str(&scalar_text(&value).ok_or_else(|| RenderError::not_scalar(variable))?);
-            }
-        }
-    }
+    values.join(&template, &mut out, escape::as_is)?;
     Ok(Value::String(out))
 }
 
@@ -101,7 +93,10 @@ mod tests {
 
     #[test]
     fn a_whole_variable_keeps_its_type_and_an_embedded_one_is_text() {
-        let mapping = json!({ "Email": "{{source.email}}", "n": "{{source.n}}", "text": "n={{source.n}}", "fixed": 7, "list": ["{{source.tags.0}}"] });
+        let mapping = json!({
+            "Email": "{{source.email}}", "n": "{{source.n}}", "text": "n={{source.n}}", "fixed": 7,
+            "list": ["{{source.tags.0}}"],
+        });
         let source = json!({ "email": "a@b.c", "n": 5, "tags": ["x"] });
         assert_eq!(
             run(mapping, source).unwrap(),

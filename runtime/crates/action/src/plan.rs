@@ -6,12 +6,16 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::response::ErrorClass;
 
 /// The methods that exist here. CONNECT, TRACE and custom methods cannot be written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// GET
+    #[default]
     Get,
     /// HEAD
     Head,
@@ -87,16 +91,69 @@ pub enum InputPlace {
     Body,
 }
 
+/// How an array or object is written in a query or form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum ArrayFormat {
+    /// `a=1&a=2`
+    #[default]
+    Repeat,
+    /// `a[]=1&a[]=2`; an object is `a[k]=v`.
+    Brackets,
+    /// `a[0]=1&a[1]=2`; an object is `a[k]=v`.
+    Indices,
+    /// `a=1,2`
+    Comma,
+    /// `a=1|2`
+    Pipe,
+    /// `a=["1","2"]`
+    Json,
+}
+
+/// When an input is left out of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum OmitIf {
+    /// When it is null or absent.
+    #[default]
+    Null,
+    /// Also when it is an empty text, array or object.
+    Empty,
+    /// Only when it is absent: null is written.
+    Never,
+}
+
 /// One input of the action.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
 pub struct InputPlan {
     /// Name in `input`.
     pub name: String,
     /// Name on the wire, where it differs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<String>,
     /// Where it goes.
     pub place: InputPlace,
+    /// Steps of its place in the body; the wire name at the top when empty. A step of digits is an
+    /// index of an array.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<String>,
+    /// How an array or object is written in a query or form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub array_format: Option<ArrayFormat>,
+    /// Filters, as in a template after the first `|`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transform: Option<String>,
+    /// When it is left out.
+    #[serde(skip_serializing_if = "is_default")]
+    pub omit_if: OmitIf,
+    /// Its value is a file: `{"filename", "content_type"?, "data": <base64>}`, or plain text.
+    #[serde(skip_serializing_if = "is_default")]
+    pub file: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl InputPlan {
@@ -107,36 +164,288 @@ impl InputPlan {
     }
 }
 
-/// The shape of the body.
+/// How nested values are written in a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
+pub enum FormStyle {
+    /// `a[b][c]=1`
+    #[default]
+    Brackets,
+    /// `a.b.c=1`
+    Dots,
+    /// Nested values are JSON text.
+    Flat,
+}
+
+/// The shape of the body. Body inputs are merged in definition order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase", tag = "type")]
 pub enum BodyPlan {
     /// No body.
     #[default]
     None,
-    /// A JSON object of the body inputs.
-    Json,
+    /// A JSON document (RFC 8259): `template` with the body inputs merged into it, under `wrap`; or
+    /// the one input that is the whole of it.
+    Json {
+        /// Name that the object is put under.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wrap: Option<String>,
+        /// Document whose texts are templates.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        template: Option<Value>,
+        /// The input that is the whole body.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        root: Option<String>,
+    },
+    /// `application/x-www-form-urlencoded`.
+    Form {
+        /// How nested values are written.
+        #[serde(default)]
+        style: FormStyle,
+        /// Document of fixed members whose texts are templates.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        template: Option<Value>,
+    },
+    /// `multipart/form-data` (RFC 7578).
+    Multipart,
+    /// XML from a text template.
+    Xml {
+        /// The template.
+        template: String,
+    },
+    /// Text from a template.
+    Text {
+        /// The template.
+        template: String,
+    },
+    /// The bytes of one file input.
+    Raw {
+        /// The input.
+        root: String,
+    },
+    /// GraphQL over HTTP.
+    Graphql {
+        /// The operation; not a template.
+        query: String,
+        /// Document whose texts are templates; body inputs are merged into it.
+        #[serde(default, skip_serializing_if = "Map::is_empty")]
+        variables: Map<String, Value>,
+    },
+}
+
+/// Where an idempotency key goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "in", content = "name")]
+pub enum KeyPlace {
+    /// A header of this name.
+    Header(String),
+    /// A query pair of this name.
+    Query(String),
+    /// Steps of a place in the JSON body.
+    Body(Vec<String>),
 }
 
 /// Everything the generic handler needs for one action.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default)]
 pub struct ActionPlan {
     /// The action.
     pub action_id: String,
     /// Its method.
     pub method: Method,
-    /// URL template text.
+    /// URL template text, absolute.
     pub url: String,
-    /// Header templates.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Query pairs besides the URL's, templates. A pair that is one absent variable is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<(String, String)>,
+    /// Header templates. A header that is one absent variable is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
     /// Inputs in definition order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputPlan>,
     /// Body shape.
-    #[serde(default)]
     pub body: BodyPlan,
+    /// Content type of the body, when it is not the usual one of its shape.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Where the idempotency key goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<KeyPlace>,
     /// Name of the credential slot to ask for; never a value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
+    /// Which answers are a success.
+    #[serde(skip_serializing_if = "is_default")]
+    pub success: SuccessPlan,
+    /// What becomes of the answer.
+    #[serde(skip_serializing_if = "is_default")]
+    pub response: ResponsePlan,
+    /// What error answers mean, first match wins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ErrorRule>,
+    /// How the list goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pagination: Option<PaginationPlan>,
+}
+
+/// Which answers are a success.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct SuccessPlan {
+    /// Statuses; every 2xx when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<u16>,
+    /// A predicate on the body, as written in the definition; checked when the plan was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicate: Option<Value>,
+}
+
+/// How an answer's body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum ResponseType {
+    /// JSON where the content type says so and it parses, else text.
+    #[default]
+    Auto,
+    /// JSON; a body that does not parse is an error.
+    Json,
+    /// Text.
+    Text,
+    /// XML as text.
+    Xml,
+    /// `{"content_type", "data": <base64>}`.
+    Binary,
+    /// Not read: null.
+    None,
+}
+
+/// What becomes of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct ResponsePlan {
+    /// How the body is read.
+    #[serde(skip_serializing_if = "is_default")]
+    pub r#type: ResponseType,
+    /// JSON pointer of what the output is made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// Output member to where its value is: a pointer below `root`, `header:<name>` or `status`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub map: Vec<(String, String)>,
+}
+
+/// What is done about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorAction {
+    /// The run fails.
+    Fail,
+    /// It is tried again as the retry rules say.
+    Retry,
+    /// The token is renewed, once, and it is tried again.
+    RefreshRetry,
+    /// It counts as a success.
+    Ignore,
+}
+
+/// What one kind of error answer means. Every condition that is there must hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorRule {
+    /// One of these statuses; any when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<u16>,
+    /// A predicate on the body, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicate: Option<Value>,
+    /// A predicate on the object of headers (names in lower case, values text), as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Value>,
+    /// What it is.
+    pub class: ErrorClass,
+    /// What is done.
+    pub action: ErrorAction,
+    /// Pointer of the upstream's code in the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_path: Option<String>,
+    /// Pointer of the upstream's message in the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_path: Option<String>,
+    /// What is said to people instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Ways a list goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum PaginationKind {
+    /// The answer names a cursor for the next request; null, absent or empty ends the list.
+    Cursor {
+        /// Pointer of the cursor.
+        cursor_path: String,
+        /// Where the cursor goes.
+        param: PageParam,
+    },
+    /// The last item's id is the cursor.
+    LastId {
+        /// Pointer below the last item.
+        id_path: String,
+        /// Where it goes.
+        param: PageParam,
+    },
+    /// Pages are numbered from `start`.
+    Page {
+        /// Where the number goes.
+        param: PageParam,
+        /// First page.
+        start: u64,
+    },
+    /// Items are counted from `start`.
+    Offset {
+        /// Where the count goes.
+        param: PageParam,
+        /// First offset.
+        start: u64,
+    },
+    /// `Link: <…>; rel="next"` (RFC 8288).
+    LinkHeader,
+    /// The answer names the next URL.
+    NextUrl {
+        /// Pointer of the URL.
+        cursor_path: String,
+    },
+}
+
+/// Where a page's value goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "in", content = "name")]
+pub enum PageParam {
+    /// A query pair of this name; replaces one of the same name.
+    Query(String),
+    /// Steps of a place in the JSON body (a GraphQL cursor's begin with `variables`).
+    Body(Vec<String>),
+}
+
+/// How a list goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaginationPlan {
+    /// Which way.
+    pub kind: PaginationKind,
+    /// Pointer of the list in the answer; empty for the answer itself.
+    pub items: String,
+    /// Pointer of a boolean that says whether there is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has_more_path: Option<String>,
+    /// Where the page size goes, and the size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<(PageParam, u32)>,
+    /// The page size that the upstream was asked for or uses, if it is known: fewer items than that end a
+    /// `page` or `offset` list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<u32>,
+    /// Most pages.
+    pub max_pages: u32,
+    /// Most items.
+    pub max_items: u32,
 }

@@ -1,63 +1,49 @@
 //! From an action plan and values to a request, still without a credential.
+//!
+//! The order is fixed: each input passes its `transform`, then `omit_if` decides whether it is there,
+//! then the URL, the query, the body and the headers take what is theirs. The result depends on the
+//! plan and the values alone: the same call makes the same bytes.
+
+use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
 use crate::escape;
-use crate::plan::{ActionPlan, BodyPlan, InputPlace, Method};
-use crate::template::{Part, Scope, Template, Variable, apply_filters, scalar_text};
+use crate::filter::{apply_filters, parse_filters};
+use crate::plan::{ActionPlan, BodyPlan, InputPlace, InputPlan, KeyPlace, Method, OmitIf, ResponseType};
+use crate::template::{Template, TemplateError, Variable, scalar_cow};
 use crate::url_template::UrlTemplate;
+pub use crate::values::{Values, dotted};
 
-/// Everything a template may ask for. A credential is not among it.
-#[derive(Debug, Clone, Copy)]
-pub struct Values<'a> {
-    /// The action's validated input.
-    pub input: &'a Map<String, Value>,
-    /// Non-secret values of the workspace's connection.
-    pub config: &'a Map<String, Value>,
-    /// `{{action.id}}`.
-    pub action_id: &'a str,
-    /// `{{run.id}}`.
-    pub run_id: &'a str,
-    /// `{{source.…}}`: only an automation has one.
-    pub source: Option<&'a Value>,
-}
-
-impl Values<'_> {
-    /// Looks a variable up and applies its filters; `None` when absent.
-    #[must_use]
-    pub fn get(&self, variable: &Variable) -> Option<Value> {
-        let found = match variable.scope {
-            Scope::Input => self.input.get(&variable.name).cloned(),
-            Scope::Config => self.config.get(&variable.name).cloned(),
-            Scope::Action => Some(Value::String(self.action_id.to_owned())),
-            Scope::Run => Some(Value::String(self.run_id.to_owned())),
-            Scope::Source => self.source.and_then(|s| dotted(s, &variable.name)).cloned(),
-            // Why: a secret has no value here by construction; injection happens behind the gate.
-            Scope::Cred => None,
-        };
-        apply_filters(found, &variable.filters)
-    }
-}
-
-/// Walks `a.b.0.c` through objects and arrays.
-#[must_use]
-pub fn dotted<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(value, |value, step| match value {
-        Value::Object(map) => map.get(step),
-        Value::Array(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
-        _ => None,
-    })
-}
+mod document;
+mod file;
+mod form;
+mod json_body;
+mod multipart;
+mod pairs;
+mod query;
+mod text_body;
 
 /// Why a request cannot be rendered. The message names the variable, never its value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable} {why}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderError {
     /// The variable, as `input.id`; empty for an error of the plan itself.
     pub variable: String,
     /// What is wrong with its value.
     pub why: String,
 }
+
+impl fmt::Display for RenderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.variable.is_empty() {
+            write!(f, "{} ", self.variable)?;
+        }
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for RenderError {}
 
 impl RenderError {
     pub(crate) fn new(variable: String, why: String) -> Self {
@@ -70,9 +56,17 @@ impl RenderError {
         Self::new(variable.to_string(), "has no value".to_owned())
     }
     pub(crate) fn not_scalar(variable: &Variable) -> Self {
-        Self::new(variable.to_string(), "must be text, a number or a boolean here".to_owned())
+        Self::new(variable.to_string(), NOT_SCALAR.to_owned())
+    }
+    fn input(name: &str, why: impl fmt::Display) -> Self {
+        Self::new(format!("input.{name}"), why.to_string())
+    }
+    fn plan(why: impl fmt::Display) -> Self {
+        Self::new(String::new(), why.to_string())
     }
 }
+
+const NOT_SCALAR: &str = "must be text, a number or a boolean here";
 
 /// A request as the guest hands it to the gate: no credential, no host-owned header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,169 +81,189 @@ pub struct RenderedRequest {
     pub body: Option<Vec<u8>>,
 }
 
+/// A body with the content type of its shape.
+struct Body {
+    bytes: Vec<u8>,
+    content_type: Cow<'static, str>,
+}
+
 /// Renders the request of one action.
 ///
 /// # Errors
 /// [`RenderError`] when a value is absent or cannot stand at its position.
 pub fn render_request(plan: &ActionPlan, values: &Values<'_>) -> Result<RenderedRequest, RenderError> {
-    let template =
-        UrlTemplate::parse(&plan.url).map_err(|e| RenderError::new(String::new(), e.to_string()))?;
+    let input = settled_inputs(plan, values.input)?;
+    let values = &Values { input: &input, ..*values };
+    let template = UrlTemplate::parse(&plan.url).map_err(RenderError::plan)?;
     let mut url = template.render(values)?;
-    append_query_inputs(plan, values.input, &mut url, !template.query.is_empty())?;
-    let mut headers = Vec::with_capacity(plan.headers.len() + 2);
-    for (name, text) in &plan.headers {
-        if let Some(value) = render_header(text, values)? {
-            headers.push((name.to_ascii_lowercase(), value));
-        }
-    }
-    for input in plan.inputs.iter().filter(|i| i.place == InputPlace::Header) {
-        let Some(value) = values.input.get(&input.name).filter(|v| !v.is_null()) else {
-            continue;
-        };
-        let text = scalar_text(value)
-            .ok_or_else(|| input_error(&input.name, "must be text, a number or a boolean here"))?;
-        let mut out = String::new();
-        escape::header_value(&text, &mut out).map_err(|e| input_error(&input.name, &e.to_string()))?;
-        headers.push((input.wire_name().to_ascii_lowercase(), out));
-    }
-    let body = match plan.body {
-        BodyPlan::None => None,
-        BodyPlan::Json => Some(json_body(plan, values.input)),
-    };
-    if body.is_some() && !headers.iter().any(|(name, _)| name == "content-type") {
-        headers.push(("content-type".to_owned(), "application/json".to_owned()));
-    }
-    if !headers.iter().any(|(name, _)| name == "accept") {
-        headers.push(("accept".to_owned(), "application/json".to_owned()));
-    }
-    Ok(RenderedRequest { method: plan.method, url, headers, body })
+    query::append(plan, values, &mut url)?;
+    let body = render_body(plan, values)?;
+    let headers = render_headers(plan, values, body.as_ref())?;
+    Ok(RenderedRequest { method: plan.method, url, headers, body: body.map(|b| b.bytes) })
 }
 
-fn input_error(name: &str, why: &str) -> RenderError {
-    RenderError::new(format!("input.{name}"), why.to_owned())
-}
-
-/// Query inputs that the template does not place itself, in definition order.
-fn append_query_inputs(
+/// The inputs after `transform` and without those that `omit_if` leaves out, so that whatever places
+/// one of them, a template or the plan, sees the same value.
+fn settled_inputs<'v>(
     plan: &ActionPlan,
-    input: &Map<String, Value>,
-    url: &mut String,
-    had_query: bool,
-) -> Result<(), RenderError> {
-    let mut separator = if had_query && url.contains('?') { '&' } else { '?' };
-    for field in plan.inputs.iter().filter(|i| i.place == InputPlace::Query) {
-        let Some(value) = input.get(&field.name).filter(|v| !v.is_null()) else {
-            continue;
-        };
-        let text = scalar_text(value)
-            .ok_or_else(|| input_error(&field.name, "must be text, a number or a boolean here"))?;
-        url.push(separator);
-        separator = '&';
-        escape::percent_encode(field.wire_name(), url);
-        url.push('=');
-        escape::percent_encode(&text, url);
+    input: &'v Map<String, Value>,
+) -> Result<Cow<'v, Map<String, Value>>, RenderError> {
+    // Why: the usual call transforms nothing and omits nothing; it pays for no copy.
+    let changes = |field: &&InputPlan| {
+        field.transform.is_some() || input.get(&field.name).is_some_and(|value| is_omitted(field, value))
+    };
+    if !plan.inputs.iter().any(|field| changes(&field)) {
+        return Ok(Cow::Borrowed(input));
     }
-    Ok(())
-}
-
-/// A header that is one absent variable is left out; otherwise every variable must have a value.
-fn render_header(text: &str, values: &Values<'_>) -> Result<Option<String>, RenderError> {
-    let template = Template::parse(text).map_err(|e| RenderError::new(String::new(), e.to_string()))?;
-    let single = template.as_single_variable();
-    if single.is_some_and(|v| values.get(v).is_none_or(|found| found.is_null())) {
-        return Ok(None);
-    }
-    let mut out = String::new();
-    for part in &template.parts {
-        match part {
-            Part::Literal(text) => out.push_str(text),
-            Part::Variable(variable) => {
-                let value = values.get(variable).ok_or_else(|| RenderError::missing(variable))?;
-                let text = scalar_text(&value).ok_or_else(|| RenderError::not_scalar(variable))?;
-                escape::header_value(&text, &mut out).map_err(|e| RenderError::at(variable, &e))?;
+    let mut settled = input.clone();
+    for field in plan.inputs.iter().filter(changes) {
+        let given = settled.remove(&field.name);
+        let was_null = given.as_ref().is_some_and(Value::is_null);
+        let value = match &field.transform {
+            Some(chain) => {
+                let filters = parse_filters(chain).map_err(|e| RenderError::input(&field.name, e))?;
+                apply_filters(given, &filters).or_else(|| was_null.then_some(Value::Null))
             }
+            None => given,
+        };
+        if let Some(value) = value.filter(|value| !is_omitted(field, value)) {
+            settled.insert(field.name.clone(), value);
         }
     }
-    Ok(Some(out))
+    Ok(Cow::Owned(settled))
 }
 
-/// Body inputs in definition order; absent and null inputs are left out.
-fn json_body(plan: &ActionPlan, input: &Map<String, Value>) -> Vec<u8> {
-    let mut body = Map::new();
-    for field in plan.inputs.iter().filter(|i| i.place == InputPlace::Body) {
-        if let Some(value) = input.get(&field.name).filter(|v| !v.is_null()) {
-            body.insert(field.wire_name().to_owned(), value.clone());
+fn is_omitted(field: &InputPlan, value: &Value) -> bool {
+    match (field.omit_if, value) {
+        (OmitIf::Never, _) => false,
+        (_, Value::Null) => true,
+        (OmitIf::Empty, Value::String(text)) => text.is_empty(),
+        (OmitIf::Empty, Value::Array(items)) => items.is_empty(),
+        (OmitIf::Empty, Value::Object(map)) => map.is_empty(),
+        _ => false,
+    }
+}
+
+/// The inputs of one place that have a value, in definition order.
+fn inputs_at<'p, 'v: 'p>(
+    plan: &'p ActionPlan,
+    values: &Values<'v>,
+    place: InputPlace,
+) -> impl Iterator<Item = (&'p InputPlan, &'v Value)> {
+    let input = values.input;
+    plan.inputs
+        .iter()
+        .filter(move |field| field.place == place)
+        .filter_map(move |field| Some((field, input.get(&field.name)?)))
+}
+
+fn parse_text(text: &str) -> Result<Template, RenderError> {
+    Template::parse_text(text).map_err(|e: TemplateError| RenderError::plan(e))
+}
+
+fn render_body(plan: &ActionPlan, values: &Values<'_>) -> Result<Option<Body>, RenderError> {
+    let of_document = matches!(
+        plan.body,
+        BodyPlan::Json { .. } | BodyPlan::Form { .. } | BodyPlan::Multipart | BodyPlan::Graphql { .. }
+    );
+    if let (Some(KeyPlace::Body(_)), Some(_), false) =
+        (&plan.idempotency, values.idempotency_key, of_document)
+    {
+        return Err(RenderError::plan("the idempotency key has no place in a body of this type"));
+    }
+    match &plan.body {
+        BodyPlan::None => Ok(None),
+        BodyPlan::Json { wrap, template, root } => {
+            json_body::render(plan, values, wrap.as_deref(), template.as_ref(), root.as_deref())
+        }
+        BodyPlan::Form { style, template } => form::render(plan, values, *style, template.as_ref()),
+        BodyPlan::Multipart => multipart::render(plan, values),
+        BodyPlan::Xml { template } => text_body::xml(template, values).map(Some),
+        BodyPlan::Text { template } => text_body::text(template, values).map(Some),
+        BodyPlan::Raw { root } => text_body::raw(root, values, plan.content_type.as_deref()).map(Some),
+        BodyPlan::Graphql { query, variables } => {
+            json_body::graphql(plan, values, query, variables).map(Some)
         }
     }
-    Value::Object(body).to_string().into_bytes()
+}
+
+fn render_headers(
+    plan: &ActionPlan,
+    values: &Values<'_>,
+    body: Option<&Body>,
+) -> Result<Vec<(String, String)>, RenderError> {
+    let mut headers: Vec<(String, String)> = Vec::with_capacity(plan.headers.len() + 2);
+    for (name, text) in &plan.headers {
+        let template = parse_text(text)?;
+        if values.leaves_out(&template) {
+            continue;
+        }
+        let mut value = String::new();
+        values.join(&template, &mut value, escape::header_value)?;
+        headers.push((name.to_ascii_lowercase(), value));
+    }
+    for (field, value) in inputs_at(plan, values, InputPlace::Header).filter(|(_, value)| !value.is_null()) {
+        let text = scalar_cow(value).ok_or_else(|| RenderError::input(&field.name, NOT_SCALAR))?;
+        let mut out = String::new();
+        escape::header_value(&text, &mut out).map_err(|e| RenderError::input(&field.name, e))?;
+        let name = field.wire_name().to_ascii_lowercase();
+        // Why: two fields of one name are one list to the receiver (RFC 9110 section 5.3).
+        headers.retain(|(other, _)| *other != name);
+        headers.push((name, out));
+    }
+    if let (Some(KeyPlace::Header(name)), Some(key)) = (&plan.idempotency, values.idempotency_key) {
+        let mut out = String::new();
+        escape::header_value(key, &mut out).map_err(|e| RenderError::plan(format!("idempotency key {e}")))?;
+        push_absent(&mut headers, name, out);
+    }
+    if let Some(body) = body {
+        set_content_type(plan, body, &mut headers);
+    }
+    push_absent(&mut headers, "accept", accept(plan).to_owned());
+    Ok(headers)
+}
+
+fn push_absent(headers: &mut Vec<(String, String)>, name: &str, value: String) {
+    if !headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+        headers.push((name.to_ascii_lowercase(), value));
+    }
+}
+
+/// A header of the plan wins, then the plan's content type, then the usual one of the body's shape.
+fn set_content_type(plan: &ActionPlan, body: &Body, headers: &mut Vec<(String, String)>) {
+    let own = body.content_type.as_ref();
+    let chosen = headers.iter_mut().find(|(name, _)| name == "content-type").map(|(_, value)| value);
+    // Why: without the boundary, which only the rendering knows, nobody can read the parts.
+    let boundary = match plan.body {
+        BodyPlan::Multipart => own.split_once(';').map(|(_, boundary)| boundary),
+        _ => None,
+    };
+    if let Some(value) = chosen {
+        if let Some(boundary) = boundary {
+            *value = format!("{};{boundary}", value.split(';').next().unwrap_or_default());
+        }
+        return;
+    }
+    let value = match (&plan.content_type, boundary) {
+        // Why: a file says what it is; `text_body::raw` has weighed the plan's word already.
+        (Some(_), _) if matches!(plan.body, BodyPlan::Raw { .. }) => own.to_owned(),
+        (Some(given), Some(boundary)) => {
+            format!("{};{boundary}", given.split(';').next().unwrap_or_default())
+        }
+        (Some(given), None) => given.clone(),
+        (None, _) => own.to_owned(),
+    };
+    headers.push(("content-type".to_owned(), value));
+}
+
+/// JSON, unless the answer is read as something else or the request is text itself.
+const fn accept(plan: &ActionPlan) -> &'static str {
+    match (plan.response.r#type, &plan.body) {
+        (ResponseType::Auto, BodyPlan::Xml { .. } | BodyPlan::Text { .. }) => "*/*",
+        (ResponseType::Auto | ResponseType::Json, _) => "application/json",
+        _ => "*/*",
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::InputPlan;
-    use serde_json::json;
-
-    fn plan() -> ActionPlan {
-        let input = |name: &str, wire: Option<&str>, place| InputPlan {
-            name: name.to_owned(),
-            wire: wire.map(str::to_owned),
-            place,
-        };
-        ActionPlan {
-            action_id: "create".to_owned(),
-            method: Method::Post,
-            url: "https://api.example.com/v1/{{input.id}}".to_owned(),
-            headers: vec![("X-Version".to_owned(), "{{config.version}}".to_owned())],
-            inputs: vec![
-                input("id", None, InputPlace::Path),
-                input("Email", None, InputPlace::Body),
-                input("name", Some("full_name"), InputPlace::Body),
-                input("dry", None, InputPlace::Query),
-                input("trace", Some("X-Trace"), InputPlace::Header),
-            ],
-            body: BodyPlan::Json,
-            credential: None,
-        }
-    }
-
-    fn run(input: &Value) -> Result<RenderedRequest, RenderError> {
-        let input = input.as_object().cloned().unwrap_or_default();
-        let config = json!({ "version": "2" }).as_object().cloned().unwrap_or_default();
-        let values =
-            Values { input: &input, config: &config, action_id: "create", run_id: "r", source: None };
-        render_request(&plan(), &values)
-    }
-
-    #[test]
-    fn each_input_goes_to_its_place_with_its_type() {
-        let request =
-            run(&json!({ "id": "7", "name": {"a": 1}, "Email": "x", "dry": true, "trace": 5 })).unwrap();
-        assert_eq!(request.url, "https://api.example.com/v1/7?dry=true");
-        assert_eq!(request.body.as_deref(), Some(br#"{"Email":"x","full_name":{"a":1}}"#.as_slice()));
-        let names: Vec<&str> = request.headers.iter().map(|(n, _)| n.as_str()).collect();
-        assert_eq!(names, ["x-version", "x-trace", "content-type", "accept"]);
-    }
-
-    #[test]
-    fn absent_inputs_leave_no_trace() {
-        let request = run(&json!({ "id": "7", "Email": null })).unwrap();
-        assert_eq!(request.url, "https://api.example.com/v1/7");
-        assert_eq!(request.body.as_deref(), Some(b"{}".as_slice()));
-    }
-
-    #[test]
-    fn a_header_input_cannot_break_its_line() {
-        let error = run(&json!({ "id": "7", "trace": "a\r\nx-evil: 1" })).unwrap_err();
-        assert_eq!(error.variable, "input.trace");
-        assert!(!error.to_string().contains("evil"));
-    }
-
-    #[test]
-    fn dotted_paths_walk_objects_and_arrays() {
-        let doc = json!({ "a": [{ "b": 1 }] });
-        assert_eq!(dotted(&doc, "a.0.b"), Some(&json!(1)));
-        assert_eq!(dotted(&doc, "a.1.b"), None);
-        assert_eq!(dotted(&doc, "a.x"), None);
-    }
-}
+mod tests;

@@ -1,7 +1,14 @@
-//! From an upstream's answer to an action's output, and the class of an answer that is no success.
+//! From an upstream's answer to an action's output: headers joined, the body read by its type, and
+//! the output's members taken from where the plan says. What the answer means is for
+//! [`crate::judge`].
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use crate::path;
+use crate::plan::{ErrorAction, ResponsePlan, ResponseType};
 
 /// The answer as the caller of a run sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -10,7 +17,8 @@ pub struct MappedResponse {
     pub status: u16,
     /// Header names in lower case; repeated headers joined with `, ` (RFC 9110 section 5.3).
     pub headers: Map<String, Value>,
-    /// JSON where the content type says so and it parses, else text, else null.
+    /// As the plan reads it: by default JSON where the content type says so and it parses, else text,
+    /// else null.
     pub body: Value,
 }
 
@@ -28,15 +36,49 @@ pub enum ErrorClass {
     NotFound,
     /// The thing is in another state.
     Conflict,
-    /// Too many requests.
+    /// Too many requests for now.
     RateLimit,
+    /// The account has used up what it has.
+    Quota,
     /// May pass by itself.
     Transient,
     /// Will not pass by itself.
     Permanent,
+    /// Not an error after all.
+    Ignored,
 }
 
 impl ErrorClass {
+    /// All classes.
+    pub const ALL: [Self; 10] = [
+        Self::Auth,
+        Self::Permission,
+        Self::Validation,
+        Self::NotFound,
+        Self::Conflict,
+        Self::RateLimit,
+        Self::Quota,
+        Self::Transient,
+        Self::Permanent,
+        Self::Ignored,
+    ];
+
+    /// The class of that name on the wire.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
+    }
+
+    /// What is done about an error of the class unless a rule says otherwise.
+    #[must_use]
+    pub const fn default_action(self) -> ErrorAction {
+        match self {
+            Self::RateLimit | Self::Transient => ErrorAction::Retry,
+            Self::Ignored => ErrorAction::Ignore,
+            _ => ErrorAction::Fail,
+        }
+    }
+
     /// The class by status alone (RFC 9110 section 15, RFC 6585 section 4).
     #[must_use]
     pub const fn of_status(status: u16) -> Self {
@@ -62,8 +104,10 @@ impl ErrorClass {
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::RateLimit => "rate_limit",
+            Self::Quota => "quota",
             Self::Transient => "transient",
             Self::Permanent => "permanent",
+            Self::Ignored => "ignored",
         }
     }
 }
@@ -77,6 +121,13 @@ pub const fn is_success(status: u16) -> bool {
 /// Maps an answer: headers joined, body decoded by content type.
 #[must_use]
 pub fn map_response(status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) -> MappedResponse {
+    let headers = join_headers(headers);
+    let body = read_auto(content_type(&headers), body);
+    MappedResponse { status, headers, body }
+}
+
+/// Names in lower case; repeated headers joined with `, ` (RFC 9110 section 5.3).
+pub(crate) fn join_headers(headers: &[(String, Vec<u8>)]) -> Map<String, Value> {
     let mut joined = Map::new();
     for (name, value) in headers {
         let name = name.to_ascii_lowercase();
@@ -87,21 +138,64 @@ pub fn map_response(status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) -> 
         };
         joined.insert(name, Value::String(text));
     }
-    let content_type = joined.get("content-type").and_then(Value::as_str).unwrap_or_default();
-    let body = map_body(content_type, body);
-    MappedResponse { status, headers: joined, body }
+    joined
 }
 
-fn map_body(content_type: &str, body: &[u8]) -> Value {
+/// The content type of joined headers; empty when there is none.
+pub(crate) fn content_type(headers: &Map<String, Value>) -> &str {
+    headers.get("content-type").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The body of a success as its plan reads it; `None` when it should be JSON and is not.
+pub(crate) fn read(kind: ResponseType, content_type: &str, body: &[u8]) -> Option<Value> {
+    match kind {
+        ResponseType::Auto => Some(read_auto(content_type, body)),
+        ResponseType::Json => read_json(body),
+        ResponseType::Text | ResponseType::Xml => Some(read_text(body)),
+        ResponseType::Binary => Some(json!({ "content_type": content_type, "data": STANDARD.encode(body) })),
+        ResponseType::None => Some(Value::Null),
+    }
+}
+
+/// The body by its content type.
+pub(crate) fn read_auto(content_type: &str, body: &[u8]) -> Value {
     if body.is_empty() {
         return Value::Null;
     }
     let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = media == "application/json" || media.ends_with("+json") || media.is_empty();
-    if is_json && let Ok(value) = serde_json::from_slice(body) {
-        return value;
-    }
+    let is_json = matches!(media.as_str(), "" | "application/json" | "text/json")
+        || media.ends_with("+json")
+        || media.starts_with("application/x-amz-json-");
+    let value = if is_json { read_json(body) } else { None };
+    value.unwrap_or_else(|| read_text(body))
+}
+
+/// The body as JSON, whatever its content type says.
+pub(crate) fn read_json(body: &[u8]) -> Option<Value> {
+    // Why: a parser may ignore a byte order mark (RFC 8259 section 8.1), and some servers send one.
+    serde_json::from_slice(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)).ok()
+}
+
+fn read_text(body: &[u8]) -> Value {
     Value::String(String::from_utf8_lossy(body).into_owned())
+}
+
+/// The output of a success: the body below `root`, or the members that `map` names. What is not
+/// there is null.
+pub(crate) fn output(plan: &ResponsePlan, answer: &MappedResponse) -> Value {
+    let root = match &plan.root {
+        Some(pointer) => path::first(&answer.body, pointer).unwrap_or(&Value::Null),
+        None => &answer.body,
+    };
+    if plan.map.is_empty() {
+        return root.clone();
+    }
+    let member = |place: &String| match (place.as_str(), place.strip_prefix("header:")) {
+        ("status", _) => Value::from(answer.status),
+        (_, Some(name)) => answer.headers.get(&name.to_ascii_lowercase()).cloned().unwrap_or_default(),
+        (pointer, None) => path::first(root, pointer).cloned().unwrap_or_default(),
+    };
+    Value::Object(plan.map.iter().map(|(name, place)| (name.clone(), member(place))).collect())
 }
 
 #[cfg(test)]
@@ -121,6 +215,8 @@ mod tests {
         let text = headers(&[("Content-Type", "text/plain")]);
         assert_eq!(map_response(200, &text, b"{\"id\":1}").body, json!("{\"id\":1}"));
         assert_eq!(map_response(204, &[], b"").body, json!(null));
+        let problem = headers(&[("content-type", "application/problem+json")]);
+        assert_eq!(map_response(400, &problem, b"\xEF\xBB\xBF{\"id\":1}").body, json!({ "id": 1 }));
     }
 
     #[test]
@@ -144,5 +240,53 @@ mod tests {
             assert_eq!(ErrorClass::of_status(status).as_str(), class, "{status}");
         }
         assert!(is_success(200) && is_success(299) && !is_success(300) && !is_success(199));
+    }
+
+    #[test]
+    fn each_type_reads_the_body_its_way() {
+        for (kind, body, expected) in [
+            (ResponseType::Json, "{\"id\":1}", Some(json!({ "id": 1 }))),
+            (ResponseType::Json, "<html>", None),
+            (ResponseType::Json, "", None),
+            (ResponseType::Text, "{\"id\":1}", Some(json!("{\"id\":1}"))),
+            (ResponseType::Text, "", Some(json!(""))),
+            (ResponseType::Xml, "<a/>", Some(json!("<a/>"))),
+            (ResponseType::Binary, "hi", Some(json!({ "content_type": "image/png", "data": "aGk=" }))),
+            (ResponseType::None, "{}", Some(json!(null))),
+        ] {
+            assert_eq!(read(kind, "image/png", body.as_bytes()), expected, "{kind:?} {body}");
+        }
+    }
+
+    #[test]
+    fn the_output_is_the_root_or_the_members_of_the_map() {
+        let answer = MappedResponse {
+            status: 202,
+            headers: json!({ "x-message-id": "m1" }).as_object().cloned().unwrap(),
+            body: json!({ "data": { "id": 7, "tags": ["a"] } }),
+        };
+        let plan = |root: Option<&str>, map: &[(&str, &str)]| ResponsePlan {
+            root: root.map(str::to_owned),
+            map: map.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
+            ..ResponsePlan::default()
+        };
+        assert_eq!(output(&plan(None, &[]), &answer), answer.body);
+        assert_eq!(output(&plan(Some("/data/id"), &[]), &answer), json!(7));
+        assert_eq!(output(&plan(Some("/nothing"), &[]), &answer), json!(null));
+        let map =
+            [("id", "/id"), ("m", "header:X-Message-Id"), ("s", "status"), ("no", "/x"), ("h", "header:h")];
+        let expected = json!({ "id": 7, "m": "m1", "s": 202, "no": null, "h": null });
+        assert_eq!(output(&plan(Some("/data"), &map), &answer), expected);
+    }
+
+    #[test]
+    fn a_class_has_one_name() {
+        for class in ErrorClass::ALL {
+            assert_eq!(ErrorClass::parse(class.as_str()), Some(class));
+            assert_eq!(json!(class), json!(class.as_str()));
+        }
+        assert_eq!(ErrorClass::parse("Auth"), None);
+        assert_eq!(ErrorClass::RateLimit.default_action(), ErrorAction::Retry);
+        assert_eq!(ErrorClass::Quota.default_action(), ErrorAction::Fail);
     }
 }

@@ -2,11 +2,16 @@
 //!
 //! Parsing is strict (an unclosed brace, an unknown scope or an unknown filter is an error with its
 //! offset), evaluation never scans substituted text again, and the filter list is closed. What the
-//! value becomes at its position is the business of `escape`; this module only finds values.
+//! value becomes at its position is the business of `escape`, what a filter does that of `filter`;
+//! this module only reads the text.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
+
+use crate::filter::{FILTER_LIST, parse_filter};
+pub use crate::filter::{Filter, apply_filters, parse_filters};
 
 /// Longest template, bytes. A URL is at most 8 KiB; a template has no reason to be longer.
 pub const TEMPLATE_BYTES_MAX: usize = 8192;
@@ -28,6 +33,13 @@ pub enum Scope {
     Source,
     /// `{{cred.x}}`: a secret; legal only in `auth`, never reaches a guest.
     Cred,
+    /// `{{now}}`: when the call was made, in milliseconds since 1970; RFC 3339 without a filter.
+    Now,
+    /// `{{sign.signature}}`, `{{sign.timestamp}}`, `{{sign.nonce}}`: made by the host's signer; legal
+    /// only in `auth`.
+    Sign,
+    /// `{{jwt.token}}`: made by the host's signer; legal only in `auth`.
+    Jwt,
 }
 
 impl Scope {
@@ -39,6 +51,9 @@ impl Scope {
             "run" => Self::Run,
             "source" => Self::Source,
             "cred" => Self::Cred,
+            "now" => Self::Now,
+            "sign" => Self::Sign,
+            "jwt" => Self::Jwt,
             _ => return None,
         })
     }
@@ -53,25 +68,24 @@ impl Scope {
             Self::Run => "run",
             Self::Source => "source",
             Self::Cred => "cred",
+            Self::Now => "now",
+            Self::Sign => "sign",
+            Self::Jwt => "jwt",
         }
     }
-}
 
-/// A pure function on a value, from the closed list.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Filter {
-    /// `lower`: text in lower case.
-    Lower,
-    /// `upper`: text in upper case.
-    Upper,
-    /// `trim`: text without white space at both ends.
-    Trim,
-    /// `default:'text'`: stands in for an absent or null value.
-    Default(String),
-    /// `string`: the value as text.
-    String,
-    /// `json`: the value as JSON text.
-    Json,
+    /// Whether this scope can have that name.
+    fn has(self, name: &str) -> bool {
+        match self {
+            Self::Action | Self::Run => name == "id",
+            Self::Sign => matches!(name, "signature" | "timestamp" | "nonce"),
+            Self::Jwt => name == "token",
+            Self::Now => name.is_empty(),
+            Self::Input | Self::Config | Self::Source | Self::Cred => {
+                !name.is_empty() && !name.contains(['{', '}', '\'']) && !name.chars().any(char::is_control)
+            }
+        }
+    }
 }
 
 /// One `{{…}}`.
@@ -79,15 +93,19 @@ pub enum Filter {
 pub struct Variable {
     /// Where the value comes from.
     pub scope: Scope,
-    /// The name inside the scope; a dotted path only for [`Scope::Source`].
+    /// The name inside the scope, empty for [`Scope::Now`]; for [`Scope::Source`] and, where no input
+    /// has that very name, for [`Scope::Input`] a dotted path.
     pub name: String,
+    /// `{{+scope.name}}`: several path segments; legal only where it fills one segment of a URL.
+    pub multi: bool,
     /// Applied from left to right.
     pub filters: Vec<Filter>,
 }
 
 impl fmt::Display for Variable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.scope.word(), self.name)
+        f.write_str(self.scope.word())?;
+        if self.name.is_empty() { Ok(()) } else { write!(f, ".{}", self.name) }
     }
 }
 
@@ -120,14 +138,23 @@ pub enum TemplateError {
     #[error("unbalanced braces at byte {0}; write {{{{scope.name}}}}")]
     Unbalanced(usize),
     /// Not `scope.name`.
-    #[error("{text:?} is not a variable; write one of input.x, config.x, action.id, run.id, source.x")]
+    #[error(
+        "{text:?} is not a variable; write one of input.x, config.x, action.id, run.id, now, source.x, \
+         and in auth alone cred.x, sign.signature, sign.timestamp, sign.nonce, jwt.token"
+    )]
     NotAVariable {
         /// What stood between the braces.
         text: String,
     },
     /// A filter outside the closed list.
-    #[error("unknown filter {0:?}; the list is lower, upper, trim, default:'…', string, json")]
+    #[error("unknown filter {0:?}; the list is {FILTER_LIST}")]
     UnknownFilter(String),
+    /// A date format that strftime does not know.
+    #[error("{0:?} is not a date format; write it as for strftime, such as '%Y-%m-%d'")]
+    DateFormat(String),
+    /// `{{+…}}` where it is not a whole segment of a URL's path.
+    #[error("{{{{+{0}}}}} must fill one segment of a URL's path alone")]
+    MultiMisplaced(String),
 }
 
 impl Template {
@@ -161,6 +188,22 @@ impl Template {
             offset += inner.len() + 4;
             rest = tail;
         }
+    }
+
+    /// Parses a template that is not a URL: `{{+…}}` is not legal in it.
+    ///
+    /// # Errors
+    /// [`TemplateError`] naming the offending text.
+    pub fn parse_text(text: &str) -> Result<Self, TemplateError> {
+        let template = Self::parse(text)?;
+        let misplaced = template.variables().find(|v| v.multi).map(ToString::to_string);
+        misplaced.map_or(Ok(template), |variable| Err(TemplateError::MultiMisplaced(variable)))
+    }
+
+    /// Whether a variable stands for several path segments.
+    #[must_use]
+    pub fn has_multi(&self) -> bool {
+        self.variables().any(|v| v.multi)
     }
 
     /// The variables, in order of appearance.
@@ -225,42 +268,22 @@ fn parse_variable(inner: &str) -> Result<Variable, TemplateError> {
     let not_a_variable = || TemplateError::NotAVariable { text: inner.trim().chars().take(80).collect() };
     let mut pieces = split_outside_quotes(inner, '|').into_iter();
     let head = pieces.next().map_or("", str::trim);
-    let (scope, name) = head.split_once('.').ok_or_else(not_a_variable)?;
-    let scope = Scope::parse(scope.trim()).ok_or_else(not_a_variable)?;
-    let name = name.trim();
-    let fixed = match scope {
-        Scope::Action | Scope::Run => name == "id",
-        _ => true,
+    let (multi, head) = match head.strip_prefix('+') {
+        Some(head) => (true, head.trim_start()),
+        None => (false, head),
     };
-    if name.is_empty() || !fixed || name.contains(['{', '}', '\'']) || name.chars().any(char::is_control) {
-        return Err(not_a_variable());
-    }
+    let (scope, name) = match head.split_once('.') {
+        Some((scope, name)) if !name.trim().is_empty() => (scope.trim(), name.trim()),
+        Some(_) => return Err(not_a_variable()),
+        None => (head, ""),
+    };
+    let scope = Scope::parse(scope).filter(|scope| scope.has(name)).ok_or_else(not_a_variable)?;
     let filters = pieces.map(parse_filter).collect::<Result<_, _>>()?;
-    Ok(Variable { scope, name: name.to_owned(), filters })
+    Ok(Variable { scope, name: name.to_owned(), multi, filters })
 }
 
-fn parse_filter(text: &str) -> Result<Filter, TemplateError> {
-    let text = text.trim();
-    let unknown = || TemplateError::UnknownFilter(text.chars().take(80).collect());
-    let (name, argument) = match text.split_once(':') {
-        Some((name, argument)) => (name.trim(), Some(argument.trim())),
-        None => (text, None),
-    };
-    let quoted = |argument: Option<&str>| {
-        argument.and_then(|a| a.strip_prefix('\'')).and_then(|a| a.strip_suffix('\'')).map(str::to_owned)
-    };
-    match (name, argument) {
-        ("lower", None) => Ok(Filter::Lower),
-        ("upper", None) => Ok(Filter::Upper),
-        ("trim", None) => Ok(Filter::Trim),
-        ("string", None) => Ok(Filter::String),
-        ("json", None) => Ok(Filter::Json),
-        ("default", Some(_)) => quoted(argument).map(Filter::Default).ok_or_else(unknown),
-        _ => Err(unknown()),
-    }
-}
-
-fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+/// Cuts at a separator that is not between quotes.
+pub(crate) fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
     let mut quoted = false;
     text.split(|ch| {
         if ch == '\'' {
@@ -275,37 +298,17 @@ fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
 /// `None` for null, arrays and objects.
 #[must_use]
 pub fn scalar_text(value: &Value) -> Option<String> {
+    scalar_cow(value).map(Cow::into_owned)
+}
+
+/// [`scalar_text`] without a copy of what is text already.
+pub(crate) fn scalar_cow(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
-}
-
-/// Applies filters from left to right; `None` means absent.
-#[must_use]
-pub fn apply_filters(value: Option<Value>, filters: &[Filter]) -> Option<Value> {
-    filters.iter().fold(value, |value, filter| {
-        let present = value.filter(|v| !v.is_null());
-        match filter {
-            Filter::Default(text) => present.or_else(|| Some(Value::String(text.clone()))),
-            Filter::Json => present.map(|v| Value::String(v.to_string())),
-            Filter::String => {
-                present.map(|v| scalar_text(&v).map_or_else(|| Value::String(v.to_string()), Value::String))
-            }
-            Filter::Lower => map_text(present, |t| t.to_lowercase()),
-            Filter::Upper => map_text(present, |t| t.to_uppercase()),
-            Filter::Trim => map_text(present, |t| t.trim().to_owned()),
-        }
-    })
-}
-
-fn map_text(value: Option<Value>, change: impl Fn(&str) -> String) -> Option<Value> {
-    value.map(|v| match v {
-        Value::String(text) => Value::String(change(&text)),
-        other => other,
-    })
 }
 
 #[cfg(test)]
@@ -325,7 +328,20 @@ mod tests {
 
     #[test]
     fn what_is_not_a_variable_is_refused_with_its_text() {
-        for bad in ["{{}}", "{{x}}", "{{env.PATH}}", "{{input.}}", "{{action.name}}", "{{ input.a{b }}"] {
+        for bad in [
+            "{{}}",
+            "{{x}}",
+            "{{env.PATH}}",
+            "{{input.}}",
+            "{{action.name}}",
+            "{{ input.a{b }}",
+            "{{now.x}}",
+            "{{now.}}",
+            "{{sign.key}}",
+            "{{jwt.x}}",
+            "{{+}}",
+            "{{++input.x}}",
+        ] {
             assert!(matches!(Template::parse(bad), Err(TemplateError::NotAVariable { .. })), "{bad}");
         }
         for bad in ["{{input.x", "a}}b", "{{input.x}}}}", "{{input.x}"] {
@@ -334,6 +350,19 @@ mod tests {
         for bad in ["{{input.x|eval}}", "{{input.x|default:1}}", "{{input.x|lower:'a'}}", "{{input.x|}}"] {
             assert!(matches!(Template::parse(bad), Err(TemplateError::UnknownFilter(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn scopes_of_fixed_names_and_several_segments_are_read() {
+        let text =
+            "{{now}}{{now|date:'%Y}}'}}{{sign.signature}}{{jwt.token}}{{+input.path|trim}}{{ + input.p }}";
+        let t = Template::parse(text).unwrap();
+        let names: Vec<String> = t.variables().map(ToString::to_string).collect();
+        assert_eq!(names, ["now", "now", "sign.signature", "jwt.token", "input.path", "input.p"]);
+        assert_eq!(t.variables().filter(|v| v.multi).count(), 2);
+        assert!(t.has_multi());
+        assert_eq!(Template::parse_text(text), Err(TemplateError::MultiMisplaced("input.path".to_owned())));
+        assert!(Template::parse_text("{{input.path}}").is_ok_and(|t| !t.has_multi()));
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 use crate::escape::{self, EscapeError};
 use crate::render::{RenderError, Values};
-use crate::template::{Part, Template, TemplateError, Variable, scalar_text};
+use crate::template::{Part, Template, TemplateError, Variable};
+
+mod parse;
 
 /// Why a text is not a URL template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,10 +79,10 @@ impl UrlTemplate {
     pub fn parse(text: &str) -> Result<Self, UrlTemplateError> {
         let rest = text.strip_prefix("https://").ok_or(UrlTemplateError::NotHttps)?;
         let mut template = Template::parse(rest)?;
-        let (authority, tail) = cut_first(std::mem::take(&mut template.parts), &['/', '?', '#']);
+        let (authority, tail) = parse::cut_first(std::mem::take(&mut template.parts), &['/', '?', '#']);
         let (path, query) = match tail {
             None => (Vec::new(), None),
-            Some(('/', rest)) => match cut_first(rest, &['?', '#']) {
+            Some(('/', rest)) => match parse::cut_first(rest, &['?', '#']) {
                 (path, Some(('?', query))) => (path, Some(query)),
                 (_, Some(_)) => return Err(UrlTemplateError::Character('#')),
                 (path, None) => (path, None),
@@ -88,25 +90,30 @@ impl UrlTemplate {
             Some(('?', query)) => (Vec::new(), Some(query)),
             Some(_) => return Err(UrlTemplateError::Character('#')),
         };
-        let (host, port) = parse_authority(authority)?;
-        let segments = cut_all(path, '/');
-        check_characters(&segments)?;
+        let (host, port) = parse::parse_authority(authority)?;
+        let segments = parse::cut_all(path, '/');
+        parse::check_characters(&segments)?;
         if segments.iter().any(|s| matches!(s.as_literal(), Some("." | ".."))) {
             return Err(UrlTemplateError::DotSegment);
         }
-        let query = parse_query(query)?;
-        Ok(Self { host, port, segments, query })
+        let query = parse::parse_query(query)?;
+        let parsed = Self { host, port, segments, query };
+        let host_parts = parsed.host.iter().flat_map(|label| label.parts.iter());
+        parse::check_multi(&parsed.segments, host_parts.chain(parsed.query_parts()))?;
+        Ok(parsed)
+    }
+
+    fn query_parts(&self) -> impl Iterator<Item = &Part> {
+        self.query
+            .iter()
+            .flat_map(|(name, value)| name.parts.iter().chain(value.iter().flat_map(|v| v.parts.iter())))
     }
 
     /// Every variable, in order of appearance.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         let host = self.host.iter().flat_map(|label| label.parts.iter());
         let path = self.segments.iter().flat_map(|segment| segment.parts.iter());
-        let query = self
-            .query
-            .iter()
-            .flat_map(|(name, value)| name.parts.iter().chain(value.iter().flat_map(|v| v.parts.iter())));
-        host.chain(path).chain(query).filter_map(|part| match part {
+        host.chain(path).chain(self.query_parts()).filter_map(|part| match part {
             Part::Variable(variable) => Some(variable),
             Part::Literal(_) => None,
         })
@@ -177,7 +184,7 @@ impl UrlTemplate {
                 match part {
                     Part::Literal(text) => out.push_str(text),
                     Part::Variable(variable) => {
-                        let text = required_text(variable, values)?;
+                        let text = values.text(variable)?;
                         escape::host_label(&text, out).map_err(|e| RenderError::at(variable, &e))?;
                     }
                 }
@@ -198,22 +205,18 @@ impl UrlTemplate {
     }
 }
 
-fn required_text(variable: &Variable, values: &Values<'_>) -> Result<String, RenderError> {
-    let value = values.get(variable);
-    match value {
-        None | Some(serde_json::Value::Null) => Err(RenderError::missing(variable)),
-        Some(value) => scalar_text(&value).ok_or_else(|| RenderError::not_scalar(variable)),
-    }
-}
-
 fn render_segment(segment: &Template, values: &Values<'_>, out: &mut String) -> Result<(), RenderError> {
     let start = out.len();
     let mut last = None;
     for part in &segment.parts {
         match part {
             Part::Literal(text) => out.push_str(text),
+            Part::Variable(variable) if variable.multi => {
+                let text = values.text(variable)?;
+                return escape::path_segments(&text, out).map_err(|e| RenderError::at(variable, &e));
+            }
             Part::Variable(variable) => {
-                let text = required_text(variable, values)?;
+                let text = values.text(variable)?;
                 if text.is_empty() {
                     return Err(RenderError::at(variable, &EscapeError::EmptySegment));
                 }
@@ -236,161 +239,15 @@ fn render_pair(
     out: &mut String,
     first: &mut bool,
 ) -> Result<(), RenderError> {
-    let absent = value
-        .and_then(Template::as_single_variable)
-        .is_some_and(|v| values.get(v).is_none_or(|found| found.is_null()));
-    if absent {
+    if value.is_some_and(|template| values.leaves_out(template)) {
         return Ok(());
     }
     out.push(if *first { '?' } else { '&' });
     *first = false;
-    render_query_text(name, values, out)?;
+    values.join(name, out, escape::encode_value)?;
     if let Some(value) = value {
         out.push('=');
-        render_query_text(value, values, out)?;
-    }
-    Ok(())
-}
-
-fn render_query_text(template: &Template, values: &Values<'_>, out: &mut String) -> Result<(), RenderError> {
-    for part in &template.parts {
-        match part {
-            Part::Literal(text) => out.push_str(text),
-            Part::Variable(variable) => escape::percent_encode(&required_text(variable, values)?, out),
-        }
-    }
-    Ok(())
-}
-
-/// Cuts a part list at the first of `stops` that stands in a literal.
-fn cut_first(parts: Vec<Part>, stops: &[char]) -> (Vec<Part>, Option<(char, Vec<Part>)>) {
-    let mut before = Vec::new();
-    let mut parts = parts.into_iter();
-    while let Some(part) = parts.next() {
-        let Part::Literal(text) = &part else {
-            before.push(part);
-            continue;
-        };
-        let Some((at, stop)) = text.char_indices().find(|(_, c)| stops.contains(c)) else {
-            before.push(part);
-            continue;
-        };
-        let (left, right) = text.split_at(at);
-        if !left.is_empty() {
-            before.push(Part::Literal(left.to_owned()));
-        }
-        let right = right.get(stop.len_utf8()..).unwrap_or_default();
-        let mut after = Vec::new();
-        if !right.is_empty() {
-            after.push(Part::Literal(right.to_owned()));
-        }
-        after.extend(parts);
-        return (before, Some((stop, after)));
-    }
-    (before, None)
-}
-
-fn cut_all(parts: Vec<Part>, stop: char) -> Vec<Template> {
-    let mut pieces = Vec::new();
-    let mut rest = parts;
-    loop {
-        match cut_first(rest, &[stop]) {
-            (piece, Some((_, after))) => {
-                pieces.push(Template { parts: piece });
-                rest = after;
-            }
-            (piece, None) => {
-                pieces.push(Template { parts: piece });
-                return pieces;
-            }
-        }
-    }
-}
-
-fn parse_authority(parts: Vec<Part>) -> Result<(Vec<HostLabel>, Option<u16>), UrlTemplateError> {
-    let shown: String = parts
-        .iter()
-        .map(|part| match part {
-            Part::Literal(text) => text.clone(),
-            Part::Variable(variable) => format!("{{{{{variable}}}}}"),
-        })
-        .collect();
-    let wrong = |why| UrlTemplateError::Host { host: shown.clone(), why };
-    let (host, port) = match cut_first(parts, &[':']) {
-        (host, None) => (host, None),
-        (host, Some((_, port))) => {
-            let digits = match port.as_slice() {
-                [Part::Literal(text)] if text.bytes().all(|b| b.is_ascii_digit()) => text.as_str(),
-                _ => return Err(wrong("a port is fixed digits")),
-            };
-            let port = digits.parse::<u16>().ok().filter(|p| *p != 0);
-            (host, Some(port.ok_or_else(|| wrong("a port is 1 to 65535"))?))
-        }
-    };
-    let labels = cut_all(host, '.')
-        .into_iter()
-        .map(|label| parse_label(label).ok_or_else(|| wrong("each label is letters, digits and hyphens")))
-        .collect::<Result<Vec<_>, _>>()?;
-    if labels.len() < 2 {
-        return Err(wrong("a host has at least two labels"));
-    }
-    Ok((labels, port))
-}
-
-fn parse_label(label: Template) -> Option<HostLabel> {
-    if label.parts.is_empty() {
-        return None;
-    }
-    let fixed = label.parts.len() == 1;
-    let mut parts = Vec::with_capacity(label.parts.len());
-    for part in label.parts {
-        parts.push(match part {
-            Part::Literal(text) => {
-                let whole = if fixed {
-                    escape::is_host_label(&text)
-                } else {
-                    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                };
-                if !whole {
-                    return None;
-                }
-                Part::Literal(text.to_ascii_lowercase())
-            }
-            variable @ Part::Variable(_) => variable,
-        });
-    }
-    Some(HostLabel { parts })
-}
-
-fn parse_query(query: Option<Vec<Part>>) -> Result<Vec<(Template, Option<Template>)>, UrlTemplateError> {
-    let Some(parts) = query else {
-        return Ok(Vec::new());
-    };
-    let pieces = cut_all(parts, '&');
-    check_characters(&pieces)?;
-    Ok(pieces
-        .into_iter()
-        .filter(|piece| !piece.parts.is_empty())
-        .map(|piece| match cut_first(piece.parts, &['=']) {
-            (name, Some((_, value))) => (Template { parts: name }, Some(Template { parts: value })),
-            (name, None) => (Template { parts: name }, None),
-        })
-        .collect())
-}
-
-/// Literals of path and query must already be URL text: printable ASCII that needs no encoding.
-fn check_characters(pieces: &[Template]) -> Result<(), UrlTemplateError> {
-    for piece in pieces {
-        for part in &piece.parts {
-            let Part::Literal(text) = part else { continue };
-            let bad = text.chars().find(|c| {
-                !c.is_ascii_graphic()
-                    || matches!(c, '#' | '\\' | '"' | '<' | '>' | '^' | '`' | '{' | '|' | '}')
-            });
-            if let Some(ch) = bad {
-                return Err(UrlTemplateError::Character(ch));
-            }
-        }
+        values.join(value, out, escape::encode_value)?;
     }
     Ok(())
 }

@@ -3,21 +3,33 @@
 //! [`Connector::parse`] is the only maker. It reads the wire form, applies every rule, and reports
 //! every breach at once with a JSON pointer and a stable code; lint, validate and upload share it.
 
-use http::HeaderName;
+use portcullis_action::retry::RetryPlan;
 use portcullis_action::template::Template;
 use portcullis_action::{ActionPlan, Method, UrlTemplate};
 use serde_json::Value;
 
-use crate::definition::{self, AuthType, Definition, RedirectFollow};
-use crate::host_pattern::{self, HostPattern};
+use crate::definition::{self, AuthType, Definition, OutputFieldDef, RedirectFollow, StatusDef};
+use crate::form::Field;
+use crate::host_pattern::HostPattern;
 use crate::id::{ActionId, ConnectorId};
-use crate::injection::Injection;
-use crate::input::{Field, Input};
+use crate::input::Input;
 use crate::limits::Limits;
 use crate::problem::Problem;
 
 mod action;
 mod auth;
+mod base;
+mod document;
+mod errand;
+mod examples;
+mod fields;
+mod methods;
+mod place;
+mod reach;
+
+pub use auth::Auth;
+pub use methods::AuthMethod;
+pub use place::steps;
 
 /// The slot name under which a connector's credential is asked for.
 pub const DEFAULT_SLOT: &str = "default";
@@ -39,13 +51,19 @@ impl RedirectPolicy {
     pub const NONE: Self = Self { follow: RedirectFollow::None, hops_max: 0 };
 }
 
-/// A checked connector.
+/// A checked connector, under one of its ways to authenticate.
 #[derive(Debug, Clone)]
 pub struct Connector {
     /// Its id.
     pub id: ConnectorId,
     /// Name for people.
     pub display_name: String,
+    /// Version of the definition, for people.
+    pub version: Option<String>,
+    /// How far it has come.
+    pub status: StatusDef,
+    /// Whether it should not be used for anything new.
+    pub deprecated: bool,
     /// What it is.
     pub description: Option<String>,
     /// Where it is documented.
@@ -56,10 +74,14 @@ pub struct Connector {
     pub auth_type: AuthType,
     /// Credential form and config fields together, in order.
     pub fields: Vec<Field>,
-    /// Where the credential goes.
-    pub injection: Injection,
+    /// Where the credential goes and how a token is got.
+    pub auth: Auth,
     /// What it can do.
     pub actions: Vec<Action>,
+    /// The credential check.
+    pub test: Option<Test>,
+    /// What fills automated config fields.
+    pub discover: Vec<Discovery>,
     /// Hosts that requests may go to.
     pub allowed_domains: Vec<HostPattern>,
     /// Ports besides 443.
@@ -68,6 +90,8 @@ pub struct Connector {
     pub redirects: RedirectPolicy,
     /// Whether HTTP/2 is offered to upstreams.
     pub http2: bool,
+    /// The other ways to authenticate, each a connector of its own.
+    pub methods: Vec<AuthMethod>,
 }
 
 /// A checked action.
@@ -79,16 +103,125 @@ pub struct Action {
     pub name: Option<String>,
     /// What it does.
     pub description: Option<String>,
+    /// Where it is documented.
+    pub docs_url: Option<String>,
+    /// Whether it should not be used for anything new.
+    pub deprecated: bool,
+    /// Whether it is not offered when something new is made.
+    pub hidden: bool,
+    /// What it does to the other side.
+    pub effect: Effect,
+    /// Whether doing it twice is doing it once.
+    pub idempotent: bool,
     /// Method.
     pub method: Method,
     /// URL template.
     pub url: UrlTemplate,
     /// Inputs.
     pub inputs: Vec<Input>,
+    /// What later steps can use.
+    pub outputs: Vec<OutputFieldDef>,
+    /// Scopes that a token must have.
+    pub requires_scopes: Vec<String>,
+    /// When a failed call is tried again.
+    pub retry: RetryPlan,
+    /// Client-side budgets.
+    pub budgets: Vec<Budget>,
+    /// Lower limits.
+    pub limits: RequestLimits,
+    /// What the vendor says of idempotency keys, where one goes with the request.
+    pub key: Option<KeyRules>,
     /// What the guest is given.
     pub plan: ActionPlan,
     /// [`Self::plan`] as JSON, encoded once.
     pub plan_json: String,
+}
+
+/// What an action does to the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Read,
+    /// It makes or changes something.
+    Write,
+    /// It removes something.
+    Delete,
+}
+
+impl Effect {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Lower limits of one request than the platform's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Largest answer, bytes.
+    pub response_bytes: Option<u64>,
+    /// Longest request, milliseconds.
+    pub timeout_ms: Option<u32>,
+    /// Longest TCP connect, milliseconds.
+    pub connect_timeout_ms: Option<u32>,
+}
+
+/// What a vendor says of its idempotency keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRules {
+    /// Longest key, characters.
+    pub chars_max: u16,
+    /// How long a key is remembered, seconds: a repeat after that is a new request.
+    pub ttl_s: Option<u32>,
+}
+
+/// Who shares a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BudgetScope {
+    /// One workspace's connection.
+    Connection,
+    /// Every workspace of one org.
+    Org,
+    /// Every call of the connector.
+    Connector,
+}
+
+/// A client-side budget.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Tells it from the connector's other budgets.
+    pub id: String,
+    /// Requests per so many milliseconds.
+    pub requests: Option<(u32, u32)>,
+    /// Most calls at a time.
+    pub concurrency: Option<u32>,
+    /// Who shares it.
+    pub scope: BudgetScope,
+    /// What parts it further.
+    pub key: Option<Template>,
+}
+
+/// The credential check.
+#[derive(Debug, Clone)]
+pub struct Test {
+    /// Its request.
+    pub action: Action,
+    /// Pointer of what names the account.
+    pub label: Option<String>,
+}
+
+/// What fills automated config fields.
+#[derive(Debug, Clone)]
+pub struct Discovery {
+    /// Its request.
+    pub action: Action,
+    /// Name of a config field to the pointer of its value.
+    pub capture: Vec<(String, String)>,
 }
 
 /// What checking a document gave.
@@ -109,7 +242,18 @@ impl Connector {
         let mut errors = Vec::new();
         let mut warnings = Vec::new();
         let definition = definition::read(document, &mut errors);
-        let connector = build(definition, limits, &mut errors, &mut warnings);
+        document::check(&definition, limits, &mut errors, &mut warnings);
+        let mut connector = build(&definition, &mut errors, &mut warnings);
+        let others = methods::build_all(&definition, &mut errors, &mut warnings);
+        if let Some(connector) = &mut connector {
+            connector.methods = others;
+            if errors.is_empty() {
+                examples::check(&definition, connector, &mut errors, &mut warnings);
+            }
+        }
+        // Why: what a definition says once for all is looked at once for each action.
+        document::once(&mut errors);
+        document::once(&mut warnings);
         let connector = if errors.is_empty() { connector } else { None };
         Checked { connector, errors, warnings }
     }
@@ -120,123 +264,78 @@ impl Connector {
         self.actions.iter().find(|action| action.id.as_str() == id)
     }
 
+    /// The connector under the way to authenticate of that id; itself for none.
+    #[must_use]
+    pub fn under(&self, method: Option<&str>) -> &Self {
+        let chosen = method.and_then(|id| self.methods.iter().find(|m| m.id == id));
+        chosen.map_or(self, |method| &method.connector)
+    }
+
     /// Whether a workspace must save something before the connector can be used.
     #[must_use]
     pub fn needs_configuration(&self) -> bool {
-        self.injection.needs_credential() || self.fields.iter().any(|f| f.required)
+        self.auth.injection.needs_credential() || self.fields.iter().any(|f| f.required)
     }
 }
 
+/// Builds a connector under its default way to authenticate.
 fn build(
-    definition: Definition,
-    limits: &Limits,
+    definition: &Definition,
     errors: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
 ) -> Option<Connector> {
-    check_counts(&definition, limits, errors);
-    let allowed_domains = check_domains(&definition, errors, warnings);
-    let fields = auth::fields(&definition, errors);
-    let injection = auth::injection(&definition, &fields, errors);
-    let ports = definition.egress.ports.clone();
+    let allowed_domains = reach::domains(definition, errors, warnings);
+    let reach = reach::Reach::new(definition, &allowed_domains);
+    let fields = fields::fields(definition, errors);
+    // Why: under an auth_type that is none, every member of auth would be reported as unread.
+    let auth_type_known = !errors.iter().any(|p| p.pointer == "/auth_type");
+    let auth = if auth_type_known { auth::build(definition, &fields, reach, errors) } else { None };
+    let none = Auth::default();
+    let injection = &auth.as_ref().unwrap_or(&none).injection;
     let context = action::Context {
-        definition: &definition,
+        definition,
         fields: &fields,
-        allowed: &allowed_domains,
-        ports: &ports,
-        injected: injection.as_ref().map(Injection::header_names).unwrap_or_default(),
-        needs_credential: injection.as_ref().is_some_and(Injection::needs_credential),
-        injected_query: match &injection {
-            Some(Injection::Query { name, .. }) => Some(name.clone()),
-            _ => None,
-        },
+        reach,
+        base: base::check(definition, &fields, reach, errors),
+        injection,
+        injected: injection.header_names(),
     };
+    let mut report = action::Report { errors, warnings };
     let mut actions: Vec<Action> = Vec::with_capacity(definition.actions.len());
     for (index, wire) in definition.actions.iter().enumerate() {
-        let duplicate = definition.actions.iter().take(index).any(|a| a.action_id == wire.action_id);
-        if duplicate {
+        let pointer = format!("/actions/{index}");
+        if definition.actions.iter().take(index).any(|a| a.action_id == wire.action_id) {
             let message = format!("action_id {:?} is used twice", wire.action_id);
-            errors.push(Problem::new(format!("/actions/{index}/action_id"), "duplicate_action", message));
+            report.errors.push(Problem::new(format!("{pointer}/action_id"), "duplicate_action", message));
         }
-        actions.extend(action::build(&context, index, wire, errors, warnings));
+        actions.extend(action::build(&context, &pointer, wire, &mut report));
     }
+    let test = errand::test(&context, &mut report);
+    let discover = errand::discoveries(&context, &mut report);
     Some(Connector {
         id: ConnectorId::parse(&definition.connector_id).ok()?,
-        display_name: definition.display_name,
-        description: definition.description,
-        docs_url: definition.docs_url,
+        display_name: definition.display_name.clone(),
+        version: definition.version.clone(),
+        status: definition.status,
+        deprecated: definition.deprecated.is_some(),
+        description: definition.description.clone(),
+        docs_url: definition.docs_url.clone(),
         enabled: definition.enabled,
         auth_type: definition.auth_type,
-        fields,
-        injection: injection?,
         actions,
-        allowed_domains,
-        ports,
+        test,
+        discover,
+        ports: definition.egress.ports.clone(),
         redirects: RedirectPolicy {
             follow: definition.egress.redirects.follow,
             hops_max: definition.egress.redirects.max.unwrap_or(REDIRECT_HOPS_MAX),
         },
         http2: definition.egress.http2,
+        methods: Vec::new(),
+        auth: auth?,
+        fields,
+        allowed_domains,
     })
-}
-
-fn check_counts(definition: &Definition, limits: &Limits, errors: &mut Vec<Problem>) {
-    let fields = definition.auth_schema.fields.len() + definition.config_fields.len();
-    for (pointer, count, limit, what) in [
-        ("/actions", definition.actions.len(), limits.actions_per_connector, "actions"),
-        ("/allowed_domains", definition.allowed_domains.len(), limits.allowed_domains, "entries"),
-        ("/auth_schema/fields", fields, limits.fields_per_form, "fields with config_fields"),
-    ] {
-        if count as u64 > limit {
-            errors.push(Problem::new(
-                pointer,
-                "too_many",
-                format!("has {count} {what}, the limit is {limit}"),
-            ));
-        }
-    }
-    for (index, action) in definition.actions.iter().enumerate() {
-        let count = action.body_schema.len();
-        if count as u64 > limits.inputs_per_action {
-            let message = format!("has {count} inputs, the limit is {}", limits.inputs_per_action);
-            errors.push(Problem::new(format!("/actions/{index}/body_schema"), "too_many", message));
-        }
-    }
-}
-
-fn check_domains(
-    definition: &Definition,
-    errors: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
-) -> Vec<HostPattern> {
-    let entries = definition.allowed_domains.iter().map(String::as_str);
-    let patterns = host_pattern::parse_list("/allowed_domains", entries, errors);
-    warnings
-        .extend(host_pattern::shared_hosting_warnings("/allowed_domains", definition.allowed_domains.iter()));
-    patterns
-}
-
-/// Headers that a definition may not set: the host's, and the one the credential goes to.
-fn check_header(name: &str, text: &str, pointer: &str, injected: &[String], errors: &mut Vec<Problem>) {
-    use crate::header_rules::{HeaderRefusal, check_request_header};
-    let message = match check_request_header(name, b"", injected) {
-        Ok(()) => None,
-        Err(HeaderRefusal::Injected) => Some("is where the credential goes"),
-        Err(HeaderRefusal::Owned) => Some("belongs to the host"),
-        Err(HeaderRefusal::Name | HeaderRefusal::Value) => Some("is not a header name"),
-    };
-    if let Some(why) = message {
-        errors.push(Problem::new(pointer, "header_forbidden", format!("header {name:?} {why}")));
-    }
-    if HeaderName::from_bytes(name.as_bytes()).is_err() && message.is_none() {
-        errors.push(Problem::new(
-            pointer,
-            "header_forbidden",
-            format!("header {name:?} is not a header name"),
-        ));
-    }
-    if let Err(e) = Template::parse(text) {
-        errors.push(Problem::new(pointer, "template_invalid", e.to_string()));
-    }
 }
 
 #[cfg(test)]

@@ -9,11 +9,32 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
+mod action;
+mod auth;
+mod behaviour;
+mod example;
+mod field;
 mod structure;
+mod token;
 
+pub use action::{
+    ActionDef, ArrayFormatDef, BodyDef, BodyTypeDef, EffectDef, FormStyleDef, InputDef, InputIn, InputType,
+    MethodDef, OmitIfDef, OutputFieldDef, ResponseDef, ResponseTypeDef,
+};
+pub use auth::{AuthDef, AuthMethodDef, AuthPlace, AuthType, CustomAuthDef};
+pub use behaviour::{
+    BudgetScopeDef, ErrorActionDef, ErrorClassDef, ErrorRuleDef, ErrorWhenDef, IdempotencyDef, IdempotencyIn,
+    PaginationDef, PaginationIn, PaginationType, RateLimitDef, RetryBodyDef, RetryDef, RetryHeaderDef,
+    SuccessDef, WaitKindDef,
+};
+pub use example::{ExampleDef, ExampleErrorDef, ExampleRequestDef, ExampleResponseDef};
+pub use field::{AuthSchema, ComputedDef, EnumValue, FieldDef, FieldFormat, FieldType, VisibleWhenDef};
 pub use structure::{read, schema};
+pub use token::{
+    AlgDef, BodyFormatDef, ClientAuthDef, EncodingDef, ExpiresUnitDef, HeaderMemberDef, OAuth1MethodDef,
+    PkceDef, RefreshDef, RefreshOnDef, ScopeDef, StepDef, StepRequestDef, TimestampFormatDef,
+};
 
 /// A connector definition, version 1.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -32,21 +53,43 @@ pub struct Definition {
     /// Version of this definition, for people.
     #[schemars(length(max = 64))]
     pub version: Option<String>,
+    /// How far it has come; a draft is visible to platform admins only.
+    pub status: StatusDef,
     /// What the third party is.
     #[schemars(length(max = 2000))]
     pub description: Option<String>,
+    /// Picture as a `data:image/…` URL; nothing is ever fetched for it.
+    #[schemars(length(max = 16384), regex(pattern = "^data:image/(png|svg\\+xml|webp|jpeg);base64,"))]
+    pub icon: Option<String>,
     /// Where its documentation is.
     #[schemars(length(max = 500))]
     pub docs_url: Option<String>,
-    /// How requests are authenticated.
+    /// Where help is.
+    #[schemars(length(max = 500))]
+    pub support_url: Option<String>,
+    /// Kinds of system it belongs to.
+    #[schemars(length(max = 16), inner(length(min = 1, max = 60)))]
+    pub categories: Vec<String>,
+    /// Words to find it by.
+    #[schemars(length(max = 32), inner(length(min = 1, max = 60)))]
+    pub tags: Vec<String>,
+    /// Not to be used for anything new.
+    pub deprecated: Option<DeprecatedDef>,
+    /// How requests are authenticated. With `auth_methods` it names the default.
     pub auth_type: AuthType,
     /// The credential form.
     pub auth_schema: AuthSchema,
-    /// Where the credential goes, when the default of `auth_type` is not right.
-    #[schemars(with = "AuthDef")]
+    /// Where the credential goes and how it is made.
     pub auth: Option<AuthDef>,
+    /// Several ways to authenticate; the workspace chooses one. The connector's own `auth_type`,
+    /// `auth` and `auth_schema` are the default way.
+    #[schemars(length(max = 8))]
+    pub auth_methods: Vec<AuthMethodDef>,
     /// Non-secret values of each workspace's connection.
     pub config_fields: Vec<FieldDef>,
+    /// What a `url_template` that begins with `/` is joined to; may name `config.*`.
+    #[schemars(length(min = 1, max = 2048))]
+    pub base_url: Option<String>,
     /// What the connector can do.
     #[schemars(length(min = 1))]
     pub actions: Vec<ActionDef>,
@@ -55,152 +98,86 @@ pub struct Definition {
     pub allowed_domains: Vec<String>,
     /// Headers of every action; templates. An action's own header wins.
     pub default_headers: BTreeMap<String, String>,
+    /// Query pairs of every action; templates. An action's own pair wins.
+    pub default_query: BTreeMap<String, String>,
+    /// A read that shows whether a credential works.
+    pub test: Option<TestDef>,
+    /// Reads that fill `config_fields` marked `automated` after a credential was saved.
+    #[schemars(length(max = 4))]
+    pub discover: Vec<DiscoverDef>,
     /// Narrowing of the gate.
     pub egress: EgressDef,
+    /// Narrowing of the platform's limits.
+    pub limits: LimitsDef,
+    /// Client-side budgets of every action.
+    #[schemars(length(max = 8))]
+    pub rate_limit: Vec<RateLimitDef>,
+    /// What error answers mean, first match wins; tried after the action's own.
+    #[schemars(length(max = 32))]
+    pub errors: Vec<ErrorRuleDef>,
+    /// When a failed call is tried again, for every action without its own.
+    pub retry: Option<RetryDef>,
+    /// How lists go on, for every action without its own and with `paginate: true`.
+    pub pagination: Option<PaginationDef>,
     /// The kill switch.
     #[serde(default = "yes")]
     pub enabled: bool,
 }
 
-const fn yes() -> bool {
+pub(crate) const fn yes() -> bool {
     true
 }
 
-/// How requests are authenticated.
+/// How far a definition has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum AuthType {
-    /// No credential.
+pub enum StatusDef {
+    /// Platform admins see it.
+    Draft,
+    /// Everybody sees it; it may change.
+    Beta,
+    /// Everybody sees it.
     #[default]
-    None,
-    /// A key in a header or query pair; by default `Authorization: Bearer <first secret field>`.
-    ApiKey,
-    /// `Authorization: Bearer <first secret field>` (RFC 6750).
-    Bearer,
-    /// HTTP Basic (RFC 7617).
-    Basic,
+    Stable,
 }
 
-/// The credential form.
+/// Why something should not be used any more.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct AuthSchema {
-    /// Its fields.
-    pub fields: Vec<FieldDef>,
-}
-
-/// A field's type; `secret` and `string` are read as `password` and `text`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FieldType {
-    /// One line.
-    #[default]
-    #[serde(alias = "string")]
-    Text,
-    /// One line, hidden while typing.
-    #[serde(alias = "secret")]
-    Password,
-    /// Several lines.
-    Textarea,
-    /// A number.
-    Number,
-    /// True or false.
-    Boolean,
-    /// One of a list.
-    Select,
-    /// A URL.
-    Url,
-    /// An email address.
-    Email,
-}
-
-impl JsonSchema for FieldType {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "FieldType".into()
-    }
-
-    // Why by hand: the derived schema does not know the aliases.
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "enum": [
-            "text", "string", "password", "secret", "textarea", "number", "boolean", "select", "url", "email",
-        ] })
-    }
-}
-
-/// A field of the credential form or of the connection's config.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(extend("required" = ["name"]))]
-pub struct FieldDef {
-    /// Name in `config`.
-    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]{0,62}$"))]
-    pub name: String,
-    /// Label for people.
+pub struct DeprecatedDef {
+    /// Since when.
+    #[schemars(length(max = 64))]
+    pub since: Option<String>,
+    /// Why.
+    #[schemars(length(max = 500))]
+    pub reason: Option<String>,
+    /// What to use instead.
     #[schemars(length(max = 120))]
-    pub label: Option<String>,
-    /// Type.
-    pub r#type: FieldType,
-    /// Whether a value must be given.
-    pub required: bool,
-    /// Whether it is a secret. Default: true in `auth_schema`, false in `config_fields`.
-    pub secret: Option<bool>,
-    /// Shown in the empty field.
+    pub replaced_by: Option<String>,
+}
+
+/// The credential check.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("required" = ["request"]))]
+pub struct TestDef {
+    /// The request, an action without inputs that must be given.
+    pub request: ActionDef,
+    /// Pointer into the answer to what names the account, such as `/login`.
     #[schemars(length(max = 200))]
-    pub placeholder: Option<String>,
-    /// Shown beside the field.
-    #[schemars(length(max = 1000))]
-    pub help: Option<String>,
-    /// What stands in when nothing is given; non-secret fields only.
-    #[schemars(length(max = 1000))]
-    pub default: Option<String>,
-    /// Longest value, characters.
-    pub max_length: Option<u32>,
-    /// Shortest value, characters.
-    pub min_length: Option<u32>,
-    /// Accepted values.
-    pub r#enum: Option<Vec<EnumValue>>,
-}
-
-/// One accepted value.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(extend("required" = ["value"]))]
-pub struct EnumValue {
-    /// The value.
-    pub value: String,
-    /// Its label.
     pub label: Option<String>,
 }
 
-/// Where a credential goes.
+/// One discovery.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct AuthDef {
-    /// `header` (default) or `query`; for `api_key`.
-    pub r#in: AuthPlace,
-    /// Header or query name; `Authorization` by default.
-    #[schemars(length(min = 1, max = 120))]
-    pub name: Option<String>,
-    /// Put before the value; `Bearer ` by default when the header is `Authorization`.
-    #[schemars(length(max = 60))]
-    pub prefix: Option<String>,
-    /// Template over `cred.*`; the first secret field by default.
-    pub value: Option<String>,
-    /// Template of the user name, for `basic`.
-    pub username: Option<String>,
-    /// Template of the password, for `basic`.
-    pub password: Option<String>,
-}
-
-/// Where an API key goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthPlace {
-    /// A request header.
-    #[default]
-    Header,
-    /// A query pair.
-    Query,
+#[schemars(extend("required" = ["request", "capture"]))]
+pub struct DiscoverDef {
+    /// The request, an action without inputs that must be given.
+    pub request: ActionDef,
+    /// Name of a config field marked `automated` to the pointer of its value in the answer.
+    #[schemars(extend("minProperties" = 1))]
+    pub capture: BTreeMap<String, String>,
 }
 
 /// Narrowing of the gate below the domain list.
@@ -208,7 +185,7 @@ pub enum AuthPlace {
 #[serde(default)]
 pub struct EgressDef {
     /// Ports that may be named besides 443.
-    #[schemars(inner(range(min = 1)))]
+    #[schemars(length(max = 16), inner(range(min = 1)))]
     pub ports: Vec<u16>,
     /// Which redirects are followed; by default none, and a 3xx answer is the action's answer.
     pub redirects: RedirectsDef,
@@ -240,120 +217,17 @@ pub enum RedirectFollow {
     AllowedHosts,
 }
 
-/// One thing the connector can do.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+/// Lower limits than the platform's; a higher number is the platform's.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(extend("required" = ["action_id", "http_method", "url_template"]))]
-pub struct ActionDef {
-    /// Id, unique in the connector.
-    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
-    pub action_id: String,
-    /// Name for people.
-    #[schemars(length(max = 120))]
-    pub name: Option<String>,
-    /// What it does.
-    #[schemars(length(max = 2000))]
-    pub description: Option<String>,
-    /// Where it is documented.
-    #[schemars(length(max = 500))]
-    pub docs_url: Option<String>,
-    /// Method.
-    pub http_method: MethodDef,
-    /// URL, with `{{input.x}}` and `{{config.x}}`.
-    #[schemars(length(min = 1, max = 8192))]
-    pub url_template: String,
-    /// Headers; templates.
-    pub headers: BTreeMap<String, String>,
-    /// Inputs. One without more is optional text at the top of the body.
-    pub body_schema: Vec<InputDef>,
-}
-
-/// Methods that exist here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum MethodDef {
-    /// GET
-    #[default]
-    Get,
-    /// HEAD
-    Head,
-    /// POST
-    Post,
-    /// PUT
-    Put,
-    /// PATCH
-    Patch,
-    /// DELETE
-    Delete,
-    /// OPTIONS
-    Options,
-}
-
-/// An input's type.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InputType {
-    /// Text.
-    #[default]
-    String,
-    /// Any number.
-    Number,
-    /// A whole number.
-    Integer,
-    /// True or false.
-    Boolean,
-    /// A JSON object.
-    Object,
-    /// A JSON array.
-    Array,
-    /// Anything.
-    Any,
-}
-
-/// Where an input goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InputIn {
-    /// The URL template places it.
-    Path,
-    /// A query pair.
-    Query,
-    /// A header.
-    Header,
-    /// The body.
-    Body,
-}
-
-/// One input of an action.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(extend("required" = ["name"]))]
-pub struct InputDef {
-    /// Name in `input`.
-    #[schemars(length(min = 1, max = 120))]
-    pub name: String,
-    /// Label for people.
-    #[schemars(length(max = 120))]
-    pub label: Option<String>,
-    /// Type; values are never coerced.
-    pub r#type: InputType,
-    /// Whether it must be given.
-    pub required: bool,
-    /// What stands in when it is not given.
-    pub default: Option<Value>,
-    /// Accepted values.
-    pub r#enum: Option<Vec<Value>>,
-    /// Longest text, characters.
-    pub max_length: Option<u32>,
-    /// Where it goes; by default the path when the URL template names it, else the body (the query
-    /// for GET, HEAD, DELETE and OPTIONS).
-    pub r#in: Option<InputIn>,
-    /// Name on the wire, when it differs.
-    #[schemars(length(min = 1, max = 200))]
-    pub r#as: Option<String>,
-    /// Shown beside the field.
-    #[schemars(length(max = 1000))]
-    pub help: Option<String>,
-    /// An example value.
-    pub example: Option<Value>,
+pub struct LimitsDef {
+    /// Largest answer, bytes.
+    #[schemars(range(min = 1))]
+    pub response_bytes: Option<u64>,
+    /// Longest request from begin to end, milliseconds.
+    #[schemars(range(min = 1))]
+    pub timeout_ms: Option<u32>,
+    /// Longest TCP connect, milliseconds.
+    #[schemars(range(min = 1))]
+    pub connect_timeout_ms: Option<u32>,
 }

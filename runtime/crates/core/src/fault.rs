@@ -96,6 +96,8 @@ codes! {
     UnsupportedMediaType "unsupported_media_type" 415 Caller "The body's content type is not accepted here.";
     ValidationFailed "validation_failed" 422 Caller "The document breaks a rule; every breach is listed.";
     InputInvalid "input_invalid" 422 Caller "The action's input breaks a rule; every breach is listed.";
+    ConsentInvalid "consent_invalid" 400 Caller "The consent cannot be finished.";
+    RateLimited "rate_limited" 429 Caller "The connection's own request budget is used up for now.";
     UrlInvalid "url_invalid" 403 Policy "The URL is not one the gate reads.";
     SchemeNotHttps "scheme_not_https" 403 Policy "Only https may leave.";
     UserinfoPresent "userinfo_present" 403 Policy "A URL with user information may not leave.";
@@ -107,6 +109,7 @@ codes! {
     MethodForbidden "method_forbidden" 403 Policy "The method is not the one this action was granted.";
     HeaderForbidden "header_forbidden" 403 Policy "The header belongs to the host.";
     QueryForbidden "query_forbidden" 403 Policy "The query pair is where the credential goes.";
+    BodyForbidden "body_forbidden" 403 Policy "The body cannot take the credential.";
     AddressForbidden "address_forbidden" 403 Policy "The name resolves to an address that may not be reached.";
     RedirectForbidden "redirect_forbidden" 403 Policy "The redirect may not be followed.";
     CredentialNotBound "credential_not_bound" 403 Policy "The credential is not bound to this origin.";
@@ -120,6 +123,8 @@ codes! {
     TlsFailed "tls_failed" 502 Upstream "The TLS handshake failed.";
     UpstreamProtocol "upstream_protocol" 502 Upstream "The upstream did not speak HTTP as it should.";
     UpstreamStatus "upstream_status" 502 Upstream "The upstream answered with an error.";
+    ResponseUnreadable "response_unreadable" 502 Upstream "The upstream's answer is not what the action reads.";
+    PaginationFailed "pagination_failed" 502 Upstream "The upstream's list cannot be followed.";
     ResponseTooLarge "response_too_large" 502 Upstream "The upstream's answer passed a limit.";
     UpstreamTimeout "upstream_timeout" 504 Upstream "The upstream did not answer in time.";
     GuestTrapped "guest_trapped" 500 Guest "The guest trapped.";

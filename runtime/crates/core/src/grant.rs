@@ -32,7 +32,7 @@
 //! ```
 
 use portcullis_action::render::Values;
-use portcullis_action::template::{Part, Scope, Template};
+use portcullis_action::template::{Part, Scope, Template, Variable, scalar_text};
 use portcullis_action::{Method, RenderError, UrlTemplate, escape};
 use serde_json::{Map, Value};
 
@@ -85,6 +85,49 @@ impl Glob {
     }
 }
 
+/// One place of a path pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// One segment.
+    One(Glob),
+    /// One segment or more, none of them empty or a dot segment: `{{+input.path}}`.
+    Rest,
+}
+
+/// Whether a path, cut at its slashes, is what the pattern says.
+///
+/// Instead of trying every division of the path among the `Rest` steps one after the other, all of
+/// them are followed at once: the work is steps times segments whatever a guest asks for.
+fn path_matches(steps: &[Step], segments: &[&str]) -> bool {
+    // `reached[i]`: the steps so far can have used up exactly the first `i` segments.
+    let mut reached = vec![false; segments.len() + 1];
+    if let Some(start) = reached.first_mut() {
+        *start = true;
+    }
+    for step in steps {
+        let mut next = Vec::with_capacity(reached.len());
+        // Why: every step takes at least one segment.
+        next.push(false);
+        let mut running = false;
+        for (before, segment) in reached.iter().zip(segments) {
+            running = match step {
+                Step::One(glob) => *before && glob.matches(segment),
+                Step::Rest => (*before || running) && is_plain_segment(segment),
+            };
+            next.push(running);
+        }
+        reached = next;
+    }
+    reached.last().is_some_and(|end| *end)
+}
+
+/// Not empty and not a dot segment in any spelling (WHATWG URL, "single-dot" and "double-dot URL
+/// path segment"). The parser has removed those already; this does not rely on it.
+fn is_plain_segment(segment: &str) -> bool {
+    let dots = segment.to_ascii_lowercase().replace("%2e", ".");
+    !matches!(dots.as_str(), "" | "." | "..")
+}
+
 /// What one action may ask for: its method, host and path pattern, with the connection's config
 /// values filled in, so that one tenant's grant never covers another tenant's host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +135,7 @@ pub struct ActionScope {
     method: Method,
     host: Vec<Glob>,
     port: u16,
-    path: Vec<Glob>,
+    path: Vec<Step>,
 }
 
 impl ActionScope {
@@ -110,20 +153,21 @@ impl ActionScope {
             .iter()
             .map(|label| bind(label.parts(), config, escape::host_label))
             .collect::<Result<_, _>>()?;
-        let mut path: Vec<Glob> = template
-            .segments
-            .iter()
-            .map(|segment: &Template| {
-                bind(&segment.parts, config, |text, out| {
-                    escape::percent_encode(text, out);
-                    Ok(())
-                })
-            })
-            .collect::<Result<_, _>>()?;
+        let mut path = Vec::with_capacity(template.segments.len());
+        for segment in &template.segments {
+            bind_segment(segment, config, &mut path)?;
+        }
         if path.is_empty() {
-            path.push(Glob { parts: Vec::new() });
+            path.push(Step::One(Glob { parts: Vec::new() }));
         }
         Ok(Self { method, host, port: template.port.unwrap_or(DEFAULT_PORT), path })
+    }
+
+    /// The same for the pages that follow the first, where the upstream names their URLs: any path of the
+    /// same host. What it names is not known beforehand, and is still inside both lists.
+    #[must_use]
+    pub fn pages(&self) -> Self {
+        Self { path: vec![Step::Rest], ..self.clone() }
     }
 
     /// The host, when no input can choose it.
@@ -143,9 +187,30 @@ impl ActionScope {
     fn covers_path(&self, target: &Target) -> bool {
         let path = target.path().strip_prefix('/').unwrap_or_default();
         let segments: Vec<&str> = path.split('/').collect();
-        segments.len() == self.path.len()
-            && self.path.iter().zip(segments).all(|(glob, segment)| glob.matches(segment))
+        path_matches(&self.path, &segments)
     }
+}
+
+/// The steps of one segment of the template; a `{{+config.x}}` is as many as its value has.
+fn bind_segment(
+    segment: &Template,
+    config: &Map<String, Value>,
+    path: &mut Vec<Step>,
+) -> Result<(), RenderError> {
+    match segment.as_single_variable().filter(|variable| variable.multi) {
+        Some(variable) if variable.scope == Scope::Config => {
+            let mut out = String::new();
+            escape::path_segments(&config_text(variable, config)?, &mut out)
+                .map_err(|e| RenderError { variable: variable.to_string(), why: e.to_string() })?;
+            path.extend(out.split('/').map(|s| Step::One(Glob { parts: vec![Some(s.to_owned())] })));
+        }
+        Some(_) => path.push(Step::Rest),
+        None => path.push(Step::One(bind(&segment.parts, config, |text, out| {
+            escape::percent_encode(text, out);
+            Ok(())
+        })?)),
+    }
+    Ok(())
 }
 
 fn bind(
@@ -153,21 +218,12 @@ fn bind(
     config: &Map<String, Value>,
     escape_into: impl Fn(&str, &mut String) -> Result<(), escape::EscapeError>,
 ) -> Result<Glob, RenderError> {
-    let empty = Map::new();
-    let values = Values { input: &empty, config, action_id: "", run_id: "", source: None };
     let mut glob = Glob { parts: Vec::new() };
     for part in parts {
         match part {
             Part::Literal(text) => glob.push_literal(text),
             Part::Variable(variable) if variable.scope == Scope::Config => {
-                let text = values
-                    .get(variable)
-                    .as_ref()
-                    .and_then(portcullis_action::template::scalar_text)
-                    .ok_or_else(|| RenderError {
-                    variable: variable.to_string(),
-                    why: "has no value".to_owned(),
-                })?;
+                let text = config_text(variable, config)?;
                 let mut out = String::new();
                 escape_into(&text, &mut out)
                     .map_err(|e| RenderError { variable: variable.to_string(), why: e.to_string() })?;
@@ -177,6 +233,14 @@ fn bind(
         }
     }
     Ok(glob)
+}
+
+fn config_text(variable: &Variable, config: &Map<String, Value>) -> Result<String, RenderError> {
+    let value = Values::config_only(config).get(variable);
+    value
+        .as_ref()
+        .and_then(scalar_text)
+        .ok_or_else(|| RenderError { variable: variable.to_string(), why: "has no value".to_owned() })
 }
 
 /// The capability of one call.
@@ -285,85 +349,4 @@ impl EgressGrant {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host_pattern::HostPattern;
-    use crate::verdict::OrgPolicy;
-    use serde_json::json;
-
-    fn grant(template: &str) -> EgressGrant {
-        let config = json!({ "shop": "acme" }).as_object().cloned().unwrap();
-        let template = UrlTemplate::parse(template).unwrap();
-        EgressGrant::new(
-            HostRules {
-                connector: vec![HostPattern::parse("*.example-saas.com").unwrap()],
-                ports: vec![],
-                org: OrgPolicy::Unrestricted,
-            },
-            vec![ActionScope::new(Method::Get, &template, &config).unwrap()],
-            8192,
-        )
-    }
-
-    fn code(grant: &EgressGrant, url: &str, method: Method) -> &'static str {
-        let (verdict, permitted) = grant.permit(url.as_bytes(), method);
-        assert_eq!(verdict.refusal.is_none(), permitted.is_some());
-        verdict.refusal.map_or("ok", Code::as_str)
-    }
-
-    #[test]
-    fn only_the_actions_own_method_and_path_are_granted() {
-        let grant = grant("https://api.example-saas.com/v1/items/{{input.id}}/x{{input.n}}.json");
-        let base = "https://api.example-saas.com";
-        assert_eq!(code(&grant, &format!("{base}/v1/items/7/x1.json"), Method::Get), "ok");
-        assert_eq!(code(&grant, &format!("{base}/v1/items/a%2Fb/x1.json?q=1"), Method::Get), "ok");
-        assert_eq!(code(&grant, &format!("{base}/v1/items/7/x1.json"), Method::Delete), "method_forbidden");
-        for path in [
-            "/v1/items/7",
-            "/v1/items//x1.json",
-            "/v1/items/7/x.json",
-            "/v1/items/7/x1.json/",
-            "/v1/items/7/8/x1.json",
-            "/",
-            "/v2/items/7/x1.json",
-        ] {
-            assert_eq!(code(&grant, &format!("{base}{path}"), Method::Get), "path_not_granted", "{path}");
-        }
-        assert_eq!(
-            code(&grant, "https://other.example-saas.com/v1/items/7/x1.json", Method::Get),
-            "path_not_granted"
-        );
-    }
-
-    #[test]
-    fn a_config_value_pins_the_host_to_this_tenant() {
-        let grant = grant("https://{{config.shop}}.example-saas.com/");
-        assert_eq!(grant.scopes[0].fixed_host().as_deref(), Some("acme.example-saas.com"));
-        assert_eq!(code(&grant, "https://acme.example-saas.com/", Method::Get), "ok");
-        assert_eq!(code(&grant, "https://other.example-saas.com/", Method::Get), "path_not_granted");
-    }
-
-    #[test]
-    fn a_redirect_is_judged_from_the_top_and_by_its_own_rule() {
-        let grant = grant("https://api.example-saas.com/v1/x");
-        let from = Target::parse(b"https://api.example-saas.com/v1/x", 8192).unwrap();
-        let code = |url: &str, follow| {
-            let (verdict, permitted) = grant.permit_redirect(url.as_bytes(), &from, follow);
-            assert_eq!(verdict.refusal.is_none(), permitted.is_some());
-            verdict.refusal.map_or("ok", Code::as_str)
-        };
-        let (same, any) = (RedirectFollow::SameHost, RedirectFollow::AllowedHosts);
-        assert_eq!(code("https://api.example-saas.com/elsewhere", same), "ok");
-        assert_eq!(code("https://files.example-saas.com/f", same), "redirect_forbidden");
-        assert_eq!(code("https://files.example-saas.com/f", any), "ok");
-        assert_eq!(code("https://evil.example.net/f", any), "host_not_in_connector");
-        assert_eq!(code("http://api.example-saas.com/", any), "scheme_not_https");
-        assert_eq!(code("https://api.example-saas.com/", RedirectFollow::None), "redirect_forbidden");
-    }
-
-    #[test]
-    fn an_absent_config_value_makes_no_grant() {
-        let template = UrlTemplate::parse("https://{{config.none}}.example-saas.com/").unwrap();
-        assert!(ActionScope::new(Method::Get, &template, &Map::new()).is_err());
-    }
-}
+mod tests;

@@ -127,7 +127,7 @@ impl HostPattern {
         if !below && !name.contains('.') {
             return refuse("allowed_domain_single_label", "is a single label");
         }
-        if is_public_suffix(name, below) {
+        if is_public_suffix(name) {
             return refuse(
                 "allowed_domain_public_suffix",
                 "is a public suffix, under which anybody can register a name",
@@ -166,11 +166,10 @@ impl HostPattern {
 
     /// The risk of a wildcard over a suffix where anybody can rent a name.
     #[must_use]
-    pub fn shared_hosting(&self) -> Option<&'static str> {
-        match self {
-            Self::Exact(_) => None,
-            Self::Below(name) => SHARED_HOSTING.iter().copied().find(|s| is_at_or_below(name, s)),
-        }
+    pub fn shared_hosting(&self) -> Option<&str> {
+        let Self::Below(name) = self else { return None };
+        let known = SHARED_HOSTING.iter().copied().find(|s| is_at_or_below(name, s));
+        known.or_else(|| is_rented_suffix(name).then_some(name))
     }
 }
 
@@ -205,9 +204,12 @@ pub fn parse_list<'t>(
 pub fn shared_hosting_warnings<'t>(pointer: &str, entries: impl Iterator<Item = &'t String>) -> Vec<Problem> {
     let mut warnings = Vec::new();
     for (index, text) in entries.enumerate() {
-        if let Some(suffix) = HostPattern::parse(text).ok().and_then(|pattern| pattern.shared_hosting()) {
-            let message =
-                format!("anybody can rent a name under {suffix}: this wildcard is a way out for data");
+        let pattern = HostPattern::parse(text).ok();
+        if let Some(suffix) = pattern.as_ref().and_then(HostPattern::shared_hosting) {
+            let message = format!(
+                "anybody can rent a name under {suffix}: this wildcard is a way out for data unless every \
+                 url_template pins the name by config.*"
+            );
             warnings.push(Problem::new(
                 format!("{pointer}/{index}"),
                 "allowed_domain_shared_hosting",
@@ -247,12 +249,17 @@ fn is_at_or_below(host: &str, name: &str) -> bool {
     host == name || is_below(host, name)
 }
 
-/// An exact host may be a rented-out suffix's own site (`s3.amazonaws.com`); it may not be a
-/// registry's (`co.uk`). A wildcard may be neither.
-fn is_public_suffix(name: &str, below: bool) -> bool {
-    psl::suffix(name.as_bytes()).is_some_and(|suffix| {
-        suffix.as_bytes() == name.as_bytes() && (below || suffix.typ() != Some(psl::Type::Private))
-    })
+/// Whether a name is a registry's suffix, under which anybody can register a name.
+fn is_public_suffix(name: &str) -> bool {
+    psl::suffix(name.as_bytes())
+        .is_some_and(|s| s.as_bytes() == name.as_bytes() && s.typ() != Some(psl::Type::Private))
+}
+
+/// Whether a name is a company's suffix (the list's private part), under which its customers have names:
+/// `myshopify.com`. A template that pins the customer is sound; one that does not is a way out for data.
+fn is_rented_suffix(name: &str) -> bool {
+    psl::suffix(name.as_bytes())
+        .is_some_and(|s| s.as_bytes() == name.as_bytes() && s.typ() == Some(psl::Type::Private))
 }
 
 #[cfg(test)]
@@ -270,7 +277,7 @@ mod tests {
             ("API.Example.COM", "ok"),
             ("*.example.com", "ok"),
             ("*.my.salesforce.com", "ok"),
-            ("*.myshopify.com", "allowed_domain_public_suffix"),
+            ("*.myshopify.com", "ok"),
             ("xn--bcher-kva.ch", "ok"),
             ("s3.amazonaws.com", "ok"),
             ("*", "allowed_domain_any"),
@@ -288,8 +295,8 @@ mod tests {
             ("*.com", "allowed_domain_public_suffix"),
             ("*.co.uk", "allowed_domain_public_suffix"),
             ("co.uk", "allowed_domain_public_suffix"),
-            ("*.github.io", "allowed_domain_public_suffix"),
-            ("*.azurewebsites.net", "allowed_domain_public_suffix"),
+            ("*.github.io", "ok"),
+            ("*.azurewebsites.net", "ok"),
             ("localhost", "allowed_domain_special"),
             ("intranet-host", "allowed_domain_single_label"),
             ("*.localhost", "allowed_domain_special"),
@@ -310,6 +317,16 @@ mod tests {
         ] {
             assert_eq!(code(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_over_a_rented_out_suffix_is_warned_of_and_one_below_it_is_not() {
+        let shared = |text: &str| HostPattern::parse(text).unwrap().shared_hosting().map(str::to_owned);
+        assert_eq!(shared("*.myshopify.com").as_deref(), Some("myshopify.com"));
+        assert_eq!(shared("*.eu-west-1.amazonaws.com").as_deref(), Some("amazonaws.com"));
+        assert_eq!(shared("*.acme.myshopify.com"), None);
+        assert_eq!(shared("acme.myshopify.com"), None);
+        assert_eq!(shared("*.salesforce.com"), None);
     }
 
     #[test]
@@ -346,9 +363,9 @@ mod tests {
 
     #[test]
     fn shared_hosting_is_named() {
-        let of = |text: &str| HostPattern::parse(text).unwrap().shared_hosting();
-        assert_eq!(of("*.amazonaws.com"), Some("amazonaws.com"));
-        assert_eq!(of("*.eu.windows.net"), Some("windows.net"));
+        let of = |text: &str| HostPattern::parse(text).unwrap().shared_hosting().map(str::to_owned);
+        assert_eq!(of("*.amazonaws.com").as_deref(), Some("amazonaws.com"));
+        assert_eq!(of("*.eu.windows.net").as_deref(), Some("windows.net"));
         assert_eq!(of("sheets.googleapis.com"), None);
         assert_eq!(of("*.salesforce.com"), None);
     }

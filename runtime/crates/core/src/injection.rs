@@ -1,38 +1,25 @@
-//! How a credential becomes part of a request: the plan, and its execution.
+//! How a credential becomes part of a request: the plan, and its execution on opened fields.
 //!
 //! The plan is made from a checked definition and holds no secret. It is executed by the gate after
 //! the TLS handshake, on fields opened for that one request. This is one of the few places where a
-//! secret's text is read.
+//! secret's text is read. Signatures are planned in [`crate::signing`] and made by another crate.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
 use portcullis_action::escape;
-use portcullis_action::template::{Part, Scope, Template, scalar_text};
+use portcullis_action::template::{Part, Scope, Template, Variable, scalar_text};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::secret::SecretFields;
+use crate::signing::{JwtPlan, Signing};
 
-/// Where the credential of a connector goes.
+/// What fills a header.
 #[derive(Debug, Clone)]
-pub enum Injection {
-    /// Nowhere.
-    None,
-    /// A header whose value is a template over `cred.*`.
-    Header {
-        /// Header name.
-        name: HeaderName,
-        /// Value.
-        value: Template,
-    },
-    /// A query pair whose value is a template over `cred.*`.
-    Query {
-        /// Name, not yet encoded.
-        name: String,
-        /// Value.
-        value: Template,
-    },
+pub enum HeaderFill {
+    /// A template over `cred.*`, `config.*` and `jwt.token`.
+    Text(Template),
     /// HTTP Basic (RFC 7617).
     Basic {
         /// User name; a colon in its value is refused.
@@ -40,6 +27,23 @@ pub enum Injection {
         /// Password; may be empty.
         password: Template,
     },
+}
+
+/// Where the credential of a connector goes. Every list may be empty; all of them: no credential.
+#[derive(Debug, Clone, Default)]
+pub struct Injection {
+    /// Headers to set.
+    pub headers: Vec<(HeaderName, HeaderFill)>,
+    /// Query pairs to append; names not yet encoded.
+    pub query: Vec<(String, Template)>,
+    /// Cookies (RFC 6265) of the one `Cookie` header.
+    pub cookies: Vec<(String, Template)>,
+    /// Members of the JSON or form body, by the steps of their place.
+    pub body: Vec<(Vec<String>, Template)>,
+    /// The JWT that `{{jwt.token}}` stands for.
+    pub jwt: Option<JwtPlan>,
+    /// Signature over the finished request.
+    pub signing: Option<Signing>,
 }
 
 /// Why a credential cannot be injected. Names the field, never its value.
@@ -51,9 +55,15 @@ pub enum InjectionError {
     /// A character that cannot stand in a header.
     #[error("the credential has a character that cannot stand in a header")]
     Character,
+    /// A character that cannot stand in a cookie.
+    #[error("the credential has a character that cannot stand in a cookie")]
+    Cookie,
     /// `:` in a Basic user name.
     #[error("the user name has a colon")]
     Colon,
+    /// A signature could not be made; the text names the field.
+    #[error("{0}")]
+    Signature(String),
 }
 
 /// What injection adds, and what must never come back.
@@ -61,48 +71,93 @@ pub enum InjectionError {
 pub struct Injected {
     /// Headers to set, marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// `name=value`, encoded, to append to the query.
+    /// Encoded pairs, joined by `&`, to append to the query.
     pub query: Option<Zeroizing<String>>,
+    /// Members of the body.
+    pub body: Vec<(Vec<String>, Zeroizing<String>)>,
     /// Texts that must not reach a guest: every secret field and every derived form.
     pub secrets: Vec<Zeroizing<String>>,
 }
 
 impl Injection {
+    /// One header filled by a template.
+    #[must_use]
+    pub fn header(name: HeaderName, value: Template) -> Self {
+        Self { headers: vec![(name, HeaderFill::Text(value))], ..Self::default() }
+    }
+
     /// Names of the headers that injection sets, lower case.
     #[must_use]
     pub fn header_names(&self) -> Vec<String> {
-        match self {
-            Self::None | Self::Query { .. } => Vec::new(),
-            Self::Header { name, .. } => vec![name.as_str().to_owned()],
-            Self::Basic { .. } => vec![http::header::AUTHORIZATION.as_str().to_owned()],
+        let mut names: Vec<String> = self.headers.iter().map(|(name, _)| name.as_str().to_owned()).collect();
+        if !self.cookies.is_empty() {
+            names.push(http::header::COOKIE.as_str().to_owned());
         }
+        names.extend(self.signing.iter().flat_map(Signing::header_names));
+        names
     }
 
-    /// Whether a query already has the pair that injection would add, under any encoding and case: an
+    /// Whether a query pair of this name is one that injection adds.
+    #[must_use]
+    pub fn takes_query(&self, name: &str) -> bool {
+        self.query.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a query already has a pair that injection would add, under any encoding and case: an
     /// upstream may read the first of two.
     #[must_use]
     pub fn query_is_taken(&self, query: Option<&str>) -> bool {
-        let (Self::Query { name, .. }, Some(query)) = (self, query) else { return false };
-        url::form_urlencoded::parse(query.as_bytes()).any(|(given, _)| given.eq_ignore_ascii_case(name))
+        let Some(query) = query.filter(|_| !self.query.is_empty()) else { return false };
+        url::form_urlencoded::parse(query.as_bytes()).any(|(given, _)| self.takes_query(&given))
+    }
+
+    /// Every template, for checks.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let headers = self.headers.iter().flat_map(|(_, fill)| match fill {
+            HeaderFill::Text(value) => [Some(value), None],
+            HeaderFill::Basic { username, password } => [Some(username), Some(password)],
+        });
+        headers
+            .flatten()
+            .chain(self.query.iter().map(|(_, value)| value))
+            .chain(self.cookies.iter().map(|(_, value)| value))
+            .chain(self.body.iter().map(|(_, value)| value))
+            .chain(self.jwt.iter().flat_map(JwtPlan::templates))
+            .chain(self.signing.iter().flat_map(Signing::templates))
     }
 
     /// Names of the fields that injection cannot do without.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
-        let templates = match self {
-            Self::None => [None, None],
-            Self::Header { value, .. } | Self::Query { value, .. } => [Some(value), None],
-            Self::Basic { username, password } => [Some(username), Some(password)],
-        };
-        templates.into_iter().flatten().flat_map(Template::variables).map(|variable| variable.name.as_str())
+        let keys = self.jwt.iter().map(|jwt| jwt.key_field.as_str());
+        let signing = self.signing.iter().filter_map(Signing::key_field);
+        // Why not those: a session token is used where there is one, and a password may be empty.
+        let mut optional: Vec<&Template> =
+            self.signing.iter().filter_map(Signing::optional_template).collect();
+        optional.extend(self.headers.iter().filter_map(|(_, fill)| match fill {
+            HeaderFill::Basic { password, .. } => Some(password),
+            HeaderFill::Text(_) => None,
+        }));
+        self.templates()
+            .filter(move |template| !optional.iter().any(|other| std::ptr::eq(*template, *other)))
+            .flat_map(Template::variables)
+            .filter(|variable| matches!(variable.scope, Scope::Cred | Scope::Config))
+            .map(|variable| variable.name.as_str())
+            .chain(keys)
+            .chain(signing)
     }
 
     /// Whether a credential is needed at all.
     #[must_use]
     pub const fn needs_credential(&self) -> bool {
-        !matches!(self, Self::None)
+        !(self.headers.is_empty()
+            && self.query.is_empty()
+            && self.cookies.is_empty()
+            && self.body.is_empty()
+            && self.signing.is_none())
     }
 
-    /// Executes the plan on opened fields.
+    /// Executes the plan on opened fields. `jwt` is the token that [`Self::jwt`] describes, signed by
+    /// the caller for this moment.
     ///
     /// # Errors
     /// [`InjectionError`] naming the field.
@@ -110,42 +165,94 @@ impl Injection {
         &self,
         fields: &SecretFields,
         config: &Map<String, Value>,
+        jwt: Option<Zeroizing<String>>,
     ) -> Result<Injected, InjectionError> {
         let mut injected = Injected::default();
         for (_, value) in fields.iter() {
             injected.secrets.push(Zeroizing::new(value.expose().to_owned()));
         }
-        match self {
-            Self::None => {}
-            Self::Header { name, value } => {
-                let text = render(value, fields, config)?;
-                injected.headers.push((name.clone(), header_value(&text)?));
-                injected.secrets.push(text);
-            }
-            Self::Query { name, value } => {
-                let text = render(value, fields, config)?;
-                let mut pair = Zeroizing::new(String::with_capacity(name.len() + text.len() * 3 + 1));
-                escape::percent_encode(name, &mut pair);
-                pair.push('=');
-                escape::percent_encode(&text, &mut pair);
-                injected.query = Some(pair);
-                injected.secrets.push(text);
-            }
-            Self::Basic { username, password } => {
-                let username = render(username, fields, config)?;
-                if username.contains(':') {
-                    return Err(InjectionError::Colon);
+        let texts = Texts { jwt: jwt.as_deref(), ..Texts::new(fields, config) };
+        for (name, fill) in &self.headers {
+            let value = match fill {
+                HeaderFill::Text(value) => texts.render(value)?,
+                HeaderFill::Basic { username, password } => {
+                    basic(&texts, username, password, &mut injected.secrets)?
                 }
-                let password = render(password, fields, config)?;
-                let pair = Zeroizing::new(format!("{}:{}", username.as_str(), password.as_str()));
-                let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-                let text = Zeroizing::new(format!("Basic {}", encoded.as_str()));
-                injected.headers.push((http::header::AUTHORIZATION, header_value(&text)?));
-                injected.secrets.extend([pair, encoded]);
-            }
+            };
+            injected.headers.push((name.clone(), header_value(&value)?));
+            injected.secrets.push(value);
         }
+        self.apply_query(&texts, &mut injected)?;
+        self.apply_cookies(&texts, &mut injected)?;
+        for (path, template) in &self.body {
+            let text = texts.render(template)?;
+            injected.secrets.push(text.clone());
+            injected.body.push((path.clone(), text));
+        }
+        injected.secrets.extend(jwt);
         Ok(injected)
     }
+
+    fn apply_query(&self, texts: &Texts<'_>, injected: &mut Injected) -> Result<(), InjectionError> {
+        for (name, template) in &self.query {
+            let text = texts.render(template)?;
+            let pairs = injected.query.get_or_insert_with(|| {
+                Zeroizing::new(String::with_capacity(name.len() + text.len() * 3 + 1))
+            });
+            if !pairs.is_empty() {
+                pairs.push('&');
+            }
+            escape::percent_encode(name, pairs);
+            pairs.push('=');
+            escape::percent_encode(&text, pairs);
+            injected.secrets.push(text);
+        }
+        Ok(())
+    }
+
+    fn apply_cookies(&self, texts: &Texts<'_>, injected: &mut Injected) -> Result<(), InjectionError> {
+        let mut line = Zeroizing::new(String::new());
+        for (name, template) in &self.cookies {
+            let text = texts.render(template)?;
+            if !text.bytes().all(is_cookie_octet) {
+                return Err(InjectionError::Cookie);
+            }
+            if !line.is_empty() {
+                line.push_str("; ");
+            }
+            line.push_str(name);
+            line.push('=');
+            line.push_str(&text);
+            injected.secrets.push(text);
+        }
+        if !line.is_empty() {
+            injected.headers.push((http::header::COOKIE, header_value(&line)?));
+        }
+        Ok(())
+    }
+}
+
+/// RFC 6265 section 4.1.1.
+const fn is_cookie_octet(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
+}
+
+fn basic(
+    texts: &Texts<'_>,
+    username: &Template,
+    password: &Template,
+    secrets: &mut Vec<Zeroizing<String>>,
+) -> Result<Zeroizing<String>, InjectionError> {
+    let username = texts.render(username)?;
+    if username.contains(':') {
+        return Err(InjectionError::Colon);
+    }
+    let password = texts.render_or_empty(password)?;
+    let pair = Zeroizing::new(format!("{}:{}", username.as_str(), password.as_str()));
+    let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+    let text = Zeroizing::new(format!("Basic {}", encoded.as_str()));
+    secrets.extend([pair, encoded]);
+    Ok(text)
 }
 
 /// Secrets are printable ASCII in a header (RFC 9110 section 5.5 without obs-text): anything else is
@@ -159,117 +266,91 @@ fn header_value(text: &str) -> Result<HeaderValue, InjectionError> {
     Ok(value)
 }
 
-fn render(
-    template: &Template,
-    fields: &SecretFields,
-    config: &Map<String, Value>,
-) -> Result<Zeroizing<String>, InjectionError> {
-    let mut out = Zeroizing::new(String::with_capacity(128));
-    for part in &template.parts {
-        match part {
-            Part::Literal(text) => out.push_str(text),
-            Part::Variable(variable) if variable.scope == Scope::Cred => match fields.get(&variable.name) {
-                Some(value) => out.push_str(value.expose()),
-                None => {
-                    let text = config.get(&variable.name).and_then(scalar_text);
-                    out.push_str(&text.ok_or_else(|| InjectionError::Missing(variable.name.clone()))?);
-                }
-            },
-            Part::Variable(variable) => {
-                let text = config.get(&variable.name).and_then(scalar_text);
-                out.push_str(&text.ok_or_else(|| InjectionError::Missing(variable.name.clone()))?);
+/// Where the templates of an injection find their texts.
+#[derive(Clone, Copy)]
+pub struct Texts<'a> {
+    /// Opened secrets.
+    pub fields: &'a SecretFields,
+    /// Non-secret values of the connection.
+    pub config: &'a Map<String, Value>,
+    /// What `{{jwt.token}}` stands for.
+    pub jwt: Option<&'a String>,
+    /// What `{{sign.…}}` stands for.
+    pub sign: Option<SignTexts<'a>>,
+}
+
+/// A signature and what went into it.
+#[derive(Clone, Copy)]
+pub struct SignTexts<'a> {
+    /// The signature as it is written.
+    pub signature: &'a str,
+    /// Its time as it is written.
+    pub timestamp: &'a str,
+    /// Its nonce.
+    pub nonce: &'a str,
+}
+
+impl<'a> Texts<'a> {
+    /// Texts of a credential and its connection.
+    #[must_use]
+    pub const fn new(fields: &'a SecretFields, config: &'a Map<String, Value>) -> Self {
+        Self { fields, config, jwt: None, sign: None }
+    }
+
+    /// Renders a template. Substituted text is never scanned again.
+    ///
+    /// # Errors
+    /// [`InjectionError::Missing`] naming the field.
+    pub fn render(&self, template: &Template) -> Result<Zeroizing<String>, InjectionError> {
+        let mut out = Zeroizing::new(String::with_capacity(128));
+        for part in &template.parts {
+            match part {
+                Part::Literal(text) => out.push_str(text),
+                Part::Variable(variable) => self.push(variable, &mut out)?,
             }
         }
+        Ok(out)
     }
-    Ok(out)
+
+    /// As [`Self::render`], where a field without a value is an empty text: a password may be empty
+    /// (RFC 7617), and a form keeps no empty value.
+    fn render_or_empty(&self, template: &Template) -> Result<Zeroizing<String>, InjectionError> {
+        let mut out = Zeroizing::new(String::with_capacity(128));
+        for part in &template.parts {
+            match part {
+                Part::Literal(text) => out.push_str(text),
+                Part::Variable(variable) => match self.push(variable, &mut out) {
+                    Err(InjectionError::Missing(_)) => {}
+                    other => other?,
+                },
+            }
+        }
+        Ok(out)
+    }
+
+    fn push(&self, variable: &Variable, out: &mut String) -> Result<(), InjectionError> {
+        let missing = || InjectionError::Missing(variable.name.clone());
+        match variable.scope {
+            Scope::Jwt => out.push_str(self.jwt.ok_or_else(missing)?),
+            Scope::Sign => {
+                let sign = self.sign.ok_or_else(missing)?;
+                out.push_str(match variable.name.as_str() {
+                    "timestamp" => sign.timestamp,
+                    "nonce" => sign.nonce,
+                    _ => sign.signature,
+                });
+            }
+            Scope::Cred if self.fields.get(&variable.name).is_some() => {
+                out.push_str(self.fields.get(&variable.name).ok_or_else(missing)?.expose());
+            }
+            _ => {
+                let text = self.config.get(&variable.name).and_then(scalar_text);
+                out.push_str(&text.ok_or_else(missing)?);
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::secret::SecretValue;
-
-    fn fields(pairs: &[(&str, &str)]) -> SecretFields {
-        SecretFields::new(
-            pairs.iter().map(|(n, v)| ((*n).to_owned(), SecretValue::new((*v).to_owned()))).collect(),
-        )
-    }
-
-    fn header(value: &str) -> Injection {
-        Injection::Header {
-            name: HeaderName::from_static("x-api-key"),
-            value: Template::parse(value).unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_header_carries_the_rendered_value_marked_sensitive() {
-        let injected =
-            header("Bearer {{cred.api_key}}").apply(&fields(&[("api_key", "sk_1")]), &Map::new()).unwrap();
-        let (name, value) = &injected.headers[0];
-        assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-api-key", "Bearer sk_1"));
-        assert!(value.is_sensitive());
-    }
-
-    #[test]
-    fn a_secret_cannot_break_its_header() {
-        for bad in ["a\r\nx: 1", "a\nb", "a\0", "é"] {
-            let error = header("{{cred.k}}").apply(&fields(&[("k", bad)]), &Map::new()).err().unwrap();
-            assert_eq!(error, InjectionError::Character, "{bad:?}");
-            assert!(!error.to_string().contains(bad));
-        }
-        assert!(header("{{cred.k}}").apply(&fields(&[("k", "a b~")]), &Map::new()).is_ok());
-    }
-
-    #[test]
-    fn basic_is_rfc_7617_with_an_empty_password_legal_and_a_colon_refused() {
-        let basic = |user: &str| Injection::Basic {
-            username: Template::parse(user).unwrap(),
-            password: Template::parse("{{cred.p}}").unwrap(),
-        };
-        let injected = basic("Aladdin").apply(&fields(&[("p", "open sesame")]), &Map::new()).unwrap();
-        assert_eq!(injected.headers[0].1.to_str().unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        assert!(injected.secrets.iter().any(|s| s.as_str() == "open sesame"));
-        assert!(injected.secrets.iter().any(|s| s.as_str() == "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
-        assert!(basic("u").apply(&fields(&[("p", "")]), &Map::new()).is_ok());
-        assert_eq!(basic("a:b").apply(&fields(&[("p", "")]), &Map::new()).err(), Some(InjectionError::Colon));
-    }
-
-    #[test]
-    fn a_query_value_is_encoded() {
-        let injection =
-            Injection::Query { name: "key".to_owned(), value: Template::parse("{{cred.k}}").unwrap() };
-        let injected = injection.apply(&fields(&[("k", "a&b=c d")]), &Map::new()).unwrap();
-        assert_eq!(injected.query.unwrap().as_str(), "key=a%26b%3Dc%20d");
-    }
-
-    #[test]
-    fn a_query_pair_of_the_same_name_is_seen_in_every_spelling() {
-        let injection =
-            Injection::Query { name: "key".to_owned(), value: Template::parse("{{cred.k}}").unwrap() };
-        for taken in ["key=1", "a=1&key=2", "KEY=1", "%6bey=1", "key", "a&k%65y"] {
-            assert!(injection.query_is_taken(Some(taken)), "{taken}");
-        }
-        for free in ["", "a=key", "keys=1", "a=1&monkey=2"] {
-            assert!(!injection.query_is_taken(Some(free)), "{free}");
-        }
-        assert!(!injection.query_is_taken(None));
-        assert!(!header("{{cred.k}}").query_is_taken(Some("key=1")));
-    }
-
-    #[test]
-    fn the_fields_that_injection_needs_are_known_beforehand() {
-        let basic = Injection::Basic {
-            username: Template::parse("{{cred.email}}/token").unwrap(),
-            password: Template::parse("{{cred.token}}").unwrap(),
-        };
-        assert_eq!(basic.fields().collect::<Vec<_>>(), ["email", "token"]);
-        assert_eq!(Injection::None.fields().count(), 0);
-    }
-
-    #[test]
-    fn a_missing_field_is_named() {
-        let error = header("{{cred.k}}").apply(&fields(&[]), &Map::new()).err();
-        assert_eq!(error, Some(InjectionError::Missing("k".to_owned())));
-    }
-}
+mod tests;

@@ -1,16 +1,52 @@
-//! Values that people and programs hand in, held against what the definition asks for: an action's
-//! input, and the fields of a credential form.
+//! An action's input, held against what the definition asks for.
 //!
 //! Nothing is coerced: text that looks like a number is text. Every breach is reported at once.
 
+use portcullis_action::pattern;
 use serde_json::{Map, Value};
 
-use crate::definition::{EnumValue, FieldType, InputType};
+use crate::definition::{FieldFormat, InputType};
+use crate::format;
 use crate::problem::{Problem, nearest, step};
-use crate::secret::SecretValue;
+
+/// An anchored regular expression with the sentence that is said when it does not match.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    text: String,
+    whole: pattern::Pattern,
+    message: Option<String>,
+}
+
+impl Pattern {
+    /// A pattern that must match a whole text.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str, message: Option<String>) -> Result<Self, String> {
+        Ok(Self { text: text.to_owned(), whole: pattern::Pattern::whole(text)?, message })
+    }
+
+    /// The pattern as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Why a text does not match; `None` when it does.
+    #[must_use]
+    pub fn breach(&self, name: &str, text: &str) -> Option<String> {
+        if self.whole.matches(text) {
+            return None;
+        }
+        Some(match &self.message {
+            Some(message) => format!("{name}: {message}"),
+            None => format!("{name} must match {}", self.text),
+        })
+    }
+}
 
 /// One input of an action.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Input {
     /// Name in `input`.
     pub name: String,
@@ -20,14 +56,30 @@ pub struct Input {
     pub kind: InputType,
     /// Whether it must be given.
     pub required: bool,
+    /// Whether null is a value of its own, to be written; else it is as if nothing were given.
+    pub nullable: bool,
     /// What stands in when it is not given.
     pub default: Option<Value>,
     /// Accepted values.
     pub accepted: Option<Vec<Value>>,
-    /// Longest text, characters.
+    /// Anchored pattern of a text.
+    pub pattern: Option<Pattern>,
+    /// What a text must look like.
+    pub format: Option<FieldFormat>,
+    /// Smallest number.
+    pub min: Option<f64>,
+    /// Largest number.
+    pub max: Option<f64>,
+    /// Shortest text in characters, or fewest entries.
+    pub min_length: Option<u32>,
+    /// Longest text in characters, or most entries.
     pub max_length: Option<u32>,
+    /// Its value is not shown in dry runs.
+    pub sensitive: bool,
     /// For people.
     pub help: Option<String>,
+    /// An example value.
+    pub example: Option<Value>,
 }
 
 /// The name of an input type as callers write it.
@@ -40,6 +92,9 @@ pub const fn type_name(kind: InputType) -> &'static str {
         InputType::Boolean => "boolean",
         InputType::Object => "object",
         InputType::Array => "array",
+        InputType::Date => "date",
+        InputType::Datetime => "datetime",
+        InputType::File => "file",
         InputType::Any => "any",
     }
 }
@@ -52,33 +107,72 @@ fn has_type(value: &Value, kind: InputType) -> bool {
         InputType::Boolean => value.is_boolean(),
         InputType::Object => value.is_object(),
         InputType::Array => value.is_array(),
+        InputType::Date => value.as_str().is_some_and(format::is_date),
+        InputType::Datetime => value.as_str().is_some_and(format::is_datetime),
+        InputType::File => value.is_string() || is_file(value),
         InputType::Any => true,
     }
+}
+
+/// `{"filename", "content_type"?, "data": <base64>}`.
+fn is_file(value: &Value) -> bool {
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    text("filename").is_some_and(|name| !name.is_empty()) && text("data").is_some_and(format::is_base64)
 }
 
 impl Input {
     /// Checks one given value.
     pub fn check(&self, value: &Value, pointer: &str, problems: &mut Vec<Problem>) {
+        let mut refuse =
+            |code: &'static str, message: String| problems.push(Problem::new(pointer, code, message));
         if !has_type(value, self.kind) {
-            let message = format!("{} must be {}", self.name, type_name(self.kind));
-            problems.push(Problem::new(pointer, "wrong_type", message));
+            let hint = match self.kind {
+                InputType::Date => ", such as 2026-11-22",
+                InputType::Datetime => ", such as 2026-11-22T13:54:00Z",
+                InputType::File => ": text, or {\"filename\", \"content_type\"?, \"data\": base64}",
+                _ => "",
+            };
+            refuse("wrong_type", format!("{} must be {}{hint}", self.name, type_name(self.kind)));
             return;
         }
         if let Some(accepted) = &self.accepted
             && !accepted.contains(value)
         {
             let list = Value::Array(accepted.clone());
-            problems.push(Problem::new(
-                pointer,
-                "not_in_list",
-                format!("{} must be one of {list}", self.name),
-            ));
+            refuse("not_in_list", format!("{} must be one of {list}", self.name));
         }
-        if let (Some(limit), Some(text)) = (self.max_length, value.as_str())
-            && text.chars().count() > limit as usize
-        {
-            let message = format!("{} must have at most {limit} characters", self.name);
-            problems.push(Problem::new(pointer, "too_long", message));
+        self.check_size(value, &mut refuse);
+        let Some(text) = value.as_str() else { return };
+        if let Some(breach) = self.pattern.as_ref().and_then(|pattern| pattern.breach(&self.name, text)) {
+            refuse("wrong_form", breach);
+        }
+        if let Some(breach) = self.format.and_then(|format| format::breach(format, text)) {
+            refuse("wrong_form", format!("{} must be {breach}", self.name));
+        }
+    }
+
+    fn check_size(&self, value: &Value, refuse: &mut impl FnMut(&'static str, String)) {
+        let name = &self.name;
+        let (length, unit) = match value {
+            Value::String(text) => (text.chars().count(), "characters"),
+            Value::Array(items) => (items.len(), "entries"),
+            Value::Number(number) => {
+                let number = number.as_f64().unwrap_or_default();
+                if let Some(min) = self.min.filter(|min| number < *min) {
+                    refuse("too_small", format!("{name} must be at least {min}"));
+                }
+                if let Some(max) = self.max.filter(|max| number > *max) {
+                    refuse("too_large", format!("{name} must be at most {max}"));
+                }
+                return;
+            }
+            _ => return,
+        };
+        if let Some(limit) = self.max_length.filter(|limit| length > *limit as usize) {
+            refuse("too_long", format!("{name} must have at most {limit} {unit}"));
+        }
+        if let Some(limit) = self.min_length.filter(|limit| length < *limit as usize) {
+            refuse("too_short", format!("{name} must have at least {limit} {unit}"));
         }
     }
 }
@@ -100,7 +194,10 @@ pub fn check_input(inputs: &[Input], given: &Map<String, Value>) -> Result<Map<S
     }
     for input in inputs {
         let pointer = format!("/input/{}", step(&input.name));
-        match given.get(&input.name).filter(|v| !v.is_null()) {
+        match given.get(&input.name).filter(|v| input.nullable || !v.is_null()) {
+            Some(Value::Null) => {
+                checked.insert(input.name.clone(), Value::Null);
+            }
             Some(value) => {
                 input.check(value, &pointer, &mut problems);
                 checked.insert(input.name.clone(), value.clone());
@@ -123,143 +220,13 @@ pub fn check_input(inputs: &[Input], given: &Map<String, Value>) -> Result<Map<S
     if problems.is_empty() { Ok(checked) } else { Err(problems) }
 }
 
-/// One field of a credential form or of a connection's config.
-#[derive(Debug, Clone)]
-pub struct Field {
-    /// Name in `config`.
-    pub name: String,
-    /// Label for people.
-    pub label: Option<String>,
-    /// Type.
-    pub kind: FieldType,
-    /// Whether a value must be given.
-    pub required: bool,
-    /// Whether it is sealed and never shown to a guest.
-    pub secret: bool,
-    /// What stands in when nothing is given; never for a secret.
-    pub default: Option<String>,
-    /// Shortest value, characters.
-    pub min_length: Option<u32>,
-    /// Longest value, characters.
-    pub max_length: Option<u32>,
-    /// Accepted values.
-    pub accepted: Option<Vec<EnumValue>>,
-    /// Shown in the empty field.
-    pub placeholder: Option<String>,
-    /// For people.
-    pub help: Option<String>,
-}
-
-/// A form's values, parted into what is sealed and what is not.
-#[derive(Debug, Default)]
-pub struct FormValues {
-    /// Secret fields in form order.
-    pub secrets: Vec<(String, SecretValue)>,
-    /// Non-secret values by name.
-    pub config: Map<String, Value>,
-}
-
-/// Checks a filled-in form. Messages name fields and limits, never a value.
-///
-/// # Errors
-/// Every breach with its pointer, such as `/config/api_key`.
-pub fn check_form(
-    fields: &[Field],
-    given: Map<String, Value>,
-    secret_bytes_max: u64,
-) -> Result<FormValues, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut values = FormValues::default();
-    let mut given = given;
-    for field in fields {
-        let pointer = format!("/config/{}", step(&field.name));
-        let value = given.shift_remove(&field.name).filter(|v| !v.is_null());
-        let text = match value {
-            None => field.default.clone(),
-            Some(Value::String(text)) => Some(text),
-            Some(Value::Number(number)) if field.kind == FieldType::Number => Some(number.to_string()),
-            Some(Value::Bool(flag)) if field.kind == FieldType::Boolean => Some(flag.to_string()),
-            Some(_) => {
-                problems.push(Problem::new(pointer, "wrong_type", format!("{} must be text", field.name)));
-                continue;
-            }
-        };
-        let Some(text) = text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()) else {
-            if field.required {
-                problems.push(Problem::new(pointer, "missing_field", format!("{} is required", field.name)));
-            }
-            continue;
-        };
-        check_text(field, &text, secret_bytes_max, &pointer, &mut problems);
-        if field.secret {
-            values.secrets.push((field.name.clone(), SecretValue::new(text)));
-        } else {
-            values.config.insert(field.name.clone(), Value::String(text));
-        }
-    }
-    for name in given.keys() {
-        let message = format!("the form has no field {name:?}");
-        problems.push(Problem::new(format!("/config/{}", step(name)), "unknown_field", message));
-    }
-    if problems.is_empty() { Ok(values) } else { Err(problems) }
-}
-
-fn check_text(field: &Field, text: &str, bytes_max: u64, pointer: &str, problems: &mut Vec<Problem>) {
-    let name = &field.name;
-    let length = text.chars().count();
-    if text.len() as u64 > bytes_max {
-        problems.push(Problem::new(
-            pointer,
-            "too_long",
-            format!("{name} must have at most {bytes_max} bytes"),
-        ));
-    }
-    if let Some(limit) = field.max_length.filter(|l| length > *l as usize) {
-        problems.push(Problem::new(
-            pointer,
-            "too_long",
-            format!("{name} must have at most {limit} characters"),
-        ));
-    }
-    if let Some(limit) = field.min_length.filter(|l| length < *l as usize) {
-        problems.push(Problem::new(
-            pointer,
-            "too_short",
-            format!("{name} must have at least {limit} characters"),
-        ));
-    }
-    let one_line = field.kind != FieldType::Textarea;
-    if text.chars().any(|c| c.is_control() && (one_line || !matches!(c, '\n' | '\r' | '\t'))) {
-        problems.push(Problem::new(pointer, "control_character", format!("{name} has a control character")));
-    }
-    if let Some(accepted) = &field.accepted
-        && !accepted.iter().any(|a| a.value == text)
-    {
-        let list: Vec<&str> = accepted.iter().map(|a| a.value.as_str()).collect();
-        problems.push(Problem::new(
-            pointer,
-            "not_in_list",
-            format!("{name} must be one of {}", list.join(", ")),
-        ));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     fn input(name: &str, kind: InputType, required: bool) -> Input {
-        Input {
-            name: name.to_owned(),
-            label: None,
-            kind,
-            required,
-            default: None,
-            accepted: None,
-            max_length: None,
-            help: None,
-        }
+        Input { name: name.to_owned(), kind, required, ..Input::default() }
     }
 
     fn codes(result: Result<Map<String, Value>, Vec<Problem>>) -> Vec<(String, &'static str)> {
@@ -297,46 +264,5 @@ mod tests {
         assert_eq!(check_input(&inputs, &Map::new()).unwrap()["s"], "d");
         let long = json!({ "s": "abcd" });
         assert_eq!(codes(check_input(&inputs, long.as_object().unwrap())).len(), 2);
-    }
-
-    fn field(name: &str, required: bool, secret: bool) -> Field {
-        Field {
-            name: name.to_owned(),
-            label: None,
-            kind: FieldType::Password,
-            required,
-            secret,
-            default: None,
-            min_length: None,
-            max_length: Some(8),
-            accepted: None,
-            placeholder: None,
-            help: None,
-        }
-    }
-
-    #[test]
-    fn a_form_parts_secrets_from_config() {
-        let fields = [field("api_key", true, true), field("region", false, false)];
-        let given = json!({ "api_key": " sk_1 ", "region": "eu" });
-        let values = check_form(&fields, given.as_object().cloned().unwrap(), 100).unwrap();
-        assert_eq!(values.secrets[0].1.expose(), "sk_1");
-        assert_eq!(values.config["region"], "eu");
-    }
-
-    #[test]
-    fn a_refused_form_names_fields_and_never_values() {
-        let fields = [field("api_key", true, true), field("other", true, true)];
-        let given = json!({ "api_key": "canary-too-long", "nope": "canary2" });
-        let problems = check_form(&fields, given.as_object().cloned().unwrap(), 100).unwrap_err();
-        let text = format!("{problems:?}");
-        assert!(!text.contains("canary"), "{text}");
-        let codes: Vec<_> = problems.iter().map(|p| p.code).collect();
-        assert_eq!(codes, ["too_long", "missing_field", "unknown_field"]);
-        let control = json!({ "api_key": "a\nb", "other": "x" });
-        assert_eq!(
-            check_form(&fields, control.as_object().cloned().unwrap(), 100).unwrap_err()[0].code,
-            "control_character"
-        );
     }
 }

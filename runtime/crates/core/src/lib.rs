@@ -18,6 +18,8 @@
 pub mod connector;
 pub mod definition;
 pub mod fault;
+pub mod form;
+pub mod format;
 pub mod grant;
 pub mod header_rules;
 pub mod host_pattern;
@@ -30,7 +32,9 @@ pub mod limits;
 pub mod outbound;
 pub mod problem;
 pub mod secret;
+pub mod signing;
 pub mod target;
+pub mod token_plan;
 pub mod verdict;
 
 pub use portcullis_action::escape::percent_encode;

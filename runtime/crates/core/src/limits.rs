@@ -70,9 +70,9 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * 1024;
 
 limits! {
-    api_body_bytes = MIB, max 16 * MIB, "bytes", "An API request's body; inputs are documents, not files.";
-    definition_bytes = 60 * KIB, max 60 * KIB, "bytes", "A connector definition; one record of the embedded store holds at most 64 KiB.";
-    actions_per_connector = 200, max 2000, "actions", "A form with more choices than this helps nobody.";
+    api_body_bytes = 8 * MIB, max 16 * MIB, "bytes", "An API request's body; a whole API description or a file of a few MiB fits.";
+    definition_bytes = 4 * MIB, max 6 * MIB, "bytes", "A connector definition; the largest public API imported whole is below 2 MiB.";
+    actions_per_connector = 2000, max 5000, "actions", "Actions of one connector; the largest public API imported whole has 1,200.";
     fields_per_form = 64, max 256, "fields", "Credential and config fields of one connector.";
     inputs_per_action = 200, max 1000, "inputs", "Inputs of one action.";
     allowed_domains = 64, max 256, "entries", "Every entry is compared on every request.";

@@ -66,6 +66,11 @@ impl SecretFields {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// The fields themselves, in order.
+    pub fn into_fields(self) -> impl Iterator<Item = (String, SecretValue)> {
+        self.0.into_iter()
+    }
+
     /// Number of fields.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::outbound::BoxFuture;
 use portcullis_core::secret::SecretFields;
 
@@ -21,21 +22,26 @@ pub struct BoundCredential {
     pub source: Arc<dyn OpenCredential>,
 }
 
-/// An opened credential.
-pub struct OpenedCredential {
-    /// Its fields.
-    pub fields: SecretFields,
-    /// Host entries it was sealed for; a host outside them never receives it.
-    pub allowed_hosts: Vec<String>,
-}
-
 /// Why a credential cannot be opened. Details go to the log of the opener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the credential cannot be opened")]
-pub struct CredentialError;
+pub enum CredentialError {
+    /// The host list inside the seal does not name the host. No secret was opened.
+    #[error("the credential was not sealed for this host")]
+    NotBound,
+    /// It does not open.
+    #[error("the credential cannot be opened")]
+    Closed,
+}
 
 /// Opens a sealed credential.
 pub trait OpenCredential: Send + Sync {
-    /// Opens it. Called once per request, after every check and the TLS handshake.
-    fn open(&self) -> BoxFuture<'_, Result<OpenedCredential, CredentialError>>;
+    /// Opens it for one host. Called once per request, after every check and the TLS handshake. The
+    /// host is held against the list inside the seal before any secret is opened.
+    fn open<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<SecretFields, CredentialError>>;
+}
+
+/// Whether one of a credential's host entries means this host.
+#[must_use]
+pub fn sealed_for(entries: &[String], host: &str) -> bool {
+    entries.iter().any(|entry| HostPattern::parse(entry).is_ok_and(|pattern| pattern.matches(host)))
 }

@@ -39,7 +39,7 @@ impl From<Code> for SendError {
             Code::HostNotInOrg => OutboundError::Denied(DenyReason::HostNotInOrg),
             Code::RedirectForbidden => OutboundError::Denied(DenyReason::RedirectForbidden),
             // The interface has one word for a place that belongs to the credential.
-            Code::HeaderForbidden | Code::QueryForbidden => {
+            Code::HeaderForbidden | Code::QueryForbidden | Code::BodyForbidden => {
                 OutboundError::Denied(DenyReason::HeaderForbidden)
             }
             Code::MethodForbidden => OutboundError::Denied(DenyReason::MethodForbidden),
@@ -51,6 +51,7 @@ impl From<Code> for SendError {
             Code::TlsFailed => OutboundError::TlsFailed,
             Code::UpstreamProtocol => OutboundError::Protocol,
             Code::UpstreamTimeout => OutboundError::Timeout(TimeoutPhase::Total),
+            Code::CallEnded => OutboundError::Cancelled,
             other => OutboundError::Internal(other.as_str().to_owned()),
         };
         Self { code, guest }

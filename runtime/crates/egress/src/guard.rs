@@ -6,26 +6,27 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use portcullis_core::connector::RedirectPolicy;
+use portcullis_core::connector::{RedirectPolicy, RequestLimits};
 use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{EgressGrant, PermittedTarget};
-use portcullis_core::host_pattern::HostPattern;
-use portcullis_core::injection::{Injected, Injection};
+use portcullis_core::injection::Injection;
 use portcullis_core::outbound::{
     BoxFuture, LimitKind, Outbound, OutboundError, OutboundOptions, OutboundRequest, OutboundResponse,
     TimeoutPhase,
 };
+use portcullis_core::target::Target;
 use portcullis_core::verdict::{CheckVerdict, Decision, Verdict};
 use serde_json::{Map, Value};
 
 use crate::attempt::{Attempt, AttemptLog, Bracket};
-use crate::credential::BoundCredential;
+use crate::credential::{BoundCredential, CredentialError, sealed_for};
 use crate::error::SendError;
 use crate::gate::{Gate, micros};
+use crate::inject::{self, Message};
 use crate::pool::{Connection, PoolKey};
 use crate::redirect::{self, Hop};
-use crate::scrub::Scrubber;
+use crate::rehearsal::{self, Rehearsal};
 use crate::sender::SendFailure;
 use crate::{request, response};
 
@@ -51,7 +52,7 @@ pub struct GuardSpec {
     /// The credential, still sealed.
     pub credential: Option<BoundCredential>,
     /// Where the credential goes.
-    pub injection: Injection,
+    pub injection: Arc<Injection>,
     /// Non-secret values of the connection.
     pub config: Arc<Map<String, Value>>,
     /// Where attempts are recorded.
@@ -60,8 +61,25 @@ pub struct GuardSpec {
     pub requests_max: u64,
     /// Which redirects are followed.
     pub redirects: RedirectPolicy,
+    /// Lower limits than the gate's.
+    pub limits: RequestLimits,
+    /// Who reads the answers.
+    pub answers: Answers,
+    /// Stop before anything leaves, and show the request.
+    pub rehearse: bool,
+    /// Texts of the request that differ from run to run, for its hash.
+    pub varying: Vec<String>,
     /// What keeps its connections apart.
     pub scope: PoolScope,
+}
+
+/// Who reads the answers of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// A guest: every form of the credential is removed from them.
+    Guest,
+    /// The host's token keeper, whose answers are secrets themselves and go no further.
+    TokenKeeper,
 }
 
 /// What happened in a call, for its run record.
@@ -79,6 +97,12 @@ pub struct GuardReport {
     pub last_status: Option<u16>,
     /// Whether an echoed credential was removed.
     pub redacted: bool,
+    /// Whether something of the last request may have reached the upstream.
+    pub sent: bool,
+    /// Hash of the first request, before its credential; see [`Rehearsal`].
+    pub request_hash: Option<String>,
+    /// The request that would have been sent, of a call that is a rehearsal.
+    pub rehearsal: Option<Rehearsal>,
 }
 
 #[derive(Default)]
@@ -168,6 +192,10 @@ impl Guard {
     ) -> Result<(Cleared, OutboundResponse), SendError> {
         let started = Instant::now();
         let unavailable = |_| SendError::from(Code::LedgerUnavailable);
+        self.with_state(|s| s.report.sent = false);
+        if self.spec.rehearse {
+            return Err(self.rehearse(&cleared?));
+        }
         let cleared = match cleared {
             Ok(cleared) => cleared,
             Err(error) => {
@@ -179,7 +207,9 @@ impl Guard {
         };
         attempt.bytes_out = cleared.hop.body.len() as u64;
         let mut bracket = Bracket::begin(&self.spec.log, &self.ended, attempt).await.map_err(unavailable)?;
-        let total = cap(cleared.options.total_timeout, self.gate.limits.total_ms);
+        let own_limit = self.spec.limits.timeout_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+        let total = cap(cleared.options.total_timeout.or(own_limit), self.gate.limits.total_ms);
+        let total = own_limit.map_or(total, |own| total.min(own));
         let outcome = match tokio::time::timeout(total, self.perform(&cleared, &mut bracket.attempt)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(SendError::timeout(TimeoutPhase::Total)),
@@ -210,15 +240,18 @@ impl Guard {
         let injected = self.spec.injection.header_names();
         let headers =
             request::check(&request, &injected, limits).inspect_err(|e| self.refuse("headers", e.code))?;
-        if self.spec.injection.query_is_taken(target.target().query()) {
-            self.refuse("query", Code::QueryForbidden);
-            return Err(SendError::from(Code::QueryForbidden));
-        }
+        self.check_query(&target)?;
         let body = Bytes::from(request.body.take().unwrap_or_default());
         self.count(body.len() as u64).inspect_err(|e| self.refuse("quota", e.code))?;
         self.check_slot(&request, target.target().host())
             .inspect_err(|e| self.refuse("credential", e.code))?;
         let hop = Hop { method: request.method, headers, body, credential: request.credential.is_some() };
+        self.with_state(|s| {
+            let report = &mut s.report;
+            report
+                .request_hash
+                .get_or_insert_with(|| rehearsal::hash(target.target(), &hop, &self.spec.varying));
+        });
         Ok(Cleared { target, hop, options: request.options })
     }
 
@@ -239,6 +272,9 @@ impl Guard {
         let hop = redirect::hop(status, from, target.target(), before.hop)
             .inspect_err(|code| self.refuse("redirect", *code))?;
         attempt.method = hop.method.as_str();
+        if hop.credential {
+            self.check_query(&target)?;
+        }
         Ok(Cleared { target, hop, options: before.options })
     }
 
@@ -261,6 +297,28 @@ impl Guard {
             (Some(target), None) => Ok(target),
             (_, refusal) => Err(SendError::from(refusal.unwrap_or(Code::UrlInvalid))),
         }
+    }
+
+    /// Notes the request that would be sent; the error ends the guest.
+    fn rehearse(&self, cleared: &Cleared) -> SendError {
+        let (target, hop) = (cleared.target.target(), &cleared.hop);
+        let hash = self.with_state(|s| s.report.request_hash.clone()).unwrap_or_default();
+        match rehearsal::rehearse(target, hop, &self.spec.injection, &self.spec.config, hash) {
+            Ok(shown) => {
+                self.with_state(|s| s.report.rehearsal = Some(shown));
+                SendError::from(Code::CallEnded)
+            }
+            Err(error) => error,
+        }
+    }
+
+    /// The query has no pair of the name that the credential will take.
+    fn check_query(&self, target: &PermittedTarget) -> Result<(), SendError> {
+        if self.spec.injection.query_is_taken(target.target().query()) {
+            self.refuse("query", Code::QueryForbidden);
+            return Err(SendError::from(Code::QueryForbidden));
+        }
+        Ok(())
     }
 
     fn refuse(&self, check: &'static str, code: Code) {
@@ -309,20 +367,31 @@ impl Guard {
         attempt.tls_version = Some(connection.tls_version.to_owned());
         attempt.chosen_address = Some(connection.peer.ip().to_string());
         let hop = &cleared.hop;
-        let injected = if hop.credential { Some(self.inject(target.host(), attempt).await?) } else { None };
-        let message =
-            request::assemble(target, hop.method, hop.headers.clone(), hop.body.clone(), injected.as_ref())?;
+        let Message { request, secrets } = if hop.credential {
+            self.inject(target, hop, attempt).await?
+        } else {
+            inject::plain(target, hop)?
+        };
         let started = Instant::now();
-        let sent = self.exchange(&key, cleared, &mut connection, message, attempt).await;
+        self.with_state(|s| s.report.sent = true);
+        let sent = self.exchange(&key, cleared, &mut connection, request, attempt).await;
         attempt.durations.first_byte_us = Some(micros(started));
         let answer = sent?;
         attempt.status = Some(answer.status().as_u16());
         let own_max = self.gate.limits.response_bytes;
+        let own_max = self.spec.limits.response_bytes.map_or(own_max, |bytes| bytes.min(own_max));
         let bytes_max = cleared.options.response_bytes_max.map_or(own_max, |m| m.min(own_max));
         let raw =
             response::read(answer, hop.method, &self.gate.limits, bytes_max, &mut attempt.bytes_in).await?;
         self.gate.pool.put(key, connection);
-        Ok(scrub(raw, injected.as_ref(), attempt))
+        Ok(match self.spec.answers {
+            Answers::Guest => {
+                let seen = raw.for_guest(&secrets);
+                attempt.redacted = seen.redacted;
+                seen
+            }
+            Answers::TokenKeeper => raw.whole(),
+        })
     }
 
     /// An idle connection that is still good. Asked before the credential is opened, so that a dead one
@@ -344,7 +413,8 @@ impl Guard {
         cleared: &Cleared,
         attempt: &mut Attempt,
     ) -> Result<Connection, SendError> {
-        let timeout = cleared.options.connect_timeout;
+        let own_limit = self.spec.limits.connect_timeout_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+        let timeout = cleared.options.connect_timeout.into_iter().chain(own_limit).min();
         let made = self.gate.connect(key, cleared.target.clone(), timeout, attempt).await;
         let decision = match &made {
             Err(code @ (Code::AddressForbidden | Code::DnsFailed)) => Decision::refuse("addresses", *code),
@@ -373,33 +443,28 @@ impl Guard {
                 Err(SendFailure::NotSent(message)) => message,
                 Err(SendFailure::Lost) => return Err(lost()),
             };
+        // Why: should the new connection fail, nothing was sent at all.
+        self.with_state(|s| s.report.sent = false);
         *connection = self.open(key, cleared, attempt).await?;
+        self.with_state(|s| s.report.sent = true);
         let answer = tokio::time::timeout(first_byte, connection.sender.send(*unsent)).await.map_err(late)?;
         answer.map_err(|_| lost())
     }
 
-    /// Opens the credential and turns it into headers: the last thing before the request is written.
-    async fn inject(&self, host: &str, attempt: &mut Attempt) -> Result<Injected, SendError> {
+    /// Opens the credential and puts it into the message: the last thing before the request is written.
+    async fn inject(&self, target: &Target, hop: &Hop, attempt: &mut Attempt) -> Result<Message, SendError> {
         let missing = || SendError::from(Code::CredentialMissing);
         let bound = self.spec.credential.as_ref().ok_or_else(missing)?;
-        let opened = bound.source.open().await.map_err(|_| SendError::from(Code::Internal))?;
-        // Why again: the list outside the seal is a convenience, the sealed one is the rule.
-        if !sealed_for(&opened.allowed_hosts, host) {
-            return Err(SendError::from(Code::CredentialNotBound));
-        }
-        let injected = self.spec.injection.apply(&opened.fields, &self.spec.config).map_err(|error| {
-            tracing::info!(%error, "the credential cannot be injected");
-            missing()
+        // Why the host again: the list outside the seal is a convenience, the sealed one is the rule.
+        let fields = bound.source.open(target.host()).await.map_err(|error| match error {
+            CredentialError::NotBound => SendError::from(Code::CredentialNotBound),
+            CredentialError::Closed => SendError::from(Code::Internal),
         })?;
+        let message = inject::with_credential(target, hop, &self.spec.injection, &fields, &self.spec.config)?;
         attempt.credential_slot = Some(bound.slot.clone());
         attempt.credential_version = Some(bound.version);
-        Ok(injected)
+        Ok(message)
     }
-}
-
-/// Whether one of a credential's sealed host entries means this host.
-fn sealed_for(entries: &[String], host: &str) -> bool {
-    entries.iter().any(|entry| HostPattern::parse(entry).is_ok_and(|pattern| pattern.matches(host)))
 }
 
 /// A guest's wish for a timeout, which can only lower the host's.
@@ -411,25 +476,4 @@ fn cap(wish: Option<Duration>, limit_ms: u64) -> Duration {
 /// The first header of that name.
 fn header(response: &OutboundResponse, name: &str) -> Option<Vec<u8>> {
     response.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
-}
-
-/// Removes every form of the credential from what the guest will see.
-fn scrub(raw: response::Raw, injected: Option<&Injected>, attempt: &mut Attempt) -> OutboundResponse {
-    let response::Raw { status, mut headers, mut body } = raw;
-    let mut redacted = false;
-    if let Some(injected) = injected {
-        let scrubber = Scrubber::new(injected.secrets.iter().map(|s| s.as_str()));
-        redacted |= scrubber.scrub(&mut body);
-        let before = headers.len();
-        headers.retain(|(name, _)| !scrubber.is_in(name.as_bytes()));
-        redacted |= headers.len() != before;
-        for (_, value) in &mut headers {
-            redacted |= scrubber.scrub(value);
-        }
-        if redacted {
-            headers.retain(|(name, _)| name != "content-length");
-        }
-    }
-    attempt.redacted = redacted;
-    OutboundResponse { status, headers, body, redacted }
 }

@@ -3,23 +3,29 @@
 //! The request target is always rebuilt in origin-form from the parsed target; guest text never
 //! reaches the connection as it was. One Host header, one Content-Length, both the host's.
 
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use portcullis_core::fault::Code;
 use portcullis_core::header_rules::check_request_header;
-use portcullis_core::injection::Injected;
 use portcullis_core::limits::Limits;
 use portcullis_core::outbound::{LimitKind, Method, OutboundRequest};
+use portcullis_core::percent_encode;
 use portcullis_core::target::Target;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use crate::error::SendError;
+use crate::redirect::Hop;
 
 /// How the product names itself to upstreams.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Portcullis/", env!("CARGO_PKG_VERSION")));
 /// What the decoder reads; the host owns the header because the scrubber must read what comes back.
 const CODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
+
+/// Media type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Checks a guest's headers and body against the rules and caps.
 ///
@@ -60,36 +66,116 @@ pub(crate) fn check(
     Ok(headers)
 }
 
-/// Puts the final request together.
-pub(crate) fn assemble(
-    target: &Target,
-    method: Method,
-    mut headers: HeaderMap,
-    body: Bytes,
-    injected: Option<&Injected>,
-) -> Result<Request<Full<Bytes>>, SendError> {
-    let mut uri = target.origin_form();
-    if let Some(pair) = injected.and_then(|i| i.query.as_ref()) {
-        uri.push(if target.query().is_some() { '&' } else { '?' });
-        uri.push_str(pair);
-    }
+/// A request that is nearly finished: host-owned headers set, credential not yet in it.
+pub(crate) struct Draft {
+    pub(crate) method: Method,
+    /// Origin-form.
+    pub(crate) uri: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Puts a request together, without a credential.
+pub(crate) fn draft(target: &Target, hop: &Hop) -> Result<Draft, SendError> {
+    let mut headers = hop.headers.clone();
     let host = HeaderValue::from_str(&target.authority()).map_err(|_| SendError::from(Code::UrlInvalid))?;
     headers.insert(HOST, host);
     headers.insert(USER_AGENT, AGENT);
     headers.insert(ACCEPT_ENCODING, CODINGS);
-    for (name, value) in injected.iter().flat_map(|i| i.headers.iter()) {
-        headers.insert(name.clone(), value.clone());
+    Ok(Draft { method: hop.method, uri: target.origin_form(), headers, body: hop.body.clone() })
+}
+
+impl Draft {
+    /// Whether there must be a body for a member to go into. An empty form is one; a redirect that
+    /// became a GET has left its body behind.
+    pub(crate) fn has_body(&self) -> bool {
+        self.method != Method::Get || !self.body.is_empty()
     }
-    if body.is_empty() && method.has_body() {
-        // A length of nothing is said where a body is expected (RFC 9110 section 8.6).
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+
+    fn media(&self) -> Option<String> {
+        let media = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        Some(media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
     }
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = http::Method::from_bytes(method.as_str().as_bytes())
-        .map_err(|_| SendError::from(Code::MethodForbidden))?;
-    *request.uri_mut() = uri.parse().map_err(|_| SendError::from(Code::UrlInvalid))?;
-    *request.headers_mut() = headers;
-    Ok(request)
+
+    pub(crate) fn is_form(&self) -> bool {
+        self.media().is_some_and(|media| media == FORM)
+    }
+
+    /// Puts members into the JSON or form body. `None` when it is neither, or has one of them already:
+    /// an upstream may read the first of two.
+    pub(crate) fn fill_body(&mut self, members: &[(Vec<String>, Zeroizing<String>)]) -> Option<()> {
+        if !self.is_form() {
+            return self.fill_body_coded(members);
+        }
+        let coded = |(path, text): &(Vec<String>, Zeroizing<String>)| {
+            let mut coded = Zeroizing::new(String::with_capacity(text.len() * 3));
+            percent_encode(text, &mut coded);
+            (path.clone(), coded)
+        };
+        self.fill_body_coded(&members.iter().map(coded).collect::<Vec<_>>())
+    }
+
+    /// The same with values that are already percent-encoded where the body is a form.
+    pub(crate) fn fill_body_coded(&mut self, members: &[(Vec<String>, Zeroizing<String>)]) -> Option<()> {
+        let media = self.media()?;
+        let body = if media == FORM {
+            fill_form(&self.body, members)?
+        } else if media == "application/json" || media.ends_with("+json") {
+            fill_json(&self.body, members)?
+        } else {
+            return None;
+        };
+        self.body = Bytes::from(body);
+        Some(())
+    }
+
+    /// The message that is written.
+    pub(crate) fn finish(mut self) -> Result<Request<Full<Bytes>>, SendError> {
+        if self.body.is_empty() && self.method.has_body() {
+            // A length of nothing is said where a body is expected (RFC 9110 section 8.6).
+            self.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let mut request = Request::new(Full::new(self.body));
+        *request.method_mut() = http::Method::from_bytes(self.method.as_str().as_bytes())
+            .map_err(|_| SendError::from(Code::MethodForbidden))?;
+        *request.uri_mut() = self.uri.parse().map_err(|_| SendError::from(Code::UrlInvalid))?;
+        *request.headers_mut() = self.headers;
+        Ok(request)
+    }
+}
+
+fn fill_json(body: &[u8], members: &[(Vec<String>, Zeroizing<String>)]) -> Option<Vec<u8>> {
+    let mut document: Value = serde_json::from_slice(body).ok()?;
+    for (path, text) in members {
+        let (last, parents) = path.split_last()?;
+        let mut place = &mut document;
+        for step in parents {
+            place = place.as_object_mut()?.entry(step.clone()).or_insert_with(|| Value::Object(Map::new()));
+        }
+        let taken = place.as_object_mut()?.insert(last.clone(), Value::String(text.to_string()));
+        if taken.is_some() {
+            return None;
+        }
+    }
+    serde_json::to_vec(&document).ok()
+}
+
+fn fill_form(body: &[u8], members: &[(Vec<String>, Zeroizing<String>)]) -> Option<Vec<u8>> {
+    let mut text = String::from_utf8(body.to_vec()).ok()?;
+    for (path, value) in members {
+        let (first, rest) = path.split_first()?;
+        let name = rest.iter().fold(first.clone(), |name, step| format!("{name}[{step}]"));
+        if url::form_urlencoded::parse(body).any(|(given, _)| given == name) {
+            return None;
+        }
+        if !text.is_empty() {
+            text.push('&');
+        }
+        percent_encode(&name, &mut text);
+        text.push('=');
+        text.push_str(value);
+    }
+    Some(text.into_bytes())
 }
 
 #[cfg(test)]
@@ -113,7 +199,8 @@ mod tests {
         let limits = Limits::default();
         let headers = check(&request(&[("x-a", "1"), ("X-A", "2")], 1), &[], &limits).unwrap();
         let target = Target::parse(b"https://api.example.com:8443/p?q=1", 8192).unwrap();
-        let built = assemble(&target, Method::Post, headers, Bytes::from_static(b"x"), None).unwrap();
+        let hop = Hop { method: Method::Post, headers, body: Bytes::from_static(b"x"), credential: false };
+        let built = draft(&target, &hop).unwrap().finish().unwrap();
         assert_eq!(built.uri(), "/p?q=1");
         assert_eq!(built.headers().get_all(HOST).iter().collect::<Vec<_>>(), ["api.example.com:8443"]);
         assert_eq!(built.headers().get_all("x-a").iter().count(), 2);
@@ -136,5 +223,35 @@ mod tests {
         assert_eq!(code(&request(&[("a", &"x".repeat(19))], 0)), Ok(()));
         assert_eq!(code(&request(&[("a", &"x".repeat(20))], 0)), Err(Code::RequestTooLarge));
         assert_eq!(code(&request(&[("Host", "x")], 0)), Err(Code::HeaderForbidden));
+    }
+
+    fn filled(content_type: &'static str, body: &'static str, path: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let body = Bytes::from_static(body.as_bytes());
+        let mut draft = Draft { method: Method::Post, uri: "/".to_owned(), headers, body };
+        let path = path.iter().map(|step| (*step).to_owned()).collect();
+        draft.fill_body(&[(path, Zeroizing::new("k&\"1".to_owned()))])?;
+        String::from_utf8(draft.body.to_vec()).ok()
+    }
+
+    #[test]
+    fn a_key_becomes_a_member_of_the_body_and_never_the_second_of_its_name() {
+        let json = "application/json; charset=utf-8";
+        assert_eq!(filled(json, r#"{"a":1}"#, &["key"]).as_deref(), Some(r#"{"a":1,"key":"k&\"1"}"#));
+        let nested = filled("application/vnd.x+json", r#"{"auth":{"v":1}}"#, &["auth", "key"]);
+        assert_eq!(nested.as_deref(), Some(r#"{"auth":{"v":1,"key":"k&\"1"}}"#));
+        let form = "application/x-www-form-urlencoded";
+        assert_eq!(filled(form, "a=1", &["auth", "key"]).as_deref(), Some("a=1&auth%5Bkey%5D=k%26%221"));
+        for (content_type, body, path) in [
+            (json, r#"{"key":"guest's"}"#, &["key"][..]),
+            (json, "[1]", &["key"]),
+            (json, r#"{"auth":"x"}"#, &["auth", "key"]),
+            (json, "nonsense", &["key"]),
+            (form, "%6bey=1", &["key"]),
+            ("text/plain", "a", &["key"]),
+        ] {
+            assert_eq!(filled(content_type, body, path), None, "{content_type} {body}");
+        }
     }
 }

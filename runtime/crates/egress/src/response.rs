@@ -10,10 +10,12 @@ use hyper::body::Incoming;
 use portcullis_core::fault::Code;
 use portcullis_core::header_rules::is_visible_to_guest;
 use portcullis_core::limits::Limits;
-use portcullis_core::outbound::{LimitKind, Method, TimeoutPhase};
+use portcullis_core::outbound::{LimitKind, Method, OutboundResponse, TimeoutPhase};
+use zeroize::Zeroizing;
 
 use crate::decode;
 use crate::error::SendError;
+use crate::scrub::Scrubber;
 
 /// Header fields in order, names in lower case.
 type Headers = Vec<(String, Vec<u8>)>;
@@ -26,8 +28,36 @@ pub(crate) struct Raw {
     pub(crate) body: Vec<u8>,
 }
 
-/// Checks the header section against the caps that the HTTP library does not hold, and gives what a
-/// guest may see of it.
+impl Raw {
+    /// The answer as it came, for the host itself.
+    pub(crate) fn whole(self) -> OutboundResponse {
+        OutboundResponse { status: self.status, headers: self.headers, body: self.body, redacted: false }
+    }
+
+    /// The answer as a guest sees it: without the headers that are the host's, and without any form of
+    /// these texts.
+    pub(crate) fn for_guest(self, secrets: &[Zeroizing<String>]) -> OutboundResponse {
+        let Self { status, mut headers, mut body } = self;
+        headers.retain(|(name, _)| is_visible_to_guest(name));
+        let mut redacted = false;
+        if !secrets.is_empty() {
+            let scrubber = Scrubber::new(secrets.iter().map(|s| s.as_str()));
+            redacted |= scrubber.scrub(&mut body);
+            let before = headers.len();
+            headers.retain(|(name, _)| !scrubber.is_in(name.as_bytes()));
+            redacted |= headers.len() != before;
+            for (_, value) in &mut headers {
+                redacted |= scrubber.scrub(value);
+            }
+            if redacted {
+                headers.retain(|(name, _)| name != "content-length");
+            }
+        }
+        OutboundResponse { status, headers, body, redacted }
+    }
+}
+
+/// Checks the header section against the caps that the HTTP library does not hold.
 fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<Vec<(String, Vec<u8>)>, SendError> {
     if headers.len() as u64 > limits.response_header_count {
         let limit = limits.response_header_count;
@@ -38,11 +68,8 @@ fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<Vec<(String, Ve
         let limit = limits.response_header_bytes;
         return Err(SendError::limit(Code::ResponseTooLarge, LimitKind::HeaderBytes, limit));
     }
-    Ok(headers
-        .iter()
-        .filter(|(name, _)| is_visible_to_guest(name.as_str()))
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-        .collect())
+    let bytes = |value: &HeaderValue| value.as_bytes().to_vec();
+    Ok(headers.iter().map(|(name, value)| (name.as_str().to_owned(), bytes(value))).collect())
 }
 
 /// Reads the whole answer. `received` counts body bytes as they come, for the ledger.

@@ -5,7 +5,7 @@
 
 use http::header::HOST;
 use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -52,7 +52,8 @@ impl Sender {
             Self::Http2(sender) => sender.try_send_request(absolute(message)).await,
         };
         answer.map_err(|mut error| match error.take_message() {
-            Some(message) => SendFailure::NotSent(Box::new(message)),
+            // Why back: the connection that carries it next may speak the other version.
+            Some(message) => SendFailure::NotSent(Box::new(origin_form(message))),
             None => SendFailure::Lost,
         })
     }
@@ -74,6 +75,19 @@ fn absolute(mut message: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     message
 }
 
+/// HTTP/1.1 carries the path alone, and the authority in Host (RFC 9112 section 3.2.1). A message of
+/// that form stays as it is.
+fn origin_form(mut message: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    let parts = message.uri().clone().into_parts();
+    if let Some(host) = parts.authority.as_ref().and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
+        message.headers_mut().insert(HOST, host);
+    }
+    if let Some(path) = parts.path_and_query {
+        *message.uri_mut() = Uri::from(path);
+    }
+    message
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +100,10 @@ mod tests {
         let message = absolute(message);
         assert_eq!(message.uri(), "https://api.example.com:8443/p?q=1");
         assert!(message.headers().get(HOST).is_none());
+        let back = origin_form(message);
+        assert_eq!(back.uri(), "/p?q=1");
+        assert_eq!(back.headers()[HOST], "api.example.com:8443");
+        let same = origin_form(back);
+        assert_eq!((same.uri().to_string(), same.headers().len()), ("/p?q=1".to_owned(), 1));
     }
 }

@@ -30,6 +30,8 @@ pub struct Invocation {
     pub config: String,
     /// The run.
     pub run_id: String,
+    /// When the call was made, milliseconds since 1970.
+    pub now_ms: u64,
     /// The same for every try of the run.
     pub idempotency_key: Option<String>,
 }
@@ -159,6 +161,7 @@ impl Sandbox {
             input: invocation.input,
             config: invocation.config,
             run_id: invocation.run_id,
+            now_ms: invocation.now_ms,
             idempotency_key: invocation.idempotency_key,
         };
         let answer = instance.portcullis_connector_handler().call_invoke(&mut *store, &arguments).await;

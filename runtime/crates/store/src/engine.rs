@@ -210,4 +210,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// How big the store is.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>>;
+
+    /// Whether several processes may have it open at a time. Where only one can, whatever an earlier
+    /// process claimed for a while ended with that process.
+    fn is_shared(&self) -> bool {
+        // Why by default: a claim that is honoured too long delays, one that is not honoured breaks.
+        true
+    }
 }

@@ -17,6 +17,7 @@
 
 mod archive;
 mod automations;
+mod connection;
 mod connectors;
 mod engine;
 mod error;
@@ -31,6 +32,7 @@ mod tokens;
 mod vault;
 
 pub use automations::AutomationRecord;
+pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use engine::{
     BATCH_OPERATIONS_MAX, Batch, BoxFuture, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX,

@@ -172,6 +172,10 @@ impl Store for MemoryStore {
             })
         })
     }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use crate::engine::{Batch, Precondition, Store, Versioned};
 use crate::error::StoreError;
 
+mod blob;
+
 /// Longest key part in bytes: a SHA-256 in hex with room to spare.
 const PART_BYTES_MAX: usize = 80;
 
@@ -95,7 +97,14 @@ impl Records {
         let key = Key::of::<T>(parts)?;
         match self.store.get(&key).await? {
             None => Ok(None),
-            Some(found) => Ok(Some((parse(&key, &found)?, found.revision))),
+            Some(found) => Ok(Some((self.parse(&key, &found).await?, found.revision))),
+        }
+    }
+
+    async fn parse<T: Document>(&self, key: &str, found: &Versioned) -> Result<T, StoreError> {
+        match blob::Reference::read(&found.value) {
+            None => parse(key, &found.value),
+            Some(reference) => parse(key, &reference.join(self.store.as_ref(), key).await?),
         }
     }
 
@@ -115,7 +124,7 @@ impl Records {
         let found = self.store.list(&prefix, after.as_deref(), limit).await?;
         let mut documents = Vec::with_capacity(found.len());
         for (key, found) in found {
-            let document = parse(&key, &found)?;
+            let document = self.parse(&key, &found).await?;
             let rest = key.strip_prefix(&prefix).unwrap_or(&key).to_owned();
             documents.push((rest, document, found.revision));
         }
@@ -141,8 +150,8 @@ impl Records {
     }
 }
 
-fn parse<T: Document>(key: &str, found: &Versioned) -> Result<T, StoreError> {
-    serde_json::from_slice(&found.value).map_err(|error| StoreError::Unreadable {
+fn parse<T: Document>(key: &str, value: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|error| StoreError::Unreadable {
         key: key.to_owned(),
         kind: T::KIND,
         // Category and place only: serde's own text quotes the value it did not expect.
@@ -214,7 +223,7 @@ impl Writes {
                 Some(precondition) => batch.require(key.clone(), precondition),
                 None => batch,
             };
-            Ok(batch.put(key, value))
+            Ok(blob::put(batch, key, value))
         })
     }
 

@@ -63,11 +63,15 @@ impl ConnectorSetting {
     /// A setting of the connector group.
     #[must_use]
     pub fn new(name: ConnectorId, enabled: bool, encrypted_config: Option<String>) -> Self {
-        Self {
-            group: SettingGroup::Connector,
-            name,
-            value: ConnectorSettingValue { enabled, encrypted_config },
-        }
+        let value = ConnectorSettingValue { enabled, encrypted_config, auth_method: None };
+        Self { group: SettingGroup::Connector, name, value }
+    }
+
+    /// The same under another way to authenticate than the connector's default.
+    #[must_use]
+    pub fn under(mut self, auth_method: Option<String>) -> Self {
+        self.value.auth_method = auth_method;
+        self
     }
 }
 
@@ -84,6 +88,9 @@ pub struct ConnectorSettingValue {
     /// The sealed credential, base64; see [`crate::Sealed`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encrypted_config: Option<String>,
+    /// The chosen way to authenticate; the connector's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_method: Option<String>,
 }
 
 /// What is known about a credential without opening it. Parts: `[org, workspace, connector_id]`.

@@ -183,6 +183,11 @@ impl Store for SledStore {
             Ok(StoreStats { engine: "sled", seq: meta.seq, records: meta.records, disk_bytes })
         }))
     }
+
+    fn is_shared(&self) -> bool {
+        // The directory's lock says so.
+        false
+    }
 }
 
 fn lock_directory(dir: &Path) -> Result<File, StoreError> {

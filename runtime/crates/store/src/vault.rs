@@ -170,20 +170,30 @@ impl Vault {
         Ok(Sealed { text: BASE64.encode(bytes), key_id: key.id.as_str().to_owned() })
     }
 
-    /// Opens what [`Vault::seal`] made for the same binding.
+    /// Opens what [`Vault::seal`] made for the same binding, for a use that its sealed host list
+    /// admits. The list is opened first and alone: where `admits` says no, no secret is.
     ///
     /// # Errors
+    /// [`VaultError::NotAdmitted`] when `admits` said no,
     /// [`VaultError::Malformed`] when the text is not the format, [`VaultError::Refused`] when it was
     /// sealed for another binding or changed since, [`VaultError::UnknownKey`] when its workspace key
     /// is gone, [`VaultError::NoWorkspaceKey`], and store errors.
-    pub async fn open_sealed(&self, binding: &Binding, sealed: &str) -> Result<SecretPayload, VaultError> {
-        self.opens.fetch_add(1, Ordering::Relaxed);
+    pub async fn open_sealed(
+        &self,
+        binding: &Binding,
+        sealed: &str,
+        admits: impl Fn(&[String]) -> bool + Send,
+    ) -> Result<SecretPayload, VaultError> {
         if sealed.len() > SEALED_TEXT_BYTES_MAX {
             return Err(VaultError::Malformed("it is too long"));
         }
         let bytes = BASE64.decode(sealed).map_err(|_| VaultError::Malformed("it is not base64"))?;
         let key = self.workspace_key(&binding.org, &binding.workspace).await?;
-        seal::open(&key, binding, &bytes)
+        seal::open(&key, binding, &bytes, |hosts| {
+            let admitted = admits(hosts);
+            self.opens.fetch_add(u64::from(admitted), Ordering::Relaxed);
+            admitted
+        })
     }
 
     /// Deletes the workspace's key. Whatever was sealed under it stays closed for ever, also in
@@ -200,7 +210,7 @@ impl Vault {
         Ok(())
     }
 
-    /// How often a credential was opened, or tried. For tests that assert that none was.
+    /// How often a credential's secrets were opened. For tests that assert that none was.
     #[must_use]
     pub fn opens(&self) -> u64 {
         self.opens.load(Ordering::Relaxed)

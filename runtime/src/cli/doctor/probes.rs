@@ -6,17 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use portcullis_action::{Method, UrlTemplate};
-use portcullis_core::connector::RedirectPolicy;
+use portcullis_core::connector::{RedirectPolicy, RequestLimits};
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::host_pattern::HostPattern;
-use portcullis_core::injection::Injection;
 use portcullis_core::limits::Limits;
 use portcullis_core::outbound::{BoxFuture, Outbound as _, OutboundOptions, OutboundRequest};
 use portcullis_core::verdict::{HostRules, OrgPolicy};
 use portcullis_egress::{
-    Attempt, AttemptLog, AttemptLogError, Dial, Dialed, Gate, GateParts, GuardSpec, PoolScope, Resolve,
-    ResolveError, Trust,
+    Answers, Attempt, AttemptLog, AttemptLogError, Dial, Dialed, Gate, GateParts, GuardSpec, PoolScope,
+    Resolve, ResolveError, Trust,
 };
 use serde_json::Map;
 
@@ -161,11 +160,15 @@ async fn ask(resolver: Arc<dyn Resolve>, dialer: &Arc<NoDial>, times: u64) -> Re
     let guard = gate.guard(GuardSpec {
         grant: EgressGrant::new(rules, vec![scope], limits.url_bytes),
         credential: None,
-        injection: Injection::None,
+        injection: Arc::default(),
         config: Arc::default(),
         log: Arc::new(NoLog),
         requests_max: times,
         redirects: RedirectPolicy::NONE,
+        limits: RequestLimits::default(),
+        answers: Answers::Guest,
+        rehearse: false,
+        varying: Vec::new(),
         scope: PoolScope {
             workspace: "doctor/doctor".to_owned(),
             connector: "doctor".to_owned(),

@@ -11,7 +11,7 @@ fn object(value: Value) -> Map<String, Value> {
 fn render(template: &str, input: Value) -> Result<String, RenderError> {
     let input = object(input);
     let config = object(json!({ "shop": "acme" }));
-    let values = Values { input: &input, config: &config, action_id: "a", run_id: "run_1", source: None };
+    let values = Values { input: &input, ..Values::config_only(&config) };
     UrlTemplate::parse(template).unwrap().render(&values)
 }
 
@@ -103,5 +103,73 @@ fn templates_that_could_move_a_border_are_refused() {
         ["https://a.example.com", "https://a.example.com:8443/x?y", "https://A.example.com?q={{input.q}}"]
     {
         assert!(UrlTemplate::parse(good).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn a_multi_segment_value_keeps_its_slashes_and_nothing_else() {
+    let template = "https://{{config.shop}}.s3.eu-west-1.amazonaws.com/{{+input.key}}?x={{input.x}}";
+    assert_eq!(
+        render(template, json!({ "key": "a b/ü/c?d#e%2F..f/{{config.shop}}" })).unwrap(),
+        "https://acme.s3.eu-west-1.amazonaws.com/a%20b/%C3%BC/c%3Fd%23e%252F..f/%7B%7Bconfig.shop%7D%7D"
+    );
+    assert_eq!(
+        render("https://a.example.com/contents/{{ + input.key | lower }}/raw", json!({ "key": "A/B" }))
+            .unwrap(),
+        "https://a.example.com/contents/a/b/raw"
+    );
+    for bad in ["", "/", "/a", "a/", "a//b", "..", "a/../b", "a/./b", "./a", "a/.."] {
+        let error = render(template, json!({ "key": bad })).unwrap_err();
+        assert_eq!(error.variable, "input.key", "{bad}");
+    }
+    assert!(render(template, json!({})).is_err());
+    assert!(render(template, json!({ "key": ["a"] })).is_err());
+}
+
+#[test]
+fn a_multi_segment_variable_fills_one_segment_alone() {
+    for bad in [
+        "https://{{+input.h}}.example.com/",
+        "https://a.example.com/x{{+input.p}}",
+        "https://a.example.com/{{+input.p}}.json",
+        "https://a.example.com/{{+input.p}}{{input.q}}",
+        "https://a.example.com/?q={{+input.p}}",
+        "https://a.example.com/?{{+input.p}}",
+    ] {
+        let error = UrlTemplate::parse(bad).unwrap_err();
+        assert!(
+            matches!(error, UrlTemplateError::Template(TemplateError::MultiMisplaced(_))),
+            "{bad}: {error}"
+        );
+    }
+    assert!(UrlTemplate::parse("https://a.example.com/{{+input.p}}/x/{{+input.q}}").is_ok());
+}
+
+#[test]
+fn a_table_name_with_space_and_slash_is_one_segment() {
+    let url = render(
+        "https://api.airtable.com/v0/{{input.base}}/{{input.table}}",
+        json!({
+            "base": "appX", "table": "Q1/Q2 Leads"
+        }),
+    );
+    assert_eq!(url.unwrap(), "https://api.airtable.com/v0/appX/Q1%2FQ2%20Leads");
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_in_path_and_query_decodes_to_itself(text in ".{1,40}") {
+        let url = render("https://a.example.com/p/{{input.t}}?q={{input.t}}&e=1", json!({ "t": text }));
+        if text == "." || text == ".." {
+            proptest::prop_assert!(url.is_err());
+            return Ok(());
+        }
+        let url = url.unwrap();
+        let (path, query) = url.strip_prefix("https://a.example.com/p/").unwrap().split_once('?').unwrap();
+        proptest::prop_assert!(!path.contains('/'));
+        proptest::prop_assert_eq!(escape::tests::decoded(path), text.clone());
+        let value = query.strip_prefix("q=").unwrap().strip_suffix("&e=1").unwrap();
+        proptest::prop_assert!(!value.contains(['&', '=', '#']));
+        proptest::prop_assert_eq!(escape::tests::decoded(value), text);
     }
 }

@@ -1,34 +1,79 @@
 //! From one action of the definition to a checked action and the plan its guest is given.
 
-use portcullis_action::template::{Scope, Template, Variable};
-use portcullis_action::{ActionPlan, BodyPlan, InputPlace, InputPlan, Method, UrlTemplate};
+use std::collections::BTreeMap;
 
-use super::{Action, DEFAULT_SLOT, check_header};
-use crate::definition::{ActionDef, Definition, InputDef, InputIn, InputType, MethodDef};
-use crate::host_pattern::HostPattern;
+use http::HeaderName;
+use portcullis_action::template::{Part, Scope, Template, Variable};
+use portcullis_action::{ActionPlan, InputPlace, Method, UrlTemplate};
+
+use super::base::Base;
+use super::reach::Reach;
+use super::{Action, DEFAULT_SLOT, Effect};
+use crate::definition::{ActionDef, Definition, EffectDef, MethodDef};
+use crate::form::Field;
+use crate::header_rules::{HeaderRefusal, check_request_header};
 use crate::id::ActionId;
-use crate::input::{Field, Input};
-use crate::problem::Problem;
-use crate::target::DEFAULT_PORT;
+use crate::injection::Injection;
+use crate::problem::{Problem, step};
+
+mod behaviour;
+mod body;
+mod budgets;
+mod credential;
+mod inputs;
+mod pagination;
+mod retry;
+mod rules;
+
+pub(super) use behaviour::error_class;
 
 /// What an action is checked against.
 pub(super) struct Context<'a> {
     pub(super) definition: &'a Definition,
     pub(super) fields: &'a [Field],
-    pub(super) allowed: &'a [HostPattern],
-    pub(super) ports: &'a [u16],
+    pub(super) reach: Reach<'a>,
+    pub(super) base: Base,
+    pub(super) injection: &'a Injection,
+    /// Names of the headers that injection sets.
     pub(super) injected: Vec<String>,
-    pub(super) needs_credential: bool,
-    pub(super) injected_query: Option<String>,
 }
 
 impl Context<'_> {
-    fn injects_query(&self, name: &str) -> bool {
-        self.injected_query.as_deref().is_some_and(|injected| injected.eq_ignore_ascii_case(name))
+    /// Whether the credential goes to the query pair of this name. Some frameworks read `key[]` and
+    /// `key[a]` where `key` is meant.
+    fn takes_query(&self, name: &str) -> bool {
+        let stem = name.split('[').next().unwrap_or_default();
+        self.injection.takes_query(name) || self.injection.takes_query(stem)
     }
 }
 
-const fn method(wire: MethodDef) -> Method {
+/// The name that a name in a URL's query stands for.
+pub(super) fn decoded(name: &str) -> String {
+    url::form_urlencoded::parse(name.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
+}
+
+/// Where breaches go.
+pub(super) struct Report<'a> {
+    pub(super) errors: &'a mut Vec<Problem>,
+    pub(super) warnings: &'a mut Vec<Problem>,
+}
+
+impl Report<'_> {
+    pub(super) fn error(
+        &mut self,
+        pointer: impl Into<String>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) {
+        self.errors.push(Problem::new(pointer, code, message));
+    }
+
+    fn warn(&mut self, pointer: impl Into<String>, code: &'static str, message: impl Into<String>) {
+        self.warnings.push(Problem::new(pointer, code, message));
+    }
+}
+
+pub(super) const fn method(wire: MethodDef) -> Method {
     match wire {
         MethodDef::Get => Method::Get,
         MethodDef::Head => Method::Head,
@@ -43,232 +88,279 @@ const fn method(wire: MethodDef) -> Method {
 /// Checks one action; `None` after an error that leaves nothing to build.
 pub(super) fn build(
     context: &Context<'_>,
-    index: usize,
+    pointer: &str,
     wire: &ActionDef,
-    errors: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    report: &mut Report<'_>,
 ) -> Option<Action> {
-    let pointer = format!("/actions/{index}");
-    let url = check_url(context, wire, &pointer, errors, warnings);
+    let url_text = full_url(context, wire, pointer, report);
+    let url = url_text.as_ref().and_then(|text| check_url(context, wire, text, pointer, report));
     let method = method(wire.http_method);
-    let named: Vec<String> = url
-        .iter()
-        .flat_map(UrlTemplate::variables)
-        .filter(|v| v.scope == Scope::Input)
-        .map(|v| v.name.clone())
-        .collect();
-    let mut inputs = Vec::new();
-    let mut plans = Vec::new();
-    for (at, input) in wire.body_schema.iter().enumerate() {
-        let pointer = format!("{pointer}/body_schema/{at}");
-        if wire.body_schema.iter().take(at).any(|other| other.name == input.name) {
-            let message = format!("input {:?} is used twice", input.name);
-            errors.push(Problem::new(format!("{pointer}/name"), "duplicate_input", message));
-        }
-        let place = place(input, method, named.contains(&input.name), &pointer, errors);
-        check_place(context, input, place, method, &pointer, errors);
-        inputs.push(checked_input(input, &pointer, errors));
-        plans.push(InputPlan { name: input.name.clone(), wire: input.r#as.clone(), place });
-    }
-    let headers = check_headers(context, wire, &pointer, errors);
-    let has_body = method.has_body();
+    let headers = check_headers(context, wire, pointer, report);
+    let query = check_query(context, wire, url.as_ref(), pointer, report);
+    let (body, content_type) = body::build(context, wire, method, pointer, report);
+    let named = named_inputs(url.as_ref(), &headers, &query, &body);
+    let (inputs, plans) = inputs::build(context, wire, method, &named, &body, pointer, report);
+    inputs::check_url_inputs(context, url.as_ref(), &inputs, pointer, report);
     let plan = ActionPlan {
         action_id: wire.action_id.clone(),
         method,
-        url: wire.url_template.clone(),
+        url: url_text.unwrap_or_default(),
+        query,
         headers,
         inputs: plans,
-        body: if has_body { BodyPlan::Json } else { BodyPlan::None },
-        credential: context.needs_credential.then(|| DEFAULT_SLOT.to_owned()),
+        body,
+        content_type,
+        idempotency: behaviour::idempotency(wire, pointer, report),
+        credential: context.injection.needs_credential().then(|| DEFAULT_SLOT.to_owned()),
+        success: behaviour::success(wire, pointer, report),
+        response: behaviour::response(wire, pointer, report),
+        errors: behaviour::errors(context.definition, wire, pointer, report),
+        pagination: pagination::build(context.definition, wire, pointer, report),
     };
+    rules::check(context, wire, url.as_ref(), &plan, pointer, report);
+    credential::check(context, wire, &plan, pointer, report);
     let plan_json = serde_json::to_string(&plan).ok()?;
     Some(Action {
         id: ActionId::parse(&wire.action_id).ok()?,
         name: wire.name.clone(),
         description: wire.description.clone(),
+        docs_url: wire.docs_url.clone(),
+        deprecated: wire.deprecated.is_some(),
+        hidden: wire.hidden,
+        effect: effect(wire, method),
+        idempotent: wire.idempotent.unwrap_or_else(|| method.is_idempotent()),
         method,
         url: url?,
         inputs,
+        outputs: wire.response.iter().flat_map(|r| r.fields.iter().cloned()).collect(),
+        requires_scopes: wire.requires_scopes.clone(),
+        retry: retry::build(context.definition, wire, pointer, report),
+        budgets: budgets::build(context, wire, pointer, report),
+        limits: behaviour::limits(context.definition, wire),
+        key: behaviour::key_rules(wire),
         plan,
         plan_json,
     })
 }
 
-fn check_url(
+const fn effect(wire: &ActionDef, method: Method) -> Effect {
+    match (wire.effect, method) {
+        (Some(EffectDef::Read), _) => Effect::Read,
+        (Some(EffectDef::Write), _) => Effect::Write,
+        (Some(EffectDef::Delete), _) | (None, Method::Delete) => Effect::Delete,
+        (None, Method::Get | Method::Head | Method::Options) => Effect::Read,
+        (None, _) => Effect::Write,
+    }
+}
+
+/// The URL template, joined to `base_url` when it begins with `/`.
+fn full_url(
     context: &Context<'_>,
     wire: &ActionDef,
     pointer: &str,
-    errors: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    report: &mut Report<'_>,
+) -> Option<String> {
+    if !wire.url_template.starts_with('/') {
+        return Some(wire.url_template.clone());
+    }
+    match &context.base {
+        Base::Sound(base) => Some(format!("{base}{}", wire.url_template)),
+        Base::Unsound => None,
+        Base::Absent => {
+            let message = "begins with / but the definition has no base_url";
+            report.error(format!("{pointer}/url_template"), "base_url_missing", message);
+            None
+        }
+    }
+}
+
+fn check_url(
+    context: &Context<'_>,
+    wire: &ActionDef,
+    text: &str,
+    pointer: &str,
+    report: &mut Report<'_>,
 ) -> Option<UrlTemplate> {
     let pointer = format!("{pointer}/url_template");
-    let url = match UrlTemplate::parse(&wire.url_template) {
+    let url = match UrlTemplate::parse(text) {
         Ok(url) => url,
         Err(e) => {
-            errors.push(Problem::new(pointer, "template_invalid", e.to_string()));
+            report.error(pointer, "template_invalid", e.to_string());
             return None;
         }
     };
     for variable in url.variables() {
-        check_variable(context, wire, variable, &pointer, errors);
+        check_variable(context, wire, variable, &pointer, report);
     }
-    // Why only when every entry was sound: a broken entry would be reported twice.
-    let all_sound = context.allowed.len() == context.definition.allowed_domains.len();
-    if all_sound && !context.allowed.iter().any(|pattern| pattern.covers(&url)) {
-        let list: Vec<String> = context.allowed.iter().map(ToString::to_string).collect();
-        let message = format!(
-            "host {} is not inside allowed_domains ({}) for every value",
-            url.host_text(),
-            list.join(", ")
-        );
-        errors.push(Problem::new(&pointer, "template_host_outside_allowed_domains", message));
-    }
-    let port = url.port.unwrap_or(DEFAULT_PORT);
-    if port != DEFAULT_PORT && !context.ports.contains(&port) {
-        let message = format!("port {port} is not in egress.ports");
-        errors.push(Problem::new(&pointer, "port_not_listed", message));
-    }
-    let chosen_by_input = url.host.iter().flat_map(|l| l.parts()).any(
-        |part| matches!(part, portcullis_action::template::Part::Variable(v) if v.scope == Scope::Input),
-    );
-    if chosen_by_input && context.needs_credential {
-        let message = "an input chooses the host that receives the credential; a config field would pin it";
-        warnings.push(Problem::new(&pointer, "host_chosen_by_input", message));
-    }
-    for variable in url.required_variables().filter(|v| v.scope == Scope::Input) {
-        let optional =
-            wire.body_schema.iter().any(|i| i.name == variable.name && !i.required && i.default.is_none());
-        if optional {
-            let message =
-                format!("{variable} is in the path but its input is optional; a call without it fails");
-            warnings.push(Problem::new(&pointer, "path_input_optional", message));
+    context.reach.check(&url, &pointer, report.errors);
+    for (name, _) in &url.query {
+        if name.as_literal().is_some_and(|name| context.takes_query(&decoded(name))) {
+            report.error(&pointer, "query_forbidden", "the query has the pair where the credential goes");
         }
     }
     Some(url)
 }
 
-fn check_variable(
+/// Whether a variable exists and may stand in an action.
+pub(super) fn check_variable(
     context: &Context<'_>,
     wire: &ActionDef,
     variable: &Variable,
     pointer: &str,
-    errors: &mut Vec<Problem>,
+    report: &mut Report<'_>,
 ) {
     let message = match variable.scope {
-        Scope::Action | Scope::Run => return,
-        Scope::Input if wire.body_schema.iter().any(|i| i.name == variable.name) => return,
-        Scope::Input => format!("{variable} is not an input of this action; add it to body_schema"),
+        Scope::Action | Scope::Run | Scope::Now => return,
+        Scope::Input => {
+            let first = variable.name.split('.').next().unwrap_or_default();
+            if wire.body_schema.iter().any(|i| i.name == variable.name || i.name == first) {
+                return;
+            }
+            format!("{variable} is not an input of this action; add it to body_schema")
+        }
         Scope::Config => match context.fields.iter().find(|f| f.name == variable.name) {
             Some(field) if !field.secret => return,
             Some(_) => {
-                format!("{variable} is a secret; secrets never stand in a URL or header template")
+                format!("{variable} is a secret; secrets never stand in a URL, a header or a body template")
             }
-            None => format!("{variable} is not a field of this connector"),
+            None => format!("{variable} is not a field of this connector; add it to config_fields"),
         },
-        Scope::Cred => format!("{variable}: cred.* is legal in auth only"),
-        Scope::Source => {
-            format!("{variable}: source.* is legal in an automation's field_mapping only")
-        }
+        Scope::Cred => format!("{variable}: cred.* is legal in auth only; a guest never sees a credential"),
+        Scope::Source => format!("{variable}: source.* is legal in an automation's field_mapping only"),
+        Scope::Sign | Scope::Jwt => format!("{variable}: {}.* is legal in auth only", variable.scope.word()),
     };
-    errors.push(Problem::new(pointer, "template_unknown_variable", message));
+    report.error(pointer, "template_unknown_variable", message);
 }
 
-/// Where an input goes: as written, else the path when the template names it, else by method.
-fn place(
-    input: &InputDef,
-    method: Method,
-    named: bool,
-    pointer: &str,
-    errors: &mut Vec<Problem>,
-) -> InputPlace {
-    let written = input.r#in.map(|place| match place {
-        InputIn::Path => InputPlace::Path,
-        InputIn::Query => InputPlace::Query,
-        InputIn::Header => InputPlace::Header,
-        InputIn::Body => InputPlace::Body,
-    });
-    if written == Some(InputPlace::Path) && !named {
-        let message = format!("in is path, but url_template has no {{{{input.{}}}}}", input.name);
-        errors.push(Problem::new(format!("{pointer}/in"), "input_not_in_path", message));
-    }
-    let by_method = if method.has_body() { InputPlace::Body } else { InputPlace::Query };
-    written.unwrap_or(if named { InputPlace::Path } else { by_method })
-}
-
-fn check_place(
+/// Parses a template and checks its variables.
+pub(super) fn check_template(
     context: &Context<'_>,
-    input: &InputDef,
-    place: InputPlace,
-    method: Method,
+    wire: &ActionDef,
+    text: &str,
     pointer: &str,
-    errors: &mut Vec<Problem>,
-) {
-    if place == InputPlace::Body && !method.has_body() {
-        let message = format!("{method} has no body");
-        errors.push(Problem::new(format!("{pointer}/in"), "method_without_body", message));
-    }
-    let nested = matches!(input.r#type, InputType::Object | InputType::Array);
-    if nested && place != InputPlace::Body {
-        let message = "objects and arrays go to the body only; array formats are not implemented";
-        errors.push(Problem::new(format!("{pointer}/type"), "input_type_not_placeable", message));
-    }
-    if place == InputPlace::Query && context.injects_query(input.r#as.as_deref().unwrap_or(&input.name)) {
-        let message = format!("query pair {:?} is where the credential goes", input.name);
-        errors.push(Problem::new(format!("{pointer}/name"), "query_forbidden", message));
-    }
-    if place == InputPlace::Header {
-        let name = input.r#as.as_deref().unwrap_or(&input.name);
-        check_header(name, "", &format!("{pointer}/name"), &context.injected, errors);
+    report: &mut Report<'_>,
+) -> Option<Template> {
+    match Template::parse_text(text) {
+        Ok(template) => {
+            for variable in template.variables() {
+                check_variable(context, wire, variable, pointer, report);
+            }
+            Some(template)
+        }
+        Err(e) => {
+            report.error(pointer, "template_invalid", e.to_string());
+            None
+        }
     }
 }
 
-fn checked_input(wire: &InputDef, pointer: &str, errors: &mut Vec<Problem>) -> Input {
-    let input = Input {
-        name: wire.name.clone(),
-        label: wire.label.clone(),
-        kind: wire.r#type,
-        required: wire.required,
-        default: wire.default.clone(),
-        accepted: wire.r#enum.clone(),
-        max_length: wire.max_length,
-        help: wire.help.clone(),
-    };
-    if let Some(default) = &input.default {
-        input.check(default, &format!("{pointer}/default"), errors);
-    }
-    input
+/// Default entries and the action's own, the action's winning, each with its pointer.
+fn merged<'a>(
+    defaults: (&'a BTreeMap<String, String>, &str),
+    own: (&'a BTreeMap<String, String>, String),
+    same: impl Fn(&str, &str) -> bool,
+) -> Vec<(String, &'a String, &'a String)> {
+    let kept = defaults
+        .0
+        .iter()
+        .filter(|(name, _)| !own.0.keys().any(|n| same(n, name)))
+        .map(|(name, text)| (format!("{}/{}", defaults.1, step(name)), name, text));
+    kept.chain(own.0.iter().map(|(name, text)| (format!("{}/{}", own.1, step(name)), name, text))).collect()
 }
 
-/// Default headers and the action's own, the action's winning, in a stable order.
 fn check_headers(
     context: &Context<'_>,
     wire: &ActionDef,
     pointer: &str,
-    errors: &mut Vec<Problem>,
+    report: &mut Report<'_>,
 ) -> Vec<(String, String)> {
+    let defaults = (&context.definition.default_headers, "/default_headers");
+    let own = (&wire.headers, format!("{pointer}/headers"));
     let mut headers: Vec<(String, String)> = Vec::new();
-    let own = |name: &str| wire.headers.keys().any(|n| n.eq_ignore_ascii_case(name));
-    let defaults = context
-        .definition
-        .default_headers
-        .iter()
-        .filter(|(name, _)| !own(name))
-        .map(|(name, text)| (format!("/default_headers/{}", crate::problem::step(name)), name, text));
-    let actions = wire
-        .headers
-        .iter()
-        .map(|(name, text)| (format!("{pointer}/headers/{}", crate::problem::step(name)), name, text));
-    for (at, name, text) in defaults.chain(actions) {
-        let known = errors.iter().any(|p| p.pointer == at);
-        if !known {
-            check_header(name, text, &at, &context.injected, errors);
-            if let Ok(template) = Template::parse(text) {
-                for variable in template.variables() {
-                    check_variable(context, wire, variable, &at, errors);
-                }
-            }
+    for (at, name, text) in merged(defaults, own, str::eq_ignore_ascii_case) {
+        check_header(name, &at, &context.injected, report);
+        if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            report.error(&at, "duplicate_header", format!("{name:?} is written twice, in another spelling"));
+        }
+        if let Some(template) = check_template(context, wire, text, &at, report)
+            && template
+                .parts
+                .iter()
+                .any(|part| matches!(part, Part::Literal(text) if text.chars().any(char::is_control)))
+        {
+            report.error(&at, "header_value_invalid", "has a control character, such as a line break");
         }
         headers.push((name.clone(), text.clone()));
     }
     headers
+}
+
+/// Headers that a definition may not set: the host's, and the one the credential goes to.
+pub(super) fn check_header(name: &str, pointer: &str, injected: &[String], report: &mut Report<'_>) {
+    let why = match check_request_header(name, b"", injected) {
+        Ok(()) if HeaderName::from_bytes(name.as_bytes()).is_ok() => return,
+        Err(HeaderRefusal::Injected) => "is where the credential goes",
+        Err(HeaderRefusal::Owned) => "belongs to the host",
+        _ => "is not a header name",
+    };
+    report.error(pointer, "header_forbidden", format!("header {name:?} {why}"));
+}
+
+fn check_query(
+    context: &Context<'_>,
+    wire: &ActionDef,
+    url: Option<&UrlTemplate>,
+    pointer: &str,
+    report: &mut Report<'_>,
+) -> Vec<(String, String)> {
+    let defaults = (&context.definition.default_query, "/default_query");
+    let own = (&wire.query, format!("{pointer}/query"));
+    let mut query = Vec::new();
+    for (at, name, text) in merged(defaults, own, |a, b| a == b) {
+        if context.takes_query(name) {
+            let message = format!("query pair {name:?} is where the credential goes");
+            report.error(&at, "query_forbidden", message);
+        }
+        check_template(context, wire, text, &at, report);
+        let in_url = url.is_some_and(|url| rules::url_has_pair(url, name));
+        if in_url && wire.query.contains_key(name) {
+            report.error(&at, "duplicate_query", format!("url_template has {name:?}, too"));
+        } else if !in_url {
+            query.push((name.clone(), text.clone()));
+        }
+    }
+    query
+}
+
+/// Inputs that a template places: they go nowhere else.
+fn named_inputs(
+    url: Option<&UrlTemplate>,
+    headers: &[(String, String)],
+    query: &[(String, String)],
+    body: &portcullis_action::BodyPlan,
+) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut note = |variable: &Variable| {
+        if variable.scope == Scope::Input {
+            names.push(variable.name.clone());
+            names.extend(variable.name.split_once('.').map(|(first, _)| first.to_owned()));
+        }
+    };
+    url.iter().flat_map(|url| url.variables()).for_each(&mut note);
+    let texts = headers.iter().chain(query).map(|(_, text)| text.as_str());
+    for text in texts.chain(body::texts(body)) {
+        if let Ok(template) = Template::parse_text(text) {
+            template.variables().for_each(&mut note);
+        }
+    }
+    names
+}
+
+/// Where an input goes when nothing is written: where a template names it, else by method.
+pub(super) const fn default_place(method: Method, named: bool) -> InputPlace {
+    match (named, method.has_body()) {
+        (true, _) => InputPlace::Path,
+        (false, true) => InputPlace::Body,
+        (false, false) => InputPlace::Query,
+    }
 }

@@ -32,6 +32,11 @@ fn close(schema: &mut Value) {
                 map.insert("additionalProperties".to_owned(), Value::Bool(false));
                 map.insert("patternProperties".to_owned(), json!({ "^x_": true }));
             }
+            // Why: behind a choice between a shape and null, a breach inside the shape has no pointer.
+            if let Some(shape) = shape_or_null(map) {
+                map.remove("anyOf");
+                map.extend(shape);
+            }
             if let Some(options) = constants(map) {
                 map.remove("oneOf");
                 map.insert("enum".to_owned(), Value::Array(options));
@@ -40,6 +45,16 @@ fn close(schema: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(close),
         _ => {}
+    }
+}
+
+/// The shape of "this shape or null".
+fn shape_or_null(map: &Map<String, Value>) -> Option<Map<String, Value>> {
+    match map.get("anyOf")?.as_array()?.as_slice() {
+        [shape, null] if null.get("type").and_then(Value::as_str) == Some("null") => {
+            shape.as_object().cloned()
+        }
+        _ => None,
     }
 }
 
@@ -138,6 +153,9 @@ fn describe(pointer: &str, kind: &ValidationErrorKind, document: &Value, problem
                 ValidationErrorKind::MaxItems { limit } => {
                     format!("must have at most {limit} entries")
                 }
+                ValidationErrorKind::MinProperties { limit } => {
+                    format!("must have at least {limit} members")
+                }
                 ValidationErrorKind::Constant { expected_value } => {
                     format!("must be {expected_value}")
                 }
@@ -186,8 +204,8 @@ fn collect_names(schema: &Value, names: &mut Vec<String>) {
     }
 }
 
-/// Takes the value at `pointer` out, so that the rest can still be read. An entry of an array
-/// becomes an empty object or null, to keep the pointers of its neighbours.
+/// Takes the value at `pointer` out, so that the rest can still be read. An array with an unsound entry
+/// becomes empty: without the entry, the pointers of its neighbours would be wrong.
 fn prune(document: &mut Value, pointer: &str) {
     let Some((parent, last)) = pointer.rsplit_once('/') else {
         return;

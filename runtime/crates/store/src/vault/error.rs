@@ -47,6 +47,9 @@ pub enum VaultError {
     /// The bytes are well formed but were sealed for something else, or changed since.
     #[error("sealed credential does not open: it belongs elsewhere or was changed")]
     Refused,
+    /// The host list inside the seal does not admit this use. No secret was opened.
+    #[error("the credential was not sealed for this host")]
+    NotAdmitted,
     /// A field's name is not acceptable, occurs twice, or there are too many.
     #[error("credential fields are not acceptable: {0}")]
     InvalidField(&'static str),

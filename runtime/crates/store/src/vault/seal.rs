@@ -61,8 +61,13 @@ pub(super) fn seal(
     Ok(parts.encode())
 }
 
-/// Opens the binary format for the binding it was sealed for.
-pub(super) fn open(key: &WorkspaceKey, binding: &Binding, bytes: &[u8]) -> Result<SecretPayload, VaultError> {
+/// Opens the binary format for the binding it was sealed for, if `admits` says yes to its host list.
+pub(super) fn open(
+    key: &WorkspaceKey,
+    binding: &Binding,
+    bytes: &[u8],
+    admits: impl FnOnce(&[String]) -> bool,
+) -> Result<SecretPayload, VaultError> {
     let parts = decode(bytes)?;
     if parts.key_id != raw_key_id(key)? {
         return Err(VaultError::UnknownKey(hex::encode(parts.key_id)));
@@ -75,21 +80,22 @@ pub(super) fn open(key: &WorkspaceKey, binding: &Binding, bytes: &[u8]) -> Resul
     if !bool::from(derived.commitment.ct_eq(&parts.commitment)) {
         return Err(VaultError::Refused);
     }
-    let mut allowed_hosts = Vec::new();
-    let mut fields = Vec::with_capacity(parts.fields.len());
-    for ((name, ciphertext), index) in parts.fields.into_iter().zip(0_u16..) {
-        let field = Field { name, index, count };
-        let mut plaintext = field.open(&derived, key, binding, ciphertext)?;
-        if index == 0 {
-            allowed_hosts = serde_json::from_slice(&plaintext).map_err(|_| VaultError::Refused)?;
-        } else {
-            // Taken, not copied: the buffer itself becomes the secret.
-            let value = String::from_utf8(std::mem::take(&mut *plaintext)).map_err(|error| {
-                error.into_bytes().zeroize();
-                VaultError::Refused
-            })?;
-            fields.push((name.to_owned(), SecretValue::new(value)));
-        }
+    let mut sealed = parts.fields.into_iter().zip(0_u16..);
+    let ((name, ciphertext), index) = sealed.next().ok_or(VaultError::Refused)?;
+    let hosts = Field { name, index, count }.open(&derived, key, binding, ciphertext)?;
+    let allowed_hosts: Vec<String> = serde_json::from_slice(&hosts).map_err(|_| VaultError::Refused)?;
+    if !admits(&allowed_hosts) {
+        return Err(VaultError::NotAdmitted);
+    }
+    let mut fields = Vec::with_capacity(usize::from(count));
+    for ((name, ciphertext), index) in sealed {
+        let mut plaintext = Field { name, index, count }.open(&derived, key, binding, ciphertext)?;
+        // Taken, not copied: the buffer itself becomes the secret.
+        let value = String::from_utf8(std::mem::take(&mut *plaintext)).map_err(|error| {
+            error.into_bytes().zeroize();
+            VaultError::Refused
+        })?;
+        fields.push((name.to_owned(), SecretValue::new(value)));
     }
     Ok(SecretPayload { fields: SecretFields::new(fields), allowed_hosts })
 }

@@ -57,7 +57,7 @@ async fn seal(vault: &Vault, binding: &Binding, payload: &SecretPayload) -> Vec<
 }
 
 async fn opens(vault: &Vault, binding: &Binding, bytes: &[u8]) -> bool {
-    vault.open_sealed(binding, &BASE64.encode(bytes)).await.is_ok()
+    vault.open_sealed(binding, &BASE64.encode(bytes), |_| true).await.is_ok()
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn what_is_sealed_opens_and_shows_nothing_on_the_way() {
     assert!(!bytes.windows(6).any(|part| part == b"canary"));
     assert!(!bytes.windows(7).any(|part| part == b"example"));
     assert_eq!(vault.opens(), 0);
-    let opened = vault.open_sealed(&binding(), &sealed.text).await.unwrap();
+    let opened = vault.open_sealed(&binding(), &sealed.text, |_| true).await.unwrap();
     assert_eq!(vault.opens(), 1);
     assert_eq!(opened.allowed_hosts, ["api.example.com"]);
     assert_eq!(secret_text(opened.fields.get("api_key").unwrap()), "sk_canary");
@@ -181,7 +181,7 @@ async fn another_data_key_with_the_right_tag_is_refused_by_the_commitment() {
     let associated = associated::Associated::of_credential("data key", &key.id, &bound, 3);
     let wrapped = wrap::wrap(&key.bytes, associated.as_bytes(), &[9; 32], &OsRandom).unwrap();
     let forged = Parts { wrapped: &wrapped, ..parts };
-    assert!(matches!(seal::open(&key, &bound, &forged.encode()), Err(VaultError::Refused)));
+    assert!(matches!(seal::open(&key, &bound, &forged.encode(), |_| true), Err(VaultError::Refused)));
 }
 
 #[tokio::test]
@@ -192,12 +192,12 @@ async fn limits_are_checked_on_both_sides() {
     let most = "x".repeat(format::SEALED_BYTES_MAX - fixed);
     let sealed = vault.seal(&bound, &payload(&[], &[("f", &most)])).await.unwrap();
     assert_eq!(sealed.text.len(), SEALED_TEXT_BYTES_MAX);
-    assert!(vault.open_sealed(&bound, &sealed.text).await.is_ok());
+    assert!(vault.open_sealed(&bound, &sealed.text, |_| true).await.is_ok());
     let over = format!("{most}x");
     let error = vault.seal(&bound, &payload(&[], &[("f", &over)])).await.unwrap_err();
     assert!(matches!(error, VaultError::TooLarge { .. }), "{error}");
     let long = "A".repeat(SEALED_TEXT_BYTES_MAX + 4);
-    let error = vault.open_sealed(&bound, &long).await.unwrap_err();
+    let error = vault.open_sealed(&bound, &long, |_| true).await.unwrap_err();
     assert!(matches!(error, VaultError::Malformed(_)), "{error}");
 
     let names: Vec<String> = (0..65).map(|i| format!("f{i}")).collect();

@@ -53,15 +53,15 @@ async fn shredding_closes_everything_of_the_workspace_and_nothing_else() {
     vault.ensure_workspace_key(&neighbour.org, &neighbour.workspace).await.unwrap();
     let sealed = vault.seal(&home, &example()).await.unwrap();
     let next_door = vault.seal(&neighbour, &example()).await.unwrap();
-    assert!(vault.open_sealed(&home, &sealed.text).await.is_ok());
+    assert!(vault.open_sealed(&home, &sealed.text, |_| true).await.is_ok());
     vault.shred_workspace(&home.org, &home.workspace).await.unwrap();
-    let error = vault.open_sealed(&home, &sealed.text).await.unwrap_err();
+    let error = vault.open_sealed(&home, &sealed.text, |_| true).await.unwrap_err();
     assert!(matches!(error, VaultError::NoWorkspaceKey { .. }), "{error}");
     assert!(vault.seal(&home, &example()).await.is_err());
     vault.ensure_workspace_key(&home.org, &home.workspace).await.unwrap();
-    let error = vault.open_sealed(&home, &sealed.text).await.unwrap_err();
+    let error = vault.open_sealed(&home, &sealed.text, |_| true).await.unwrap_err();
     assert!(matches!(error, VaultError::UnknownKey(_)), "{error}");
-    assert!(vault.open_sealed(&neighbour, &next_door.text).await.is_ok());
+    assert!(vault.open_sealed(&neighbour, &next_door.text, |_| true).await.is_ok());
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_new_vault_on_the_same_records_opens_what_the_old_one_sealed() {
     let sealed = vault_with(&records, &key).await.seal(&binding(), &example()).await.unwrap();
     let text = key.to_text();
     let reopened = Vault::open(records, MasterKey::from_text(&text).unwrap()).await.unwrap();
-    assert!(reopened.open_sealed(&binding(), &sealed.text).await.is_ok());
+    assert!(reopened.open_sealed(&binding(), &sealed.text, |_| true).await.is_ok());
 }
 
 #[test]

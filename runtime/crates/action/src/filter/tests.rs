@@ -1,0 +1,137 @@
+//! Each filter against values that others computed, and each way to write one wrongly.
+
+use serde_json::json;
+
+use super::*;
+
+fn run(chain: &str, value: Value) -> Option<Value> {
+    apply_filters(Some(value), &parse_filters(chain).unwrap())
+}
+
+#[test]
+fn text_filters_by_table() {
+    for (chain, given, expected) in [
+        ("lower", "ÄbC", "äbc"),
+        ("upper", "straße", "STRASSE"),
+        ("trim", " \ta b\n", "a b"),
+        ("string", "x", "x"),
+        ("json", "a\"b", "\"a\\\"b\""),
+        ("base64", "any:pass", "YW55OnBhc3M="),
+        ("base64", "", ""),
+        ("base64url", "\u{3ff}\u{3ff}>", "z7_Pvz4"),
+        ("hex", "é!", "c3a921"),
+        ("urlencode", "a b/é", "a%20b%2F%C3%A9"),
+        ("md5", "", "d41d8cd98f00b204e9800998ecf8427e"),
+        ("md5", "abc", "900150983cd24fb0d6963f7d28e17f72"),
+        ("sha1", "abc", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+        ("sha256", "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        ("lower | md5", "Urist.McVankab@freddiesjokes.com", "62eeb292278cc15f5817cb78f7790b08"),
+        ("after_last:'-'", "0123-abc-us6", "us6"),
+        ("after_last:'/'", "https://x.example/a/b", "b"),
+        ("before_first:'.'", "acme.myshopify.com", "acme"),
+        ("before_first:'.'", "acme", "acme"),
+        ("replace:'a','bb'", "banana", "bbbnbbnbb"),
+        ("replace:'-',''", "1-2-3", "123"),
+        ("replace:',','|'", "a,b", "a|b"),
+        ("replace:'''','\"'", "it's", "it\"s"),
+        ("date:'%d.%m.%Y %H:%M'", "2026-11-22T10:30:00+02:00", "22.11.2026 08:30"),
+        ("date:'%Y%m%d'", "2026-11-22", "20261122"),
+        ("iso8601", "2026-11-22T10:30:00+02:00", "2026-11-22T08:30:00Z"),
+        ("iso8601", "2026-11-22", "2026-11-22T00:00:00Z"),
+    ] {
+        assert_eq!(run(chain, json!(given)), Some(json!(expected)), "{chain} of {given:?}");
+    }
+}
+
+#[test]
+fn other_types_by_table() {
+    for (chain, given, expected) in [
+        ("md5", json!(5), json!("e4da3b7fbbce2345d7772b0674a318d5")),
+        ("string", json!(true), json!("true")),
+        ("string", json!([1, "a"]), json!("[1,\"a\"]")),
+        ("json", json!({ "b": 1, "a": [null] }), json!("{\"b\":1,\"a\":[null]}")),
+        ("number", json!(" -12 "), json!(-12)),
+        ("number", json!("1.5e3"), json!(1500.0)),
+        ("number", json!("18446744073709551615"), json!(u64::MAX)),
+        ("number", json!(7), json!(7)),
+        ("join:', '", json!(["a", 1, true]), json!("a, 1, true")),
+        ("join:','", json!([]), json!("")),
+        ("join:','", json!([{ "a": 1 }]), json!([{ "a": 1 }])),
+        ("join:','", json!("x"), json!("x")),
+        ("lower", json!([1]), json!([1])),
+        ("date:'%F'", json!(0), json!("1970-01-01")),
+        ("iso8601", json!(1_500), json!("1970-01-01T00:00:01.5Z")),
+        ("epoch", json!(1_999), json!(1)),
+        ("epoch", json!("2026-11-22T00:00:00Z"), json!(1_795_305_600)),
+    ] {
+        assert_eq!(run(chain, given.clone()), Some(expected), "{chain} of {given}");
+    }
+}
+
+#[test]
+fn what_has_no_result_is_absent_and_may_have_a_default() {
+    for (chain, given) in [
+        ("number", json!("12a")),
+        ("number", json!("")),
+        ("number", json!("007")),
+        ("number", json!("18446744073709551616")),
+        ("number", json!("1e999")),
+        ("number", json!("NaN")),
+        ("number", json!(true)),
+        ("after_last:'-'", json!("nohyphen")),
+        ("date:'%F'", json!("yesterday")),
+        ("date:'%F'", json!("2026-11-22T10:00:00")),
+        ("date:'%F'", json!("2026-02-30")),
+        ("iso8601", json!(i64::MAX)),
+        ("iso8601", json!(1.5)),
+        ("epoch", json!(true)),
+        ("lower", json!(null)),
+    ] {
+        assert_eq!(run(chain, given.clone()), None, "{chain} of {given}");
+        assert_eq!(run(&format!("{chain} | default:'d'"), given), Some(json!("d")), "{chain}");
+    }
+}
+
+#[test]
+fn a_value_that_was_to_be_hashed_never_stays_in_the_clear() {
+    let hashed = run("sha256", json!(["a@b.c"])).unwrap();
+    assert_eq!(hashed, run("json | sha256", json!(["a@b.c"])).unwrap());
+    assert!(!hashed.to_string().contains("a@b.c"));
+}
+
+#[test]
+fn what_is_not_in_the_list_is_refused() {
+    for bad in [
+        "",
+        "|",
+        "lower|",
+        "eval",
+        "lower:'a'",
+        "default",
+        "default:",
+        "default:a",
+        "default:'a','b'",
+        "default:'a'b'",
+        "default:'a",
+        "replace:'a'",
+        "replace:'','b'",
+        "replace:'a','b','c'",
+        "after_last:''",
+        "md5()",
+        "Lower",
+    ] {
+        assert!(matches!(parse_filters(bad), Err(TemplateError::UnknownFilter(_))), "{bad}");
+    }
+    for bad in ["date:'%'", "date:'%!'", "date:'%Y-%J'"] {
+        assert!(matches!(parse_filters(bad), Err(TemplateError::DateFormat(_))), "{bad}");
+    }
+}
+
+#[test]
+fn every_name_of_the_list_parses() {
+    let list = FILTER_LIST.replace("'…'", "'x'");
+    for filter in list.split(", ") {
+        assert!(parse_filters(filter.trim()).is_ok(), "{filter}");
+    }
+    assert_eq!(list.split(", ").count(), 21);
+}

@@ -1,0 +1,228 @@
+//! What an answer means: a success with its output, or an error with its class and what is to be done.
+//!
+//! A success has one of the statuses, reads as its type and satisfies the predicate. Anything else is
+//! looked up in the error rules, first match wins; without one the status says what it is. A rule can
+//! turn an error into a success, never a success into an error.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::path;
+use crate::plan::{ActionPlan, ErrorAction, ErrorRule, Method, ResponseType};
+use crate::predicate::{Predicate, PredicateError};
+use crate::response::{
+    ErrorClass, MappedResponse, content_type, is_success, join_headers, output, read, read_auto, read_json,
+};
+
+/// Longest code or message that is taken from an upstream, characters.
+pub const UPSTREAM_TEXT_CHARS_MAX: usize = 500;
+
+/// Code of an answer that should have been JSON and is not.
+pub const RESPONSE_NOT_JSON: &str = "response_not_json";
+
+/// Code of a plan whose predicates cannot be read.
+pub const PLAN_INVALID: &str = "plan_invalid";
+
+/// An answer that was judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The answer as the caller of a run sees it.
+    pub mapped: MappedResponse,
+    /// What it means.
+    pub outcome: Outcome,
+}
+
+/// What an answer means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The action succeeded.
+    Success {
+        /// Its output.
+        output: Value,
+    },
+    /// It did not.
+    Error(UpstreamError),
+}
+
+/// An error that the upstream answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamError {
+    /// What it is.
+    pub class: ErrorClass,
+    /// What is to be done.
+    pub action: ErrorAction,
+    /// A rule of the definition said so; otherwise the status did.
+    #[serde(default)]
+    pub ruled: bool,
+    /// The upstream's code, or [`RESPONSE_NOT_JSON`].
+    pub code: Option<String>,
+    /// The rule's message, or the upstream's.
+    pub message: Option<String>,
+}
+
+/// Judges one answer. Use [`Judge`] for several answers of one action.
+///
+/// A plan whose predicates cannot be read makes every answer an error.
+#[must_use]
+pub fn judge(plan: &ActionPlan, status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) -> Answer {
+    match Judge::new(plan) {
+        Ok(judge) => judge.answer(status, headers, body),
+        Err(error) => {
+            let mapped = crate::response::map_response(status, headers, body);
+            let error = permanent(PLAN_INVALID, Some(error.to_string()));
+            Answer { mapped, outcome: Outcome::Error(error) }
+        }
+    }
+}
+
+/// The rules of one action, read once.
+#[derive(Debug, Clone)]
+pub struct Judge<'p> {
+    plan: &'p ActionPlan,
+    predicate: Option<Predicate>,
+    rules: Vec<Rule<'p>>,
+}
+
+#[derive(Debug, Clone)]
+struct Rule<'p> {
+    plan: &'p ErrorRule,
+    body: Option<Predicate>,
+    headers: Option<Predicate>,
+}
+
+impl<'p> Judge<'p> {
+    /// Reads the predicates of a plan.
+    ///
+    /// # Errors
+    /// [`PredicateError`] naming the place in the plan.
+    pub fn new(plan: &'p ActionPlan) -> Result<Self, PredicateError> {
+        let predicate = parse(plan.success.predicate.as_ref(), || "/success/predicate".to_owned())?;
+        let rules = plan.errors.iter().enumerate().map(|(i, rule)| {
+            Ok(Rule {
+                plan: rule,
+                body: parse(rule.predicate.as_ref(), || format!("/errors/{i}/predicate"))?,
+                headers: parse(rule.header.as_ref(), || format!("/errors/{i}/header"))?,
+            })
+        });
+        Ok(Self { plan, predicate, rules: rules.collect::<Result<_, PredicateError>>()? })
+    }
+
+    /// Judges an answer.
+    #[must_use]
+    pub fn answer(&self, status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) -> Answer {
+        let headers = join_headers(headers);
+        let mut unreadable = false;
+        if self.accepts(status) {
+            match self.read_success(status, &headers, body) {
+                Some(value) if self.satisfied(&headers, body, &value) => {
+                    return self.success(MappedResponse { status, headers, body: value });
+                }
+                Some(_) => {}
+                None => unreadable = true,
+            }
+        }
+        let body = self.read_error(&headers, body);
+        let mapped = MappedResponse { status, headers, body };
+        let Some(rule) = self.rules.iter().find(|rule| rule.matches(&mapped)) else {
+            let error = if unreadable {
+                permanent(RESPONSE_NOT_JSON, Some("the answer should be JSON and is not".to_owned()))
+            } else {
+                unruled(status)
+            };
+            return Answer { mapped, outcome: Outcome::Error(error) };
+        };
+        if rule.plan.action == ErrorAction::Ignore || rule.plan.class == ErrorClass::Ignored {
+            return self.success(mapped);
+        }
+        let outcome = Outcome::Error(rule.error(&mapped.body));
+        Answer { mapped, outcome }
+    }
+
+    /// The index of the first rule that an error answer meets.
+    #[must_use]
+    pub fn rule_of(&self, answer: &MappedResponse) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.matches(answer))
+    }
+
+    fn success(&self, mapped: MappedResponse) -> Answer {
+        let output = output(&self.plan.response, &mapped);
+        Answer { mapped, outcome: Outcome::Success { output } }
+    }
+
+    fn accepts(&self, status: u16) -> bool {
+        let listed = &self.plan.success.status;
+        if listed.is_empty() { is_success(status) } else { listed.contains(&status) }
+    }
+
+    fn read_success(&self, status: u16, headers: &Map<String, Value>, body: &[u8]) -> Option<Value> {
+        // Why: these answers have no content by definition (RFC 9110 sections 9.3.2, 15.3.5, 15.3.6).
+        if body.is_empty() && (self.plan.method == Method::Head || matches!(status, 204 | 205 | 304)) {
+            return Some(Value::Null);
+        }
+        read(self.plan.response.r#type, content_type(headers), body)
+    }
+
+    fn satisfied(&self, headers: &Map<String, Value>, body: &[u8], value: &Value) -> bool {
+        let Some(predicate) = &self.predicate else {
+            return true;
+        };
+        match self.plan.response.r#type {
+            // Why: what is not kept can still say `"ok": false`.
+            ResponseType::None | ResponseType::Binary => {
+                predicate.holds(&read_auto(content_type(headers), body))
+            }
+            _ => predicate.holds(value),
+        }
+    }
+
+    /// Errors are read by content type: an image's error is often JSON, and JSON's often HTML.
+    fn read_error(&self, headers: &Map<String, Value>, body: &[u8]) -> Value {
+        let forced = if self.plan.response.r#type == ResponseType::Json { read_json(body) } else { None };
+        forced.unwrap_or_else(|| read_auto(content_type(headers), body))
+    }
+}
+
+impl Rule<'_> {
+    fn matches(&self, answer: &MappedResponse) -> bool {
+        (self.plan.status.is_empty() || self.plan.status.contains(&answer.status))
+            && self.body.as_ref().is_none_or(|predicate| predicate.holds(&answer.body))
+            && self.headers.as_ref().is_none_or(|predicate| predicate.holds_for_members(&answer.headers))
+    }
+
+    fn error(&self, body: &Value) -> UpstreamError {
+        let text = |pointer: Option<&String>| {
+            let found = path::first(body, pointer?)?;
+            let text = match found {
+                Value::String(text) => text.chars().take(UPSTREAM_TEXT_CHARS_MAX).collect(),
+                Value::Number(_) | Value::Bool(_) => found.to_string(),
+                _ => return None,
+            };
+            Some(text)
+        };
+        UpstreamError {
+            class: self.plan.class,
+            action: self.plan.action,
+            ruled: true,
+            code: text(self.plan.code_path.as_ref()),
+            message: self.plan.message.clone().or_else(|| text(self.plan.message_path.as_ref())),
+        }
+    }
+}
+
+fn parse(predicate: Option<&Value>, place: impl Fn() -> String) -> Result<Option<Predicate>, PredicateError> {
+    predicate.map(Predicate::parse).transpose().map_err(|error| error.below(&place()))
+}
+
+/// The status alone says what it is; a 2xx that is no success is permanent.
+fn unruled(status: u16) -> UpstreamError {
+    let class = ErrorClass::of_status(status);
+    UpstreamError { class, action: class.default_action(), ruled: false, code: None, message: None }
+}
+
+fn permanent(code: &str, message: Option<String>) -> UpstreamError {
+    let class = ErrorClass::Permanent;
+    UpstreamError { class, action: ErrorAction::Fail, ruled: false, code: Some(code.to_owned()), message }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! Each way to go on over three pages, where a list ends, and what is refused.
+
+use super::*;
+use crate::plan::{Method, PageParam};
+use serde_json::{Map, json};
+
+fn request(url: &str, body: Option<Value>) -> RenderedRequest {
+    RenderedRequest {
+        method: if body.is_some() { Method::Post } else { Method::Get },
+        url: url.to_owned(),
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: body.map(|body| body.to_string().into_bytes()),
+    }
+}
+
+fn query(name: &str) -> PageParam {
+    PageParam::Query(name.to_owned())
+}
+
+fn body(steps: &str) -> PageParam {
+    PageParam::Body(steps.split('/').map(str::to_owned).collect())
+}
+
+fn plan(kind: PaginationKind, items: &str) -> PaginationPlan {
+    PaginationPlan {
+        kind,
+        items: items.to_owned(),
+        has_more_path: None,
+        limit: None,
+        page_size: None,
+        max_pages: 10,
+        max_items: 100,
+    }
+}
+
+/// What became of a list.
+#[derive(Debug, PartialEq)]
+struct Walk {
+    /// URL of each request, with its body when there is one.
+    requests: Vec<String>,
+    items: Value,
+    truncated: bool,
+}
+
+/// Follows a list over answers: body and `Link` header. Fewer requests than answers fail the walk.
+fn walk(plan: &PaginationPlan, first: RenderedRequest, answers: &[(Value, &str)]) -> Result<Walk, PageError> {
+    let mut pages = Pages::new(plan, &first);
+    let mut request = pages.first(first)?;
+    let mut requests = Vec::new();
+    for (number, (body, link)) in answers.iter().enumerate() {
+        let sent = request.body.as_ref().map(|b| format!(" {}", String::from_utf8_lossy(b)));
+        requests.push(format!("{}{}", request.url, sent.unwrap_or_default()));
+        let mut headers = Map::new();
+        headers.insert("link".to_owned(), json!(link));
+        let answer = MappedResponse { status: 200, headers, body: body.clone() };
+        match pages.next(&request, &answer, body)? {
+            Some(next) => request = next,
+            None => {
+                assert_eq!(number + 1, answers.len(), "the list ended early");
+                assert_eq!(pages.count() as usize, answers.len());
+                let truncated = pages.truncated();
+                return Ok(Walk { requests, items: pages.finish(), truncated });
+            }
+        }
+    }
+    panic!("the list goes on after {requests:?} to {}", request.url)
+}
+
+fn bodies(bodies: &[Value]) -> Vec<(Value, &'static str)> {
+    bodies.iter().map(|body| (body.clone(), "")).collect()
+}
+
+#[track_caller]
+fn check(walk: Result<Walk, PageError>, requests: &[&str], items: Value) {
+    let walk = walk.unwrap();
+    assert_eq!(walk.requests, requests);
+    assert_eq!(walk.items, items);
+    assert!(!walk.truncated);
+}
+
+#[test]
+fn a_cursor_goes_into_the_query_until_it_is_empty() {
+    let kind = PaginationKind::Cursor {
+        cursor_path: "/response_metadata/next_cursor".to_owned(),
+        param: query("cursor"),
+    };
+    let slack = PaginationPlan { limit: Some((query("limit"), 2)), ..plan(kind, "/channels") };
+    let answer = |items: Value, cursor: Value| json!({ "ok": true, "channels": items, "response_metadata": { "next_cursor": cursor } });
+    let first = || request("https://slack.com/api/conversations.list?types=a&limit=9", None);
+    for end in [json!(""), json!(null)] {
+        check(
+            walk(
+                &slack,
+                first(),
+                &bodies(&[
+                    answer(json!([1, 2]), json!("dGVhb=")),
+                    answer(json!([]), json!(7)),
+                    answer(json!([3]), end),
+                ]),
+            ),
+            &[
+                "https://slack.com/api/conversations.list?types=a&limit=2",
+                "https://slack.com/api/conversations.list?types=a&limit=2&cursor=dGVhb%3D",
+                "https://slack.com/api/conversations.list?types=a&limit=2&cursor=7",
+            ],
+            json!([1, 2, 3]),
+        );
+    }
+}
+
+#[test]
+fn a_cursor_goes_into_the_body_and_has_more_ends_it() {
+    let kind = PaginationKind::Cursor { cursor_path: "/next_cursor".to_owned(), param: body("start_cursor") };
+    let notion = PaginationPlan {
+        has_more_path: Some("/has_more".to_owned()),
+        limit: Some((body("page_size"), 1)),
+        ..plan(kind, "/results")
+    };
+    let answer = |item: u8, more: bool, cursor: Value| json!({ "results": [item], "has_more": more, "next_cursor": cursor });
+    check(
+        walk(
+            &notion,
+            request("https://api.notion.com/v1/search", Some(json!({ "query": "x" }))),
+            &bodies(&[
+                answer(1, true, json!("a")),
+                answer(2, true, json!("b")),
+                answer(3, false, json!("c")),
+            ]),
+        ),
+        &[
+            r#"https://api.notion.com/v1/search {"query":"x","page_size":1}"#,
+            r#"https://api.notion.com/v1/search {"query":"x","page_size":1,"start_cursor":"a"}"#,
+            r#"https://api.notion.com/v1/search {"query":"x","page_size":1,"start_cursor":"b"}"#,
+        ],
+        json!([1, 2, 3]),
+    );
+}
+
+#[test]
+fn a_graphql_cursor_goes_into_the_variables() {
+    let kind = PaginationKind::Cursor {
+        cursor_path: "/data/products/pageInfo/endCursor".to_owned(),
+        param: body("variables/cursor"),
+    };
+    let shopify = PaginationPlan {
+        has_more_path: Some("/data/products/pageInfo/hasNextPage".to_owned()),
+        ..plan(kind, "/data/products/nodes")
+    };
+    let answer = |id: u8, more: bool, cursor: &str| {
+        json!({ "data": { "products": { "nodes": [{ "id": id }],
+                "pageInfo": { "hasNextPage": more, "endCursor": cursor } } } })
+    };
+    check(
+        walk(
+            &shopify,
+            request("https://a.myshopify.com/graphql.json", Some(json!({ "query": "q" }))),
+            &bodies(&[answer(1, true, "c1"), answer(2, true, "c2"), answer(3, false, "c3")]),
+        ),
+        &[
+            r#"https://a.myshopify.com/graphql.json {"query":"q"}"#,
+            r#"https://a.myshopify.com/graphql.json {"query":"q","variables":{"cursor":"c1"}}"#,
+            r#"https://a.myshopify.com/graphql.json {"query":"q","variables":{"cursor":"c2"}}"#,
+        ],
+        json!([{ "id": 1 }, { "id": 2 }, { "id": 3 }]),
+    );
+}
+
+#[test]
+fn the_last_items_id_is_the_cursor() {
+    let kind = PaginationKind::LastId { id_path: "/id".to_owned(), param: query("starting_after") };
+    let stripe = PaginationPlan { has_more_path: Some("/has_more".to_owned()), ..plan(kind, "/data") };
+    let answer = |ids: &[&str], more: Value| {
+        let items: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+        json!({ "data": items, "has_more": more })
+    };
+    let first = || request("https://api.stripe.com/v1/customers", None);
+    let url = |id: &str| format!("https://api.stripe.com/v1/customers?starting_after={id}");
+    check(
+        walk(
+            &stripe,
+            first(),
+            &bodies(&[
+                answer(&["c1", "c2"], json!(true)),
+                answer(&["c3"], json!(true)),
+                answer(&["c4"], json!(false)),
+            ]),
+        ),
+        &["https://api.stripe.com/v1/customers", &url("c2"), &url("c3")],
+        json!([{ "id": "c1" }, { "id": "c2" }, { "id": "c3" }, { "id": "c4" }]),
+    );
+    check(
+        walk(&stripe, first(), &bodies(&[answer(&["c1"], json!(null)), answer(&[], json!(null))])),
+        &["https://api.stripe.com/v1/customers", &url("c1")],
+        json!([{ "id": "c1" }]),
+    );
+    let nameless = json!({ "data": [{ "name": "x" }], "has_more": true });
+    assert_eq!(walk(&stripe, first(), &bodies(&[nameless])), Err(PageError::Cursor("/id".to_owned())));
+}
+
+#[test]
+fn pages_are_numbered_until_one_is_short_or_empty() {
+    let kind = || PaginationKind::Page { param: query("page"), start: 1 };
+    let first = || request("https://h/list?page=7&q=x", None);
+    let urls = ["https://h/list?page=1&q=x", "https://h/list?page=2&q=x", "https://h/list?page=3&q=x"];
+    check(
+        walk(&plan(kind(), ""), first(), &bodies(&[json!([1, 2]), json!([3]), json!([])])),
+        &urls,
+        json!([1, 2, 3]),
+    );
+    let sized = PaginationPlan { page_size: Some(2), ..plan(kind(), "/items") };
+    let full = |a: u8, b: u8| json!({ "items": [a, b] });
+    check(
+        walk(&sized, first(), &bodies(&[full(1, 2), full(3, 4), json!({ "items": [5] })])),
+        &urls,
+        json!([1, 2, 3, 4, 5]),
+    );
+    let flagged = PaginationPlan { has_more_path: Some("/more".to_owned()), ..sized };
+    check(
+        walk(
+            &flagged,
+            first(),
+            &bodies(&[
+                json!({ "items": [1], "more": true }),
+                json!({ "items": [2, 3], "more": true }),
+                json!({ "items": [4, 5], "more": false }),
+            ]),
+        ),
+        &urls,
+        json!([1, 2, 3, 4, 5]),
+    );
+}
+
+#[test]
+fn offsets_count_the_items_that_came() {
+    let kind = PaginationKind::Offset { param: query("offset"), start: 0 };
+    let mailchimp = PaginationPlan { limit: Some((query("count"), 3)), ..plan(kind, "/members") };
+    check(
+        walk(
+            &mailchimp,
+            request("https://us6.api.mailchimp.com/3.0/lists/a/members", None),
+            &bodies(&[json!({ "members": [1, 2, 3] }), json!({ "members": [4, 5] }), json!({ "total": 5 })]),
+        ),
+        &[
+            "https://us6.api.mailchimp.com/3.0/lists/a/members?count=3&offset=0",
+            "https://us6.api.mailchimp.com/3.0/lists/a/members?count=3&offset=3",
+            "https://us6.api.mailchimp.com/3.0/lists/a/members?count=3&offset=5",
+        ],
+        json!([1, 2, 3, 4, 5]),
+    );
+}
+
+#[test]
+fn the_link_header_leads_on() {
+    let github =
+        PaginationPlan { limit: Some((query("per_page"), 1)), ..plan(PaginationKind::LinkHeader, "") };
+    let url = |page: u8| format!("https://api.github.com/user/repos?per_page=1&page={page}");
+    let first = || request("https://api.github.com/user/repos", None);
+    let one = format!(r#"<{}>; rel="next", <{}>; rel="last""#, url(2), url(3));
+    let two = format!(r#"<{}>; rel="prev", <{}>; rel="next""#, url(1), url(3));
+    let three = format!(r#"<{}>; rel="prev", <{}>; rel="first""#, url(2), url(1));
+    let answers = [(json!([1]), one.as_str()), (json!([2]), two.as_str()), (json!([3]), three.as_str())];
+    check(
+        walk(&github, first(), &answers),
+        &["https://api.github.com/user/repos?per_page=1", &url(2), &url(3)],
+        json!([1, 2, 3]),
+    );
+    let broken = [(json!([1]), "<https://api.github.com/user/repos; rel=next")];
+    assert_eq!(walk(&github, first(), &broken), Err(PageError::LinkHeader));
+}
+
+#[test]
+fn the_next_url_may_be_relative_or_absolute_on_the_same_host() {
+    let salesforce = plan(PaginationKind::NextUrl { cursor_path: "/nextRecordsUrl".to_owned() }, "/records");
+    let answer = |item: u8, next: Value| json!({ "records": [item], "nextRecordsUrl": next });
+    let first = || request("https://na1.my.salesforce.com/services/data/v60.0/query?q=x", None);
+    let base = "https://na1.my.salesforce.com/services/data/v60.0/query";
+    check(
+        walk(
+            &salesforce,
+            first(),
+            &bodies(&[
+                answer(1, json!("/services/data/v60.0/query/01g-2")),
+                answer(2, json!("https://na1.my.salesforce.com/services/data/v60.0/query/01g-3")),
+                json!({ "records": [3], "done": true }),
+            ]),
+        ),
+        &[&format!("{base}?q=x"), &format!("{base}/01g-2"), &format!("{base}/01g-3")],
+        json!([1, 2, 3]),
+    );
+    for (next, error) in [
+        (json!("https://na2.my.salesforce.com/services/data/v60.0/query/01g-2"), PageError::Foreign),
+        (json!("//evil.com/query/01g-2"), PageError::Foreign),
+        (json!("query/01g-2"), PageError::NotAUrl),
+        (json!(2), PageError::NotAUrl),
+        (json!({ "url": 1 }), PageError::Cursor("/nextRecordsUrl".to_owned())),
+    ] {
+        assert_eq!(walk(&salesforce, first(), &bodies(&[answer(1, next)])), Err(error));
+    }
+}
+
+#[test]
+fn a_list_that_goes_round_is_an_error() {
+    let kind = || PaginationKind::Cursor { cursor_path: "/next".to_owned(), param: query("c") };
+    let answer = |cursor: &str| json!({ "items": [1], "next": cursor });
+    let first = || request("https://h/list", None);
+    for cursors in [["a", "a", ""], ["a", "b", "a"]] {
+        let answers: Vec<Value> = cursors.into_iter().map(answer).collect();
+        assert_eq!(walk(&plan(kind(), "/items"), first(), &bodies(&answers)), Err(PageError::Loop("cursor")));
+    }
+    let next = plan(PaginationKind::NextUrl { cursor_path: "/next".to_owned() }, "/items");
+    for urls in [["/list", ""], ["/list?b", "?b"]] {
+        let answers: Vec<Value> = urls.into_iter().map(answer).collect();
+        assert_eq!(walk(&next, first(), &bodies(&answers)), Err(PageError::Loop("next URL")));
+    }
+    let ids = plan(PaginationKind::LastId { id_path: "".to_owned(), param: query("after") }, "/items");
+    let answers = bodies(&[answer(""), answer("")]);
+    let error = walk(&ids, first(), &answers).unwrap_err();
+    assert_eq!(error, PageError::Loop("last id"));
+    assert_eq!(error.code(), "pagination_loop");
+    assert!(error.to_string().contains("same last id twice"), "{error}");
+}
+
+#[test]
+fn a_limit_ends_the_list_and_says_so_only_when_there_was_more() {
+    let kind = || PaginationKind::Cursor { cursor_path: "/next".to_owned(), param: query("c") };
+    let answer = |cursor: &str| json!({ "items": [1, 2], "next": cursor });
+    let first = || request("https://h/list", None);
+    for (max_pages, max_items, cursors, items, truncated) in [
+        (2, 100, &["a", "b"][..], 4, true),
+        (2, 100, &["a", ""][..], 4, false),
+        (1, 100, &["a"][..], 2, true),
+        (10, 3, &["a", "b"][..], 3, true),
+        (10, 3, &["a", ""][..], 3, true),
+        (10, 4, &["a", "b"][..], 4, true),
+        (10, 4, &["a", ""][..], 4, false),
+        (10, 1, &["a"][..], 1, true),
+        (10, 1, &[""][..], 1, true),
+    ] {
+        let plan = PaginationPlan { max_pages, max_items, ..plan(kind(), "/items") };
+        let answers: Vec<Value> = cursors.iter().map(|c| answer(c)).collect();
+        let walk = walk(&plan, first(), &bodies(&answers)).unwrap();
+        let found = (walk.items.as_array().map(Vec::len), walk.truncated);
+        assert_eq!(found, (Some(items), truncated), "{max_pages} {max_items} {cursors:?}");
+    }
+}
+
+#[test]
+fn what_is_no_list_or_no_place_is_an_error() {
+    let kind = || PaginationKind::Cursor { cursor_path: "/next".to_owned(), param: body("v/c") };
+    let first = |v: Value| request("https://h/list", Some(json!({ "v": v })));
+    let object = bodies(&[json!({ "items": { "a": 1 } })]);
+    assert_eq!(
+        walk(&plan(kind(), "/items"), first(json!({})), &object),
+        Err(PageError::NotAList("/items".to_owned()))
+    );
+    let next = bodies(&[json!({ "items": [], "next": "x" })]);
+    assert_eq!(
+        walk(&plan(kind(), "/items"), first(json!(1)), &next),
+        Err(PageError::NoPlace("v/c".to_owned()))
+    );
+}

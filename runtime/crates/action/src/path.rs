@@ -1,0 +1,124 @@
+//! Paths into a JSON document: JSON pointers (RFC 6901) whose step `*` stands for every element of
+//! an array or member of an object.
+//!
+//! A path is read once and followed often. Following it touches each node of the document at most
+//! once, so a wildcard costs no more than the document is large.
+
+use serde_json::Value;
+
+/// Longest path, bytes.
+pub const PATH_BYTES_MAX: usize = 400;
+
+/// A path that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// `*`
+    Every,
+    /// A member's name, and the index it is in an array.
+    Named { name: String, index: Option<usize> },
+}
+
+impl Path {
+    /// Reads a path; `None` when it neither is empty nor begins with `/`, or is too long.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > PATH_BYTES_MAX {
+            return None;
+        }
+        if text.is_empty() {
+            return Some(Self { steps: Vec::new() });
+        }
+        let steps = text.strip_prefix('/')?.split('/').map(step).collect();
+        Some(Self { steps })
+    }
+
+    /// Whether `holds` is true for one of the values there.
+    pub fn any<'v>(&self, document: &'v Value, mut holds: impl FnMut(&'v Value) -> bool) -> bool {
+        follow(&self.steps, document, &mut holds)
+    }
+
+    /// The first value there that is not null.
+    #[must_use]
+    pub fn first<'v>(&self, document: &'v Value) -> Option<&'v Value> {
+        let mut first = None;
+        self.any(document, |value| {
+            if !value.is_null() {
+                first = Some(value);
+            }
+            first.is_some()
+        });
+        first
+    }
+}
+
+/// The first value at `path` that is not null; `None` also for a text that is no path.
+#[must_use]
+pub fn first<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
+    Path::parse(path)?.first(document)
+}
+
+fn step(text: &str) -> Step {
+    if text == "*" {
+        return Step::Every;
+    }
+    let canonical = text == "0" || !text.starts_with('0');
+    let index = if canonical && text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None };
+    // Why this order: `~01` is the name `~1` (RFC 6901 section 4).
+    Step::Named { name: text.replace("~1", "/").replace("~0", "~"), index }
+}
+
+fn follow<'v>(steps: &[Step], value: &'v Value, holds: &mut dyn FnMut(&'v Value) -> bool) -> bool {
+    let Some((step, rest)) = steps.split_first() else {
+        return holds(value);
+    };
+    match (step, value) {
+        (Step::Every, Value::Array(items)) => items.iter().any(|item| follow(rest, item, holds)),
+        (Step::Every, Value::Object(map)) => map.values().any(|item| follow(rest, item, holds)),
+        (Step::Named { name, .. }, Value::Object(map)) => {
+            map.get(name).is_some_and(|item| follow(rest, item, holds))
+        }
+        (Step::Named { index, .. }, Value::Array(items)) => {
+            index.and_then(|index| items.get(index)).is_some_and(|item| follow(rest, item, holds))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn without_a_wildcard_a_path_is_a_json_pointer() {
+        let document = json!({ "a": [{ "b": 1 }, 2], "": 3, "x/y": 4, "~1": 5, "0": 6, "01": 7 });
+        for pointer in
+            ["", "/a", "/a/0/b", "/a/1", "/a/01", "/a/-", "/a/+1", "/", "/x~1y", "/~01", "/0", "/01", "/z"]
+        {
+            assert_eq!(first(&document, pointer), document.pointer(pointer), "{pointer}");
+        }
+        assert_eq!(first(&document, "a"), None);
+        assert_eq!(Path::parse(&format!("/{}", "a".repeat(PATH_BYTES_MAX))), None);
+    }
+
+    #[test]
+    fn a_star_is_every_element_and_every_member() {
+        let document = json!({ "errors": [{ "code": null }, { "code": "A" }, { "code": "B" }],
+                               "data": { "one": { "userErrors": [] }, "two": { "userErrors": [1] } } });
+        assert_eq!(first(&document, "/errors/*/code"), Some(&json!("A")));
+        assert_eq!(first(&document, "/data/*/userErrors/0"), Some(&json!(1)));
+        assert_eq!(first(&document, "/data/*/none"), None);
+        assert_eq!(first(&document, "/errors/0/code/*"), None);
+        let mut seen = Vec::new();
+        Path::parse("/errors/*/code").unwrap().any(&document, |value| {
+            seen.push(value.clone());
+            false
+        });
+        assert_eq!(seen, [json!(null), json!("A"), json!("B")]);
+    }
+}

@@ -1,0 +1,264 @@
+//! A body document while it is put together: what is given stays borrowed, only what has to become
+//! a container of several givers is taken apart.
+
+use std::borrow::Cow;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
+
+use crate::plan::InputPlan;
+
+/// A value of the document.
+#[derive(Debug)]
+pub(super) enum Node<'a> {
+    /// As it was given, and by which input.
+    Leaf(Cow<'a, Value>, Option<&'a InputPlan>),
+    /// Members in order of appearance.
+    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+    /// Entries.
+    Array(Vec<Node<'a>>),
+}
+
+/// Why a value cannot be put at its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Conflict {
+    /// Something stands there, or on the way there, that has no members.
+    #[error("has a place in the body where something else stands already")]
+    Taken,
+    /// An index beyond the end.
+    #[error("has a place in the body with an array index that leaves a gap")]
+    Gap,
+    /// A name in an array.
+    #[error("has a place in the body that names a member of an array; write its index")]
+    NotAnIndex,
+}
+
+impl<'a> Node<'a> {
+    /// An object without members.
+    pub(super) const fn empty() -> Self {
+        Self::Object(Vec::new())
+    }
+
+    /// A text.
+    pub(super) fn text(text: &str) -> Self {
+        Self::Leaf(Cow::Owned(Value::String(text.to_owned())), None)
+    }
+
+    /// Whether it is an object without members.
+    pub(super) fn is_empty_object(&self) -> bool {
+        match self {
+            Self::Object(members) => members.is_empty(),
+            Self::Leaf(value, _) => value.as_object().is_some_and(Map::is_empty),
+            Self::Array(_) => false,
+        }
+    }
+
+    /// Whether it is an array or object.
+    pub(super) fn is_container(&self) -> bool {
+        match self {
+            Self::Leaf(value, _) => value.is_array() || value.is_object(),
+            Self::Object(_) | Self::Array(_) => true,
+        }
+    }
+
+    /// The input that gave it.
+    pub(super) const fn origin(&self) -> Option<&'a InputPlan> {
+        match self {
+            Self::Leaf(_, origin) => *origin,
+            Self::Object(_) | Self::Array(_) => None,
+        }
+    }
+
+    /// A given array or object taken apart by one level; anything else as it is.
+    pub(super) fn expanded(self) -> Self {
+        match self {
+            Self::Leaf(Cow::Borrowed(Value::Object(map)), origin) => {
+                let member = |(name, value)| (Cow::from(name), Self::Leaf(Cow::Borrowed(value), origin));
+                Self::Object(map.iter().map(|(name, value)| member((name.as_str(), value))).collect())
+            }
+            Self::Leaf(Cow::Owned(Value::Object(map)), origin) => Self::Object(
+                map.into_iter()
+                    .map(|(name, value)| (Cow::Owned(name), Self::Leaf(Cow::Owned(value), origin)))
+                    .collect(),
+            ),
+            Self::Leaf(Cow::Borrowed(Value::Array(items)), origin) => {
+                Self::Array(items.iter().map(|value| Self::Leaf(Cow::Borrowed(value), origin)).collect())
+            }
+            Self::Leaf(Cow::Owned(Value::Array(items)), origin) => {
+                Self::Array(items.into_iter().map(|value| Self::Leaf(Cow::Owned(value), origin)).collect())
+            }
+            other => other,
+        }
+    }
+
+    fn expand(&mut self) {
+        if matches!(self, Self::Leaf(value, _) if value.is_array() || value.is_object()) {
+            *self = std::mem::replace(self, Self::empty()).expanded();
+        }
+    }
+
+    /// Puts a value at the place of these steps. Containers on the way are made where they are
+    /// missing; two objects at one place become one; nothing is ever overwritten.
+    pub(super) fn place(&mut self, steps: &'a [String], node: Self) -> Result<(), Conflict> {
+        let Some((step, rest)) = steps.split_first() else {
+            return self.merge(node);
+        };
+        self.expand();
+        match self {
+            Self::Object(members) => match members.iter_mut().find(|(name, _)| name == step) {
+                Some((_, child)) => child.place(rest, node),
+                None => {
+                    members.push((Cow::Borrowed(step), Self::nested(rest, node)?));
+                    Ok(())
+                }
+            },
+            Self::Array(items) => {
+                let index = index_of(step).ok_or(Conflict::NotAnIndex)?;
+                let length = items.len();
+                match items.get_mut(index) {
+                    Some(child) => child.place(rest, node),
+                    None if index == length => {
+                        items.push(Self::nested(rest, node)?);
+                        Ok(())
+                    }
+                    None => Err(Conflict::Gap),
+                }
+            }
+            Self::Leaf(..) => Err(Conflict::Taken),
+        }
+    }
+
+    /// Whether anything stands at that place.
+    pub(super) fn has(&self, steps: &[String]) -> bool {
+        let Some((step, rest)) = steps.split_first() else {
+            return true;
+        };
+        match self {
+            Self::Object(members) => {
+                members.iter().find(|(name, _)| name == step).is_some_and(|(_, child)| child.has(rest))
+            }
+            Self::Array(items) => {
+                index_of(step).and_then(|index| items.get(index)).is_some_and(|c| c.has(rest))
+            }
+            Self::Leaf(value, _) => steps
+                .iter()
+                .try_fold(value.as_ref(), |value, step| match value {
+                    Value::Object(map) => map.get(step),
+                    Value::Array(items) => index_of(step).and_then(|index| items.get(index)),
+                    _ => None,
+                })
+                .is_some(),
+        }
+    }
+
+    fn merge(&mut self, node: Self) -> Result<(), Conflict> {
+        self.expand();
+        let (Self::Object(members), Self::Object(others)) = (self, node.expanded()) else {
+            return Err(Conflict::Taken);
+        };
+        for (name, value) in others {
+            match members.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, child)) => child.merge(value)?,
+                None => members.push((name, value)),
+            }
+        }
+        Ok(())
+    }
+
+    /// New containers around a value, from the inside out.
+    fn nested(steps: &'a [String], node: Self) -> Result<Self, Conflict> {
+        steps.iter().rev().try_fold(node, |node, step| match index_of(step) {
+            Some(0) => Ok(Self::Array(vec![node])),
+            Some(_) => Err(Conflict::Gap),
+            None => Ok(Self::Object(vec![(Cow::Borrowed(step.as_str()), node)])),
+        })
+    }
+}
+
+/// An index as RFC 6901 section 4 writes it: no sign, no leading zero.
+fn index_of(step: &str) -> Option<usize> {
+    let plain = step == "0" || !step.starts_with('0');
+    (plain && step.bytes().all(|b| b.is_ascii_digit())).then(|| step.parse().ok()).flatten()
+}
+
+impl Serialize for Node<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Leaf(value, _) => value.serialize(serializer),
+            Self::Object(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                for (name, value) in members {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+            Self::Array(items) => serializer.collect_seq(items),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn place_all(base: &Value, places: &[(&str, Value)]) -> Result<Value, Conflict> {
+        let places: Vec<(Vec<String>, Value)> = places
+            .iter()
+            .map(|(path, value)| (path.split('/').map(str::to_owned).collect(), value.clone()))
+            .collect();
+        let mut document = Node::Leaf(Cow::Borrowed(base), None);
+        for (steps, value) in &places {
+            let had = document.has(steps);
+            document.place(steps, Node::Leaf(Cow::Borrowed(value), None))?;
+            assert!(document.has(steps));
+            assert!(!had || value.is_object(), "only objects may meet");
+        }
+        Ok(serde_json::to_value(&document).unwrap())
+    }
+
+    #[test]
+    fn containers_are_made_and_shared() {
+        for (base, places, expected) in [
+            (
+                json!({}),
+                vec![("a/b/c", json!(1)), ("a/b/d", json!(2)), ("e", json!([]))],
+                json!({ "a": { "b": { "c": 1, "d": 2 } }, "e": [] }),
+            ),
+            (
+                json!({}),
+                vec![("p/0/to/0/email", json!("x")), ("p/0/to/1/email", json!("y")), ("p/0/n", json!(1))],
+                json!({ "p": [{ "to": [{ "email": "x" }, { "email": "y" }], "n": 1 }] }),
+            ),
+            (
+                json!({ "f": { "k": { "z": 1 }, "l": [1] } }),
+                vec![("f", json!({ "s": 1, "k": { "y": 2 } })), ("f/l/1", json!(2))],
+                json!({ "f": { "k": { "z": 1, "y": 2 }, "l": [1, 2], "s": 1 } }),
+            ),
+            // A step of digits is a member where an object is there already; `01` always is.
+            (json!({ "a": {} }), vec![("a/0", json!(1))], json!({ "a": { "0": 1 } })),
+            (json!({}), vec![("a/01", json!(1))], json!({ "a": { "01": 1 } })),
+            (json!([{}]), vec![("0/a", json!(1)), ("1", json!(2))], json!([{ "a": 1 }, 2])),
+        ] {
+            assert_eq!(place_all(&base, &places), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn nothing_is_overwritten_and_no_gap_is_left() {
+        for (base, place, value, expected) in [
+            (json!({ "a": 1 }), "a", json!(2), Conflict::Taken),
+            (json!({ "a": 1 }), "a", json!({}), Conflict::Taken),
+            (json!({ "a": null }), "a/b", json!(1), Conflict::Taken),
+            (json!({ "a": { "b": 1 } }), "a", json!({ "b": 1 }), Conflict::Taken),
+            (json!({ "a": [1] }), "a", json!([2]), Conflict::Taken),
+            (json!({ "a": [1] }), "a/0", json!(2), Conflict::Taken),
+            (json!({ "a": [1] }), "a/2", json!(2), Conflict::Gap),
+            (json!({}), "a/1", json!(2), Conflict::Gap),
+            (json!({ "a": [] }), "a/b", json!(2), Conflict::NotAnIndex),
+            (json!([]), "a", json!(2), Conflict::NotAnIndex),
+        ] {
+            assert_eq!(place_all(&base, &[(place, value)]), Err(expected), "{base} {place}");
+        }
+    }
+}

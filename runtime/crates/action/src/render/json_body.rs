@@ -1,0 +1,156 @@
+//! JSON bodies and GraphQL: a document of templates with the body inputs merged into it.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::document::{Conflict, Node};
+use super::{Body, RenderError, inputs_at, parse_text};
+use crate::escape;
+use crate::plan::{ActionPlan, InputPlace, InputPlan, KeyPlace};
+use crate::template::Scope;
+use crate::values::Values;
+
+/// A JSON body; none when there is nothing to say and the method needs none.
+pub(super) fn render<'a>(
+    plan: &'a ActionPlan,
+    values: &Values<'a>,
+    wrap: Option<&'a str>,
+    template: Option<&'a Value>,
+    root: Option<&str>,
+) -> Result<Option<Body>, RenderError> {
+    let mut document = match root.and_then(|name| values.input.get(name)) {
+        Some(whole) => Node::Leaf(Cow::Borrowed(whole), root.and_then(|name| input_named(plan, name))),
+        None => from_template(template, values)?,
+    };
+    for (field, value) in inputs_at(plan, values, InputPlace::Body) {
+        if root != Some(field.name.as_str()) {
+            put_input(&mut document, field, value)?;
+        }
+    }
+    let has_key = values.idempotency_key.is_some() && matches!(plan.idempotency, Some(KeyPlace::Body(_)));
+    if document.is_empty_object() && template.is_none() && !has_key && !plan.method.has_body() {
+        return Ok(None);
+    }
+    if let Some(name) = wrap {
+        document = Node::Object(vec![(Cow::Borrowed(name), document)]);
+    }
+    put_key(&mut document, plan, values)?;
+    to_body(&document).map(Some)
+}
+
+/// GraphQL over HTTP. The operation stands as it is; values go in by `variables` alone.
+pub(super) fn graphql<'a>(
+    plan: &'a ActionPlan,
+    values: &Values<'a>,
+    query: &'a str,
+    variables: &'a Map<String, Value>,
+) -> Result<Body, RenderError> {
+    let mut variables = members(variables, values)?;
+    put_inputs(&mut variables, plan, values)?;
+    let mut document = Node::Object(vec![
+        (Cow::Borrowed("query"), Node::text(query)),
+        (Cow::Borrowed("variables"), variables),
+    ]);
+    put_key(&mut document, plan, values)?;
+    to_body(&document)
+}
+
+/// The document of a template, an empty object without one.
+pub(super) fn from_template<'a>(
+    template: Option<&'a Value>,
+    values: &Values<'a>,
+) -> Result<Node<'a>, RenderError> {
+    let document = template.map(|template| resolve(template, values)).transpose()?;
+    Ok(document.flatten().unwrap_or_else(Node::empty))
+}
+
+/// Puts every body input at its place.
+pub(super) fn put_inputs<'a>(
+    document: &mut Node<'a>,
+    plan: &'a ActionPlan,
+    values: &Values<'a>,
+) -> Result<(), RenderError> {
+    for (field, value) in inputs_at(plan, values, InputPlace::Body) {
+        put_input(document, field, value)?;
+    }
+    Ok(())
+}
+
+/// Puts the idempotency key where the plan says, unless the caller's own stands there already.
+pub(super) fn put_key<'a>(
+    document: &mut Node<'a>,
+    plan: &'a ActionPlan,
+    values: &Values<'a>,
+) -> Result<(), RenderError> {
+    let (Some(KeyPlace::Body(steps)), Some(key)) = (&plan.idempotency, values.idempotency_key) else {
+        return Ok(());
+    };
+    if document.has(steps) {
+        return Ok(());
+    }
+    document
+        .place(steps, Node::text(key))
+        .map_err(|conflict| RenderError::plan(format!("the idempotency key {conflict}")))
+}
+
+fn put_input<'a>(document: &mut Node<'a>, field: &'a InputPlan, value: &'a Value) -> Result<(), RenderError> {
+    let steps = match field.path.as_slice() {
+        [] => std::slice::from_ref(field.wire.as_ref().unwrap_or(&field.name)),
+        steps => steps,
+    };
+    document
+        .place(steps, Node::Leaf(Cow::Borrowed(value), Some(field)))
+        .map_err(|conflict: Conflict| RenderError::input(&field.name, conflict))
+}
+
+fn input_named<'a>(plan: &'a ActionPlan, name: &str) -> Option<&'a InputPlan> {
+    plan.inputs.iter().find(|field| field.name == name)
+}
+
+fn to_body(document: &Node<'_>) -> Result<Body, RenderError> {
+    let bytes = serde_json::to_vec(document).map_err(RenderError::plan)?;
+    Ok(Body { bytes, content_type: Cow::Borrowed("application/json") })
+}
+
+/// A template value; `None` when it is one variable that has no value.
+fn resolve<'a>(template: &'a Value, values: &Values<'a>) -> Result<Option<Node<'a>>, RenderError> {
+    Ok(match template {
+        Value::String(text) => resolve_text(template, text, values)?,
+        Value::Array(items) => {
+            let items = items.iter().filter_map(|item| resolve(item, values).transpose());
+            Some(Node::Array(items.collect::<Result<_, _>>()?))
+        }
+        Value::Object(map) => Some(members(map, values)?),
+        _ => Some(Node::Leaf(Cow::Borrowed(template), None)),
+    })
+}
+
+fn members<'a>(map: &'a Map<String, Value>, values: &Values<'a>) -> Result<Node<'a>, RenderError> {
+    let mut members = Vec::with_capacity(map.len());
+    for (name, item) in map {
+        if let Some(value) = resolve(item, values)? {
+            members.push((Cow::Borrowed(name.as_str()), value));
+        }
+    }
+    Ok(Node::Object(members))
+}
+
+fn resolve_text<'a>(
+    whole: &'a Value,
+    text: &str,
+    values: &Values<'a>,
+) -> Result<Option<Node<'a>>, RenderError> {
+    let template = parse_text(text)?;
+    if template.as_literal().is_some() {
+        return Ok(Some(Node::Leaf(Cow::Borrowed(whole), None)));
+    }
+    if let Some(variable) = template.as_single_variable() {
+        // Why: an input that is null here is one whose plan says that null is written.
+        let found = values.find(variable).filter(|v| variable.scope == Scope::Input || !v.is_null());
+        return Ok(found.map(|value| Node::Leaf(value, None)));
+    }
+    let mut out = String::new();
+    values.join(&template, &mut out, escape::as_is)?;
+    Ok(Some(Node::Leaf(Cow::Owned(Value::String(out)), None)))
+}

@@ -1,0 +1,56 @@
+//! The query: the URL template's own pairs, then the plan's, then the query inputs.
+
+use std::borrow::Cow;
+
+use super::document::Node;
+use super::pairs::{Pairs, Style};
+use super::{RenderError, inputs_at, parse_text};
+use crate::escape;
+use crate::plan::{ActionPlan, InputPlace, KeyPlace};
+use crate::values::Values;
+
+/// Appends to a URL what its template does not say itself.
+pub(super) fn append(plan: &ActionPlan, values: &Values<'_>, url: &mut String) -> Result<(), RenderError> {
+    let key = match (&plan.idempotency, values.idempotency_key) {
+        (Some(KeyPlace::Query(name)), Some(key)) => Some((name, key)),
+        _ => None,
+    };
+    let mut fixed: Vec<(&str, String)> = Vec::with_capacity(plan.query.len());
+    for (name, text) in &plan.query {
+        let template = parse_text(text)?;
+        if values.leaves_out(&template) || has_name(url, name) {
+            continue;
+        }
+        let mut value = String::new();
+        values.join(&template, &mut value, escape::as_is)?;
+        fixed.push((name, value));
+    }
+    // Why: every value is encoded, so the first `?` can only be the template's own.
+    let first = if url.contains('?') { '&' } else { '?' };
+    let mut pairs = Pairs::new(url, Some(first), Style::Query);
+    for (name, value) in &fixed {
+        pairs.pair(name, value);
+    }
+    for (field, value) in inputs_at(plan, values, InputPlace::Query) {
+        pairs.value(field.wire_name(), Node::Leaf(Cow::Borrowed(value), Some(field)))?;
+    }
+    if let Some((name, key)) = key
+        && !has_name(url, name)
+    {
+        let first = if url.contains('?') { '&' } else { '?' };
+        Pairs::new(url, Some(first), Style::Query).pair(name, key);
+    }
+    Ok(())
+}
+
+/// Whether the URL has a pair of that name, in either spelling of brackets.
+fn has_name(url: &str, name: &str) -> bool {
+    let (mut literal, mut encoded) = (String::new(), String::new());
+    escape::encode_name(name, &mut literal);
+    escape::percent_encode(name, &mut encoded);
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').any(|pair| {
+        let given = pair.split('=').next().unwrap_or_default();
+        given == name || given == literal || given == encoded
+    })
+}

@@ -1,0 +1,185 @@
+//! What the variables of templates stand for in one call.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value};
+
+use crate::filter::{apply_filters, rfc3339_of_ms};
+use crate::render::RenderError;
+use crate::template::{Part, Scope, Template, Variable, scalar_cow};
+
+static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+/// Everything a template may ask for. A credential is not among it.
+#[derive(Debug, Clone, Copy)]
+pub struct Values<'a> {
+    /// The action's validated input.
+    pub input: &'a Map<String, Value>,
+    /// Non-secret values of the workspace's connection.
+    pub config: &'a Map<String, Value>,
+    /// `{{action.id}}`.
+    pub action_id: &'a str,
+    /// `{{run.id}}`.
+    pub run_id: &'a str,
+    /// `{{source.…}}`: only an automation has one.
+    pub source: Option<&'a Value>,
+    /// `{{now}}`: when the call was made, milliseconds since 1970. The host says it; nothing here
+    /// reads a clock.
+    pub now_ms: i64,
+    /// The key that tells a repeat from a new request, put where the plan says.
+    pub idempotency_key: Option<&'a str>,
+}
+
+impl<'a> Values<'a> {
+    /// Values of a connection alone, for what is the same in all its calls: hosts, path patterns.
+    #[must_use]
+    pub fn config_only(config: &'a Map<String, Value>) -> Self {
+        Self {
+            input: &EMPTY,
+            config,
+            action_id: "",
+            run_id: "",
+            source: None,
+            now_ms: 0,
+            idempotency_key: None,
+        }
+    }
+
+    /// Values of an automation's event alone.
+    #[must_use]
+    pub fn source_only(source: &'a Value) -> Self {
+        Self { source: Some(source), ..Self::config_only(&EMPTY) }
+    }
+
+    /// Looks a variable up and applies its filters; `None` when absent.
+    #[must_use]
+    pub fn get(&self, variable: &Variable) -> Option<Value> {
+        self.find(variable).map(Cow::into_owned)
+    }
+
+    /// [`Values::get`] without a copy where no filter makes one necessary.
+    pub(crate) fn find(&self, variable: &Variable) -> Option<Cow<'a, Value>> {
+        let name = variable.name.as_str();
+        let found = match variable.scope {
+            Scope::Input => self.input.get(name).or_else(|| dotted_in(self.input, name)).map(Cow::Borrowed),
+            Scope::Config => self.config.get(name).map(Cow::Borrowed),
+            Scope::Action => Some(Cow::Owned(Value::String(self.action_id.to_owned()))),
+            Scope::Run => Some(Cow::Owned(Value::String(self.run_id.to_owned()))),
+            Scope::Source => self.source.and_then(|s| dotted(s, name)).map(Cow::Borrowed),
+            Scope::Now if variable.filters.is_empty() => {
+                rfc3339_of_ms(self.now_ms).map(|text| Cow::Owned(Value::String(text)))
+            }
+            Scope::Now => Some(Cow::Owned(Value::Number(self.now_ms.into()))),
+            // Why: a secret, and what is made with one, has no value here by construction; injection
+            // happens behind the gate.
+            Scope::Cred | Scope::Sign | Scope::Jwt => None,
+        };
+        if variable.filters.is_empty() {
+            return found;
+        }
+        apply_filters(found.map(Cow::into_owned), &variable.filters).map(Cow::Owned)
+    }
+
+    /// The text of a variable that must have one.
+    pub(crate) fn text(&self, variable: &Variable) -> Result<Cow<'a, str>, RenderError> {
+        match self.find(variable) {
+            None | Some(Cow::Borrowed(Value::Null) | Cow::Owned(Value::Null)) => {
+                Err(RenderError::missing(variable))
+            }
+            Some(Cow::Borrowed(value)) => scalar_cow(value).ok_or_else(|| RenderError::not_scalar(variable)),
+            Some(Cow::Owned(Value::String(text))) => Ok(Cow::Owned(text)),
+            Some(Cow::Owned(value)) => scalar_cow(&value)
+                .map(|text| Cow::Owned(text.into_owned()))
+                .ok_or_else(|| RenderError::not_scalar(variable)),
+        }
+    }
+
+    /// Whether a template is one variable and that has no value: what it makes is left out whole.
+    pub(crate) fn leaves_out(&self, template: &Template) -> bool {
+        template.as_single_variable().is_some_and(|v| self.find(v).is_none_or(|found| found.is_null()))
+    }
+
+    /// Joins a template's parts, each value passing through `escape_into`.
+    pub(crate) fn join<E: std::fmt::Display>(
+        &self,
+        template: &Template,
+        out: &mut String,
+        mut escape_into: impl FnMut(&str, &mut String) -> Result<(), E>,
+    ) -> Result<(), RenderError> {
+        for part in &template.parts {
+            match part {
+                Part::Literal(text) => out.push_str(text),
+                Part::Variable(variable) => escape_into(&self.text(variable)?, out)
+                    .map_err(|e| RenderError::new(variable.to_string(), e.to_string()))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Walks `a.b.0.c` through objects and arrays.
+#[must_use]
+pub fn dotted<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(value, |value, step| match value {
+        Value::Object(map) => map.get(step),
+        Value::Array(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
+        _ => None,
+    })
+}
+
+fn dotted_in<'v>(map: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
+    let (first, rest) = path.split_once('.')?;
+    dotted(map.get(first)?, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn text_of(template: &str, values: &Values<'_>) -> Option<Value> {
+        values.get(Template::parse(template).unwrap().as_single_variable().unwrap())
+    }
+
+    #[test]
+    fn dotted_paths_walk_objects_and_arrays() {
+        let doc = json!({ "a": [{ "b": 1 }] });
+        assert_eq!(dotted(&doc, "a.0.b"), Some(&json!(1)));
+        assert_eq!(dotted(&doc, "a.1.b"), None);
+        assert_eq!(dotted(&doc, "a.x"), None);
+    }
+
+    #[test]
+    fn an_input_is_found_by_its_very_name_before_its_path() {
+        let input = json!({ "a.b": 1, "a": { "b": 2, "c": [3] } }).as_object().cloned().unwrap();
+        let values = Values { input: &input, ..Values::config_only(&input) };
+        assert_eq!(text_of("{{input.a.b}}", &values), Some(json!(1)));
+        assert_eq!(text_of("{{input.a.c.0}}", &values), Some(json!(3)));
+        assert_eq!(text_of("{{input.a.c.1}}", &values), None);
+        assert_eq!(text_of("{{config.a.c.0}}", &values), None, "config values are not nested");
+    }
+
+    #[test]
+    fn now_is_rfc_3339_alone_and_milliseconds_for_a_filter() {
+        let values = Values { now_ms: 1_795_343_400_250, ..Values::config_only(&EMPTY) };
+        for (template, expected) in [
+            ("{{now}}", json!("2026-11-22T10:30:00.25Z")),
+            ("{{now|date:'%Y-%m-%d'}}", json!("2026-11-22")),
+            ("{{now|iso8601}}", json!("2026-11-22T10:30:00.25Z")),
+            ("{{now|epoch}}", json!(1_795_343_400)),
+            ("{{now|string}}", json!("1795343400250")),
+        ] {
+            assert_eq!(text_of(template, &values), Some(expected), "{template}");
+        }
+    }
+
+    #[test]
+    fn what_a_signer_makes_has_no_value_here() {
+        let config = json!({ "x": "1", "token": "t", "signature": "s" }).as_object().cloned().unwrap();
+        let values = Values { input: &config, ..Values::config_only(&config) };
+        for template in ["{{cred.x}}", "{{sign.signature}}", "{{sign.timestamp}}", "{{jwt.token}}"] {
+            assert_eq!(text_of(template, &values), None, "{template}");
+        }
+    }
+}

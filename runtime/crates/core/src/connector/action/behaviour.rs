@@ -1,0 +1,169 @@
+//! What an action's answer means, how a repeat is told from a new request, and its limits.
+
+use http::HeaderName;
+use portcullis_action::plan::{ErrorAction, ErrorRule, KeyPlace, ResponsePlan, ResponseType, SuccessPlan};
+use portcullis_action::predicate::Predicate;
+use portcullis_action::response::ErrorClass;
+use serde_json::Value;
+
+use super::Report;
+use crate::connector::place::{body_place, check_pointer};
+use crate::connector::{KeyRules, RequestLimits};
+use crate::definition::{
+    ActionDef, Definition, ErrorActionDef, ErrorClassDef, ErrorRuleDef, IdempotencyIn, ResponseDef,
+    ResponseTypeDef,
+};
+use crate::header_rules::is_visible_to_guest;
+use crate::problem::step;
+
+/// Longest idempotency key unless said, characters: the commonest limit.
+const KEY_CHARS: u16 = 255;
+
+fn predicate(value: Option<&Value>, pointer: &str, report: &mut Report<'_>) -> Option<Value> {
+    if let Some(Err(e)) = value.map(Predicate::parse) {
+        report.error(format!("{pointer}{}", e.pointer), "predicate_invalid", e.message);
+    }
+    value.cloned()
+}
+
+pub(super) fn success(wire: &ActionDef, pointer: &str, report: &mut Report<'_>) -> SuccessPlan {
+    let written = wire.success.clone().unwrap_or_default();
+    let at = format!("{pointer}/success/predicate");
+    SuccessPlan { status: written.status, predicate: predicate(written.predicate.as_ref(), &at, report) }
+}
+
+pub(super) fn response(wire: &ActionDef, pointer: &str, report: &mut Report<'_>) -> ResponsePlan {
+    let written = wire.response.clone().unwrap_or_default();
+    let at = format!("{pointer}/response");
+    if let Some(root) = &written.root {
+        check_pointer(root, &format!("{at}/root"), report.errors);
+    }
+    for (name, place) in &written.map {
+        let at = format!("{at}/map/{}", step(name));
+        match place.strip_prefix("header:") {
+            Some(header) if !is_readable(header) => {
+                let message = format!("{header:?} is not the name of a header that a guest can see");
+                report.error(at, "pointer_invalid", message);
+            }
+            None if place != "status" => check_pointer(place, &at, report.errors),
+            _ => {}
+        }
+    }
+    for (index, field) in written.fields.iter().enumerate() {
+        if let Some(path) = &field.path {
+            check_pointer(path, &format!("{at}/fields/{index}/path"), report.errors);
+        }
+    }
+    check_unread(&written, &at, report);
+    ResponsePlan {
+        r#type: match written.r#type {
+            ResponseTypeDef::Auto => ResponseType::Auto,
+            ResponseTypeDef::Json => ResponseType::Json,
+            ResponseTypeDef::Text => ResponseType::Text,
+            ResponseTypeDef::Xml => ResponseType::Xml,
+            ResponseTypeDef::Binary => ResponseType::Binary,
+            ResponseTypeDef::None => ResponseType::None,
+        },
+        root: written.root.clone(),
+        map: written.map.into_iter().collect(),
+    }
+}
+
+fn is_readable(header: &str) -> bool {
+    HeaderName::from_bytes(header.as_bytes()).is_ok_and(|name| is_visible_to_guest(name.as_str()))
+}
+
+/// Members that the answer's type does not read.
+fn check_unread(written: &ResponseDef, at: &str, report: &mut Report<'_>) {
+    let has_members = matches!(written.r#type, ResponseTypeDef::Auto | ResponseTypeDef::Json);
+    if written.root.is_some() && !has_members {
+        report.error(format!("{at}/root"), "response_unused", "an answer of this type has no members");
+    }
+}
+
+/// The action's rules before the connector's.
+pub(super) fn errors(
+    definition: &Definition,
+    wire: &ActionDef,
+    pointer: &str,
+    report: &mut Report<'_>,
+) -> Vec<ErrorRule> {
+    let own = wire.errors.iter().enumerate().map(|(i, rule)| (format!("{pointer}/errors/{i}"), rule));
+    let shared = definition.errors.iter().enumerate().map(|(i, rule)| (format!("/errors/{i}"), rule));
+    own.chain(shared).map(|(at, rule)| error_rule(rule, &at, report)).collect()
+}
+
+fn error_rule(wire: &ErrorRuleDef, at: &str, report: &mut Report<'_>) -> ErrorRule {
+    if wire.when.status.is_empty() && wire.when.predicate.is_none() && wire.when.header.is_none() {
+        report.error(format!("{at}/when"), "rule_without_condition", "needs status, predicate or header");
+    }
+    for (member, path) in [("code_path", &wire.code_path), ("message_path", &wire.message_path)] {
+        if let Some(path) = path {
+            check_pointer(path, &format!("{at}/{member}"), report.errors);
+        }
+    }
+    let class = error_class(wire.class);
+    ErrorRule {
+        status: wire.when.status.clone(),
+        predicate: predicate(wire.when.predicate.as_ref(), &format!("{at}/when/predicate"), report),
+        header: predicate(wire.when.header.as_ref(), &format!("{at}/when/header"), report),
+        class,
+        action: match (wire.action, class) {
+            (Some(ErrorActionDef::Fail), _) => ErrorAction::Fail,
+            (Some(ErrorActionDef::Retry), _) => ErrorAction::Retry,
+            (Some(ErrorActionDef::RefreshRetry), _) => ErrorAction::RefreshRetry,
+            (Some(ErrorActionDef::Ignore), _) | (None, ErrorClass::Ignored) => ErrorAction::Ignore,
+            (None, ErrorClass::RateLimit | ErrorClass::Transient) => ErrorAction::Retry,
+            (None, _) => ErrorAction::Fail,
+        },
+        code_path: wire.code_path.clone(),
+        message_path: wire.message_path.clone(),
+        message: wire.message.clone(),
+    }
+}
+
+/// The class of that name.
+pub(in crate::connector) const fn error_class(wire: ErrorClassDef) -> ErrorClass {
+    match wire {
+        ErrorClassDef::Auth => ErrorClass::Auth,
+        ErrorClassDef::Permission => ErrorClass::Permission,
+        ErrorClassDef::Validation => ErrorClass::Validation,
+        ErrorClassDef::NotFound => ErrorClass::NotFound,
+        ErrorClassDef::Conflict => ErrorClass::Conflict,
+        ErrorClassDef::RateLimit => ErrorClass::RateLimit,
+        ErrorClassDef::Quota => ErrorClass::Quota,
+        ErrorClassDef::Transient => ErrorClass::Transient,
+        ErrorClassDef::Permanent => ErrorClass::Permanent,
+        ErrorClassDef::Ignored => ErrorClass::Ignored,
+    }
+}
+
+pub(super) fn idempotency(wire: &ActionDef, pointer: &str, report: &mut Report<'_>) -> Option<KeyPlace> {
+    let written = wire.idempotency.as_ref()?;
+    Some(match written.r#in {
+        IdempotencyIn::Header => KeyPlace::Header(written.name.clone()),
+        IdempotencyIn::Query => KeyPlace::Query(written.name.clone()),
+        IdempotencyIn::Body => {
+            let at = format!("{pointer}/idempotency/name");
+            KeyPlace::Body(body_place(&written.name, &at, report.errors))
+        }
+    })
+}
+
+/// What the vendor says of its keys.
+pub(super) fn key_rules(wire: &ActionDef) -> Option<KeyRules> {
+    let written = wire.idempotency.as_ref()?;
+    Some(KeyRules { chars_max: written.max_length.unwrap_or(KEY_CHARS), ttl_s: written.ttl_s })
+}
+
+/// The action's limits before the connector's.
+pub(super) fn limits(definition: &Definition, wire: &ActionDef) -> RequestLimits {
+    let own = wire.limits.unwrap_or_default();
+    let shared = definition.limits;
+    let max_bytes = wire.response.as_ref().and_then(|response| response.max_bytes);
+    RequestLimits {
+        response_bytes: max_bytes.or(own.response_bytes).or(shared.response_bytes),
+        timeout_ms: own.timeout_ms.or(shared.timeout_ms),
+        connect_timeout_ms: own.connect_timeout_ms.or(shared.connect_timeout_ms),
+    }
+}

@@ -1,0 +1,126 @@
+//! How an action's list goes on.
+
+use portcullis_action::plan::{PageParam, PaginationKind, PaginationPlan};
+
+use super::Report;
+use crate::connector::place::{check_pointer, steps};
+use crate::definition::{ActionDef, BodyTypeDef, Definition, PaginationDef, PaginationIn, PaginationType};
+
+/// Pages of one call unless said: enough for a form's choices, not for an export.
+const PAGES: u32 = 10;
+/// Items of one call unless said.
+const ITEMS: u32 = 10_000;
+
+/// The action's list, or the connector's where the action takes it.
+pub(super) fn build(
+    definition: &Definition,
+    wire: &ActionDef,
+    pointer: &str,
+    report: &mut Report<'_>,
+) -> Option<PaginationPlan> {
+    let (at, written) = match (&wire.pagination, wire.paginate, &definition.pagination) {
+        (Some(own), _, _) => (format!("{pointer}/pagination"), own),
+        (None, true, Some(shared)) => ("/pagination".to_owned(), shared),
+        (None, true, None) => {
+            let message = "the definition has no pagination to take";
+            report.error(format!("{pointer}/paginate"), "unknown_reference", message);
+            return None;
+        }
+        (None, false, _) => return None,
+    };
+    check_pointer(&written.items, &format!("{at}/items"), report.errors);
+    for (member, path) in [("cursor_path", &written.cursor_path), ("has_more_path", &written.has_more_path)] {
+        if let Some(path) = path {
+            check_pointer(path, &format!("{at}/{member}"), report.errors);
+        }
+    }
+    check_unread(written, &at, report);
+    let has_variables = wire.body.as_ref().is_some_and(|body| body.r#type == BodyTypeDef::Graphql);
+    if written.r#type == PaginationType::GraphqlCursor && !has_variables {
+        let message = "graphql_cursor goes to the variables of a graphql body; cursor is for the others";
+        report.error(format!("{at}/type"), "pagination_no_place", message);
+    }
+    let kind = pagination_kind(written, &at, report)?;
+    let limit =
+        written.limit_param.as_ref().zip(written.limit).map(|(name, limit)| (param(written, name), limit));
+    Some(PaginationPlan {
+        kind,
+        items: written.items.clone(),
+        has_more_path: written.has_more_path.clone(),
+        limit,
+        page_size: written.limit,
+        max_pages: written.max_pages.unwrap_or(PAGES),
+        max_items: written.max_items.unwrap_or(ITEMS),
+    })
+}
+
+/// Members that this way of paging does not read would be a silent mistake.
+fn check_unread(written: &PaginationDef, at: &str, report: &mut Report<'_>) {
+    use PaginationType::{Cursor, GraphqlCursor, LastId, NextUrl, Offset, Page};
+    for (member, is_written, read_by) in [
+        ("cursor_path", written.cursor_path.is_some(), &[Cursor, GraphqlCursor, LastId, NextUrl][..]),
+        ("param", written.param.is_some(), &[Cursor, GraphqlCursor, LastId, Page, Offset]),
+        ("start", written.start.is_some(), &[Page, Offset]),
+    ] {
+        if is_written && !read_by.contains(&written.r#type) {
+            report.error(format!("{at}/{member}"), "pagination_unused", "is not read by this way of paging");
+        }
+    }
+    if written.limit_param.is_some() && written.limit.is_none() {
+        report.error(
+            format!("{at}/limit"),
+            "pagination_incomplete",
+            "limit_param needs limit, the page size",
+        );
+    }
+    let counted = matches!(written.r#type, Page | Offset);
+    if written.limit.is_some() && written.limit_param.is_none() && !counted {
+        let message = "the page size goes to limit_param, which is not written";
+        report.error(format!("{at}/limit"), "pagination_unused", message);
+    }
+}
+
+fn param(written: &PaginationDef, name: &str) -> PageParam {
+    match (written.r#type, written.r#in) {
+        (PaginationType::GraphqlCursor, _) => {
+            let mut path = vec!["variables".to_owned()];
+            path.extend(steps(name));
+            PageParam::Body(path)
+        }
+        (_, PaginationIn::Query) => PageParam::Query(name.to_owned()),
+        (_, PaginationIn::Body) => PageParam::Body(steps(name)),
+    }
+}
+
+fn pagination_kind(written: &PaginationDef, at: &str, report: &mut Report<'_>) -> Option<PaginationKind> {
+    let mut need = |value: &Option<String>, member: &str| {
+        if value.is_none() {
+            let message = format!("this pagination needs {member}");
+            report.error(format!("{at}/{member}"), "pagination_incomplete", message);
+        }
+        value.clone()
+    };
+    Some(match written.r#type {
+        PaginationType::Cursor | PaginationType::GraphqlCursor => {
+            let cursor_path = need(&written.cursor_path, "cursor_path");
+            let name = need(&written.param, "param")?;
+            PaginationKind::Cursor { cursor_path: cursor_path?, param: param(written, &name) }
+        }
+        PaginationType::LastId => PaginationKind::LastId {
+            id_path: written.cursor_path.clone().unwrap_or_else(|| "/id".to_owned()),
+            param: param(written, &need(&written.param, "param")?),
+        },
+        PaginationType::Page => PaginationKind::Page {
+            param: param(written, &need(&written.param, "param")?),
+            start: written.start.unwrap_or(1),
+        },
+        PaginationType::Offset => PaginationKind::Offset {
+            param: param(written, &need(&written.param, "param")?),
+            start: written.start.unwrap_or(0),
+        },
+        PaginationType::LinkHeader => PaginationKind::LinkHeader,
+        PaginationType::NextUrl => {
+            PaginationKind::NextUrl { cursor_path: need(&written.cursor_path, "cursor_path")? }
+        }
+    })
+}

@@ -1,0 +1,157 @@
+//! Rules between the parts of one action: that nothing is sent twice, and that what is asked of a body
+//! or an answer is there.
+
+use portcullis_action::plan::{
+    ActionPlan, KeyPlace, PageParam, PaginationKind, PaginationPlan, ResponseType,
+};
+use portcullis_action::template::{Scope, Template};
+use portcullis_action::{BodyPlan, InputPlace, Method, UrlTemplate};
+
+use super::{Context, Report, decoded};
+use crate::definition::{ActionDef, EffectDef};
+
+/// Checks an action whose parts were checked.
+pub(super) fn check(
+    context: &Context<'_>,
+    wire: &ActionDef,
+    url: Option<&UrlTemplate>,
+    plan: &ActionPlan,
+    pointer: &str,
+    report: &mut Report<'_>,
+) {
+    check_effect(wire, plan.method, pointer, report);
+    check_query_names(url, plan, pointer, report);
+    check_key(context, plan, pointer, report);
+    if let Some(pagination) = &plan.pagination {
+        check_pages(context, plan, pagination, pointer, report);
+    }
+}
+
+/// Whether the URL has a fixed pair of that name, however it is encoded.
+pub(super) fn url_has_pair(url: &UrlTemplate, name: &str) -> bool {
+    url.query.iter().any(|(pair, _)| pair.as_literal().is_some_and(|pair| decoded(pair) == name))
+}
+
+/// An org's rules and approvals go by the effect, so a method that changes something is no read.
+fn check_effect(wire: &ActionDef, method: Method, pointer: &str, report: &mut Report<'_>) {
+    let changes = matches!(method, Method::Put | Method::Patch | Method::Delete);
+    if wire.effect == Some(EffectDef::Read) && changes {
+        let message = format!("{method} is no read; POST may be one");
+        report.error(format!("{pointer}/effect"), "effect_contradicts_method", message);
+    }
+}
+
+/// An input would be the second pair of its name.
+fn check_query_names(url: Option<&UrlTemplate>, plan: &ActionPlan, pointer: &str, report: &mut Report<'_>) {
+    for (index, input) in plan.inputs.iter().enumerate().filter(|(_, i)| i.place == InputPlace::Query) {
+        let name = input.wire_name();
+        let fixed = plan.query.iter().any(|(other, _)| other == name);
+        if fixed || url.is_some_and(|url| url_has_pair(url, name)) {
+            let message =
+                format!("the query has a fixed pair {name:?}; name the input in it, or leave the pair out");
+            report.error(format!("{pointer}/body_schema/{index}/name"), "duplicate_query", message);
+        }
+    }
+}
+
+/// The idempotency key must arrive: a repeat that the vendor does not know for one happens twice.
+fn check_key(context: &Context<'_>, plan: &ActionPlan, pointer: &str, report: &mut Report<'_>) {
+    let at = format!("{pointer}/idempotency");
+    match &plan.idempotency {
+        None => {}
+        Some(KeyPlace::Header(name)) => {
+            super::check_header(name, &format!("{at}/name"), &context.injected, report);
+            let own = plan.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+            if own.is_some_and(|(_, text)| !names_input(text)) {
+                let message = format!("header {name:?} is fixed by headers, so the key would not be sent");
+                report.error(format!("{at}/name"), "duplicate_header", message);
+            }
+        }
+        Some(KeyPlace::Query(name)) => {
+            if context.takes_query(name) {
+                let message = format!("query pair {name:?} is where the credential goes");
+                report.error(format!("{at}/name"), "query_forbidden", message);
+            }
+            let own = plan.query.iter().find(|(other, _)| other == name);
+            if own.is_some_and(|(_, text)| !names_input(text)) {
+                let message = format!("query pair {name:?} is fixed by query, so the key would not be sent");
+                report.error(format!("{at}/name"), "duplicate_query", message);
+            }
+        }
+        Some(KeyPlace::Body(_)) => {
+            let takes = matches!(
+                plan.body,
+                BodyPlan::Json { .. }
+                    | BodyPlan::Form { .. }
+                    | BodyPlan::Multipart
+                    | BodyPlan::Graphql { .. }
+            );
+            if !takes {
+                let message =
+                    "the body has no members; a key goes to a json, form, multipart or graphql body";
+                report.error(format!("{at}/in"), "idempotency_no_place", message);
+            }
+        }
+    }
+}
+
+/// Whether the caller can say what is sent there.
+fn names_input(text: &str) -> bool {
+    Template::parse_text(text).is_ok_and(|t| t.variables().any(|v| v.scope == Scope::Input))
+}
+
+/// Where each page's values go.
+pub(super) fn page_params(plan: &PaginationPlan) -> impl Iterator<Item = (&'static str, &PageParam)> {
+    let param = match &plan.kind {
+        PaginationKind::Cursor { param, .. }
+        | PaginationKind::LastId { param, .. }
+        | PaginationKind::Page { param, .. }
+        | PaginationKind::Offset { param, .. } => Some(("param", param)),
+        PaginationKind::LinkHeader | PaginationKind::NextUrl { .. } => None,
+    };
+    param.into_iter().chain(plan.limit.iter().map(|(param, _)| ("limit_param", param)))
+}
+
+fn check_pages(
+    context: &Context<'_>,
+    plan: &ActionPlan,
+    pages: &PaginationPlan,
+    pointer: &str,
+    report: &mut Report<'_>,
+) {
+    let at = format!("{pointer}/pagination");
+    for (member, param) in page_params(pages) {
+        match param {
+            PageParam::Query(name) if context.takes_query(name) => {
+                let message = format!("query pair {name:?} is where the credential goes");
+                report.error(format!("{at}/{member}"), "query_forbidden", message);
+            }
+            PageParam::Query(_) => {}
+            PageParam::Body(steps) => {
+                let graphql = steps.first().is_some_and(|first| first == "variables");
+                let takes = match &plan.body {
+                    BodyPlan::Json { .. } => true,
+                    BodyPlan::Graphql { .. } => graphql,
+                    BodyPlan::Form { .. } => steps.len() == 1,
+                    _ => false,
+                };
+                if !takes {
+                    let message = "the action's body cannot take it: a json body, one name of a form, or \
+                                   graphql_cursor and a variable of graphql";
+                    report.error(format!("{at}/{member}"), "pagination_no_place", message);
+                }
+            }
+        }
+    }
+    let response = &plan.response;
+    if !matches!(response.r#type, ResponseType::Auto | ResponseType::Json) {
+        let message = "a list goes on in JSON answers only";
+        report.error(format!("{pointer}/response/type"), "response_unused", message);
+    }
+    for (member, written) in [("root", response.root.is_some()), ("map", !response.map.is_empty())] {
+        if written {
+            let message = "the output of a list is its items; pagination.items says where they are";
+            report.error(format!("{pointer}/response/{member}"), "response_unused", message);
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! OAuth 2.0 (RFC 6749): the requests of a token endpoint, from the members of `auth`.
+
+use std::collections::BTreeMap;
+
+use portcullis_action::Method;
+use portcullis_action::template::{Scope, Template};
+
+use super::Reader;
+use super::jwt::DefaultClaim;
+use crate::connector::place::{check_pointer, names_secret, overlap, steps};
+use crate::definition::{BodyFormatDef, ClientAuthDef, ExpiresUnitDef, PkceDef, ScopeDef};
+use crate::injection::{HeaderFill, Injection};
+use crate::problem::{Problem, step};
+use crate::token_plan::{Capture, ConsentPlan, RefreshOn, StepBody, TokenPlan, TokenStep};
+
+/// Lifetime where the answer gives none, seconds; the commonest one.
+const TTL_S: u32 = 3600;
+/// How long before its end a token is renewed, seconds: longer than a slow call and a clock's drift.
+const REFRESH_SKEW_S: u32 = 60;
+/// `client_assertion_type` (RFC 7523 section 2.2).
+const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// `grant_type` of a JWT bearer (RFC 7523 section 2.1).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// Pairs of an authorization URL that are the protocol's (RFC 6749 section 4.1.1, RFC 7636).
+const CONSENT_PAIRS: &[&str] = &[
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "state",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+];
+
+impl Reader<'_> {
+    pub(super) fn client_credentials(&mut self) -> Option<TokenPlan> {
+        let mut obtain = self.token_request("client_credentials", &[], self.scope())?;
+        if let Some(audience) = self.auth.audience.clone() {
+            let audience = self.secret_template(&audience, "/audience", &[Scope::Config])?;
+            self.add(&mut obtain, "audience", audience, "/audience")?;
+        }
+        Some(TokenPlan { obtain: vec![obtain], ..self.token_plan()? })
+    }
+
+    pub(super) fn refresh_token(&mut self) -> Option<TokenPlan> {
+        let pasted = self.named(self.auth.refresh_token.clone(), "refresh_token")?;
+        // Why two: the first renewal reads what was pasted, every later one what the server gave.
+        let obtain = self.renewal(pasted)?;
+        let renew = self.renewal(Template::parse("{{cred.refresh_token}}").ok()?)?;
+        Some(TokenPlan { obtain: vec![obtain], renew: Some(renew), ..self.token_plan()? })
+    }
+
+    pub(super) fn authorization_code(&mut self) -> Option<TokenPlan> {
+        let Some(url) = self.auth.authorize_url.clone() else {
+            let message = "oauth2_authorization_code needs auth.authorize_url";
+            return self.refuse("/authorize_url", "auth_incomplete", message);
+        };
+        // Why not inside allowed_domains: nothing of ours is sent there but what the person sees.
+        let authorize_url = self.config_url(&url, "/authorize_url")?;
+        for (name, _) in &authorize_url.query {
+            let name = name.as_literal().map(crate::connector::action::decoded);
+            if name.is_some_and(|name| CONSENT_PAIRS.contains(&name.as_str())) {
+                let message =
+                    "has a pair of the protocol's own in its query; that is put there when a person is sent";
+                return self.refuse("/authorize_url", "param_reserved", message);
+            }
+        }
+        let params = self.consent_params()?;
+        let pkce = self.auth.pkce.unwrap_or_default() == PkceDef::S256;
+        let own = |name: &str| Template::parse(&format!("{{{{cred.{name}}}}}")).ok();
+        let mut members = vec![("code", own("code")?), ("redirect_uri", own("redirect_uri")?)];
+        if pkce {
+            members.push(("code_verifier", own("code_verifier")?));
+        }
+        let exchange = self.token_request("authorization_code", &members, None)?;
+        let renew = self.renewal(own("refresh_token")?)?;
+        let consent = ConsentPlan {
+            authorize_url,
+            params,
+            client_id: self.shown_client_id()?,
+            scope: self.scope().unwrap_or_default(),
+            pkce,
+            exchange,
+        };
+        Some(TokenPlan { consent: Some(consent), renew: Some(renew), ..self.token_plan()? })
+    }
+
+    fn consent_params(&mut self) -> Option<Vec<(String, Template)>> {
+        let mut params = Vec::new();
+        for (name, text) in self.auth.authorize_params.clone() {
+            let member = format!("/authorize_params/{}", step(&name));
+            if CONSENT_PAIRS.contains(&name.as_str()) {
+                let message =
+                    format!("{name} is the protocol's own; auth has client_id, scopes and pkce for it");
+                return self.refuse(&member, "param_reserved", message);
+            }
+            params.push((name, self.secret_template(&text, &member, &[Scope::Config])?));
+        }
+        Some(params)
+    }
+
+    /// The client id in the authorization URL, which the person's browser and its history see. It names
+    /// no secret but the field `client_id`, which is one in forms that do not say otherwise.
+    fn shown_client_id(&mut self) -> Option<Template> {
+        let client_id = self.named(self.auth.client_id.clone(), "client_id")?;
+        let secret = client_id.variables().find(|v| v.name != "client_id" && self.is_secret(&v.name));
+        if let Some(secret) = secret {
+            let message =
+                format!("{secret} is a secret, and the client id is shown in the authorization URL");
+            return self.refuse("/client_id", "secret_in_url", message);
+        }
+        Some(client_id)
+    }
+
+    pub(super) fn jwt_bearer(&mut self) -> Option<TokenPlan> {
+        if self.auth.client_auth == Some(ClientAuthDef::PrivateKeyJwt) {
+            let message = "one JWT goes with a request: the assertion says who the client is";
+            return self.refuse("/client_auth", "auth_unused", message);
+        }
+        let grant = self.auth.grant_type.clone().unwrap_or_else(|| JWT_BEARER.to_owned());
+        let assertion = Template::parse("{{jwt.token}}").ok()?;
+        let mut obtain = self.token_request(&grant, &[("assertion", assertion)], None)?;
+        let mut defaults: Vec<DefaultClaim<'_>> = Vec::new();
+        match (self.auth.audience.clone(), self.auth.token_url.clone()) {
+            (Some(audience), _) => defaults.push(("aud", audience, "/audience")),
+            (None, token_url) => defaults.extend(token_url.map(|url| ("aud", url, "/token_url"))),
+        }
+        defaults.extend(self.scope().map(|scope| ("scope", scope, "/scopes")));
+        obtain.injection.jwt = Some(self.jwt_plan(&defaults)?);
+        Some(TokenPlan { obtain: vec![obtain], ..self.token_plan()? })
+    }
+
+    fn renewal(&mut self, refresh_token: Template) -> Option<TokenStep> {
+        let extra = self.auth.refresh.clone().unwrap_or_default().extra_params;
+        let mut request = self.token_request("refresh_token", &[("refresh_token", refresh_token)], None)?;
+        self.add_members(&mut request, &extra, "/refresh/extra_params")?;
+        Some(request)
+    }
+
+    /// What is common to every kind of token.
+    pub(super) fn token_plan(&mut self) -> Option<TokenPlan> {
+        let on = self.auth.refresh_on.clone().unwrap_or_default();
+        if let Some(predicate) = &on.predicate
+            && let Err(e) = portcullis_action::predicate::Predicate::parse(predicate)
+        {
+            let member = format!("/refresh_on/predicate{}", e.pointer);
+            return self.refuse(&member, "predicate_invalid", e.message);
+        }
+        let status = if on.status.is_empty() && on.predicate.is_none() { vec![401] } else { on.status };
+        let revoke = match self.auth.revoke_url.clone() {
+            None => None,
+            Some(url) => {
+                let token = Template::parse("{{cred.access_token}}").ok()?;
+                // Why the hint: a form of secrets alone would be an empty body until they are put in.
+                let hint = [("token_type_hint".to_owned(), "access_token".to_owned())];
+                let mut revoke = self.endpoint(&url, "/revoke_url", &hint, &[("token", token)])?;
+                revoke.capture.clear();
+                revoke.config.clear();
+                Some(revoke)
+            }
+        };
+        Some(TokenPlan {
+            obtain: Vec::new(),
+            renew: None,
+            consent: None,
+            revoke,
+            rotates: self.auth.refresh.as_ref().is_some_and(|refresh| refresh.rotates),
+            default_ttl_s: self.auth.default_ttl_s.unwrap_or(TTL_S),
+            refresh_skew_s: self.auth.refresh_skew_s.unwrap_or(REFRESH_SKEW_S),
+            refresh_on: RefreshOn { status, predicate: on.predicate },
+        })
+    }
+
+    fn scope(&self) -> Option<String> {
+        let names: Vec<&str> = self.auth.scopes.iter().map(ScopeDef::name).collect();
+        let separator = self.auth.scope_separator.as_deref().unwrap_or(" ");
+        (!names.is_empty()).then(|| names.join(separator))
+    }
+
+    /// A request to the token endpoint.
+    fn token_request(
+        &mut self,
+        grant: &str,
+        secrets: &[(&str, Template)],
+        scope: Option<String>,
+    ) -> Option<TokenStep> {
+        let Some(url) = self.auth.token_url.clone() else {
+            return self.refuse("/token_url", "auth_incomplete", "this auth_type needs auth.token_url");
+        };
+        let mut fixed = vec![("grant_type".to_owned(), grant.to_owned())];
+        fixed.extend(scope.map(|scope| ("scope".to_owned(), scope)));
+        let mut request = self.endpoint(&url, "/token_url", &fixed, secrets)?;
+        let extra = self.auth.extra_params.clone();
+        self.add_members(&mut request, &extra, "/extra_params")?;
+        Some(request)
+    }
+
+    /// A request of the client to one of the server's endpoints, with its proof of identity.
+    fn endpoint(
+        &mut self,
+        url: &str,
+        member: &str,
+        fixed: &[(String, String)],
+        secrets: &[(&str, Template)],
+    ) -> Option<TokenStep> {
+        let url = self.url(url, member)?;
+        let mut injection = Injection::default();
+        for (name, template) in secrets {
+            injection.body.push((vec![(*name).to_owned()], template.clone()));
+        }
+        let mut fixed = fixed.to_vec();
+        self.prove_client(&mut injection, &mut fixed)?;
+        let body = match self.auth.body_format.unwrap_or_default() {
+            BodyFormatDef::Form => StepBody::Form(fixed),
+            BodyFormatDef::Json => StepBody::Json(
+                fixed.into_iter().map(|(name, text)| (name, serde_json::Value::String(text))).collect(),
+            ),
+        };
+        let (token, refresh) = self.token_paths();
+        self.check_capture(&token, &refresh)?;
+        let expires_in_path = self.auth.expires_in_path.clone().unwrap_or_else(|| "/expires_in".to_owned());
+        for (at, path) in [("/auth/token_path", &token), ("/auth/expires_in_path", &expires_in_path)] {
+            check_pointer(path, at, self.errors);
+        }
+        Some(TokenStep {
+            method: Method::Post,
+            url,
+            headers: vec![("accept".to_owned(), "application/json".to_owned())],
+            body,
+            injection,
+            capture: vec![
+                ("access_token".to_owned(), Capture::Body(token)),
+                ("refresh_token".to_owned(), Capture::Body(refresh)),
+            ],
+            config: self.auth.capture.clone().into_iter().collect(),
+            expires_in_path,
+            expires_unit: self.auth.expires_unit.unwrap_or(ExpiresUnitDef::S),
+        })
+    }
+
+    /// Where an answer has the token, and where beside it the refresh token.
+    fn token_paths(&self) -> (String, String) {
+        let token = self.auth.token_path.clone().unwrap_or_else(|| "/access_token".to_owned());
+        let parent = token.strip_suffix("/access_token").unwrap_or_default();
+        let refresh = format!("{parent}/refresh_token");
+        (token, refresh)
+    }
+
+    /// What is captured becomes visible config: it is a scalar beside the token, never a token.
+    fn check_capture(&mut self, token: &str, refresh: &str) -> Option<()> {
+        for (name, pointer) in self.auth.capture.clone() {
+            let member = format!("/capture/{}", step(&name));
+            if !self.fields.iter().any(|f| f.name == name && f.automated) {
+                let message = format!("there is no config field {name:?} marked automated");
+                return self.refuse(&member, "unknown_reference", message);
+            }
+            check_pointer(&pointer, &format!("/auth{member}"), self.errors);
+            let place = steps(&pointer);
+            let holds = |other: &str| pointer.is_empty() || overlap(&place, &steps(other));
+            if names_secret(&pointer) || holds(token) || holds(refresh) {
+                let message =
+                    format!("{pointer:?} is or holds a token; what is captured is visible to guests");
+                return self.refuse(&member, "capture_of_secret", message);
+            }
+        }
+        Some(())
+    }
+
+    /// Scopes are single words, and say actions that exist.
+    pub(super) fn check_scopes(&mut self) {
+        for (index, scope) in self.auth.scopes.iter().enumerate() {
+            let at = format!("/auth/scopes/{index}");
+            let name = scope.name();
+            // RFC 6749 section 3.3, without braces: a scope is no template.
+            let word = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'{' | b'}');
+            if name.is_empty() || !name.bytes().all(word) {
+                let message = format!("{name:?} is not one scope: printable ASCII without spaces and braces");
+                self.errors.push(Problem::new(&at, "wrong_form", message));
+            }
+            let ScopeDef::Described { required_by, .. } = scope else { continue };
+            for (i, action) in required_by.iter().enumerate() {
+                if !self.actions.contains(&action.as_str()) {
+                    let message = format!("there is no action {action:?}");
+                    self.errors.push(Problem::new(
+                        format!("{at}/required_by/{i}"),
+                        "unknown_reference",
+                        message,
+                    ));
+                }
+            }
+        }
+    }
+
+    /// How the client proves itself (RFC 6749 section 2.3, RFC 7523 section 2.2).
+    fn prove_client(&mut self, injection: &mut Injection, fixed: &mut Vec<(String, String)>) -> Option<()> {
+        let known = |r: &Self, name: &str| r.fields.iter().any(|f| f.name == name);
+        // Why optional: a JWT bearer's assertion says who it is, and a public client has no secret.
+        let has_id = self.auth.client_id.is_some() || known(self, "client_id");
+        let has_secret = self.auth.client_secret.is_some() || known(self, "client_secret");
+        match self.auth.client_auth.unwrap_or_default() {
+            ClientAuthDef::Basic => {
+                let username = self.named(self.auth.client_id.clone(), "client_id")?;
+                let password = self.named(self.auth.client_secret.clone(), "client_secret")?;
+                let fill = HeaderFill::Basic { username, password };
+                injection.headers.push((http::header::AUTHORIZATION, fill));
+            }
+            ClientAuthDef::Body => {
+                for (name, has) in [("client_id", has_id), ("client_secret", has_secret)] {
+                    let written =
+                        if name == "client_id" { &self.auth.client_id } else { &self.auth.client_secret };
+                    let written = written.clone();
+                    if has {
+                        injection.body.push((vec![name.to_owned()], self.named(written, name)?));
+                    }
+                }
+            }
+            ClientAuthDef::PrivateKeyJwt => {
+                let client = self.auth.client_id.clone().unwrap_or_else(|| "{{cred.client_id}}".to_owned());
+                let audience = self.auth.token_url.clone().unwrap_or_default();
+                let defaults = [
+                    ("iss", client.clone(), "/client_id"),
+                    ("sub", client.clone(), "/client_id"),
+                    ("aud", audience, "/token_url"),
+                ];
+                injection.jwt = Some(self.jwt_plan(&defaults)?);
+                fixed.push(("client_assertion_type".to_owned(), ASSERTION.to_owned()));
+                let assertion = Template::parse("{{jwt.token}}").ok()?;
+                injection.body.push((vec!["client_assertion".to_owned()], assertion));
+                injection.body.push((vec!["client_id".to_owned()], self.named(Some(client), "client_id")?));
+            }
+        }
+        Some(())
+    }
+
+    /// Members that are templates, which may be secret.
+    fn add_members(
+        &mut self,
+        request: &mut TokenStep,
+        members: &BTreeMap<String, String>,
+        at: &str,
+    ) -> Option<()> {
+        for (name, text) in members {
+            let member = format!("{at}/{}", step(name));
+            let template = self.secret_template(text, &member, &[Scope::Cred, Scope::Config])?;
+            self.add(request, name, template, &member)?;
+        }
+        Some(())
+    }
+
+    /// Adds a member that is not there yet: the second of two would be read by some servers.
+    fn add(&mut self, request: &mut TokenStep, name: &str, template: Template, member: &str) -> Option<()> {
+        let fixed = match &request.body {
+            StepBody::Form(pairs) => pairs.iter().any(|(other, _)| other == name),
+            StepBody::Json(document) => document.get(name).is_some(),
+            StepBody::None => false,
+        };
+        let place = [name.to_owned()];
+        if fixed || request.injection.body.iter().any(|(other, _)| other.as_slice() == place) {
+            let message = format!("the request has {name:?} already");
+            return self.refuse(member, "param_reserved", message);
+        }
+        request.injection.body.push((place.to_vec(), template));
+        Some(())
+    }
+}

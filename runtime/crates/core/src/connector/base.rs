@@ -1,0 +1,56 @@
+//! `base_url`: what a `url_template` that begins with `/` is joined to.
+
+use portcullis_action::UrlTemplate;
+use portcullis_action::template::Scope;
+
+use super::reach::Reach;
+use crate::definition::Definition;
+use crate::form::Field;
+use crate::problem::Problem;
+
+/// What is known of a definition's base URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Base {
+    /// There is none.
+    Absent,
+    /// There is one and it was refused: what is joined to it need not be reported again.
+    Unsound,
+    /// The text to put before a path.
+    Sound(String),
+}
+
+/// A last path segment that shows whether a path was appended to the path or to something else.
+const PROBE: &str = "portcullis-probe";
+
+/// Checks the base URL: over `config.*`, without query and fragment, inside `allowed_domains`.
+pub(super) fn check(
+    definition: &Definition,
+    fields: &[Field],
+    reach: Reach<'_>,
+    errors: &mut Vec<Problem>,
+) -> Base {
+    const AT: &str = "/base_url";
+    let Some(text) = &definition.base_url else { return Base::Absent };
+    let text = text.trim_end_matches('/');
+    let before = errors.len();
+    match UrlTemplate::parse(&format!("{text}/{PROBE}")) {
+        Err(e) => errors.push(Problem::new(AT, "template_invalid", e.to_string())),
+        Ok(url) => {
+            let ends_in_path = url.segments.last().and_then(|last| last.as_literal()) == Some(PROBE);
+            if !ends_in_path || !url.query.is_empty() {
+                let message = "must end in its path: no query; default_query is for pairs of every action";
+                errors.push(Problem::new(AT, "base_url_form", message));
+            }
+            for variable in url.variables() {
+                let known = fields.iter().any(|f| f.name == variable.name && !f.secret);
+                if variable.scope != Scope::Config || !known {
+                    let message =
+                        format!("{variable} is not available here; write config.<field>, not secret");
+                    errors.push(Problem::new(AT, "template_unknown_variable", message));
+                }
+            }
+            reach.check(&url, AT, errors);
+        }
+    }
+    if errors.len() == before { Base::Sound(text.to_owned()) } else { Base::Unsound }
+}

@@ -1,0 +1,113 @@
+//! Rules of the document as a whole: how much there may be of everything, links for people, and that a
+//! breach is reported once.
+
+use std::collections::BTreeSet;
+
+use crate::definition::{ActionDef, Definition, FieldDef, FieldFormat};
+use crate::format;
+use crate::limits::Limits;
+use crate::problem::Problem;
+
+/// Checks counts and links.
+pub(super) fn check(
+    definition: &Definition,
+    limits: &Limits,
+    errors: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) {
+    check_counts(definition, limits, errors);
+    check_links(definition, errors);
+    check_automated(definition, warnings);
+}
+
+/// Drops what was reported before.
+pub(super) fn once(problems: &mut Vec<Problem>) {
+    let mut seen = BTreeSet::new();
+    problems.retain(|p| seen.insert((p.pointer.clone(), p.code, p.message.clone())));
+}
+
+/// Every request of a definition with its pointer: actions, the test, discoveries.
+pub(super) fn requests(definition: &Definition) -> impl Iterator<Item = (String, &ActionDef)> {
+    let actions = definition.actions.iter().enumerate().map(|(i, action)| (format!("/actions/{i}"), action));
+    let test = definition.test.iter().map(|test| ("/test/request".to_owned(), &test.request));
+    let discover = definition.discover.iter().enumerate();
+    let discover = discover.map(|(i, discover)| (format!("/discover/{i}/request"), &discover.request));
+    actions.chain(test).chain(discover)
+}
+
+fn check_counts(definition: &Definition, limits: &Limits, errors: &mut Vec<Problem>) {
+    let config = definition.config_fields.len();
+    let mut counts = vec![
+        ("/actions".to_owned(), definition.actions.len(), limits.actions_per_connector, "actions"),
+        ("/allowed_domains".to_owned(), definition.allowed_domains.len(), limits.allowed_domains, "entries"),
+    ];
+    let form = definition.auth_schema.fields.len();
+    let what = "fields with config_fields";
+    counts.push(("/auth_schema/fields".to_owned(), form + config, limits.fields_per_form, what));
+    for (i, method) in definition.auth_methods.iter().enumerate() {
+        let at = format!("/auth_methods/{i}/fields");
+        counts.push((at, method.fields.len() + config, limits.fields_per_form, what));
+    }
+    for (at, action) in requests(definition) {
+        let inputs = action.body_schema.len();
+        counts.push((format!("{at}/body_schema"), inputs, limits.inputs_per_action, "inputs"));
+        let headers = definition.default_headers.len() + action.headers.len();
+        let what = "headers with default_headers";
+        counts.push((format!("{at}/headers"), headers, limits.request_header_count, what));
+    }
+    for (at, count, limit, what) in counts {
+        if count as u64 > limit {
+            errors.push(Problem::new(at, "too_many", format!("has {count} {what}, the limit is {limit}")));
+        }
+    }
+}
+
+/// Links are shown to people as links, so nothing but a web address is one.
+fn check_links(definition: &Definition, errors: &mut Vec<Problem>) {
+    let mut links: Vec<(String, Option<&String>)> = vec![
+        ("/docs_url".to_owned(), definition.docs_url.as_ref()),
+        ("/support_url".to_owned(), definition.support_url.as_ref()),
+    ];
+    links.extend(
+        requests(definition).map(|(at, action)| (format!("{at}/docs_url"), action.docs_url.as_ref())),
+    );
+    links.extend(
+        all_fields(definition).map(|(at, field)| (format!("{at}/help_url"), field.help_url.as_ref())),
+    );
+    for (at, link) in links {
+        if let Some(breach) = link.and_then(|link| format::breach(FieldFormat::Url, link)) {
+            errors.push(Problem::new(at, "wrong_form", format!("must be {breach}")));
+        }
+    }
+}
+
+fn all_fields(definition: &Definition) -> impl Iterator<Item = (String, &FieldDef)> {
+    let numbered = |at: &str, fields: &'_ [FieldDef]| -> Vec<String> {
+        (0..fields.len()).map(|i| format!("{at}/{i}")).collect()
+    };
+    let form = &definition.auth_schema.fields;
+    let config = &definition.config_fields;
+    let methods = definition.auth_methods.iter().enumerate().flat_map(move |(i, method)| {
+        numbered(&format!("/auth_methods/{i}/fields"), &method.fields).into_iter().zip(&method.fields)
+    });
+    let form = numbered("/auth_schema/fields", form).into_iter().zip(form);
+    form.chain(numbered("/config_fields", config).into_iter().zip(config)).chain(methods)
+}
+
+/// A field that is filled by itself and that nothing fills stays empty for ever.
+fn check_automated(definition: &Definition, warnings: &mut Vec<Problem>) {
+    let auths = definition.auth.iter().chain(definition.auth_methods.iter().filter_map(|m| m.auth.as_ref()));
+    let captured = auths.flat_map(|auth| auth.capture.keys());
+    let captured: BTreeSet<&String> =
+        captured.chain(definition.discover.iter().flat_map(|d| d.capture.keys())).collect();
+    for (i, field) in definition.config_fields.iter().enumerate() {
+        if field.automated && !captured.contains(&field.name) {
+            let message = format!("no discover and no auth.capture fills {:?}", field.name);
+            warnings.push(Problem::new(
+                format!("/config_fields/{i}/automated"),
+                "field_never_filled",
+                message,
+            ));
+        }
+    }
+}

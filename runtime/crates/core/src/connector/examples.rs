@@ -1,0 +1,311 @@
+//! Examples as proof: each is rendered and judged without a network, by the same code that the guest
+//! runs, and must give exactly what it says.
+
+use std::collections::BTreeMap;
+
+use portcullis_action::judge::{Judge, Outcome, UpstreamError};
+use portcullis_action::plan::ErrorAction;
+use portcullis_action::render::{RenderedRequest, render_request};
+use portcullis_action::response::ErrorClass;
+use portcullis_action::{Pages, Values};
+use serde_json::{Map, Value, json};
+
+use super::action::error_class;
+use super::document::requests;
+use super::{Action, Connector};
+use crate::definition::{
+    ActionDef, Definition, ExampleDef, ExampleErrorDef, ExampleRequestDef, ExampleResponseDef,
+};
+use crate::input::check_input;
+use crate::problem::{Problem, step};
+
+/// The moment at which every example happens: 2026-01-01T00:00:00Z, in milliseconds.
+const NOW_MS: i64 = 1_767_225_600_000;
+/// The run id of every example.
+const RUN_ID: &str = "run_example";
+/// The idempotency key of every example.
+const KEY: &str = "example-key";
+
+/// Which rules of the definition an example's answer has met.
+#[derive(Default)]
+struct Met {
+    /// By pointer of the rule.
+    rules: Vec<String>,
+}
+
+/// Checks every example of every action, and warns of error rules that none of them meets.
+pub(super) fn check(
+    definition: &Definition,
+    connector: &Connector,
+    errors: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) {
+    let mut met = Met::default();
+    let test = connector.test.iter().map(|test| &test.action);
+    let discover = connector.discover.iter().map(|discovery| &discovery.action);
+    // The definition has no breach, so that there is one of each.
+    let built = connector.actions.iter().chain(test).chain(discover);
+    for ((at, wire), action) in requests(definition).zip(built) {
+        for (i, example) in wire.examples.iter().enumerate() {
+            let pointer = format!("{at}/examples/{i}");
+            Case { connector, action, wire, at: &at, example, pointer, errors, met: &mut met }.check();
+        }
+    }
+    let has_examples = requests(definition).any(|(_, action)| !action.examples.is_empty());
+    if has_examples {
+        warn_of_unmet(definition, &met, warnings);
+    }
+    if definition.test.is_none() && connector.auth.injection.needs_credential() && has_examples {
+        let message = "no test request: a workspace cannot try its credential";
+        warnings.push(Problem::new("/test", "no_test", message));
+    }
+}
+
+fn warn_of_unmet(definition: &Definition, met: &Met, warnings: &mut Vec<Problem>) {
+    let shared = (0..definition.errors.len()).map(|at| format!("/errors/{at}"));
+    let own = requests(definition)
+        .flat_map(|(at, action)| (0..action.errors.len()).map(move |i| format!("{at}/errors/{i}")));
+    for pointer in shared.chain(own).filter(|pointer| !met.rules.contains(pointer)) {
+        let message = "no example's answer meets this rule";
+        warnings.push(Problem::new(pointer, "error_rule_unproven", message));
+    }
+}
+
+/// One example under check.
+struct Case<'a> {
+    connector: &'a Connector,
+    action: &'a Action,
+    wire: &'a ActionDef,
+    at: &'a str,
+    example: &'a ExampleDef,
+    pointer: String,
+    errors: &'a mut Vec<Problem>,
+    met: &'a mut Met,
+}
+
+impl Case<'_> {
+    fn refuse(&mut self, member: &str, code: &'static str, message: impl Into<String>) {
+        self.errors.push(Problem::new(format!("{}{member}", self.pointer), code, message.into()));
+    }
+
+    fn check(mut self) {
+        let input = match check_input(&self.action.inputs, &self.example.input) {
+            Ok(input) => input,
+            Err(problems) => {
+                for problem in problems {
+                    self.refuse(&problem.pointer, problem.code, problem.message);
+                }
+                return;
+            }
+        };
+        self.check_config();
+        if self.example.expect_output.is_some() && self.example.expect_error.is_some() {
+            self.refuse(
+                "/expect_error",
+                "example_incomplete",
+                "an answer is an output or an error, not both",
+            );
+        }
+        let config = self.config();
+        let values = Values {
+            input: &input,
+            config: &config,
+            action_id: self.action.id.as_str(),
+            run_id: RUN_ID,
+            source: None,
+            now_ms: NOW_MS,
+            idempotency_key: Some(KEY),
+        };
+        let rendered = match render_request(&self.action.plan, &values) {
+            Ok(request) => request,
+            Err(e) => return self.refuse("/input", "example_not_rendered", e.to_string()),
+        };
+        let Some(request) = self.first_page(rendered) else { return };
+        if let Some(expected) = &self.example.expect_request {
+            self.check_request(expected, &request);
+        }
+        match &self.example.response {
+            Some(response) => self.check_answer(response, &request),
+            None if self.example.expect_output.is_some() || self.example.expect_error.is_some() => {
+                self.refuse("/response", "example_incomplete", "what is expected of which answer?");
+            }
+            None => {}
+        }
+    }
+
+    /// Config of an example is of fields that exist, looks like them, and is no secret.
+    fn check_config(&mut self) {
+        for (name, value) in &self.example.config {
+            let at = format!("{}/config/{}", self.pointer, step(name));
+            match (self.connector.fields.iter().find(|f| f.name == *name && !f.secret), value) {
+                (Some(field), Value::String(text)) => field.check(text, &at, self.errors),
+                (Some(_), _) => self.errors.push(Problem::new(at, "wrong_type", "config values are texts")),
+                (None, _) => {
+                    let message = format!("there is no config field {name:?}");
+                    self.errors.push(Problem::new(at, "unknown_reference", message));
+                }
+            }
+        }
+    }
+
+    /// Config of the example, defaults filled in.
+    fn config(&self) -> Map<String, Value> {
+        let mut config = self.example.config.clone();
+        for field in self.connector.fields.iter().filter(|f| !f.secret) {
+            if let Some(default) = &field.default {
+                config.entry(field.name.clone()).or_insert_with(|| Value::String(default.clone()));
+            }
+        }
+        config
+    }
+
+    fn first_page(&mut self, request: RenderedRequest) -> Option<RenderedRequest> {
+        let Some(plan) = &self.action.plan.pagination else { return Some(request) };
+        match Pages::new(plan, &request).first(request) {
+            Ok(request) => Some(request),
+            Err(e) => {
+                self.refuse("/input", "example_not_rendered", e.to_string());
+                None
+            }
+        }
+    }
+
+    fn check_request(&mut self, expected: &ExampleRequestDef, request: &RenderedRequest) {
+        let method = super::action::method(expected.method);
+        if method != request.method {
+            let message = format!("the action's method is {}", request.method);
+            self.refuse("/expect_request/method", "example_differs", message);
+        }
+        if expected.url != request.url {
+            let message = format!("the action's URL is {}", request.url);
+            self.refuse("/expect_request/url", "example_differs", message);
+        }
+        for (name, value) in &expected.headers {
+            let own = request.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+            if own.map(|(_, own)| own) != Some(value) {
+                let found = own.map_or("absent", |(_, own)| own.as_str());
+                let at = format!("/expect_request/headers/{}", step(name));
+                self.refuse(&at, "example_differs", format!("the action's header is {found:?}"));
+            }
+        }
+        let body = body_value(request);
+        if expected.body != body {
+            let shown = body.map_or_else(|| "absent".to_owned(), |body| body.to_string());
+            self.refuse("/expect_request/body", "example_differs", format!("the action's body is {shown}"));
+        }
+    }
+
+    fn check_answer(&mut self, response: &ExampleResponseDef, request: &RenderedRequest) {
+        let (headers, body) = answer_bytes(response);
+        let judge = match Judge::new(&self.action.plan) {
+            Ok(judge) => judge,
+            Err(e) => return self.refuse("", "predicate_invalid", e.to_string()),
+        };
+        let answer = judge.answer(response.status, &headers, &body);
+        let rule = judge.rule_of(&answer.mapped);
+        let ignores = |rule: &usize| {
+            let rule = self.action.plan.errors.get(*rule);
+            rule.is_some_and(|r| r.action == ErrorAction::Ignore || r.class == ErrorClass::Ignored)
+        };
+        // Why: a success meets no rule, unless a rule made it one.
+        let is_error = matches!(answer.outcome, Outcome::Error(_));
+        let rule = rule.filter(|rule| is_error || ignores(rule));
+        self.note(rule);
+        match (answer.outcome, &self.example.expect_error) {
+            (Outcome::Success { output }, None) => {
+                let output = match &self.action.plan.pagination {
+                    None => output,
+                    Some(plan) => {
+                        let mut pages = Pages::new(plan, request);
+                        let full = answer.mapped.body.clone();
+                        if let Err(e) = pages.next(request, &answer.mapped, &full) {
+                            return self.refuse("/response", "example_differs", e.to_string());
+                        }
+                        pages.finish()
+                    }
+                };
+                if self.example.expect_output.as_ref().is_some_and(|expected| *expected != output) {
+                    let message = format!("the action's output is {output}");
+                    self.refuse("/expect_output", "example_differs", message);
+                }
+            }
+            (Outcome::Success { .. }, Some(_)) => {
+                self.refuse("/expect_error", "example_differs", "the answer is a success");
+            }
+            (Outcome::Error(error), None) => {
+                let message = format!("the answer is an error of class {}", error.class.as_str());
+                self.refuse("/response", "example_differs", message);
+            }
+            (Outcome::Error(error), Some(expected)) => {
+                let wait = portcullis_action::retry::wait_of(
+                    &self.action.retry,
+                    &answer.mapped.headers,
+                    &answer.mapped.body,
+                    NOW_MS,
+                );
+                self.check_error(
+                    expected,
+                    &error,
+                    wait.map(|w| u64::try_from(w.as_millis()).unwrap_or(u64::MAX)),
+                );
+            }
+        }
+    }
+
+    /// The rules of the plan are the action's own, then the connector's.
+    fn note(&mut self, rule: Option<usize>) {
+        let Some(rule) = rule else { return };
+        let own = self.wire.errors.len();
+        self.met.rules.push(match rule.checked_sub(own) {
+            None => format!("{}/errors/{rule}", self.at),
+            Some(shared) => format!("/errors/{shared}"),
+        });
+    }
+
+    fn check_error(&mut self, expected: &ExampleErrorDef, error: &UpstreamError, wait_ms: Option<u64>) {
+        let class: ErrorClass = error_class(expected.class);
+        if class != error.class {
+            let message = format!("the answer's class is {}", error.class.as_str());
+            self.refuse("/expect_error/class", "example_differs", message);
+        }
+        let texts = [("code", &expected.code, &error.code), ("message", &expected.message, &error.message)];
+        for (member, expected, found) in texts {
+            if expected.is_some() && expected != found {
+                let message = format!("the answer's {member} is {found:?}");
+                self.refuse(&format!("/expect_error/{member}"), "example_differs", message);
+            }
+        }
+        if expected.wait_ms.is_some() && expected.wait_ms != wait_ms {
+            let message = format!("the answer's wait is {wait_ms:?} ms");
+            self.refuse("/expect_error/wait_ms", "example_differs", message);
+        }
+    }
+}
+
+/// A JSON body as the document it is, any other as its text.
+fn body_value(request: &RenderedRequest) -> Option<Value> {
+    let body = request.body.as_ref()?;
+    let media = request.headers.iter().find(|(name, _)| name == "content-type");
+    let is_json = media.is_some_and(|(_, media)| media.contains("json"));
+    let text = String::from_utf8_lossy(body).into_owned();
+    Some(if is_json {
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    } else {
+        Value::String(text)
+    })
+}
+
+/// A recorded answer as the guest would get it.
+fn answer_bytes(response: &ExampleResponseDef) -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
+    let mut headers: BTreeMap<String, String> =
+        response.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+    let body = match &response.body {
+        None => Vec::new(),
+        Some(Value::String(text)) => text.clone().into_bytes(),
+        Some(document) => {
+            headers.entry("content-type".to_owned()).or_insert_with(|| "application/json".to_owned());
+            json!(document).to_string().into_bytes()
+        }
+    };
+    (headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(), body)
+}

@@ -1,0 +1,43 @@
+//! Places in documents, as definitions write them: JSON pointers and dotted paths.
+
+use crate::problem::Problem;
+
+/// Steps of a place in a body, written as a JSON pointer or as a dotted path.
+#[must_use]
+pub fn steps(path: &str) -> Vec<String> {
+    match path.strip_prefix('/') {
+        Some(pointer) => pointer.split('/').map(|s| s.replace("~1", "/").replace("~0", "~")).collect(),
+        None => path.split('.').map(str::to_owned).collect(),
+    }
+}
+
+/// The steps of a place in a body that is to be written to; none of them may be empty.
+pub(super) fn body_place(path: &str, at: &str, errors: &mut Vec<Problem>) -> Vec<String> {
+    let steps = steps(path);
+    if steps.iter().any(String::is_empty) {
+        let message = format!("{path:?} has an empty step; write a pointer such as /properties/email");
+        errors.push(Problem::new(at, "pointer_invalid", message));
+    }
+    steps
+}
+
+/// Reports what is no JSON pointer (RFC 6901); the empty one is the whole document.
+pub(super) fn check_pointer(text: &str, at: &str, errors: &mut Vec<Problem>) {
+    if !text.is_empty() && !text.starts_with('/') {
+        let message = format!("{text:?} is not a JSON pointer; it begins with /, as in /data/id");
+        errors.push(Problem::new(at, "pointer_invalid", message));
+    }
+}
+
+/// Whether one place is the other or inside it.
+pub(super) fn overlap(a: &[String], b: &[String]) -> bool {
+    a.starts_with(b) || b.starts_with(a)
+}
+
+/// Whether a pointer names something that is secret by its name: what is captured there would be visible.
+pub(super) fn names_secret(pointer: &str) -> bool {
+    let last = pointer.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    ["token", "secret", "password", "assertion", "private_key", "api_key"]
+        .iter()
+        .any(|end| last.ends_with(end))
+}

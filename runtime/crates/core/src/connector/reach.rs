@@ -1,0 +1,60 @@
+//! Where a connector's requests may go: whether a URL template can only name allowed hosts and listed
+//! ports, whatever its variables are.
+
+use portcullis_action::UrlTemplate;
+
+use crate::definition::Definition;
+use crate::host_pattern::{self, HostPattern};
+use crate::problem::Problem;
+use crate::target::DEFAULT_PORT;
+
+/// The hosts and ports of a definition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach<'a> {
+    allowed: &'a [HostPattern],
+    ports: &'a [u16],
+    /// Whether every entry of the list was sound.
+    whole: bool,
+}
+
+impl<'a> Reach<'a> {
+    /// `allowed` are the sound entries of the definition's list.
+    pub(super) fn new(definition: &'a Definition, allowed: &'a [HostPattern]) -> Self {
+        let whole = allowed.len() == definition.allowed_domains.len();
+        Self { allowed, ports: &definition.egress.ports, whole }
+    }
+
+    /// Reports where a URL could lead outside.
+    pub(super) fn check(self, url: &UrlTemplate, pointer: &str, errors: &mut Vec<Problem>) -> bool {
+        let before = errors.len();
+        // Why only when every entry was sound: a broken entry would be reported twice.
+        if self.whole && !self.allowed.iter().any(|pattern| pattern.covers(url)) {
+            let list: Vec<String> = self.allowed.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "host {} is not inside allowed_domains ({}) for every value",
+                url.host_text(),
+                list.join(", ")
+            );
+            errors.push(Problem::new(pointer, "template_host_outside_allowed_domains", message));
+        }
+        let port = url.port.unwrap_or(DEFAULT_PORT);
+        if port != DEFAULT_PORT && !self.ports.contains(&port) {
+            let message = format!("port {port} is not in egress.ports");
+            errors.push(Problem::new(pointer, "port_not_listed", message));
+        }
+        errors.len() == before
+    }
+}
+
+/// The sound entries of `allowed_domains`.
+pub(super) fn domains(
+    definition: &Definition,
+    errors: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) -> Vec<HostPattern> {
+    let entries = definition.allowed_domains.iter().map(String::as_str);
+    let patterns = host_pattern::parse_list("/allowed_domains", entries, errors);
+    let entries = definition.allowed_domains.iter();
+    warnings.extend(host_pattern::shared_hosting_warnings("/allowed_domains", entries));
+    patterns
+}

@@ -1,0 +1,185 @@
+//! Plans of what is signed with a credential: JWTs of our own, and signatures over a finished
+//! request. Data only: another crate makes the signatures.
+
+use http::HeaderName;
+use portcullis_action::template::Template;
+use serde_json::{Map, Value};
+
+use crate::definition::{AlgDef, EncodingDef, OAuth1MethodDef, TimestampFormatDef};
+
+/// A JWT (RFC 7519) that the host signs.
+#[derive(Debug, Clone)]
+pub struct JwtPlan {
+    /// Signature algorithm.
+    pub alg: AlgDef,
+    /// The credential's field that holds the key.
+    pub key_field: String,
+    /// Key id.
+    pub kid: Option<Template>,
+    /// More members of the JOSE header.
+    pub header: Map<String, Value>,
+    /// Claims with texts as they are.
+    pub claims: Map<String, Value>,
+    /// Claims whose texts are templates over `cred.*` and `config.*`.
+    pub claim_templates: Vec<(String, Template)>,
+    /// How long it is good, seconds.
+    pub ttl_s: u32,
+}
+
+impl JwtPlan {
+    /// Every template.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.kid.iter().chain(self.claim_templates.iter().map(|(_, template)| template))
+    }
+}
+
+/// What a keyed hash is made over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignedPart {
+    /// The method.
+    Method,
+    /// The path as sent.
+    Path,
+    /// The query as sent, without `?`.
+    Query,
+    /// Path and query as sent.
+    PathAndQuery,
+    /// The body.
+    Body,
+    /// SHA-256 of the body, hexadecimal.
+    BodySha256,
+    /// The timestamp.
+    Timestamp,
+    /// The nonce.
+    Nonce,
+    /// A header's value.
+    Header(HeaderName),
+    /// Text.
+    Literal(String),
+}
+
+/// A signature over the finished request.
+#[derive(Debug, Clone)]
+pub enum Signing {
+    /// A keyed hash (RFC 2104).
+    Hmac(Box<HmacPlan>),
+    /// AWS Signature Version 4.
+    SigV4(Box<SigV4Plan>),
+    /// OAuth 1.0 (RFC 5849).
+    OAuth1(Box<OAuth1Plan>),
+}
+
+/// A keyed hash over parts of the request.
+#[derive(Debug, Clone)]
+pub struct HmacPlan {
+    /// Hash.
+    pub alg: AlgDef,
+    /// The credential's field that holds the key.
+    pub key_field: String,
+    /// What is signed, in order.
+    pub parts: Vec<SignedPart>,
+    /// How the signature is written.
+    pub encoding: EncodingDef,
+    /// The header that carries it.
+    pub header: HeaderName,
+    /// The header's value, over `sign.*`, `cred.*` and `config.*`; the signature alone when absent.
+    pub format: Option<Template>,
+    /// The header that carries the timestamp.
+    pub timestamp_header: Option<HeaderName>,
+    /// How the timestamp is written.
+    pub timestamp_format: TimestampFormatDef,
+    /// The header that carries the nonce.
+    pub nonce_header: Option<HeaderName>,
+}
+
+/// AWS Signature Version 4.
+#[derive(Debug, Clone)]
+pub struct SigV4Plan {
+    /// Service.
+    pub service: Template,
+    /// Region.
+    pub region: Template,
+    /// Access key id.
+    pub access_key: Template,
+    /// Secret access key.
+    pub secret_key: Template,
+    /// Session token.
+    pub session_token: Option<Template>,
+    /// Sign without the body's hash.
+    pub unsigned_payload: bool,
+    /// Encode the path twice; by the service when absent.
+    pub double_encode_path: Option<bool>,
+}
+
+/// OAuth 1.0.
+#[derive(Debug, Clone)]
+pub struct OAuth1Plan {
+    /// Signature method.
+    pub method: OAuth1MethodDef,
+    /// Consumer key.
+    pub consumer_key: Template,
+    /// Consumer secret.
+    pub consumer_secret: Template,
+    /// Token.
+    pub token: Template,
+    /// Token secret.
+    pub token_secret: Template,
+    /// Realm.
+    pub realm: Option<Template>,
+}
+
+impl Signing {
+    /// Names of the headers that it sets, lower case.
+    #[must_use]
+    pub fn header_names(&self) -> Vec<String> {
+        match self {
+            Self::Hmac(plan) => {
+                [Some(&plan.header), plan.timestamp_header.as_ref(), plan.nonce_header.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .map(|name| name.as_str().to_owned())
+                    .collect()
+            }
+            Self::SigV4(_) => ["authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"]
+                .map(str::to_owned)
+                .to_vec(),
+            Self::OAuth1(_) => vec!["authorization".to_owned()],
+        }
+    }
+
+    /// Every template.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let all: Vec<&Template> = match self {
+            Self::Hmac(plan) => plan.format.iter().collect(),
+            Self::SigV4(plan) => [&plan.service, &plan.region, &plan.access_key, &plan.secret_key]
+                .into_iter()
+                .chain(&plan.session_token)
+                .collect(),
+            Self::OAuth1(plan) => {
+                [&plan.consumer_key, &plan.consumer_secret, &plan.token, &plan.token_secret]
+                    .into_iter()
+                    .chain(&plan.realm)
+                    .collect()
+            }
+        };
+        all.into_iter()
+    }
+
+    /// The template that a request can do without.
+    #[must_use]
+    pub fn optional_template(&self) -> Option<&Template> {
+        match self {
+            Self::SigV4(plan) => plan.session_token.as_ref(),
+            Self::Hmac(_) | Self::OAuth1(_) => None,
+        }
+    }
+
+    /// The credential's field that holds a key outside the templates.
+    #[must_use]
+    pub fn key_field(&self) -> Option<&str> {
+        match self {
+            Self::Hmac(plan) => Some(&plan.key_field),
+            Self::SigV4(_) | Self::OAuth1(_) => None,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What every step of an import shares: the description, its dialect, the report and the budget.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use crate::ImportError;
+use crate::limits::SCHEMA_STEPS_MAX;
+use crate::names::shown;
+use crate::refs;
+use crate::report::Collector;
+
+/// Which OpenAPI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// 2.0, once named Swagger.
+    Two,
+    /// 3.0 or 3.1.
+    Three,
+}
+
+impl Dialect {
+    fn of(document: &Value) -> Result<Self, ImportError> {
+        // Why numbers too: `swagger: 2.0` in YAML is one.
+        let text = |name: &str| match document.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        if let Some(version) = text("swagger") {
+            return if version == "2.0" { Ok(Self::Two) } else { Err(ImportError::Version(shown(&version))) };
+        }
+        let version = text("openapi").ok_or(ImportError::NotADescription)?;
+        let known = ["3.0", "3.1"].iter().any(|known| {
+            version.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+        if known { Ok(Self::Three) } else { Err(ImportError::Version(shown(&version))) }
+    }
+}
+
+/// The state of one import.
+pub(crate) struct Context<'a> {
+    pub(crate) root: &'a Value,
+    pub(crate) dialect: Dialect,
+    pub(crate) report: Collector,
+    steps_left: usize,
+    is_spent: bool,
+    loops: HashSet<usize>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(root: &'a Value) -> Result<Self, ImportError> {
+        let dialect = Dialect::of(root)?;
+        Ok(Self {
+            root,
+            dialect,
+            report: Collector::default(),
+            steps_left: SCHEMA_STEPS_MAX,
+            is_spent: false,
+            loops: HashSet::new(),
+        })
+    }
+
+    /// What a reference leads to, or the value itself; a reference that leads nowhere is reported.
+    pub(crate) fn resolve(&mut self, value: &'a Value, at: &str) -> Option<&'a Value> {
+        match refs::resolve(self.root, value) {
+            Ok(found) => Some(found),
+            Err(problem) => {
+                let text = shown(refs::reference(value).unwrap_or_default());
+                self.report.add(at, problem.code(), format!("{text:?} {}", problem.why()));
+                None
+            }
+        }
+    }
+
+    /// [`Self::resolve`] for what must be an object.
+    pub(crate) fn object(&mut self, value: &'a Value, at: &str) -> Option<&'a Map<String, Value>> {
+        self.resolve(value, at)?.as_object()
+    }
+
+    /// [`Self::object`] with the pointer of where it really is.
+    pub(crate) fn object_at(
+        &mut self,
+        value: &'a Value,
+        at: &str,
+    ) -> Option<(&'a Map<String, Value>, String)> {
+        let object = self.object(value, at)?;
+        Some((object, refs::home(self.root, value).unwrap_or_else(|| at.to_owned())))
+    }
+
+    /// Whether a schema that loops is met for the first time; it is reported once, however often
+    /// it is used.
+    pub(crate) fn is_new_loop(&mut self, schema: &Value) -> bool {
+        self.loops.insert(std::ptr::from_ref(schema).addr())
+    }
+
+    /// Takes `steps` from the budget; false when it is used up.
+    pub(crate) fn spend(&mut self, steps: usize, at: &str) -> bool {
+        if self.is_spent {
+            return false;
+        }
+        match self.steps_left.checked_sub(steps) {
+            Some(left) => self.steps_left = left,
+            None => {
+                self.is_spent = true;
+                let message =
+                    format!("more than {SCHEMA_STEPS_MAX} schemas; from here on inputs are untyped");
+                self.report.add(at, "schema_budget", message);
+            }
+        }
+        !self.is_spent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn versions_are_read_or_refused_by_name() {
+        let of = |document: Value| Dialect::of(&document);
+        for document in [json!({ "swagger": "2.0" }), json!({ "swagger": 2.0 })] {
+            assert_eq!(of(document), Ok(Dialect::Two));
+        }
+        for version in ["3.0.0", "3.0.3", "3.1.0", "3.1", "3.1.1"] {
+            assert_eq!(of(json!({ "openapi": version })), Ok(Dialect::Three), "{version}");
+        }
+        for version in ["3.2.0", "3.10.0", "4.0.0", "1.2"] {
+            assert_eq!(of(json!({ "openapi": version })), Err(ImportError::Version(version.into())));
+        }
+        assert_eq!(of(json!({ "swagger": "1.2" })), Err(ImportError::Version("1.2".into())));
+        assert_eq!(of(json!({})), Err(ImportError::NotADescription));
+        assert_eq!(of(json!([])), Err(ImportError::NotADescription));
+    }
+}

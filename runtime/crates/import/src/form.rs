@@ -1,0 +1,115 @@
+//! Form bodies: urlencoded and multipart, from a schema (3.x) or from `formData` parameters (2.0).
+
+use serde_json::{Value, json};
+
+use crate::body::{Body, Outcome, members, unsupported};
+use crate::context::Context;
+use crate::inputs::{Inputs, NewInput, Place};
+use crate::media::essence;
+use crate::parameters::{Parameter, collection_format};
+use crate::schema::{Flat, Kind};
+use crate::shape::{At, Wanted, describe};
+
+fn plan(multipart: bool) -> Outcome {
+    let plan = if multipart {
+        json!({ "type": "multipart" })
+    } else {
+        json!({ "type": "form", "form_style": "brackets" })
+    };
+    Outcome::Carried(Some(plan))
+}
+
+const fn wanted(multipart: bool) -> Wanted {
+    Wanted { files: multipart, sends_default: false }
+}
+
+/// A form of a schema's members.
+pub(crate) fn carry<'a>(
+    context: &mut Context<'a>,
+    body: &Body<'a>,
+    multipart: bool,
+    inputs: &mut Inputs,
+) -> Outcome {
+    let flat = match body.schema {
+        Some(schema) => context.flatten(schema, &body.at, true),
+        None => Flat::default(),
+    };
+    if flat.properties.is_empty() && (flat.open || !matches!(flat.kind, Kind::Object | Kind::Unknown)) {
+        return unsupported(context, &body.at, "a form without listed members", body.required);
+    }
+    let encoding = body.encoding;
+    members(context, body, &flat, wanted(multipart), inputs, |context, name, member, input_type| {
+        let own = encoding.and_then(|all| all.get(name));
+        if multipart { Ok(None) } else { array_format(context, own, member, input_type, &body.at) }
+    });
+    plan(multipart)
+}
+
+/// How an array of a urlencoded form is written: as its `encoding` says, else one pair per entry.
+fn array_format<'a>(
+    context: &mut Context<'a>,
+    encoding: Option<&Value>,
+    member: &Flat<'a>,
+    input_type: &str,
+    at: &str,
+) -> Result<Option<&'static str>, String> {
+    if input_type != "array" {
+        return Ok(None);
+    }
+    let text = |name: &str| encoding.and_then(|e| e.get(name)?.as_str()).unwrap_or_default();
+    let explode = encoding.and_then(|e| e.get("explode")?.as_bool());
+    if essence(text("contentType")).ends_with("json") {
+        return Ok(Some("json"));
+    }
+    // Why: pairs of one name cannot hold objects; `form_style` can.
+    let items = member.facet("items").map(|items| context.flatten(items, at, false).kind);
+    if matches!(items, Some(Kind::Object | Kind::Array)) {
+        return Ok(Some("brackets"));
+    }
+    match (text("style"), explode.unwrap_or(true)) {
+        ("" | "form", true) => Ok(Some("repeat")),
+        ("" | "form", false) => Ok(Some("comma")),
+        ("deepObject", _) => Ok(Some("brackets")),
+        ("pipeDelimited", _) if explode != Some(true) => Ok(Some("pipe")),
+        (other, _) => Err(format!("an array in style {other:?} is written with brackets")),
+    }
+}
+
+/// Whether `formData` parameters make a multipart body.
+pub(crate) fn is_multipart(fields: &[&Parameter<'_>], consumes: &[&str]) -> bool {
+    let names = |wanted: &str| consumes.iter().any(|name| essence(name) == wanted);
+    let file = fields.iter().any(|field| field.text("type") == "file");
+    file || (names("multipart/form-data") && !names("application/x-www-form-urlencoded"))
+}
+
+/// A form of 2.0's `formData` parameters.
+pub(crate) fn carry_fields<'a>(
+    context: &mut Context<'a>,
+    fields: &[&Parameter<'a>],
+    multipart: bool,
+    inputs: &mut Inputs,
+) -> Outcome {
+    for field in fields {
+        let name = field.text("name");
+        let flat = context.flatten_object(field.object, &field.at);
+        let place = At { pointer: &field.at, name };
+        let shape = describe(context, &flat, field.description(), &place, wanted(multipart));
+        let mut array_format = None;
+        if shape.input_type == "array" && !multipart {
+            match collection_format(field.text("collectionFormat")) {
+                Ok(format) => array_format = Some(format),
+                Err(why) => {
+                    context.report.add(
+                        &field.at,
+                        "encoding_not_carried",
+                        format!("{why}; written with brackets"),
+                    );
+                }
+            }
+        }
+        let required = field.is_required();
+        let new = NewInput { wire: name, place: Place::Body, required, named: false, array_format };
+        inputs.push(context, &new, shape, &field.at);
+    }
+    plan(multipart)
+}

@@ -1,0 +1,143 @@
+//! Which operations are asked for, and where they are.
+
+use serde_json::{Map, Value};
+
+use crate::context::Context;
+use crate::limits::PATH_BYTES_MAX;
+use crate::names::shown;
+use portcullis_core::problem::step;
+
+/// Methods that OpenAPI describes; 2.0 and 3.x together.
+const METHODS: &[&str] = &["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+/// One operation of the description.
+#[derive(Debug, Clone)]
+pub(crate) struct Operation<'a> {
+    /// Its path.
+    pub(crate) path: &'a str,
+    /// Its method in lower case.
+    pub(crate) method: &'a str,
+    /// The path item.
+    pub(crate) item: &'a Map<String, Value>,
+    /// The operation object.
+    pub(crate) object: &'a Map<String, Value>,
+    /// Its pointer.
+    pub(crate) at: String,
+}
+
+/// The operations of a description.
+#[derive(Debug, Default)]
+pub(crate) struct Selection<'a> {
+    /// Those that are asked for.
+    pub(crate) operations: Vec<Operation<'a>>,
+    /// All.
+    pub(crate) total: usize,
+    /// Those that are not asked for.
+    pub(crate) not_selected: usize,
+    /// Those that cannot even be named.
+    pub(crate) left_out: usize,
+}
+
+/// Finds the operations that `only` names; all of them when it is empty.
+pub(crate) fn select<'a>(context: &mut Context<'a>, only: &[String]) -> Selection<'a> {
+    let mut selection = Selection::default();
+    let root = context.root;
+    let Some(paths) = root.get("paths").and_then(Value::as_object) else { return selection };
+    for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("x-")) {
+        let usable = path.len() <= PATH_BYTES_MAX;
+        let at = if usable { format!("/paths/{}", step(path)) } else { "/paths".to_owned() };
+        let Some((item, at)) = context.object_at(item, &at) else { continue };
+        for method in METHODS {
+            let Some((method, object)) = item.get_key_value(*method) else { continue };
+            let Some(object) = object.as_object() else { continue };
+            selection.total += 1;
+            let at = format!("{at}/{method}");
+            let operation = Operation { path, method, item, object, at };
+            if !only.is_empty() && !only.iter().any(|pattern| operation.is_named(pattern)) {
+                selection.not_selected += 1;
+            } else if !usable {
+                let message = format!("path {:?} is too long", shown(path));
+                context.report.add("/paths", "path_not_usable", message);
+                selection.left_out += 1;
+            } else {
+                selection.operations.push(operation);
+            }
+        }
+    }
+    selection
+}
+
+impl Operation<'_> {
+    /// The `operationId`.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.object.get("operationId").and_then(Value::as_str).filter(|id| !id.is_empty())
+    }
+
+    fn is_named(&self, pattern: &str) -> bool {
+        match pattern.split_once(' ') {
+            Some((method, path)) => {
+                (method == "*" || method.eq_ignore_ascii_case(self.method)) && matches(path.trim(), self.path)
+            }
+            None => self.id().is_some_and(|id| matches(pattern, id)),
+        }
+    }
+}
+
+/// Whether a text is what a pattern means; `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
+    let mut pieces: Vec<&str> = pieces.collect();
+    let Some(last) = pieces.pop() else { return rest.is_empty() };
+    for piece in pieces {
+        match rest.split_once(piece) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_star_is_any_text() {
+        for (pattern, text, expected) in [
+            ("repos/get", "repos/get", true),
+            ("repos/get", "repos/get-x", false),
+            ("repos/*", "repos/get", true),
+            ("*get*", "repos/get-x", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c", false),
+            ("ab*bc", "abc", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn operations_are_named_by_id_or_by_method_and_path() {
+        let root = json!({ "openapi": "3.0.0", "paths": {
+            "/a": { "get": { "operationId": "a-get" }, "post": {}, "parameters": [] },
+            "/b/{c}": { "$ref": "#/items/b" },
+            "x-more": { "get": {} },
+        }, "items": { "b": { "get": {} } } });
+        for (only, expected) in [
+            (vec![], vec!["/paths/~1a/get", "/paths/~1a/post", "/items/b/get"]),
+            (vec!["a-*"], vec!["/paths/~1a/get"]),
+            (vec!["POST /a"], vec!["/paths/~1a/post"]),
+            (vec!["* /b/*"], vec!["/items/b/get"]),
+            (vec!["GET *", "nothing"], vec!["/paths/~1a/get", "/items/b/get"]),
+        ] {
+            let mut context = Context::new(&root).unwrap();
+            let only: Vec<String> = only.into_iter().map(str::to_owned).collect();
+            let found = select(&mut context, &only);
+            let at: Vec<&str> = found.operations.iter().map(|o| o.at.as_str()).collect();
+            assert_eq!((at, found.total), (expected, 3), "{only:?}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Documents that are larger than one value of an engine: cut into parts, which are kept under the
+//! hash of the whole.
+//!
+//! A part never changes and is written in the same commit as the document that refers to it. Parts are
+//! not deleted with a document: a connector's revisions, which refer to the same ones, never go.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::engine::{Batch, Store};
+use crate::error::StoreError;
+
+/// Largest value that is written whole, and largest part: below the engines' 64 KiB with room for what
+/// they add.
+const PART_BYTES: usize = 60 * 1024;
+
+/// What stands in the place of a large document.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reference {
+    /// SHA-256 of the whole, hexadecimal. The name is one that no document begins with.
+    #[serde(rename = "$blob")]
+    blob: String,
+    parts: usize,
+}
+
+/// How every reference begins.
+const MARK: &[u8] = b"{\"$blob\":";
+
+/// Adds a document to a batch, in parts if it is large.
+pub(super) fn put(batch: Batch, key: String, value: Vec<u8>) -> Batch {
+    if value.len() <= PART_BYTES {
+        return batch.put(key, value);
+    }
+    let blob = hex::encode(Sha256::digest(&value));
+    let mut batch = batch;
+    let mut parts = 0;
+    for part in value.chunks(PART_BYTES) {
+        batch = batch.put(part_key(&blob, parts), part.to_vec());
+        parts += 1;
+    }
+    let reference = serde_json::to_vec(&Reference { blob, parts }).unwrap_or_default();
+    batch.put(key, reference)
+}
+
+fn part_key(blob: &str, part: usize) -> String {
+    format!("blob/{blob}/{part:05}")
+}
+
+impl Reference {
+    /// Reads a reference; `None` for a document that stands for itself.
+    pub(super) fn read(value: &[u8]) -> Option<Self> {
+        value.starts_with(MARK).then(|| serde_json::from_slice(value).ok()).flatten()
+    }
+
+    /// Joins the parts and checks the whole.
+    pub(super) async fn join(&self, store: &dyn Store, key: &str) -> Result<Vec<u8>, StoreError> {
+        let unreadable = |reason: &str| StoreError::Unreadable {
+            key: key.to_owned(),
+            kind: "blob",
+            reason: reason.to_owned(),
+        };
+        let mut whole = Vec::new();
+        for part in 0..self.parts {
+            let found = store.get(&part_key(&self.blob, part)).await?;
+            whole.extend_from_slice(&found.ok_or_else(|| unreadable("a part is missing"))?.value);
+        }
+        if hex::encode(Sha256::digest(&whole)) == self.blob {
+            Ok(whole)
+        } else {
+            Err(unreadable("its parts do not match their hash"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn a_large_document_comes_back_whole_and_a_small_one_stands_for_itself() {
+        let store = MemoryStore::new();
+        let large: Vec<u8> = (0..PART_BYTES * 3 + 7).map(|n| b'a' + u8::try_from(n % 26).unwrap()).collect();
+        let batch = put(Batch::new(), "t/large".to_owned(), large.clone());
+        store.commit(put(batch, "t/small".to_owned(), b"{}".to_vec())).await.unwrap();
+        assert_eq!(Reference::read(&store.get("t/small").await.unwrap().unwrap().value), None);
+        let reference = Reference::read(&store.get("t/large").await.unwrap().unwrap().value).unwrap();
+        assert_eq!(reference.parts, 4);
+        assert_eq!(reference.join(&store, "t/large").await.unwrap(), large);
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_missing_or_changed_is_noticed() {
+        let store = MemoryStore::new();
+        let large = vec![b'x'; PART_BYTES + 1];
+        store.commit(put(Batch::new(), "t/large".to_owned(), large)).await.unwrap();
+        let reference = Reference::read(&store.get("t/large").await.unwrap().unwrap().value).unwrap();
+        let last = part_key(&reference.blob, 1);
+        store.commit(Batch::new().put(last.clone(), b"y".to_vec())).await.unwrap();
+        assert!(reference.join(&store, "t/large").await.is_err());
+        store.commit(Batch::new().delete(last)).await.unwrap();
+        assert!(reference.join(&store, "t/large").await.is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! `POST …/test`: the definition's own read with the saved credential. It says whether it works and as
+//! whom, and nothing that the third party says else.
+
+use portcullis_core::fault::Code;
+use serde_json::{Value, json};
+
+use super::rig::{Case, HOST, KEY, Rig};
+use crate::secrecy::found;
+use crate::support::{Answer, Script};
+
+/// A connector with a credential check, saved.
+async fn connected(auth_type: &'static str, auth: Value) -> (Rig, String) {
+    let rig = Rig::start().await;
+    let case = Case::new(auth_type, auth, json!({ "key": KEY }));
+    let mut definition = case.definition("tried");
+    definition["test"] = json!({
+        "request": { "action_id": "me", "http_method": "GET", "url_template": format!("https://{HOST}/v1/me") },
+        "label": "/account/name",
+    });
+    rig.world.platform.post("/admin/connector", &definition).await.is(201);
+    rig.acme.connect("tried", case.saved.clone()).await;
+    (rig, "tried".to_owned())
+}
+
+async fn tried(rig: &Rig, connector: &str) -> Answer {
+    let path = format!("/workspace/acme/main/settings/connector/{connector}/test");
+    rig.acme.workspace.post(&path, &json!({})).await
+}
+
+#[tokio::test]
+async fn a_good_credential_is_told_with_the_name_of_its_account() {
+    let (rig, id) = connected("bearer", Value::Null).await;
+    rig.world
+        .upstream
+        .script("/v1/me", Script::Json(200, r#"{"account":{"name":"Ada Ltd","plan":"secret plan"}}"#));
+    let answer = tried(&rig, &id).await.is(200);
+    assert_eq!((&answer.json["ok"], &answer.json["label"]), (&json!(true), &json!("Ada Ltd")));
+    assert!(!answer.text.contains("secret plan"), "nothing but the label: {}", answer.text);
+    let sent = rig.world.upstream.received();
+    assert_eq!((sent.len(), sent[0].line()), (1, "GET /v1/me"));
+    assert_eq!(sent[0].header("authorization"), [format!("Bearer {KEY}")]);
+    let entry = &rig.acme.ledger().await[0];
+    assert_eq!((&entry["path"], &entry["status"]), (&json!("/v1/me"), &json!(200)), "it left like any other");
+}
+
+#[tokio::test]
+async fn a_wrong_credential_is_told_without_the_echo_of_it() {
+    for (auth_type, auth) in [
+        ("bearer", Value::Null),
+        ("basic", json!({ "username": "ada", "password": "{{cred.key}}" })),
+        ("api_key", json!({ "prefix": "Token " })),
+    ] {
+        let (rig, id) = connected(auth_type, auth).await;
+        rig.world.upstream.script("/v1/me", Script::Echo(401));
+        let answer = tried(&rig, &id).await.is(200);
+        assert_eq!(answer.json["ok"], false, "{}", answer.text);
+        assert_eq!((&answer.json["class"], &answer.json["status"]), (&json!("auth"), &json!(401)));
+        assert_eq!(answer.json["code"], Code::UpstreamStatus.as_str());
+        assert_eq!(found(answer.text.as_bytes(), KEY), None, "{}", answer.text);
+        assert!(!answer.text.contains("the header was"), "nothing of what it said: {}", answer.text);
+        let ledger = rig.acme.ledger().await;
+        assert_eq!(ledger[0]["redacted"], true, "it was in the answer");
+        assert_eq!(found(&rig.acme.run.heard(), KEY), None, "in some answer of the API");
+    }
+}
+
+/// The name of an account comes from the third party, too.
+#[tokio::test]
+async fn a_label_that_echoes_the_credential_does_not_tell_it() {
+    let (rig, id) = connected("bearer", Value::Null).await;
+    let body: &'static str = Box::leak(json!({ "account": { "name": KEY } }).to_string().into_boxed_str());
+    rig.world.upstream.script("/v1/me", Script::Json(200, body));
+    let answer = tried(&rig, &id).await.is(200);
+    assert_eq!(answer.json["ok"], true, "{}", answer.text);
+    assert_eq!(found(answer.text.as_bytes(), KEY), None, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn without_a_test_or_a_saved_credential_there_is_nothing_to_try() {
+    let (rig, id) = connected("bearer", Value::Null).await;
+    rig.acme.workspace.delete(&rig.acme.setting(&id)).await.is(204);
+    let before = rig.world.before().await;
+    tried(&rig, &id).await.problem(Code::CredentialNeedsAttention);
+    let plain = rig.upload(&Case::new("bearer", Value::Null, json!({ "key": KEY }))).await;
+    rig.acme.connect(&plain, json!({ "key": KEY })).await;
+    tried(&rig, &plain).await.problem(Code::NotFound);
+    rig.world.assert_nothing_looked_up(&before).await;
+}

@@ -1,0 +1,87 @@
+//! API descriptions become drafts that the rules of an upload accept, with a report of what was not
+//! carried.
+//!
+//! Three small ones are here, one of each version. A directory of others, such as a vendor's whole
+//! description, is named by `PORTCULLIS_DESCRIPTIONS`; `.ci/run` fetches one of over a thousand operations.
+
+use std::path::PathBuf;
+
+use portcullis_core::connector::Connector;
+use portcullis_core::limits::Limits;
+use portcullis_import::{ImportOptions, Imported, import, read};
+use serde_json::{Value, json};
+
+fn small() -> Vec<(String, Value)> {
+    let operation = |body: Value| {
+        let mut operation =
+            json!({ "operationId": "create", "responses": { "200": { "description": "ok" } } });
+        operation.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        operation
+    };
+    let schema = json!({ "type": "object", "required": ["name"], "properties": {
+        "name": { "type": "string", "maxLength": 50 }, "tags": { "type": "array", "items": { "type": "string" } } } });
+    let content = json!({ "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } } });
+    let form = json!({ "consumes": ["application/x-www-form-urlencoded"], "parameters": [
+        { "name": "name", "in": "formData", "type": "string", "required": true } ] });
+    let info = json!({ "title": "Things", "version": "1" });
+    let server = json!([{ "url": "https://{region}.example-saas.com/v1", "variables": { "region": { "default": "eu", "enum": ["eu", "us"] } } }]);
+    vec![
+        (
+            "2.0".to_owned(),
+            json!({ "swagger": "2.0", "info": info, "host": "api.example-saas.com", "schemes": ["https"],
+            "securityDefinitions": { "key": { "type": "apiKey", "in": "header", "name": "X-Key" } },
+            "security": [{ "key": [] }], "paths": { "/things": { "post": operation(form) } } }),
+        ),
+        (
+            "3.0".to_owned(),
+            json!({ "openapi": "3.0.3", "info": info, "servers": server,
+            "paths": { "/things": { "post": operation(content.clone()) } } }),
+        ),
+        (
+            "3.1".to_owned(),
+            json!({ "openapi": "3.1.0", "info": info, "servers": server,
+            "webhooks": { "thing": {} }, "paths": { "/things": { "post": operation(content) } } }),
+        ),
+    ]
+}
+
+/// Descriptions from outside.
+#[allow(clippy::disallowed_methods, reason = "the directory is named by the environment")]
+fn given() -> Vec<(String, Value)> {
+    let Some(directory) = std::env::var_os("PORTCULLIS_DESCRIPTIONS").map(PathBuf::from) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "json" || e == "yaml"));
+    files.sort();
+    assert!(!files.is_empty(), "{} has no description", directory.display());
+    let described = |file: PathBuf| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        (file.display().to_string(), read(&text).unwrap())
+    };
+    files.into_iter().map(described).collect()
+}
+
+#[test]
+fn every_description_gives_a_draft_that_lints_and_a_report() {
+    for (name, document) in small().into_iter().chain(given()) {
+        let options = ImportOptions::default();
+        let Imported { definition, report } = import(&document, &options).unwrap();
+        let checked = Connector::parse(&definition, &Limits::default());
+        assert_eq!(checked.errors, [], "{name}");
+        let operations = &report.operations;
+        assert_eq!(operations.total, operations.carried + operations.left_out, "{name}");
+        assert_eq!(checked.connector.unwrap().actions.len(), operations.carried, "{name}");
+        for item in &report.items {
+            assert!(document.pointer(&item.pointer).is_some(), "{name}: {} points nowhere", item.pointer);
+        }
+        println!(
+            "{name}: {} of {} operations carried, {} things were not, {} bytes",
+            operations.carried,
+            operations.total,
+            report.items.len(),
+            definition.to_string().len(),
+        );
+    }
+}

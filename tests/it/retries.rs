@@ -1,0 +1,62 @@
+//! What happens after an action's request left, through the whole product: which failures are tried
+//! again, what tells a repeat from a new request, how waits end, budgets, lists, discovery.
+
+use serde_json::{Value, json};
+
+use crate::support::{Stage, Tenant, World};
+
+mod budgets;
+mod discovery;
+mod lists;
+mod table;
+mod waiting;
+
+/// The connector of these tests, and the path of its only action, `act`.
+const ID: &str = "saas";
+const PATH: &str = "/v1/act";
+
+/// A connector with one action; `more` is laid over the action, `top` over the definition.
+fn definition(method: &str, more: &Value, top: &Value) -> Value {
+    let mut action = json!({
+        "action_id": "act", "http_method": method,
+        "url_template": format!("https://api.salesforce.com{PATH}"),
+        "retry": { "base_ms": 1 },
+    });
+    lay(&mut action, more);
+    let mut definition = json!({
+        "connector_id": ID, "display_name": "Example", "auth_type": "api_key",
+        "auth_schema": { "fields": [{ "name": "api_key", "type": "password", "required": true }] },
+        "allowed_domains": ["*.salesforce.com"], "enabled": true, "actions": [action],
+    });
+    lay(&mut definition, top);
+    definition
+}
+
+/// Lays the members of one object over another's, objects within them too.
+fn lay(below: &mut Value, above: &Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (name, value) in above {
+                lay(below.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above.clone(),
+    }
+}
+
+async fn connect(tenant: &Tenant) {
+    tenant.connect(ID, json!({ "api_key": "sk-live-0123456789abcdef" })).await;
+}
+
+/// A world with that connector, connected.
+async fn connected(definition: &Value) -> (World, Tenant) {
+    connected_on(Stage::default(), definition).await
+}
+
+async fn connected_on(stage: Stage, definition: &Value) -> (World, Tenant) {
+    let world = stage.start().await;
+    world.platform.post("/admin/connector", definition).await.is(201);
+    let acme = world.tenant("acme", "main").await;
+    connect(&acme).await;
+    (world, acme)
+}
