@@ -161,8 +161,14 @@ impl TokenKeeper {
         let (app_of_task, mut own, run) = (Arc::clone(app), connected.clone(), run.clone());
         // Why a task: see the module.
         let task = tokio::spawn(async move { renew(&app_of_task, &mut own, &run, need).await });
-        task.await.map_err(|_| Problem::plain(Code::Internal))??;
-        connected.reload(app).await
+        let renewed = task.await.map_err(|_| Problem::plain(Code::Internal))?;
+        connected.reload(app).await?;
+        let Some(plan) = &connected.connector().auth.token else { return renewed };
+        // Why good all the same: it was ahead of the end, and until then the token works.
+        match standing(connected.connection.current_token(), plan, need) {
+            Standing::Good if need == Need::Usable => Ok(()),
+            _ => renewed,
+        }
     }
 }
 

@@ -328,6 +328,10 @@ async fn every_route_refuses_a_caller_without_a_token_and_one_of_another_role() 
             .collect();
         let path = path.join("/");
         let nobody = world.platform.anonymous().write(route.method, &path, "{}").await;
+        if route.path == "/workspace/{org}/{ws}/settings/connector/{id}/oauth/start" {
+            // The brief's connector asks nobody for consent.
+            acme.workspace.post(&path, &json!({})).await.problem(Code::BadRequest);
+        }
         if route.path == "/oauth/callback" {
             // Open to a person's browser, and of no use without what was started.
             nobody.problem(Code::ConsentInvalid);

@@ -26,7 +26,7 @@ async fn an_endpoint_outside_allowed_domains_is_refused_when_the_definition_is_u
     let rig = Rig::of(&client_credentials()).await;
     for (url, code) in [
         ("https://login.example-evil.com/token", "template_host_outside_allowed_domains"),
-        ("https://{{config.tenant}}/token", "template_host_outside_allowed_domains"),
+        ("https://{{config.tenant}}.example.net/token", "template_host_outside_allowed_domains"),
         ("https://{{config.tenant}}.example-evil.com/token", "template_host_outside_allowed_domains"),
         ("https://{{cred.client_secret}}.salesforce.com/token", "template_unknown_variable"),
         ("http://login.salesforce.com/token", "template_invalid"),

@@ -53,14 +53,16 @@ pub(crate) fn jwt(
     moment: &Moment,
 ) -> Result<Zeroizing<String>, InjectionError> {
     let key = key(texts, &plan.key_field)?;
-    let now_s = moment.now_ms / 1000;
+    // Why a while back, and the end counted from there: an upstream whose clock is behind refuses a token
+    // from the future, and one that allows an hour refuses a minute more.
+    let ttl_s = u64::from(plan.ttl_s);
+    let issued = (moment.now_ms / 1000).saturating_sub(60.min(ttl_s / 2));
     let mut claims = plan.claims.clone();
     for (name, template) in &plan.claim_templates {
         claims.insert(name.clone(), Value::String(texts.render(template)?.to_string()));
     }
-    // Why a minute back: an upstream whose clock is behind refuses a token from the future.
-    claims.entry("iat").or_insert_with(|| json!(now_s.saturating_sub(60)));
-    claims.entry("exp").or_insert_with(|| json!(now_s + u64::from(plan.ttl_s)));
+    claims.entry("iat").or_insert_with(|| json!(issued));
+    claims.entry("exp").or_insert_with(|| json!(issued + ttl_s));
     let kid = plan.kid.as_ref().map(|kid| texts.render(kid)).transpose()?;
     let spec = JwtSpec {
         alg: jwt_alg(plan.alg)?,
