@@ -4,6 +4,7 @@
 //! Three small ones are here, one of each version. A directory of others, such as a vendor's whole
 //! description, is named by `PORTCULLIS_DESCRIPTIONS`; `.ci/run` fetches one of over a thousand operations.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use portcullis_core::connector::Connector;
@@ -76,12 +77,15 @@ fn every_description_gives_a_draft_that_lints_and_a_report() {
         for item in &report.items {
             assert!(document.pointer(&item.pointer).is_some(), "{name}: {} points nowhere", item.pointer);
         }
-        println!(
+        let mut out = std::io::stdout();
+        writeln!(
+            out,
             "{name}: {} of {} operations carried, {} things were not, {} bytes",
             operations.carried,
             operations.total,
             report.items.len(),
             definition.to_string().len(),
-        );
+        )
+        .unwrap();
     }
 }

@@ -97,7 +97,7 @@ async fn a_member_of_the_body_where_the_credential_goes_is_refused_when_it_is_up
         ("/m", json!({ "body_schema": [], "body": { "type": "json", "wrap": "m" } }), &document),
         ("/query", body(json!({ "type": "graphql", "query": "{ me }" })), &document),
     ] {
-        assert_eq!(refused(path, action.clone()).await, [expected.clone()], "{path} {action}");
+        assert_eq!(refused(path, action.clone()).await, vec![expected.clone()], "{path} {action}");
     }
 }
 

@@ -33,7 +33,8 @@ fn interpreter() -> Option<&'static str> {
             None => "the recomputation in Rust alone (PORTCULLIS_PYTHON is not set)".to_owned(),
         };
         // Why not `eprintln!`: the harness would swallow it in a test that passes.
-        writeln!(std::io::stderr(), "auth_types: signatures are checked by {by}").unwrap();
+        let mut err = std::io::stderr();
+        writeln!(err, "auth_types: signatures are checked by {by}").unwrap();
         python
     });
     found.as_deref()

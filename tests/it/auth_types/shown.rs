@@ -40,7 +40,8 @@ fn assert_headers(shown: &serde_json::Map<String, Value>, sent: &Received, case:
     let received = headers(sent);
     let mut sent_names: Vec<&str> =
         received.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "content-length").collect();
-    (names.sort_unstable(), sent_names.sort_unstable());
+    names.sort_unstable();
+    sent_names.sort_unstable();
     assert_eq!(names, sent_names, "headers shown, and sent, of {}", case.auth_type);
     for (name, value) in shown {
         let value = basic(&filled(value.as_str().unwrap(), case, &str::to_owned));

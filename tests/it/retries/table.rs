@@ -50,7 +50,10 @@ fn options(name: &str) -> Value {
 }
 
 /// Rows of the table: method, option, and its cells by the name of their column.
-fn rows() -> Vec<(&'static str, &'static str, Vec<(&'static str, usize)>)> {
+/// Method, rule, and how many requests each failure point gives.
+type Row = (&'static str, &'static str, Vec<(&'static str, usize)>);
+
+fn rows() -> Vec<Row> {
     let lines = TABLE.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let mut lines = lines.filter(|words| !words.is_empty());
     let head = lines.next().unwrap();

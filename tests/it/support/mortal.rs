@@ -15,12 +15,15 @@ pub(crate) enum Moment {
     After,
 }
 
+/// Which records, how many commits of them from now, and when.
+type Death = (&'static str, usize, Moment);
+
 /// The store.
 #[derive(Clone)]
 pub(crate) struct Mortal {
     below: Arc<Mutex<Option<Arc<dyn Store>>>>,
     /// Part of a key, how many commits of it are let through, and what then.
-    death: Arc<Mutex<Option<(&'static str, usize, Moment)>>>,
+    death: Arc<Mutex<Option<Death>>>,
     shared: bool,
 }
 
