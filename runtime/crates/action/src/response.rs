@@ -1,6 +1,6 @@
 //! From an upstream's answer to an action's output: headers joined, the body read by its type, and
 //! the output's members taken from where the plan says. What the answer means is for
-//! [`crate::judge`].
+//! [`crate::judge()`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
