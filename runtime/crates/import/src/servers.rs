@@ -323,8 +323,9 @@ mod tests {
     fn a_variable_that_cannot_be_a_config_field_keeps_its_default() {
         let dotted = json!({ "host": { "default": "api.example.com" }, "base": { "default": "api/v3" } });
         good("https://{host}/{base}", &dotted, "api.example.com", "/api/v3", "api.example.com");
-        let rented = json!({ "shop": { "default": "demo" } });
-        good("https://{shop}.myshopify.com", &rented, "demo.myshopify.com", "", "demo.myshopify.com");
+        let shop = json!({ "shop": { "default": "demo" } });
+        good("https://{shop}.co.uk", &shop, "demo.co.uk", "", "demo.co.uk");
+        good("https://{shop}.myshopify.com", &shop, "{shop}.myshopify.com", "", "*.myshopify.com");
         good(
             "https://a.example.com/{v}",
             &json!({ "v": { "default": "" } }),
@@ -343,7 +344,7 @@ mod tests {
             "https://[::1]/",
             "https://localhost",
             "https://user@api.example.com",
-            "https://{shop}.myshopify.com",
+            "https://{shop}.co.uk",
             "https://{host}/",
             "https://api.{tld}",
             "http://api.example.com:8080",

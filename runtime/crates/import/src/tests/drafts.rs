@@ -85,7 +85,7 @@ fn the_callers_base_url_wins_and_takes_a_relative_path() {
 
 #[test]
 fn without_a_usable_server_the_caller_is_told_what_to_pass() {
-    for server in ["/api", "https://localhost:8080", "https://10.0.0.1/v1", "https://{shop}.myshopify.com"] {
+    for server in ["/api", "https://localhost:8080", "https://10.0.0.1/v1", "https://{shop}.co.uk"] {
         let mut document = document(&json!({ "/a": { "get": {} } }));
         document["servers"] = json!([{ "url": server }]);
         let error = refused(&document);
