@@ -6,7 +6,7 @@ CARGO ?= cargo
 TARGETS := wasm32-unknown-unknown
 PURE := -p portcullis-action -p portcullis-core -p portcullis-egress -p portcullis-store
 
-.PHONY: help demo build test check fetch fmt lint doc deny vendors clean targets
+.PHONY: help demo build test bench check fetch fmt lint doc deny vendors clean targets
 
 help:
 	@echo "make demo   build, then tell the whole story on this machine (no account, no internet)"
@@ -14,6 +14,7 @@ help:
 	@echo "make check  the fast loop: format, lints and tests of the crates without wasmtime"
 	@echo "make build  the product: target/release/portcullis"
 	@echo "make vendors DESCRIPTIONS=dir PRISM=dir   the catalog before the vendors' own API descriptions"
+	@echo "make bench  what the sandbox and the checks cost, against the same call without them (docs/performance.md)"
 	@echo "make fmt    format the code"
 	@echo "make clean  remove what was built"
 
@@ -68,6 +69,12 @@ vendors: targets
 	$(CARGO) build --release --workspace --bins
 	target/release/vendor-judge --descriptions "$(DESCRIPTIONS)" --prism "$(PRISM)" \
 	  $(if $(ONLY),--only $(ONLY))
+
+# The comparison, then the parts with criterion; BENCH goes to the former.
+bench: targets
+	$(CARGO) build --release --workspace --bins --tests --bench micro
+	target/release/portcullis-bench $(BENCH)
+	$(CARGO) bench --workspace --bench micro
 
 fmt:
 	$(CARGO) fmt --all

@@ -33,8 +33,11 @@ pub mod bindings {
     });
 }
 
+mod arena;
 mod failure;
 mod http;
+
+pub use arena::Arena;
 
 pub use bindings::exports::portcullis::connector::handler::{Failure, Guest as Handler, Invocation};
 pub use bindings::portcullis::connector::types::{

@@ -85,8 +85,9 @@ async fn dispatch(
             problem.response(&request_id)
         }
     };
+    // Why debug: runs and ledger say what happened, and a line for each would cost as much as some of the checks.
     // Why the route's pattern and not the path: a path may hold what a caller should not have put there.
-    tracing::info!(
+    tracing::debug!(
         %request_id, %method, route = route.path, status = response.status().as_u16(),
         us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX), "request"
     );

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use portcullis_core::limits::Limits;
 use portcullis_egress::Gate;
 use portcullis_sandbox::{Module, Sandbox};
-use portcullis_store::{Ledger, LedgerSync, MasterKey, Records, Store, Vault};
+use portcullis_store::{Ledger, LedgerSync, MasterKey, Records, RunLog, Store, Vault};
 
 use crate::budget::Budgets;
 use crate::directory::Directory;
@@ -24,6 +24,8 @@ pub struct App {
     pub vault: Arc<Vault>,
     /// Outbound ledger.
     pub ledger: Arc<Ledger>,
+    /// Records of runs.
+    pub runs: RunLog,
     /// Checked connectors and policies.
     pub directory: Directory,
     /// The sandbox.
@@ -86,6 +88,7 @@ impl App {
         let records = Records::new(parts.store);
         let vault = Arc::new(Vault::open(records.clone(), parts.master_key).await?);
         let ledger = Arc::new(Ledger::open(&data_dir.join("ledger"), parts.ledger_sync)?);
+        let runs = RunLog::open(&data_dir.join("runs"))?;
         let sandbox = Sandbox::new(Arc::clone(&parts.limits))?;
         let http_handler = sandbox.load(portcullis_connectors::HTTP_HANDLER)?;
         Ok(Arc::new(Self {
@@ -94,6 +97,7 @@ impl App {
             records,
             vault,
             ledger,
+            runs,
             sandbox,
             http_handler,
             gate: parts.gate,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use portcullis_action::Values;
 use portcullis_action::plan::{ErrorAction, PaginationKind};
 use portcullis_action::retry::{Decision, Tried, decide};
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::budget::Slots;
+use crate::clock;
 use crate::connected::{Connected, Errand, Purpose};
 use crate::problem::Problem;
 use crate::resolve::{Named, Ready};
@@ -124,7 +125,8 @@ impl<'a> Attempts<'a> {
             let mut own = Run { rehearsal: None, ..run.clone() };
             let ready = Ready { connected: connected.clone(), input: Map::new(), host: None };
             Box::pin(inner.run(ready, &mut own)).await?;
-            let RunEnd::Succeeded { output, .. } = &own.end else { continue };
+            let RunEnd::Succeeded(success) = &own.end else { continue };
+            let output = success.output();
             let capture = connected.connector().discover.get(index).into_iter().flat_map(|d| &d.capture);
             let found: Vec<(String, Value)> = capture
                 .filter_map(|(name, pointer)| {
@@ -171,7 +173,7 @@ impl<'a> Attempts<'a> {
                 upstream: None,
                 retryable: true,
                 error: None,
-                retry_at: Some(at(used_up.wait)),
+                retry_at: Some(clock::after(used_up.wait)),
             },
             Err(code) => plain(code),
         };
@@ -296,15 +298,9 @@ fn jitter() -> f64 {
     f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
 }
 
-fn at(wait: Duration) -> String {
-    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-    let at = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
-    format!("{at:.3}")
-}
-
 fn note_retry_at(run: &mut Run, wait: Duration) {
     if let RunEnd::Failed { retry_at, .. } = &mut run.end {
-        *retry_at = Some(at(wait));
+        *retry_at = Some(clock::after(wait));
     }
 }
 
@@ -322,20 +318,17 @@ fn invocation(action: &Action, ready: &Ready, run: &Run, key: String) -> Result<
     })
 }
 
-fn failed(code: Code, message: String) -> RunEnd {
+/// An end that the guest has no part in.
+fn plain(code: Code) -> RunEnd {
     RunEnd::Failed {
         code,
-        message,
+        message: code.title().to_owned(),
         class: None,
         upstream: None,
         retryable: matches!(code, Code::Overloaded | Code::ConnectFailed | Code::DnsFailed),
         error: None,
         retry_at: None,
     }
-}
-
-fn plain(code: Code) -> RunEnd {
-    failed(code, code.title().to_owned())
 }
 
 /// The end of a try. What the guard recorded outranks what the guest says.
@@ -346,7 +339,10 @@ fn finish(end: Result<CallEnd, Code>, report: &GuardReport) -> Try {
         Err(code) => return ended(plain(code)),
     };
     match (end.result, report.failure) {
-        (Ok(Ok(output)), _) => ended(succeeded(&output).unwrap_or_else(|| plain(Code::GuestOutputInvalid))),
+        (Ok(Ok(output)), _) => {
+            let success = serde_json::from_str(&output).map(RunEnd::Succeeded);
+            ended(success.unwrap_or_else(|_| plain(Code::GuestOutputInvalid)))
+        }
         (Ok(Err(_)), Some(code)) => {
             // Why not TLS: a certificate that is wrong now is wrong in a second, too.
             let network = matches!(
@@ -361,19 +357,6 @@ fn finish(end: Result<CallEnd, Code>, report: &GuardReport) -> Try {
             ended(plain(fault.code()))
         }
     }
-}
-
-fn succeeded(output: &str) -> Option<RunEnd> {
-    let mut document: Value = serde_json::from_str(output).ok()?;
-    let map = document.as_object_mut()?;
-    let output = map.shift_remove("output")?;
-    let mut upstream = map.shift_remove("upstream").unwrap_or(Value::Null);
-    for name in ["pages", "truncated"] {
-        if let (Some(value), Some(upstream)) = (map.shift_remove(name), upstream.as_object_mut()) {
-            upstream.insert(name.to_owned(), value);
-        }
-    }
-    Some(RunEnd::Succeeded { output, upstream })
 }
 
 fn guest_failure(failure: GuestFailure) -> Try {

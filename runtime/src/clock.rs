@@ -1,6 +1,6 @@
 //! Time and fresh identifiers: the two things that pure code is handed from outside.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use portcullis_core::id::InvalidId;
 use uuid::Uuid;
 
@@ -14,6 +14,14 @@ pub fn now() -> String {
 #[must_use]
 pub fn has_passed(time: &str) -> bool {
     time.parse::<Timestamp>().map_or(true, |t| t <= Timestamp::now())
+}
+
+/// The time that is so far from now, RFC 3339 in UTC with milliseconds; the end of time when it is farther.
+#[must_use]
+pub fn after(wait: impl TryInto<SignedDuration>) -> String {
+    let wait = wait.try_into().unwrap_or(SignedDuration::MAX);
+    let at = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+    format!("{at:.3}")
 }
 
 /// Whole seconds until an RFC 3339 time, at least one; `None` for a text that is no time.

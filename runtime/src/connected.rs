@@ -140,7 +140,7 @@ impl Connected {
         let parts = self.place.parts();
         let identity = |c: &CredentialState| (c.credential_id.clone(), c.revision);
         let saved = app.records.get::<CredentialState>(&parts).await?;
-        if saved.as_ref().map(|(c, _)| identity(c)) != self.connection.credential.as_ref().map(identity) {
+        if saved.as_ref().map(|(c, _)| identity(c)) != self.connection.credential.as_deref().map(identity) {
             return Ok(None);
         }
         let writes = match saved {

@@ -77,13 +77,13 @@ impl Place {
 #[derive(Debug, Clone, Default)]
 pub struct Connection {
     /// The settings record.
-    pub setting: Option<ConnectorSetting>,
+    pub setting: Option<Arc<ConnectorSetting>>,
     /// What is known of the credential.
-    pub credential: Option<CredentialState>,
+    pub credential: Option<Arc<CredentialState>>,
     /// What is known of its token, with the commit that wrote it.
-    pub token: Option<(TokenState, u64)>,
+    pub token: Option<(Arc<TokenState>, u64)>,
     /// Config values that nobody typed in.
-    pub discovered: DiscoveredConfig,
+    pub discovered: Arc<DiscoveredConfig>,
 }
 
 impl Connection {
@@ -93,25 +93,25 @@ impl Connection {
     /// `store_unavailable`.
     pub async fn load(records: &Records, place: &Place, connector: &Connector) -> Result<Self, Problem> {
         let parts = place.parts();
-        let Some((setting, _)) = records.get::<ConnectorSetting>(&parts).await? else {
+        let Some((setting, _)) = records.get_shared::<ConnectorSetting>(&parts).await? else {
             return Ok(Self::default());
         };
         let chosen = connector.under(setting.value.auth_method.as_deref());
         let method = setting.value.auth_method.as_deref();
-        let gone = method.is_some_and(|id| connector.methods.iter().all(|m| m.id != id));
+        let gone = method.is_some_and(|id| !connector.has_method(id));
         // Why none: a credential that was saved for a way that is gone must not go out in another.
         let credential = match gone {
             true => None,
-            false => records.get::<CredentialState>(&parts).await?.map(|(c, _)| c),
+            false => records.get_shared::<CredentialState>(&parts).await?.map(|(c, _)| c),
         };
         let token = match &chosen.auth.token {
-            Some(_) => records.get::<TokenState>(&parts).await?,
+            Some(_) => records.get_shared::<TokenState>(&parts).await?,
             None => None,
         };
         let automated = chosen.fields.iter().any(|field| field.automated);
         let discovered = match automated {
-            true => records.get::<DiscoveredConfig>(&parts).await?.map(|(d, _)| d).unwrap_or_default(),
-            false => DiscoveredConfig::default(),
+            true => records.get_shared::<DiscoveredConfig>(&parts).await?.map(|(d, _)| d).unwrap_or_default(),
+            false => Arc::default(),
         };
         Ok(Self { setting: Some(setting), credential, token, discovered })
     }
@@ -126,22 +126,30 @@ impl Connection {
     #[must_use]
     pub fn current_token(&self) -> Option<&TokenState> {
         let revision = self.credential.as_ref()?.revision;
-        self.token.as_ref().map(|(token, _)| token).filter(|token| token.credential_revision == revision)
+        self.token.as_ref().map(|(token, _)| &**token).filter(|token| token.credential_revision == revision)
     }
 
-    /// How the workspace stands to the connector.
+    /// Why nothing is to be called, whatever the action: the workspace said no, or did nothing.
+    #[must_use]
+    pub fn unwanted(&self, connector: &Connector) -> Option<ConnectionState> {
+        match &self.setting {
+            Some(setting) if !setting.value.enabled => Some(ConnectionState::OptedOut),
+            None if self.chosen(connector).needs_configuration() => Some(ConnectionState::Unconfigured),
+            _ => None,
+        }
+    }
+
+    /// How the workspace stands to the connector and all its actions.
     #[must_use]
     pub fn state(&self, connector: &Connector) -> ConnectionState {
+        if let Some(unwanted) = self.unwanted(connector) {
+            return unwanted;
+        }
         let connector = self.chosen(connector);
-        match &self.setting {
-            Some(setting) if !setting.value.enabled => ConnectionState::OptedOut,
-            None if connector.needs_configuration() => ConnectionState::Unconfigured,
-            None => ConnectionState::Connected,
-            Some(_) if self.attention(connector).is_some() => ConnectionState::NeedsAttention,
-            Some(_) if connector.actions.iter().any(|action| !self.covers(connector, action)) => {
-                ConnectionState::NeedsAttention
-            }
-            Some(_) => ConnectionState::Connected,
+        let falls_short = || connector.actions.iter().any(|action| !self.covers(connector, action));
+        match self.setting.is_some() && (self.attention(connector).is_some() || falls_short()) {
+            true => ConnectionState::NeedsAttention,
+            false => ConnectionState::Connected,
         }
     }
 

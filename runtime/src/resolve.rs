@@ -145,12 +145,14 @@ pub async fn resolve(app: &App, call: &Call, named: &Named) -> Result<Resolved, 
     let connected = Connected::load(app, place, Arc::clone(&named.loaded)).await?;
     let connector = connected.connector();
     let action = named.action_of(connector)?;
-    match connected.connection.state(&named.loaded.connector) {
-        ConnectionState::OptedOut => return Ok(Resolved::Skip(SkipReason::OptedOut)),
-        ConnectionState::Unconfigured => return Ok(Resolved::Skip(SkipReason::Unconfigured)),
-        // Why per action: one that the saved credential satisfies goes on working.
-        ConnectionState::NeedsAttention => check_attention(&connected.connection, connector, action)?,
-        ConnectionState::Connected => {}
+    match connected.connection.unwanted(&named.loaded.connector) {
+        Some(ConnectionState::OptedOut) => return Ok(Resolved::Skip(SkipReason::OptedOut)),
+        Some(_) => return Ok(Resolved::Skip(SkipReason::Unconfigured)),
+        None => {}
+    }
+    // Why per action: one that the saved credential satisfies goes on working.
+    if connected.connection.setting.is_some() {
+        check_attention(&connected.connection, connector, action)?;
     }
     let input = check_input(&action.inputs, &call.input)
         .map_err(|errors| Problem::breaches(Code::InputInvalid, errors))?;

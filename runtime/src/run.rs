@@ -5,13 +5,18 @@ use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, Wor
 use portcullis_core::verdict::Decision;
 use portcullis_egress::Rehearsal;
 use portcullis_sandbox::Usage;
-use portcullis_store::{RunRecord, Writes};
+use portcullis_store::RunRecord;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
 use crate::clock;
 use crate::problem::Problem;
+use document::{Detail, Document};
+
+mod document;
 
 /// What is to be called; parsed and authorised, not yet resolved.
 #[derive(Debug, Clone)]
@@ -93,12 +98,7 @@ impl SkipReason {
 #[derive(Debug, Clone)]
 pub enum RunEnd {
     /// The upstream answered as the action defines success.
-    Succeeded {
-        /// The action's output.
-        output: Value,
-        /// The answer it was made from.
-        upstream: Value,
-    },
+    Succeeded(Success),
     /// Nothing was called.
     Skipped(SkipReason),
     /// It was refused or failed.
@@ -118,6 +118,44 @@ pub enum RunEnd {
         /// When the upstream will take another try, RFC 3339, where that is too long to wait.
         retry_at: Option<String>,
     },
+}
+
+/// What a guest says of a success: an action's output and the answer it was made from. What is passed on as
+/// it is stays text, so that nothing is taken apart to be put together again.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Success {
+    /// The action's output.
+    pub output: Box<RawValue>,
+    /// The upstream's last answer; a custom guest need not tell it.
+    #[serde(default)]
+    pub upstream: Option<Answer>,
+    /// How many pages a list was read from.
+    #[serde(default)]
+    pub pages: Option<u32>,
+    /// Whether a list goes on beyond its limit.
+    #[serde(default)]
+    pub truncated: Option<bool>,
+}
+
+impl Success {
+    /// The output taken apart.
+    #[must_use]
+    pub fn output(&self) -> Value {
+        serde_json::from_str(self.output.get()).unwrap_or_default()
+    }
+}
+
+/// An upstream's answer as a guest tells it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Answer {
+    /// Status.
+    pub status: u16,
+    /// Headers, an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Box<RawValue>>,
+    /// Body; absent where the output says all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Box<RawValue>>,
 }
 
 /// Figures of a run.
@@ -187,60 +225,16 @@ impl Run {
     /// The run's document.
     #[must_use]
     pub fn document(&self) -> Value {
-        let mut document = Map::new();
-        document.insert("run_id".into(), json!(self.id));
-        document.insert("status".into(), json!(self.status()));
-        document.insert("connector_id".into(), json!(self.connector_id));
-        document.insert("action_id".into(), json!(self.action_id));
-        document.insert("revision".into(), json!(self.revision));
-        if let Some(automation) = &self.automation_id {
-            document.insert("automation_id".into(), json!(automation));
-        }
-        match &self.end {
-            RunEnd::Succeeded { output, upstream } => {
-                document.insert("output".into(), output.clone());
-                document.insert("upstream".into(), upstream.clone());
-            }
-            RunEnd::Skipped(reason) => {
-                document.insert("reason".into(), json!(reason.as_str()));
-            }
-            RunEnd::Failed { code, message, class, upstream, retryable, error, retry_at } => {
-                document.insert("code".into(), json!(code));
-                document.insert("message".into(), json!(message));
-                document.insert("retryable".into(), json!(retryable));
-                if let Some(class) = class {
-                    document.insert("class".into(), json!(class));
-                }
-                if let Some(error) = error {
-                    document.insert("error".into(), error.clone());
-                }
-                if let Some(retry_at) = retry_at {
-                    document.insert("retry_at".into(), json!(retry_at));
-                }
-                if let Some(upstream) = upstream {
-                    document.insert("upstream".into(), upstream.clone());
-                }
-            }
-        }
-        if let Some(hash) = &self.request_hash {
-            document.insert("request_hash".into(), json!(hash));
-        }
-        document.insert("decisions".into(), json!(self.decisions));
-        document.insert("usage".into(), self.usage_document());
-        Value::Object(document)
+        serde_json::to_value(Document::of(self, Detail::Whole)).unwrap_or_default()
     }
 
-    fn usage_document(&self) -> Value {
-        let usage = &self.usage;
-        json!({
-            "requests": usage.requests,
-            "retries": usage.retries,
-            "fuel": usage.guest.fuel,
-            "memory_peak_bytes": usage.guest.memory_peak_bytes,
-            "guest_us": usage.guest.guest_us,
-            "upstream_us": usage.upstream_us,
-            "total_us": usage.total_us,
-        })
+    /// The run's document as JSON.
+    ///
+    /// # Errors
+    /// `internal`; a document is always JSON.
+    pub fn text(&self) -> Result<String, Problem> {
+        let document = Document::of(self, Detail::Whole);
+        serde_json::to_string(&document).map_err(|_| Problem::plain(Code::Internal))
     }
 
     /// The answer to a dry run: the request as it would be sent, its secrets shown by name.
@@ -289,33 +283,19 @@ impl Run {
         }
     }
 
-    /// Keeps the run's record.
+    /// Keeps the run's record: the run without the third party's data, which is the caller's to keep.
     ///
     /// # Errors
     /// `store_unavailable`.
     pub async fn keep(&self, app: &App, org: &OrgId, workspace: &WorkspaceId) -> Result<(), Problem> {
+        let body = to_raw_value(&Document::of(self, Detail::Kept));
         let record = RunRecord {
             run_id: self.id.clone(),
             org: org.clone(),
             workspace: workspace.clone(),
-            body: self.kept_document(),
             created_at: clock::now(),
+            body: body.map_err(|_| Problem::plain(Code::Internal))?,
         };
-        let parts = [org.as_str(), workspace.as_str(), self.id.as_str()];
-        app.records.commit(Writes::new().create(&parts, &record)).await?;
-        Ok(())
-    }
-
-    /// What is kept: the run without the third party's data, which is the caller's to keep.
-    fn kept_document(&self) -> Value {
-        let mut document = self.document();
-        if let Some(map) = document.as_object_mut() {
-            map.shift_remove("output");
-            let status = map.get("upstream").and_then(|u| u.get("status")).cloned();
-            if let Some(status) = status {
-                map.insert("upstream".into(), json!({ "status": status }));
-            }
-        }
-        document
+        Ok(app.runs.append(&record).await?)
     }
 }

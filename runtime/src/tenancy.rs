@@ -6,7 +6,7 @@
 use portcullis_core::id::{OrgId, WorkspaceId};
 use portcullis_store::{
     AutomationRecord, ConnectorSetting, CredentialState, DiscoveredConfig, IntegrationSettings, OrgRecord,
-    RunRecord, TokenIndex, TokenRecord, TokenState, WorkspaceRecord, Writes,
+    TokenIndex, TokenRecord, TokenState, WorkspaceRecord, Writes,
 };
 
 use crate::app::App;
@@ -24,7 +24,7 @@ pub async fn clear_workspace(app: &App, org: &OrgId, workspace: &WorkspaceId) ->
     scan::delete_below::<CredentialState>(&app.records, &parts).await?;
     scan::delete_below::<TokenState>(&app.records, &parts).await?;
     scan::delete_below::<DiscoveredConfig>(&app.records, &parts).await?;
-    scan::delete_below::<RunRecord>(&app.records, &parts).await?;
+    app.runs.remove(org, workspace).await?;
     delete_tokens(app, |t| t.org.as_ref() == Some(org) && t.workspace.as_ref() == Some(workspace)).await
 }
 

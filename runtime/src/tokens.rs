@@ -81,11 +81,6 @@ fn time(text: Option<&String>) -> Option<Timestamp> {
     text.and_then(|text| text.parse().ok())
 }
 
-fn after(pause: SignedDuration) -> String {
-    let at = Timestamp::now().saturating_add(pause).unwrap_or(Timestamp::MAX);
-    format!("{at:.6}")
-}
-
 fn standing(token: Option<&TokenState>, plan: &TokenPlan, need: Need) -> Standing {
     let Some(token) = token else { return Standing::Get };
     let now = Timestamp::now();
@@ -214,7 +209,7 @@ async fn take_lease(app: &App, connected: &Connected) -> Result<Option<(TokenSta
     let stored = connected.connection.token.as_ref();
     let kept = stored.filter(|(token, _)| token.credential_revision == credential_revision);
     let mut state = match (kept, stored) {
-        (Some((token, _)), _) => token.clone(),
+        (Some((token, _)), _) => TokenState::clone(token),
         // Why counted on: sealed bytes of an older token must not fit the next one.
         (None, older) => TokenState {
             token_id: clock::fresh("cred", CredentialId::parse)?,
@@ -228,7 +223,7 @@ async fn take_lease(app: &App, connected: &Connected) -> Result<Option<(TokenSta
             failure: None,
         },
     };
-    state.lease = Some(TokenLease { holder: app.tokens.holder.clone(), until: after(LEASE) });
+    state.lease = Some(TokenLease { holder: app.tokens.holder.clone(), until: clock::after(LEASE) });
     let parts = connected.place.parts();
     let writes = match stored {
         Some((_, commit)) => Writes::new().replace(&parts, &state, *commit),
@@ -345,7 +340,7 @@ async fn renewed(
     };
     // Why none: what only a person can get is used until the upstream says no to it.
     let ttl = got.ttl.or_else(|| can_get(&state, plan).then_some(default_ttl));
-    state.expires_at = ttl.map(after);
+    state.expires_at = ttl.map(clock::after);
     Ok(state)
 }
 
@@ -354,8 +349,12 @@ fn failure(before: &TokenState, failed: &Failed) -> TokenState {
     let times = before.failure.as_ref().map_or(0, |failure| failure.times).saturating_add(1);
     let first = if failed.permanent { PAUSE_PERMANENT } else { PAUSE_TRANSIENT };
     let pause = first.saturating_mul(1 << times.saturating_sub(1).min(10)).min(PAUSE_MAX);
-    let failure =
-        TokenFailure { reason: failed.reason.clone(), at: clock::now(), times, retry_at: after(pause) };
+    let failure = TokenFailure {
+        reason: failed.reason.clone(),
+        at: clock::now(),
+        times,
+        retry_at: clock::after(pause),
+    };
     TokenState { lease: None, failure: Some(failure), ..before.clone() }
 }
 

@@ -14,6 +14,12 @@ use portcullis_action::{ActionPlan, Values, render};
 use portcullis_guest::{Error, Failure, Handler, Invocation, Request, Response};
 use serde_json::{Map, Value};
 
+/// A call with a request and an answer of some hundred KiB fits; more is allocated as usual.
+const ARENA_BYTES: usize = 1024 * 1024;
+
+#[global_allocator]
+static ARENA: portcullis_guest::Arena<ARENA_BYTES> = portcullis_guest::Arena::new();
+
 struct HttpHandler;
 
 impl Handler for HttpHandler {

@@ -20,7 +20,8 @@ fn check(text: &str, a: &str, b: &str, c: &str) {
         pairs.iter().map(|(n, v)| ((*n).to_owned(), Value::String((*v).to_owned()))).collect()
     };
     let (input, config) = (map(&[("b", b), ("c", c)]), map(&[("a", a)]));
-    let values = Values { input: &input, config: &config, action_id: "act", run_id: "run_1", source: None };
+    let values =
+        Values { input: &input, action_id: "act", run_id: "run_1", ..Values::config_only(&config) };
     let Ok(url) = template.render(&values) else { return };
     let target = match Target::parse(url.as_bytes(), 1 << 20) {
         Ok(target) => target,

@@ -43,15 +43,15 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, P
         return Err(refused());
     }
     let hash = token::hash(text.trim());
-    let (record, _) = app.records.get::<TokenRecord>(&[hash.as_str()]).await?.ok_or_else(refused)?;
+    let (record, _) = app.records.get_shared::<TokenRecord>(&[hash.as_str()]).await?.ok_or_else(refused)?;
     if record.expires_at.as_deref().is_some_and(clock::has_passed) {
         return Err(refused());
     }
     Ok(Principal {
-        token_id: record.token_id,
+        token_id: record.token_id.clone(),
         role: record.role,
-        org: record.org,
-        workspace: record.workspace,
+        org: record.org.clone(),
+        workspace: record.workspace.clone(),
     })
 }
 

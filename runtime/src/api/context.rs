@@ -101,7 +101,7 @@ impl Ctx {
     pub async fn org(&self) -> Result<OrgId, Problem> {
         let missing = || Problem::plain(Code::OrgNotFound);
         let org = OrgId::parse(self.param("org")).map_err(|_| missing())?;
-        self.app.records.get::<OrgRecord>(&[org.as_str()]).await?.ok_or_else(missing)?;
+        self.app.records.get_shared::<OrgRecord>(&[org.as_str()]).await?.ok_or_else(missing)?;
         Ok(org)
     }
 
@@ -114,7 +114,7 @@ impl Ctx {
         let org = OrgId::parse(self.param("org")).map_err(|_| Problem::plain(Code::OrgNotFound))?;
         let workspace = WorkspaceId::parse(self.param("ws")).map_err(|_| missing())?;
         let parts = [org.as_str(), workspace.as_str()];
-        if self.app.records.get::<WorkspaceRecord>(&parts).await?.is_none() {
+        if self.app.records.get_shared::<WorkspaceRecord>(&parts).await?.is_none() {
             self.org().await?;
             return Err(missing());
         }
@@ -203,7 +203,13 @@ impl Ctx {
 /// A JSON answer.
 #[must_use]
 pub fn reply(status: StatusCode, value: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(value.to_string()));
+    reply_text(status, value.to_string())
+}
+
+/// An answer whose JSON is written already.
+#[must_use]
+pub fn reply_text(status: StatusCode, json: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -125,6 +125,6 @@ routes! {
 
     POST "/run/{org}/{ws}/connector/{id}/{action}" RUN Some(shapes::run_input), 200 shapes::run, runs::call, "Call an action";
     POST "/run/{org}/{ws}/automation/{id}" RUN Some(shapes::run_source), 200 shapes::run, runs::automation, "Fire an automation";
-    GET "/run/{org}/{ws}" RUN_READERS None, 200 shapes::list, runs::index, "List runs, oldest first";
+    GET "/run/{org}/{ws}" RUN_READERS None, 200 shapes::list, runs::index, "List runs in the order of their ends, oldest first";
     GET "/run/{org}/{ws}/{run_id}" RUN_READERS None, 200 shapes::run, runs::show, "Read a run";
 }

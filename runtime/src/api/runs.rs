@@ -1,7 +1,7 @@
 //! `/run/{org}/{ws}`: actions are called, automations fired, runs read.
 
 use axum::body::Body;
-use http::Response;
+use http::{Response, StatusCode};
 use portcullis_action::mapping;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, RunId};
@@ -9,7 +9,7 @@ use portcullis_core::problem::Problem as Breach;
 use portcullis_store::{AutomationRecord, RunRecord};
 use serde_json::{Map, Value, json};
 
-use super::context::{Ctx, list, ok};
+use super::context::{Ctx, list, ok, reply_text};
 use crate::automation::{Destination, conditions_hold, is_enabled};
 use crate::invoke::invoke;
 use crate::problem::Problem;
@@ -30,7 +30,7 @@ fn answer(run: &Run) -> Result<Response<Body>, Problem> {
     match (&run.rehearsal, run.problem()) {
         (Some(rehearsal), _) => Ok(ok(&run.rehearsal_document(rehearsal))),
         (None, Some(problem)) => Err(problem),
-        (None, None) => Ok(ok(&run.document())),
+        (None, None) => Ok(reply_text(StatusCode::OK, run.text()?)),
     }
 }
 
@@ -87,8 +87,12 @@ pub(super) async fn automation(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let source = Value::Object(member(&mut ctx.object(&["source"])?, "source")?);
     let missing = || Problem::plain(Code::AutomationNotFound);
     let id = AutomationId::parse(ctx.param("id")).map_err(|_| missing())?;
-    let (record, _) =
-        ctx.app.records.get::<AutomationRecord>(&[org.as_str(), id.as_str()]).await?.ok_or_else(missing)?;
+    let (record, _) = ctx
+        .app
+        .records
+        .get_shared::<AutomationRecord>(&[org.as_str(), id.as_str()])
+        .await?
+        .ok_or_else(missing)?;
     let holds = is_enabled(&record.definition) && conditions_hold(&record.definition, &source);
     let skip = (!holds).then_some(SkipReason::ConditionFalse);
     let destination = Destination::of(&record.definition);
@@ -115,20 +119,21 @@ pub(super) async fn automation(ctx: Ctx) -> Result<Response<Body>, Problem> {
 }
 
 fn document(record: &RunRecord) -> Value {
-    let mut value = record.body.clone();
+    let mut value: Value = serde_json::from_str(record.body.get()).unwrap_or_default();
     if let Some(map) = value.as_object_mut() {
         map.insert("created_at".into(), json!(record.created_at));
     }
     value
 }
 
-/// Lists runs, oldest first.
+/// Lists runs in the order of their ends, oldest first.
 pub(super) async fn index(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let (org, workspace) = ctx.tenant().await?;
     let (limit, after) = ctx.page()?;
-    let parts = [org.as_str(), workspace.as_str()];
-    let found = ctx.app.records.list::<RunRecord>(&parts, after, limit + 1).await?;
-    Ok(list(found.iter().map(|(_, r, _)| document(r)).collect(), limit))
+    let unknown = || Problem::new(Code::BadRequest, "starting_after names no run of this workspace");
+    let after = after.map(RunId::parse).transpose().map_err(|_| unknown())?;
+    let found = ctx.app.runs.list(&org, &workspace, after.as_ref(), limit + 1).await?;
+    Ok(list(found.ok_or_else(unknown)?.iter().map(document).collect(), limit))
 }
 
 /// Reads a run.
@@ -136,7 +141,6 @@ pub(super) async fn show(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let (org, workspace) = ctx.tenant().await?;
     let missing = || Problem::new(Code::NotFound, "there is no such run in this workspace");
     let id = RunId::parse(ctx.param("run_id")).map_err(|_| missing())?;
-    let parts = [org.as_str(), workspace.as_str(), id.as_str()];
-    let (record, _) = ctx.app.records.get::<RunRecord>(&parts).await?.ok_or_else(missing)?;
+    let record = ctx.app.runs.get(&org, &workspace, &id).await?.ok_or_else(missing)?;
     Ok(ok(&document(&record)))
 }

@@ -6,10 +6,11 @@ use portcullis_action::response::ErrorClass;
 use portcullis_action::retry::Failure;
 use portcullis_core::connector::Connector;
 use portcullis_core::fault::Code;
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::{Cause, Try};
-use crate::run::RunEnd;
+use crate::run::{RunEnd, Success};
 
 impl Cause {
     /// The cause in the retry rules' terms. An answer that says the token is no good asks for a new one.
@@ -19,7 +20,7 @@ impl Cause {
             Self::Upstream { status, action, ruled, headers, body } => {
                 let by_status =
                     connector.auth.token.as_ref().is_some_and(|plan| plan.refresh_on.status.contains(status));
-                let stale = by_status || says_stale(connector, body);
+                let stale = by_status || stale_predicate(connector).is_some_and(|p| p.holds(body));
                 let (action, ruled) =
                     if stale { (ErrorAction::RefreshRetry, true) } else { (*action, *ruled) };
                 Failure::Upstream { status: *status, action, ruled, headers, body }
@@ -31,24 +32,29 @@ impl Cause {
 impl Try {
     /// A success whose body says that the token is no good is none.
     pub(super) fn unless_stale(self, connector: &Connector) -> Self {
-        let RunEnd::Succeeded { upstream, .. } = &self.end else { return self };
-        let member = |name: &str| upstream.get(name).cloned();
-        let (Some(body), Some(status)) = (member("body"), member("status")) else { return self };
-        if !says_stale(connector, &body) {
+        let RunEnd::Succeeded(Success { upstream: Some(answer), .. }) = &self.end else { return self };
+        let Some(predicate) = stale_predicate(connector) else { return self };
+        let parsed = |text: &Option<Box<RawValue>>| -> Value {
+            text.as_ref().and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default()
+        };
+        let body = parsed(&answer.body);
+        if !predicate.holds(&body) {
             return self;
         }
+        let headers = parsed(&answer.headers);
+        let upstream = json!({ "status": answer.status, "headers": headers, "body": body });
         let failure = Cause::Upstream {
-            status: status.as_u64().and_then(|s| u16::try_from(s).ok()).unwrap_or_default(),
+            status: answer.status,
             action: ErrorAction::Fail,
             ruled: true,
-            headers: member("headers").and_then(|h| h.as_object().cloned()).unwrap_or_default(),
+            headers: headers.as_object().cloned().unwrap_or_default(),
             body,
         };
         let end = RunEnd::Failed {
             code: Code::UpstreamStatus,
             message: "the upstream says that the token is no good".to_owned(),
             class: Some(ErrorClass::Auth.as_str().to_owned()),
-            upstream: Some(upstream.clone()),
+            upstream: Some(upstream),
             retryable: false,
             error: None,
             retry_at: None,
@@ -57,8 +63,8 @@ impl Try {
     }
 }
 
-/// Whether a body satisfies `refresh_on.predicate`.
-fn says_stale(connector: &Connector, body: &Value) -> bool {
-    let predicate = connector.auth.token.as_ref().and_then(|plan| plan.refresh_on.predicate.as_ref());
-    predicate.and_then(|written| Predicate::parse(written).ok()).is_some_and(|p| p.holds(body))
+/// What a body says whose token is no good: `refresh_on.predicate`.
+fn stale_predicate(connector: &Connector) -> Option<Predicate> {
+    let predicate = connector.auth.token.as_ref()?.refresh_on.predicate.as_ref()?;
+    Predicate::parse(predicate).ok()
 }

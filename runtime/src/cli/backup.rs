@@ -1,7 +1,7 @@
 //! `portcullis backup` and `portcullis restore`: the store as one checksummed file.
 //!
 //! Offline: the server is stopped while they run. The file holds ciphertext only; the master key is
-//! kept apart from it, and the ledger's segment files are copied like any files.
+//! kept apart from it, and the files of ledger and runs are copied like any files.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

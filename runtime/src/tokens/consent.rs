@@ -21,7 +21,7 @@ use portcullis_store::{CredentialState, PendingConsent, SecretPayload, StoreErro
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{after, attention, exchange, openable, settle, take_lease};
+use super::{attention, exchange, openable, settle, take_lease};
 use crate::app::App;
 use crate::clock;
 use crate::connected::Connected;
@@ -81,7 +81,7 @@ pub async fn start(app: &App, connected: &Connected) -> Result<Started, Problem>
     let fields = SecretFields::new(vec![("code_verifier".into(), SecretValue::new(verifier.to_string()))]);
     let payload = SecretPayload { fields, allowed_hosts: credential.allowed_hosts.clone() };
     let sealed = app.vault.seal(&connected.place.binding(&consent_id, 1), &payload).await?;
-    let expires_at = after(CONSENT_TIME);
+    let expires_at = clock::after(CONSENT_TIME);
     let pending = PendingConsent {
         consent_id,
         org: connected.place.org.as_str().to_owned(),
@@ -275,5 +275,5 @@ fn is_still_meant(connected: &Connected, pending: &PendingConsent) -> bool {
     let same = |c: &CredentialState| {
         c.credential_id == pending.credential_id && c.revision == pending.credential_revision
     };
-    enabled && connection.credential.as_ref().is_some_and(same)
+    enabled && connection.credential.as_deref().is_some_and(same)
 }

@@ -15,7 +15,7 @@ use portcullis_store::TokenState;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{STEP_TIMEOUT, openable};
+use super::{REFRESH_TOKEN, STEP_TIMEOUT, openable};
 use crate::app::App;
 use crate::connected::{Connected, Errand, Purpose};
 use crate::credential::SealedRecords;
@@ -168,12 +168,7 @@ fn body(body: &StepBody) -> (Vec<u8>, Option<&'static str>) {
         StepBody::Form(pairs) => {
             let mut text = String::new();
             for (name, value) in pairs {
-                if !text.is_empty() {
-                    text.push('&');
-                }
-                escape::percent_encode(name, &mut text);
-                text.push('=');
-                escape::percent_encode(value, &mut text);
+                escape::append_pair(name, value, &mut text);
             }
             (text.into_bytes(), Some("application/x-www-form-urlencoded"))
         }
@@ -200,7 +195,7 @@ fn read(step: &TokenStep, answer: &OutboundResponse, got: &mut Got) -> Result<()
         match found.filter(|text| !text.is_empty() && text.len() <= VALUE_BYTES_MAX) {
             Some(text) => got.fields.push((name.clone(), Zeroizing::new(text))),
             // A refresh token is the server's to give or not (RFC 6749 section 5.1).
-            None if name == "refresh_token" => {}
+            None if name == REFRESH_TOKEN => {}
             // Some APIs say no with 200 and an error inside.
             None if document.get("error").is_some() => return Err(refused(answer.status, &document)),
             None => {

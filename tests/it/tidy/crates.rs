@@ -58,7 +58,14 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("portcullis-guest", &[], &["tokio", "wasmtime", "hyper", "portcullis-core", "portcullis-action"]),
     (
         "portcullis-tests",
-        &["portcullis", "portcullis-connectors", "portcullis-core", "portcullis-egress", "portcullis-store"],
+        &[
+            "portcullis",
+            "portcullis-connectors",
+            "portcullis-core",
+            "portcullis-egress",
+            "portcullis-sandbox",
+            "portcullis-store",
+        ],
         &[],
     ),
 ];
@@ -77,6 +84,7 @@ const OWNED: &[(&str, &str)] = &[
 
 /// Who else may name such a crate, and why.
 const SHARED: &[(&str, &str, &str)] = &[
+    ("axum", "portcullis-tests", "the benchmark's baseline: the same call without the product"),
     ("tokio-rustls", "portcullis", "the demo's TLS stand-in for a third party"),
     ("tokio-rustls", "portcullis-tests", "the TLS third parties of the namespace tests and of the judge"),
 ];

@@ -28,6 +28,16 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// Appends `name=value`, both percent-encoded, after what is in `out`: a query, or a form.
+pub fn append_pair(name: &str, value: &str, out: &mut String) {
+    if !out.is_empty() {
+        out.push('&');
+    }
+    percent_encode(name, out);
+    out.push('=');
+    percent_encode(value, out);
+}
+
 /// Percent-encodes every byte outside RFC 3986 `unreserved`, upper-case hex, into `out`.
 pub fn percent_encode(value: &str, out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";

@@ -271,6 +271,12 @@ impl Connector {
         chosen.map_or(self, |method| &method.connector)
     }
 
+    /// Whether there is a way to authenticate of that id.
+    #[must_use]
+    pub fn has_method(&self, id: &str) -> bool {
+        self.methods.iter().any(|method| method.id == id)
+    }
+
     /// Whether a workspace must save something before the connector can be used.
     #[must_use]
     pub fn needs_configuration(&self) -> bool {

@@ -5,8 +5,9 @@
 //! Called by every other crate.
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest identifier, in bytes. 63 is a DNS label, so an id can become one later.
 pub const ID_BYTES_MAX: usize = 63;
@@ -44,11 +45,10 @@ fn is_name(text: &str) -> bool {
 macro_rules! identifiers {
     ($($(#[$doc:meta])* $name:ident, $kind:literal, $check:ident, $pattern:literal;)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-        #[serde(transparent)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(
-            // Invariant: matches the pattern below.
-            String,
+            // Invariant: matches the pattern below. Shared, because a call's ids stand in many places.
+            Arc<str>,
         );
 
         impl $name {
@@ -61,7 +61,7 @@ macro_rules! identifiers {
             /// [`InvalidId`] when the text does not match [`Self::PATTERN`].
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 if $check(text) {
-                    Ok(Self(text.to_owned()))
+                    Ok(Self(text.into()))
                 } else {
                     Err(InvalidId {
                         kind: $kind,
@@ -87,6 +87,12 @@ macro_rules! identifiers {
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 

@@ -199,12 +199,7 @@ impl Injection {
             let pairs = injected.query.get_or_insert_with(|| {
                 Zeroizing::new(String::with_capacity(name.len() + text.len() * 3 + 1))
             });
-            if !pairs.is_empty() {
-                pairs.push('&');
-            }
-            escape::percent_encode(name, pairs);
-            pairs.push('=');
-            escape::percent_encode(&text, pairs);
+            escape::append_pair(name, &text, pairs);
             injected.secrets.push(text);
         }
         Ok(())

@@ -4,9 +4,16 @@
 //! nobody enumerated (reversed, encrypted, cut in pieces by the upstream) passes; that is stated in
 //! the documentation.
 
+use std::cell::OnceCell;
+use std::fmt::{self, Write as _};
+
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem;
 use zeroize::Zeroizing;
+
+use self::starts::Starts;
+
+mod starts;
 
 /// What stands where a secret stood.
 const MARK: &[u8] = b"[redacted]";
@@ -16,25 +23,35 @@ const ROUNDS_MAX: usize = 4;
 /// Shorter texts would hit innocent bytes everywhere and protect nothing.
 const SECRET_BYTES_MIN: usize = 4;
 
-/// The byte forms of one call's secrets, longest first.
+/// The byte forms of one call's secrets.
 pub struct Scrubber {
-    forms: Vec<Zeroizing<Vec<u8>>>,
+    secrets: Vec<Zeroizing<String>>,
+    starts: Starts,
+    /// Made when one of the starts was seen: longest first.
+    forms: OnceCell<Vec<Zeroizing<Vec<u8>>>>,
 }
 
 impl Scrubber {
     /// Prepares the forms of these secrets.
     #[must_use]
     pub fn new<'s>(secrets: impl Iterator<Item = &'s str>) -> Self {
-        let mut forms: Vec<Zeroizing<Vec<u8>>> = Vec::new();
-        for secret in secrets.filter(|s| s.len() >= SECRET_BYTES_MIN) {
-            for form in forms_of(secret) {
+        let secrets = secrets.filter(|s| s.len() >= SECRET_BYTES_MIN);
+        let secrets: Vec<_> = secrets.map(|s| Zeroizing::new(s.to_owned())).collect();
+        let starts = Starts::of(secrets.iter().map(|s| s.as_str()));
+        Self { secrets, starts, forms: OnceCell::new() }
+    }
+
+    fn forms(&self) -> &[Zeroizing<Vec<u8>>] {
+        self.forms.get_or_init(|| {
+            let mut forms: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+            for form in self.secrets.iter().flat_map(|secret| forms_of(secret)) {
                 if form.len() >= SECRET_BYTES_MIN && !forms.contains(&form) {
                     forms.push(form);
                 }
             }
-        }
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        Self { forms }
+            forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+            forms
+        })
     }
 
     /// Replaces every form in `text`; says whether there was one. Afterwards none is left: where the
@@ -51,10 +68,12 @@ impl Scrubber {
 
     fn pass(&self, text: &mut Vec<u8>) -> bool {
         let mut found = false;
-        for form in &self.forms {
-            if memmem::find(text, form).is_some() {
-                found = true;
-                *text = replace(text, form);
+        if self.starts.may_be_in(text) {
+            for form in self.forms() {
+                if memmem::find(text, form).is_some() {
+                    found = true;
+                    *text = replace(text, form);
+                }
             }
         }
         found
@@ -63,7 +82,7 @@ impl Scrubber {
     /// Whether `text` holds a form.
     #[must_use]
     pub fn is_in(&self, text: &[u8]) -> bool {
-        self.forms.iter().any(|form| memmem::find(text, form).is_some())
+        self.starts.may_be_in(text) && self.forms().iter().any(|form| memmem::find(text, form).is_some())
     }
 }
 
@@ -90,16 +109,16 @@ fn forms_of(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
         percent(secret, false).replace("%20", "+"),
         json_inner(secret),
         json_inner(secret).replace('/', "\\/"),
-        escape_all(secret, |c| format!("\\u{:04x}", c as u32)),
-        escape_all(secret, |c| format!("\\u{:04X}", c as u32)),
+        each(secret.chars(), |c, out| write!(out, "\\u{:04x}", c as u32)),
+        each(secret.chars(), |c, out| write!(out, "\\u{:04X}", c as u32)),
         html(secret),
-        escape_all(secret, |c| format!("&#{};", c as u32)),
-        escape_all(secret, |c| format!("&#x{:x};", c as u32)),
-        escape_all(secret, |c| format!("&#x{:X};", c as u32)),
-        secret.bytes().map(|b| format!("%{b:02x}")).collect(),
-        secret.bytes().map(|b| format!("%{b:02X}")).collect(),
-        secret.bytes().map(|b| format!("{b:02x}")).collect(),
-        secret.bytes().map(|b| format!("{b:02X}")).collect(),
+        each(secret.chars(), |c, out| write!(out, "&#{};", c as u32)),
+        each(secret.chars(), |c, out| write!(out, "&#x{:x};", c as u32)),
+        each(secret.chars(), |c, out| write!(out, "&#x{:X};", c as u32)),
+        each(secret.bytes(), |b, out| write!(out, "%{b:02x}")),
+        each(secret.bytes(), |b, out| write!(out, "%{b:02X}")),
+        hex::encode(secret),
+        hex::encode_upper(secret),
     ];
     for shift in 0..3_usize {
         texts.push(base64_middle(secret, shift, &STANDARD_NO_PAD));
@@ -150,8 +169,13 @@ fn html(secret: &str) -> String {
         .replace('\'', "&#39;")
 }
 
-fn escape_all(secret: &str, escape: impl Fn(char) -> String) -> String {
-    secret.chars().map(escape).collect()
+fn each<T>(items: impl Iterator<Item = T>, write: impl Fn(T, &mut String) -> fmt::Result) -> String {
+    let mut out = String::new();
+    for item in items {
+        // Why ignored: writing to a text does not fail.
+        let _ = write(item, &mut out);
+    }
+    out
 }
 
 /// The characters of a base64 text that depend on the secret alone, when it begins `shift` bytes

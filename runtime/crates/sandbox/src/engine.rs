@@ -21,7 +21,7 @@ const ASYNC_STACK_BYTES: usize = 1024 * 1024;
 const WASM_STACK_BYTES: usize = 512 * 1024;
 /// Pages of a slot that are cleaned by writing zeroes instead of returning them to the system:
 /// returning costs an inter-processor interrupt for every call.
-const KEEP_RESIDENT_BYTES: usize = 1024 * 1024;
+const KEEP_RESIDENT_BYTES: usize = 2 * 1024 * 1024;
 /// Core instances inside one component: the guest, and the shims and adapters it was composed with
 /// (three for the generic handler).
 const CORE_INSTANCES_PER_COMPONENT: u32 = 10;

@@ -211,6 +211,12 @@ pub trait Store: Send + Sync + 'static {
     /// How big the store is.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>>;
 
+    /// A counter that is another one after every acknowledged write of that key; `None` from an engine that
+    /// is not told of every write. Other keys' writes may advance it, too.
+    fn generation(&self, _key: &str) -> Option<u64> {
+        None
+    }
+
     /// Whether several processes may have it open at a time. Where only one can, whatever an earlier
     /// process claimed for a while ended with that process.
     fn is_shared(&self) -> bool {

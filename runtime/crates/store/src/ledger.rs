@@ -17,7 +17,8 @@ use portcullis_core::ledger::LedgerEvent;
 use tokio::sync::broadcast;
 
 use self::open_orgs::OpenOrgs;
-use self::syncing::Syncer;
+use self::slot::Slot;
+use crate::syncing::Syncer;
 
 mod error;
 mod line;
@@ -29,7 +30,6 @@ mod recovery;
 mod scan;
 mod segment;
 mod slot;
-mod syncing;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -67,7 +67,7 @@ struct Shared {
     dir: PathBuf,
     sync: LedgerSync,
     orgs: OpenOrgs,
-    syncer: Syncer,
+    syncer: Syncer<Slot>,
     subscribers: Mutex<HashMap<OrgId, broadcast::Sender<Arc<LedgerLine>>>>,
 }
 

@@ -21,6 +21,7 @@ mod connection;
 mod connectors;
 mod engine;
 mod error;
+mod generations;
 mod ledger;
 mod memory;
 mod orgs;
@@ -28,6 +29,7 @@ mod records;
 mod runs;
 mod settings;
 mod sled_store;
+mod syncing;
 mod tokens;
 mod vault;
 
@@ -46,7 +48,7 @@ pub use ledger::{
 pub use memory::MemoryStore;
 pub use orgs::{OrgRecord, WorkspaceRecord};
 pub use records::{Document, Key, Listed, Records, Writes};
-pub use runs::RunRecord;
+pub use runs::{RunLog, RunRecord};
 pub use settings::{
     AllowlistMode, ConnectorSetting, ConnectorSettingValue, CredentialFieldState, CredentialState,
     IntegrationSettings, SettingGroup,

@@ -13,11 +13,13 @@ use crate::engine::{
     Versioned, check_key,
 };
 use crate::error::StoreError;
+use crate::generations::Generations;
 
 /// A store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
+    generations: Generations,
 }
 
 #[derive(Debug, Default)]
@@ -146,7 +148,12 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(async move { self.state().commit(batch) })
+        Box::pin(async move {
+            let keys: Vec<String> = batch.writes.iter().map(|(key, _)| key.clone()).collect();
+            let committed = self.state().commit(batch);
+            self.generations.advance(keys.iter().map(String::as_str));
+            committed
+        })
     }
 
     fn changes(&self, since: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, StoreError>> {
@@ -158,7 +165,11 @@ impl Store for MemoryStore {
     }
 
     fn restore(&self, mut from: Box<dyn Read + Send>) -> BoxFuture<'_, Result<SnapshotReport, StoreError>> {
-        Box::pin(async move { self.state().restore(&mut *from) })
+        Box::pin(async move {
+            let restored = self.state().restore(&mut *from);
+            self.generations.advance_all();
+            restored
+        })
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>> {
@@ -171,6 +182,10 @@ impl Store for MemoryStore {
                 disk_bytes: 0,
             })
         })
+    }
+
+    fn generation(&self, key: &str) -> Option<u64> {
+        Some(self.generations.of(key))
     }
 
     fn is_shared(&self) -> bool {

@@ -11,7 +11,10 @@ use serde::de::DeserializeOwned;
 use crate::engine::{Batch, Precondition, Store, Versioned};
 use crate::error::StoreError;
 
+use self::cache::Cache;
+
 mod blob;
+mod cache;
 
 /// Longest key part in bytes: a SHA-256 in hex with room to spare.
 const PART_BYTES_MAX: usize = 80;
@@ -75,12 +78,13 @@ pub type Listed<T> = (String, T, u64);
 #[derive(Clone)]
 pub struct Records {
     store: Arc<dyn Store>,
+    cache: Arc<Cache>,
 }
 
 impl Records {
     /// Records in that store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { store, cache: Arc::default() }
     }
 
     /// The engine below, for snapshots, changes and statistics.
@@ -99,6 +103,27 @@ impl Records {
             None => Ok(None),
             Some(found) => Ok(Some((self.parse(&key, &found).await?, found.revision))),
         }
+    }
+
+    /// As [`Records::get`], for what is read over and over: parsed once while it does not change.
+    ///
+    /// # Errors
+    /// As for [`Records::get`].
+    pub async fn get_shared<T: Document + 'static>(
+        &self,
+        parts: &[&str],
+    ) -> Result<Option<(Arc<T>, u64)>, StoreError> {
+        let key = Key::of::<T>(parts)?;
+        // Why before the reading: what is written in between has another generation.
+        let generation = self.store.generation(&key);
+        if let Some(kept) = generation.and_then(|generation| self.cache.get(&key, generation)) {
+            return Ok(kept);
+        }
+        let found = self.get::<T>(parts).await?.map(|(document, revision)| (Arc::new(document), revision));
+        if let Some(generation) = generation {
+            self.cache.keep(key, generation, found.clone());
+        }
+        Ok(found)
     }
 
     async fn parse<T: Document>(&self, key: &str, found: &Versioned) -> Result<T, StoreError> {

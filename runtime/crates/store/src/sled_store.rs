@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::{Batch, BoxFuture, Change, SnapshotReport, Store, StoreStats, Versioned, check_key};
 use crate::error::StoreError;
+use crate::generations::Generations;
 
 use self::watermark::Watermark;
 use self::writer::{Job, Writer};
@@ -53,6 +54,7 @@ pub struct SledStore {
 struct Shared {
     db: sled::Db,
     dir: PathBuf,
+    generations: Generations,
     /// Set when a write or a sync failed: what is in memory may not be what is on disk.
     broken: AtomicBool,
     /// Held for its lock; after `db`, so that sled closes first.
@@ -88,8 +90,13 @@ impl SledStore {
         })?;
         let db_file = File::open(dir.join("sled").join("db"))
             .map_err(|error| StoreError::io("opening sled's file for syncing", &error))?;
-        let shared =
-            Arc::new(Shared { db, dir: dir.to_owned(), broken: AtomicBool::new(false), _lock: lock });
+        let shared = Arc::new(Shared {
+            db,
+            dir: dir.to_owned(),
+            generations: Generations::default(),
+            broken: AtomicBool::new(false),
+            _lock: lock,
+        });
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS_MAX);
         let mut writer = Writer::new(Arc::clone(&shared), db_file, watermark);
         // Why: sled syncs nothing of what its recovery wrote, nor the directory entries it made.
@@ -182,6 +189,11 @@ impl Store for SledStore {
                 db.size_on_disk().map_err(|error| StoreError::Unavailable(format!("measuring: {error}")))?;
             Ok(StoreStats { engine: "sled", seq: meta.seq, records: meta.records, disk_bytes })
         }))
+    }
+
+    fn generation(&self, key: &str) -> Option<u64> {
+        // Why none when broken: what was read before must not hide that nothing can be read any more.
+        self.shared.usable().ok().map(|_| self.shared.generations.of(key))
     }
 
     fn is_shared(&self) -> bool {

@@ -24,7 +24,7 @@ use crate::problem::Problem;
 pub(super) async fn toggle(ctx: &Ctx, target: &Target, enabled: bool) -> Result<(), Problem> {
     let before = target.connection(ctx).await?;
     let connector = &target.loaded.connector;
-    let kept = before.setting.map(|s| s.value);
+    let kept = before.setting.map(|s| s.value.clone());
     let sealed = kept.as_ref().and_then(|v| v.encrypted_config.clone());
     if enabled && sealed.is_none() && connector.needs_configuration() {
         let breaches = connector

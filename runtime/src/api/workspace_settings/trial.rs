@@ -86,7 +86,8 @@ fn answer(run: &Run, tried: Result<(), Problem>, label: Option<&str>) -> Value {
         return json!({ "ok": false, "code": problem.code, "message": problem.detail });
     }
     match &run.end {
-        RunEnd::Succeeded { output, .. } => {
+        RunEnd::Succeeded(success) => {
+            let output = success.output();
             let label = label.and_then(|pointer| output.pointer(pointer)).and_then(scalar_text);
             let label: Option<String> = label.map(|text| text.chars().take(LABEL_CHARS_MAX).collect());
             json!({ "ok": true, "label": label, "run_id": run.id })

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{PageError, scalar_text};
-use crate::escape::percent_encode;
+use crate::escape::append_pair;
 use crate::plan::PageParam;
 use crate::render::RenderedRequest;
 
@@ -62,9 +62,7 @@ fn place(document: &mut Value, steps: &[String], value: &Value) -> Option<()> {
 /// their spelling.
 fn set_pair(pairs: &str, name: &str, value: &str) -> String {
     let mut pair = String::new();
-    percent_encode(name, &mut pair);
-    pair.push('=');
-    percent_encode(value, &mut pair);
+    append_pair(name, value, &mut pair);
     let mut pair = Some(pair);
     let mut out: Vec<String> = Vec::new();
     for old in pairs.split('&').filter(|old| !old.is_empty()) {

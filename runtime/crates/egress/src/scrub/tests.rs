@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+use proptest::prelude::*;
+
 use super::*;
 
 const SECRET: &str = "sk/live+\"Q&<9>'~é";
@@ -65,4 +67,31 @@ fn the_mark_never_spells_a_secret_with_its_surroundings() {
         assert!(scrubber.scrub(&mut body));
         assert!(!scrubber.is_in(&body), "{secret:?} in {:?}", String::from_utf8_lossy(&body));
     }
+}
+
+proptest! {
+    /// The quick look clears no text that holds a form of a secret: any secret, any form, anywhere.
+    #[test]
+    fn the_quick_look_never_misses_a_form(
+        secret in "\\PC{4,40}",
+        others in prop::collection::vec("[ -~]{4,20}", 0..3),
+        before in prop::collection::vec(any::<u8>(), 0..20),
+        after in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let secrets = others.iter().map(String::as_str).chain([secret.as_str()]);
+        let starts = Starts::of(secrets);
+        for form in forms_of(&secret).into_iter().filter(|form| form.len() >= SECRET_BYTES_MIN) {
+            let text = [&before[..], &form[..], &after[..]].concat();
+            prop_assert!(starts.may_be_in(&text), "{}", String::from_utf8_lossy(&form));
+        }
+    }
+}
+
+#[test]
+fn the_quick_look_clears_what_holds_nothing() {
+    let starts = Starts::of([SECRET].into_iter());
+    assert!(!starts.may_be_in(b"{\"id\":\"003\",\"success\":true}"));
+    assert!(!starts.may_be_in(b"sk/"));
+    // How a form starts is enough for a closer look.
+    assert!(starts.may_be_in(b"a sk/lab b"));
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::error::LedgerError;
 use super::line::Written;
 use super::org_log::{AppendError, OrgLog, PruneReport};
+use crate::syncing::ToSync;
 
 /// One org's place.
 pub(super) struct Slot {
@@ -106,33 +107,6 @@ impl Slot {
         }
     }
 
-    /// Puts everything appended so far on disk. Called by the sync thread; appends go on meanwhile.
-    pub(super) fn sync(&self) {
-        let asked = match &mut *self.state() {
-            State::Open(log) => {
-                log.unsynced = false;
-                Some(log.to_sync())
-            }
-            State::Closed => None,
-            State::Failed => return,
-        };
-        // Only here, because opening takes the lock again.
-        let Some((file, head, link)) = asked else {
-            return self.sync_closed();
-        };
-        let mut done = file.sync_data();
-        if done.is_ok() {
-            // Whoever waits for the disk waits for the record, not for the head.
-            self.on_disk.send_replace(Some(link.seq));
-            done = head.advance(link);
-        }
-        if let Err(error) = done {
-            tracing::error!(org = %self.org, %error, "the ledger could not be synced");
-            *self.state() = State::Failed;
-            self.on_disk.send_replace(None);
-        }
-    }
-
     /// A failed write closed the log before its earlier records were synced. Opening it syncs them.
     fn sync_closed(&self) {
         if let Err(error) = self.open() {
@@ -167,6 +141,35 @@ impl Slot {
             self.state.clear_poison();
             state
         })
+    }
+}
+
+impl ToSync for Slot {
+    /// Puts everything appended so far on disk. Called by the sync thread; appends go on meanwhile.
+    fn sync(&self) {
+        let asked = match &mut *self.state() {
+            State::Open(log) => {
+                log.unsynced = false;
+                Some(log.to_sync())
+            }
+            State::Closed => None,
+            State::Failed => return,
+        };
+        // Only here, because opening takes the lock again.
+        let Some((file, head, link)) = asked else {
+            return self.sync_closed();
+        };
+        let mut done = file.sync_data();
+        if done.is_ok() {
+            // Whoever waits for the disk waits for the record, not for the head.
+            self.on_disk.send_replace(Some(link.seq));
+            done = head.advance(link);
+        }
+        if let Err(error) = done {
+            tracing::error!(org = %self.org, %error, "the ledger could not be synced");
+            *self.state() = State::Failed;
+            self.on_disk.send_replace(None);
+        }
     }
 }
 

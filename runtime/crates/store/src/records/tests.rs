@@ -86,6 +86,55 @@ async fn create_replace_and_delete_keep_their_conditions() {
 }
 
 #[tokio::test]
+async fn a_document_is_parsed_once_until_anybody_writes_it() {
+    let records = records();
+    let read = || async { records.get_shared::<OrgRecord>(&["acme"]).await.unwrap() };
+    assert!(read().await.is_none());
+    assert!(read().await.is_none(), "that there is none is kept, too");
+    let first = records.commit(Writes::new().create(&["acme"], &org("acme"))).await.unwrap();
+    let (document, revision) = read().await.unwrap();
+    assert_eq!(revision, first);
+    assert!(Arc::ptr_eq(&document, &read().await.unwrap().0));
+    // Another handle of the same store, which knows nothing of this one's documents.
+    let elsewhere = Records::new(Arc::clone(records.store()));
+    let renamed = OrgRecord { display_name: Some("Acme".to_owned()), ..org("acme") };
+    let second = elsewhere.commit(Writes::new().replace(&["acme"], &renamed, first)).await.unwrap();
+    let (document, revision) = read().await.unwrap();
+    assert_eq!((document.display_name.as_deref(), revision), (Some("Acme"), second));
+    elsewhere.commit(Writes::new().delete::<OrgRecord>(&["acme"])).await.unwrap();
+    assert!(read().await.is_none());
+}
+
+/// Whatever a reader is given was current at some time between its asking and its answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_never_sees_less_than_what_was_acknowledged_before_it_asked() {
+    let records = records();
+    let revision = |found: Option<(Arc<OrgRecord>, u64)>| found.map_or(0, |(_, revision)| revision);
+    let acknowledged = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let order = std::sync::atomic::Ordering::SeqCst;
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (records, acknowledged) = (records.clone(), Arc::clone(&acknowledged));
+            tokio::spawn(async move {
+                while acknowledged.load(order) < 2000 {
+                    let least = acknowledged.load(order);
+                    let read = records.get_shared::<OrgRecord>(&["acme"]).await.unwrap();
+                    assert!(revision(read) >= least);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..2000 {
+        let written = records.commit(Writes::new().put(&["acme"], &org("acme"))).await.unwrap();
+        acknowledged.store(written, order);
+        tokio::task::yield_now().await;
+    }
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn listing_does_not_reach_into_a_sibling_with_a_longer_name() {
     let records = records();
     for (org, name) in [("acme", "a"), ("acme", "b"), ("acme2", "c"), ("acme-x", "d")] {

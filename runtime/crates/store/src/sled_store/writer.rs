@@ -112,7 +112,10 @@ impl Writer {
         let db = self.shared.usable()?;
         let applied = catch_unwind(AssertUnwindSafe(|| transaction::apply(db, batch)));
         match applied {
-            Ok(Applied::Done(seq)) => Ok(seq),
+            Ok(Applied::Done(seq)) => {
+                self.shared.generations.advance(batch.writes.iter().map(|(key, _)| key.as_str()));
+                Ok(seq)
+            }
             Ok(Applied::Refused(error)) => Err(error),
             Ok(Applied::Failed(error)) => {
                 self.shared.broken.store(true, Ordering::Release);
@@ -144,6 +147,7 @@ impl Writer {
         // The meta row comes last, after the checksum: a restore cut short refuses to open, because
         // its records do not match the digest of an empty store.
         let restored = restore_records(&db, &mut *from);
+        self.shared.generations.advance_all();
         match restored {
             Ok((report, meta)) => {
                 db.insert(META, meta.encode()).map_err(reading::storage)?;

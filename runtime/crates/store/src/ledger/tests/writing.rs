@@ -1,6 +1,7 @@
 //! Tests of writing: failures, concurrency, strictness, and many orgs.
 
 use super::*;
+use crate::syncing::ToSync as _;
 
 #[tokio::test]
 async fn what_cannot_be_written_is_an_error_and_the_chain_does_not_move() {

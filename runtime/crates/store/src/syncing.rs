@@ -6,32 +6,41 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::slot::Slot;
-
 /// Half of the promised 100 ms; the other half is for the disk.
 const GROUP_WAIT: Duration = Duration::from_millis(50);
 
-#[derive(Default)]
-pub(super) struct Syncer {
-    queue: Mutex<Queue>,
+/// A log with records that are not on disk yet.
+pub(crate) trait ToSync {
+    /// Puts everything appended so far on disk; says so itself when that fails.
+    fn sync(&self);
+}
+
+pub(crate) struct Syncer<L> {
+    queue: Mutex<Queue<L>>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct Queue {
-    slots: Vec<Arc<Slot>>,
+impl<L> Default for Syncer<L> {
+    fn default() -> Self {
+        let queue = Queue { logs: Vec::new(), since: None, urgent: false, stopping: false };
+        Self { queue: Mutex::new(queue), changed: Condvar::new() }
+    }
+}
+
+struct Queue<L> {
+    logs: Vec<Arc<L>>,
     /// When the oldest of them asked.
     since: Option<Instant>,
     urgent: bool,
     stopping: bool,
 }
 
-impl Syncer {
+impl<L: ToSync> Syncer<L> {
     /// Asks for a log to be synced: soon, or now.
-    pub(super) fn ask(&self, slot: &Arc<Slot>, now: bool) {
+    pub(crate) fn ask(&self, log: &Arc<L>, now: bool) {
         let mut queue = self.queue();
-        if !queue.slots.iter().any(|other| Arc::ptr_eq(other, slot)) {
-            queue.slots.push(Arc::clone(slot));
+        if !queue.logs.iter().any(|other| Arc::ptr_eq(other, log)) {
+            queue.logs.push(Arc::clone(log));
         }
         let first = queue.since.is_none();
         queue.since.get_or_insert_with(Instant::now);
@@ -42,17 +51,17 @@ impl Syncer {
     }
 
     /// Lets the thread sync what it was asked for and end.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.queue().stopping = true;
         self.changed.notify_one();
     }
 
     /// The thread.
-    pub(super) fn run(&self) {
+    pub(crate) fn run(&self) {
         loop {
-            let (slots, stopping) = self.next();
-            for slot in slots {
-                slot.sync();
+            let (logs, stopping) = self.next();
+            for log in logs {
+                log.sync();
             }
             if stopping {
                 return;
@@ -61,7 +70,7 @@ impl Syncer {
     }
 
     /// Waits for logs that are due.
-    fn next(&self) -> (Vec<Arc<Slot>>, bool) {
+    fn next(&self) -> (Vec<Arc<L>>, bool) {
         let mut queue = self.queue();
         loop {
             let wait = match queue.since {
@@ -72,7 +81,7 @@ impl Syncer {
             if wait.is_zero() {
                 queue.since = None;
                 queue.urgent = false;
-                return (std::mem::take(&mut queue.slots), queue.stopping);
+                return (std::mem::take(&mut queue.logs), queue.stopping);
             }
             queue = if wait == Duration::MAX {
                 self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
@@ -83,7 +92,7 @@ impl Syncer {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Queue<L>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,44 @@
+//! Counters that say whether what was read under a key may have been written since.
+
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters; each stands for a share of all keys, so that a write makes few readers read again.
+const COUNTERS: usize = 1024;
+
+/// Counters of one engine in one process.
+#[derive(Debug)]
+pub(crate) struct Generations(Box<[AtomicU64]>);
+
+impl Default for Generations {
+    fn default() -> Self {
+        Self((0..COUNTERS).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl Generations {
+    /// The key's counter. To be read before the record is: a value that was read under a counter that is
+    /// still the same is still the newest that anybody was told of.
+    pub(crate) fn of(&self, key: &str) -> u64 {
+        self.counter(key).map_or(0, |counter| counter.load(Ordering::SeqCst))
+    }
+
+    /// To be called after these keys were written, and before anybody is told.
+    pub(crate) fn advance<'k>(&self, keys: impl Iterator<Item = &'k str>) {
+        for counter in keys.filter_map(|key| self.counter(key)) {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// The same for all keys.
+    pub(crate) fn advance_all(&self) {
+        for counter in &self.0 {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn counter(&self, key: &str) -> Option<&AtomicU64> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        self.0.get(usize::try_from(hash).unwrap_or_default() % COUNTERS)
+    }
+}

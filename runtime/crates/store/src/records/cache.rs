@@ -1,0 +1,55 @@
+//! Documents that were read before, parsed once: what a call needs is the same for thousands of calls.
+//!
+//! A document is given again only while its key's generation is the one that was read before it, so a
+//! commit that was acknowledged is seen by every later read.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::Document;
+
+/// Documents kept; a few hundred bytes each. When there are more all are forgotten, which is rare enough
+/// to need no order of use.
+const DOCUMENTS_MAX: usize = 65_536;
+
+type Shared = Arc<dyn Any + Send + Sync>;
+
+struct Kept {
+    generation: u64,
+    /// The document and its revision, or that there was none.
+    found: Option<(Shared, u64)>,
+}
+
+#[derive(Default)]
+pub(super) struct Cache(RwLock<HashMap<String, Kept>>);
+
+impl Cache {
+    /// What is kept under a key for this generation; `None` when nothing is.
+    pub(super) fn get<T: Document + 'static>(
+        &self,
+        key: &str,
+        generation: u64,
+    ) -> Option<Option<(Arc<T>, u64)>> {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.get(key).filter(|kept| kept.generation == generation)?;
+        match &kept.found {
+            None => Some(None),
+            Some((document, revision)) => Some(Some((Arc::clone(document).downcast::<T>().ok()?, *revision))),
+        }
+    }
+
+    pub(super) fn keep<T: Document + 'static>(
+        &self,
+        key: String,
+        generation: u64,
+        found: Option<(Arc<T>, u64)>,
+    ) {
+        let found = found.map(|(document, revision)| (document as Shared, revision));
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= DOCUMENTS_MAX {
+            kept.clear();
+        }
+        kept.insert(key, Kept { generation, found });
+    }
+}

@@ -1,0 +1,94 @@
+//! The processes of a comparison: started, announced by one line of JSON, watched through `/proc`, and
+//! ended when their standard input closes.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{Failure, print};
+
+/// Clock ticks a second in `/proc/PID/stat`; 100 on every Linux that anybody runs.
+const TICKS: u64 = 100;
+
+/// A running child.
+pub(crate) struct Process {
+    child: Child,
+    /// Its end is what ends the child.
+    stdin: Option<ChildStdin>,
+    /// What it said when it was ready.
+    pub(crate) said: Value,
+}
+
+impl Process {
+    /// Starts this program in another role.
+    pub(crate) fn start(role: &str, arguments: &[(&str, &str)]) -> Result<Self, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(role);
+        for (name, value) in arguments {
+            command.arg(format!("--{name}")).arg(value);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let mut line = String::new();
+        BufReader::new(stdout.ok_or("a child has no output")?).read_line(&mut line)?;
+        if line.is_empty() {
+            return Err(format!("the {role} ended at once").into());
+        }
+        Ok(Self { child, stdin, said: serde_json::from_str(&line)? })
+    }
+
+    /// A text of what it said.
+    pub(crate) fn text(&self, name: &str) -> Result<&str, Failure> {
+        Ok(self
+            .said
+            .get(name)
+            .and_then(Value::as_str)
+            .ok_or_else(|| format!("a child did not say {name}"))?)
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// CPU used so far, user and system.
+    pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        // The second field is the program's name, which may hold anything, in brackets.
+        let (_, rest) = stat.rsplit_once(')').ok_or("/proc/PID/stat has an unknown form")?;
+        let mut fields = rest.split_whitespace().skip(11);
+        let mut ticks = || fields.next().and_then(|f| f.parse::<u64>().ok()).unwrap_or_default();
+        Ok(Duration::from_millis((ticks() + ticks()) * 1000 / TICKS))
+    }
+
+    /// A figure of `/proc/PID/status` in KiB, such as `VmRSS`.
+    pub(crate) fn memory_kib(&self, name: &str) -> Result<u64, Failure> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
+        let number = line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse().ok());
+        Ok(number.ok_or_else(|| format!("/proc/PID/status has no {name}"))?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        // Why ignored: one that has ended already is what is wanted.
+        let _ = self.child.wait();
+    }
+}
+
+/// A child's part: says that it is ready, and waits until its parent lets go of it.
+pub(crate) async fn serve_until_released(said: Value) -> Result<(), Failure> {
+    let mut said = said;
+    if let Some(map) = said.as_object_mut() {
+        map.insert("pid".to_owned(), json!(std::process::id()));
+    }
+    print(&said.to_string())?;
+    let released = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    released.await??;
+    Ok(())
+}

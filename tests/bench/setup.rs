@@ -1,0 +1,118 @@
+//! A product with something in it: uploaded, saved and asked for through its API.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::children::Process;
+use crate::load::{Connection, Plan, request};
+use crate::upstream::NAME;
+
+/// The org of every call.
+const ORG: &str = "acme";
+
+/// The action of every connector.
+const ACTION: &str = "create-contact";
+
+/// What a call sends.
+pub(crate) const INPUT: &str =
+    r#"{"Email":"ada@example.com","FirstName":"Ada","LastName":"Lovelace","Phone":"+44 20 7946 0958"}"#;
+
+/// A product's API and a token for it.
+pub(crate) struct Api {
+    address: SocketAddr,
+    connection: Connection,
+    token: String,
+}
+
+impl Api {
+    /// As the platform.
+    pub(crate) async fn of(product: &Process) -> Result<Self, Failure> {
+        Self::with(product.text("address")?.parse()?, product.text("token")?.to_owned()).await
+    }
+
+    async fn with(address: SocketAddr, token: String) -> Result<Self, Failure> {
+        Ok(Self { address, connection: Connection::open(address).await?, token })
+    }
+
+    /// One request that must succeed.
+    async fn must(&mut self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = request(method, path, Some(&self.token), &body.to_string());
+        let (status, body) = self.connection.exchange(&request).await?;
+        if status >= 300 {
+            return Err(format!("{method} {path}: {status} {}", String::from_utf8_lossy(body)).into());
+        }
+        Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? })
+    }
+
+    /// A token, as its text.
+    async fn token(&mut self, spec: &Value) -> Result<String, Failure> {
+        let made = self.must("POST", "/admin/token", spec).await?;
+        Ok(made.get("token").and_then(Value::as_str).ok_or("no token was made")?.to_owned())
+    }
+
+    /// The org with an allowlist, and a token that may run everything in it.
+    pub(crate) async fn org(&mut self) -> Result<String, Failure> {
+        self.must("POST", "/admin/org", &json!({ "org": ORG })).await?;
+        let token = self.token(&json!({ "role": "org", "org": ORG })).await?;
+        let list = json!({ "domain_allowlist": ["*.bench-saas.com"], "mode": "enforce" });
+        let mut admin = Self::with(self.address, token).await?;
+        admin.must("PUT", &format!("/org/{ORG}/settings/integrations"), &list).await?;
+        self.token(&json!({ "role": "run", "org": ORG })).await
+    }
+
+    /// A workspace, and the API as its admin.
+    pub(crate) async fn workspace(&mut self, id: &str) -> Result<Workspace, Failure> {
+        self.must("POST", &format!("/admin/org/{ORG}/workspace"), &json!({ "workspace": id })).await?;
+        let token = self.token(&json!({ "role": "workspace", "org": ORG, "workspace": id })).await?;
+        Ok(Workspace { id: id.to_owned(), api: Self::with(self.address, token).await? })
+    }
+
+    /// A connector whose action posts to that path of the upstream.
+    pub(crate) async fn connector(&mut self, id: &str, path: &str) -> Result<(), Failure> {
+        self.must("POST", "/admin/connector", &definition(id, path)).await?;
+        Ok(())
+    }
+
+    /// The load of calling these pairs of workspace and connector in turn.
+    pub(crate) fn calls(&self, token: &str, pairs: &[(String, String)]) -> Plan {
+        let body = format!(r#"{{"input":{INPUT}}}"#);
+        let call = |(workspace, connector): &(String, String)| {
+            let path = format!("/run/{ORG}/{workspace}/connector/{connector}/{ACTION}");
+            request("POST", &path, Some(token), &body)
+        };
+        Plan { address: self.address, requests: Arc::new(pairs.iter().map(call).collect()) }
+    }
+}
+
+/// A definition whose action posts to that path of the upstream.
+pub(crate) fn definition(id: &str, path: &str) -> Value {
+    let field = |name: &str| json!({ "name": name, "label": name });
+    json!({
+        "connector_id": id, "display_name": id, "auth_type": "bearer",
+        "auth_schema": { "fields": [
+            { "name": "token", "label": "Token", "type": "password", "required": true }] },
+        "actions": [{ "action_id": ACTION, "http_method": "POST",
+            "url_template": format!("https://{NAME}{path}"),
+            "body_schema": [field("Email"), field("FirstName"), field("LastName"), field("Phone")] }],
+        "allowed_domains": ["*.bench-saas.com"], "enabled": true,
+    })
+}
+
+/// A workspace and its admin.
+pub(crate) struct Workspace {
+    id: String,
+    api: Api,
+}
+
+impl Workspace {
+    /// Saves a credential.
+    pub(crate) async fn connect(&mut self, connector: &str) -> Result<(), Failure> {
+        let body = json!({ "enabled": true, "config": { "token": "bench-key-3c1d5a7788e94f20" } });
+        let path = format!("/workspace/{ORG}/{}/settings/connector/{connector}", self.id);
+        self.api.must("PUT", &path, &body).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! The third party: a TLS server that answers at once, or after a while where the path says so.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::children::serve_until_released;
+use crate::{Arguments, Failure};
+
+/// The name in its certificate; the product's definition allows it.
+pub(crate) const NAME: &str = "api.bench-saas.com";
+
+/// An answer of the size that creating one record usually has.
+pub(crate) const CREATED: &str = r#"{"id":"003Hs00004GvfRXIAZ","success":true,"errors":[],"attributes":{"type":"Contact","url":"/services/data/v62.0/sobjects/Contact/003Hs00004GvfRXIAZ"},"CreatedDate":"2026-11-22T10:00:00.000+0000","LastModifiedDate":"2026-11-22T10:00:00.000+0000","Email":"ada@example.com","FirstName":"Ada","LastName":"Lovelace","OwnerId":"005Hs00000AbCdEIAV","IsDeleted":false,"Phone":"+44 20 7946 0958","MailingCity":"London","MailingCountry":"United Kingdom"}"#;
+
+/// Runs until released.
+pub(crate) async fn run(_: &Arguments) -> Result<(), Failure> {
+    let (ca_pem, config) = certificates()?;
+    let tls = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let tls = tls.clone();
+            tokio::spawn(async move {
+                // Why ignored: a caller that goes away in the middle is not this server's affair.
+                let _ = stream.set_nodelay(true);
+                let Ok(stream) = tls.accept(stream).await else { return };
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service_fn(answer))
+                    .await;
+            });
+        }
+    });
+    serve_until_released(json!({ "address": address.to_string(), "ca": ca_pem })).await
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    // Why ignored: an unreadable body is an ended connection.
+    let _ = body.collect().await;
+    if let Some(ms) = parts.uri.path().strip_prefix("/slow/").and_then(|ms| ms.parse().ok()) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+    let mut response = Response::new(Full::new(Bytes::from_static(CREATED.as_bytes())));
+    *response.status_mut() = StatusCode::CREATED;
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+fn certificates() -> Result<(String, ServerConfig), Failure> {
+    let mut ca = CertificateParams::new(Vec::new())?;
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let leaf = CertificateParams::new(vec![NAME.to_owned()])?.signed_by(&key, &ca)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], private)?;
+    Ok((ca.pem(), config))
+}
