@@ -162,7 +162,7 @@ impl<'a> Attempts<'a> {
         }
         let patience = Duration::from_millis(u64::from(action.retry.max_wait_ms));
         let patience = patience.min(self.deadline.saturating_duration_since(Instant::now()));
-        let values = Values { input: &ready.input, ..Values::config_only(&ready.connected.config) };
+        let values = Values { input: (&ready.input).into(), ..Values::config_only(&ready.connected.config) };
         let taking = self.app.budgets.take(action, &ready.connected.place, &values, patience);
         run.end = match self.unless_ended(taking).await {
             Ok(Ok(slots)) => return Some(slots),

@@ -75,7 +75,8 @@ fn draw(c: &mut Criterion) {
     let connector = connector();
     let plan: ActionPlan = serde_json::from_str(&connector.actions.first().unwrap().plan_json).unwrap();
     let (input, config) = (input(), Map::new());
-    let values = Values { input: &input, action_id: "create-contact", ..Values::config_only(&config) };
+    let values =
+        Values { input: (&input).into(), action_id: "create-contact", ..Values::config_only(&config) };
     c.bench_function("render", |b| b.iter(|| render::render_request(&plan, &values).unwrap()));
     let text = &connector.actions.first().unwrap().plan_json;
     c.bench_function("read_plan", |b| b.iter(|| serde_json::from_str::<ActionPlan>(text).unwrap()));

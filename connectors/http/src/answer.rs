@@ -11,6 +11,8 @@ use portcullis_guest::{Error, Failure, Method, Request, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+mod direct;
+
 /// What a success says. References, because a body is large and a guest's memory is small.
 #[derive(Serialize)]
 struct Document<'a> {
@@ -46,21 +48,27 @@ pub(crate) fn complete(
     mut send: impl FnMut(&Request) -> Result<Response, Error>,
 ) -> Result<String, Failure> {
     let judge = Judge::new(plan).map_err(|e| Failure::permanent(PLAN_INVALID, e.to_string()))?;
-    let mut ask = |rendered: &RenderedRequest| {
-        let response = send(&request(plan, rendered)).map_err(Failure::from)?;
-        let answer = judge.answer(response.status, &response.headers, &response.body);
-        match answer.outcome {
-            Outcome::Success { output } => Ok((answer.mapped, output)),
-            Outcome::Error(error) => Err(upstream_failure(&answer.mapped, &error)),
-        }
-    };
-    match &plan.pagination {
-        Some(pagination) => list(pagination, rendered, ask),
-        None => {
-            let (mapped, output) = ask(&rendered)?;
-            let upstream = Upstream::of(&mapped);
-            text(&Document { output: &output, upstream, pages: None, truncated: None })
-        }
+    if let Some(pagination) = &plan.pagination {
+        let ask = |rendered: &RenderedRequest| {
+            let response = send(&request(plan, rendered.clone())).map_err(Failure::from)?;
+            judged(&judge, &response)
+        };
+        return list(pagination, rendered, ask);
+    }
+    let response = send(&request(plan, rendered)).map_err(Failure::from)?;
+    if let Some(body) = judge.as_it_is(response.status, &response.headers, &response.body) {
+        return Ok(direct::document(response.status, &response.headers, &body));
+    }
+    let (mapped, output) = judged(&judge, &response)?;
+    let upstream = Upstream::of(&mapped);
+    text(&Document { output: &output, upstream, pages: None, truncated: None })
+}
+
+fn judged(judge: &Judge<'_>, response: &Response) -> Result<(MappedResponse, Value), Failure> {
+    let answer = judge.answer(response.status, &response.headers, &response.body);
+    match answer.outcome {
+        Outcome::Success { output } => Ok((answer.mapped, output)),
+        Outcome::Error(error) => Err(upstream_failure(&answer.mapped, &error)),
     }
 }
 
@@ -92,13 +100,12 @@ fn text(document: &Document<'_>) -> Result<String, Failure> {
     serde_json::to_string(document).map_err(|e| Failure::permanent("output_invalid", e.to_string()))
 }
 
-fn request(plan: &ActionPlan, rendered: &RenderedRequest) -> Request {
-    let bytes = |(name, value): &(String, String)| (name.clone(), value.clone().into_bytes());
+fn request(plan: &ActionPlan, rendered: RenderedRequest) -> Request {
     Request {
         method: method(rendered.method),
-        url: rendered.url.clone(),
-        headers: rendered.headers.iter().map(bytes).collect(),
-        body: rendered.body.clone(),
+        url: rendered.url,
+        headers: rendered.headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
+        body: rendered.body,
         credential: plan.credential.clone(),
         options: None,
     }

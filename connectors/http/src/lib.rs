@@ -10,6 +10,7 @@
 
 mod answer;
 
+use portcullis_action::json::{Members, Object};
 use portcullis_action::{ActionPlan, Values, render};
 use portcullis_guest::{Error, Failure, Handler, Invocation, Request, Response};
 use serde_json::{Map, Value};
@@ -31,13 +32,12 @@ impl Handler for HttpHandler {
 portcullis_guest::export_handler!(HttpHandler);
 
 fn run(call: &Invocation, send: impl FnMut(&Request) -> Result<Response, Error>) -> Result<String, Failure> {
-    let plan: ActionPlan =
-        serde_json::from_str(&call.plan).map_err(|e| Failure::permanent("plan_invalid", e.to_string()))?;
-    let input = object(&call.input, "input_invalid")?;
-    let config = object(&call.config, "config_invalid")?;
+    let plan = ActionPlan::read(&call.plan).map_err(|e| Failure::permanent("plan_invalid", e.to_string()))?;
+    let input = Given::read(&call.input, "input_invalid")?;
+    let config = Given::read(&call.config, "config_invalid")?;
     let values = Values {
-        input: &input,
-        config: &config,
+        input: input.object(),
+        config: config.object(),
         action_id: &plan.action_id,
         run_id: &call.run_id,
         source: None,
@@ -50,8 +50,26 @@ fn run(call: &Invocation, send: impl FnMut(&Request) -> Result<Response, Error>)
     answer::complete(&plan, rendered, send)
 }
 
-fn object(text: &str, code: &str) -> Result<Map<String, Value>, Failure> {
-    serde_json::from_str(text).map_err(|e| Failure::permanent(code, e.to_string()))
+/// An object that the call gives: the text of its members where that is enough to know.
+enum Given<'t> {
+    Members(Members<'t>),
+    Map(Map<String, Value>),
+}
+
+impl<'t> Given<'t> {
+    fn read(text: &'t str, code: &str) -> Result<Self, Failure> {
+        if let Some(members) = Members::read(text) {
+            return Ok(Self::Members(members));
+        }
+        serde_json::from_str(text).map(Self::Map).map_err(|e| Failure::permanent(code, e.to_string()))
+    }
+
+    fn object(&self) -> Object<'_> {
+        match self {
+            Self::Members(members) => Object::Members(members),
+            Self::Map(map) => Object::Map(map),
+        }
+    }
 }
 
 #[cfg(test)]

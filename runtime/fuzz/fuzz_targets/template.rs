@@ -21,7 +21,7 @@ fn check(text: &str, a: &str, b: &str, c: &str) {
     };
     let (input, config) = (map(&[("b", b), ("c", c)]), map(&[("a", a)]));
     let values =
-        Values { input: &input, action_id: "act", run_id: "run_1", ..Values::config_only(&config) };
+        Values { input: (&input).into(), action_id: "act", run_id: "run_1", ..Values::config_only(&config) };
     let Ok(url) = template.render(&values) else { return };
     let target = match Target::parse(url.as_bytes(), 1 << 20) {
         Ok(target) => target,

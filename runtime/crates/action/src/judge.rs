@@ -4,14 +4,18 @@
 //! looked up in the error rules, first match wins; without one the status says what it is. A rule can
 //! turn an error into a success, never a success into an error.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::json;
 use crate::path;
 use crate::plan::{ActionPlan, ErrorAction, ErrorRule, Method, ResponseType};
 use crate::predicate::{Predicate, PredicateError};
 use crate::response::{
-    ErrorClass, MappedResponse, content_type, is_success, join_headers, output, read, read_auto, read_json,
+    ErrorClass, MappedResponse, content_type, is_json, is_success, join_headers, output, read, read_auto,
+    read_json, without_mark,
 };
 
 /// Longest code or message that is taken from an upstream, characters.
@@ -136,6 +140,30 @@ impl<'p> Judge<'p> {
         }
         let outcome = Outcome::Error(rule.error(&mapped.body));
         Answer { mapped, outcome }
+    }
+
+    /// The body of an answer that needs no judging, as compact JSON: it is a success, and its output is its
+    /// body. `None` when [`Judge::answer`] has to look at it.
+    #[must_use]
+    pub fn as_it_is<'b>(
+        &self,
+        status: u16,
+        headers: &[(String, Vec<u8>)],
+        body: &'b [u8],
+    ) -> Option<Cow<'b, str>> {
+        let plan = &self.plan.response;
+        let is_whole = self.predicate.is_none() && plan.root.is_none() && plan.map.is_empty();
+        if !is_whole || !self.accepts(status) {
+            return None;
+        }
+        let mut types = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let content_type = types.next().map_or(b"".as_slice(), |(_, value)| value);
+        let is_json = match plan.r#type {
+            ResponseType::Json => true,
+            ResponseType::Auto => types.next().is_none() && is_json(std::str::from_utf8(content_type).ok()?),
+            _ => false,
+        };
+        if is_json { json::compact(without_mark(body)) } else { None }
     }
 
     /// The index of the first rule that an error answer meets.

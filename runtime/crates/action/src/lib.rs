@@ -18,6 +18,7 @@
 
 pub mod escape;
 pub mod filter;
+pub mod json;
 pub mod judge;
 pub mod mapping;
 pub mod pagination;

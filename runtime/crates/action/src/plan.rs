@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::response::ErrorClass;
 
+mod read;
+
 /// The methods that exist here. CONNECT, TRACE and custom methods cannot be written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "UPPERCASE")]

@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::escape;
 use crate::filter::{apply_filters, parse_filters};
+use crate::json::Object;
 use crate::plan::{ActionPlan, BodyPlan, InputPlace, InputPlan, KeyPlace, Method, OmitIf, ResponseType};
 use crate::template::{Template, TemplateError, Variable, scalar_cow};
-use crate::url_template::UrlTemplate;
+use crate::url_template::{self, UrlTemplate};
 pub use crate::values::{Values, dotted};
 
 mod document;
@@ -92,10 +93,12 @@ struct Body {
 /// # Errors
 /// [`RenderError`] when a value is absent or cannot stand at its position.
 pub fn render_request(plan: &ActionPlan, values: &Values<'_>) -> Result<RenderedRequest, RenderError> {
-    let input = settled_inputs(plan, values.input)?;
-    let values = &Values { input: &input, ..*values };
-    let template = UrlTemplate::parse(&plan.url).map_err(RenderError::plan)?;
-    let mut url = template.render(values)?;
+    let settled = settled_inputs(plan, values.input)?;
+    let values = &Values { input: settled.as_ref().map_or(values.input, |map| Object::Map(map)), ..*values };
+    let mut url = match url_template::fixed(&plan.url) {
+        Some(url) => url,
+        None => UrlTemplate::parse(&plan.url).map_err(RenderError::plan)?.render(values)?,
+    };
     query::append(plan, values, &mut url)?;
     let body = render_body(plan, values)?;
     let headers = render_headers(plan, values, body.as_ref())?;
@@ -103,19 +106,23 @@ pub fn render_request(plan: &ActionPlan, values: &Values<'_>) -> Result<Rendered
 }
 
 /// The inputs after `transform` and without those that `omit_if` leaves out, so that whatever places
-/// one of them, a template or the plan, sees the same value.
+/// one of them, a template or the plan, sees the same value. None when they are as they were given.
 fn settled_inputs<'v>(
     plan: &ActionPlan,
-    input: &'v Map<String, Value>,
-) -> Result<Cow<'v, Map<String, Value>>, RenderError> {
+    input: Object<'v>,
+) -> Result<Option<Cow<'v, Map<String, Value>>>, RenderError> {
     // Why: the usual call transforms nothing and omits nothing; it pays for no copy.
+    let has_empty = input.may_have_empty();
     let changes = |field: &&InputPlan| {
-        field.transform.is_some() || input.get(&field.name).is_some_and(|value| is_omitted(field, value))
+        field.transform.is_some()
+            || (has_empty && input.get(&field.name).is_some_and(|value| is_omitted(field, &value)))
     };
     if !plan.inputs.iter().any(|field| changes(&field)) {
-        return Ok(Cow::Borrowed(input));
+        // Why: pairs and parts are made from values, all of them.
+        let of_pairs = matches!(plan.body, BodyPlan::Form { .. } | BodyPlan::Multipart);
+        return Ok(of_pairs.then(|| input.to_map()));
     }
-    let mut settled = input.clone();
+    let mut settled = input.to_map().into_owned();
     for field in plan.inputs.iter().filter(changes) {
         let given = settled.remove(&field.name);
         let was_null = given.as_ref().is_some_and(Value::is_null);
@@ -130,7 +137,7 @@ fn settled_inputs<'v>(
             settled.insert(field.name.clone(), value);
         }
     }
-    Ok(Cow::Owned(settled))
+    Ok(Some(Cow::Owned(settled)))
 }
 
 fn is_omitted(field: &InputPlan, value: &Value) -> bool {
@@ -149,7 +156,7 @@ fn inputs_at<'p, 'v: 'p>(
     plan: &'p ActionPlan,
     values: &Values<'v>,
     place: InputPlace,
-) -> impl Iterator<Item = (&'p InputPlan, &'v Value)> {
+) -> impl Iterator<Item = (&'p InputPlan, Cow<'v, Value>)> {
     let input = values.input;
     plan.inputs
         .iter()
@@ -203,7 +210,7 @@ fn render_headers(
         headers.push((name.to_ascii_lowercase(), value));
     }
     for (field, value) in inputs_at(plan, values, InputPlace::Header).filter(|(_, value)| !value.is_null()) {
-        let text = scalar_cow(value).ok_or_else(|| RenderError::input(&field.name, NOT_SCALAR))?;
+        let text = scalar_cow(&value).ok_or_else(|| RenderError::input(&field.name, NOT_SCALAR))?;
         let mut out = String::new();
         escape::header_value(&text, &mut out).map_err(|e| RenderError::input(&field.name, e))?;
         let name = field.wire_name().to_ascii_lowercase();

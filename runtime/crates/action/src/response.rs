@@ -127,7 +127,7 @@ pub fn map_response(status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) -> 
 }
 
 /// Names in lower case; repeated headers joined with `, ` (RFC 9110 section 5.3).
-pub(crate) fn join_headers(headers: &[(String, Vec<u8>)]) -> Map<String, Value> {
+pub fn join_headers(headers: &[(String, Vec<u8>)]) -> Map<String, Value> {
     let mut joined = Map::new();
     for (name, value) in headers {
         let name = name.to_ascii_lowercase();
@@ -162,18 +162,29 @@ pub(crate) fn read_auto(content_type: &str, body: &[u8]) -> Value {
     if body.is_empty() {
         return Value::Null;
     }
-    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = matches!(media.as_str(), "" | "application/json" | "text/json")
-        || media.ends_with("+json")
-        || media.starts_with("application/x-amz-json-");
-    let value = if is_json { read_json(body) } else { None };
+    let value = if is_json(content_type) { read_json(body) } else { None };
     value.unwrap_or_else(|| read_text(body))
+}
+
+/// Whether a body of that type is JSON, or may be.
+pub(crate) fn is_json(content_type: &str) -> bool {
+    if matches!(content_type, "application/json" | "application/json; charset=utf-8") {
+        return true;
+    }
+    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(media.as_str(), "" | "application/json" | "text/json")
+        || media.ends_with("+json")
+        || media.starts_with("application/x-amz-json-")
 }
 
 /// The body as JSON, whatever its content type says.
 pub(crate) fn read_json(body: &[u8]) -> Option<Value> {
-    // Why: a parser may ignore a byte order mark (RFC 8259 section 8.1), and some servers send one.
-    serde_json::from_slice(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)).ok()
+    serde_json::from_slice(without_mark(body)).ok()
+}
+
+/// Why: a parser may ignore a byte order mark (RFC 8259 section 8.1), and some servers send one.
+pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)
 }
 
 fn read_text(body: &[u8]) -> Value {

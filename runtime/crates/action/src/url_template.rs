@@ -8,7 +8,10 @@ use crate::escape::{self, EscapeError};
 use crate::render::{RenderError, Values};
 use crate::template::{Part, Template, TemplateError, Variable};
 
+mod fixed;
 mod parse;
+
+pub(crate) use fixed::fixed;
 
 /// Why a text is not a URL template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use crate::filter::{apply_filters, rfc3339_of_ms};
+use crate::json::Object;
 use crate::render::RenderError;
 use crate::template::{Part, Scope, Template, Variable, scalar_cow};
 
@@ -15,9 +16,9 @@ static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {
     /// The action's validated input.
-    pub input: &'a Map<String, Value>,
+    pub input: Object<'a>,
     /// Non-secret values of the workspace's connection.
-    pub config: &'a Map<String, Value>,
+    pub config: Object<'a>,
     /// `{{action.id}}`.
     pub action_id: &'a str,
     /// `{{run.id}}`.
@@ -36,8 +37,8 @@ impl<'a> Values<'a> {
     #[must_use]
     pub fn config_only(config: &'a Map<String, Value>) -> Self {
         Self {
-            input: &EMPTY,
-            config,
+            input: Object::Map(&EMPTY),
+            config: config.into(),
             action_id: "",
             run_id: "",
             source: None,
@@ -62,8 +63,8 @@ impl<'a> Values<'a> {
     pub(crate) fn find(&self, variable: &Variable) -> Option<Cow<'a, Value>> {
         let name = variable.name.as_str();
         let found = match variable.scope {
-            Scope::Input => self.input.get(name).or_else(|| dotted_in(self.input, name)).map(Cow::Borrowed),
-            Scope::Config => self.config.get(name).map(Cow::Borrowed),
+            Scope::Input => self.input.get(name).or_else(|| dotted_in(self.input, name)),
+            Scope::Config => self.config.get(name),
             Scope::Action => Some(Cow::Owned(Value::String(self.action_id.to_owned()))),
             Scope::Run => Some(Cow::Owned(Value::String(self.run_id.to_owned()))),
             Scope::Source => self.source.and_then(|s| dotted(s, name)).map(Cow::Borrowed),
@@ -128,9 +129,12 @@ pub fn dotted<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     })
 }
 
-fn dotted_in<'v>(map: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
+fn dotted_in<'v>(object: Object<'v>, path: &str) -> Option<Cow<'v, Value>> {
     let (first, rest) = path.split_once('.')?;
-    dotted(map.get(first)?, rest)
+    match object.get(first)? {
+        Cow::Borrowed(value) => dotted(value, rest).map(Cow::Borrowed),
+        Cow::Owned(value) => dotted(&value, rest).cloned().map(Cow::Owned),
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +157,7 @@ mod tests {
     #[test]
     fn an_input_is_found_by_its_very_name_before_its_path() {
         let input = json!({ "a.b": 1, "a": { "b": 2, "c": [3] } }).as_object().cloned().unwrap();
-        let values = Values { input: &input, ..Values::config_only(&input) };
+        let values = Values { input: (&input).into(), ..Values::config_only(&input) };
         assert_eq!(text_of("{{input.a.b}}", &values), Some(json!(1)));
         assert_eq!(text_of("{{input.a.c.0}}", &values), Some(json!(3)));
         assert_eq!(text_of("{{input.a.c.1}}", &values), None);
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn what_a_signer_makes_has_no_value_here() {
         let config = json!({ "x": "1", "token": "t", "signature": "s" }).as_object().cloned().unwrap();
-        let values = Values { input: &config, ..Values::config_only(&config) };
+        let values = Values { input: (&config).into(), ..Values::config_only(&config) };
         for template in ["{{cred.x}}", "{{sign.signature}}", "{{sign.timestamp}}", "{{jwt.token}}"] {
             assert_eq!(text_of(template, &values), None, "{template}");
         }

@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
+use crate::json::{self, Object};
 use crate::plan::InputPlan;
 
 /// A value of the document.
@@ -13,6 +13,8 @@ use crate::plan::InputPlan;
 pub(super) enum Node<'a> {
     /// As it was given, and by which input.
     Leaf(Cow<'a, Value>, Option<&'a InputPlan>),
+    /// The same as JSON text in compact form, which is read when something has to be put into it.
+    Text(&'a str, Option<&'a InputPlan>),
     /// Members in order of appearance.
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
     /// Entries.
@@ -39,6 +41,14 @@ impl<'a> Node<'a> {
         Self::Object(Vec::new())
     }
 
+    /// A member of the call's input, and the plan of it.
+    pub(super) fn given(input: Object<'a>, name: &str, origin: Option<&'a InputPlan>) -> Option<Self> {
+        match input {
+            Object::Map(map) => map.get(name).map(|value| Self::Leaf(Cow::Borrowed(value), origin)),
+            Object::Members(members) => members.get(name).map(|text| Self::Text(text, origin)),
+        }
+    }
+
     /// A text.
     pub(super) fn text(text: &str) -> Self {
         Self::Leaf(Cow::Owned(Value::String(text.to_owned())), None)
@@ -49,6 +59,7 @@ impl<'a> Node<'a> {
         match self {
             Self::Object(members) => members.is_empty(),
             Self::Leaf(value, _) => value.as_object().is_some_and(Map::is_empty),
+            Self::Text(text, _) => *text == "{}",
             Self::Array(_) => false,
         }
     }
@@ -57,6 +68,7 @@ impl<'a> Node<'a> {
     pub(super) fn is_container(&self) -> bool {
         match self {
             Self::Leaf(value, _) => value.is_array() || value.is_object(),
+            Self::Text(text, _) => text.starts_with(['{', '[']),
             Self::Object(_) | Self::Array(_) => true,
         }
     }
@@ -64,7 +76,7 @@ impl<'a> Node<'a> {
     /// The input that gave it.
     pub(super) const fn origin(&self) -> Option<&'a InputPlan> {
         match self {
-            Self::Leaf(_, origin) => *origin,
+            Self::Leaf(_, origin) | Self::Text(_, origin) => *origin,
             Self::Object(_) | Self::Array(_) => None,
         }
     }
@@ -72,6 +84,9 @@ impl<'a> Node<'a> {
     /// A given array or object taken apart by one level; anything else as it is.
     pub(super) fn expanded(self) -> Self {
         match self {
+            Self::Text(text, origin) if self.is_container() => {
+                Self::Leaf(Cow::Owned(json::read(text)), origin).expanded()
+            }
             Self::Leaf(Cow::Borrowed(Value::Object(map)), origin) => {
                 let member = |(name, value)| (Cow::from(name), Self::Leaf(Cow::Borrowed(value), origin));
                 Self::Object(map.iter().map(|(name, value)| member((name.as_str(), value))).collect())
@@ -92,7 +107,7 @@ impl<'a> Node<'a> {
     }
 
     fn expand(&mut self) {
-        if matches!(self, Self::Leaf(value, _) if value.is_array() || value.is_object()) {
+        if matches!(self, Self::Leaf(..) | Self::Text(..)) && self.is_container() {
             *self = std::mem::replace(self, Self::empty()).expanded();
         }
     }
@@ -124,7 +139,7 @@ impl<'a> Node<'a> {
                     None => Err(Conflict::Gap),
                 }
             }
-            Self::Leaf(..) => Err(Conflict::Taken),
+            Self::Leaf(..) | Self::Text(..) => Err(Conflict::Taken),
         }
     }
 
@@ -140,14 +155,48 @@ impl<'a> Node<'a> {
             Self::Array(items) => {
                 index_of(step).and_then(|index| items.get(index)).is_some_and(|c| c.has(rest))
             }
-            Self::Leaf(value, _) => steps
-                .iter()
-                .try_fold(value.as_ref(), |value, step| match value {
-                    Value::Object(map) => map.get(step),
-                    Value::Array(items) => index_of(step).and_then(|index| items.get(index)),
-                    _ => None,
-                })
-                .is_some(),
+            Self::Leaf(value, _) => is_in(value, steps),
+            Self::Text(text, _) => is_in(&json::read(text), steps),
+        }
+    }
+
+    /// The document as JSON in compact form.
+    pub(super) fn to_text(&self) -> String {
+        // Why: most bodies fit, and what does not grows.
+        let mut out = String::with_capacity(512);
+        self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::Text(text, _) => out.push_str(text),
+            Self::Leaf(value, _) => match value.as_ref() {
+                Value::String(text) => json::push_string(text, out),
+                value => out.push_str(&value.to_string()),
+            },
+            Self::Object(members) => {
+                out.push('{');
+                for (index, (name, value)) in members.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    json::push_string(name, out);
+                    out.push(':');
+                    value.write(out);
+                }
+                out.push('}');
+            }
+            Self::Array(items) => {
+                out.push('[');
+                for (index, value) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    value.write(out);
+                }
+                out.push(']');
+            }
         }
     }
 
@@ -181,20 +230,15 @@ fn index_of(step: &str) -> Option<usize> {
     (plain && step.bytes().all(|b| b.is_ascii_digit())).then(|| step.parse().ok()).flatten()
 }
 
-impl Serialize for Node<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Leaf(value, _) => value.serialize(serializer),
-            Self::Object(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (name, value) in members {
-                    map.serialize_entry(name, value)?;
-                }
-                map.end()
-            }
-            Self::Array(items) => serializer.collect_seq(items),
-        }
-    }
+fn is_in(value: &Value, steps: &[String]) -> bool {
+    steps
+        .iter()
+        .try_fold(value, |value, step| match value {
+            Value::Object(map) => map.get(step),
+            Value::Array(items) => index_of(step).and_then(|index| items.get(index)),
+            _ => None,
+        })
+        .is_some()
 }
 
 #[cfg(test)]
@@ -214,7 +258,7 @@ mod tests {
             assert!(document.has(steps));
             assert!(!had || value.is_object(), "only objects may meet");
         }
-        Ok(serde_json::to_value(&document).unwrap())
+        Ok(serde_json::from_str(&document.to_text()).unwrap())
     }
 
     #[test]

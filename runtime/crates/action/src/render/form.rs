@@ -19,7 +19,7 @@ pub(super) fn render<'a>(
     template: Option<&'a Value>,
 ) -> Result<Option<Body>, RenderError> {
     let mut document = from_template(template, values)?;
-    put_inputs(&mut document, plan, values)?;
+    put_inputs(&mut document, plan, values, None)?;
     put_key(&mut document, plan, values)?;
     let Node::Object(members) = document.expanded() else {
         return Err(RenderError::plan("a form template must be an object"));

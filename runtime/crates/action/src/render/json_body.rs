@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::document::{Conflict, Node};
-use super::{Body, RenderError, inputs_at, parse_text};
+use super::{Body, RenderError, parse_text};
 use crate::escape;
 use crate::plan::{ActionPlan, InputPlace, InputPlan, KeyPlace};
 use crate::template::Scope;
@@ -19,15 +19,12 @@ pub(super) fn render<'a>(
     template: Option<&'a Value>,
     root: Option<&str>,
 ) -> Result<Option<Body>, RenderError> {
-    let mut document = match root.and_then(|name| values.input.get(name)) {
-        Some(whole) => Node::Leaf(Cow::Borrowed(whole), root.and_then(|name| input_named(plan, name))),
+    let whole = |name| Node::given(values.input, name, plan.inputs.iter().find(|field| field.name == name));
+    let mut document = match root.and_then(whole) {
+        Some(whole) => whole,
         None => from_template(template, values)?,
     };
-    for (field, value) in inputs_at(plan, values, InputPlace::Body) {
-        if root != Some(field.name.as_str()) {
-            put_input(&mut document, field, value)?;
-        }
-    }
+    put_inputs(&mut document, plan, values, root)?;
     let has_key = values.idempotency_key.is_some() && matches!(plan.idempotency, Some(KeyPlace::Body(_)));
     if document.is_empty_object() && template.is_none() && !has_key && !plan.method.has_body() {
         return Ok(None);
@@ -36,7 +33,7 @@ pub(super) fn render<'a>(
         document = Node::Object(vec![(Cow::Borrowed(name), document)]);
     }
     put_key(&mut document, plan, values)?;
-    to_body(&document).map(Some)
+    Ok(Some(to_body(&document)))
 }
 
 /// GraphQL over HTTP. The operation stands as it is; values go in by `variables` alone.
@@ -47,13 +44,13 @@ pub(super) fn graphql<'a>(
     variables: &'a Map<String, Value>,
 ) -> Result<Body, RenderError> {
     let mut variables = members(variables, values)?;
-    put_inputs(&mut variables, plan, values)?;
+    put_inputs(&mut variables, plan, values, None)?;
     let mut document = Node::Object(vec![
         (Cow::Borrowed("query"), Node::text(query)),
         (Cow::Borrowed("variables"), variables),
     ]);
     put_key(&mut document, plan, values)?;
-    to_body(&document)
+    Ok(to_body(&document))
 }
 
 /// The document of a template, an empty object without one.
@@ -65,14 +62,18 @@ pub(super) fn from_template<'a>(
     Ok(document.flatten().unwrap_or_else(Node::empty))
 }
 
-/// Puts every body input at its place.
+/// Puts every body input at its place, but the one that is the whole body.
 pub(super) fn put_inputs<'a>(
     document: &mut Node<'a>,
     plan: &'a ActionPlan,
     values: &Values<'a>,
+    root: Option<&str>,
 ) -> Result<(), RenderError> {
-    for (field, value) in inputs_at(plan, values, InputPlace::Body) {
-        put_input(document, field, value)?;
+    let of_body = |field: &&InputPlan| field.place == InputPlace::Body && root != Some(field.name.as_str());
+    for field in plan.inputs.iter().filter(of_body) {
+        if let Some(node) = Node::given(values.input, &field.name, Some(field)) {
+            put_input(document, field, node)?;
+        }
     }
     Ok(())
 }
@@ -94,23 +95,17 @@ pub(super) fn put_key<'a>(
         .map_err(|conflict| RenderError::plan(format!("the idempotency key {conflict}")))
 }
 
-fn put_input<'a>(document: &mut Node<'a>, field: &'a InputPlan, value: &'a Value) -> Result<(), RenderError> {
+fn put_input<'a>(document: &mut Node<'a>, field: &'a InputPlan, node: Node<'a>) -> Result<(), RenderError> {
     let steps = match field.path.as_slice() {
         [] => std::slice::from_ref(field.wire.as_ref().unwrap_or(&field.name)),
         steps => steps,
     };
-    document
-        .place(steps, Node::Leaf(Cow::Borrowed(value), Some(field)))
-        .map_err(|conflict: Conflict| RenderError::input(&field.name, conflict))
+    document.place(steps, node).map_err(|conflict: Conflict| RenderError::input(&field.name, conflict))
 }
 
-fn input_named<'a>(plan: &'a ActionPlan, name: &str) -> Option<&'a InputPlan> {
-    plan.inputs.iter().find(|field| field.name == name)
-}
-
-fn to_body(document: &Node<'_>) -> Result<Body, RenderError> {
-    let bytes = serde_json::to_vec(document).map_err(RenderError::plan)?;
-    Ok(Body { bytes, content_type: Cow::Borrowed("application/json") })
+fn to_body(document: &Node<'_>) -> Body {
+    let bytes = document.to_text().into_bytes();
+    Body { bytes, content_type: Cow::Borrowed("application/json") }
 }
 
 /// A template value; `None` when it is one variable that has no value.

@@ -27,8 +27,9 @@ struct Part<'a> {
 
 /// The body of all body inputs; none when there is none and the method needs none.
 pub(super) fn render(plan: &ActionPlan, values: &Values<'_>) -> Result<Option<Body>, RenderError> {
+    let given: Vec<_> = inputs_at(plan, values, InputPlace::Body).collect();
     let mut parts = Vec::new();
-    for (field, value) in inputs_at(plan, values, InputPlace::Body) {
+    for (field, value) in &given {
         push_parts(field, value, &mut parts)?;
     }
     if let (Some(KeyPlace::Body(steps)), Some(key)) = (&plan.idempotency, values.idempotency_key) {

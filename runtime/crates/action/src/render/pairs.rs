@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::RenderError;
 use super::document::Node;
 use crate::escape;
+use crate::json;
 use crate::plan::{ArrayFormat, FormStyle, InputPlan};
 use crate::template::scalar_cow;
 
@@ -109,6 +110,10 @@ impl<'o> Pairs<'o> {
                 self.write(name, &scalar_or_empty(&value));
                 Ok(())
             }
+            Node::Text(text, _) => {
+                self.write(name, &scalar_or_empty(&json::read(text)));
+                Ok(())
+            }
             Node::Array(items) => self.array(name, items, origin),
             whole @ Node::Object(_) if members == Members::Json => self.json(name, &whole),
             Node::Object(_) if members == Members::Refused => {
@@ -173,8 +178,7 @@ impl<'o> Pairs<'o> {
     }
 
     fn json(&mut self, name: &str, node: &Node<'_>) -> Result<(), RenderError> {
-        let text = serde_json::to_string(node).map_err(RenderError::plan)?;
-        self.write(name, &text);
+        self.write(name, &node.to_text());
         Ok(())
     }
 }
@@ -182,6 +186,9 @@ impl<'o> Pairs<'o> {
 fn element<'n>(node: &'n Node<'_>, origin: Option<&InputPlan>) -> Result<Cow<'n, str>, RenderError> {
     match node {
         Node::Leaf(value, _) if !node.is_container() => Ok(scalar_or_empty(value)),
+        Node::Text(text, _) if !node.is_container() => {
+            Ok(Cow::Owned(scalar_or_empty(&json::read(text)).into_owned()))
+        }
         _ => Err(refused(origin, "has an array or object in an array that its array_format cannot write")),
     }
 }

@@ -1,7 +1,5 @@
 //! The query: the URL template's own pairs, then the plan's, then the query inputs.
 
-use std::borrow::Cow;
-
 use super::document::Node;
 use super::pairs::{Pairs, Style};
 use super::{RenderError, inputs_at, parse_text};
@@ -32,7 +30,7 @@ pub(super) fn append(plan: &ActionPlan, values: &Values<'_>, url: &mut String) -
         pairs.pair(name, value);
     }
     for (field, value) in inputs_at(plan, values, InputPlace::Query) {
-        pairs.value(field.wire_name(), Node::Leaf(Cow::Borrowed(value), Some(field)))?;
+        pairs.value(field.wire_name(), Node::Leaf(value, Some(field)))?;
     }
     if let Some((name, key)) = key
         && !has_name(url, name)

@@ -24,7 +24,7 @@ pub(super) fn run(document: Value, input: Value) -> Result<RenderedRequest, Rend
     let config = object(json!({ "version": "2", "shop": "acme" }));
     let input = object(input);
     let values = Values {
-        input: &input,
+        input: (&input).into(),
         action_id: "create",
         run_id: "run_1",
         now_ms: 1_795_343_400_000,

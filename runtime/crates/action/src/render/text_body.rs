@@ -24,7 +24,8 @@ pub(super) fn text(template: &str, values: &Values<'_>) -> Result<Body, RenderEr
 /// The bytes of one file input. Its own type comes before the plan's, which is for files without one.
 pub(super) fn raw(root: &str, values: &Values<'_>, planned: Option<&str>) -> Result<Body, RenderError> {
     let value = values.input.get(root).filter(|value| !value.is_null());
-    let file = File::of(root, value.ok_or_else(|| RenderError::input(root, "has no value"))?)?;
+    let value = value.ok_or_else(|| RenderError::input(root, "has no value"))?;
+    let file = File::of(root, &value)?;
     let content_type = file.content_type.or(planned).unwrap_or("application/octet-stream").to_owned();
     Ok(Body { bytes: file.data.into_owned(), content_type: Cow::Owned(content_type) })
 }

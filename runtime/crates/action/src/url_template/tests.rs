@@ -11,7 +11,7 @@ fn object(value: Value) -> Map<String, Value> {
 fn render(template: &str, input: Value) -> Result<String, RenderError> {
     let input = object(input);
     let config = object(json!({ "shop": "acme" }));
-    let values = Values { input: &input, ..Values::config_only(&config) };
+    let values = Values { input: (&input).into(), ..Values::config_only(&config) };
     UrlTemplate::parse(template).unwrap().render(&values)
 }
 

@@ -108,8 +108,8 @@ impl Case<'_> {
         }
         let config = self.config();
         let values = Values {
-            input: &input,
-            config: &config,
+            input: (&input).into(),
+            config: (&config).into(),
             action_id: self.action.id.as_str(),
             run_id: RUN_ID,
             source: None,

@@ -1,0 +1,53 @@
+//! The document of a success whose output is the answer's body as it is: text put together from text.
+
+use portcullis_action::json::push_string;
+use portcullis_action::response::join_headers;
+
+/// What the document has besides the body and the headers, and some room for numbers.
+const FRAME_BYTES: usize = 96;
+
+/// The document that [`super::Document`] would be written as.
+pub(super) fn document(status: u16, headers: &[(String, Vec<u8>)], body: &str) -> String {
+    let fields: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+    let mut out = String::with_capacity(2 * body.len() + fields + FRAME_BYTES);
+    out.push_str("{\"output\":");
+    out.push_str(body);
+    out.push_str(",\"upstream\":{\"status\":");
+    push_number(status, &mut out);
+    out.push_str(",\"headers\":");
+    push_headers(headers, &mut out);
+    out.push_str(",\"body\":");
+    out.push_str(body);
+    out.push_str("}}");
+    out
+}
+
+fn push_number(number: u16, out: &mut String) {
+    let digit = |place: u16| char::from(b'0' + (number / place % 10) as u8);
+    for place in [10_000, 1_000, 100, 10, 1] {
+        if number >= place || place == 1 {
+            out.push(digit(place));
+        }
+    }
+}
+
+fn push_headers(headers: &[(String, Vec<u8>)], out: &mut String) {
+    let repeats = |(index, (name, _)): (usize, &(String, Vec<u8>))| {
+        headers.iter().take(index).any(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    if headers.iter().enumerate().any(repeats) {
+        out.push_str(&serde_json::to_string(&join_headers(headers)).unwrap_or_default());
+        return;
+    }
+    for (index, (name, value)) in headers.iter().enumerate() {
+        out.push(if index == 0 { '{' } else { ',' });
+        let start = out.len();
+        push_string(name, out);
+        if let Some(name) = out.get_mut(start..) {
+            name.make_ascii_lowercase();
+        }
+        out.push(':');
+        push_string(&String::from_utf8_lossy(value), out);
+    }
+    out.push_str(if headers.is_empty() { "{}" } else { "}" });
+}
