@@ -11,6 +11,8 @@ use portcullis_guest::{Error, Failure, Method, Request, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::keep;
+
 mod direct;
 
 /// What a success says. References, because a body is large and a guest's memory is small.
@@ -55,7 +57,8 @@ pub(crate) fn complete(
         };
         return list(pagination, rendered, ask);
     }
-    let response = send(&request(plan, rendered)).map_err(Failure::from)?;
+    let request = keep(request(plan, rendered));
+    let response = keep(send(&request).map_err(Failure::from)?);
     if let Some(body) = judge.as_it_is(response.status, &response.headers, &response.body) {
         return Ok(direct::document(response.status, &response.headers, &body));
     }

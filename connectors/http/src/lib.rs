@@ -10,6 +10,8 @@
 
 mod answer;
 
+use std::mem::ManuallyDrop;
+
 use portcullis_action::json::{Members, Object};
 use portcullis_action::{ActionPlan, Values, render};
 use portcullis_guest::{Error, Failure, Handler, Invocation, Request, Response};
@@ -25,7 +27,7 @@ struct HttpHandler;
 
 impl Handler for HttpHandler {
     fn invoke(call: Invocation) -> Result<String, Failure> {
-        run(&call, portcullis_guest::send)
+        run(&keep(call), portcullis_guest::send)
     }
 }
 
@@ -33,8 +35,9 @@ portcullis_guest::export_handler!(HttpHandler);
 
 fn run(call: &Invocation, send: impl FnMut(&Request) -> Result<Response, Error>) -> Result<String, Failure> {
     let plan = ActionPlan::read(&call.plan).map_err(|e| Failure::permanent("plan_invalid", e.to_string()))?;
-    let input = Given::read(&call.input, "input_invalid")?;
-    let config = Given::read(&call.config, "config_invalid")?;
+    let plan = keep(plan);
+    let input = keep(Given::read(&call.input, "input_invalid")?);
+    let config = keep(Given::read(&call.config, "config_invalid")?);
     let values = Values {
         input: input.object(),
         config: config.object(),
@@ -48,6 +51,12 @@ fn run(call: &Invocation, send: impl FnMut(&Request) -> Result<Response, Error>)
     let rendered = render::render_request(&plan, &values)
         .map_err(|e| Failure::permanent("input_invalid", e.to_string()))?;
     answer::complete(&plan, rendered, send)
+}
+
+/// Lets a value live as long as the instance, which serves this call alone: giving its parts back one by one
+/// is work that nobody gains from. Not for what every page of a list has.
+const fn keep<T>(value: T) -> ManuallyDrop<T> {
+    ManuallyDrop::new(value)
 }
 
 /// An object that the call gives: the text of its members where that is enough to know.
