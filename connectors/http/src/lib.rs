@@ -13,6 +13,7 @@ mod answer;
 use std::mem::ManuallyDrop;
 
 use portcullis_action::json::{Members, Object};
+use portcullis_action::judge::PLAN_INVALID;
 use portcullis_action::{ActionPlan, Values, render};
 use portcullis_guest::{Error, Failure, Handler, Invocation, Request, Response};
 use serde_json::{Map, Value};
@@ -34,8 +35,8 @@ impl Handler for HttpHandler {
 portcullis_guest::export_handler!(HttpHandler);
 
 fn run(call: &Invocation, send: impl FnMut(&Request) -> Result<Response, Error>) -> Result<String, Failure> {
-    let plan = ActionPlan::read(&call.plan).map_err(|e| Failure::permanent("plan_invalid", e.to_string()))?;
-    let plan = keep(plan);
+    let plan = ActionPlan::read(&call.plan);
+    let plan = keep(plan.ok_or_else(|| Failure::permanent(PLAN_INVALID, "this is no plan of the host's"))?);
     let input = keep(Given::read(&call.input, "input_invalid")?);
     let config = keep(Given::read(&call.config, "config_invalid")?);
     let values = Values {

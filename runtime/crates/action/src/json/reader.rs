@@ -62,6 +62,55 @@ impl<'t> Reader<'t> {
         self.text.get(start..start.wrapping_add(plain.len()))
     }
 
+    /// The next value, a string.
+    pub(crate) fn text(&mut self) -> Option<Cow<'t, str>> {
+        let before = self.rest;
+        if let Some(plain) = self.string() {
+            return Some(Cow::Borrowed(plain));
+        }
+        self.rest = before;
+        serde_json::from_str(self.raw()?).ok().map(Cow::Owned)
+    }
+
+    /// The next value as it is written. It is not checked: whoever reads it does that.
+    pub(crate) fn raw(&mut self) -> Option<&'t str> {
+        self.skip_space();
+        let (start, mut depth, mut end) = (self.at(), 0_u32, None);
+        while let [byte, rest @ ..] = self.rest {
+            match byte {
+                b',' | b']' | b'}' | b' ' | b'\n' | b'\t' | b'\r' if depth == 0 => break,
+                b'{' | b'[' => depth = depth.checked_add(1)?,
+                b'}' | b']' => depth = depth.wrapping_sub(1),
+                _ => {}
+            }
+            self.rest = rest;
+            if *byte == b'"' {
+                self.skip_string()?;
+            }
+            end = Some(self.at());
+        }
+        self.text.get(start..end?)
+    }
+
+    fn skip_string(&mut self) -> Option<()> {
+        loop {
+            let (_, rest) = self.rest.split_at_checked(special(self.rest)?)?;
+            match rest {
+                [b'\\', _, rest @ ..] => self.rest = rest,
+                [b'"', rest @ ..] => {
+                    self.rest = rest;
+                    return Some(());
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// Passes over these very bytes, if they come next.
+    pub(crate) fn literal(&mut self, bytes: &[u8]) -> bool {
+        self.rest.strip_prefix(bytes).map(|rest| self.rest = rest).is_some()
+    }
+
     /// The string between `before` and `after`, where the text goes on like that; otherwise nothing is read.
     pub(crate) fn between(&mut self, before: &[u8], after: &[u8]) -> Option<&'t str> {
         let rest = self.rest.strip_prefix(before)?;
@@ -305,7 +354,7 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Whether two names are the same. Why not `==`: it is a call that goes byte by byte in a guest.
-#[inline]
+#[inline(always)]
 pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;

@@ -1,0 +1,70 @@
+//! How a list goes on.
+
+use super::super::{PageParam, PaginationKind, PaginationPlan};
+use super::{page_param, scalar, text_of};
+use crate::json::Reader;
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<PaginationPlan> {
+    let (mut way, mut list, mut has_more_path) = (None, None, None);
+    let (mut limit, mut page_size, mut max_pages, mut max_items) = (None, None, None, None);
+    reader.members(|reader, name| {
+        match name {
+            "kind" => way = Some(kind(reader)?),
+            "items" => list = Some(text_of(reader)?),
+            "has_more_path" => has_more_path = Some(text_of(reader)?),
+            "limit" => limit = Some(sized(reader)?),
+            "page_size" => page_size = Some(scalar(reader)?),
+            "max_pages" => max_pages = Some(scalar(reader)?),
+            "max_items" => max_items = Some(scalar(reader)?),
+            _ => return None,
+        }
+        Some(())
+    })?;
+    Some(PaginationPlan {
+        kind: way?,
+        items: list?,
+        has_more_path,
+        limit,
+        page_size,
+        max_pages: max_pages?,
+        max_items: max_items?,
+    })
+}
+
+/// Where the page size goes, and the size.
+fn sized(reader: &mut Reader<'_>) -> Option<(PageParam, u32)> {
+    let (mut param, mut size) = (None, None);
+    reader.items(|reader| {
+        match (&param, &size) {
+            (None, None) => param = Some(page_param(reader)?),
+            (Some(_), None) => size = Some(scalar(reader)?),
+            _ => return None,
+        }
+        Some(())
+    })?;
+    Some((param?, size?))
+}
+
+fn kind(reader: &mut Reader<'_>) -> Option<PaginationKind> {
+    let (mut kind, mut path, mut id_path, mut param, mut start) = (None, None, None, None, None);
+    reader.members(|reader, name| {
+        match name {
+            "type" => kind = Some(reader.text()?),
+            "cursor_path" => path = Some(text_of(reader)?),
+            "id_path" => id_path = Some(text_of(reader)?),
+            "param" => param = Some(page_param(reader)?),
+            "start" => start = Some(scalar(reader)?),
+            _ => return None,
+        }
+        Some(())
+    })?;
+    Some(match kind?.as_ref() {
+        "cursor" => PaginationKind::Cursor { cursor_path: path?, param: param? },
+        "last_id" => PaginationKind::LastId { id_path: id_path?, param: param? },
+        "page" => PaginationKind::Page { param: param?, start: start? },
+        "offset" => PaginationKind::Offset { param: param?, start: start? },
+        "link_header" => PaginationKind::LinkHeader,
+        "next_url" => PaginationKind::NextUrl { cursor_path: path? },
+        _ => return None,
+    })
+}
