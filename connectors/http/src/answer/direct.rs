@@ -51,3 +51,32 @@ fn push_headers(headers: &[(String, Vec<u8>)], out: &mut String) {
     }
     out.push_str(if headers.is_empty() { "{}" } else { "}" });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Document, Upstream, text};
+    use super::*;
+    use portcullis_action::json::compact;
+    use portcullis_action::response::map_response;
+
+    #[test]
+    fn the_document_is_the_one_that_serde_writes() {
+        let field = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+        let json = field("Content-Type", b"application/json; charset=utf-8");
+        for (status, headers) in [
+            (200, vec![json.clone()]),
+            (201, vec![json.clone(), field("X-Quote", b"a\"b\\c"), field("x-odd", b"\xff\x01 long enough")]),
+            (65535, vec![field("A", b"1"), json.clone(), field("a", b"2")]),
+            (7, Vec::new()),
+            (100, vec![field("", b"")]),
+        ] {
+            for body in [" { \"a\" : [1, \"x\\/y\"], \"b\": {} } ", "[]", "null", "\"\u{e9}\"", "-1.5"] {
+                let mapped = map_response(status, &headers, body.as_bytes());
+                let upstream = Upstream { body: Some(&mapped.body), ..Upstream::of(&mapped) };
+                let whole = Document { output: &mapped.body, upstream, pages: None, truncated: None };
+                let direct = document(status, &headers, &compact(body.as_bytes()).unwrap());
+                assert_eq!(direct, text(&whole).unwrap());
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod pairs;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::json::Members;
 
 /// A plan as the host writes it.
 pub(super) fn plan(mut document: Value) -> ActionPlan {
@@ -22,6 +23,7 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
 
 pub(super) fn run(document: Value, input: Value) -> Result<RenderedRequest, RenderError> {
     let config = object(json!({ "version": "2", "shop": "acme" }));
+    let text = input.to_string();
     let input = object(input);
     let values = Values {
         input: (&input).into(),
@@ -31,7 +33,14 @@ pub(super) fn run(document: Value, input: Value) -> Result<RenderedRequest, Rend
         idempotency_key: Some("key-1"),
         ..Values::config_only(&config)
     };
-    render_request(&plan(document), &values)
+    let plan = plan(document);
+    let rendered = render_request(&plan, &values);
+    // Whether the input is a map or text makes no difference.
+    if let Some(members) = Members::read(&text) {
+        let values = Values { input: Object::Members(&members), ..values };
+        assert_eq!(render_request(&plan, &values), rendered, "{text}");
+    }
+    rendered
 }
 
 pub(super) fn body_text(document: Value, input: Value) -> Result<String, RenderError> {

@@ -8,35 +8,35 @@ const LABEL_BYTES_MAX: u32 = 63;
 pub(crate) fn fixed(template: &str) -> Option<String> {
     let rest = template.strip_prefix("https://")?;
     let mut bytes = rest.as_bytes().iter();
-    let (mut labels, mut length, mut before) = (1_u32, 0_u32, b'.');
+    let (mut labels, mut length, mut before) = (1_u32, 0_u32, Class::Dot);
     let mut is_host = true;
     for byte in bytes.by_ref() {
-        match (byte, before) {
-            // Why no capitals: they would have to be written small.
-            (b'a'..=b'z' | b'0'..=b'9', _) | (b'-', b'a'..=b'z' | b'0'..=b'9' | b'-') => {
-                length = length.wrapping_add(1);
-            }
-            (b'.', b'a'..=b'z' | b'0'..=b'9') if length <= LABEL_BYTES_MAX => {
+        let class = class_of(*byte);
+        match class {
+            Class::Label => length = length.wrapping_add(1),
+            Class::Hyphen if before != Class::Dot => length = length.wrapping_add(1),
+            Class::Dot if before == Class::Label && length <= LABEL_BYTES_MAX => {
                 (labels, length) = (labels.wrapping_add(1), 0);
             }
-            (b'/', _) => {
+            Class::Slash => {
                 is_host = false;
                 break;
             }
             _ => return None,
         }
-        before = *byte;
+        before = class;
     }
-    if labels < 2 || length > LABEL_BYTES_MAX || matches!(before, b'.' | b'-') {
+    if labels < 2 || length > LABEL_BYTES_MAX || before != Class::Label {
         return None;
     }
-    let mut before = b'/';
+    before = Class::Slash;
     for byte in bytes {
+        let class = class_of(*byte);
         // Why no dot at the begin of a segment: the segment could be `.` or `..`.
-        if !is_path_byte(*byte) || (*byte == b'.' && before == b'/') {
+        if class == Class::Other || (class == Class::Dot && before == Class::Slash) {
             return None;
         }
-        before = *byte;
+        before = class;
     }
     let mut url = String::with_capacity(template.len().wrapping_add(1));
     url.push_str(template);
@@ -46,8 +46,43 @@ pub(crate) fn fixed(template: &str) -> Option<String> {
     Some(url)
 }
 
-const fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~' | b':' | b'@' | b'%')
+/// What a byte may stand for.
+#[derive(Clone, Copy, PartialEq)]
+enum Class {
+    /// A letter or digit of a host, or of a path.
+    Label,
+    Hyphen,
+    Dot,
+    Slash,
+    /// What a path alone may have. Capitals are here: in a host they would have to be written small.
+    Path,
+    Other,
+}
+
+#[inline(always)]
+fn class_of(byte: u8) -> Class {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(Class::Other)
+}
+
+/// Why a table: a guest looks at every byte of a URL in every call.
+static CLASSES: [Class; 128] = classes();
+
+#[allow(clippy::indexing_slicing, reason = "evaluated when it is compiled")]
+const fn classes() -> [Class; 128] {
+    let mut classes = [Class::Other; 128];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        classes[byte as usize] = match byte {
+            b'a'..=b'z' | b'0'..=b'9' => Class::Label,
+            b'-' => Class::Hyphen,
+            b'.' => Class::Dot,
+            b'/' => Class::Slash,
+            b'A'..=b'Z' | b'_' | b'~' | b':' | b'@' | b'%' => Class::Path,
+            _ => Class::Other,
+        };
+        byte += 1;
+    }
+    classes
 }
 
 #[cfg(test)]
