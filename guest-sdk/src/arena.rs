@@ -19,9 +19,11 @@ struct Bytes<const SIZE: usize>(UnsafeCell<[u8; SIZE]>);
 /// #[global_allocator]
 /// static ARENA: portcullis_guest::Arena<1_048_576> = portcullis_guest::Arena::new();
 /// ```
+// Why this order: the host cleans every page that was written, and the first blocks share one with `used`.
+#[repr(C)]
 pub struct Arena<const SIZE: usize> {
-    bytes: Bytes<SIZE>,
     used: Cell<usize>,
+    bytes: Bytes<SIZE>,
 }
 
 // SAFETY: a guest has one thread; there is none in the world that could be its second. On a host that has
@@ -39,7 +41,7 @@ impl<const SIZE: usize> Arena<SIZE> {
     /// An empty arena.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Bytes(UnsafeCell::new([0; SIZE])), used: Cell::new(0) }
+        Self { used: Cell::new(0), bytes: Bytes(UnsafeCell::new([0; SIZE])) }
     }
 
     fn base(&self) -> *mut u8 {
