@@ -32,6 +32,7 @@ fn build() -> Result<(), Box<dyn Error>> {
         "guest-sdk",
         "runtime/crates/action",
         "wit",
+        "Cargo.toml",
         "Cargo.lock",
     ] {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());
