@@ -3,11 +3,10 @@
 
 use zeroize::Zeroizing;
 
-use super::{SECRET_BYTES_MIN, forms_of};
+use super::{SECRET_BYTES_MIN, forms};
 
-/// Bytes of an ASCII secret from which the first bytes of each of its forms follow: every form encodes from
-/// the left, and the worst, base64 one byte into a group, needs four bytes of the secret for four of its own.
-const START_BYTES: usize = 4;
+/// Starts of three ordinary secrets, of which many are the same.
+const STARTS: usize = 64;
 
 /// Bits of the table, and of the hash that chooses one.
 const TABLE_BITS: u32 = 12;
@@ -21,17 +20,14 @@ pub(super) struct Starts {
 impl Starts {
     pub(super) fn of<'s>(secrets: impl Iterator<Item = &'s str>) -> Self {
         let mut table = Zeroizing::new([0; 1 << (TABLE_BITS - 6)]);
-        let mut starts = Zeroizing::new(Vec::new());
-        for secret in secrets {
-            // Why ASCII alone: elsewhere the case of a letter may depend on what follows it.
-            let start = secret.get(..START_BYTES).filter(|_| secret.is_ascii());
-            for form in forms_of(start.unwrap_or(secret)) {
-                let Some(first) = form.first_chunk::<SECRET_BYTES_MIN>() else { continue };
-                let start = u32::from_le_bytes(*first);
-                let (word, bit) = place(start);
-                if let Some(word) = table.get_mut(word) {
-                    *word |= bit;
-                }
+        // Room for a few secrets at once: growing would leave a copy behind.
+        let mut starts = Zeroizing::new(Vec::with_capacity(STARTS));
+        for start in secrets.flat_map(forms::starts) {
+            let (word, bit) = place(start);
+            let Some(word) = table.get_mut(word) else { continue };
+            // Why looked for only then: most starts are new, and a new one's bit is rarely taken.
+            if *word & bit == 0 || !starts.contains(&start) {
+                *word |= bit;
                 starts.push(start);
             }
         }

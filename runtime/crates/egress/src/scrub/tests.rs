@@ -7,6 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod reference;
+
+use self::reference::forms_of;
+
 const SECRET: &str = "sk/live+\"Q&<9>'~é";
 
 fn scrubbed(text: &[u8]) -> (bool, Vec<u8>) {
@@ -69,7 +73,48 @@ fn the_mark_never_spells_a_secret_with_its_surroundings() {
     }
 }
 
+#[test]
+fn every_form_is_the_one_that_the_usual_libraries_write() {
+    let shown = |form: &[u8]| String::from_utf8_lossy(form).into_owned();
+    let all = (0..=0x2ff_u32).chain([0x2028, 0xffff, 0x1_0000, 0x1f_600, 0x10_ffff]);
+    let texts = all.filter_map(char::from_u32).flat_map(|ch| {
+        [
+            ch.to_string(),
+            format!("{ch}{ch}{ch}{ch}"),
+            format!("ab{ch}d"),
+            format!("{ch}bcde{ch}"),
+            format!("abc{ch}"),
+        ]
+    });
+    for text in texts.chain([SECRET.to_owned(), "ΑΣ ΑΣΑ".to_owned(), "straße".to_owned(), String::new()])
+    {
+        let expected = forms_of(&text);
+        let found: Vec<_> = forms::wholes(&text).collect();
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "{text:?}: {} {}", shown(found), shown(expected));
+        }
+        let starts: Vec<u32> = forms::starts(&text).collect();
+        let first = |form: &Zeroizing<Vec<u8>>| form.first_chunk().map(|first| u32::from_le_bytes(*first));
+        assert_eq!(starts, expected.iter().filter_map(first).collect::<Vec<_>>(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_form_never_grows_beyond_its_room() {
+    for text in ["a", "\"\"", "\u{1}", "é", "\u{10ffff}", "\u{149}ŉ", "ΐΰ"] {
+        for form in forms::wholes(text) {
+            assert!(form.capacity() <= text.len() * 6, "{text:?} {}", form.len());
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn any_secret_has_the_forms_that_the_usual_libraries_write(secret in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
+        prop_assert_eq!(forms::wholes(&secret).collect::<Vec<_>>(), forms_of(&secret));
+    }
+
     /// The quick look clears no text that holds a form of a secret: any secret, any form, anywhere.
     #[test]
     fn the_quick_look_never_misses_a_form(

@@ -1,0 +1,295 @@
+//! The forms that services echo a value in. Each is written in one place, whole for the search or only its
+//! beginning for the quick look, so that no form can be looked for whose beginning is not known.
+
+use zeroize::Zeroizing;
+
+use super::SECRET_BYTES_MIN;
+
+const LOWER: &[u8; 16] = b"0123456789abcdef";
+const UPPER: &[u8; 16] = b"0123456789ABCDEF";
+/// RFC 4648 section 4.
+const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// RFC 4648 section 5.
+const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// Most bytes that a form has for one byte of its secret: `\u0041`, `&quot;`.
+const GROWTH: usize = 6;
+
+/// What a form is written to.
+pub(super) trait Sink {
+    fn push(&mut self, byte: u8);
+
+    /// Whether nothing more is wanted.
+    fn is_full(&self) -> bool;
+
+    fn put(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.push(*byte);
+        }
+    }
+}
+
+/// A whole form.
+struct Whole(Zeroizing<Vec<u8>>);
+
+impl Sink for Whole {
+    fn push(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
+/// The first bytes of a form, as a number in little-endian order.
+#[derive(Default)]
+struct Start {
+    number: u32,
+    bits: u32,
+}
+
+/// Bits of a whole [`Start`].
+const START_BITS: u32 = 8 * SECRET_BYTES_MIN as u32;
+
+impl Sink for Start {
+    fn push(&mut self, byte: u8) {
+        if self.bits < START_BITS {
+            self.number |= u32::from(byte) << self.bits;
+            self.bits += 8;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bits == START_BITS
+    }
+}
+
+/// How digits are written.
+type Digits = &'static [u8; 16];
+
+/// One way to write a value.
+#[derive(Clone, Copy)]
+enum Form {
+    Plain,
+    LowerCase,
+    UpperCase,
+    /// Percent-encoded, with what stands for a space.
+    Percent(Digits, &'static [u8]),
+    /// Inside a JSON text, with what stands for a slash.
+    Json(&'static [u8]),
+    JsonCodes(Digits),
+    Html,
+    HtmlDecimal,
+    HtmlHex(Digits),
+    PercentAll(Digits),
+    Hex(Digits),
+    /// The middle of a base64 text, so many bytes into a group of three.
+    Base64(u32, &'static [u8; 64]),
+    Utf16Little,
+    Utf16Big,
+}
+
+const FORMS: [Form; 26] = [
+    Form::Plain,
+    Form::LowerCase,
+    Form::UpperCase,
+    Form::Percent(UPPER, b"%20"),
+    Form::Percent(LOWER, b"%20"),
+    Form::Percent(UPPER, b"+"),
+    Form::Json(b"/"),
+    Form::Json(b"\\/"),
+    Form::JsonCodes(LOWER),
+    Form::JsonCodes(UPPER),
+    Form::Html,
+    Form::HtmlDecimal,
+    Form::HtmlHex(LOWER),
+    Form::HtmlHex(UPPER),
+    Form::PercentAll(LOWER),
+    Form::PercentAll(UPPER),
+    Form::Hex(LOWER),
+    Form::Hex(UPPER),
+    Form::Base64(0, STANDARD),
+    Form::Base64(0, URL_SAFE),
+    Form::Base64(1, STANDARD),
+    Form::Base64(1, URL_SAFE),
+    Form::Base64(2, STANDARD),
+    Form::Base64(2, URL_SAFE),
+    Form::Utf16Little,
+    Form::Utf16Big,
+];
+
+/// Every form of a secret, whole.
+pub(super) fn wholes(secret: &str) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
+    FORMS.iter().map(move |form| {
+        // Room for all of it at once: growing would leave a copy behind.
+        let room = secret.len().saturating_mul(GROWTH);
+        let mut whole = Whole(Zeroizing::new(Vec::with_capacity(room)));
+        form.write(secret, &mut whole);
+        whole.0
+    })
+}
+
+/// The first bytes of every form of a secret that is long enough to be looked for, as a number.
+pub(super) fn starts(secret: &str) -> impl Iterator<Item = u32> {
+    FORMS.iter().filter_map(move |form| {
+        let mut start = Start::default();
+        form.write(secret, &mut start);
+        start.is_full().then_some(start.number)
+    })
+}
+
+impl Form {
+    fn write(self, secret: &str, out: &mut impl Sink) {
+        match self {
+            Self::Plain => bytes(secret, out, |byte, out| out.push(byte)),
+            Self::LowerCase if secret.is_ascii() => {
+                bytes(secret, out, |byte, out| out.push(byte.to_ascii_lowercase()));
+            }
+            // Why the whole text: elsewhere the case of a letter may depend on what follows it.
+            Self::LowerCase => out.put(Zeroizing::new(secret.to_lowercase()).as_bytes()),
+            Self::UpperCase => chars(secret, out, |ch, out| {
+                ch.to_uppercase().for_each(|upper| text(upper, out));
+            }),
+            Self::Percent(digits, space) => bytes(secret, out, |byte, out| match byte {
+                b'-' | b'.' | b'_' | b'~' => out.push(byte),
+                b' ' => out.put(space),
+                _ if byte.is_ascii_alphanumeric() => out.push(byte),
+                _ => percent(byte, digits, out),
+            }),
+            Self::Json(slash) => bytes(secret, out, |byte, out| json(byte, slash, out)),
+            Self::JsonCodes(digits) => chars(secret, out, |ch, out| {
+                out.put(b"\\u");
+                hex(u32::from(ch), 4, digits, out);
+            }),
+            Self::Html => bytes(secret, out, html),
+            Self::HtmlDecimal => chars(secret, out, |ch, out| {
+                out.put(b"&#");
+                decimal(u32::from(ch), out);
+                out.push(b';');
+            }),
+            Self::HtmlHex(digits) => chars(secret, out, |ch, out| {
+                out.put(b"&#x");
+                hex(u32::from(ch), 1, digits, out);
+                out.push(b';');
+            }),
+            Self::PercentAll(digits) => bytes(secret, out, |byte, out| percent(byte, digits, out)),
+            Self::Hex(digits) => bytes(secret, out, |byte, out| pair(byte, digits, out)),
+            Self::Base64(shift, alphabet) => base64_middle(secret, shift, alphabet, out),
+            Self::Utf16Little => utf16(secret, out, u16::to_le_bytes),
+            Self::Utf16Big => utf16(secret, out, u16::to_be_bytes),
+        }
+    }
+}
+
+fn bytes<S: Sink>(secret: &str, out: &mut S, write: impl Fn(u8, &mut S)) {
+    for byte in secret.bytes() {
+        if out.is_full() {
+            break;
+        }
+        write(byte, out);
+    }
+}
+
+fn chars<S: Sink>(secret: &str, out: &mut S, write: impl Fn(char, &mut S)) {
+    for ch in secret.chars() {
+        if out.is_full() {
+            break;
+        }
+        write(ch, out);
+    }
+}
+
+fn utf16(secret: &str, out: &mut impl Sink, order: impl Fn(u16) -> [u8; 2]) {
+    for unit in secret.encode_utf16() {
+        if out.is_full() {
+            break;
+        }
+        out.put(&order(unit));
+    }
+}
+
+fn text(ch: char, out: &mut impl Sink) {
+    out.put(ch.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+fn digit(value: u32, digits: Digits, out: &mut impl Sink) {
+    // Why never absent: four bits.
+    out.push(digits.get((value & 15) as usize).copied().unwrap_or(b'0'));
+}
+
+fn pair(byte: u8, digits: Digits, out: &mut impl Sink) {
+    digit(u32::from(byte >> 4), digits, out);
+    digit(u32::from(byte), digits, out);
+}
+
+fn percent(byte: u8, digits: Digits, out: &mut impl Sink) {
+    out.push(b'%');
+    pair(byte, digits, out);
+}
+
+/// Hexadecimal, with zeros in front up to `width` digits.
+fn hex(value: u32, width: u32, digits: Digits, out: &mut impl Sink) {
+    let used = (32 - value.leading_zeros()).div_ceil(4).max(width);
+    for place in (0..used).rev() {
+        digit(value >> (place * 4), digits, out);
+    }
+}
+
+fn decimal(value: u32, out: &mut impl Sink) {
+    if value >= 10 {
+        decimal(value / 10, out);
+    }
+    digit(value % 10, LOWER, out);
+}
+
+/// RFC 8259 section 7, as `serde_json` writes it.
+fn json(byte: u8, slash: &[u8], out: &mut impl Sink) {
+    match byte {
+        b'"' => out.put(b"\\\""),
+        b'\\' => out.put(b"\\\\"),
+        b'/' => out.put(slash),
+        0x08 => out.put(b"\\b"),
+        0x0c => out.put(b"\\f"),
+        b'\n' => out.put(b"\\n"),
+        b'\r' => out.put(b"\\r"),
+        b'\t' => out.put(b"\\t"),
+        0..0x20 => {
+            out.put(b"\\u");
+            hex(u32::from(byte), 4, LOWER, out);
+        }
+        _ => out.push(byte),
+    }
+}
+
+fn html(byte: u8, out: &mut impl Sink) {
+    match byte {
+        b'&' => out.put(b"&amp;"),
+        b'<' => out.put(b"&lt;"),
+        b'>' => out.put(b"&gt;"),
+        b'"' => out.put(b"&quot;"),
+        b'\'' => out.put(b"&#39;"),
+        _ => out.push(byte),
+    }
+}
+
+/// The characters of a base64 text that depend on the secret alone, when it begins `shift` bytes
+/// into a group of three: what stands before and after it cannot change them.
+fn base64_middle(secret: &str, shift: u32, alphabet: &[u8; 64], out: &mut impl Sink) {
+    // Bits of the secret that share a character with what stands before it.
+    let mut foreign = (6 - shift * 8 % 6) % 6;
+    let (mut held, mut bits) = (0_u32, 0_u32);
+    for byte in secret.bytes() {
+        if out.is_full() {
+            break;
+        }
+        held = (held << 8 | u32::from(byte)) & 0xffff;
+        bits += 8;
+        bits -= std::mem::take(&mut foreign);
+        while bits >= 6 {
+            bits -= 6;
+            let sextet = (held >> bits) & 63;
+            out.push(alphabet.get(sextet as usize).copied().unwrap_or(b'A'));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The forms as the libraries write them that services use, to hold those of [`super::forms`] against.
+
+use std::fmt::{self, Write as _};
+
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+/// The forms that services echo a value in.
+pub(super) fn forms_of(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut texts: Vec<String> = vec![
+        secret.to_owned(),
+        secret.to_lowercase(),
+        secret.to_uppercase(),
+        percent(secret, false),
+        percent(secret, true),
+        percent(secret, false).replace("%20", "+"),
+        json_inner(secret),
+        json_inner(secret).replace('/', "\\/"),
+        each(secret.chars(), |c, out| write!(out, "\\u{:04x}", c as u32)),
+        each(secret.chars(), |c, out| write!(out, "\\u{:04X}", c as u32)),
+        html(secret),
+        each(secret.chars(), |c, out| write!(out, "&#{};", c as u32)),
+        each(secret.chars(), |c, out| write!(out, "&#x{:x};", c as u32)),
+        each(secret.chars(), |c, out| write!(out, "&#x{:X};", c as u32)),
+        each(secret.bytes(), |b, out| write!(out, "%{b:02x}")),
+        each(secret.bytes(), |b, out| write!(out, "%{b:02X}")),
+        hex::encode(secret),
+        hex::encode_upper(secret),
+    ];
+    for shift in 0..3_usize {
+        texts.push(base64_middle(secret, shift, &STANDARD_NO_PAD));
+        texts.push(base64_middle(secret, shift, &URL_SAFE_NO_PAD));
+    }
+    let mut forms: Vec<Zeroizing<Vec<u8>>> =
+        texts.into_iter().map(|t| Zeroizing::new(t.into_bytes())).collect();
+    forms.push(Zeroizing::new(secret.encode_utf16().flat_map(u16::to_le_bytes).collect()));
+    forms.push(Zeroizing::new(secret.encode_utf16().flat_map(u16::to_be_bytes).collect()));
+    forms
+}
+
+fn percent(secret: &str, lower: bool) -> String {
+    let mut out = String::new();
+    portcullis_core::percent_encode(secret, &mut out);
+    if lower { lower_escapes(&out) } else { out }
+}
+
+/// `%2F` to `%2f`, leaving everything else.
+fn lower_escapes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut in_escape = 0_u8;
+    for ch in text.chars() {
+        if ch == '%' {
+            in_escape = 2;
+            out.push(ch);
+        } else if in_escape > 0 {
+            in_escape -= 1;
+            out.push(ch.to_ascii_lowercase());
+        } else {
+            out.push(ch);
+        }
+    }
+    out
+}
+
+fn json_inner(secret: &str) -> String {
+    let quoted = serde_json::Value::String(secret.to_owned()).to_string();
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
+}
+
+fn html(secret: &str) -> String {
+    secret
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+fn each<T>(items: impl Iterator<Item = T>, write: impl Fn(T, &mut String) -> fmt::Result) -> String {
+    let mut out = String::new();
+    for item in items {
+        // Why ignored: writing to a text does not fail.
+        let _ = write(item, &mut out);
+    }
+    out
+}
+
+/// The characters of a base64 text that depend on the secret alone, when it begins `shift` bytes
+/// into a group of three: what stands before and after it cannot change them.
+fn base64_middle(secret: &str, shift: usize, engine: &impl base64::Engine) -> String {
+    let mut padded = vec![0_u8; shift];
+    padded.extend_from_slice(secret.as_bytes());
+    let encoded = engine.encode(&padded);
+    let start = (shift * 8).div_ceil(6);
+    let end = padded.len() * 8 / 6;
+    encoded.get(start..end).unwrap_or_default().to_owned()
+}
