@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ActionId, AutomationId, ConnectorId, EntryId, OrgId, RunId, WorkspaceId};
 
+mod json;
+
 /// Which half of the bracket a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -39,9 +39,7 @@ impl Key {
         if parts.is_empty() {
             return Err(StoreError::InvalidKey { key: T::KIND.to_owned() });
         }
-        let mut key = Self::prefix::<T>(parts)?;
-        key.pop();
-        Ok(key)
+        Self::joined::<T>(parts, "")
     }
 
     /// The prefix of all documents below these parts: `<kind>/<part>/`. It ends with the separator,
@@ -50,15 +48,21 @@ impl Key {
     /// # Errors
     /// [`StoreError::InvalidKey`] as for [`Key::of`]; no parts at all is fine.
     pub fn prefix<T: Document>(parts: &[&str]) -> Result<String, StoreError> {
-        let mut key = String::from(T::KIND);
-        key.push('/');
+        Self::joined::<T>(parts, "/")
+    }
+
+    fn joined<T: Document>(parts: &[&str], end: &str) -> Result<String, StoreError> {
+        let bytes: usize = parts.iter().map(|part| part.len() + 1).sum();
+        let mut key = String::with_capacity(T::KIND.len() + bytes + end.len());
+        key.push_str(T::KIND);
         for part in parts {
             if !is_part(part) {
                 return Err(StoreError::InvalidKey { key: part.chars().take(80).collect() });
             }
-            key.push_str(part);
             key.push('/');
+            key.push_str(part);
         }
+        key.push_str(end);
         Ok(key)
     }
 }

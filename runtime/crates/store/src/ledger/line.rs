@@ -4,7 +4,9 @@
 //! The text is taken apart by position for that reason: there is one way to write a line.
 
 use aws_lc_rs::digest::{Context, SHA256};
+use portcullis_core::hex;
 use portcullis_core::id::OrgId;
+use portcullis_core::json;
 use portcullis_core::ledger::LedgerEvent;
 use serde::Serialize;
 
@@ -13,8 +15,11 @@ use super::error::LedgerError;
 /// Longest event in bytes, as JSON.
 pub(super) const EVENT_BYTES_MAX: usize = 64 * 1024;
 
+/// Most bytes of a line around its event, with its end.
+const AROUND_BYTES: usize = 256;
+
 /// Longest line in bytes, with its end.
-pub(super) const LINE_BYTES_MAX: usize = EVENT_BYTES_MAX + 256;
+pub(super) const LINE_BYTES_MAX: usize = EVENT_BYTES_MAX + AROUND_BYTES;
 
 /// One record of an org's ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,9 +47,9 @@ impl LedgerLine {
     pub(super) fn from_written(written: &Written<'_>, event: LedgerEvent) -> Self {
         Self {
             seq: written.seq,
-            prev: hex::encode(written.prev),
+            prev: hex::encode(&written.prev),
             event,
-            hash: hex::encode(written.hash),
+            hash: hex::encode(&written.hash),
             text: written.line.trim_end_matches('\n').to_owned(),
         }
     }
@@ -54,9 +59,9 @@ impl LedgerLine {
         let event = serde_json::from_str(raw.event).map_err(|_| "its event is not a ledger event")?;
         Ok(Self {
             seq: raw.seq,
-            prev: hex::encode(raw.prev),
+            prev: hex::encode(&raw.prev),
             event,
-            hash: hex::encode(raw.hash),
+            hash: hex::encode(&raw.hash),
             text: text.to_owned(),
         })
     }
@@ -120,8 +125,7 @@ fn length(bytes: usize) -> [u8; 8] {
 
 /// The event as JSON, on one line by the nature of compact JSON.
 pub(super) fn serialise(event: &LedgerEvent) -> Result<String, LedgerError> {
-    let text = serde_json::to_string(event)
-        .map_err(|error| LedgerError::Unavailable(format!("writing an event: {error}")))?;
+    let text = event.to_json();
     if text.len() > EVENT_BYTES_MAX {
         return Err(LedgerError::TooLarge { bytes: text.len(), limit: EVENT_BYTES_MAX });
     }
@@ -130,12 +134,17 @@ pub(super) fn serialise(event: &LedgerEvent) -> Result<String, LedgerError> {
 
 /// The line with its end.
 pub(super) fn format_line(link: &Link, prev: &[u8; 32], event: &str) -> String {
-    format!(
-        "{{\"seq\":{},\"prev\":\"{}\",\"event\":{event},\"hash\":\"{}\"}}\n",
-        link.seq,
-        hex::encode(prev),
-        hex::encode(link.hash)
-    )
+    let mut line = String::with_capacity(event.len().saturating_add(AROUND_BYTES));
+    line.push_str("{\"seq\":");
+    json::push_number(link.seq, &mut line);
+    line.push_str(",\"prev\":\"");
+    hex::push(prev, &mut line);
+    line.push_str("\",\"event\":");
+    line.push_str(event);
+    line.push_str(",\"hash\":\"");
+    hex::push(&link.hash, &mut line);
+    line.push_str("\"}\n");
+    line
 }
 
 /// A line taken apart.
@@ -180,6 +189,6 @@ fn take_apart(text: &str) -> Option<RawLine<'_>> {
 /// Lower case only: there is one way to write a hash, so that every changed byte shows.
 pub(super) fn lower_hex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0_u8; 32];
-    hex::decode_to_slice(text, &mut bytes).ok()?;
-    (hex::encode(bytes) == text).then_some(bytes)
+    ::hex::decode_to_slice(text, &mut bytes).ok()?;
+    (hex::encode(&bytes) == text).then_some(bytes)
 }

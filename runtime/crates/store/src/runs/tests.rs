@@ -24,6 +24,15 @@ fn record(workspace: &str, id: &RunId) -> RunRecord {
     RunRecord { run_id: id.clone(), org, workspace, created_at: "2026-01-01T00:00:00Z".to_owned(), body }
 }
 
+#[test]
+fn a_record_is_written_as_serde_writes_it() {
+    let mut record = record("main", &run(0));
+    for created_at in ["2026-01-01T00:00:00Z", "", "a\"b\\c\nd"] {
+        record.created_at = created_at.to_owned();
+        assert_eq!(record.to_json(), serde_json::to_string(&record).unwrap());
+    }
+}
+
 async fn listed(runs: &RunLog, workspace: &str, after: Option<&RunId>, limit: usize) -> Vec<RunId> {
     let (org, workspace) = ids("acme", workspace);
     let found = runs.list(&org, &workspace, after, limit).await.unwrap().unwrap();
