@@ -23,6 +23,7 @@ use self::workspace_key::{Cache, WorkspaceKey};
 
 mod associated;
 mod check;
+mod derived;
 mod error;
 mod format;
 mod kek;

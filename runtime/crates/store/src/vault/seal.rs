@@ -4,15 +4,13 @@
 //! compared before anything opens, because neither AEAD commits to its key. Nothing here reads the
 //! store. Called by [`super::Vault`].
 
-use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, Nonce};
-use hkdf::Hkdf;
 use portcullis_core::secret::{SecretFields, SecretValue};
-use sha2::Sha256;
-use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::associated::Associated;
+use super::derived::Derived;
 use super::format::{
     ALLOWED_HOSTS, FIELDS_MAX, Parts, SEALED_BYTES_MAX, SEALED_TEXT_BYTES_MAX, decode, is_field_name,
 };
@@ -21,8 +19,6 @@ use super::workspace_key::WorkspaceKey;
 use super::{Binding, KeyBytes, SecretPayload, VaultError, wrap};
 
 const TAG_BYTES: usize = 16;
-const INFO_ENCRYPTION: &[u8] = b"portcullis credential v1 encryption";
-const INFO_COMMITMENT: &[u8] = b"portcullis credential v1 commitment";
 
 /// Seals a payload; the result is the binary format.
 pub(super) fn seal(
@@ -47,10 +43,11 @@ pub(super) fn seal(
 
     let plaintexts = std::iter::once((ALLOWED_HOSTS, hosts.as_slice()))
         .chain(payload.fields.iter().map(|(name, value)| (name, value.expose().as_bytes())));
+    let cipher = derived.cipher();
     let mut sealed = Vec::with_capacity(usize::from(count));
     for ((name, plaintext), index) in plaintexts.zip(0_u16..) {
         let field = Field { name, index, count };
-        sealed.push((name, field.seal(&derived, key, binding, plaintext)?));
+        sealed.push((name, field.seal(&cipher, key, binding, plaintext)?));
     }
     let parts = Parts {
         key_id: raw_key_id(key)?,
@@ -75,21 +72,21 @@ pub(super) fn open(
     let count = u16::try_from(parts.fields.len())
         .map_err(|_| VaultError::Malformed("its field count is out of range"))?;
     let bound = Associated::of_credential("data key", &key.id, binding, count);
-    let data_key = wrap::unwrap(&key.bytes, bound.as_bytes(), parts.wrapped)?;
-    let derived = Derived::from(&data_key)?;
-    if !bool::from(derived.commitment.ct_eq(&parts.commitment)) {
+    let derived = Derived::from(&wrap::unwrap(&key.bytes, bound.as_bytes(), parts.wrapped)?)?;
+    if !derived.commits_to(&parts.commitment) {
         return Err(VaultError::Refused);
     }
+    let cipher = derived.cipher();
     let mut sealed = parts.fields.into_iter().zip(0_u16..);
     let ((name, ciphertext), index) = sealed.next().ok_or(VaultError::Refused)?;
-    let hosts = Field { name, index, count }.open(&derived, key, binding, ciphertext)?;
+    let hosts = Field { name, index, count }.open(&cipher, key, binding, ciphertext)?;
     let allowed_hosts: Vec<String> = serde_json::from_slice(&hosts).map_err(|_| VaultError::Refused)?;
     if !admits(&allowed_hosts) {
         return Err(VaultError::NotAdmitted);
     }
     let mut fields = Vec::with_capacity(usize::from(count));
     for ((name, ciphertext), index) in sealed {
-        let mut plaintext = Field { name, index, count }.open(&derived, key, binding, ciphertext)?;
+        let mut plaintext = Field { name, index, count }.open(&cipher, key, binding, ciphertext)?;
         // Taken, not copied: the buffer itself becomes the secret.
         let value = String::from_utf8(std::mem::take(&mut *plaintext)).map_err(|error| {
             error.into_bytes().zeroize();
@@ -110,7 +107,7 @@ struct Field<'a> {
 impl Field<'_> {
     fn seal(
         &self,
-        derived: &Derived,
+        cipher: &Aes256Gcm,
         key: &WorkspaceKey,
         binding: &Binding,
         plaintext: &[u8],
@@ -118,11 +115,8 @@ impl Field<'_> {
         // Room for the tag from the start: growing would leave a copy of the plaintext behind.
         let mut buffer = Vec::with_capacity(plaintext.len().saturating_add(TAG_BYTES));
         buffer.extend_from_slice(plaintext);
-        let sealed = derived.cipher().encrypt_in_place(
-            &self.nonce(),
-            self.associated(key, binding).as_bytes(),
-            &mut buffer,
-        );
+        let bound = self.associated(key, binding);
+        let sealed = cipher.encrypt_in_place(&self.nonce(), bound.as_bytes(), &mut buffer);
         match sealed {
             Ok(()) => Ok(buffer),
             Err(_) => {
@@ -134,15 +128,15 @@ impl Field<'_> {
 
     fn open(
         &self,
-        derived: &Derived,
+        cipher: &Aes256Gcm,
         key: &WorkspaceKey,
         binding: &Binding,
         ciphertext: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
-        derived
-            .cipher()
-            .decrypt_in_place(&self.nonce(), self.associated(key, binding).as_bytes(), &mut *buffer)
+        let bound = self.associated(key, binding);
+        cipher
+            .decrypt_in_place(&self.nonce(), bound.as_bytes(), &mut *buffer)
             .map_err(|_| VaultError::Refused)?;
         Ok(buffer)
     }
@@ -157,29 +151,6 @@ impl Field<'_> {
     fn nonce(&self) -> Nonce<aes_gcm::aead::consts::U12> {
         let [high, low] = self.index.to_be_bytes();
         Nonce::from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low])
-    }
-}
-
-/// What HKDF makes of a data key.
-struct Derived {
-    encryption: KeyBytes,
-    commitment: [u8; 32],
-}
-
-impl Derived {
-    fn from(data_key: &KeyBytes) -> Result<Self, VaultError> {
-        let hkdf = Hkdf::<Sha256>::new(None, data_key.as_slice());
-        let mut derived = Self { encryption: KeyBytes::default(), commitment: [0; 32] };
-        let expanded = hkdf
-            .expand(INFO_ENCRYPTION, derived.encryption.as_mut_slice())
-            .and_then(|()| hkdf.expand(INFO_COMMITMENT, &mut derived.commitment));
-        expanded.map_err(|_| VaultError::Refused)?;
-        Ok(derived)
-    }
-
-    fn cipher(&self) -> Aes256Gcm {
-        let key: &[u8; 32] = &self.encryption;
-        Aes256Gcm::new(key.into())
     }
 }
 

@@ -1,15 +1,15 @@
 //! A second implementation of the sealed format, on other libraries, against the golden vectors.
 //!
-//! It shares nothing with the vault but the written format: AES-256-GCM, HKDF and ChaCha20-Poly1305
-//! are aws-lc-rs, HChaCha20 is below. What it opens, any careful reader of the format could.
+//! It shares nothing with the vault but the written format: AES-256-GCM and ChaCha20-Poly1305 are
+//! aws-lc-rs, HKDF is RustCrypto's, HChaCha20 is below. What it opens, any careful reader of the format could.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -217,8 +217,7 @@ fn items(items: &[&[u8]]) -> Vec<u8> {
 
 fn expand(key: &[u8], info: &[u8]) -> Vec<u8> {
     let mut out = vec![0; 32];
-    let extracted = Salt::new(HKDF_SHA256, &[]).extract(key);
-    extracted.expand(&[info], HKDF_SHA256).unwrap().fill(&mut out).unwrap();
+    Hkdf::<Sha256>::new(None, key).expand(info, &mut out).unwrap();
     out
 }
 
