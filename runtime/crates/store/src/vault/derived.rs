@@ -1,6 +1,10 @@
-//! What is derived from a data key: the key that encrypts fields, and the commitment.
+//! What is derived from a data key, and how a workspace's key keeps it for the next opening.
+//!
+//! Kept is a key, never what it opens: whoever could read it here could read the workspace's own key
+//! beside it, which opens the same. It goes when that key goes.
 
-use std::sync::LazyLock;
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::KeyInit;
@@ -15,6 +19,9 @@ const INFO_COMMITMENT: &[u8] = b"portcullis credential v1 commitment\x01";
 
 /// HKDF's salt when there is none (RFC 5869 section 2.2), as a key that is made once.
 static NO_SALT: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(HMAC_SHA256, &[0; 32]));
+
+/// Data keys of one workspace that are kept; busy ones come back soon after they are forgotten.
+const KEPT_MAX: usize = 16;
 
 /// What HKDF makes of a data key.
 pub(super) struct Derived {
@@ -47,6 +54,42 @@ impl Derived {
     }
 }
 
+/// Derived from data keys that were opened lately.
+#[derive(Default)]
+pub(super) struct DataKeys(Mutex<VecDeque<Entry>>);
+
+struct Entry {
+    /// What the data key was bound to.
+    bound: Vec<u8>,
+    /// The data key as it is stored.
+    wrapped: Vec<u8>,
+    derived: Arc<Derived>,
+}
+
+impl DataKeys {
+    /// What [`Self::keep`] was given for exactly these bytes, which unwrapping would give again.
+    pub(super) fn get(&self, bound: &[u8], wrapped: &[u8]) -> Option<Arc<Derived>> {
+        let kept = self.entries();
+        let found = kept.iter().rev().find(|entry| entry.wrapped == wrapped && entry.bound == bound)?;
+        Some(Arc::clone(&found.derived))
+    }
+
+    /// Keeps what was derived from a data key that opened, and whose commitment was right.
+    pub(super) fn keep(&self, bound: &[u8], wrapped: &[u8], derived: &Arc<Derived>) {
+        let (bound, wrapped) = (bound.to_vec(), wrapped.to_vec());
+        let mut kept = self.entries();
+        if kept.len() >= KEPT_MAX {
+            kept.pop_front();
+        }
+        kept.push_back(Entry { bound, wrapped, derived: Arc::clone(derived) });
+    }
+
+    fn entries(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+        // Why: whatever a panic left behind, an entry is whole or not there.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use hkdf::Hkdf;
@@ -67,5 +110,27 @@ mod tests {
             prop_assert_eq!(*derived.encryption, encryption);
             prop_assert_eq!(derived.commitment, commitment);
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_found_by_all_of_its_bytes_and_is_bounded() {
+        let kept = DataKeys::default();
+        let derived = |byte: u8| Arc::new(Derived::from(&Zeroizing::new([byte; 32])).unwrap());
+        let (one, other) = (derived(1), derived(2));
+        kept.keep(b"acme/main", b"w1", &one);
+        kept.keep(b"acme/main", b"w2", &other);
+        let found = |bound: &[u8], wrapped: &[u8]| kept.get(bound, wrapped).map(|found| found.commitment);
+        assert_eq!(found(b"acme/main", b"w1"), Some(one.commitment));
+        assert_eq!(found(b"acme/main", b"w2"), Some(other.commitment));
+        for (bound, wrapped) in
+            [(&b"acme/main"[..], &b"w3"[..]), (b"acme/other", b"w1"), (b"acme/mai", b"nw1")]
+        {
+            assert_eq!(found(bound, wrapped), None);
+        }
+        for byte in 0..u8::try_from(KEPT_MAX).unwrap() {
+            kept.keep(b"acme/main", &[byte], &one);
+        }
+        assert_eq!(kept.entries().len(), KEPT_MAX);
+        assert_eq!(found(b"acme/main", b"w2"), None);
     }
 }

@@ -4,6 +4,8 @@
 //! compared before anything opens, because neither AEAD commits to its key. Nothing here reads the
 //! store. Called by [`super::Vault`].
 
+use std::sync::Arc;
+
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, Nonce};
 use portcullis_core::secret::{SecretFields, SecretValue};
@@ -72,9 +74,16 @@ pub(super) fn open(
     let count = u16::try_from(parts.fields.len())
         .map_err(|_| VaultError::Malformed("its field count is out of range"))?;
     let bound = Associated::of_credential("data key", &key.id, binding, count);
-    let derived = Derived::from(&wrap::unwrap(&key.bytes, bound.as_bytes(), parts.wrapped)?)?;
+    let kept = key.data_keys.get(bound.as_bytes(), parts.wrapped);
+    let derived = match &kept {
+        Some(derived) => Arc::clone(derived),
+        None => Arc::new(Derived::from(&wrap::unwrap(&key.bytes, bound.as_bytes(), parts.wrapped)?)?),
+    };
     if !derived.commits_to(&parts.commitment) {
         return Err(VaultError::Refused);
+    }
+    if kept.is_none() {
+        key.data_keys.keep(bound.as_bytes(), parts.wrapped, &derived);
     }
     let cipher = derived.cipher();
     let mut sealed = parts.fields.into_iter().zip(0_u16..);

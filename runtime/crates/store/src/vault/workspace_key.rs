@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::records::Document;
 
 use super::associated::Associated;
+use super::derived::DataKeys;
 use super::kek::{KekProvider, KeyId};
 use super::random::RandomSource;
 use super::{KeyBytes, VaultError};
@@ -47,11 +48,13 @@ impl Document for WorkspaceKeyRecord {
 pub(super) struct WorkspaceKey {
     pub(super) id: KeyId,
     pub(super) bytes: KeyBytes,
+    /// What data keys that it unwrapped lately gave.
+    pub(super) data_keys: DataKeys,
 }
 
 impl WorkspaceKey {
     pub(super) fn new(bytes: KeyBytes) -> Self {
-        Self { id: KeyId::derive(ID_LABEL, &bytes), bytes }
+        Self { id: KeyId::derive(ID_LABEL, &bytes), bytes, data_keys: DataKeys::default() }
     }
 }
 
