@@ -211,7 +211,7 @@ impl Connected {
             answers: errand.answers,
             rehearse: errand.rehearse,
             varying: errand.varying,
-            scope: pool,
+            scope: Arc::new(pool),
         })
     }
 }

@@ -236,13 +236,13 @@ impl Rig {
             answers: Answers::Guest,
             rehearse: false,
             varying: Vec::new(),
-            scope: PoolScope {
+            scope: Arc::new(PoolScope {
                 workspace: "acme/main".to_owned(),
                 connector: "saas".to_owned(),
                 credential_version,
                 policy_generation,
                 http2: bench.http2,
-            },
+            }),
         })
     }
 

@@ -5,7 +5,7 @@
 //!
 //! ```compile_fail
 //! use portcullis_core::grant::PermittedTarget;
-//! let forged = PermittedTarget { target: todo!(), matched_connector: String::new(), matched_org: None };
+//! let forged = PermittedTarget { target: todo!(), matched_connector: todo!(), matched_org: None };
 //! ```
 //!
 //! The passing twin asks for it:
@@ -38,28 +38,42 @@ use serde_json::{Map, Value};
 
 use crate::definition::RedirectFollow;
 use crate::fault::Code;
+use crate::host_pattern::HostPattern;
 use crate::target::{DEFAULT_PORT, Target};
 use crate::verdict::{Decision, HostRules, Verdict, judge};
 
-/// A piece of text to match: literals with wildcards between them. A wildcard is at least one
-/// character and never a separator, because matching happens label by label and segment by segment.
+/// A piece of text to match. A wildcard is at least one character and never a separator, because
+/// matching happens label by label and segment by segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Glob {
-    // Invariant: no two wildcards in a row; `None` is a wildcard.
-    parts: Vec<Option<String>>,
+enum Glob {
+    /// This text and no other.
+    Literal(String),
+    /// Literals with wildcards between them.
+    // Invariant: at least one wildcard, and no two in a row; `None` is a wildcard.
+    Parts(Vec<Option<String>>),
 }
 
 impl Glob {
+    const EMPTY: Self = Self::Literal(String::new());
+
     fn push_literal(&mut self, text: &str) {
-        match self.parts.last_mut() {
-            Some(Some(last)) => last.push_str(text),
-            _ => self.parts.push(Some(text.to_owned())),
+        match self {
+            Self::Literal(own) => own.push_str(text),
+            Self::Parts(parts) => match parts.last_mut() {
+                Some(Some(last)) => last.push_str(text),
+                _ => parts.push(Some(text.to_owned())),
+            },
         }
     }
 
     fn push_wildcard(&mut self) {
-        if self.parts.last() != Some(&None) {
-            self.parts.push(None);
+        match self {
+            Self::Literal(own) => {
+                let before = Some(std::mem::take(own)).filter(|text| !text.is_empty());
+                *self = Self::Parts(before.into_iter().map(Some).chain([None]).collect());
+            }
+            Self::Parts(parts) if parts.last() != Some(&None) => parts.push(None),
+            Self::Parts(_) => {}
         }
     }
 
@@ -77,11 +91,17 @@ impl Glob {
                     .any(|(at, _)| text.get(at..).is_some_and(|tail| go(rest, tail))),
             }
         }
-        go(&self.parts, text)
+        match self {
+            Self::Literal(literal) => literal == text,
+            Self::Parts(parts) => go(parts, text),
+        }
     }
 
-    fn literal(&self) -> Option<String> {
-        self.parts.iter().map(Option::as_deref).collect()
+    fn literal(&self) -> Option<&str> {
+        match self {
+            Self::Literal(text) => Some(text),
+            Self::Parts(_) => None,
+        }
     }
 }
 
@@ -99,6 +119,10 @@ enum Step {
 /// Instead of trying every division of the path among the `Rest` steps one after the other, all of
 /// them are followed at once: the work is steps times segments whatever a guest asks for.
 fn path_matches(steps: &[Step], segments: &[&str]) -> bool {
+    if !steps.contains(&Step::Rest) {
+        let one = |(step, segment): (&Step, &&str)| matches!(step, Step::One(glob) if glob.matches(segment));
+        return steps.len() == segments.len() && steps.iter().zip(segments).all(one);
+    }
     // `reached[i]`: the steps so far can have used up exactly the first `i` segments.
     let mut reached = vec![false; segments.len() + 1];
     if let Some(start) = reached.first_mut() {
@@ -158,7 +182,7 @@ impl ActionScope {
             bind_segment(segment, config, &mut path)?;
         }
         if path.is_empty() {
-            path.push(Step::One(Glob { parts: Vec::new() }));
+            path.push(Step::One(Glob::EMPTY));
         }
         Ok(Self { method, host, port: template.port.unwrap_or(DEFAULT_PORT), path })
     }
@@ -173,15 +197,15 @@ impl ActionScope {
     /// The host, when no input can choose it.
     #[must_use]
     pub fn fixed_host(&self) -> Option<String> {
-        let labels: Option<Vec<String>> = self.host.iter().map(Glob::literal).collect();
+        let labels: Option<Vec<&str>> = self.host.iter().map(Glob::literal).collect();
         labels.map(|labels| labels.join("."))
     }
 
     fn covers_origin(&self, target: &Target) -> bool {
-        let labels: Vec<&str> = target.host().split('.').collect();
+        let mut labels = target.host().split('.');
         self.port == target.port()
-            && labels.len() == self.host.len()
-            && self.host.iter().zip(labels).all(|(glob, label)| glob.matches(label))
+            && self.host.iter().all(|glob| labels.next().is_some_and(|label| glob.matches(label)))
+            && labels.next().is_none()
     }
 
     fn covers_path(&self, target: &Target) -> bool {
@@ -202,7 +226,7 @@ fn bind_segment(
             let mut out = String::new();
             escape::path_segments(&config_text(variable, config)?, &mut out)
                 .map_err(|e| RenderError { variable: variable.to_string(), why: e.to_string() })?;
-            path.extend(out.split('/').map(|s| Step::One(Glob { parts: vec![Some(s.to_owned())] })));
+            path.extend(out.split('/').map(|s| Step::One(Glob::Literal(s.to_owned()))));
         }
         Some(_) => path.push(Step::Rest),
         None => path.push(Step::One(bind(&segment.parts, config, |text, out| {
@@ -218,7 +242,7 @@ fn bind(
     config: &Map<String, Value>,
     escape_into: impl Fn(&str, &mut String) -> Result<(), escape::EscapeError>,
 ) -> Result<Glob, RenderError> {
-    let mut glob = Glob { parts: Vec::new() };
+    let mut glob = Glob::EMPTY;
     for part in parts {
         match part {
             Part::Literal(text) => glob.push_literal(text),
@@ -257,8 +281,8 @@ pub struct EgressGrant {
 pub struct PermittedTarget {
     // Invariant: passed `permit` of the grant it was made by.
     target: Target,
-    matched_connector: String,
-    matched_org: Option<String>,
+    matched_connector: HostPattern,
+    matched_org: Option<HostPattern>,
 }
 
 impl PermittedTarget {
@@ -271,13 +295,13 @@ impl PermittedTarget {
     /// The connector's entry that matched.
     #[must_use]
     pub fn matched_connector(&self) -> &str {
-        &self.matched_connector
+        self.matched_connector.as_str()
     }
 
     /// The org's entry that matched.
     #[must_use]
     pub fn matched_org(&self) -> Option<&str> {
-        self.matched_org.as_deref()
+        self.matched_org.as_ref().map(HostPattern::as_str)
     }
 }
 
@@ -328,15 +352,14 @@ impl EgressGrant {
         else {
             return (verdict, None);
         };
-        let by_origin = self.scopes.iter().filter(|s| s.covers_origin(&target));
-        let by_path: Vec<&ActionScope> = by_origin.filter(|s| s.covers_path(&target)).collect();
-        let refusal = if by_path.is_empty() {
-            Some(Code::PathNotGranted)
-        } else if by_path.iter().all(|s| s.method != method) {
-            Some(Code::MethodForbidden)
-        } else {
-            None
-        };
+        let mut refusal = Some(Code::PathNotGranted);
+        for scope in self.scopes.iter().filter(|s| s.covers_origin(&target) && s.covers_path(&target)) {
+            if scope.method == method {
+                refusal = None;
+                break;
+            }
+            refusal = Some(Code::MethodForbidden);
+        }
         if let Some(code) = refusal {
             verdict.refusal = Some(code);
             verdict.decisions.push(Decision::refuse("action_grant", code));

@@ -88,10 +88,10 @@ impl Injection {
 
     /// Names of the headers that injection sets, lower case.
     #[must_use]
-    pub fn header_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.headers.iter().map(|(name, _)| name.as_str().to_owned()).collect();
+    pub fn header_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         if !self.cookies.is_empty() {
-            names.push(http::header::COOKIE.as_str().to_owned());
+            names.push(http::header::COOKIE.as_str());
         }
         names.extend(self.signing.iter().flat_map(Signing::header_names));
         names

@@ -131,19 +131,19 @@ pub struct OAuth1Plan {
 impl Signing {
     /// Names of the headers that it sets, lower case.
     #[must_use]
-    pub fn header_names(&self) -> Vec<String> {
+    pub fn header_names(&self) -> Vec<&str> {
         match self {
             Self::Hmac(plan) => {
                 [Some(&plan.header), plan.timestamp_header.as_ref(), plan.nonce_header.as_ref()]
                     .into_iter()
                     .flatten()
-                    .map(|name| name.as_str().to_owned())
+                    .map(http::HeaderName::as_str)
                     .collect()
             }
-            Self::SigV4(_) => ["authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"]
-                .map(str::to_owned)
-                .to_vec(),
-            Self::OAuth1(_) => vec!["authorization".to_owned()],
+            Self::SigV4(_) => {
+                vec!["authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"]
+            }
+            Self::OAuth1(_) => vec!["authorization"],
         }
     }
 

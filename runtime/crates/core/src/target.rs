@@ -5,7 +5,10 @@
 //! exactly as it was written. A [`Target`] is syntax only: whether it may be reached is the
 //! grant's decision.
 
-use url::{Host, Url};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use url::{Host, Position, Url};
 
 use crate::fault::Code;
 use crate::host_pattern::is_host_name;
@@ -13,14 +16,20 @@ use crate::host_pattern::is_host_name;
 /// The port that needs no permission.
 pub const DEFAULT_PORT: u16 = 443;
 
+/// The one scheme, with what follows it.
+const SCHEME: &str = "https://";
+
 /// A parsed outbound URL. Invariant: https, a DNS host in lower case, no user information, no
-/// fragment, no dot segments.
+/// fragment, no dot segments. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    host: String,
+    // Invariant: `https://`, the host to `host_end`, a port or none to `path_start`, the path to
+    // `path_end`, then nothing or `?` and the query.
+    text: Arc<str>,
+    host_end: usize,
+    path_start: usize,
+    path_end: usize,
     port: u16,
-    path: String,
-    query: Option<String>,
 }
 
 impl Target {
@@ -34,7 +43,7 @@ impl Target {
             return Err(Code::UrlInvalid);
         }
         // Why: everything a later parser might fold, drop or reinterpret is refused here.
-        if !raw.iter().all(|b| (0x21..=0x7e).contains(b) && *b != b'\\') {
+        if !raw.iter().fold(true, |all, b| all & ((0x21..=0x7e).contains(b) && *b != b'\\')) {
             return Err(Code::UrlInvalid);
         }
         let text = std::str::from_utf8(raw).map_err(|_| Code::UrlInvalid)?;
@@ -44,30 +53,33 @@ impl Target {
         let host = check_authority(authority)?;
         check_path(tail)?;
         let url = Url::parse(text).map_err(|_| Code::UrlInvalid)?;
-        let parsed_host = match url.host() {
-            Some(Host::Domain(domain)) => domain.to_owned(),
+        let agrees = match url.host() {
+            Some(Host::Domain(domain)) => domain == host,
             Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Err(Code::IpLiteral),
             None => return Err(Code::UrlInvalid),
         };
-        let agrees = parsed_host == host
-            && url.scheme() == "https"
-            && url.username().is_empty()
-            && url.password().is_none();
-        if !agrees {
+        // Why all of it: what stands before the host is the scheme, and user information if there is any.
+        if !agrees || url[..Position::BeforeHost] != *SCHEME {
             return Err(Code::UrlInvalid);
         }
         Ok(Self {
-            host: parsed_host,
+            text: Arc::from(&url[..Position::AfterQuery]),
+            host_end: url[..Position::AfterHost].len(),
+            path_start: url[..Position::BeforePath].len(),
+            path_end: url[..Position::AfterPath].len(),
             port: url.port().unwrap_or(DEFAULT_PORT),
-            path: url.path().to_owned(),
-            query: url.query().map(str::to_owned),
         })
+    }
+
+    fn part(&self, from: usize, to: usize) -> &str {
+        // Why never empty for want of a place: the places are the parser's own.
+        self.text.get(from..to).unwrap_or_default()
     }
 
     /// Host name, lower case.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        self.part(SCHEME.len(), self.host_end)
     }
 
     /// Port; 443 unless the URL names another.
@@ -79,38 +91,31 @@ impl Target {
     /// Path as it will be sent, beginning with `/`.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.path
+        self.part(self.path_start, self.path_end)
     }
 
     /// Query as it will be sent, without `?`.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
+        self.part(self.path_end, self.text.len()).strip_prefix('?')
     }
 
     /// `https://host` or `https://host:port` (RFC 6454).
     #[must_use]
-    pub fn origin(&self) -> String {
-        if self.port == DEFAULT_PORT {
-            format!("https://{}", self.host)
-        } else {
-            format!("https://{}:{}", self.host, self.port)
-        }
+    pub fn origin(&self) -> &str {
+        self.part(0, self.path_start)
     }
 
     /// The value of the Host header (RFC 9112 section 3.2).
     #[must_use]
-    pub fn authority(&self) -> String {
-        if self.port == DEFAULT_PORT { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    pub fn authority(&self) -> &str {
+        self.part(SCHEME.len(), self.path_start)
     }
 
     /// The origin-form request target (RFC 9112 section 3.2.1).
     #[must_use]
-    pub fn origin_form(&self) -> String {
-        match &self.query {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.clone(),
-        }
+    pub fn origin_form(&self) -> &str {
+        self.part(self.path_start, self.text.len())
     }
 }
 
@@ -134,7 +139,7 @@ fn strip_https(text: &str) -> Result<&str, Code> {
 }
 
 /// Checks `host[:port]` as written and gives the host in lower case.
-fn check_authority(authority: &str) -> Result<String, Code> {
+fn check_authority(authority: &str) -> Result<Cow<'_, str>, Code> {
     if authority.contains('@') {
         return Err(Code::UserinfoPresent);
     }
@@ -155,7 +160,10 @@ fn check_authority(authority: &str) -> Result<String, Code> {
             return Err(Code::UrlInvalid);
         }
     }
-    let folded = host.to_ascii_lowercase();
+    let folded = match host.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    };
     if is_host_name(&folded) {
         return Ok(folded);
     }
@@ -177,17 +185,20 @@ fn reads_as_address(host: &str) -> bool {
 /// `..;` form that servlet containers resolve, and any of them behind an encoded slash or backslash.
 fn check_path(tail: &str) -> Result<(), Code> {
     let path = tail.split(['?', '#']).next().unwrap_or_default();
-    let mut plain = path.to_ascii_lowercase();
-    for (encoded, decoded) in [("%2e", "."), ("%2f", "/"), ("%5c", "/")] {
-        plain = plain.replace(encoded, decoded);
-    }
-    for segment in plain.split('/') {
-        let name = segment.split(';').next().unwrap_or_default();
-        if name == "." || name == ".." {
-            return Err(Code::UrlInvalid);
+    let resolved = if path.contains('%') {
+        let mut plain = path.to_ascii_lowercase();
+        for (encoded, decoded) in [("%2e", "."), ("%2f", "/"), ("%5c", "/")] {
+            plain = plain.replace(encoded, decoded);
         }
-    }
-    Ok(())
+        has_dot_segment(&plain)
+    } else {
+        has_dot_segment(path)
+    };
+    if resolved { Err(Code::UrlInvalid) } else { Ok(()) }
+}
+
+fn has_dot_segment(path: &str) -> bool {
+    path.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
 #[cfg(test)]
@@ -207,8 +218,14 @@ mod tests {
         assert_eq!(target.origin(), "https://api.example-saas.com:8443");
         assert_eq!(target.authority(), "api.example-saas.com:8443");
         assert_eq!(target.origin_form(), "/v1/a%2Fb?q=1&r=%20");
+        assert_eq!((target.path(), target.query()), ("/v1/a%2Fb", Some("q=1&r=%20")));
         let target = Target::parse(b"https://api.example-saas.com", 8192).unwrap();
-        assert_eq!((target.origin_form().as_str(), target.port()), ("/", 443));
+        assert_eq!((target.origin_form(), target.port()), ("/", 443));
+        assert_eq!((target.path(), target.query()), ("/", None));
+        assert_eq!((target.origin(), target.authority()), (target.text.trim_end_matches('/'), target.host()));
+        let target = Target::parse(b"https://a.example.com:443?#f", 8192).unwrap();
+        assert_eq!((target.origin(), target.origin_form()), ("https://a.example.com", "/?"));
+        assert_eq!((target.path(), target.query()), ("/", Some("")));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub struct Decision {
     pub verdict: CheckVerdict,
     /// The entry that matched.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub matched: Option<String>,
+    pub matched: Option<HostPattern>,
     /// The code, when it refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
@@ -73,7 +73,7 @@ pub struct Decision {
 impl Decision {
     /// A passed check.
     #[must_use]
-    pub const fn pass(check: &'static str, matched: Option<String>) -> Self {
+    pub const fn pass(check: &'static str, matched: Option<HostPattern>) -> Self {
         Self { check, verdict: CheckVerdict::Pass, matched, code: None }
     }
 
@@ -90,9 +90,9 @@ pub struct Verdict {
     /// The URL as parsed, when it could be.
     pub target: Option<Target>,
     /// Entry of the connector's list that matched.
-    pub matched_connector: Option<String>,
+    pub matched_connector: Option<HostPattern>,
     /// Entry of the org's list that matched.
-    pub matched_org: Option<String>,
+    pub matched_org: Option<HostPattern>,
     /// Why not; absent when the URL may go on to the name lookup.
     pub refusal: Option<Code>,
     /// Every check in order.
@@ -115,7 +115,8 @@ pub fn judge(raw: &[u8], rules: &HostRules, url_bytes_max: u64) -> Verdict {
         matched_connector: None,
         matched_org: None,
         refusal: None,
-        decisions: Vec::with_capacity(6),
+        // Room for those of the gate that follow.
+        decisions: Vec::with_capacity(8),
     };
     let target = match Target::parse(raw, url_bytes_max) {
         Ok(target) => target,
@@ -126,24 +127,23 @@ pub fn judge(raw: &[u8], rules: &HostRules, url_bytes_max: u64) -> Verdict {
     };
     verdict.decisions.push(Decision::pass("url", None));
     verdict.decisions.push(Decision::pass("https", None));
-    let host = target.host().to_owned();
     let port = target.port();
-    verdict.target = Some(target);
+    verdict.target = Some(target.clone());
     if port != DEFAULT_PORT && !rules.ports.contains(&port) {
         verdict.refuse("port", Code::PortNotAllowed);
         return verdict;
     }
-    match rules.connector.iter().find(|p| p.matches(&host)) {
+    match rules.connector.iter().find(|p| p.matches(target.host())) {
         Some(pattern) => {
-            verdict.matched_connector = Some(pattern.to_string());
-            verdict.decisions.push(Decision::pass("connector_domains", Some(pattern.to_string())));
+            verdict.matched_connector = Some(pattern.clone());
+            verdict.decisions.push(Decision::pass("connector_domains", Some(pattern.clone())));
         }
         None => {
             verdict.refuse("connector_domains", Code::HostNotInConnector);
             return verdict;
         }
     }
-    verdict.judge_org(&rules.org, &host);
+    verdict.judge_org(&rules.org, target.host());
     verdict
 }
 
@@ -160,8 +160,8 @@ impl Verdict {
         };
         match (patterns.iter().find(|p| p.matches(host)), mode) {
             (Some(pattern), _) => {
-                self.matched_org = Some(pattern.to_string());
-                self.decisions.push(Decision::pass("org_domains", Some(pattern.to_string())));
+                self.matched_org = Some(pattern.clone());
+                self.decisions.push(Decision::pass("org_domains", Some(pattern.clone())));
             }
             (None, AllowlistMode::Report) => self.decisions.push(Decision {
                 check: "org_domains",

@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use portcullis_core::fault::Code;
+use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::ledger::{LedgerVerdict, PhaseDurations};
 use portcullis_core::outbound::BoxFuture;
 
@@ -23,9 +24,9 @@ pub struct Attempt {
     /// Why not.
     pub code: Option<Code>,
     /// Entry of the connector's list that matched.
-    pub matched_connector: Option<String>,
+    pub matched_connector: Option<HostPattern>,
     /// Entry of the org's list that matched.
-    pub matched_org: Option<String>,
+    pub matched_org: Option<HostPattern>,
     /// The org's list would have refused it, had it been enforced.
     pub would_refuse: bool,
     /// Every address of the answer.
@@ -117,12 +118,16 @@ impl Bracket {
         Ok(Self { open: Some((Arc::clone(log), entry)), ended: Arc::clone(ended), attempt })
     }
 
-    pub(crate) async fn close(mut self) -> Attempt {
-        let attempt = self.attempt.clone();
+    /// Writes `complete`.
+    pub(crate) async fn close(mut self) {
         if let Some((log, entry)) = self.open.take() {
-            log.complete(entry, attempt.clone()).await;
+            log.complete(entry, self.take_attempt()).await;
         }
-        attempt
+    }
+
+    /// The attempt itself, for its last record.
+    fn take_attempt(&mut self) -> Attempt {
+        std::mem::replace(&mut self.attempt, Attempt::new(""))
     }
 }
 
@@ -131,7 +136,7 @@ impl Drop for Bracket {
         let Some((log, entry)) = self.open.take() else {
             return;
         };
-        let mut attempt = self.attempt.clone();
+        let mut attempt = self.take_attempt();
         attempt.verdict = LedgerVerdict::Error;
         attempt.code = self.ended.get().copied().or(Some(Code::CallEnded));
         // Why a task: a dropped future cannot wait, and the record must still be written.

@@ -43,5 +43,5 @@ pub trait OpenCredential: Send + Sync {
 /// Whether one of a credential's host entries means this host.
 #[must_use]
 pub fn sealed_for(entries: &[String], host: &str) -> bool {
-    entries.iter().any(|entry| HostPattern::parse(entry).is_ok_and(|pattern| pattern.matches(host)))
+    entries.iter().any(|entry| HostPattern::text_matches(entry, host))
 }

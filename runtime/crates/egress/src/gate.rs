@@ -137,7 +137,7 @@ impl Gate {
         };
         let http2 = session.alpn_protocol() == Some(b"h2");
         let sender = if http2 { self.http2(tls).await? } else { self.http1(tls).await? };
-        Ok(Connection { sender, peer, tls_version })
+        Ok(Connection { sender, address: peer.ip().to_string(), tls_version })
     }
 
     async fn http1(&self, tls: TlsStream<TcpStream>) -> Result<Sender, Code> {

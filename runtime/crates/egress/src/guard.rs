@@ -3,32 +3,26 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
 use portcullis_core::connector::{RedirectPolicy, RequestLimits};
 use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{EgressGrant, PermittedTarget};
 use portcullis_core::injection::Injection;
 use portcullis_core::outbound::{
-    BoxFuture, LimitKind, Outbound, OutboundError, OutboundOptions, OutboundRequest, OutboundResponse,
-    TimeoutPhase,
+    BoxFuture, Outbound, OutboundError, OutboundOptions, OutboundRequest, OutboundResponse, TimeoutPhase,
 };
-use portcullis_core::target::Target;
-use portcullis_core::verdict::{CheckVerdict, Decision, Verdict};
+use portcullis_core::verdict::Decision;
 use serde_json::{Map, Value};
 
 use crate::attempt::{Attempt, AttemptLog, Bracket};
-use crate::credential::{BoundCredential, CredentialError, sealed_for};
+use crate::credential::BoundCredential;
 use crate::error::SendError;
 use crate::gate::{Gate, micros};
-use crate::inject::{self, Message};
-use crate::pool::{Connection, PoolKey};
 use crate::redirect::{self, Hop};
-use crate::rehearsal::{self, Rehearsal};
-use crate::sender::SendFailure;
-use crate::{request, response};
+use crate::rehearsal::Rehearsal;
+
+mod clear;
+mod perform;
 
 /// What keeps pooled connections and TLS sessions apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,7 +64,7 @@ pub struct GuardSpec {
     /// Texts of the request that differ from run to run, for its hash.
     pub varying: Vec<String>,
     /// What keeps its connections apart.
-    pub scope: PoolScope,
+    pub scope: Arc<PoolScope>,
 }
 
 /// Who reads the answers of a call.
@@ -174,12 +168,12 @@ impl Guard {
             hops += 1;
             let mut attempt = Attempt::new(cleared.hop.method.as_str());
             let next = if hops > policy.hops_max {
-                attempt.origin = cleared.target.target().origin();
+                attempt.origin = cleared.target.target().origin().to_owned();
                 Err(SendError::from(Code::RedirectForbidden))
             } else {
                 self.clear_redirect(response.status, &location, cleared, &mut attempt)
             };
-            (cleared, response) = self.bracketed(next, attempt).await?;
+            (cleared, response) = Box::pin(self.bracketed(next, attempt)).await?;
         }
         Ok(response)
     }
@@ -219,251 +213,18 @@ impl Guard {
             bracket.attempt.verdict = error.verdict();
             bracket.attempt.code = Some(error.code);
         }
-        let done = bracket.close().await;
+        let (status, redacted) = (bracket.attempt.status, bracket.attempt.redacted);
+        bracket.close().await;
         self.with_state(|s| {
             s.report.upstream_us += micros(started);
-            s.report.last_status = done.status.or(s.report.last_status);
-            s.report.redacted |= done.redacted;
+            s.report.last_status = status.or(s.report.last_status);
+            s.report.redacted |= redacted;
             if outcome.is_ok() {
                 s.report.requests += 1;
                 s.report.failure = None;
             }
         });
         outcome.map(|response| (cleared, response))
-    }
-
-    /// Every check that needs no packet: lists, action, headers, caps, quotas, credential slot.
-    fn clear(&self, mut request: OutboundRequest, attempt: &mut Attempt) -> Result<Cleared, SendError> {
-        let limits = &self.gate.limits;
-        let (verdict, permitted) = self.spec.grant.permit(request.url.as_bytes(), request.method);
-        let target = self.judged(verdict, permitted, attempt)?;
-        let injected = self.spec.injection.header_names();
-        let headers =
-            request::check(&request, &injected, limits).inspect_err(|e| self.refuse("headers", e.code))?;
-        self.check_query(&target)?;
-        let body = Bytes::from(request.body.take().unwrap_or_default());
-        self.count(body.len() as u64).inspect_err(|e| self.refuse("quota", e.code))?;
-        self.check_slot(&request, target.target().host())
-            .inspect_err(|e| self.refuse("credential", e.code))?;
-        let hop = Hop { method: request.method, headers, body, credential: request.credential.is_some() };
-        self.with_state(|s| {
-            let report = &mut s.report;
-            report
-                .request_hash
-                .get_or_insert_with(|| rehearsal::hash(target.target(), &hop, &self.spec.varying));
-        });
-        Ok(Cleared { target, hop, options: request.options })
-    }
-
-    /// The same from the top for a redirect's target, and what goes along.
-    fn clear_redirect(
-        &self,
-        status: u16,
-        location: &[u8],
-        before: Cleared,
-        attempt: &mut Attempt,
-    ) -> Result<Cleared, SendError> {
-        let from = before.target.target();
-        let url = redirect::location(from, location, self.gate.limits.url_bytes)
-            .inspect_err(|code| self.refuse("redirect", *code))?;
-        let (verdict, permitted) =
-            self.spec.grant.permit_redirect(url.as_bytes(), from, self.spec.redirects.follow);
-        let target = self.judged(verdict, permitted, attempt)?;
-        let hop = redirect::hop(status, from, target.target(), before.hop)
-            .inspect_err(|code| self.refuse("redirect", *code))?;
-        attempt.method = hop.method.as_str();
-        if hop.credential {
-            self.check_query(&target)?;
-        }
-        Ok(Cleared { target, hop, options: before.options })
-    }
-
-    /// Notes a verdict in attempt and report, and gives the target it permits.
-    fn judged(
-        &self,
-        verdict: Verdict,
-        permitted: Option<PermittedTarget>,
-        attempt: &mut Attempt,
-    ) -> Result<PermittedTarget, SendError> {
-        if let Some(target) = &verdict.target {
-            attempt.origin = target.origin();
-            attempt.path = target.path().to_owned();
-        }
-        attempt.matched_connector.clone_from(&verdict.matched_connector);
-        attempt.matched_org.clone_from(&verdict.matched_org);
-        attempt.would_refuse = verdict.decisions.iter().any(|d| d.verdict == CheckVerdict::WouldRefuse);
-        self.with_state(|s| s.report.decisions = verdict.decisions);
-        match (permitted, verdict.refusal) {
-            (Some(target), None) => Ok(target),
-            (_, refusal) => Err(SendError::from(refusal.unwrap_or(Code::UrlInvalid))),
-        }
-    }
-
-    /// Notes the request that would be sent; the error ends the guest.
-    fn rehearse(&self, cleared: &Cleared) -> SendError {
-        let (target, hop) = (cleared.target.target(), &cleared.hop);
-        let hash = self.with_state(|s| s.report.request_hash.clone()).unwrap_or_default();
-        match rehearsal::rehearse(target, hop, &self.spec.injection, &self.spec.config, hash) {
-            Ok(shown) => {
-                self.with_state(|s| s.report.rehearsal = Some(shown));
-                SendError::from(Code::CallEnded)
-            }
-            Err(error) => error,
-        }
-    }
-
-    /// The query has no pair of the name that the credential will take.
-    fn check_query(&self, target: &PermittedTarget) -> Result<(), SendError> {
-        if self.spec.injection.query_is_taken(target.target().query()) {
-            self.refuse("query", Code::QueryForbidden);
-            return Err(SendError::from(Code::QueryForbidden));
-        }
-        Ok(())
-    }
-
-    fn refuse(&self, check: &'static str, code: Code) {
-        self.with_state(|s| s.report.decisions.push(Decision::refuse(check, code)));
-    }
-
-    fn count(&self, body_bytes: u64) -> Result<(), SendError> {
-        let limits = &self.gate.limits;
-        self.with_state(|s| {
-            s.asked += 1;
-            s.bytes_out += body_bytes;
-            if s.asked > self.spec.requests_max {
-                return Err(SendError::limit(Code::CallsExceeded, LimitKind::Calls, self.spec.requests_max));
-            }
-            if s.bytes_out > limits.outbound_bytes_per_call {
-                let limit = limits.outbound_bytes_per_call;
-                return Err(SendError::limit(Code::CallsExceeded, LimitKind::RequestBytes, limit));
-            }
-            Ok(())
-        })
-    }
-
-    /// The slot exists, and its credential was sealed for this host.
-    fn check_slot(&self, request: &OutboundRequest, host: &str) -> Result<(), SendError> {
-        match (&request.credential, &self.spec.credential) {
-            (None, _) => Ok(()),
-            (Some(slot), Some(bound)) if *slot == bound.slot => {
-                match sealed_for(&bound.allowed_hosts, host) {
-                    true => Ok(()),
-                    false => Err(SendError::from(Code::CredentialNotBound)),
-                }
-            }
-            (Some(_), _) => Err(SendError::from(Code::CredentialMissing)),
-        }
-    }
-
-    /// Everything that needs the network, and the credential at the end of it.
-    async fn perform(&self, cleared: &Cleared, attempt: &mut Attempt) -> Result<OutboundResponse, SendError> {
-        let target = cleared.target.target();
-        let key =
-            PoolKey { scope: self.spec.scope.clone(), host: target.host().to_owned(), port: target.port() };
-        let mut connection = match self.pooled(&key).await {
-            Some(connection) => connection,
-            None => self.open(&key, cleared, attempt).await?,
-        };
-        attempt.tls_version = Some(connection.tls_version.to_owned());
-        attempt.chosen_address = Some(connection.peer.ip().to_string());
-        let hop = &cleared.hop;
-        let Message { request, secrets } = if hop.credential {
-            self.inject(target, hop, attempt).await?
-        } else {
-            inject::plain(target, hop)?
-        };
-        let started = Instant::now();
-        self.with_state(|s| s.report.sent = true);
-        let sent = self.exchange(&key, cleared, &mut connection, request, attempt).await;
-        attempt.durations.first_byte_us = Some(micros(started));
-        let answer = sent?;
-        attempt.status = Some(answer.status().as_u16());
-        let own_max = self.gate.limits.response_bytes;
-        let own_max = self.spec.limits.response_bytes.map_or(own_max, |bytes| bytes.min(own_max));
-        let bytes_max = cleared.options.response_bytes_max.map_or(own_max, |m| m.min(own_max));
-        let raw =
-            response::read(answer, hop.method, &self.gate.limits, bytes_max, &mut attempt.bytes_in).await?;
-        self.gate.pool.put(key, connection);
-        Ok(match self.spec.answers {
-            Answers::Guest => {
-                let seen = raw.for_guest(&secrets);
-                attempt.redacted = seen.redacted;
-                seen
-            }
-            Answers::TokenKeeper => raw.whole(),
-        })
-    }
-
-    /// An idle connection that is still good. Asked before the credential is opened, so that a dead one
-    /// does not keep it open through a new lookup and handshake.
-    async fn pooled(&self, key: &PoolKey) -> Option<Connection> {
-        while let Some(mut connection) = self.gate.pool.take(key) {
-            if connection.sender.is_good().await {
-                // Judged when it was opened; the key changes with every policy.
-                self.with_state(|s| s.report.decisions.push(Decision::pass("addresses", None)));
-                return Some(connection);
-            }
-        }
-        None
-    }
-
-    async fn open(
-        &self,
-        key: &PoolKey,
-        cleared: &Cleared,
-        attempt: &mut Attempt,
-    ) -> Result<Connection, SendError> {
-        let own_limit = self.spec.limits.connect_timeout_ms.map(|ms| Duration::from_millis(u64::from(ms)));
-        let timeout = cleared.options.connect_timeout.into_iter().chain(own_limit).min();
-        let made = self.gate.connect(key, cleared.target.clone(), timeout, attempt).await;
-        let decision = match &made {
-            Err(code @ (Code::AddressForbidden | Code::DnsFailed)) => Decision::refuse("addresses", *code),
-            _ => Decision::pass("addresses", None),
-        };
-        self.with_state(|s| s.report.decisions.push(decision));
-        made.map_err(SendError::from)
-    }
-
-    /// Sends one message. A pooled connection that the upstream closed before anything was written
-    /// is replaced once; a request that may have been sent is never repeated here.
-    async fn exchange(
-        &self,
-        key: &PoolKey,
-        cleared: &Cleared,
-        connection: &mut Connection,
-        message: Request<Full<Bytes>>,
-        attempt: &mut Attempt,
-    ) -> Result<Response<Incoming>, SendError> {
-        let first_byte = cap(cleared.options.first_byte_timeout, self.gate.limits.first_byte_ms);
-        let late = |_| SendError::timeout(TimeoutPhase::FirstByte);
-        let lost = || SendError::from(Code::UpstreamProtocol);
-        let unsent =
-            match tokio::time::timeout(first_byte, connection.sender.send(message)).await.map_err(late)? {
-                Ok(answer) => return Ok(answer),
-                Err(SendFailure::NotSent(message)) => message,
-                Err(SendFailure::Lost) => return Err(lost()),
-            };
-        // Why: should the new connection fail, nothing was sent at all.
-        self.with_state(|s| s.report.sent = false);
-        *connection = self.open(key, cleared, attempt).await?;
-        self.with_state(|s| s.report.sent = true);
-        let answer = tokio::time::timeout(first_byte, connection.sender.send(*unsent)).await.map_err(late)?;
-        answer.map_err(|_| lost())
-    }
-
-    /// Opens the credential and puts it into the message: the last thing before the request is written.
-    async fn inject(&self, target: &Target, hop: &Hop, attempt: &mut Attempt) -> Result<Message, SendError> {
-        let missing = || SendError::from(Code::CredentialMissing);
-        let bound = self.spec.credential.as_ref().ok_or_else(missing)?;
-        // Why the host again: the list outside the seal is a convenience, the sealed one is the rule.
-        let fields = bound.source.open(target.host()).await.map_err(|error| match error {
-            CredentialError::NotBound => SendError::from(Code::CredentialNotBound),
-            CredentialError::Closed => SendError::from(Code::Internal),
-        })?;
-        let message = inject::with_credential(target, hop, &self.spec.injection, &fields, &self.spec.config)?;
-        attempt.credential_slot = Some(bound.slot.clone());
-        attempt.credential_version = Some(bound.version);
-        Ok(message)
     }
 }
 

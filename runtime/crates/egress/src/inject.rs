@@ -120,8 +120,8 @@ fn apply(
         draft.uri.push(if target.query().is_some() { '&' } else { '?' });
         draft.uri.push_str(pairs);
     }
-    for (name, value) in &injected.headers {
-        draft.headers.insert(name.clone(), value.clone());
+    for (name, value) in std::mem::take(&mut injected.headers) {
+        draft.headers.insert(name, value);
     }
     if !injected.body.is_empty() && draft.has_body() {
         draft.fill_body(&injected.body).ok_or(Refusal::Body)?;
@@ -131,10 +131,9 @@ fn apply(
             Some((path, query)) => (path, Some(query)),
             None => (draft.uri.as_str(), None),
         };
-        let host = target.authority();
         let request = Signable {
             method: draft.method.as_str(),
-            host: &host,
+            host: target.authority(),
             path,
             query,
             headers: &draft.headers,

@@ -4,8 +4,7 @@
 //! change of any of them is another key, so a connection never outlives what it was opened under.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::guard::PoolScope;
@@ -14,7 +13,7 @@ use crate::sender::Sender;
 /// What an idle connection may be used for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PoolKey {
-    pub(crate) scope: PoolScope,
+    pub(crate) scope: Arc<PoolScope>,
     pub(crate) host: String,
     pub(crate) port: u16,
 }
@@ -22,7 +21,8 @@ pub(crate) struct PoolKey {
 /// A connection and what the ledger says about it.
 pub(crate) struct Connection {
     pub(crate) sender: Sender,
-    pub(crate) peer: SocketAddr,
+    /// The peer's, as text.
+    pub(crate) address: String,
     pub(crate) tls_version: &'static str,
 }
 
@@ -48,17 +48,13 @@ impl Pool {
         let mut map = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let list = map.get_mut(key)?;
         let now = Instant::now();
-        let mut found = None;
         while let Some(idle) = list.pop() {
             if now.duration_since(idle.since) < self.idle_max && !idle.connection.sender.is_closed() {
-                found = Some(idle.connection);
-                break;
+                return Some(idle.connection);
             }
         }
-        if list.is_empty() {
-            map.remove(key);
-        }
-        found
+        // Why the empty list stays until it is swept: the connection mostly comes back.
+        None
     }
 
     /// Keeps a connection for the next request of the same key.

@@ -3,16 +3,18 @@
 //! It is made after every check that needs no packet and from the same message; nothing is opened and
 //! nothing leaves. Its hash is that of the real call, which is taken at the same place.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use memchr::memmem;
+use http::{HeaderName, HeaderValue};
+use memchr::{memchr, memmem};
 use portcullis_action::template::{Part, Scope, Template, scalar_text};
+use portcullis_core::hex;
 use portcullis_core::injection::{HeaderFill, Injection};
 use portcullis_core::percent_encode;
 use portcullis_core::signing::{SigV4Plan, Signing};
 use portcullis_core::target::Target;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::error::SendError;
@@ -37,32 +39,63 @@ pub struct Rehearsal {
 /// The hash by which a dry run and the real call are known to be the same: method, URL, the guest's
 /// headers and the body, before the credential. `varying` are texts that differ from run to run.
 pub(crate) fn hash(target: &Target, hop: &Hop, varying: &[String]) -> String {
-    let mut lines: Vec<Vec<u8>> = hop
-        .headers
-        .iter()
-        .map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat())
-        .collect();
-    lines.sort();
-    let head = format!("{} {}{}\n", hop.method, target.origin(), target.origin_form());
-    let mut text = head.into_bytes();
-    text.extend(lines.concat());
-    text.push(b'\n');
-    text.extend_from_slice(&hop.body);
-    for part in varying.iter().filter(|part| !part.is_empty()) {
-        text = without(&text, part.as_bytes());
+    let mut headers: Vec<(&HeaderName, &HeaderValue)> = hop.headers.iter().collect();
+    headers.sort_by(|one, other| line(one).flatten().cmp(line(other).flatten()));
+    let head = [hop.method.as_str(), " ", target.origin(), target.origin_form(), "\n"].map(str::as_bytes);
+    let parts = || head.into_iter().chain(headers.iter().flat_map(line)).chain([b"\n", hop.body.as_ref()]);
+    let mut text = Vec::with_capacity(parts().map(<[u8]>::len).sum());
+    parts().for_each(|part| text.extend_from_slice(part));
+    for part in varying {
+        remove(&mut text, part.as_bytes());
     }
-    hex::encode(Sha256::digest(&text))
+    hex::encode(digest(&SHA256, &text).as_ref())
 }
 
-fn without(text: &[u8], part: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
+/// A header as it is hashed, in pieces.
+fn line<'a>((name, value): &(&'a HeaderName, &'a HeaderValue)) -> impl Iterator<Item = &'a [u8]> {
+    [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].into_iter()
+}
+
+/// Takes every occurrence of `part` out of `text`.
+fn remove(text: &mut Vec<u8>, part: &[u8]) {
+    let places = places(text, part);
+    if places.is_empty() {
+        return;
+    }
+    let mut kept = Vec::with_capacity(text.len());
     let mut from = 0;
-    for at in memmem::find_iter(text, part) {
-        out.extend_from_slice(text.get(from..at).unwrap_or_default());
+    for at in places {
+        kept.extend_from_slice(text.get(from..at).unwrap_or_default());
         from = at + part.len();
     }
-    out.extend_from_slice(text.get(from..).unwrap_or_default());
-    out
+    kept.extend_from_slice(text.get(from..).unwrap_or_default());
+    *text = kept;
+}
+
+/// Longest text that is searched without preparing the search first, which then takes longer than the
+/// search itself. It bounds the work where the text is made to look like the part over and over.
+const SHORT_BYTES: usize = 4096;
+
+/// Where `part` stands, from the left and without overlaps; nowhere when it is empty.
+fn places(text: &[u8], part: &[u8]) -> Vec<usize> {
+    let Some(first) = part.first() else { return Vec::new() };
+    if text.len() > SHORT_BYTES {
+        return memmem::find_iter(text, part).collect();
+    }
+    let mut places = Vec::new();
+    let (mut from, mut rest) = (0, text);
+    while let Some(at) = memchr(*first, rest) {
+        let here = rest.get(at..).unwrap_or_default();
+        let skipped = if here.starts_with(part) {
+            places.push(from + at);
+            part.len()
+        } else {
+            1
+        };
+        from += at + skipped;
+        rest = here.get(skipped..).unwrap_or_default();
+    }
+    places
 }
 
 /// Shows a request.
@@ -146,7 +179,7 @@ fn signed(signing: &Signing, body: &[u8], config: &Map<String, Value>) -> Vec<(S
 fn sigv4(plan: &SigV4Plan, body: &[u8], config: &Map<String, Value>) -> Vec<(String, String)> {
     let payload = match plan.unsigned_payload {
         true => "UNSIGNED-PAYLOAD".to_owned(),
-        false => hex::encode(Sha256::digest(body)),
+        false => hex::encode(digest(&SHA256, body).as_ref()),
     };
     let mut headers = vec![
         ("authorization".to_owned(), "<signature>".to_owned()),
@@ -287,6 +320,30 @@ mod tests {
         assert_eq!(shown.url, "https://api.example.com/<input mail>?q=<input mail>");
         assert_eq!(shown.headers[0].1, "<input mail>");
         assert_eq!(shown.body_text(), r#"{"mail":"<input mail>","note":"to <input mail>"}"#);
+    }
+
+    #[test]
+    fn the_hash_is_of_the_bytes_that_are_documented() {
+        let mut hop = hop("key-1");
+        for (name, value) in [("x-a-b", "2"), ("x-a", "1"), ("x-a", "0"), ("x-key", "run-7key-1run-7")] {
+            hop.headers.append(name, value.parse().unwrap());
+        }
+        let text = "POST https://api.example.com/v1?q=1\ncontent-type: application/json\nidempotency-key: \n\
+                    x-a-b: 2\nx-a: 0\nx-a: 1\nx-key: \n\n{\"a\":\"it's\"}";
+        let varying = ["key-1".to_owned(), String::new(), "run-7".to_owned()];
+        let digest = digest(&SHA256, text.as_bytes());
+        assert_eq!(hash(&target(), &hop, &varying), hex::encode(digest.as_ref()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_short_text_is_searched_as_a_long_one_is(text in "[ab]{0,60}", part in "[ab]{0,4}") {
+            let expected: Vec<usize> = match part.is_empty() {
+                true => Vec::new(),
+                false => memmem::find_iter(text.as_bytes(), &part).collect(),
+            };
+            proptest::prop_assert_eq!(places(text.as_bytes(), part.as_bytes()), expected);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! reaches the connection as it was. One Host header, one Content-Length, both the host's.
 
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use portcullis_core::fault::Code;
@@ -33,7 +33,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// `header_forbidden`, or the limit that was passed.
 pub(crate) fn check(
     request: &OutboundRequest,
-    injected: &[String],
+    injected: &[&str],
     limits: &Limits,
 ) -> Result<HeaderMap, SendError> {
     let body_bytes = request.body.as_ref().map_or(0, Vec::len) as u64;
@@ -78,11 +78,11 @@ pub(crate) struct Draft {
 /// Puts a request together, without a credential.
 pub(crate) fn draft(target: &Target, hop: &Hop) -> Result<Draft, SendError> {
     let mut headers = hop.headers.clone();
-    let host = HeaderValue::from_str(&target.authority()).map_err(|_| SendError::from(Code::UrlInvalid))?;
+    let host = HeaderValue::from_str(target.authority()).map_err(|_| SendError::from(Code::UrlInvalid))?;
     headers.insert(HOST, host);
     headers.insert(USER_AGENT, AGENT);
     headers.insert(ACCEPT_ENCODING, CODINGS);
-    Ok(Draft { method: hop.method, uri: target.origin_form(), headers, body: hop.body.clone() })
+    Ok(Draft { method: hop.method, uri: target.origin_form().to_owned(), headers, body: hop.body.clone() })
 }
 
 impl Draft {
@@ -138,7 +138,7 @@ impl Draft {
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = http::Method::from_bytes(self.method.as_str().as_bytes())
             .map_err(|_| SendError::from(Code::MethodForbidden))?;
-        *request.uri_mut() = self.uri.parse().map_err(|_| SendError::from(Code::UrlInvalid))?;
+        *request.uri_mut() = Uri::try_from(self.uri).map_err(|_| SendError::from(Code::UrlInvalid))?;
         *request.headers_mut() = self.headers;
         Ok(request)
     }

@@ -169,13 +169,13 @@ async fn ask(resolver: Arc<dyn Resolve>, dialer: &Arc<NoDial>, times: u64) -> Re
         answers: Answers::Guest,
         rehearse: false,
         varying: Vec::new(),
-        scope: PoolScope {
+        scope: Arc::new(PoolScope {
             workspace: "doctor/doctor".to_owned(),
             connector: "doctor".to_owned(),
             credential_version: 0,
             policy_generation: 0,
             http2: false,
-        },
+        }),
     });
     for _ in 0..times {
         let request = OutboundRequest {

@@ -35,7 +35,7 @@ pub(super) struct Context<'a> {
     pub(super) base: Base,
     pub(super) injection: &'a Injection,
     /// Names of the headers that injection sets.
-    pub(super) injected: Vec<String>,
+    pub(super) injected: Vec<&'a str>,
 }
 
 impl Context<'_> {
@@ -296,7 +296,7 @@ fn check_headers(
 }
 
 /// Headers that a definition may not set: the host's, and the one the credential goes to.
-pub(super) fn check_header(name: &str, pointer: &str, injected: &[String], report: &mut Report<'_>) {
+pub(super) fn check_header(name: &str, pointer: &str, injected: &[&str], report: &mut Report<'_>) {
     let why = match check_request_header(name, b"", injected) {
         Ok(()) if HeaderName::from_bytes(name.as_bytes()).is_ok() => return,
         Err(HeaderRefusal::Injected) => "is where the credential goes",
