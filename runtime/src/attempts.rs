@@ -96,14 +96,14 @@ impl<'a> Attempts<'a> {
             if !self.call.rehearse && !self.named.is_discovery() {
                 self.discover(&mut ready.connected, run).await?;
             }
-            let connected = ready.connected.clone();
-            let action = self.named.action_of(connected.connector())?;
+            let connector = ready.connected.connector();
+            let action = self.named.action_of(connector)?;
             let Some(slots) = self.budget(action, &ready, run).await else { return Ok(()) };
-            let tried = self.once(action, &ready, run).await?.unless_stale(connected.connector());
+            let tried = self.once(action, &ready, run).await?.unless_stale(connector);
             drop(slots);
             run.end = tried.end;
             let Some(cause) = tried.failure else { return Ok(()) };
-            match self.next(action, connected.connector(), &cause, attempt, renewed, run).await {
+            match self.next(action, connector, &cause, attempt, renewed, run).await {
                 Next::End => return Ok(()),
                 Next::Again => attempt += 1,
                 Next::Renew => {
@@ -181,8 +181,10 @@ impl<'a> Attempts<'a> {
     }
 
     async fn once(&self, action: &Action, ready: &Ready, run: &mut Run) -> Result<Try, Problem> {
-        let chars_max = action.key.as_ref().map_or(u16::MAX, |rules| rules.chars_max);
-        let key = self.call.idempotency_key(&run.id, chars_max);
+        let key = action.plan.idempotency.as_ref().map(|_| {
+            let chars_max = action.key.as_ref().map_or(u16::MAX, |rules| rules.chars_max);
+            self.call.idempotency_key(&run.id, chars_max)
+        });
         let invocation = invocation(action, ready, run, key.clone())?;
         let guard = Arc::new(self.guard(action, ready, run, key)?);
         let outbound: Arc<dyn Outbound> = Arc::clone(&guard) as _;
@@ -199,19 +201,26 @@ impl<'a> Attempts<'a> {
         if let Ok(end) = &end {
             run.usage.guest = end.usage;
         }
-        run.decisions.clone_from(&report.decisions);
-        run.request_hash.clone_from(&report.request_hash);
-        run.rehearsal.clone_from(&report.rehearsal);
+        let tried = finish(end, &report);
+        run.decisions = report.decisions;
+        run.request_hash = report.request_hash;
+        run.rehearsal = report.rehearsal;
         for input in action.inputs.iter().filter(|input| input.sensitive) {
             let value = ready.input.get(&input.name).and_then(scalar_text);
             if let (Some(rehearsal), Some(value)) = (&mut run.rehearsal, value) {
                 rehearsal.hide(&input.name, &value);
             }
         }
-        Ok(finish(end, &report))
+        Ok(tried)
     }
 
-    fn guard(&self, action: &Action, ready: &Ready, run: &Run, key: String) -> Result<Guard, Problem> {
+    fn guard(
+        &self,
+        action: &Action,
+        ready: &Ready,
+        run: &Run,
+        key: Option<String>,
+    ) -> Result<Guard, Problem> {
         let connected = &ready.connected;
         let connector = connected.connector();
         let credential = connected.connection.bind(&self.app.vault, &connected.place, connector);
@@ -228,7 +237,7 @@ impl<'a> Attempts<'a> {
             answers: Answers::Guest,
             limits: action.limits,
             rehearse: self.call.rehearse,
-            varying: vec![key, run.id.as_str().to_owned()],
+            varying: key.into_iter().chain([run.id.as_str().to_owned()]).collect(),
         };
         Ok(connected.guard(self.app, purpose, errand))
     }
@@ -304,7 +313,12 @@ fn note_retry_at(run: &mut Run, wait: Duration) {
     }
 }
 
-fn invocation(action: &Action, ready: &Ready, run: &Run, key: String) -> Result<Invocation, Problem> {
+fn invocation(
+    action: &Action,
+    ready: &Ready,
+    run: &Run,
+    idempotency_key: Option<String>,
+) -> Result<Invocation, Problem> {
     let text =
         |value: &Map<String, Value>| serde_json::to_string(value).map_err(|_| Problem::plain(Code::Internal));
     Ok(Invocation {
@@ -314,7 +328,7 @@ fn invocation(action: &Action, ready: &Ready, run: &Run, key: String) -> Result<
         config: text(&ready.connected.config)?,
         run_id: run.id.as_str().to_owned(),
         now_ms: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(),
-        idempotency_key: action.plan.idempotency.as_ref().map(|_| key),
+        idempotency_key,
     })
 }
 

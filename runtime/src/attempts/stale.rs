@@ -33,15 +33,14 @@ impl Try {
     /// A success whose body says that the token is no good is none.
     pub(super) fn unless_stale(self, connector: &Connector) -> Self {
         let RunEnd::Succeeded(Success { upstream: Some(answer), .. }) = &self.end else { return self };
-        let Some(predicate) = stale_predicate(connector) else { return self };
-        let parsed = |text: &Option<Box<RawValue>>| -> Value {
-            text.as_ref().and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default()
-        };
-        let body = parsed(&answer.body);
+        // Why a body: a condition may hold where nothing is, and of a list's pages nothing is told.
+        let (Some(predicate), Some(body)) = (stale_predicate(connector), &answer.body) else { return self };
+        let parsed = |text: &RawValue| -> Value { serde_json::from_str(text.get()).unwrap_or_default() };
+        let body = parsed(body);
         if !predicate.holds(&body) {
             return self;
         }
-        let headers = parsed(&answer.headers);
+        let headers = answer.headers.as_deref().map(parsed).unwrap_or_default();
         let upstream = json!({ "status": answer.status, "headers": headers, "body": body });
         let failure = Cause::Upstream {
             status: answer.status,
@@ -64,7 +63,46 @@ impl Try {
 }
 
 /// What a body says whose token is no good: `refresh_on.predicate`.
-fn stale_predicate(connector: &Connector) -> Option<Predicate> {
-    let predicate = connector.auth.token.as_ref()?.refresh_on.predicate.as_ref()?;
-    Predicate::parse(predicate).ok()
+fn stale_predicate(connector: &Connector) -> Option<&Predicate> {
+    connector.auth.token.as_ref()?.refresh_on.predicate.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::limits::Limits;
+
+    use super::*;
+
+    fn connector(predicate: &Value) -> Connector {
+        let field = |name: &str| json!({ "name": name, "type": "password", "required": true });
+        let definition = json!({
+            "connector_id": "saas", "display_name": "S", "auth_type": "oauth2_client_credentials",
+            "auth": { "token_url": "https://login.saas.com/token", "refresh_on": { "predicate": predicate } },
+            "auth_schema": { "fields": [field("client_id"), field("client_secret")] },
+            "allowed_domains": ["*.saas.com"], "enabled": true,
+            "actions": [{ "action_id": "list", "http_method": "GET", "url_template": "https://api.saas.com/" }],
+        });
+        let checked = Connector::parse(&definition, &Limits::default());
+        checked.connector.unwrap_or_else(|| panic!("{:?}", checked.errors))
+    }
+
+    fn success(body: Option<&str>) -> Try {
+        let upstream = match body {
+            Some(body) => format!(r#"{{"status":200,"body":{body}}}"#),
+            None => r#"{"status":200}"#.to_owned(),
+        };
+        let text = format!(r#"{{"output":[],"upstream":{upstream}}}"#);
+        Try { end: RunEnd::Succeeded(serde_json::from_str(&text).unwrap()), failure: None }
+    }
+
+    #[test]
+    fn only_a_body_that_is_there_can_say_that_a_token_is_no_good() {
+        // Holds where nothing is, too.
+        let connector = connector(&json!({ "not": { "path": "/ok", "eq": true } }));
+        let is_stale = |body| success(body).unless_stale(&connector).failure.is_some();
+        assert!(is_stale(Some(r#"{"ok":false}"#)));
+        assert!(!is_stale(Some(r#"{"ok":true}"#)));
+        assert!(!is_stale(None), "a list's pages are not told");
+        assert!(!is_stale(Some("null")), "an empty answer says nothing");
+    }
 }

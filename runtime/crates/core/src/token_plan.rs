@@ -1,6 +1,7 @@
 //! Plans of how a token is got and renewed. Data only; the runtime's token keeper carries them out,
 //! through the gate, and no guest ever sees a token request or its answer.
 
+use portcullis_action::predicate::Predicate;
 use portcullis_action::template::Template;
 use portcullis_action::{Method, UrlTemplate};
 use serde_json::Value;
@@ -34,8 +35,8 @@ pub struct TokenPlan {
 pub struct RefreshOn {
     /// Statuses.
     pub status: Vec<u16>,
-    /// A condition on the body, as written.
-    pub predicate: Option<Value>,
+    /// A condition on the body.
+    pub predicate: Option<Predicate>,
 }
 
 /// The consent of a person (RFC 6749 section 4.1, RFC 7636).

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use portcullis_action::Method;
+use portcullis_action::predicate::Predicate;
 use portcullis_action::template::{Scope, Template};
 
 use super::Reader;
@@ -140,13 +141,14 @@ impl Reader<'_> {
     /// What is common to every kind of token.
     pub(super) fn token_plan(&mut self) -> Option<TokenPlan> {
         let on = self.auth.refresh_on.clone().unwrap_or_default();
-        if let Some(predicate) = &on.predicate
-            && let Err(e) = portcullis_action::predicate::Predicate::parse(predicate)
-        {
-            let member = format!("/refresh_on/predicate{}", e.pointer);
-            return self.refuse(&member, "predicate_invalid", e.message);
-        }
-        let status = if on.status.is_empty() && on.predicate.is_none() { vec![401] } else { on.status };
+        let predicate = match on.predicate.as_ref().map(Predicate::parse).transpose() {
+            Ok(predicate) => predicate,
+            Err(e) => {
+                let member = format!("/refresh_on/predicate{}", e.pointer);
+                return self.refuse(&member, "predicate_invalid", e.message);
+            }
+        };
+        let status = if on.status.is_empty() && predicate.is_none() { vec![401] } else { on.status };
         let revoke = match self.auth.revoke_url.clone() {
             None => None,
             Some(url) => {
@@ -167,7 +169,7 @@ impl Reader<'_> {
             rotates: self.auth.refresh.as_ref().is_some_and(|refresh| refresh.rotates),
             default_ttl_s: self.auth.default_ttl_s.unwrap_or(TTL_S),
             refresh_skew_s: self.auth.refresh_skew_s.unwrap_or(REFRESH_SKEW_S),
-            refresh_on: RefreshOn { status, predicate: on.predicate },
+            refresh_on: RefreshOn { status, predicate },
         })
     }
 
