@@ -2,7 +2,8 @@
 //!
 //! What cannot be read cannot be scrubbed, so every coding is undone before the guest sees a byte,
 //! and a coding that is not on the list ends the answer. Decoding stops at the byte limit and, after
-//! the first MiB, at the ratio limit: no honest document compresses better.
+//! the first MiB, at the ratio limit: no honest document compresses better. What is longer than a MiB is
+//! decoded twice, the first time only to count it, so that a bomb never takes more memory than that.
 
 use std::io::Read;
 
@@ -18,6 +19,8 @@ const CODINGS_MAX: usize = 3;
 const RATIO_FREE_BYTES: u64 = 1024 * 1024;
 /// Piece that is decoded at a time, bytes.
 const PIECE: usize = 16 * 1024;
+/// Decoded bytes that are kept before their number is known.
+const UNCOUNTED_MAX: usize = 1024 * 1024;
 
 /// Undoes a Content-Encoding, as the gate does with every answer.
 ///
@@ -48,43 +51,63 @@ pub(crate) fn codings<'v>(values: impl Iterator<Item = &'v [u8]>) -> Vec<String>
 }
 
 fn undo(coding: &str, body: &[u8], limits: &Limits) -> Result<Vec<u8>, SendError> {
+    let unreadable = || SendError::from(Code::UpstreamProtocol);
     match coding {
-        "gzip" | "x-gzip" => drain(flate2::read::MultiGzDecoder::new(body), body.len(), limits),
-        "deflate" => inflate(body, limits),
-        "br" => drain(brotli_decompressor::Decompressor::new(body, PIECE), body.len(), limits),
-        "zstd" => match ruzstd::decoding::StreamingDecoder::new(body) {
-            Ok(decoder) => drain(decoder, body.len(), limits),
-            Err(_) => Err(SendError::from(Code::UpstreamProtocol)),
-        },
-        _ => Err(SendError::from(Code::UpstreamProtocol)),
+        "gzip" | "x-gzip" => drain(|| Ok(flate2::read::MultiGzDecoder::new(body)), body.len(), limits),
+        "deflate" if is_zlib(body) => drain(|| Ok(flate2::read::ZlibDecoder::new(body)), body.len(), limits),
+        "deflate" => drain(|| Ok(flate2::read::DeflateDecoder::new(body)), body.len(), limits),
+        "br" => drain(|| Ok(brotli_decompressor::Decompressor::new(body, PIECE)), body.len(), limits),
+        "zstd" => {
+            let decoder = || ruzstd::decoding::StreamingDecoder::new(body).map_err(|_| unreadable());
+            drain(decoder, body.len(), limits)
+        }
+        _ => Err(unreadable()),
     }
 }
 
 /// `deflate` is the zlib format, but servers send raw deflate too (RFC 9110 section 8.4.1.2).
-fn inflate(body: &[u8], limits: &Limits) -> Result<Vec<u8>, SendError> {
-    let zlib = body.first().is_some_and(|b| b & 0x0f == 8)
-        && matches!(body, [a, b, ..] if (u16::from(*a) * 256 + u16::from(*b)).is_multiple_of(31));
-    if zlib {
-        drain(flate2::read::ZlibDecoder::new(body), body.len(), limits)
-    } else {
-        drain(flate2::read::DeflateDecoder::new(body), body.len(), limits)
-    }
+fn is_zlib(body: &[u8]) -> bool {
+    body.first().is_some_and(|b| b & 0x0f == 8)
+        && matches!(body, [a, b, ..] if (u16::from(*a) * 256 + u16::from(*b)).is_multiple_of(31))
 }
 
-fn drain(mut decoder: impl Read, received: usize, limits: &Limits) -> Result<Vec<u8>, SendError> {
-    let mut out = Vec::with_capacity(received.saturating_mul(3).min(1024 * 1024));
-    let mut piece = [0_u8; PIECE];
+/// Everything that a decoder gives, within the limits.
+fn drain<R: Read>(
+    decoder: impl Fn() -> Result<R, SendError>,
+    received: usize,
+    limits: &Limits,
+) -> Result<Vec<u8>, SendError> {
     let by_ratio = (received as u64).saturating_mul(limits.decode_ratio).max(RATIO_FREE_BYTES);
     let limit = limits.decoded_bytes.min(by_ratio);
+    let mut out = Vec::with_capacity(received.saturating_mul(3).min(UNCOUNTED_MAX));
+    let counted = read_through(decoder()?, limit, |piece| {
+        if out.len() + piece.len() <= UNCOUNTED_MAX {
+            out.extend_from_slice(piece);
+        }
+    })?;
+    if out.len() == counted {
+        return Ok(out);
+    }
+    drop(out);
+    let mut out = Vec::with_capacity(counted);
+    read_through(decoder()?, counted as u64, |piece| out.extend_from_slice(piece))?;
+    Ok(out)
+}
+
+/// Reads to the end; how many bytes there were.
+fn read_through(mut decoder: impl Read, limit: u64, mut each: impl FnMut(&[u8])) -> Result<usize, SendError> {
+    let mut piece = [0_u8; PIECE];
+    let mut bytes = 0_usize;
     loop {
         let read = decoder.read(&mut piece).map_err(|_| SendError::from(Code::UpstreamProtocol))?;
         if read == 0 {
-            return Ok(out);
+            return Ok(bytes);
         }
-        if out.len() as u64 + read as u64 > limit {
+        bytes += read;
+        if bytes as u64 > limit {
             return Err(SendError::limit(Code::ResponseTooLarge, LimitKind::DecodedBytes, limit));
         }
-        out.extend_from_slice(piece.get(..read).unwrap_or_default());
+        each(piece.get(..read).unwrap_or_default());
     }
 }
 
@@ -125,6 +148,16 @@ mod tests {
         assert_eq!(run("zstd", zstd.to_vec()).unwrap(), b"hello");
         assert_eq!(run("gzip, gzip", gzip(&gzip(text))).unwrap(), text);
         assert_eq!(run("identity", text.to_vec()).unwrap(), text);
+    }
+
+    #[test]
+    fn a_text_of_any_length_comes_out_whole() {
+        for size in [0, 1, PIECE, PIECE + 1, UNCOUNTED_MAX, UNCOUNTED_MAX + 1, 5 * UNCOUNTED_MAX + 17] {
+            let text: Vec<u8> = (0..size).map(|n| b"abcdefghijklm"[n * n % 13]).collect();
+            let limits = Limits { decode_ratio: 1000, ..Limits::default() };
+            let coded = gzip(&text);
+            assert!(decode(&["gzip".to_owned()], coded, &limits).unwrap() == text, "{size} bytes");
+        }
     }
 
     #[test]

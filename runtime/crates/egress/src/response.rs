@@ -1,6 +1,7 @@
 //! Reading an upstream's answer within its limits. The upstream is hostile input: lengths lie, bodies
 //! never end, codings are bombs.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
@@ -11,11 +12,19 @@ use portcullis_core::fault::Code;
 use portcullis_core::header_rules::is_visible_to_guest;
 use portcullis_core::limits::Limits;
 use portcullis_core::outbound::{LimitKind, Method, OutboundResponse, TimeoutPhase};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::decode;
 use crate::error::SendError;
 use crate::scrub::Scrubber;
+
+/// Most bytes that are reserved because an upstream says they will come.
+const BODY_RESERVED_MAX: u64 = 64 * 1024;
+
+/// Bodies that are decoded at once.
+static DECODERS: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
 /// Header fields in order, names in lower case.
 type Headers = Vec<(String, Vec<u8>)>;
@@ -97,7 +106,9 @@ pub(crate) async fn read(
     if !bodiless && announced.is_some_and(|length| length > bytes_max) {
         return Err(too_large());
     }
-    let mut body = Vec::new();
+    // Why no more than that: a length is a claim, and what never comes should not be waited for in memory.
+    let expected = announced.unwrap_or(0).min(BODY_RESERVED_MAX);
+    let mut body = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     let pause = Duration::from_millis(limits.between_bytes_ms);
     loop {
         let frame = tokio::time::timeout(pause, incoming.frame())
@@ -132,8 +143,11 @@ async fn decoded(
 ) -> Result<(Headers, Vec<u8>), SendError> {
     headers.retain(|(name, _)| name != "content-encoding" && name != "content-length");
     let limits = limits.clone();
+    // Why no more than processors: bodies of one tenant must not take every thread of the pool from the others.
+    let turn = DECODERS.acquire().await.map_err(|_| SendError::from(Code::Internal))?;
     // Why another thread: a large body takes milliseconds, and others wait for this one.
     let work = tokio::task::spawn_blocking(move || decode::decode(&codings, body, &limits));
     let body = work.await.map_err(|_| SendError::from(Code::Internal))??;
+    drop(turn);
     Ok((headers, body))
 }

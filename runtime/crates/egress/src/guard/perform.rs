@@ -52,6 +52,8 @@ impl Guard {
         self.with_state(|s| s.report.sent = true);
         let sent = self.exchange(&key, cleared, &mut connection, request, attempt).await;
         attempt.durations.first_byte_us = Some(micros(started));
+        // Again, because a kept connection that had ended was replaced.
+        attempt.tls_version = Some(connection.tls_version.to_owned());
         let answer = sent?;
         attempt.status = Some(answer.status().as_u16());
         let own_max = self.gate.limits.response_bytes;
