@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::Reader;
-use super::reader::is_same;
+use super::reader::{NAMES_MAX, is_same};
 
 /// The members of an object as text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,6 +24,9 @@ impl<'t> Members<'t> {
         let mut has_empty = false;
         reader.members(|reader, name| {
             let value = reader.value()?;
+            if list.len() >= NAMES_MAX {
+                return None;
+            }
             let known = list.iter().any(|(other, _)| is_same(other.as_bytes(), name.as_bytes()));
             has_empty |= matches!(value.as_ref(), "null" | "\"\"" | "[]" | "{}");
             list.push((name, value));

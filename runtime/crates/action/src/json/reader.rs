@@ -10,6 +10,9 @@ const DIGITS_MAX: usize = 15;
 /// Members that an object has as a rule.
 const NAMES: usize = 16;
 
+/// Members of an object that is read in one pass.
+pub(super) const NAMES_MAX: usize = 64;
+
 const LOWEST: u64 = 0x0101_0101_0101_0101;
 const HIGHEST: u64 = 0x8080_8080_8080_8080;
 
@@ -265,6 +268,10 @@ impl<'t> Reader<'t> {
 
     /// Refuses a name that the object has already: the last value of the two would count.
     fn add_name(&mut self, name: &'t [u8], outer: usize, marks: &mut u64) -> Option<()> {
+        // Why: each name is compared with those before it, which many make dear. Maps of many go the old way.
+        if self.names.len() - outer >= NAMES_MAX {
+            return None;
+        }
         let mark = 1_u64 << (mark_of(name) & 63);
         if *marks & mark != 0 && self.names.get(outer..)?.iter().any(|other| is_same(other, name)) {
             return None;

@@ -53,6 +53,20 @@ fn what_may_be_written_differently_is_left_to_the_parser() {
 }
 
 #[test]
+fn an_object_of_many_members_is_left_to_the_parser_and_a_list_of_many_objects_is_not() {
+    let object = |members: usize| -> String {
+        let members: Vec<String> = (0..members).map(|n| format!("\"a_long_name_{n}\":{n}")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    assert!(compact(object(64).as_bytes()).is_some());
+    assert_eq!(compact(object(65).as_bytes()), None);
+    assert!(Members::read(&object(64)).is_some());
+    assert_eq!(Members::read(&object(65)), None);
+    let many = format!("[{}]", vec![object(64); 100].join(","));
+    assert_eq!(compact(many.as_bytes()).map(Cow::into_owned), Some(many.clone()));
+}
+
+#[test]
 fn what_is_not_json_is_not_passed_on() {
     for text in [
         "",
