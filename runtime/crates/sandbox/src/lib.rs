@@ -19,12 +19,14 @@
 mod bindings;
 mod bounds;
 mod call;
+mod compiled;
 mod engine;
 mod fault;
 mod module;
 mod wire;
 
 pub use call::{CallEnd, GuestFailure, Invocation, Usage};
+pub use compiled::{CompiledCache, Origin};
 pub use engine::Sandbox;
 pub use fault::{LoadError, SandboxFault};
 pub use module::Module;

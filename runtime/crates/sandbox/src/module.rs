@@ -25,11 +25,18 @@ impl Sandbox {
     /// # Errors
     /// [`LoadError`] naming the forbidden import, or what is wrong with the bytes.
     pub fn load(&self, bytes: &[u8]) -> Result<Module, LoadError> {
+        self.module(&self.compile(bytes)?)
+    }
+
+    pub(crate) fn compile(&self, bytes: &[u8]) -> Result<Component, LoadError> {
         if bytes.len() as u64 > self.limits.module_bytes {
             return Err(LoadError::TooLarge { bytes: bytes.len(), limit: self.limits.module_bytes });
         }
-        let component =
-            Component::from_binary(&self.engine, bytes).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
+        Component::from_binary(&self.engine, bytes).map_err(|e| LoadError::Invalid(format!("{e:#}")))
+    }
+
+    /// The component, if it has no way out but the one and exports the handler.
+    pub(crate) fn module(&self, component: &Component) -> Result<Module, LoadError> {
         let kind = component.component_type();
         for (name, _) in kind.imports(&self.engine) {
             if !ALLOWED_IMPORTS.contains(&name) {
@@ -39,8 +46,7 @@ impl Sandbox {
         if !kind.exports(&self.engine).any(|(name, _)| name == HANDLER) {
             return Err(LoadError::NoHandler);
         }
-        let pre =
-            self.linker.instantiate_pre(&component).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
+        let pre = self.linker.instantiate_pre(component).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
         let pre = ConnectorPre::new(pre).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
         Ok(Module { pre })
     }

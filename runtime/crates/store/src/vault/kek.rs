@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -130,6 +131,20 @@ impl MasterKey {
     #[must_use]
     pub fn id(&self) -> KeyId {
         KeyId::derive("portcullis master key id v1", &self.0)
+    }
+
+    /// A key for another purpose, from which nothing of this one follows (HKDF-SHA256, RFC 5869).
+    ///
+    /// # Errors
+    /// [`VaultError::Malformed`]; 32 bytes can always be derived.
+    pub fn derive(&self, purpose: &str) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        let mut key = Zeroizing::new([0; 32]);
+        let extracted = Salt::new(HKDF_SHA256, b"portcullis master key v1").extract(&*self.0);
+        extracted
+            .expand(&[purpose.as_bytes()], HKDF_SHA256)
+            .and_then(|expanded| expanded.fill(&mut *key))
+            .map_err(|_| VaultError::Malformed("a key of 32 bytes cannot be derived"))?;
+        Ok(key)
     }
 }
 

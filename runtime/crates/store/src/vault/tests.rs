@@ -245,3 +245,13 @@ proptest! {
 }
 
 mod keys;
+
+#[test]
+fn a_key_for_another_purpose_is_hkdf_of_the_master_key() {
+    let master = MasterKey::from_text(&format!("pcmk1_{}", "A".repeat(43))).unwrap();
+    let mut expected = [0; 32];
+    let hkdf = hkdf::Hkdf::<sha2::Sha256>::new(Some(b"portcullis master key v1"), &[0; 32]);
+    hkdf.expand(b"compiled components", &mut expected).unwrap();
+    assert_eq!(*master.derive("compiled components").unwrap(), expected);
+    assert_ne!(*master.derive("something else").unwrap(), expected);
+}
