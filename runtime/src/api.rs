@@ -5,11 +5,13 @@
 //! may forget: request id, token, role, tenant, body limit, and errors as problem documents.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request, State};
 use axum::routing::{MethodFilter, on};
+use http::header::CONNECTION;
 use http::{HeaderValue, Response};
 use portcullis_core::fault::Code;
 
@@ -72,11 +74,16 @@ async fn dispatch(
     let request_id = context::request_id();
     let started = std::time::Instant::now();
     let method = request.method().clone();
-    let result = match Ctx::open(app, route, params, request, request_id.clone()).await {
-        Ok(context) => (route.handler)(context).await,
+    app.requests.fetch_add(1, Ordering::Relaxed);
+    let result = match Ctx::open(Arc::clone(&app), route, params, request, request_id.clone()).await {
+        Ok((context, None)) => (route.handler)(context).await,
+        Ok((context, Some(place))) => match place.run((route.handler)(context)).await {
+            Ok(result) => result,
+            Err(refused) => Err(refused.into()),
+        },
         Err(problem) => Err(problem),
     };
-    let response = match result {
+    let mut response = match result {
         Ok(response) => response,
         Err(problem) => {
             if problem.is_ours() {
@@ -91,6 +98,10 @@ async fn dispatch(
         %request_id, %method, route = route.path, status = response.status().as_u16(),
         us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX), "request"
     );
+    if app.draining.load(Ordering::SeqCst) {
+        // Why: the caller's next request goes to another process before this one closes the connection.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     finish(response, &request_id)
 }
 

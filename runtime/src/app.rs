@@ -2,17 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use portcullis_core::limits::Limits;
 use portcullis_egress::Gate;
-use portcullis_sandbox::{Module, Sandbox};
+use portcullis_sandbox::{CompiledCache, Module, Sandbox};
 use portcullis_store::{Ledger, LedgerSync, MasterKey, Records, RunLog, Store, Vault};
 
 use crate::budget::Budgets;
 use crate::directory::Directory;
 use crate::running::Running;
 use crate::tokens::TokenKeeper;
+use crate::turns::Turns;
 
 /// Everything a request may need. One for the process.
 pub struct App {
@@ -42,6 +43,10 @@ pub struct App {
     pub public_url: String,
     /// Calls that run right now.
     pub running: Running,
+    /// Who is admitted, and who computes next.
+    pub turns: Turns,
+    /// Requests of the API so far.
+    pub requests: AtomicU64,
     /// Set when the process is asked to stop: `/readyz` fails first.
     pub draining: AtomicBool,
 }
@@ -86,13 +91,17 @@ impl App {
     /// [`StartError`] naming the part that would not open and what to do.
     pub async fn open(data_dir: &Path, parts: AppParts) -> Result<Arc<Self>, StartError> {
         let records = Records::new(parts.store);
+        let cache_key = parts.master_key.derive("compiled components")?;
         let vault = Arc::new(Vault::open(records.clone(), parts.master_key).await?);
         let ledger = Arc::new(Ledger::open(&data_dir.join("ledger"), parts.ledger_sync)?);
         let runs = RunLog::open(&data_dir.join("runs"))?;
         let sandbox = Sandbox::new(Arc::clone(&parts.limits))?;
-        let http_handler = sandbox.load(portcullis_connectors::HTTP_HANDLER)?;
+        let cache = CompiledCache::new(data_dir.join("compiled"), &cache_key);
+        let (http_handler, origin) = sandbox.load_cached(portcullis_connectors::HTTP_HANDLER, &cache)?;
+        tracing::debug!(?origin, "the HTTP handler is loaded");
         Ok(Arc::new(Self {
             directory: Directory::new(records.clone(), Arc::clone(&parts.limits)),
+            turns: Turns::new(&parts.limits),
             limits: parts.limits,
             records,
             vault,
@@ -105,6 +114,7 @@ impl App {
             budgets: Budgets::default(),
             public_url: parts.public_url.trim_end_matches('/').to_owned(),
             running: Running::default(),
+            requests: AtomicU64::new(0),
             draining: AtomicBool::new(false),
         }))
     }

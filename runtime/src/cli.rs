@@ -94,6 +94,9 @@ pub fn on_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
+/// How long threads may take to end once the work is done.
+const STOP: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Prints configuration errors; the exit code that goes with them.
 fn bad_config(errors: &[String]) -> u8 {
     for error in errors {
@@ -104,9 +107,10 @@ fn bad_config(errors: &[String]) -> u8 {
 
 /// A runtime for commands that need one.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map(|runtime| runtime.block_on(work))
-        .map_err(|e| format!("the async runtime cannot start: {e}"))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| format!("the async runtime cannot start: {e}"))?;
+    let done = runtime.block_on(work);
+    // Why not by dropping it: that waits for whatever a thread is reading, however long.
+    runtime.shutdown_timeout(STOP);
+    Ok(done)
 }

@@ -1,8 +1,10 @@
 //! Time and fresh identifiers: the two things that pure code is handed from outside.
 
+use std::cell::RefCell;
+
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::id::InvalidId;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 /// Now, RFC 3339 in UTC with microseconds.
 #[must_use]
@@ -43,5 +45,60 @@ pub fn is_time(text: &str) -> bool {
 /// # Errors
 /// [`InvalidId`] when the prefix does not fit the id's pattern; prefixes are constants.
 pub fn fresh<T>(prefix: &str, parse: impl FnOnce(&str) -> Result<T, InvalidId>) -> Result<T, InvalidId> {
-    parse(&format!("{prefix}_{}", Uuid::now_v7().simple()))
+    parse(&fresh_text(prefix))
+}
+
+/// The text of a fresh id.
+#[must_use]
+pub fn fresh_text(prefix: &str) -> String {
+    format!("{prefix}_{}", uuid().simple())
+}
+
+/// Ids for which random bytes are drawn at once: the system is asked once for many.
+const DRAWN: usize = 32;
+/// Random bytes of a UUIDv7.
+const RANDOM_BYTES: usize = 10;
+
+thread_local! {
+    /// Random bytes that no id has used. Ids are names and no secrets, so it does not matter where they wait.
+    static UNUSED: RefCell<Vec<[u8; RANDOM_BYTES]>> = const { RefCell::new(Vec::new()) };
+}
+
+fn uuid() -> Uuid {
+    let random = UNUSED.with_borrow_mut(|unused| {
+        if unused.is_empty() {
+            let mut drawn = [0; DRAWN * RANDOM_BYTES];
+            getrandom::fill(&mut drawn).ok()?;
+            unused.extend(drawn.as_chunks().0);
+        }
+        unused.pop()
+    });
+    let now_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+    match random {
+        Some(random) => Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid(),
+        // Without randomness there are no ids; the library says so.
+        None => Uuid::now_v7(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_version_7_of_now_and_never_the_same() {
+        let before = u64::try_from(Timestamp::now().as_millisecond()).unwrap();
+        let threads = (0..4).map(|_| std::thread::spawn(|| (0..1000).map(|_| uuid()).collect::<Vec<_>>()));
+        let threads: Vec<_> = threads.collect();
+        let ids: HashSet<Uuid> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(ids.len(), 4000);
+        for id in ids {
+            assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+            let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
+            let ms = seconds * 1000 + u64::from(nanos) / 1_000_000;
+            assert!((before..before + 60_000).contains(&ms), "{ms}");
+        }
+    }
 }

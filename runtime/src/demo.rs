@@ -26,6 +26,7 @@ mod teller;
 
 use client::Client;
 use stand_in::StandIn;
+pub use stand_in::certificates;
 use teller::Teller;
 
 /// The brief's definition, as a platform admin would upload it.

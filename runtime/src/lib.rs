@@ -39,3 +39,4 @@ pub mod telemetry;
 pub mod tenancy;
 pub mod token;
 pub mod tokens;
+pub mod turns;

@@ -11,6 +11,8 @@ use portcullis_core::problem::Problem as Breach;
 use portcullis_store::{LedgerError, StoreError, VaultError};
 use serde_json::{Map, Value, json};
 
+use crate::turns::Refused;
+
 /// Seconds after which an overloaded or unavailable service may be asked again.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -142,6 +144,12 @@ impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         tracing::error!(%error, "ledger");
         Self::plain(Code::LedgerUnavailable)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        Self::new(refused.code(), refused.to_string())
     }
 }
 

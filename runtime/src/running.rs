@@ -27,6 +27,8 @@ pub struct RunningCall {
 struct Calls {
     next: u64,
     running: HashMap<u64, (RunningCall, watch::Sender<Option<Code>>)>,
+    /// Why every call is ended from now on, whenever it begins.
+    all_ended: Option<Code>,
 }
 
 /// Every running call of the process.
@@ -44,8 +46,8 @@ impl Running {
     /// Registers a call.
     #[must_use]
     pub fn register(&self, call: RunningCall) -> Ticket {
-        let (sender, ended) = watch::channel(None);
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sender, ended) = watch::channel(calls.all_ended);
         let number = calls.next;
         calls.next += 1;
         calls.running.insert(number, (call, sender));
@@ -60,6 +62,12 @@ impl Running {
                 sender.send_replace(Some(code));
             }
         }
+    }
+
+    /// Ends every call, and every one that begins later.
+    pub fn end_all(&self, reason: Code) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all_ended = Some(reason);
+        self.end_where(|_| Some(reason));
     }
 
     /// How many calls run.
@@ -117,5 +125,14 @@ mod tests {
         assert!(still.is_err());
         drop((a, b));
         assert_eq!(running.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_begins_after_the_end_of_all_is_ended_too() {
+        let running = Running::default();
+        let before = running.register(call("a"));
+        running.end_all(Code::CallEnded);
+        let after = running.register(call("a"));
+        assert_eq!((before.ended().await, after.ended().await), (Code::CallEnded, Code::CallEnded));
     }
 }

@@ -3,9 +3,9 @@
 //! A token is shown once and kept only as its SHA-256. The checksum lets people and scanners tell a
 //! token from a typo; authentication is the hash alone.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_core::id::{OrgId, TokenId, WorkspaceId};
 use portcullis_store::{Role, TokenIndex, TokenRecord, Writes};
-use sha2::{Digest as _, Sha256};
 
 use crate::clock;
 use crate::problem::Problem;
@@ -67,7 +67,7 @@ pub fn is_well_formed(text: &str) -> bool {
 /// What is stored in the place of a token.
 #[must_use]
 pub fn hash(text: &str) -> String {
-    hex::encode(Sha256::digest(text.as_bytes()))
+    hex::encode(digest(&SHA256, text.as_bytes()))
 }
 
 /// Big-endian bytes in base62, padded on the left.

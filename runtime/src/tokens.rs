@@ -126,7 +126,7 @@ fn skew(token: &TokenState, plan: &TokenPlan) -> SignedDuration {
 
 impl Default for TokenKeeper {
     fn default() -> Self {
-        Self { holder: format!("node_{}", uuid::Uuid::now_v7().simple()), locks: Mutex::default() }
+        Self { holder: clock::fresh_text("node"), locks: Mutex::default() }
     }
 }
 

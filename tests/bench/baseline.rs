@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use crate::children::serve_until_released;
-use crate::upstream::NAME;
+use crate::sample::NAME;
 use crate::{Arguments, Failure};
 
 struct Client {

@@ -8,8 +8,9 @@ use serde_json::json;
 use crate::children::Process;
 use crate::load::{Outcome, Plan, closed_loop, request};
 use crate::report::{self, Row, Target, median};
-use crate::setup::{Api, INPUT};
-use crate::{Arguments, Failure, parts, print};
+use crate::sample::INPUT;
+use crate::setup::Api;
+use crate::{Arguments, Failure, parts, pressure, print, scale, soak};
 
 /// Connections of each comparison, and what ratio of throughput is aimed at.
 const CONNECTIONS: &[(usize, Option<f64>)] = &[(1, None), (32, Some(0.80)), (256, None)];
@@ -17,6 +18,9 @@ const CONNECTIONS: &[(usize, Option<f64>)] = &[(1, None), (32, Some(0.80)), (256
 /// Calls that wait at once in the memory probe. Each takes two of the product's descriptors, and many machines
 /// allow a process 20,000.
 const WAITING_CALLS: u64 = 9_000;
+
+/// Shortest look at a loaded product: a second of queues and some of steady state.
+const LOADED: Duration = Duration::from_secs(5);
 
 /// Long enough for every connection to be made and every cache to be filled.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -35,7 +39,23 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         rows.push(parts::guest().await?);
     }
     if wanted("ready") {
-        rows.push(parts::ready()?);
+        rows.extend(parts::ready()?);
+    }
+    if wanted("overload") {
+        rows.extend(pressure::overload(length.max(LOADED)).await?);
+    }
+    if wanted("neighbour") {
+        rows.extend(pressure::neighbour(length.max(LOADED)).await?);
+    }
+    if wanted("drain") {
+        rows.extend(pressure::drain().await?);
+    }
+    if wanted("scale") {
+        let connectors = usize::try_from(arguments.number("connectors", 10_000)?)?;
+        rows.push(scale::scale(connectors, length, rounds).await?);
+    }
+    if arguments.text("only").is_some() && wanted("soak") {
+        rows.extend(soak::soak(arguments.number("minutes", 20)?).await?);
     }
     if wanted("memory") {
         let calls = usize::try_from(arguments.number("calls", WAITING_CALLS)?)?;
@@ -89,7 +109,9 @@ async fn throughput(arguments: &Arguments, length: Duration, rounds: u64) -> Res
     let reach = [("upstream", upstream.text("address")?), ("ca", upstream.text("ca")?)];
     let baseline = Process::start("baseline", &reach)?;
     let data = data.path().to_str().ok_or("the temporary folder's name is not text")?;
-    let product = Process::start("product", &[reach[0], reach[1], ("data", data)])?;
+    // Why patient: here every call is to be served, and how long they wait is what is measured.
+    let limits = ("limits", "workspace_concurrent_calls=1000,queue_ms=10000");
+    let product = Process::start("product", &[reach[0], reach[1], ("data", data), limits])?;
     let mut api = Api::of(&product).await?;
     let token = api.org().await?;
     api.connector("bench", "/v1/contacts").await?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::Failure;
@@ -30,11 +31,19 @@ pub(crate) struct Plan {
     pub(crate) requests: Arc<Vec<Vec<u8>>>,
 }
 
+impl Plan {
+    fn request(&self, turn: usize) -> &[u8] {
+        self.requests.get(turn % self.requests.len().max(1)).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// What came of a load.
 #[derive(Default)]
 pub(crate) struct Outcome {
-    /// Microseconds of each answered request, in no order.
+    /// Microseconds of each good answer, in no order.
     pub(crate) latencies: Vec<u32>,
+    /// Microseconds of each other answer.
+    pub(crate) refusals: Vec<u32>,
     /// Answers by status.
     pub(crate) statuses: BTreeMap<u16, u64>,
     /// Connections that ended in the middle.
@@ -56,25 +65,58 @@ impl Outcome {
     }
 
     /// The latency that this share of the answers stayed below, microseconds.
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an index into a list of bounded length"
-    )]
     pub(crate) fn quantile(&mut self, share: f64) -> f64 {
-        self.latencies.sort_unstable();
-        let index = (self.latencies.len() as f64 * share) as usize;
-        self.latencies.get(index.min(self.latencies.len().saturating_sub(1))).copied().map_or(0.0, f64::from)
+        quantile(&mut self.latencies, share)
+    }
+
+    /// The same of the answers that were not good.
+    pub(crate) fn refused_quantile(&mut self, share: f64) -> f64 {
+        quantile(&mut self.refusals, share)
+    }
+
+    /// Requests a second, however they were answered.
+    #[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
+    pub(crate) fn asked_per_second(&self) -> f64 {
+        self.statuses.values().sum::<u64>() as f64 / self.wall.as_secs_f64()
+    }
+
+    fn note_or_cut(&mut self, answer: Result<u16, Failure>, took: Duration) {
+        match answer {
+            Ok(status) => self.note(status, took),
+            Err(_) => self.cut += 1,
+        }
+    }
+
+    fn note(&mut self, status: u16, took: Duration) {
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        if status < 300 {
+            self.latencies.push(took);
+        } else {
+            self.refusals.push(took);
+        }
+        *self.statuses.entry(status).or_default() += 1;
     }
 
     fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
+        self.refusals.extend(other.refusals);
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }
         self.cut += other.cut;
     }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an index into a list of bounded length"
+)]
+fn quantile(values: &mut [u32], share: f64) -> f64 {
+    values.sort_unstable();
+    let index = (values.len() as f64 * share) as usize;
+    values.get(index.min(values.len().saturating_sub(1))).copied().map_or(0.0, f64::from)
 }
 
 /// Every connection sends its next request when the answer to the last is there.
@@ -83,48 +125,131 @@ pub(crate) async fn closed_loop(
     connections: usize,
     length: Duration,
 ) -> Result<Outcome, Failure> {
-    let started = Instant::now();
-    let until = started + length;
+    let until = Instant::now() + length;
+    // At least once, however short the time: some probes ask once of many connections.
+    let more = move |turn: usize, _: &Connection| turn == 0 || Instant::now() < until;
+    each(plan, connections, more).await
+}
+
+/// So many requests a second, spread over the connections; a connection whose answer is late sends its next
+/// request at once.
+#[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
+pub(crate) async fn paced(
+    plan: &Plan,
+    connections: usize,
+    rate: f64,
+    length: Duration,
+) -> Result<Outcome, Failure> {
+    let connected = Arc::new(Barrier::new(connections));
     let mut tasks = JoinSet::new();
     for number in 0..connections {
-        let plan = plan.clone();
+        let (plan, connected) = (plan.clone(), Arc::clone(&connected));
         tasks.spawn(async move {
-            let mut outcome = Outcome::default();
             let mut connection = Connection::open(plan.address).await?;
-            let mut turn = number;
-            // At least once, however short the time: some probes ask once of many connections.
-            while let Some(request) = plan.requests.get(turn % plan.requests.len()) {
-                turn += connections;
-                let asked = Instant::now();
-                match connection.ask(request).await {
-                    Ok(status) => {
-                        outcome.latencies.push(u32::try_from(asked.elapsed().as_micros())?);
-                        *outcome.statuses.entry(status).or_default() += 1;
-                    }
-                    Err(_) => {
-                        outcome.cut += 1;
-                        connection = Connection::open(plan.address).await?;
-                    }
-                }
-                if Instant::now() >= until {
+            // Why: making so many connections takes a while, and is not what is measured.
+            connected.wait().await;
+            let started = Instant::now();
+            let mut outcome = Outcome::default();
+            for turn in (number..).step_by(connections) {
+                let due = started + Duration::from_secs_f64(turn as f64 / rate);
+                if due.max(Instant::now()) >= started + length {
                     break;
                 }
+                tokio::time::sleep_until(due.into()).await;
+                let asked = Instant::now();
+                let answer = connection.ask(plan.request(turn)).await;
+                // What comes after the end is not of this time.
+                if started.elapsed() < length {
+                    outcome.note_or_cut(answer, asked.elapsed());
+                }
             }
-            Ok::<_, Failure>(outcome)
+            Ok(outcome)
         });
     }
+    let mut total = sum(tasks).await?;
+    total.wall = length;
+    Ok(total)
+}
+
+/// Like [`closed_loop`], until the answer says that the connection will be closed.
+pub(crate) async fn until_sent_away(
+    plan: &Plan,
+    connections: usize,
+    longest: Duration,
+) -> Result<Outcome, Failure> {
+    let until = Instant::now() + longest;
+    each(plan, connections, move |_, c| !c.sent_away && Instant::now() < until).await
+}
+
+/// Every request of the plan once.
+pub(crate) async fn send_all(plan: &Plan, connections: usize) -> Result<(), Failure> {
+    let count = plan.requests.len();
+    let connections = connections.min(count);
+    let share = move |number: usize| (count - number).div_ceil(connections);
+    let mut tasks = JoinSet::new();
+    for number in 0..connections {
+        let more = move |turn: usize, _: &Connection| turn < share(number);
+        tasks.spawn(one(plan.clone(), number, connections, more));
+    }
+    let total = sum(tasks).await?;
+    if total.cut > 0 || total.good() != count as u64 {
+        return Err(format!("not every request succeeded: {:?}, {} cut", total.statuses, total.cut).into());
+    }
+    Ok(())
+}
+
+async fn each(
+    plan: &Plan,
+    connections: usize,
+    more: impl Fn(usize, &Connection) -> bool + Clone + Send + 'static,
+) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for number in 0..connections {
+        tasks.spawn(one(plan.clone(), number, connections, more.clone()));
+    }
+    let mut total = sum(tasks).await?;
+    total.wall = started.elapsed();
+    Ok(total)
+}
+
+async fn sum(mut tasks: JoinSet<Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
     let mut total = Outcome::default();
     while let Some(done) = tasks.join_next().await {
         total.add(done??);
     }
-    total.wall = started.elapsed();
     Ok(total)
+}
+
+/// One connection's part: every `connections`-th request, beginning with its own number.
+async fn one(
+    plan: Plan,
+    number: usize,
+    connections: usize,
+    more: impl Fn(usize, &Connection) -> bool,
+) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::default();
+    let mut connection = Connection::open(plan.address).await?;
+    let mut turn = 0;
+    while more(turn, &connection) {
+        let asked = Instant::now();
+        let answer = connection.ask(plan.request(number + turn * connections)).await;
+        let cut = answer.is_err();
+        outcome.note_or_cut(answer, asked.elapsed());
+        if cut {
+            connection = Connection::open(plan.address).await?;
+        }
+        turn += 1;
+    }
+    Ok(outcome)
 }
 
 /// One kept-alive connection.
 pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// The last answer said that the connection will be closed.
+    pub(crate) sent_away: bool,
 }
 
 impl Connection {
@@ -132,7 +257,7 @@ impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(8192) })
+        Ok(Self { stream, buffer: Vec::with_capacity(8192), sent_away: false })
     }
 
     /// Sends a request and reads its answer to the end.
@@ -144,36 +269,56 @@ impl Connection {
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<(u16, &[u8]), Failure> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
-        let (status, head, length) = loop {
+        let head = loop {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err("the connection was closed".into());
             }
-            if let Some(found) = head(&self.buffer)? {
+            if let Some(found) = Head::of(&self.buffer)? {
                 break found;
             }
         };
-        while self.buffer.len() < head + length {
+        let end = head.bytes + head.body_bytes;
+        while self.buffer.len() < end {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err("the connection was closed in an answer".into());
             }
         }
-        Ok((status, self.buffer.get(head..head + length).unwrap_or_default()))
+        self.sent_away = head.closes;
+        Ok((head.status, self.buffer.get(head.bytes..end).unwrap_or_default()))
     }
 }
 
-/// Status, length of the head and length of the body, once the head is whole.
-fn head(bytes: &[u8]) -> Result<Option<(u16, usize, usize)>, Failure> {
-    let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
-        return Ok(None);
-    };
-    let text = std::str::from_utf8(bytes.get(..end).unwrap_or_default())?;
-    let mut lines = text.split("\r\n");
-    let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok());
-    let length = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-    });
-    // Every server here says how long its answers are; 204 has none.
-    let status = status.ok_or("an answer without a status")?;
-    Ok(Some((status, end + 4, length.unwrap_or(0))))
+/// What the head of an answer says.
+struct Head {
+    status: u16,
+    bytes: usize,
+    body_bytes: usize,
+    closes: bool,
+}
+
+impl Head {
+    /// Once it is whole.
+    fn of(bytes: &[u8]) -> Result<Option<Self>, Failure> {
+        let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(bytes.get(..end).unwrap_or_default())?;
+        let mut lines = text.split("\r\n");
+        let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok());
+        // Every server here says how long its answers are; 204 has none.
+        let mut head = Self {
+            status: status.ok_or("an answer without a status")?,
+            bytes: end + 4,
+            body_bytes: 0,
+            closes: false,
+        };
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            if name.eq_ignore_ascii_case("content-length") {
+                head.body_bytes = value.trim().parse()?;
+            } else if name.eq_ignore_ascii_case("connection") {
+                head.closes = value.trim().eq_ignore_ascii_case("close");
+            }
+        }
+        Ok(Some(head))
+    }
 }

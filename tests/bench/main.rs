@@ -13,10 +13,18 @@ mod children;
 mod compare;
 mod load;
 mod parts;
+mod pressure;
 mod product;
 mod report;
+mod sample;
+mod scale;
 mod setup;
+mod soak;
 mod upstream;
+
+/// The same as the product's own binary has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What went wrong, for the person who reads it.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -24,9 +32,12 @@ type Failure = Box<dyn Error + Send + Sync>;
 const USAGE: &str = "usage: portcullis-bench [--seconds N] [--rounds N] [--only GROUP,GROUP] [--out FILE]
   --seconds N   length of one measurement [2]
   --rounds N    how often baseline and product alternate [5]
-  --only LIST   of: throughput, guest, ready, memory [all]
+  --only LIST   of: throughput, guest, ready, memory, overload, neighbour, drain, scale, soak
+                [all but soak, which takes its time]
   --connections N   compare at 1, 32 or 256 alone
   --calls N     calls that wait at once in the memory probe [9000]
+  --connectors N   connectors of the scale probe, each with ten credentials [10000]
+  --minutes N   length of the soak [20]
   --out FILE    where the figures go as JSON [target/bench/summary.json]";
 
 /// `--name value` pairs.

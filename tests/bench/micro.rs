@@ -11,45 +11,21 @@ use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::id::{ActionId, ConnectorId, CredentialId, EntryId, OrgId, RunId, WorkspaceId};
 use portcullis_core::ledger::{LedgerEvent, LedgerPhase, LedgerVerdict, PhaseDurations};
 use portcullis_core::limits::Limits;
-use portcullis_core::outbound::{BoxFuture, Outbound, OutboundError, OutboundRequest, OutboundResponse};
 use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_core::verdict::{HostRules, OrgPolicy};
-use portcullis_sandbox::{Invocation, Sandbox};
+use portcullis_sandbox::Sandbox;
 use portcullis_store::{Binding, Ledger, LedgerSync, MasterKey, MemoryStore, Records, SecretPayload, Vault};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-const ANSWER: &str = r#"{"id":"003Hs00004GvfRXIAZ","success":true,"errors":[],"Email":"ada@example.com"}"#;
-
-/// A gate that answers at once.
-struct Canned;
-
-impl Outbound for Canned {
-    fn send(&self, _: OutboundRequest) -> BoxFuture<'_, Result<OutboundResponse, OutboundError>> {
-        Box::pin(async {
-            Ok(OutboundResponse {
-                status: 201,
-                headers: vec![("content-type".to_owned(), b"application/json".to_vec())],
-                body: ANSWER.as_bytes().to_vec(),
-                redacted: false,
-            })
-        })
-    }
-}
+#[allow(dead_code, reason = "the other half is for the comparison")]
+mod sample;
 
 fn connector() -> Connector {
-    let definition = json!({
-        "connector_id": "bench", "display_name": "Bench", "auth_type": "bearer",
-        "auth_schema": { "fields": [{ "name": "token", "label": "T", "type": "password", "required": true }] },
-        "actions": [{ "action_id": "create-contact", "http_method": "POST",
-            "url_template": "https://api.bench-saas.com/v1/contacts",
-            "body_schema": [{ "name": "Email", "label": "E" }, { "name": "LastName", "label": "L" }] }],
-        "allowed_domains": ["*.bench-saas.com"], "enabled": true,
-    });
-    Connector::parse(&definition, &Limits::default()).connector.unwrap()
+    sample::connector().unwrap()
 }
 
 fn input() -> Map<String, Value> {
-    json!({ "Email": "ada@example.com", "LastName": "Lovelace" }).as_object().unwrap().clone()
+    serde_json::from_str(sample::INPUT).unwrap()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -82,27 +58,17 @@ fn draw(c: &mut Criterion) {
     c.bench_function("read_plan", |b| b.iter(|| serde_json::from_str::<ActionPlan>(text).unwrap()));
     let judge = Judge::new(&plan).unwrap();
     let headers = [("content-type".to_owned(), b"application/json".to_vec())];
-    c.bench_function("judge", |b| b.iter(|| judge.answer(201, &headers, ANSWER.as_bytes())));
+    c.bench_function("judge", |b| b.iter(|| judge.answer(201, &headers, sample::CREATED.as_bytes())));
 }
 
 fn guest_call(c: &mut Criterion) {
     let sandbox = Sandbox::new(Arc::new(Limits::default())).unwrap();
     let handler = sandbox.load(portcullis_connectors::HTTP_HANDLER).unwrap();
-    let connector = connector();
-    let action = connector.actions.first().unwrap();
-    let invocation = Invocation {
-        operation: action.id.as_str().to_owned(),
-        plan: action.plan_json.clone(),
-        input: Value::Object(input()).to_string(),
-        config: "{}".to_owned(),
-        run_id: "run_1".to_owned(),
-        now_ms: 1_795_343_400_000,
-        idempotency_key: None,
-    };
+    let invocation = sample::invocation(&connector()).unwrap();
     let runtime = runtime();
     c.bench_function("instantiate_and_call", |b| {
         b.iter(|| {
-            let end = runtime.block_on(sandbox.call(&handler, invocation.clone(), Arc::new(Canned)));
+            let end = runtime.block_on(sandbox.call(&handler, invocation.clone(), Arc::new(sample::Canned)));
             assert!(end.result.unwrap().is_ok());
         });
     });
@@ -169,13 +135,7 @@ fn ledger(c: &mut Criterion) {
         status: None,
         bytes_out: 100,
         bytes_in: 0,
-        durations: PhaseDurations {
-            dns_us: None,
-            connect_us: None,
-            tls_us: None,
-            first_byte_us: None,
-            total_us: None,
-        },
+        durations: PhaseDurations::default(),
         credential_slot: None,
         credential_version: None,
         redacted: false,

@@ -8,17 +8,10 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::children::Process;
 use crate::load::{Connection, Plan, request};
-use crate::upstream::NAME;
+use crate::sample::{ACTION, INPUT, definition};
 
 /// The org of every call.
 const ORG: &str = "acme";
-
-/// The action of every connector.
-const ACTION: &str = "create-contact";
-
-/// What a call sends.
-pub(crate) const INPUT: &str =
-    r#"{"Email":"ada@example.com","FirstName":"Ada","LastName":"Lovelace","Phone":"+44 20 7946 0958"}"#;
 
 /// A product's API and a token for it.
 pub(crate) struct Api {
@@ -48,7 +41,7 @@ impl Api {
     }
 
     /// A token, as its text.
-    async fn token(&mut self, spec: &Value) -> Result<String, Failure> {
+    async fn make_token(&mut self, spec: &Value) -> Result<String, Failure> {
         let made = self.must("POST", "/admin/token", spec).await?;
         Ok(made.get("token").and_then(Value::as_str).ok_or("no token was made")?.to_owned())
     }
@@ -56,17 +49,17 @@ impl Api {
     /// The org with an allowlist, and a token that may run everything in it.
     pub(crate) async fn org(&mut self) -> Result<String, Failure> {
         self.must("POST", "/admin/org", &json!({ "org": ORG })).await?;
-        let token = self.token(&json!({ "role": "org", "org": ORG })).await?;
+        let token = self.make_token(&json!({ "role": "org", "org": ORG })).await?;
         let list = json!({ "domain_allowlist": ["*.bench-saas.com"], "mode": "enforce" });
         let mut admin = Self::with(self.address, token).await?;
         admin.must("PUT", &format!("/org/{ORG}/settings/integrations"), &list).await?;
-        self.token(&json!({ "role": "run", "org": ORG })).await
+        self.make_token(&json!({ "role": "run", "org": ORG })).await
     }
 
     /// A workspace, and the API as its admin.
     pub(crate) async fn workspace(&mut self, id: &str) -> Result<Workspace, Failure> {
         self.must("POST", &format!("/admin/org/{ORG}/workspace"), &json!({ "workspace": id })).await?;
-        let token = self.token(&json!({ "role": "workspace", "org": ORG, "workspace": id })).await?;
+        let token = self.make_token(&json!({ "role": "workspace", "org": ORG, "workspace": id })).await?;
         Ok(Workspace { id: id.to_owned(), api: Self::with(self.address, token).await? })
     }
 
@@ -83,22 +76,18 @@ impl Api {
             let path = format!("/run/{ORG}/{workspace}/connector/{connector}/{ACTION}");
             request("POST", &path, Some(token), &body)
         };
-        Plan { address: self.address, requests: Arc::new(pairs.iter().map(call).collect()) }
+        self.plan(pairs.iter().map(call).collect())
     }
-}
 
-/// A definition whose action posts to that path of the upstream.
-pub(crate) fn definition(id: &str, path: &str) -> Value {
-    let field = |name: &str| json!({ "name": name, "label": name });
-    json!({
-        "connector_id": id, "display_name": id, "auth_type": "bearer",
-        "auth_schema": { "fields": [
-            { "name": "token", "label": "Token", "type": "password", "required": true }] },
-        "actions": [{ "action_id": ACTION, "http_method": "POST",
-            "url_template": format!("https://{NAME}{path}"),
-            "body_schema": [field("Email"), field("FirstName"), field("LastName"), field("Phone")] }],
-        "allowed_domains": ["*.bench-saas.com"], "enabled": true,
-    })
+    /// These requests.
+    pub(crate) fn plan(&self, requests: Vec<Vec<u8>>) -> Plan {
+        Plan { address: self.address, requests: Arc::new(requests) }
+    }
+
+    /// Its token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
 }
 
 /// A workspace and its admin.
@@ -110,9 +99,21 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Saves a credential.
     pub(crate) async fn connect(&mut self, connector: &str) -> Result<(), Failure> {
-        let body = json!({ "enabled": true, "config": { "token": "bench-key-3c1d5a7788e94f20" } });
-        let path = format!("/workspace/{ORG}/{}/settings/connector/{connector}", self.id);
-        self.api.must("PUT", &path, &body).await?;
+        self.api.must("PUT", &self.setting(connector), &credential()).await?;
         Ok(())
     }
+
+    /// The request that saves one.
+    pub(crate) fn save(&self, connector: &str) -> Vec<u8> {
+        let body = credential().to_string();
+        request("PUT", &self.setting(connector), Some(&self.api.token), &body)
+    }
+
+    fn setting(&self, connector: &str) -> String {
+        format!("/workspace/{ORG}/{}/settings/connector/{connector}", self.id)
+    }
+}
+
+fn credential() -> Value {
+    json!({ "enabled": true, "config": { "token": "bench-key-3c1d5a7788e94f20" } })
 }

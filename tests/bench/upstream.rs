@@ -9,25 +9,18 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use portcullis::demo::certificates;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::children::serve_until_released;
+use crate::sample::{CREATED, NAME};
 use crate::{Arguments, Failure};
-
-/// The name in its certificate; the product's definition allows it.
-pub(crate) const NAME: &str = "api.bench-saas.com";
-
-/// An answer of the size that creating one record usually has.
-pub(crate) const CREATED: &str = r#"{"id":"003Hs00004GvfRXIAZ","success":true,"errors":[],"attributes":{"type":"Contact","url":"/services/data/v62.0/sobjects/Contact/003Hs00004GvfRXIAZ"},"CreatedDate":"2026-11-22T10:00:00.000+0000","LastModifiedDate":"2026-11-22T10:00:00.000+0000","Email":"ada@example.com","FirstName":"Ada","LastName":"Lovelace","OwnerId":"005Hs00000AbCdEIAV","IsDeleted":false,"Phone":"+44 20 7946 0958","MailingCity":"London","MailingCountry":"United Kingdom"}"#;
 
 /// Runs until released.
 pub(crate) async fn run(_: &Arguments) -> Result<(), Failure> {
-    let (ca_pem, config) = certificates()?;
+    let (ca_pem, config) = certificates(&[NAME])?;
     let tls = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
@@ -58,19 +51,4 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     *response.status_mut() = StatusCode::CREATED;
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     Ok(response)
-}
-
-fn certificates() -> Result<(String, ServerConfig), Failure> {
-    let mut ca = CertificateParams::new(Vec::new())?;
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
-    let key = KeyPair::generate()?;
-    let leaf = CertificateParams::new(vec![NAME.to_owned()])?.signed_by(&key, &ca)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], private)?;
-    Ok((ca.pem(), config))
 }

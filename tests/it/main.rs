@@ -10,6 +10,11 @@
     reason = "tests fail by panicking, and talk to stand-ins on loopback"
 )]
 
+/// The product's own, so that what is said of memory here is true of it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+mod admission;
 mod api_bad_input;
 mod api_routes;
 mod attack;
@@ -26,6 +31,7 @@ mod oauth;
 mod retries;
 mod sandbox;
 mod secrecy;
+mod stopping;
 mod support;
 mod tidy;
 mod vendors;

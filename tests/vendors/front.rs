@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Failure;
 use crate::description::{Asked, Description};
-use crate::support::upstream::certificates;
+use portcullis::demo::certificates;
 
 /// Longest part of an answer that is shown, characters.
 const SHOWN_CHARS_MAX: usize = 400;
@@ -112,7 +112,7 @@ impl Front {
         recorded: Vec<Recorded>,
     ) -> Result<Self, Failure> {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-        let (ca_pem, config) = certificates(&hosts);
+        let (ca_pem, config) = certificates(&hosts)?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let (kept, aside) = (Mutex::default(), Mutex::default());

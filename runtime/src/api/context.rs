@@ -1,6 +1,7 @@
 //! What a handler is given: an authorised request, bounded and parsed as far as every route shares it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request};
@@ -10,25 +11,27 @@ use http_body_util::BodyExt as _;
 use hyper::body::Bytes;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, WorkspaceId};
+use portcullis_core::limits::Limits;
 use portcullis_core::problem::{Problem as Breach, nearest, step};
 use portcullis_store::{OrgRecord, WorkspaceRecord};
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use crate::api::auth::{self, Principal};
 use crate::api::routes::Route;
 use crate::app::App;
+use crate::clock;
 use crate::problem::Problem;
+use crate::turns::Place;
 
 /// Bytes of an over-long body that are read and dropped so that the client can finish sending and
 /// read its answer.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Longest drain.
-const DRAIN_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// A fresh request id.
 pub(super) fn request_id() -> String {
-    format!("req_{}", Uuid::now_v7().simple())
+    clock::fresh_text("req")
 }
 
 /// An authorised request.
@@ -46,26 +49,36 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    /// Authenticates, authorises and reads the body, in that order.
+    /// Authenticates, authorises, admits and reads the body, in that order. A place among the calls comes
+    /// with the routes that make any.
     pub(super) async fn open(
         app: Arc<App>,
         route: &'static Route,
         params: RawPathParams,
         request: Request,
         request_id: String,
-    ) -> Result<Self, Problem> {
+    ) -> Result<(Self, Option<Place>), Problem> {
         let params: Vec<(String, String)> =
             params.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().map(parse_query).unwrap_or_default();
         let principal =
             if route.roles.is_empty() { None } else { Some(auth::authenticate(&app, &parts.headers).await?) };
+        let find = |name: &str| params.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         if let Some(principal) = &principal {
-            let find = |name: &str| params.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
             auth::authorise(principal, route.roles, find("org"), find("ws"))?;
         }
-        let body = read_body(body, &parts.headers, app.limits.api_body_bytes).await?;
-        Ok(Self { app, principal, request_id, params, query, headers: parts.headers, body })
+        let place = match (find("org"), find("ws")) {
+            // Why before the body: what is refused costs as little as can be. Why not before the workspace is
+            // known to exist: an invented one has no limit of its own.
+            (Some(org), Some(workspace)) if route.makes_calls() => {
+                tenant(&app, org, workspace).await?;
+                Some(app.turns.admit(&format!("{org}/{workspace}"))?)
+            }
+            _ => None,
+        };
+        let body = read_body(body, &parts.headers, &app.limits).await?;
+        Ok((Self { app, principal, request_id, params, query, headers: parts.headers, body }, place))
     }
 
     /// A path parameter; empty when the route has none of that name.
@@ -99,10 +112,7 @@ impl Ctx {
     /// # Errors
     /// `org_not_found`.
     pub async fn org(&self) -> Result<OrgId, Problem> {
-        let missing = || Problem::plain(Code::OrgNotFound);
-        let org = OrgId::parse(self.param("org")).map_err(|_| missing())?;
-        self.app.records.get_shared::<OrgRecord>(&[org.as_str()]).await?.ok_or_else(missing)?;
-        Ok(org)
+        org(&self.app, self.param("org")).await
     }
 
     /// Org and workspace of the path, which exist.
@@ -110,15 +120,7 @@ impl Ctx {
     /// # Errors
     /// `org_not_found`, `workspace_not_found`.
     pub async fn tenant(&self) -> Result<(OrgId, WorkspaceId), Problem> {
-        let missing = || Problem::plain(Code::WorkspaceNotFound);
-        let org = OrgId::parse(self.param("org")).map_err(|_| Problem::plain(Code::OrgNotFound))?;
-        let workspace = WorkspaceId::parse(self.param("ws")).map_err(|_| missing())?;
-        let parts = [org.as_str(), workspace.as_str()];
-        if self.app.records.get_shared::<WorkspaceRecord>(&parts).await?.is_none() {
-            self.org().await?;
-            return Err(missing());
-        }
-        Ok((org, workspace))
+        tenant(&self.app, self.param("org"), self.param("ws")).await
     }
 
     /// The body as JSON.
@@ -200,6 +202,27 @@ impl Ctx {
     }
 }
 
+/// The org of that id, which exists.
+async fn org(app: &App, id: &str) -> Result<OrgId, Problem> {
+    let missing = || Problem::plain(Code::OrgNotFound);
+    let org = OrgId::parse(id).map_err(|_| missing())?;
+    app.records.get_shared::<OrgRecord>(&[org.as_str()]).await?.ok_or_else(missing)?;
+    Ok(org)
+}
+
+/// The workspace of those ids, which exists.
+async fn tenant(app: &App, org_id: &str, workspace_id: &str) -> Result<(OrgId, WorkspaceId), Problem> {
+    let missing = || Problem::plain(Code::WorkspaceNotFound);
+    let org_id = OrgId::parse(org_id).map_err(|_| Problem::plain(Code::OrgNotFound))?;
+    let workspace = WorkspaceId::parse(workspace_id).map_err(|_| missing())?;
+    let parts = [org_id.as_str(), workspace.as_str()];
+    if app.records.get_shared::<WorkspaceRecord>(&parts).await?.is_none() {
+        org(app, org_id.as_str()).await?;
+        return Err(missing());
+    }
+    Ok((org_id, workspace))
+}
+
 /// A JSON answer.
 #[must_use]
 pub fn reply(status: StatusCode, value: &Value) -> Response<Body> {
@@ -265,7 +288,18 @@ pub fn list(mut entries: Vec<Value>, limit: usize) -> Response<Body> {
     ok(&serde_json::json!({ "data": entries, "has_more": has_more }))
 }
 
-async fn read_body(mut body: Body, headers: &HeaderMap, limit: u64) -> Result<Bytes, Problem> {
+/// Reads a body within its size and its time.
+async fn read_body(body: Body, headers: &HeaderMap, limits: &Limits) -> Result<Bytes, Problem> {
+    let time = Duration::from_millis(limits.api_body_ms);
+    let collected = tokio::time::timeout(time, collect(body, headers, limits.api_body_bytes)).await;
+    collected.unwrap_or_else(|_| {
+        let ms = limits.api_body_ms;
+        let detail = format!("the body did not come within {ms} ms (limits.api_body_ms)");
+        Err(Problem::new(Code::RequestTimeout, detail))
+    })
+}
+
+async fn collect(mut body: Body, headers: &HeaderMap, limit: u64) -> Result<Bytes, Problem> {
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     let mut collected = Vec::new();

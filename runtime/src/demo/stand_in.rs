@@ -43,7 +43,7 @@ pub(super) struct StandIn {
 impl StandIn {
     /// Starts it with a certificate of its own CA.
     pub(super) async fn start(name: &str) -> Result<Self, String> {
-        let (ca_pem, config) = certificates(name).map_err(|e| format!("certificates: {e}"))?;
+        let (ca_pem, config) = certificates(&[name]).map_err(|e| format!("certificates: {e}"))?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|e| e.to_string())?;
         let address = listener.local_addr().map_err(|e| e.to_string())?;
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -65,12 +65,19 @@ impl StandIn {
     }
 }
 
-fn certificates(name: &str) -> Result<(String, ServerConfig), Box<dyn std::error::Error>> {
+/// A fresh CA as PEM, and a server with a certificate of it for these names.
+///
+/// # Errors
+/// When no key can be made, or a name cannot stand in a certificate.
+pub fn certificates(
+    names: &[&str],
+) -> Result<(String, ServerConfig), Box<dyn std::error::Error + Send + Sync>> {
     let mut ca = CertificateParams::new(Vec::new())?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
     let key = KeyPair::generate()?;
-    let leaf = CertificateParams::new(vec![name.to_owned()])?.signed_by(&key, &ca)?;
+    let leaf = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())?
+        .signed_by(&key, &ca)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(provider)

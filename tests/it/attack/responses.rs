@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 
 use super::rig::{Bench, Rig, URL, get, post, values};
 use super::scrubbing::gzip;
-use crate::support::upstream::certificates;
 use crate::support::{Script, until};
+use portcullis::demo::certificates;
 
 const MIB: usize = 1024 * 1024;
 /// 64 MiB of zeroes as one brotli stream, by its own tool.
@@ -313,7 +313,7 @@ type Seen = Arc<Mutex<Vec<(http::Version, String, Vec<String>)>>>;
 
 /// An upstream that speaks HTTP/2 to whoever offers it; with the protocols that were offered.
 async fn speaks_http2() -> (String, std::net::SocketAddr, Seen, Arc<Mutex<Vec<Vec<Vec<u8>>>>>) {
-    let (ca_pem, mut config) = certificates(&["*.example-saas.com"]);
+    let (ca_pem, mut config) = certificates(&["*.example-saas.com"]).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let config = Arc::new(config);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

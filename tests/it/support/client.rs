@@ -25,6 +25,16 @@ impl Client {
         Self { address, token: None, heard: Arc::default() }
     }
 
+    /// Where it asks.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its token.
+    pub(crate) fn token(&self) -> Option<String> {
+        self.token.clone()
+    }
+
     /// The same server and the same record, with another token.
     pub(crate) fn with_token(&self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self.clone() }

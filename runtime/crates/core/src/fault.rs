@@ -88,6 +88,7 @@ codes! {
     WorkspaceNotFound "workspace_not_found" 404 Caller "There is no such workspace in this org.";
     AutomationNotFound "automation_not_found" 404 Caller "There is no automation of that id in this org.";
     MethodNotAllowed "method_not_allowed" 405 Caller "This route does not take that method.";
+    RequestTimeout "request_timeout" 408 Caller "The request's body did not come in time.";
     AlreadyExists "already_exists" 409 Caller "That id is taken.";
     InUse "in_use" 409 Caller "Something still uses it.";
     CredentialNeedsAttention "credential_needs_attention" 409 Caller "The saved credential does not satisfy the connector's form any more.";
@@ -98,6 +99,7 @@ codes! {
     InputInvalid "input_invalid" 422 Caller "The action's input breaks a rule; every breach is listed.";
     ConsentInvalid "consent_invalid" 400 Caller "The consent cannot be finished.";
     RateLimited "rate_limited" 429 Caller "The connection's own request budget is used up for now.";
+    WorkspaceBusy "workspace_busy" 429 Caller "The workspace has as many calls running as it may.";
     UrlInvalid "url_invalid" 403 Policy "The URL is not one the gate reads.";
     SchemeNotHttps "scheme_not_https" 403 Policy "Only https may leave.";
     UserinfoPresent "userinfo_present" 403 Policy "A URL with user information may not leave.";

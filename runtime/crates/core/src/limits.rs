@@ -105,6 +105,12 @@ limits! {
     guest_fuel = 200_000_000, max 20_000_000_000, "instructions", "Instructions of one call; the determinate twin of the time limit.";
     guest_output_bytes = 32 * MIB, max 128 * MIB, "bytes", "A guest's output document.";
     concurrent_calls = 1000, max 100_000, "calls", "Instances that exist at once; each reserves address space and up to its memory limit.";
+    workspace_concurrent_calls = 200, max 100_000, "calls", "Calls of one workspace at once: a fifth of all, so that one whose upstream hangs leaves room for the others.";
+    queue_ms = 100, max 10_000, "ms", "How long a call waits for its first turn; one that would wait longer is refused at once, and the caller tries again later.";
+    drain_ms = 20_000, max 1_800_000, "ms", "How long running calls may take to end once a stopping process takes no more; with the notice before it less than the 30 s after which orchestrators kill.";
+    api_connections = 10_000, max 1_000_000, "connections", "Connections of callers at once; each holds a descriptor and a few KiB.";
+    api_header_ms = 30_000, max 300_000, "ms", "For the header section of an API request, and the idle time of a kept connection.";
+    api_body_ms = 60_000, max 600_000, "ms", "For the body of an API request: 8 MiB over a slow line still fit.";
     module_bytes = 32 * MIB, max 64 * MIB, "bytes", "A component when it is loaded.";
 }
 

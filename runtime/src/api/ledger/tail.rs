@@ -43,7 +43,7 @@ async fn pump(
     if sender.send(Ok(Bytes::from_static(b": following\n\n"))).await.is_err() {
         return;
     }
-    loop {
+    while !app.draining.load(Ordering::SeqCst) {
         let text = tokio::select! {
             line = lines.recv() => match line {
                 Ok(line) => event(&line),
@@ -52,9 +52,6 @@ async fn pump(
             },
             () = tokio::time::sleep(BEAT) => {
                 beats += 1;
-                if app.draining.load(Ordering::SeqCst) {
-                    return;
-                }
                 if !beats.is_multiple_of(BEATS_PER_COMMENT) {
                     continue;
                 }

@@ -1,0 +1,237 @@
+//! Who computes next. Calls are admitted or refused here, and those that are admitted take turns.
+//!
+//! A process has more calls than processors. Left to itself the async runtime serves whoever became ready
+//! first, so a workspace with a thousand calls gets a thousand times the processor of one with one, and a
+//! refusal waits behind everything that it refuses. Here a call holds a *turn* while it computes, never while
+//! it waits; there are a few more turns than processors, and they go round the workspaces, within one
+//! workspace first to what has begun, so that what was begun ends.
+//!
+//! What is admitted is bounded three times: calls of the process (`concurrent_calls`), calls of a workspace
+//! (`workspace_concurrent_calls`, a bulkhead), and the time until a call would begin (`queue_ms`): a workspace
+//! whose queue already takes longer is refused at once instead of being served late.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use portcullis_core::fault::Code;
+use portcullis_core::limits::Limits;
+
+use lanes::Lanes;
+
+mod lanes;
+
+/// Turns for each processor: one that computes, and one that is about to, so that none stands idle while
+/// another thread wakes up.
+const TURNS_PER_PROCESSOR: usize = 2;
+
+/// The turns of a process.
+pub struct Turns(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    calls_max: usize,
+    calls_per_workspace_max: usize,
+    queue: Duration,
+}
+
+struct State {
+    /// Turns that nobody holds.
+    free: usize,
+    /// Admitted calls.
+    calls: usize,
+    lanes: Lanes,
+}
+
+/// Why a call is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The workspace has as many calls as it may.
+    #[error("the workspace has {0} calls running, as many as it may (limits.workspace_concurrent_calls)")]
+    Workspace(usize),
+    /// The process has as many calls as it may.
+    #[error("{0} calls are running, as many as may (limits.concurrent_calls)")]
+    Process(usize),
+    /// It would begin too late.
+    #[error("calls wait longer than {} ms for their turn (limits.queue_ms)", .0.as_millis())]
+    Queue(Duration),
+}
+
+impl Refused {
+    /// The code for the caller.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Workspace(_) => Code::WorkspaceBusy,
+            Self::Process(_) | Self::Queue(_) => Code::Overloaded,
+        }
+    }
+}
+
+impl Turns {
+    /// Turns for the processors of this machine.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with(limits, processors * TURNS_PER_PROCESSOR)
+    }
+
+    fn with(limits: &Limits, turns: usize) -> Self {
+        let number = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        Self(Arc::new(Shared {
+            state: Mutex::new(State { free: turns, calls: 0, lanes: Lanes::default() }),
+            calls_max: number(limits.concurrent_calls),
+            calls_per_workspace_max: number(limits.workspace_concurrent_calls),
+            queue: Duration::from_millis(limits.queue_ms),
+        }))
+    }
+
+    /// A place for one call of a workspace.
+    ///
+    /// # Errors
+    /// [`Refused`], at once: nothing waits here.
+    pub fn admit(&self, workspace: &str) -> Result<Place, Refused> {
+        let shared = &self.0;
+        let mut state = shared.lock();
+        if state.calls >= shared.calls_max {
+            return Err(Refused::Process(shared.calls_max));
+        }
+        let lane = state.lanes.open(workspace);
+        let refused = if state.lanes.calls(lane) >= shared.calls_per_workspace_max {
+            Some(Refused::Workspace(shared.calls_per_workspace_max))
+        } else if state.lanes.wait(lane, Instant::now()) > shared.queue {
+            Some(Refused::Queue(shared.queue))
+        } else {
+            None
+        };
+        if let Some(refused) = refused {
+            state.lanes.close_if_unused(lane);
+            return Err(refused);
+        }
+        state.lanes.enter(lane);
+        state.calls += 1;
+        Ok(Place { shared: Arc::clone(shared), lane })
+    }
+
+    /// How many calls are admitted.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.0.lock().calls
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a turn on to who is next; keeps it free when nobody waits.
+    fn pass_on(&self) {
+        let next = {
+            let mut state = self.lock();
+            let next = state.lanes.next(Instant::now(), self.queue);
+            if next.is_none() {
+                state.free += 1;
+            }
+            next
+        };
+        if let Some(waker) = next {
+            waker.wake();
+        }
+    }
+}
+
+/// An admitted call's place; given up when dropped.
+pub struct Place {
+    shared: Arc<Shared>,
+    lane: usize,
+}
+
+impl Place {
+    /// The call, taking its turns.
+    pub fn run<F: Future + Unpin>(self, call: F) -> InTurn<F> {
+        InTurn { place: self, call, fresh_since: Some(Instant::now()), waiting: None }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.calls -= 1;
+        state.lanes.leave(self.lane);
+    }
+}
+
+/// A call that computes only while it holds a turn. Ends with [`Refused::Queue`] when its first turn comes
+/// too late.
+pub struct InTurn<F> {
+    place: Place,
+    call: F,
+    /// Since when it waits for its first turn; nothing once it has begun.
+    fresh_since: Option<Instant>,
+    /// Its number among those who wait for a turn.
+    waiting: Option<usize>,
+}
+
+impl<F: Future + Unpin> InTurn<F> {
+    /// Whether it holds a turn now; otherwise it waits for one.
+    fn take_turn(&mut self, waker: &Waker) -> bool {
+        let mut state = self.place.shared.lock();
+        if let Some(number) = self.waiting {
+            let granted = state.lanes.is_granted(number, waker);
+            if granted {
+                self.waiting = None;
+            }
+            return granted;
+        }
+        // Why nobody can be passed over: a turn is only free while nobody waits.
+        if state.free > 0 {
+            state.free -= 1;
+            return true;
+        }
+        let fresh = self.fresh_since.is_some();
+        let number = state.lanes.wait_for_turn(self.place.lane, fresh, waker.clone(), Instant::now());
+        self.waiting = Some(number);
+        false
+    }
+}
+
+impl<F: Future + Unpin> Future for InTurn<F> {
+    type Output = Result<F::Output, Refused>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if !this.take_turn(context.waker()) {
+            return Poll::Pending;
+        }
+        let _turn = Turn(&this.place.shared);
+        let queue = this.place.shared.queue;
+        if this.fresh_since.take().is_some_and(|since| since.elapsed() > queue) {
+            return Poll::Ready(Err(Refused::Queue(queue)));
+        }
+        Pin::new(&mut this.call).poll(context).map(Ok)
+    }
+}
+
+impl<F> Drop for InTurn<F> {
+    fn drop(&mut self) {
+        let Some(number) = self.waiting else { return };
+        let had_turn = self.place.shared.lock().lanes.forget(number);
+        if had_turn {
+            self.place.shared.pass_on();
+        }
+    }
+}
+
+/// A turn that is held; passed on when dropped, by a panic too.
+struct Turn<'s>(&'s Shared);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.pass_on();
+    }
+}
+
+#[cfg(test)]
+mod tests;

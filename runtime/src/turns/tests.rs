@@ -1,0 +1,236 @@
+//! Turns: who is admitted, in which order turns are given, and that none is lost.
+
+use std::future::{pending, poll_fn, ready};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use super::*;
+
+fn turns(turns: usize, calls: u64, each: u64, queue_ms: u64) -> Turns {
+    let limits =
+        Limits { concurrent_calls: calls, workspace_concurrent_calls: each, queue_ms, ..Limits::default() };
+    Turns::with(&limits, turns)
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn poll<F: Future + Unpin>(future: &mut F, bell: &Arc<Bell>) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(&Waker::from(Arc::clone(bell))))
+}
+
+/// Ready at its n-th poll.
+fn polls(count: usize) -> impl Future<Output = ()> + Unpin {
+    let mut left = count;
+    poll_fn(move |_| {
+        left -= 1;
+        if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+}
+
+#[test]
+fn a_workspace_is_refused_at_its_own_limit_and_its_neighbour_is_not() {
+    let turns = turns(1, 10, 3, 100);
+    let held: Vec<Place> = (0..3).map(|_| turns.admit("acme/main").unwrap()).collect();
+    assert_eq!(turns.admit("acme/main").err(), Some(Refused::Workspace(3)));
+    let neighbour = turns.admit("acme/other").unwrap();
+    assert_eq!(turns.calls(), 4);
+    drop(held);
+    drop(neighbour);
+    assert_eq!(turns.calls(), 0);
+    turns.admit("acme/main").unwrap();
+}
+
+#[test]
+fn a_process_is_full_for_everybody() {
+    let turns = turns(1, 2, 2, 100);
+    let first = turns.admit("a").unwrap();
+    let _second = turns.admit("b").unwrap();
+    assert_eq!(turns.admit("c").err(), Some(Refused::Process(2)));
+    drop(first);
+    turns.admit("c").unwrap();
+}
+
+/// Holds the only turn while others come.
+fn while_busy(turns: &Turns, act: impl FnOnce()) {
+    turns.0.lock().free -= 1;
+    act();
+    turns.0.pass_on();
+}
+
+#[test]
+fn turns_go_round_the_workspaces_and_to_what_has_begun_first() {
+    let turns = turns(1, 100, 100, 1000);
+    let bell = Arc::new(Bell::default());
+    let mut noisy: Vec<_> = (0..5).map(|_| turns.admit("noisy").unwrap().run(polls(2))).collect();
+    // One that has begun, and waits for its second turn.
+    assert!(poll(&mut noisy[4], &bell).is_pending());
+    let mut quiet = turns.admit("quiet").unwrap().run(ready(()));
+    while_busy(&turns, || {
+        for call in &mut noisy {
+            assert!(poll(call, &bell).is_pending());
+        }
+        assert!(poll(&mut quiet, &bell).is_pending());
+    });
+    // Everybody asks at every turn: only whose turn it is gets on.
+    assert!(poll(&mut noisy[0], &bell).is_pending() && poll(&mut quiet, &bell).is_pending());
+    assert!(poll(&mut noisy[4], &bell).is_ready(), "what has begun is first in its lane");
+    assert!(poll(&mut noisy[0], &bell).is_pending(), "the other workspace is next");
+    assert!(poll(&mut quiet, &bell).is_ready());
+    assert!(poll(&mut noisy[1], &bell).is_pending());
+    assert!(poll(&mut noisy[0], &bell).is_pending());
+    assert!(noisy[0].fresh_since.is_none(), "it has computed once");
+}
+
+#[test]
+fn a_turn_is_not_lost_with_the_call_it_was_given_to() {
+    let turns = turns(1, 10, 10, 1000);
+    let bell = Arc::new(Bell::default());
+    let mut first = turns.admit("a").unwrap().run(ready(()));
+    let mut second = turns.admit("a").unwrap().run(ready(()));
+    let mut third = turns.admit("a").unwrap().run(ready(()));
+    while_busy(&turns, || {
+        for call in [&mut first, &mut second, &mut third] {
+            assert!(poll(call, &bell).is_pending());
+        }
+        // One that goes away while it waits.
+        drop(second);
+    });
+    assert_eq!(bell.0.load(Ordering::SeqCst), 1, "the first was given the turn");
+    drop(first);
+    assert_eq!(bell.0.load(Ordering::SeqCst), 2, "then the third");
+    assert!(poll(&mut third, &bell).is_ready());
+    drop(third);
+    let state = turns.0.lock();
+    assert_eq!((state.free, state.calls), (1, 0));
+}
+
+#[test]
+fn a_call_that_waits_for_something_else_holds_no_turn() {
+    let turns = turns(1, 10, 10, 1000);
+    let bell = Arc::new(Bell::default());
+    let mut waits = turns.admit("a").unwrap().run(pending::<()>());
+    assert!(poll(&mut waits, &bell).is_pending());
+    let mut other = turns.admit("b").unwrap().run(ready(()));
+    assert!(poll(&mut other, &bell).is_ready());
+}
+
+#[test]
+fn a_panic_gives_its_turn_back() {
+    let turns = turns(1, 10, 10, 1000);
+    let bell = Arc::new(Bell::default());
+    let mut bad = turns.admit("a").unwrap().run(poll_fn(|_| -> Poll<()> { panic!("as meant") }));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut bad, &bell)));
+    assert!(outcome.is_err());
+    let mut other = turns.admit("b").unwrap().run(ready(()));
+    assert!(poll(&mut other, &bell).is_ready());
+}
+
+#[test]
+fn whoever_would_begin_too_late_is_refused_at_once_and_another_workspace_is_not() {
+    let limits = turns(1, 1000, 1000, 100);
+    let mut lanes = Lanes::default();
+    let (full, other) = (lanes.open("full"), lanes.open("other"));
+    let bell = Waker::from(Arc::new(Bell::default()));
+    let begin = Instant::now();
+    let at = |ms: u64| begin + Duration::from_millis(ms);
+    for _ in 0..60 {
+        lanes.wait_for_turn(full, true, bell.clone(), begin);
+    }
+    assert_eq!(lanes.wait(full, at(50)), Duration::ZERO, "nothing is known of its pace yet");
+    // One in ten milliseconds.
+    for turn in 1..=20 {
+        assert!(lanes.next(at(turn * 10), Duration::from_secs(60)).is_some());
+    }
+    let wait = lanes.wait(full, at(205));
+    assert!(wait > Duration::from_millis(350) && wait < Duration::from_millis(450), "{wait:?} for 40");
+    assert_eq!(lanes.wait(other, at(205)), Duration::ZERO);
+    // Nobody's turn comes any more.
+    assert!(lanes.wait(full, at(60_000)) > Duration::from_secs(60));
+    assert!(limits.admit("full").is_ok(), "another process knows nothing of it");
+}
+
+#[test]
+fn one_that_waited_too_long_is_told_so_before_those_that_have_begun_go_on() {
+    let mut lanes = Lanes::default();
+    let lane = lanes.open("a");
+    let (early, late) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let begin = Instant::now();
+    let queue = Duration::from_millis(100);
+    lanes.wait_for_turn(lane, true, Waker::from(Arc::clone(&late)), begin);
+    for _ in 0..3 {
+        lanes.wait_for_turn(lane, false, Waker::from(Arc::clone(&early)), begin);
+    }
+    lanes.next(begin + Duration::from_millis(50), queue).unwrap().wake();
+    assert_eq!((early.0.load(Ordering::SeqCst), late.0.load(Ordering::SeqCst)), (1, 0));
+    lanes.next(begin + Duration::from_millis(150), queue).unwrap().wake();
+    assert_eq!((early.0.load(Ordering::SeqCst), late.0.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[test]
+fn those_who_went_away_are_not_kept() {
+    let mut lanes = Lanes::default();
+    let lane = lanes.open("a");
+    let bell = Arc::new(Bell::default());
+    let now = Instant::now();
+    let stays = lanes.wait_for_turn(lane, true, Waker::from(Arc::new(Bell::default())), now);
+    for _ in 0..1000 {
+        let number = lanes.wait_for_turn(lane, true, Waker::from(Arc::clone(&bell)), now);
+        assert!(number < 40, "numbers are used again: {number}");
+        assert!(!lanes.forget(number));
+    }
+    assert_eq!(Arc::strong_count(&bell), 1, "nothing holds their tasks");
+    assert!(lanes.next(now, Duration::from_secs(1)).is_some());
+    assert!(lanes.is_granted(stays, Waker::noop()));
+    assert!(lanes.next(now, Duration::from_secs(1)).is_none());
+}
+
+#[tokio::test]
+async fn a_first_turn_that_comes_too_late_is_a_refusal() {
+    let turns = turns(1, 10, 10, 20);
+    let bell = Arc::new(Bell::default());
+    let mut late = turns.admit("a").unwrap().run(ready(()));
+    let mut begun = turns.admit("a").unwrap().run(polls(2));
+    assert!(poll(&mut begun, &bell).is_pending());
+    turns.0.lock().free -= 1;
+    assert!(poll(&mut late, &bell).is_pending() && poll(&mut begun, &bell).is_pending());
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    turns.0.pass_on();
+    assert_eq!(poll(&mut late, &bell), Poll::Ready(Err(Refused::Queue(Duration::from_millis(20)))));
+    assert_eq!(poll(&mut begun, &bell), Poll::Ready(Ok(())), "what has begun is not refused any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_calls_on_few_turns_all_end() {
+    let turns = Arc::new(turns(2, 10_000, 10_000, 60_000));
+    let calls = (0..2000).map(|n| {
+        let place = turns.admit(&format!("ws{}", n % 7)).unwrap();
+        tokio::spawn(place.run(Box::pin(async move {
+            for _ in 0..n % 5 {
+                tokio::task::yield_now().await;
+            }
+            n
+        })))
+    });
+    let calls: Vec<_> = calls.collect();
+    for (n, call) in calls.into_iter().enumerate() {
+        // Every third is given up, wherever it is.
+        if n % 3 == 0 {
+            call.abort();
+        } else {
+            assert_eq!(call.await.unwrap(), Ok(n));
+        }
+    }
+    // Those given up go when the runtime gets to them.
+    while turns.calls() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(turns.0.lock().free, 2);
+}

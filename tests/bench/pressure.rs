@@ -1,0 +1,175 @@
+//! Steadiness: what a product does under more than it can take, beside a noisy neighbour, and when it is
+//! asked to stop in the middle of its work.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::children::Process;
+use crate::load::{Connection, Plan, closed_loop, paced, until_sent_away};
+use crate::report::{Row, Target};
+use crate::setup::{Api, Workspace};
+use crate::{Failure, print};
+
+/// How long the upstream of these probes thinks, where the product's slots and not its processors are the limit.
+const THINKS_MS: u64 = 100;
+/// Calls at once of the product whose slots are the limit: 640 calls a second.
+const SLOTS: usize = 64;
+/// Connections of an overload; each has one request under way, so of many some must be refused.
+const CROWD: usize = 600;
+const CROWD_ON_CPU: usize = 2500;
+/// Connections of the noisy tenant, and how many calls at once it may have.
+const NOISY_CONNECTIONS: usize = 200;
+const NOISY_SLOTS: u64 = 8;
+/// How often the quiet tenant asks, a second.
+const QUIET_RATE: f64 = 100.0;
+
+/// A product with its upstream, and who may call what.
+pub(crate) struct Stand {
+    _upstream: Process,
+    pub(crate) product: Process,
+    pub(crate) api: Api,
+    pub(crate) token: String,
+    _data: tempfile::TempDir,
+}
+
+impl Stand {
+    /// With these limits, and a connector `quick` whose upstream answers at once and `slow` whose takes its time.
+    pub(crate) async fn start(limits: &str, thinks_ms: u64, workspaces: &[&str]) -> Result<Self, Failure> {
+        let data = tempfile::tempdir()?;
+        let folder = data.path().to_str().ok_or("the temporary folder's name is not text")?.to_owned();
+        let upstream = Process::start("upstream", &[])?;
+        let (address, ca) = (upstream.text("address")?, upstream.text("ca")?);
+        let arguments = [("upstream", address), ("ca", ca), ("data", &folder), ("limits", limits)];
+        let product = Process::start("product", &arguments)?;
+        let mut api = Api::of(&product).await?;
+        let token = api.org().await?;
+        api.connector("quick", "/v1/contacts").await?;
+        api.connector("slow", &format!("/slow/{thinks_ms}")).await?;
+        for id in workspaces {
+            let mut workspace: Workspace = api.workspace(id).await?;
+            workspace.connect("quick").await?;
+            workspace.connect("slow").await?;
+        }
+        Ok(Self { _upstream: upstream, product, api, token, _data: data })
+    }
+
+    /// Calls of a connector from these workspaces in turn.
+    pub(crate) fn plan(&self, workspaces: &[&str], connector: &str) -> Plan {
+        let pairs: Vec<_> = workspaces.iter().map(|w| ((*w).to_owned(), connector.to_owned())).collect();
+        self.api.calls(&self.token, &pairs)
+    }
+}
+
+const FIVE: &[&str] = &["one", "two", "three", "four", "five"];
+
+/// Five times what it can take: once its slots are the limit, once its processors.
+pub(crate) async fn overload(length: Duration) -> Result<Vec<Row>, Failure> {
+    let limits = format!("concurrent_calls={SLOTS},workspace_concurrent_calls={SLOTS}");
+    let stand = Stand::start(&limits, THINKS_MS, FIVE).await?;
+    let slots = Limit { name: "slots", connector: "slow", served: SLOTS, crowd: CROWD, aimed: true };
+    let mut rows = slots.crowd(&stand, length).await?;
+    drop(stand);
+    let stand = Stand::start("concurrent_calls=1000", THINKS_MS, FIVE).await?;
+    let cpu = Limit { name: "cpu", connector: "quick", served: 32, crowd: CROWD_ON_CPU, aimed: false };
+    rows.extend(cpu.crowd(&stand, length).await?);
+    Ok(rows)
+}
+
+/// What a product cannot take more of.
+struct Limit {
+    name: &'static str,
+    connector: &'static str,
+    /// Connections at the peak.
+    served: usize,
+    /// Connections at five times the peak.
+    crowd: usize,
+    aimed: bool,
+}
+
+impl Limit {
+    /// The peak with as many connections as are served, then five times the peak from many more.
+    #[allow(clippy::cast_precision_loss, reason = "sizes of gigabytes")]
+    async fn crowd(&self, stand: &Stand, length: Duration) -> Result<Vec<Row>, Failure> {
+        let plan = stand.plan(FIVE, self.connector);
+        closed_loop(&plan, self.served, Duration::from_secs(2)).await?;
+        let peak = closed_loop(&plan, self.served, length).await?.per_second();
+        let rate = 5.0 * peak;
+        print(&format!("overload, {}: peak {peak:.0}/s, asked for {rate:.0}/s", self.name))?;
+        let before = stand.product.memory_kib("VmRSS")?;
+        let mut outcome = paced(&plan, self.crowd, rate, length).await?;
+        let after = stand.product.memory_kib("VmHWM")?;
+        if outcome.cut > 0 || outcome.statuses.keys().any(|s| *s >= 300 && *s != 503 && *s != 429) {
+            return Err(format!("cut or wrong answers: {:?}, {} cut", outcome.statuses, outcome.cut).into());
+        }
+        let name = |what: &str| format!("overload_{}_{what}", self.name);
+        let goal = |target: Target| self.aimed.then_some(target);
+        let mut goodput = Row::alone(&name("goodput"), outcome.per_second(), goal(Target::AtLeast(0.9)));
+        (goodput.baseline, goodput.ratio) = (Some(peak), Some(outcome.per_second() / peak));
+        let refused = outcome.refused_quantile(0.99);
+        Ok(vec![
+            goodput,
+            Row::alone(&name("asked"), outcome.asked_per_second(), None),
+            Row::alone(&name("refused_p99_us"), refused, goal(Target::AtMost(10_000.0))),
+            Row::alone(&name("served_p99_us"), outcome.quantile(0.99), None),
+            Row::alone(&name("memory_mib"), after.saturating_sub(before) as f64 / 1024.0, None),
+        ])
+    }
+}
+
+/// A quiet tenant's 99th percentile alone, and beside one that asks for ten times what it may have.
+pub(crate) async fn neighbour(length: Duration) -> Result<Vec<Row>, Failure> {
+    let limits = format!("workspace_concurrent_calls={NOISY_SLOTS}");
+    let stand = Stand::start(&limits, 20, &["quiet", "noisy"]).await?;
+    let (quiet, noisy) = (stand.plan(&["quiet"], "quick"), stand.plan(&["noisy"], "slow"));
+    closed_loop(&quiet, 1, Duration::from_secs(2)).await?;
+    let may = closed_loop(&noisy, usize::try_from(NOISY_SLOTS)?, Duration::from_secs(2)).await?.per_second();
+    print(&format!("a neighbour that may {may:.0}/s and asks {:.0}/s", 10.0 * may))?;
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        alone.push(paced(&quiet, 1, QUIET_RATE, length).await?.quantile(0.99));
+        let noise = paced(&noisy, NOISY_CONNECTIONS, 10.0 * may, length);
+        let (mut asked, noise) = tokio::try_join!(paced(&quiet, 1, QUIET_RATE, length), noise)?;
+        if asked.good() != asked.statuses.values().sum::<u64>() || noise.cut > 0 {
+            return Err(format!("the quiet tenant was refused: {:?}", asked.statuses).into());
+        }
+        beside.push(asked.quantile(0.99));
+    }
+    let (alone, beside) = (crate::report::median(&alone), crate::report::median(&beside));
+    let mut row = Row::alone("neighbour_p99_us", beside, Some(Target::AtMost(1.5)));
+    (row.baseline, row.ratio) = (Some(alone), Some(beside / alone));
+    Ok(vec![row])
+}
+
+/// SIGTERM in the middle of the load: how many answers were cut, and how long the drain took.
+#[allow(clippy::cast_precision_loss, reason = "small counts")]
+pub(crate) async fn drain() -> Result<Vec<Row>, Failure> {
+    print("a stop under load")?;
+    let stand = Stand::start("concurrent_calls=1000", 50, FIVE).await?;
+    let plan = stand.plan(FIVE, "slow");
+    closed_loop(&plan, 64, Duration::from_millis(500)).await?;
+    let load = tokio::spawn(async move { until_sent_away(&plan, 64, Duration::from_secs(30)).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut probe = Connection::open(stand.product.text("address")?.parse()?).await?;
+    let ready = crate::load::request("GET", "/readyz", None, "");
+    if probe.ask(&ready).await? != 200 {
+        return Err("it was not ready before".into());
+    }
+    let asked = Instant::now();
+    let told = Command::new("kill").args(["-TERM", &stand.product.id().to_string()]).status()?;
+    if !told.success() {
+        return Err("SIGTERM could not be sent".into());
+    }
+    // It takes new connections a moment longer, to say on them that it is stopping.
+    let mut said = 200;
+    while said == 200 && asked.elapsed() < Duration::from_secs(1) {
+        said = probe.ask(&ready).await?;
+    }
+    let outcome = load.await??;
+    let took = asked.elapsed();
+    let wrong: u64 = outcome.statuses.iter().filter(|(s, _)| **s >= 300).map(|(_, n)| n).sum();
+    Ok(vec![
+        Row::alone("drain_cut", (outcome.cut + wrong) as f64, Some(Target::AtMost(0.0))),
+        Row::alone("drain_readyz", f64::from(said), Some(Target::AtLeast(503.0))),
+        Row::alone("drain_ms", took.as_secs_f64() * 1e3, Some(Target::AtMost(30_000.0))),
+    ])
+}

@@ -1,0 +1,107 @@
+//! Who is admitted: a full workspace is told so at once, its neighbour and the platform notice nothing.
+
+use std::time::{Duration, Instant};
+
+use portcullis_core::fault::Code;
+use portcullis_core::limits::Limits;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::support::{Answer, Script, Stage, Tenant, World, until};
+
+const KEY: &str = "sk-live-0123456789abcdef";
+
+fn start(tenant: &Tenant) -> JoinHandle<Answer> {
+    let run = tenant.run.clone();
+    let path = format!("/run/{}/main/connector/salesforce/create-contact", tenant.org_id);
+    let body = json!({ "input": { "Email": "ada@example.org" } });
+    tokio::spawn(async move { run.post(&path, &body).await })
+}
+
+#[tokio::test]
+async fn a_full_workspace_is_refused_at_once_and_nobody_else_is() {
+    let limits = Limits { concurrent_calls: 32, workspace_concurrent_calls: 2, ..Limits::default() };
+    let (world, acme) = World::salesforce_on(Stage { limits, ..Stage::default() }).await;
+    let globex = world.tenant("globex", "main").await;
+    for tenant in [&acme, &globex] {
+        tenant.connect("salesforce", json!({ "api_key": KEY })).await;
+    }
+    world.upstream.script("/v1/contacts", Script::Silence);
+    let running = [start(&acme), start(&acme)];
+    until("both calls wait for their upstream", async || world.upstream.received().len() == 2).await;
+    let before = world.before().await;
+    let answer = acme.create_contact().await.problem(Code::WorkspaceBusy);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(answer.json["detail"].as_str().unwrap().contains("limits.workspace_concurrent_calls"));
+    assert!(answer.json["run"].is_null(), "nothing ran");
+    world.assert_nothing_looked_up(&before).await;
+    // What makes no calls is served: reading, and the switch that ends them.
+    acme.run.get("/run/acme/main").await.is(200);
+    let neighbour = start(&globex);
+    until("the neighbour's call arrives", async || world.upstream.received().len() == 3).await;
+    world.platform.patch("/admin/connector/salesforce", &json!({ "enabled": false })).await.is(200);
+    for call in running.into_iter().chain([neighbour]) {
+        call.await.unwrap().problem(Code::ConnectorDisabled);
+    }
+    world.platform.patch("/admin/connector/salesforce", &json!({ "enabled": true })).await.is(200);
+    world.upstream.script("/v1/contacts", Script::Json(200, "{}"));
+    acme.create_contact().await.is(200);
+}
+
+#[tokio::test]
+async fn many_at_once_are_all_served_where_there_is_room() {
+    let (world, acme) = World::salesforce().await;
+    acme.connect("salesforce", json!({ "api_key": KEY })).await;
+    let calls: Vec<_> = (0..24).map(|_| start(&acme)).collect();
+    for call in calls {
+        call.await.unwrap().is(200);
+    }
+    assert_eq!(world.upstream.received().len(), 24);
+    assert_eq!(world.app.turns.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let limits = Limits { concurrent_calls: 32, api_body_ms: 200, ..Limits::default() };
+    let (world, acme) = World::salesforce_on(Stage { limits, ..Stage::default() }).await;
+    acme.connect("salesforce", json!({ "api_key": KEY })).await;
+    let token = world.platform.token().unwrap();
+    let mut slow = TcpStream::connect(world.platform.address()).await.unwrap();
+    let head = format!(
+        "POST /admin/org HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: 20\r\n\r\n{{"
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let asked = Instant::now();
+    let read = slow.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.contains(Code::RequestTimeout.as_str()), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("limits.api_body_ms"), "{answer}");
+    assert!(asked.elapsed() >= Duration::from_millis(190));
+    acme.create_contact().await.is(200);
+}
+
+#[tokio::test]
+async fn an_invented_workspace_takes_no_place() {
+    let limits = Limits { concurrent_calls: 2, ..Limits::default() };
+    let (world, acme) = World::salesforce_on(Stage { limits, ..Stage::default() }).await;
+    acme.connect("salesforce", json!({ "api_key": KEY })).await;
+    let token = acme.run.token().unwrap();
+    let mut held = Vec::new();
+    for n in 0..4 {
+        let mut slow = TcpStream::connect(world.platform.address()).await.unwrap();
+        let head = format!(
+            "POST /run/acme/invented{n}/connector/a/b HTTP/1.1\r\nhost: x\r\n\
+             authorization: Bearer {token}\r\ncontent-length: 20\r\n\r\n{{"
+        );
+        slow.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let read = slow.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        assert!(answer.contains(Code::WorkspaceNotFound.as_str()), "{answer}");
+        held.push(slow);
+    }
+    acme.create_contact().await.is(200);
+}
