@@ -40,7 +40,9 @@ impl Default for Stage {
 }
 
 impl Stage {
-    pub(crate) async fn start(self) -> World {
+    pub(crate) async fn start(mut self) -> World {
+        // Why patient: the machine may be busy with other tests, and they are not about that.
+        self.limits.queue_ms = self.limits.queue_ms.max(10_000);
         let dir = tempfile::tempdir().unwrap();
         let upstream = Upstream::start(&["*.salesforce.com", "api.example-saas.com"]).await;
         let scripted = (upstream.address, upstream.ca_pem.clone());

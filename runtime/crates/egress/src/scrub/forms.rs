@@ -79,6 +79,9 @@ enum Form {
     /// Inside a JSON text, with what stands for a slash.
     Json(&'static [u8]),
     JsonCodes(Digits),
+    /// Inside a JSON text of ASCII alone, as Python and PHP write by default, with what stands for a slash.
+    /// Nothing for a value of ASCII alone, which it would write as [`Form::Json`].
+    JsonAscii(Digits, &'static [u8]),
     Html,
     HtmlDecimal,
     HtmlHex(Digits),
@@ -90,7 +93,7 @@ enum Form {
     Utf16Big,
 }
 
-const FORMS: [Form; 26] = [
+const FORMS: [Form; 29] = [
     Form::Plain,
     Form::LowerCase,
     Form::UpperCase,
@@ -101,6 +104,9 @@ const FORMS: [Form; 26] = [
     Form::Json(b"\\/"),
     Form::JsonCodes(LOWER),
     Form::JsonCodes(UPPER),
+    Form::JsonAscii(LOWER, b"/"),
+    Form::JsonAscii(LOWER, b"\\/"),
+    Form::JsonAscii(UPPER, b"/"),
     Form::Html,
     Form::HtmlDecimal,
     Form::HtmlHex(LOWER),
@@ -158,9 +164,11 @@ impl Form {
                 _ => percent(byte, digits, out),
             }),
             Self::Json(slash) => bytes(secret, out, |byte, out| json(byte, slash, out)),
-            Self::JsonCodes(digits) => chars(secret, out, |ch, out| {
-                out.put(b"\\u");
-                hex(u32::from(ch), 4, digits, out);
+            Self::JsonCodes(digits) => chars(secret, out, |ch, out| codes(ch, digits, out)),
+            Self::JsonAscii(..) if secret.is_ascii() => {}
+            Self::JsonAscii(digits, slash) => chars(secret, out, |ch, out| match u8::try_from(ch) {
+                Ok(byte) if byte.is_ascii() => json(byte, slash, out),
+                _ => codes(ch, digits, out),
             }),
             Self::Html => bytes(secret, out, html),
             Self::HtmlDecimal => chars(secret, out, |ch, out| {
@@ -241,6 +249,14 @@ fn decimal(value: u32, out: &mut impl Sink) {
         decimal(value / 10, out);
     }
     digit(value % 10, LOWER, out);
+}
+
+/// The UTF-16 units of a character as JSON writes them: two beyond U+FFFF (RFC 8259 section 7).
+fn codes(ch: char, digits: Digits, out: &mut impl Sink) {
+    for unit in ch.encode_utf16(&mut [0; 2]) {
+        out.put(b"\\u");
+        hex(u32::from(*unit), 4, digits, out);
+    }
 }
 
 /// RFC 8259 section 7, as `serde_json` writes it.

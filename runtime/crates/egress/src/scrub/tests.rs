@@ -32,6 +32,20 @@ fn every_listed_form_is_removed_and_its_surroundings_stay() {
 }
 
 #[test]
+fn what_python_and_php_write_by_default_is_removed() {
+    let scrubber = Scrubber::new(["pässwörd/\u{1f600}x"].into_iter());
+    for form in [
+        r"p\u00e4ssw\u00f6rd/\ud83d\ude00x",
+        r"p\u00e4ssw\u00f6rd\/\ud83d\ude00x",
+        r"p\u00E4ssw\u00F6rd/\uD83D\uDE00x",
+    ] {
+        let mut text = format!("{{\"token\":\"{form}\"}}").into_bytes();
+        assert!(scrubber.scrub(&mut text), "{form}");
+        assert_eq!(text, br#"{"token":"[redacted]"}"#, "{form}");
+    }
+}
+
+#[test]
 fn base64_is_found_at_every_alignment() {
     for prefix in ["", "a", "ab", "abc", "user:"] {
         for suffix in ["", "z", "zz"] {

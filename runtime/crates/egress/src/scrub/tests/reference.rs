@@ -16,8 +16,11 @@ pub(super) fn forms_of(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
         percent(secret, false).replace("%20", "+"),
         json_inner(secret),
         json_inner(secret).replace('/', "\\/"),
-        each(secret.chars(), |c, out| write!(out, "\\u{:04x}", c as u32)),
-        each(secret.chars(), |c, out| write!(out, "\\u{:04X}", c as u32)),
+        each(secret.encode_utf16(), |unit, out| write!(out, "\\u{unit:04x}")),
+        each(secret.encode_utf16(), |unit, out| write!(out, "\\u{unit:04X}")),
+        json_ascii(secret, false),
+        json_ascii(secret, false).replace('/', "\\/"),
+        json_ascii(secret, true),
         html(secret),
         each(secret.chars(), |c, out| write!(out, "&#{};", c as u32)),
         each(secret.chars(), |c, out| write!(out, "&#x{:x};", c as u32)),
@@ -65,6 +68,18 @@ fn lower_escapes(text: &str) -> String {
 fn json_inner(secret: &str) -> String {
     let quoted = serde_json::Value::String(secret.to_owned()).to_string();
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
+}
+
+/// As `json.dumps` of Python writes it; nothing where that is what [`json_inner`] writes.
+fn json_ascii(secret: &str, upper: bool) -> String {
+    if secret.is_ascii() {
+        return String::new();
+    }
+    each(json_inner(secret).chars(), |c, out| match c {
+        _ if c.is_ascii() => write!(out, "{c}"),
+        _ if upper => c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04X}")),
+        _ => c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}")),
+    })
 }
 
 fn html(secret: &str) -> String {
