@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use portcullis_core::limits::Limits;
 use portcullis_sandbox::Sandbox;
 
-use crate::children::Process;
 use crate::load::closed_loop;
+use crate::pressure::Stand;
 use crate::report::{Row, Target, median};
-use crate::setup::Api;
 use crate::{Failure, print, sample};
 
 /// Calls of the guest that are measured, after as many that are not.
@@ -92,32 +91,12 @@ fn start(binary: &Path, data: &Path) -> Result<f64, Failure> {
 #[allow(clippy::cast_precision_loss, reason = "sizes of gigabytes")]
 pub(crate) async fn memory(calls: usize) -> Result<Row, Failure> {
     print(&format!("memory: {calls} calls that wait"))?;
-    let data = tempfile::tempdir()?;
-    let data = data.path().to_str().ok_or("the temporary folder's name is not text")?;
-    let upstream = Process::start("upstream", &[])?;
     let limits = format!("concurrent_calls={0},workspace_concurrent_calls={0}", calls + 100);
-    let product = Process::start(
-        "product",
-        &[
-            ("upstream", upstream.text("address")?),
-            ("ca", upstream.text("ca")?),
-            ("data", data),
-            ("limits", &limits),
-        ],
-    )?;
-    let mut api = Api::of(&product).await?;
-    let token = api.org().await?;
-    let mut workspace = api.workspace("main").await?;
-    for (connector, path) in [("quick", "/v1/contacts".to_owned()), ("slow", format!("/slow/{HELD_MS}"))] {
-        api.connector(connector, &path).await?;
-        workspace.connect(connector).await?;
-    }
-    let plan = |connector: &str| api.calls(&token, &[("main".to_owned(), connector.to_owned())]);
+    let stand = Stand::start(&limits, HELD_MS, &["main"]).await?;
+    let (product, plan) = (&stand.product, |connector| stand.plan(&["main"], connector));
     closed_loop(&plan("quick"), 1, Duration::from_millis(200)).await?;
     let before = product.memory_kib("VmRSS")?;
-    let slow = plan("slow");
-    let waiting = closed_loop(&slow, calls, Duration::from_millis(1));
-    let outcome = waiting.await?;
+    let outcome = closed_loop(&plan("slow"), calls, Duration::from_millis(1)).await?;
     let peak = product.memory_kib("VmHWM")?;
     if outcome.good() != calls as u64 {
         return Err(format!("not every call succeeded: {:?}, {} cut", outcome.statuses, outcome.cut).into());

@@ -42,6 +42,8 @@ pub struct Ctx {
     pub principal: Option<Principal>,
     /// The request's id.
     pub request_id: String,
+    /// Org and workspace of the path, where they were looked up already.
+    tenant: Option<(OrgId, WorkspaceId)>,
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
     headers: HeaderMap,
@@ -68,17 +70,19 @@ impl Ctx {
         if let Some(principal) = &principal {
             auth::authorise(principal, route.roles, find("org"), find("ws"))?;
         }
-        let place = match (find("org"), find("ws")) {
+        let admitted = match (find("org"), find("ws")) {
             // Why before the body: what is refused costs as little as can be. Why not before the workspace is
             // known to exist: an invented one has no limit of its own.
             (Some(org), Some(workspace)) if route.makes_calls() => {
-                tenant(&app, org, workspace).await?;
-                Some(app.turns.admit(&format!("{org}/{workspace}"))?)
+                let tenant = tenant(&app, org, workspace).await?;
+                Some((tenant, app.turns.admit(&format!("{org}/{workspace}"))?))
             }
             _ => None,
         };
+        let (tenant, place) = admitted.unzip();
         let body = read_body(body, &parts.headers, &app.limits).await?;
-        Ok((Self { app, principal, request_id, params, query, headers: parts.headers, body }, place))
+        let headers = parts.headers;
+        Ok((Self { app, principal, request_id, tenant, params, query, headers, body }, place))
     }
 
     /// A path parameter; empty when the route has none of that name.
@@ -120,7 +124,10 @@ impl Ctx {
     /// # Errors
     /// `org_not_found`, `workspace_not_found`.
     pub async fn tenant(&self) -> Result<(OrgId, WorkspaceId), Problem> {
-        tenant(&self.app, self.param("org"), self.param("ws")).await
+        match &self.tenant {
+            Some(known) => Ok(known.clone()),
+            None => tenant(&self.app, self.param("org"), self.param("ws")).await,
+        }
     }
 
     /// The body as JSON.

@@ -1,17 +1,7 @@
 //! Pieces of compact JSON, written without detours where a call writes them every time. They are exactly
 //! what `serde_json` writes.
 
-/// Appends a text with its quotes.
-pub fn push_text(text: &str, out: &mut String) {
-    // RFC 8259 section 7: what must be escaped.
-    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    // Why to the end whatever is found: many bytes are then looked at in one step.
-    if text.bytes().fold(true, |all, byte| all & plain(byte)) {
-        push_plain(text, out);
-    } else {
-        out.push_str(&serde_json::Value::String(text.to_owned()).to_string());
-    }
-}
+pub use portcullis_action::json::push_string as push_text;
 
 /// Appends a text that holds nothing to escape, such as an identifier, with its quotes.
 pub fn push_plain(text: &str, out: &mut String) {

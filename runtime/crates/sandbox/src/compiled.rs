@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
+use portcullis_core::hex;
 use wasmtime::component::Component;
 
 use crate::engine::Sandbox;
@@ -148,12 +149,8 @@ impl Identity {
     fn of(sandbox: &Sandbox, component: &[u8]) -> Self {
         let mut settings = DefaultHasher::new();
         sandbox.engine.precompile_compatibility_hash().hash(&mut settings);
-        let component = digest(&SHA256, component);
-        let mut text = format!("{:016x}-", settings.finish());
-        for byte in component.as_ref() {
-            text.push_str(&format!("{byte:02x}"));
-        }
-        Self(text)
+        let component = hex::encode(digest(&SHA256, component).as_ref());
+        Self(format!("{:016x}-{component}", settings.finish()))
     }
 }
 

@@ -52,8 +52,6 @@ impl Guard {
         self.with_state(|s| s.report.sent = true);
         let sent = self.exchange(&key, cleared, &mut connection, request, attempt).await;
         attempt.durations.first_byte_us = Some(micros(started));
-        // Again, because a kept connection that had ended was replaced.
-        attempt.tls_version = Some(connection.tls_version.to_owned());
         let answer = sent?;
         attempt.status = Some(answer.status().as_u16());
         let own_max = self.gate.limits.response_bytes;
@@ -124,6 +122,7 @@ impl Guard {
         // Why: should the new connection fail, nothing was sent at all.
         self.with_state(|s| s.report.sent = false);
         *connection = Box::pin(self.open(key, cleared, attempt)).await?;
+        attempt.tls_version = Some(connection.tls_version.to_owned());
         self.with_state(|s| s.report.sent = true);
         let again = Box::pin(connection.sender.send(*unsent));
         let answer = tokio::time::timeout(first_byte, again).await.map_err(late)?;
