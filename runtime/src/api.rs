@@ -14,15 +14,18 @@ use axum::routing::{MethodFilter, on};
 use http::header::CONNECTION;
 use http::{HeaderValue, Response};
 use portcullis_core::fault::Code;
+use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::problem::Problem;
+use crate::turns::{InTurn, Refused};
 
 pub mod auth;
 pub mod automations;
 mod catalog;
 pub mod connectors;
 pub mod context;
+pub(crate) mod door;
 pub mod ledger;
 mod oauth;
 pub mod openapi;
@@ -35,7 +38,7 @@ pub mod tokens;
 pub mod workspace_settings;
 
 pub use context::Ctx;
-use routes::{ROUTES, Route};
+use routes::{Answer, ROUTES, Route};
 
 /// Name of the header that carries the request id.
 const REQUEST_ID: &str = "x-request-id";
@@ -55,14 +58,16 @@ pub fn router(app: Arc<App>) -> Router {
         );
     }
     router
-        .fallback(|| async { stray(Code::NotFound) })
-        .method_not_allowed_fallback(|| async { stray(Code::MethodNotAllowed) })
+        .fallback(|State(app): State<Arc<App>>| async move { stray(&app, Code::NotFound) })
+        .method_not_allowed_fallback(|State(app): State<Arc<App>>| async move {
+            stray(&app, Code::MethodNotAllowed)
+        })
         .with_state(app)
 }
 
-fn stray(code: Code) -> Response<Body> {
+fn stray(app: &App, code: Code) -> Response<Body> {
     let id = context::request_id();
-    finish(Problem::plain(code).response(&id), &id)
+    finish(app, Problem::plain(code).response(&id), &id)
 }
 
 async fn dispatch(
@@ -77,13 +82,10 @@ async fn dispatch(
     app.requests.fetch_add(1, Ordering::Relaxed);
     let result = match Ctx::open(Arc::clone(&app), route, params, request, request_id.clone()).await {
         Ok((context, None)) => (route.handler)(context).await,
-        Ok((context, Some(place))) => match place.run((route.handler)(context)).await {
-            Ok(result) => result,
-            Err(refused) => Err(refused.into()),
-        },
+        Ok((context, Some(place))) => apart(place.run((route.handler)(context))).await,
         Err(problem) => Err(problem),
     };
-    let mut response = match result {
+    let response = match result {
         Ok(response) => response,
         Err(problem) => {
             if problem.is_ours() {
@@ -98,15 +100,35 @@ async fn dispatch(
         %request_id, %method, route = route.path, status = response.status().as_u16(),
         us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX), "request"
     );
-    if app.draining.load(Ordering::SeqCst) {
-        // Why: the caller's next request goes to another process before this one closes the connection.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    finish(response, &request_id)
+    finish(&app, response, &request_id)
 }
 
-fn finish(mut response: Response<Body>, request_id: &str) -> Response<Body> {
+/// Runs a call in a task of its own. Why: a connection is only looked after while its caller reads, and a call
+/// that was given a turn must take it. With the connection the call ends.
+async fn apart(call: InTurn<Answer>) -> Result<Response<Body>, Problem> {
+    struct WithCaller(JoinHandle<Result<Result<Response<Body>, Problem>, Refused>>);
+    impl Drop for WithCaller {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let mut task = WithCaller(tokio::spawn(call));
+    match (&mut task.0).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(refused)) => Err(refused.into()),
+        Err(panicked) => {
+            tracing::error!(error = %panicked, "a call");
+            Err(Problem::plain(Code::Internal))
+        }
+    }
+}
+
+fn finish(app: &App, mut response: Response<Body>, request_id: &str) -> Response<Body> {
     let headers = response.headers_mut();
+    if app.draining.load(Ordering::SeqCst) {
+        // Why: the caller's next request goes to another process before this one closes the connection.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }

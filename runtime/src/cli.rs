@@ -107,8 +107,7 @@ fn bad_config(errors: &[String]) -> u8 {
 
 /// A runtime for commands that need one.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| format!("the async runtime cannot start: {e}"))?;
+    let runtime = crate::serve::runtime().map_err(|e| format!("the async runtime cannot start: {e}"))?;
     let done = runtime.block_on(work);
     // Why not by dropping it: that waits for whatever a thread is reading, however long.
     runtime.shutdown_timeout(STOP);

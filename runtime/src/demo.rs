@@ -4,6 +4,7 @@
 //! calls are swapped, and the demo says so: the resolver, the dialer and the TLS root store, so that
 //! `api.salesforce.com` leads to a stand-in in this process. No check is changed by that.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Args;
@@ -13,7 +14,6 @@ use portcullis_core::verdict::{HostRules, OrgPolicy, judge};
 use portcullis_egress::{Gate, GateParts, Trust};
 use portcullis_store::{LedgerSync, MasterKey, Records, Role, SledStore, Vault};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::app::{App, AppParts};
 use crate::token::{self, TokenSpec};
@@ -107,7 +107,7 @@ async fn set_stage(teller: &mut Teller) -> Result<Stage, String> {
         public_url: "http://127.0.0.1".to_owned(),
     };
     let app = App::open(data_dir.path(), parts).await.map_err(|e| e.to_string())?;
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|e| e.to_string())?;
+    let listener = serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(|e| e.to_string())?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     tokio::spawn(serve::serve(Arc::clone(&app), listener, std::future::pending()));
     let platform = Client::new(address, token);

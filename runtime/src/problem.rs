@@ -9,7 +9,8 @@ use http::{HeaderValue, Response, StatusCode};
 use portcullis_core::fault::{Code, Fault};
 use portcullis_core::problem::Problem as Breach;
 use portcullis_store::{LedgerError, StoreError, VaultError};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::turns::Refused;
 
@@ -74,29 +75,14 @@ impl Problem {
     /// The problem document.
     #[must_use]
     pub fn document(&self, request_id: &str) -> Value {
-        let mut document = Map::new();
-        document.insert("type".into(), json!(format!("urn:portcullis:problem:{}", self.code)));
-        document.insert("title".into(), json!(self.code.title()));
-        document.insert("status".into(), json!(self.code.status()));
-        document.insert("detail".into(), json!(self.detail));
-        document.insert("code".into(), json!(self.code));
-        document.insert("request_id".into(), json!(request_id));
-        if let Some(pointer) = &self.pointer {
-            document.insert("pointer".into(), json!(pointer));
-        }
-        if !self.errors.is_empty() {
-            document.insert("errors".into(), json!(self.errors));
-        }
-        if let Some(run) = &self.run {
-            document.insert("run".into(), run.as_ref().clone());
-        }
-        Value::Object(document)
+        serde_json::to_value(Document::of(self, request_id)).unwrap_or_default()
     }
 
     /// The HTTP response.
     #[must_use]
     pub fn response(&self, request_id: &str) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.document(request_id).to_string()));
+        let document = serde_json::to_string(&Document::of(self, request_id)).unwrap_or_default();
+        let mut response = Response::new(Body::from(document));
         *response.status_mut() =
             StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -112,6 +98,39 @@ impl Problem {
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.code.fault() == Fault::Internal
+    }
+}
+
+/// A problem as it goes over the wire.
+#[derive(Serialize)]
+struct Document<'p> {
+    r#type: String,
+    title: &'p str,
+    status: u16,
+    detail: &'p str,
+    code: Code,
+    request_id: &'p str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<&'p str>,
+    #[serde(skip_serializing_if = "<[Breach]>::is_empty")]
+    errors: &'p [Breach],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'p Value>,
+}
+
+impl<'p> Document<'p> {
+    fn of(problem: &'p Problem, request_id: &'p str) -> Self {
+        Self {
+            r#type: format!("urn:portcullis:problem:{}", problem.code),
+            title: problem.code.title(),
+            status: problem.code.status(),
+            detail: &problem.detail,
+            code: problem.code,
+            request_id,
+            pointer: problem.pointer.as_deref(),
+            errors: &problem.errors,
+            run: problem.run.as_deref(),
+        }
     }
 }
 

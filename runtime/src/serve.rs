@@ -6,6 +6,7 @@
 //! that are left, each with a run and a ledger record that say so.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,16 +14,28 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use portcullis_core::fault::Code;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::api;
 use crate::app::App;
+
+/// Connections that the operating system makes ahead of the process: where a crowd comes at once, more than
+/// that are dropped in silence, and their callers wait for an answer that never comes. Linux takes the lesser
+/// of this and `net.core.somaxconn`, which is 4096 unless somebody chose.
+const BACKLOG: u32 = 4096;
+
+/// After how many polls a thread looks whether sockets are ready. Polls of calls are long, so with the usual 61
+/// it looks every few milliseconds: answers of upstreams lie about, more calls are begun meanwhile, and at 256
+/// connections a call took a quarter more CPU. With 8, looking begins to cost.
+const EVENT_INTERVAL: u32 = 16;
 
 /// How often idle upstream connections are looked through.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -39,6 +52,26 @@ const LOOK: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_millis(500);
 /// For the answers of calls that were ended at the end of the drain.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// The async runtime for [`serve`].
+///
+/// # Errors
+/// The operating system's: it gives no threads or descriptors.
+pub fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().event_interval(EVENT_INTERVAL).build()
+}
+
+/// A listener for [`serve`].
+///
+/// # Errors
+/// The operating system's: the address is taken, or not this machine's.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Why: a process that starts again would otherwise wait for the connections of the one before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves the API on `listener` until `stop` resolves, then drains.
 ///
@@ -74,6 +107,7 @@ pub async fn serve(
 
 /// The callers' connections.
 struct Connections {
+    app: Arc<App>,
     router: Router,
     header_time: Duration,
     room: Arc<Semaphore>,
@@ -85,6 +119,7 @@ impl Connections {
     fn new(app: &Arc<App>) -> Self {
         let most = usize::try_from(app.limits.api_connections).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
+            app: Arc::clone(app),
             router: api::router(Arc::clone(app)),
             header_time: Duration::from_millis(app.limits.api_header_ms),
             room: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
@@ -123,7 +158,17 @@ impl Connections {
         room: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + 'static {
         let mut closing = self.closing.subscribe();
-        let service = TowerToHyperService::new(self.router.clone());
+        let (app, router) = (Arc::clone(&self.app), TowerToHyperService::new(self.router.clone()));
+        let service = service_fn(move |request| {
+            let refusal = api::door::refusal(&app, &request);
+            let router = router.clone();
+            async move {
+                match refusal {
+                    Some(refusal) => Ok(refusal),
+                    None => router.call(request).await,
+                }
+            }
+        });
         let time = self.header_time;
         async move {
             let _room = room;
@@ -221,5 +266,23 @@ pub async fn stop_signal() {
     tokio::select! {
         _ = term.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "the test's own listener on loopback")]
+    async fn a_crowd_is_connected_before_anybody_is_served() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut crowd = Vec::new();
+        for _ in 0..1000 {
+            let connected = timeout(Duration::from_secs(10), TcpStream::connect(address)).await;
+            crowd.push(connected.expect("the queue of connections is too short").unwrap());
+        }
+        assert_eq!(listener.accept().await.unwrap().1, crowd[0].local_addr().unwrap());
     }
 }

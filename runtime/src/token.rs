@@ -4,6 +4,7 @@
 //! token from a typo; authentication is the hash alone.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use portcullis_core::hex;
 use portcullis_core::id::{OrgId, TokenId, WorkspaceId};
 use portcullis_store::{Role, TokenIndex, TokenRecord, Writes};
 
@@ -67,7 +68,7 @@ pub fn is_well_formed(text: &str) -> bool {
 /// What is stored in the place of a token.
 #[must_use]
 pub fn hash(text: &str) -> String {
-    hex::encode(digest(&SHA256, text.as_bytes()))
+    hex::encode(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
 /// Big-endian bytes in base62, padded on the left.

@@ -1,10 +1,11 @@
 //! Who computes next. Calls are admitted or refused here, and those that are admitted take turns.
 //!
 //! A process has more calls than processors. Left to itself the async runtime serves whoever became ready
-//! first, so a workspace with a thousand calls gets a thousand times the processor of one with one, and a
-//! refusal waits behind everything that it refuses. Here a call holds a *turn* while it computes, never while
-//! it waits; there are a few more turns than processors, and they go round the workspaces, within one
-//! workspace first to what has begun, so that what was begun ends.
+//! first, so a workspace with a thousand calls gets a thousand times the processor of one with one, and calls
+//! begin that cannot end, each with its memory, until all are slow. Here a call holds a *turn* while it computes
+//! and while it is on its way to, never while it waits for anybody else. There are a few more turns than
+//! processors; they go round the workspaces, and within one workspace first to what has begun, so that what was
+//! begun ends.
 //!
 //! What is admitted is bounded three times: calls of the process (`concurrent_calls`), calls of a workspace
 //! (`workspace_concurrent_calls`, a bulkhead), and the time until a call would begin (`queue_ms`): a workspace
@@ -26,6 +27,16 @@ mod lanes;
 /// another thread wakes up.
 const TURNS_PER_PROCESSOR: usize = 2;
 
+/// Within this the runtime gets to a call as good as at once: what computing for one or two others takes.
+const SHORT: Duration = Duration::from_micros(300);
+
+/// One in so many turns shows how long it takes to get to a call; another poll, a microsecond or two.
+const MEASURED: u8 = 16;
+
+/// How many times as long as it seems a wait may become: the pace is an average, and under five times the load
+/// it swings. A call that waits in vain costs several times what refusing it at once does.
+const MARGIN: u32 = 3;
+
 /// The turns of a process.
 pub struct Turns(Arc<Shared>);
 
@@ -39,9 +50,31 @@ struct Shared {
 struct State {
     /// Turns that nobody holds.
     free: usize,
+    travel: Travel,
     /// Admitted calls.
     calls: usize,
     lanes: Lanes,
+}
+
+/// How long a call that was woken takes to be polled: what the async runtime has to do before it. The runtime
+/// polls in the order of waking, and only as many at once as there are processors: while that takes long, the
+/// order in which calls are woken is the order in which they compute, so each waits here until it is woken.
+/// While it takes no time, a call computes at once, and only every [`MEASURED`]th is sent the long way round.
+struct Travel {
+    /// How many compute at once before the next is sent round.
+    short: u8,
+}
+
+impl Travel {
+    fn took(&mut self, time: Duration) {
+        self.short = if time <= SHORT { MEASURED } else { 0 };
+    }
+
+    fn is_short(&mut self) -> bool {
+        let short = self.short > 0;
+        self.short = self.short.saturating_sub(1);
+        short
+    }
 }
 
 /// Why a call is not admitted.
@@ -80,7 +113,12 @@ impl Turns {
     fn with(limits: &Limits, turns: usize) -> Self {
         let number = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         Self(Arc::new(Shared {
-            state: Mutex::new(State { free: turns, calls: 0, lanes: Lanes::default() }),
+            state: Mutex::new(State {
+                free: turns,
+                travel: Travel { short: MEASURED },
+                calls: 0,
+                lanes: Lanes::default(),
+            }),
             calls_max: number(limits.concurrent_calls),
             calls_per_workspace_max: number(limits.workspace_concurrent_calls),
             queue: Duration::from_millis(limits.queue_ms),
@@ -94,24 +132,19 @@ impl Turns {
     pub fn admit(&self, workspace: &str) -> Result<Place, Refused> {
         let shared = &self.0;
         let mut state = shared.lock();
-        if state.calls >= shared.calls_max {
-            return Err(Refused::Process(shared.calls_max));
-        }
-        let lane = state.lanes.open(workspace);
-        let refused = if state.lanes.calls(lane) >= shared.calls_per_workspace_max {
-            Some(Refused::Workspace(shared.calls_per_workspace_max))
-        } else if state.lanes.wait(lane, Instant::now()) > shared.queue {
-            Some(Refused::Queue(shared.queue))
-        } else {
-            None
-        };
-        if let Some(refused) = refused {
-            state.lanes.close_if_unused(lane);
+        if let Some(refused) = shared.verdict(&mut state, workspace) {
             return Err(refused);
         }
+        let lane = state.lanes.open(workspace);
         state.lanes.enter(lane);
         state.calls += 1;
         Ok(Place { shared: Arc::clone(shared), lane })
+    }
+
+    /// Why [`Self::admit`] would refuse a call now.
+    #[must_use]
+    pub fn refusal(&self, workspace: &str) -> Option<Refused> {
+        self.0.verdict(&mut self.0.lock(), workspace)
     }
 
     /// How many calls are admitted.
@@ -124,6 +157,19 @@ impl Turns {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why a call of a workspace is not admitted.
+    fn verdict(&self, state: &mut State, workspace: &str) -> Option<Refused> {
+        if state.calls >= self.calls_max {
+            return Some(Refused::Process(self.calls_max));
+        }
+        let lane = state.lanes.find(workspace);
+        if lane.map_or(0, |lane| state.lanes.calls(lane)) >= self.calls_per_workspace_max {
+            return Some(Refused::Workspace(self.calls_per_workspace_max));
+        }
+        let late = MARGIN * state.lanes.wait(lane?, Instant::now()) > self.queue;
+        late.then_some(Refused::Queue(self.queue))
     }
 
     /// Gives a turn on to who is next; keeps it free when nobody waits.
@@ -151,7 +197,8 @@ pub struct Place {
 impl Place {
     /// The call, taking its turns.
     pub fn run<F: Future + Unpin>(self, call: F) -> InTurn<F> {
-        InTurn { place: self, call, fresh_since: Some(Instant::now()), waiting: None }
+        self.shared.lock().lanes.comes(self.lane);
+        InTurn { place: self, call, coming: true, fresh_since: Some(Instant::now()), waiting: None }
     }
 }
 
@@ -168,6 +215,8 @@ impl Drop for Place {
 pub struct InTurn<F> {
     place: Place,
     call: F,
+    /// It was not polled yet.
+    coming: bool,
     /// Since when it waits for its first turn; nothing once it has begun.
     fresh_since: Option<Instant>,
     /// Its number among those who wait for a turn.
@@ -178,21 +227,27 @@ impl<F: Future + Unpin> InTurn<F> {
     /// Whether it holds a turn now; otherwise it waits for one.
     fn take_turn(&mut self, waker: &Waker) -> bool {
         let mut state = self.place.shared.lock();
-        if let Some(number) = self.waiting {
-            let granted = state.lanes.is_granted(number, waker);
-            if granted {
-                self.waiting = None;
-            }
-            return granted;
+        if std::mem::take(&mut self.coming) {
+            state.lanes.came(self.place.lane);
         }
-        // Why nobody can be passed over: a turn is only free while nobody waits.
-        if state.free > 0 {
+        if let Some(number) = self.waiting {
+            let Some(since) = state.lanes.granted(number, waker) else { return false };
+            self.waiting = None;
+            state.travel.took(since.elapsed());
+            return true;
+        }
+        if state.free > 0 && state.travel.is_short() {
             state.free -= 1;
             return true;
         }
-        let fresh = self.fresh_since.is_some();
-        let number = state.lanes.wait_for_turn(self.place.lane, fresh, waker.clone(), Instant::now());
-        self.waiting = Some(number);
+        let (fresh, now) = (self.fresh_since.is_some(), Instant::now());
+        self.waiting = Some(state.lanes.wait_for_turn(self.place.lane, fresh, waker.clone(), now));
+        // Why nobody can be passed over: a turn is only free while nobody waits.
+        if state.free > 0 {
+            state.free -= 1;
+            drop(state);
+            self.place.shared.pass_on();
+        }
         false
     }
 }
@@ -216,6 +271,9 @@ impl<F: Future + Unpin> Future for InTurn<F> {
 
 impl<F> Drop for InTurn<F> {
     fn drop(&mut self) {
+        if self.coming {
+            self.place.shared.lock().lanes.came(self.place.lane);
+        }
         let Some(number) = self.waiting else { return };
         let had_turn = self.place.shared.lock().lanes.forget(number);
         if had_turn {

@@ -24,7 +24,24 @@ pub(crate) struct Process {
 impl Process {
     /// Starts this program in another role.
     pub(crate) fn start(role: &str, arguments: &[(&str, &str)]) -> Result<Self, Failure> {
-        let mut command = Command::new(std::env::current_exe()?);
+        Self::start_on(None, role, arguments)
+    }
+
+    /// The same on these processors alone, a list such as `0-1`.
+    pub(crate) fn start_on(
+        processors: Option<&str>,
+        role: &str,
+        arguments: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
+        let program = std::env::current_exe()?;
+        let mut command = match processors {
+            None => Command::new(program),
+            Some(list) => {
+                let mut command = Command::new("taskset");
+                command.args(["--cpu-list", list]).arg(program);
+                command
+            }
+        };
         command.arg(role);
         for (name, value) in arguments {
             command.arg(format!("--{name}")).arg(value);
@@ -78,6 +95,31 @@ impl Drop for Process {
         drop(self.stdin.take());
         // Why ignored: one that has ended already is what is wanted.
         let _ = self.child.wait();
+    }
+}
+
+/// Where the product runs and where its load and upstream do, so that neither takes from the other.
+pub(crate) struct Halves {
+    pub(crate) product: String,
+    pub(crate) others: String,
+}
+
+impl Halves {
+    /// Of a machine with two processors or more.
+    pub(crate) fn of_machine() -> Option<Self> {
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        let half = all / 2;
+        (half > 0).then(|| Self { product: format!("0-{}", half - 1), others: format!("{half}-{}", all - 1) })
+    }
+
+    /// Moves this process to the others' half, or back to all.
+    pub(crate) fn move_self(&self, apart: bool) -> Result<(), Failure> {
+        let all = format!("{},{}", self.product, self.others);
+        let list = if apart { &self.others } else { &all };
+        let id = std::process::id().to_string();
+        let arguments = ["--all-tasks", "--cpu-list", "--pid", list, &id];
+        let moved = Command::new("taskset").args(arguments).stdout(Stdio::null()).status()?;
+        if moved.success() { Ok(()) } else { Err("taskset could not choose processors".into()) }
     }
 }
 

@@ -89,12 +89,12 @@ fn run() -> Result<(), Failure> {
         return print(USAGE);
     }
     let arguments = Arguments::parse(given)?;
-    let mut runtime = match role {
+    let runtime = match role.as_deref() {
         // Why one thread: the load must not crowd out what it measures.
-        None => tokio::runtime::Builder::new_current_thread(),
-        Some(_) => tokio::runtime::Builder::new_multi_thread(),
+        None => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+        Some("product") => portcullis::serve::runtime()?,
+        Some(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
     };
-    let runtime = runtime.enable_all().build()?;
     runtime.block_on(async {
         match role.as_deref() {
             None => compare::run(&arguments).await,

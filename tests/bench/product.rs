@@ -13,7 +13,7 @@ use portcullis_core::outbound::BoxFuture;
 use portcullis_egress::{Dial, Dialed, Gate, GateParts, Resolve, ResolveError, Trust};
 use portcullis_store::{LedgerSync, MasterKey, Records, Role, SledStore, Store, Vault};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::children::serve_until_released;
 use crate::{Arguments, Failure};
@@ -74,7 +74,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         public_url: "https://portcullis.example.com".to_owned(),
     };
     let app = App::open(data_dir, parts).await?;
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let listener = portcullis::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let address = listener.local_addr()?;
     tokio::spawn(portcullis::serve::serve(Arc::clone(&app), listener, portcullis::serve::stop_signal()));
     serve_until_released(json!({ "address": address.to_string(), "token": secret })).await

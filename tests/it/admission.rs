@@ -105,3 +105,42 @@ async fn an_invented_workspace_takes_no_place() {
     }
     acme.create_contact().await.is(200);
 }
+
+#[tokio::test]
+async fn only_who_may_call_is_told_that_there_is_no_room() {
+    let limits = Limits { concurrent_calls: 2, ..Limits::default() };
+    let (world, acme) = World::salesforce_on(Stage { limits, ..Stage::default() }).await;
+    acme.connect("salesforce", json!({ "api_key": KEY })).await;
+    let globex = world.tenant("globex", "main").await;
+    world.upstream.script("/v1/contacts", Script::Silence);
+    let running = [start(&acme), start(&acme)];
+    until("both calls wait for their upstream", async || world.upstream.received().len() == 2).await;
+    let (path, body) = ("/run/acme/main/connector/salesforce/create-contact", json!({ "input": {} }));
+    // Twice, because what is not known yet is looked up at the first time.
+    for _ in 0..2 {
+        let answer = acme.run.post(path, &body).await.problem(Code::Overloaded);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("x-request-id"), answer.json["request_id"].as_str());
+        globex.run.post(path, &body).await.problem(Code::OrgNotFound);
+        world.platform.post(path, &body).await.problem(Code::RoleNotAllowed);
+        acme.run.with_token("pc_run_nobody").post(path, &body).await.problem(Code::Unauthorized);
+        acme.run.post("/run/acme/none/automation/a", &body).await.problem(Code::WorkspaceNotFound);
+        acme.run.post("/run/acme/main/automation", &body).await.is(405);
+        acme.run.get("/run/acme/main").await.is(200);
+    }
+    // A token that was revoked a moment ago.
+    let spec = json!({ "role": "run", "org": "acme", "workspace": "main" });
+    let made = world.platform.post("/admin/token", &spec).await.is(201);
+    let gone = acme.run.with_token(made.json["token"].as_str().unwrap());
+    gone.post(path, &body).await.problem(Code::Overloaded);
+    let id = made.json["token_id"].as_str().unwrap();
+    world.platform.delete(&format!("/admin/token/{id}")).await.is(204);
+    gone.post(path, &body).await.problem(Code::Unauthorized);
+    for call in running {
+        call.abort();
+    }
+    until("their places are free", async || world.app.turns.calls() == 0).await;
+    world.upstream.script("/v1/contacts", Script::Json(200, "{}"));
+    acme.create_contact().await.is(200);
+}

@@ -1,12 +1,13 @@
 //! A process that is asked to stop: nobody is cut off, callers are told to go elsewhere, and what does not
 //! end in time is ended with a record.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
@@ -23,7 +24,7 @@ struct Stoppable {
 
 impl Stoppable {
     async fn of(world: &World, tenant: &Tenant) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let listener = portcullis::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let client = Client::new(listener.local_addr().unwrap()).with_token(tenant.run.token().unwrap());
         let (stop, stopped) = oneshot::channel();
         let stopped = async move { stopped.await.unwrap() };

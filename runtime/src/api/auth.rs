@@ -14,6 +14,9 @@ use crate::clock;
 use crate::problem::Problem;
 use crate::token;
 
+/// Longest text that is hashed as a token; ours have 60 characters and a few.
+const TOKEN_BYTES_MAX: usize = 256;
+
 /// A verified caller.
 #[derive(Debug, Clone)]
 pub struct Principal {
@@ -33,21 +36,31 @@ pub struct Principal {
 /// `unauthorized`, the same for every reason.
 pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, Problem> {
     let refused = || Problem::new(Code::Unauthorized, "send a valid token as Authorization: Bearer pc_…");
+    let hash = token::hash(bearer(headers).ok_or_else(refused)?);
+    let (record, _) = app.records.get_shared::<TokenRecord>(&[hash.as_str()]).await?.ok_or_else(refused)?;
+    principal(&record).ok_or_else(refused)
+}
+
+/// As [`authenticate`], from what was read before; `None` when that does not decide.
+pub(super) fn known(app: &App, headers: &HeaderMap) -> Option<Principal> {
+    let hash = token::hash(bearer(headers)?);
+    principal(&*app.records.kept::<TokenRecord>(&[hash.as_str()])?)
+}
+
+/// The one token that a request carries.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(refused());
+        return None;
     };
-    let text = value.to_str().map_err(|_| refused())?;
-    let (scheme, text) = text.split_once(' ').ok_or_else(refused)?;
-    if !scheme.eq_ignore_ascii_case("bearer") || text.len() > 256 {
-        return Err(refused());
-    }
-    let hash = token::hash(text.trim());
-    let (record, _) = app.records.get_shared::<TokenRecord>(&[hash.as_str()]).await?.ok_or_else(refused)?;
-    if record.expires_at.as_deref().is_some_and(clock::has_passed) {
-        return Err(refused());
-    }
-    Ok(Principal {
+    let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && text.len() <= TOKEN_BYTES_MAX).then(|| text.trim())
+}
+
+/// Whose token it is; nobody's once it has expired.
+fn principal(record: &TokenRecord) -> Option<Principal> {
+    let expired = record.expires_at.as_deref().is_some_and(clock::has_passed);
+    (!expired).then(|| Principal {
         token_id: record.token_id.clone(),
         role: record.role,
         org: record.org.clone(),

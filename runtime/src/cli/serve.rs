@@ -5,7 +5,6 @@ use std::sync::Arc;
 use clap::Args;
 use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, Trust};
 use portcullis_store::SledStore;
-use tokio::net::TcpListener;
 
 use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on, output};
 use crate::app::{App, AppParts};
@@ -65,8 +64,7 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
             public_url: config.public_url.clone(),
         };
         let app = App::open(&config.data_dir, parts).await.map_err(|e| e.to_string())?;
-        let listener =
-            TcpListener::bind(config.listen).await.map_err(|e| format!("listen {}: {e}", config.listen))?;
+        let listener = serve::listen(config.listen).map_err(|e| format!("listen {}: {e}", config.listen))?;
         let address = listener.local_addr().map_err(|e| e.to_string())?;
         output::line(&format!("portcullis {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
         serve::serve(app, listener, serve::stop_signal()).await.map_err(|e| e.to_string())

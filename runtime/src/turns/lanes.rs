@@ -4,8 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Over which time the pace of a lane is taken.
-const PACE: Duration = Duration::from_millis(100);
+/// Time from one beginning to the next before any was seen: what two processors need.
+pub(super) const PACE_AT_FIRST: Duration = Duration::from_micros(250);
+
+/// The last beginning counts for one in so many.
+const PACE_WEIGHT: u32 = 128;
 
 /// Numbers of the forgotten that a queue may hold beside twice those who wait.
 const FORGOTTEN_MAX: usize = 16;
@@ -17,7 +20,7 @@ struct Waiter {
     since: Instant,
     /// Whether its call has not begun.
     fresh: bool,
-    granted: bool,
+    granted: Option<Instant>,
     /// Nobody asks for it any more; its number is still in a queue.
     forgotten: bool,
 }
@@ -31,58 +34,102 @@ struct Lane {
     fresh: VecDeque<usize>,
     /// Those in `fresh` that are not forgotten.
     fresh_waiting: usize,
+    /// Calls that are on their way here for the first time.
+    coming: usize,
     in_rotation: bool,
-    pace: Option<Pace>,
 }
 
-/// How many calls of a lane begin in a time, since its queue was last empty.
+/// How fast calls begin while some wait to. It outlives the queue that it was taken of: what comes next is
+/// most likely like what was before, and a crowd that finds the queue empty must not be let in whole.
 struct Pace {
-    since: Instant,
-    begun: u32,
-    /// Beginnings in the span before, and its length.
-    before: Option<(u32, Duration)>,
+    /// The time from one beginning to the next, averaged over the last [`PACE_WEIGHT`] or so.
+    each: Duration,
+    /// Since when the next beginning is waited for.
+    since: Option<Instant>,
 }
 
 impl Pace {
-    const fn from(now: Instant) -> Self {
-        Self { since: now, begun: 0, before: None }
+    /// Somebody waits.
+    fn wanted(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
     }
 
-    fn note(&mut self, now: Instant) {
-        let span = now.saturating_duration_since(self.since);
-        if span >= PACE {
-            *self = Self { since: now, begun: 0, before: Some((self.begun, span)) };
+    fn begun(&mut self, now: Instant) {
+        if let Some(since) = self.since.replace(now) {
+            let took = now.saturating_duration_since(since);
+            self.each = (self.each * (PACE_WEIGHT - 1) + took) / PACE_WEIGHT;
         }
-        self.begun += 1;
     }
 
-    /// How long so many take at the present pace; nothing before it is known.
-    fn time_for(&self, waiting: usize, now: Instant) -> Duration {
-        let span = now.saturating_duration_since(self.since);
-        let (begun, span) = match self.before {
-            _ if span >= PACE => (self.begun, span),
-            Some(before) => before,
-            None => return Duration::ZERO,
-        };
-        span.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)) / begun.max(1)
+    /// How long so many beginnings take.
+    fn time_for(&self, beginnings: usize, now: Instant) -> Duration {
+        let stalled = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.each.saturating_mul(u32::try_from(beginnings).unwrap_or(u32::MAX)).saturating_add(stalled)
     }
 }
 
 /// Every lane of the process.
-#[derive(Default)]
 pub(super) struct Lanes {
     by_workspace: HashMap<Box<str>, usize>,
     lanes: Places<Lane>,
     waiters: Places<Waiter>,
     /// Lanes in which somebody waits, in the order of service.
     rotation: VecDeque<usize>,
+    fresh: Fresh,
+}
+
+/// Those who wait for their first turn, of all lanes.
+struct Fresh {
+    waiting: usize,
+    coming: usize,
+    /// Lanes that have any.
+    lanes: usize,
+    pace: Pace,
+}
+
+impl Fresh {
+    /// One more in a lane of so many.
+    fn comes(&mut self, lane: &mut Lane, now: Instant) {
+        self.lanes += usize::from(lane.fresh_waiting == 0);
+        lane.fresh_waiting += 1;
+        self.waiting += 1;
+        self.pace.wanted(now);
+    }
+
+    /// One less.
+    fn goes(&mut self, lane: &mut Lane) {
+        lane.fresh_waiting -= 1;
+        self.waiting -= 1;
+        self.lanes -= usize::from(lane.fresh_waiting == 0);
+        if self.waiting == 0 {
+            self.pace.since = None;
+        }
+    }
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        let pace = Pace { each: PACE_AT_FIRST, since: None };
+        Self {
+            by_workspace: HashMap::new(),
+            lanes: Places::default(),
+            waiters: Places::default(),
+            rotation: VecDeque::new(),
+            fresh: Fresh { waiting: 0, coming: 0, lanes: 0, pace },
+        }
+    }
 }
 
 impl Lanes {
+    /// The lane of a workspace that has one.
+    pub(super) fn find(&self, workspace: &str) -> Option<usize> {
+        self.by_workspace.get(workspace).copied()
+    }
+
     /// The lane of a workspace, made where there is none.
     pub(super) fn open(&mut self, workspace: &str) -> usize {
-        if let Some(lane) = self.by_workspace.get(workspace) {
-            return *lane;
+        if let Some(lane) = self.find(workspace) {
+            return lane;
         }
         let number = self.lanes.put(Lane { workspace: workspace.into(), ..Lane::default() });
         self.by_workspace.insert(workspace.into(), number);
@@ -94,11 +141,33 @@ impl Lanes {
         self.lanes.get(lane).map_or(0, |lane| lane.calls)
     }
 
-    /// How long a call that came now would wait until it begins.
+    /// How long a call that came now would wait until it begins: the lanes are served in turn, so those before
+    /// it in its own lane count once for each lane in which somebody waits.
     pub(super) fn wait(&mut self, lane: usize, now: Instant) -> Duration {
-        let lane = self.lanes.get(lane).filter(|lane| lane.fresh_waiting > 0);
-        let time = lane.and_then(|lane| Some(lane.pace.as_ref()?.time_for(lane.fresh_waiting, now)));
-        time.unwrap_or_default()
+        match self.lanes.get(lane).map_or(0, |lane| lane.fresh_waiting + lane.coming) {
+            0 => Duration::ZERO,
+            own => {
+                let all = self.fresh.waiting + self.fresh.coming;
+                self.fresh.pace.time_for(all.min(own * self.fresh.lanes.max(1)), now)
+            }
+        }
+    }
+
+    /// A call is on its way to its first turn. Why that counts: in a crowd the runtime takes a while to get to
+    /// it, and would meanwhile let in as many again.
+    pub(super) fn comes(&mut self, lane: usize) {
+        if let Some(lane) = self.lanes.get(lane) {
+            lane.coming += 1;
+            self.fresh.coming += 1;
+        }
+    }
+
+    /// It is here, or will not be.
+    pub(super) fn came(&mut self, lane: usize) {
+        if let Some(lane) = self.lanes.get(lane) {
+            lane.coming -= 1;
+            self.fresh.coming -= 1;
+        }
     }
 
     /// One call more.
@@ -117,7 +186,7 @@ impl Lanes {
     }
 
     /// Gives up a lane without calls.
-    pub(super) fn close_if_unused(&mut self, lane: usize) {
+    fn close_if_unused(&mut self, lane: usize) {
         // Why the rotation: its queues may still hold numbers of the forgotten.
         if self.lanes.get(lane).is_some_and(|lane| lane.calls == 0 && !lane.in_rotation)
             && let Some(gone) = self.lanes.take(lane)
@@ -129,16 +198,13 @@ impl Lanes {
     /// Queues somebody; the number it is known by until it is granted or forgotten.
     pub(super) fn wait_for_turn(&mut self, lane: usize, fresh: bool, waker: Waker, now: Instant) -> usize {
         let number =
-            self.waiters.put(Waiter { lane, waker, since: now, fresh, granted: false, forgotten: false });
+            self.waiters.put(Waiter { lane, waker, since: now, fresh, granted: None, forgotten: false });
         if let Some(found) = self.lanes.get(lane) {
             if !fresh {
                 found.begun.push_back(number);
             } else {
-                if found.fresh_waiting == 0 {
-                    found.pace = Some(Pace::from(now));
-                }
                 found.fresh.push_back(number);
-                found.fresh_waiting += 1;
+                self.fresh.comes(found, now);
             }
             if !std::mem::replace(&mut found.in_rotation, true) {
                 self.rotation.push_back(lane);
@@ -147,21 +213,21 @@ impl Lanes {
         number
     }
 
-    /// Whether it was given a turn; its number is then free. Otherwise it is woken by this waker.
-    pub(super) fn is_granted(&mut self, number: usize, waker: &Waker) -> bool {
-        let Some(waiter) = self.waiters.get(number) else { return false };
-        if !waiter.granted {
+    /// Since when it has a turn, if it was given one; its number is then free. Otherwise it is woken by this
+    /// waker.
+    pub(super) fn granted(&mut self, number: usize, waker: &Waker) -> Option<Instant> {
+        let waiter = self.waiters.get(number)?;
+        if waiter.granted.is_none() {
             waiter.waker.clone_from(waker);
-            return false;
+            return None;
         }
-        self.waiters.take(number);
-        true
+        self.waiters.take(number)?.granted
     }
 
     /// It waits no more. Whether it had been given a turn, which is then for somebody else.
     pub(super) fn forget(&mut self, number: usize) -> bool {
         let Some(waiter) = self.waiters.get(number) else { return false };
-        if waiter.granted {
+        if waiter.granted.is_some() {
             self.waiters.take(number);
             return true;
         }
@@ -171,7 +237,7 @@ impl Lanes {
         if waiter.fresh
             && let Some(lane) = self.lanes.get(waiter.lane)
         {
-            lane.fresh_waiting -= 1;
+            self.fresh.goes(lane);
             if lane.fresh.len() > 2 * lane.fresh_waiting + FORGOTTEN_MAX {
                 let waiters = &mut self.waiters;
                 lane.fresh.retain(|number| {
@@ -206,7 +272,7 @@ impl Lanes {
                 }
             {
                 more = !(lane.begun.is_empty() && lane.fresh.is_empty());
-                found = grant(&mut self.waiters, lane, waiter, now);
+                found = grant(&mut self.waiters, lane, &mut self.fresh, waiter, now, queue);
                 if found.is_some() {
                     break;
                 }
@@ -228,18 +294,26 @@ impl Lanes {
 }
 
 /// Gives a turn; there is nobody to wake when it was forgotten.
-fn grant(waiters: &mut Places<Waiter>, lane: &mut Lane, number: usize, now: Instant) -> Option<Waker> {
+fn grant(
+    waiters: &mut Places<Waiter>,
+    lane: &mut Lane,
+    fresh: &mut Fresh,
+    number: usize,
+    now: Instant,
+    queue: Duration,
+) -> Option<Waker> {
     let waiter = waiters.get(number)?;
     if waiter.forgotten {
         waiters.take(number);
         return None;
     }
-    waiter.granted = true;
+    waiter.granted = Some(now);
     if waiter.fresh {
-        lane.fresh_waiting -= 1;
-        if let Some(pace) = &mut lane.pace {
-            pace.note(now);
+        // Why not the late: to refuse one takes no time, and says nothing of how long a beginning takes.
+        if now.saturating_duration_since(waiter.since) <= queue {
+            fresh.pace.begun(now);
         }
+        fresh.goes(lane);
     }
     Some(waiter.waker.clone())
 }

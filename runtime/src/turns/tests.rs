@@ -4,6 +4,7 @@ use std::future::{pending, poll_fn, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
+use super::lanes::PACE_AT_FIRST;
 use super::*;
 
 fn turns(turns: usize, calls: u64, each: u64, queue_ms: u64) -> Turns {
@@ -90,6 +91,75 @@ fn turns_go_round_the_workspaces_and_to_what_has_begun_first() {
 }
 
 #[test]
+fn behind_a_long_queue_of_the_runtime_a_call_computes_only_once_it_was_woken() {
+    let turns = turns(1, 10, 10, 1000);
+    let (bell, other) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let rung = |bell: &Bell| bell.0.load(Ordering::SeqCst);
+    turns.0.lock().travel.took(Duration::from_millis(5));
+    let mut fresh = turns.admit("a").unwrap().run(polls(1));
+    let mut begun = turns.admit("a").unwrap().run(polls(1));
+    begun.fresh_since = None;
+    assert!(poll(&mut fresh, &bell).is_pending());
+    assert_eq!(rung(&bell), 1, "the turn is its own");
+    assert!(poll(&mut begun, &other).is_pending());
+    assert_eq!(rung(&other), 0, "there is no other");
+    assert!(poll(&mut fresh, &bell).is_ready());
+    assert_eq!(rung(&other), 1);
+    assert!(poll(&mut begun, &other).is_ready());
+    let mut third = turns.admit("a").unwrap().run(polls(1));
+    assert!(poll(&mut third, &bell).is_ready(), "it was a short way, so the next computes at once");
+}
+
+#[test]
+fn how_long_the_way_is_is_asked_again_and_again() {
+    let turns = turns(1, 10, 10, 1000);
+    let bell = Arc::new(Bell::default());
+    let mut call = turns.admit("a").unwrap().run(polls(100));
+    let sent_round = (0..64).filter(|_| {
+        let before = bell.0.load(Ordering::SeqCst);
+        assert!(poll(&mut call, &bell).is_pending());
+        bell.0.load(Ordering::SeqCst) > before
+    });
+    assert_eq!(sent_round.count(), 64 / (usize::from(MEASURED) + 2));
+}
+
+/// Woken at once, behind all that were woken before; `yield_now` would be behind a look at the sockets.
+fn at_the_back() -> impl Future<Output = ()> {
+    let mut woken = false;
+    poll_fn(move |context| {
+        if std::mem::replace(&mut woken, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+#[tokio::test]
+async fn one_call_ends_soon_beside_a_hundred_of_another_workspace() {
+    let turns = turns(2, 1000, 1000, 60_000);
+    let polled = Arc::new(AtomicUsize::new(0));
+    let call = |workspace, polled: Arc<AtomicUsize>| {
+        turns.admit(workspace).unwrap().run(Box::pin(async move {
+            for _ in 0..20 {
+                polled.fetch_add(1, Ordering::SeqCst);
+                let until = Instant::now() + Duration::from_micros(100);
+                while Instant::now() < until {}
+                at_the_back().await;
+            }
+        }))
+    };
+    let noisy: Vec<_> = (0..100).map(|_| tokio::spawn(call("noisy", Arc::clone(&polled)))).collect();
+    tokio::spawn(call("quiet", Arc::default())).await.unwrap().unwrap();
+    let before = polled.load(Ordering::SeqCst);
+    // In the order of waking it would have been 2,000: all of them.
+    assert!(before < 300, "{before} times a call of the other workspace was before it");
+    for call in noisy {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[test]
 fn a_turn_is_not_lost_with_the_call_it_was_given_to() {
     let turns = turns(1, 10, 10, 1000);
     let bell = Arc::new(Bell::default());
@@ -141,20 +211,84 @@ fn whoever_would_begin_too_late_is_refused_at_once_and_another_workspace_is_not(
     let bell = Waker::from(Arc::new(Bell::default()));
     let begin = Instant::now();
     let at = |ms: u64| begin + Duration::from_millis(ms);
-    for _ in 0..60 {
+    for _ in 0..640 {
         lanes.wait_for_turn(full, true, bell.clone(), begin);
     }
-    assert_eq!(lanes.wait(full, at(50)), Duration::ZERO, "nothing is known of its pace yet");
+    let guess = 640 * PACE_AT_FIRST;
+    assert_eq!(
+        lanes.wait(full, at(50)),
+        guess + Duration::from_millis(50),
+        "nothing is known of its pace yet"
+    );
     // One in ten milliseconds.
-    for turn in 1..=20 {
+    for turn in 1..=600 {
         assert!(lanes.next(at(turn * 10), Duration::from_secs(60)).is_some());
     }
-    let wait = lanes.wait(full, at(205));
+    let wait = lanes.wait(full, at(6005));
     assert!(wait > Duration::from_millis(350) && wait < Duration::from_millis(450), "{wait:?} for 40");
-    assert_eq!(lanes.wait(other, at(205)), Duration::ZERO);
+    assert_eq!(lanes.wait(other, at(6005)), Duration::ZERO);
     // Nobody's turn comes any more.
-    assert!(lanes.wait(full, at(60_000)) > Duration::from_secs(60));
+    assert!(lanes.wait(full, at(70_000)) > Duration::from_secs(60));
     assert!(limits.admit("full").is_ok(), "another process knows nothing of it");
+}
+
+#[test]
+fn the_pace_is_remembered_and_the_late_do_not_count() {
+    let mut lanes = Lanes::default();
+    let lane = lanes.open("a");
+    lanes.enter(lane);
+    let begin = Instant::now();
+    let at = |ms: u64| begin + Duration::from_millis(ms);
+    let queue = Duration::from_millis(50);
+    for turn in 0..600 {
+        lanes.wait_for_turn(lane, true, Waker::noop().clone(), at(turn * 10));
+        assert!(lanes.next(at(turn * 10 + 10), queue).is_some());
+    }
+    assert!(lanes.next(at(6010), queue).is_none(), "the queue is empty");
+    // A crowd that comes an hour later, and waits too long.
+    let later = 3_600_000;
+    for _ in 0..100 {
+        lanes.wait_for_turn(lane, true, Waker::noop().clone(), at(later));
+    }
+    let wait = lanes.wait(lane, at(later));
+    assert!(wait > Duration::from_millis(900) && wait < Duration::from_millis(1100), "{wait:?} for 100");
+    for _ in 0..50 {
+        assert!(lanes.next(at(later + 60), queue).is_some());
+    }
+    let wait = lanes.wait(lane, at(later + 60));
+    assert!(wait > Duration::from_millis(450), "{wait:?} for 50, whose pace nobody has seen since");
+}
+
+#[test]
+fn lanes_share_the_pace() {
+    let mut lanes = Lanes::default();
+    let (busy, short) = (lanes.open("busy"), lanes.open("short"));
+    let now = Instant::now();
+    let mut wait = |lane| lanes.wait_for_turn(lane, true, Waker::noop().clone(), now);
+    let first = wait(busy);
+    for _ in 1..40 {
+        wait(busy);
+    }
+    wait(short);
+    assert_eq!(lanes.wait(busy, now), 41 * PACE_AT_FIRST, "it has all turns once the other is served");
+    assert_eq!(lanes.wait(short, now), 2 * PACE_AT_FIRST, "one of each lane");
+    assert!(!lanes.forget(first));
+    assert_eq!(lanes.wait(busy, now), 40 * PACE_AT_FIRST);
+}
+
+#[test]
+fn those_on_their_way_are_before_whoever_comes_next() {
+    let turns = turns(1, 1000, 1000, 10);
+    let room = Duration::from_millis(10).as_micros() / (u128::from(MARGIN) * PACE_AT_FIRST.as_micros()) + 1;
+    let crowd: Vec<_> = (0..room).map(|_| turns.admit("a").unwrap().run(ready(()))).collect();
+    assert_eq!(turns.admit("a").err(), Some(Refused::Queue(Duration::from_millis(10))));
+    assert!(turns.admit("b").is_ok());
+    drop(crowd);
+    let bell = Arc::new(Bell::default());
+    for _ in 0..room {
+        let mut call = turns.admit("a").unwrap().run(ready(()));
+        while poll(&mut call, &bell).is_pending() {}
+    }
 }
 
 #[test]
@@ -188,7 +322,7 @@ fn those_who_went_away_are_not_kept() {
     }
     assert_eq!(Arc::strong_count(&bell), 1, "nothing holds their tasks");
     assert!(lanes.next(now, Duration::from_secs(1)).is_some());
-    assert!(lanes.is_granted(stays, Waker::noop()));
+    assert!(lanes.granted(stays, Waker::noop()).is_some());
     assert!(lanes.next(now, Duration::from_secs(1)).is_none());
 }
 

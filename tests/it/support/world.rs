@@ -11,7 +11,6 @@ use portcullis_core::limits::Limits;
 use portcullis_egress::{Gate, GateParts, Trust};
 use portcullis_store::{LedgerSync, MasterKey, MemoryStore, Records, Role, SledStore, Store, Vault};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::{Answer, Client, Line, Names, PUBLIC, SALESFORCE, Upstream};
 
@@ -102,7 +101,7 @@ impl Around {
 }
 
 async fn serve(app: &Arc<App>) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let listener = portcullis::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(portcullis::serve::serve(Arc::clone(app), listener, std::future::pending()));
     address

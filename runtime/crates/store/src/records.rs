@@ -130,6 +130,14 @@ impl Records {
         Ok(found)
     }
 
+    /// A document that [`Records::get_shared`] would give without reading anything.
+    #[must_use]
+    pub fn kept<T: Document + 'static>(&self, parts: &[&str]) -> Option<Arc<T>> {
+        let key = Key::of::<T>(parts).ok()?;
+        let (document, _) = self.cache.get(&key, self.store.generation(&key)?)??;
+        Some(document)
+    }
+
     async fn parse<T: Document>(&self, key: &str, found: &Versioned) -> Result<T, StoreError> {
         match blob::Reference::read(&found.value) {
             None => parse(key, &found.value),
