@@ -16,7 +16,7 @@ const THINKS_MS: u64 = 100;
 const SLOTS: usize = 64;
 /// Connections of an overload; each has one request under way, so of many some must be refused.
 const CROWD: usize = 600;
-const CROWD_ON_CPU: usize = 2500;
+const CROWD_ON_CPU: usize = 800;
 /// Connections of the noisy tenant, and how many calls at once it may have.
 const NOISY_CONNECTIONS: usize = 200;
 const NOISY_SLOTS: u64 = 8;

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 /// Time from one beginning to the next before any was seen: what two processors need.
 pub(super) const PACE_AT_FIRST: Duration = Duration::from_micros(250);
 
-/// The last beginning counts for one in so many.
-const PACE_WEIGHT: u32 = 128;
+/// Over how much waiting the pace is taken. Calls begin in bursts, between which those that have begun go on:
+/// an average over some number of beginnings would be that of a burst, and let in several times too many.
+const PACE_TIME: Duration = Duration::from_millis(200);
 
 /// Numbers of the forgotten that a queue may hold beside twice those who wait.
 const FORGOTTEN_MAX: usize = 16;
@@ -42,13 +43,18 @@ struct Lane {
 /// How fast calls begin while some wait to. It outlives the queue that it was taken of: what comes next is
 /// most likely like what was before, and a crowd that finds the queue empty must not be let in whole.
 struct Pace {
-    /// The time from one beginning to the next, averaged over the last [`PACE_WEIGHT`] or so.
+    /// The time from one beginning to the next, on average over the last [`PACE_TIME`] of waiting.
     each: Duration,
     /// Since when the next beginning is waited for.
     since: Option<Instant>,
+    /// Waiting and beginnings that `each` does not know of yet.
+    waited: Duration,
+    begun: u32,
 }
 
 impl Pace {
+    const AT_FIRST: Self = Self { each: PACE_AT_FIRST, since: None, waited: Duration::ZERO, begun: 0 };
+
     /// Somebody waits.
     fn wanted(&mut self, now: Instant) {
         self.since.get_or_insert(now);
@@ -56,8 +62,12 @@ impl Pace {
 
     fn begun(&mut self, now: Instant) {
         if let Some(since) = self.since.replace(now) {
-            let took = now.saturating_duration_since(since);
-            self.each = (self.each * (PACE_WEIGHT - 1) + took) / PACE_WEIGHT;
+            self.waited += now.saturating_duration_since(since);
+            self.begun += 1;
+        }
+        if self.waited >= PACE_TIME {
+            self.each = self.waited / self.begun.max(1);
+            (self.waited, self.begun) = (Duration::ZERO, 0);
         }
     }
 
@@ -109,13 +119,12 @@ impl Fresh {
 
 impl Default for Lanes {
     fn default() -> Self {
-        let pace = Pace { each: PACE_AT_FIRST, since: None };
         Self {
             by_workspace: HashMap::new(),
             lanes: Places::default(),
             waiters: Places::default(),
             rotation: VecDeque::new(),
-            fresh: Fresh { waiting: 0, coming: 0, lanes: 0, pace },
+            fresh: Fresh { waiting: 0, coming: 0, lanes: 0, pace: Pace::AT_FIRST },
         }
     }
 }

@@ -260,6 +260,30 @@ fn the_pace_is_remembered_and_the_late_do_not_count() {
 }
 
 #[test]
+fn a_burst_is_not_the_pace() {
+    let mut lanes = Lanes::default();
+    let lane = lanes.open("a");
+    lanes.enter(lane);
+    let begin = Instant::now();
+    // Every fifty milliseconds twenty at once.
+    for turn in 0..20 {
+        let now = begin + Duration::from_millis(50 * turn);
+        for _ in 0..20 {
+            lanes.wait_for_turn(lane, true, Waker::noop().clone(), now);
+        }
+        for _ in 0..20 {
+            assert!(lanes.next(now + Duration::from_millis(50), Duration::from_secs(1)).is_some());
+        }
+    }
+    let now = begin + Duration::from_secs(1);
+    for _ in 0..100 {
+        lanes.wait_for_turn(lane, true, Waker::noop().clone(), now);
+    }
+    let wait = lanes.wait(lane, now);
+    assert!(wait > Duration::from_millis(200) && wait < Duration::from_millis(300), "{wait:?} for 100");
+}
+
+#[test]
 fn lanes_share_the_pace() {
     let mut lanes = Lanes::default();
     let (busy, short) = (lanes.open("busy"), lanes.open("short"));
