@@ -1,6 +1,8 @@
 //! A run: one call of one action, as its caller sees it and as it is kept.
 
+use aws_lc_rs::digest::{Context, SHA256};
 use portcullis_core::fault::Code;
+use portcullis_core::hex;
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, WorkspaceId};
 use portcullis_core::verdict::Decision;
 use portcullis_egress::Rehearsal;
@@ -9,7 +11,6 @@ use portcullis_store::RunRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
 use crate::clock;
@@ -49,7 +50,7 @@ impl Call {
     pub fn idempotency_key(&self, run: &RunId, chars_max: u16) -> String {
         let word = self.key.as_deref().unwrap_or(run.as_str());
         let automation = self.automation_id.as_ref().map_or("", AutomationId::as_str);
-        let mut hash = Sha256::new();
+        let mut hash = Context::new(&SHA256);
         let parts = [
             self.org.as_str(),
             self.workspace.as_str(),
@@ -59,10 +60,10 @@ impl Call {
             word,
         ];
         for part in parts {
-            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        let mut key = format!("pc_{}", hex::encode(hash.finalize()));
+        let mut key = format!("pc_{}", hex::encode(hash.finish().as_ref()));
         key.truncate(usize::from(chars_max));
         key
     }

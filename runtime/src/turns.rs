@@ -132,10 +132,11 @@ impl Turns {
     pub fn admit(&self, workspace: &str) -> Result<Place, Refused> {
         let shared = &self.0;
         let mut state = shared.lock();
-        if let Some(refused) = shared.verdict(&mut state, workspace) {
+        let lane = state.lanes.find(workspace);
+        if let Some(refused) = shared.verdict(&mut state, lane) {
             return Err(refused);
         }
-        let lane = state.lanes.open(workspace);
+        let lane = lane.unwrap_or_else(|| state.lanes.open(workspace));
         state.lanes.enter(lane);
         state.calls += 1;
         Ok(Place { shared: Arc::clone(shared), lane })
@@ -144,7 +145,9 @@ impl Turns {
     /// Why [`Self::admit`] would refuse a call now.
     #[must_use]
     pub fn refusal(&self, workspace: &str) -> Option<Refused> {
-        self.0.verdict(&mut self.0.lock(), workspace)
+        let mut state = self.0.lock();
+        let lane = state.lanes.find(workspace);
+        self.0.verdict(&mut state, lane)
     }
 
     /// How many calls are admitted.
@@ -159,12 +162,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why a call of a workspace is not admitted.
-    fn verdict(&self, state: &mut State, workspace: &str) -> Option<Refused> {
+    /// Why a call of a workspace is not admitted; a workspace without calls has no lane.
+    fn verdict(&self, state: &mut State, lane: Option<usize>) -> Option<Refused> {
         if state.calls >= self.calls_max {
             return Some(Refused::Process(self.calls_max));
         }
-        let lane = state.lanes.find(workspace);
         if lane.map_or(0, |lane| state.lanes.calls(lane)) >= self.calls_per_workspace_max {
             return Some(Refused::Workspace(self.calls_per_workspace_max));
         }
@@ -197,8 +199,8 @@ pub struct Place {
 impl Place {
     /// The call, taking its turns.
     pub fn run<F: Future + Unpin>(self, call: F) -> InTurn<F> {
-        self.shared.lock().lanes.comes(self.lane);
-        InTurn { place: self, call, coming: true, fresh_since: Some(Instant::now()), waiting: None }
+        self.shared.lock().lanes.expect(self.lane);
+        InTurn { place: self, call, at: At::Coming, fresh_since: Some(Instant::now()) }
     }
 }
 
@@ -215,33 +217,42 @@ impl Drop for Place {
 pub struct InTurn<F> {
     place: Place,
     call: F,
-    /// It was not polled yet.
-    coming: bool,
+    at: At,
     /// Since when it waits for its first turn; nothing once it has begun.
     fresh_since: Option<Instant>,
-    /// Its number among those who wait for a turn.
-    waiting: Option<usize>,
+}
+
+/// Where a call is between two polls.
+enum At {
+    /// On its way to its first poll.
+    Coming,
+    /// Among those who wait for a turn, by this number.
+    Queued(usize),
+    /// Anywhere else: it holds no turn and wants none.
+    Away,
 }
 
 impl<F: Future + Unpin> InTurn<F> {
     /// Whether it holds a turn now; otherwise it waits for one.
     fn take_turn(&mut self, waker: &Waker) -> bool {
         let mut state = self.place.shared.lock();
-        if std::mem::take(&mut self.coming) {
-            state.lanes.came(self.place.lane);
+        match self.at {
+            At::Coming => state.lanes.arrive(self.place.lane),
+            At::Queued(number) => {
+                let Some(since) = state.lanes.granted(number, waker) else { return false };
+                self.at = At::Away;
+                state.travel.took(since.elapsed());
+                return true;
+            }
+            At::Away => {}
         }
-        if let Some(number) = self.waiting {
-            let Some(since) = state.lanes.granted(number, waker) else { return false };
-            self.waiting = None;
-            state.travel.took(since.elapsed());
-            return true;
-        }
+        self.at = At::Away;
         if state.free > 0 && state.travel.is_short() {
             state.free -= 1;
             return true;
         }
         let (fresh, now) = (self.fresh_since.is_some(), Instant::now());
-        self.waiting = Some(state.lanes.wait_for_turn(self.place.lane, fresh, waker.clone(), now));
+        self.at = At::Queued(state.lanes.wait_for_turn(self.place.lane, fresh, waker.clone(), now));
         // Why nobody can be passed over: a turn is only free while nobody waits.
         if state.free > 0 {
             state.free -= 1;
@@ -271,11 +282,14 @@ impl<F: Future + Unpin> Future for InTurn<F> {
 
 impl<F> Drop for InTurn<F> {
     fn drop(&mut self) {
-        if self.coming {
-            self.place.shared.lock().lanes.came(self.place.lane);
-        }
-        let Some(number) = self.waiting else { return };
-        let had_turn = self.place.shared.lock().lanes.forget(number);
+        let had_turn = match self.at {
+            At::Away => return,
+            At::Coming => {
+                self.place.shared.lock().lanes.arrive(self.place.lane);
+                false
+            }
+            At::Queued(number) => self.place.shared.lock().lanes.forget(number),
+        };
         if had_turn {
             self.place.shared.pass_on();
         }

@@ -97,7 +97,8 @@ impl Outcome {
         *self.statuses.entry(status).or_default() += 1;
     }
 
-    fn add(&mut self, other: Self) {
+    /// Puts another load's answers to these; the time stays.
+    pub(crate) fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
         self.refusals.extend(other.refusals);
         for (status, count) in other.statuses {

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::children::{Halves, Process};
-use crate::load::{Connection, Plan, closed_loop, paced, until_sent_away};
+use crate::load::{Connection, Outcome, Plan, closed_loop, paced, until_sent_away};
 use crate::report::{Row, Target};
 use crate::setup::{Api, Workspace};
 use crate::{Failure, print};
@@ -22,6 +22,9 @@ const NOISY_CONNECTIONS: usize = 200;
 const NOISY_SLOTS: u64 = 8;
 /// How often the quiet tenant asks, a second.
 const QUIET_RATE: f64 = 100.0;
+/// How often it is asked alone and beside the noisy one. Their answers are put together: a 99th percentile of
+/// the few hundred of one round is that of three of them.
+const QUIET_ROUNDS: usize = 10;
 
 /// A product with its upstream, and who may call what.
 pub(crate) struct Stand {
@@ -166,17 +169,17 @@ pub(crate) async fn neighbour(length: Duration) -> Result<Vec<Row>, Failure> {
     closed_loop(&quiet, 1, Duration::from_secs(2)).await?;
     let may = closed_loop(&noisy, usize::try_from(NOISY_SLOTS)?, Duration::from_secs(2)).await?.per_second();
     print(&format!("a neighbour that may {may:.0}/s and asks {:.0}/s", 10.0 * may))?;
-    let (mut alone, mut beside) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
-        alone.push(paced(&quiet, 1, QUIET_RATE, length).await?.quantile(0.99));
+    let (mut alone, mut beside) = (Outcome::default(), Outcome::default());
+    for _ in 0..QUIET_ROUNDS {
+        alone.add(paced(&quiet, 1, QUIET_RATE, length).await?);
         let noise = paced(&noisy, NOISY_CONNECTIONS, 10.0 * may, length);
-        let (mut asked, noise) = tokio::try_join!(paced(&quiet, 1, QUIET_RATE, length), noise)?;
+        let (asked, noise) = tokio::try_join!(paced(&quiet, 1, QUIET_RATE, length), noise)?;
         if asked.good() != asked.statuses.values().sum::<u64>() || noise.cut > 0 {
             return Err(format!("the quiet tenant was refused: {:?}", asked.statuses).into());
         }
-        beside.push(asked.quantile(0.99));
+        beside.add(asked);
     }
-    let (alone, beside) = (crate::report::median(&alone), crate::report::median(&beside));
+    let (alone, beside) = (alone.quantile(0.99), beside.quantile(0.99));
     let mut row = Row::alone("neighbour_p99_us", beside, Some(Target::AtMost(1.5)));
     (row.baseline, row.ratio) = (Some(alone), Some(beside / alone));
     Ok(vec![row])

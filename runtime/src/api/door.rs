@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use http::{Method, Request, Response};
-use portcullis_store::{Role, WorkspaceRecord};
+use portcullis_store::WorkspaceRecord;
 
-use super::{auth, context, finish};
+use super::{auth, context, finish, routes};
 use crate::app::App;
 use crate::problem::Problem;
 
@@ -23,10 +23,11 @@ pub(crate) fn refusal<B>(app: &App, request: &Request<B>) -> Option<Response<Bod
     let (org, workspace, lane) = tenant(request.uri().path())?;
     let refused = app.turns.refusal(lane)?;
     let principal = auth::known(app, request.headers())?;
-    auth::authorise(&principal, &[Role::Run], Some(org), Some(workspace)).ok()?;
+    auth::authorise(&principal, routes::RUN, Some(org), Some(workspace)).ok()?;
     app.records.kept::<WorkspaceRecord>(&[org, workspace])?;
     app.requests.fetch_add(1, Ordering::Relaxed);
     let id = context::request_id();
+    tracing::debug!(request_id = %id, org, workspace, reason = %refused, "refused at the door");
     Some(finish(app, Problem::from(refused).response(&id), &id))
 }
 

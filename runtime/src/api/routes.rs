@@ -56,7 +56,8 @@ const PLATFORM: &[Role] = &[Role::Platform];
 const PLATFORM_ORG: &[Role] = &[Role::Platform, Role::Org];
 const ORG: &[Role] = &[Role::Org];
 const WORKSPACE: &[Role] = &[Role::Workspace];
-const RUN: &[Role] = &[Role::Run];
+/// Who may make calls; for the door, which refuses them before a route is known.
+pub(super) const RUN: &[Role] = &[Role::Run];
 const RUN_READERS: &[Role] = &[Role::Run, Role::Workspace, Role::Org];
 
 macro_rules! routes {

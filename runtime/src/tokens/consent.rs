@@ -7,18 +7,19 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Digest, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 use portcullis_action::Values;
 use portcullis_action::escape::percent_encode;
 use portcullis_core::fault::Code;
+use portcullis_core::hex;
 use portcullis_core::id::{ConnectorId, CredentialId, OrgId, RunId, WorkspaceId};
 use portcullis_core::injection::Texts;
 use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_core::token_plan::ConsentPlan;
 use portcullis_store::{CredentialState, PendingConsent, SecretPayload, StoreError, TokenState, Writes};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{attention, exchange, openable, settle, take_lease};
@@ -54,8 +55,12 @@ fn random() -> Result<Zeroizing<String>, Problem> {
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes)))
 }
 
+fn sha256(text: &str) -> Digest {
+    aws_lc_rs::digest::digest(&SHA256, text.as_bytes())
+}
+
 fn digest(text: &str) -> String {
-    hex::encode(Sha256::digest(text.as_bytes()))
+    hex::encode(sha256(text).as_ref())
 }
 
 fn no_consent() -> Problem {
@@ -121,7 +126,7 @@ async fn authorize_url(
         .render(&Values::config_only(&connected.config))
         .map_err(|e| attention(e.to_string()))?;
     let client_id = client_id(app, connected, plan).await?;
-    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
+    let challenge = URL_SAFE_NO_PAD.encode(sha256(verifier));
     let mut pairs: Vec<(&str, &str)> = vec![
         ("response_type", "code"),
         ("client_id", client_id.as_str()),

@@ -99,7 +99,7 @@ struct Fresh {
 
 impl Fresh {
     /// One more in a lane of so many.
-    fn comes(&mut self, lane: &mut Lane, now: Instant) {
+    fn joins(&mut self, lane: &mut Lane, now: Instant) {
         self.lanes += usize::from(lane.fresh_waiting == 0);
         lane.fresh_waiting += 1;
         self.waiting += 1;
@@ -107,7 +107,7 @@ impl Fresh {
     }
 
     /// One less.
-    fn goes(&mut self, lane: &mut Lane) {
+    fn leaves(&mut self, lane: &mut Lane) {
         lane.fresh_waiting -= 1;
         self.waiting -= 1;
         self.lanes -= usize::from(lane.fresh_waiting == 0);
@@ -164,7 +164,7 @@ impl Lanes {
 
     /// A call is on its way to its first turn. Why that counts: in a crowd the runtime takes a while to get to
     /// it, and would meanwhile let in as many again.
-    pub(super) fn comes(&mut self, lane: usize) {
+    pub(super) fn expect(&mut self, lane: usize) {
         if let Some(lane) = self.lanes.get(lane) {
             lane.coming += 1;
             self.fresh.coming += 1;
@@ -172,7 +172,7 @@ impl Lanes {
     }
 
     /// It is here, or will not be.
-    pub(super) fn came(&mut self, lane: usize) {
+    pub(super) fn arrive(&mut self, lane: usize) {
         if let Some(lane) = self.lanes.get(lane) {
             lane.coming -= 1;
             self.fresh.coming -= 1;
@@ -213,7 +213,7 @@ impl Lanes {
                 found.begun.push_back(number);
             } else {
                 found.fresh.push_back(number);
-                self.fresh.comes(found, now);
+                self.fresh.joins(found, now);
             }
             if !std::mem::replace(&mut found.in_rotation, true) {
                 self.rotation.push_back(lane);
@@ -246,7 +246,7 @@ impl Lanes {
         if waiter.fresh
             && let Some(lane) = self.lanes.get(waiter.lane)
         {
-            self.fresh.goes(lane);
+            self.fresh.leaves(lane);
             if lane.fresh.len() > 2 * lane.fresh_waiting + FORGOTTEN_MAX {
                 let waiters = &mut self.waiters;
                 lane.fresh.retain(|number| {
@@ -265,31 +265,10 @@ impl Lanes {
     /// its first turn longer than `queue` is before those, because all it needs is to be refused.
     pub(super) fn next(&mut self, now: Instant, queue: Duration) -> Option<Waker> {
         while let Some(number) = self.rotation.pop_front() {
-            let mut found = None;
-            let mut more = false;
-            while let Some(lane) = self.lanes.get(number)
-                && let Some(waiter) = {
-                    let mut is_late = |number: &usize| {
-                        self.waiters
-                            .get(*number)
-                            .is_none_or(|w| w.forgotten || now.saturating_duration_since(w.since) > queue)
-                    };
-                    match lane.fresh.pop_front_if(|number| is_late(number)) {
-                        Some(late) => Some(late),
-                        None => lane.begun.pop_front().or_else(|| lane.fresh.pop_front()),
-                    }
-                }
-            {
-                more = !(lane.begun.is_empty() && lane.fresh.is_empty());
-                found = grant(&mut self.waiters, lane, &mut self.fresh, waiter, now, queue);
-                if found.is_some() {
-                    break;
-                }
-            }
-            if let Some(lane) = self.lanes.get(number) {
-                lane.in_rotation = more;
-            }
-            if more {
+            let found = self.next_of(number, now, queue);
+            let Some(lane) = self.lanes.get(number) else { continue };
+            lane.in_rotation = !(lane.begun.is_empty() && lane.fresh.is_empty());
+            if lane.in_rotation {
                 self.rotation.push_back(number);
             } else {
                 self.close_if_unused(number);
@@ -300,31 +279,33 @@ impl Lanes {
         }
         None
     }
-}
 
-/// Gives a turn; there is nobody to wake when it was forgotten.
-fn grant(
-    waiters: &mut Places<Waiter>,
-    lane: &mut Lane,
-    fresh: &mut Fresh,
-    number: usize,
-    now: Instant,
-    queue: Duration,
-) -> Option<Waker> {
-    let waiter = waiters.get(number)?;
-    if waiter.forgotten {
-        waiters.take(number);
-        return None;
-    }
-    waiter.granted = Some(now);
-    if waiter.fresh {
-        // Why not the late: to refuse one takes no time, and says nothing of how long a beginning takes.
-        if now.saturating_duration_since(waiter.since) <= queue {
-            fresh.pace.begun(now);
+    /// Gives a turn to the first of a lane; nobody when those in its queues are forgotten.
+    fn next_of(&mut self, lane: usize, now: Instant, queue: Duration) -> Option<Waker> {
+        let (lane, waiters) = (self.lanes.get(lane)?, &mut self.waiters);
+        loop {
+            let is_over = |number: &mut usize| {
+                let waiter = waiters.get(*number);
+                waiter.is_none_or(|w| w.forgotten || now.saturating_duration_since(w.since) > queue)
+            };
+            let over = lane.fresh.pop_front_if(is_over);
+            let number = over.or_else(|| lane.begun.pop_front()).or_else(|| lane.fresh.pop_front())?;
+            let Some(waiter) = waiters.get(number) else { continue };
+            if waiter.forgotten {
+                waiters.take(number);
+                continue;
+            }
+            waiter.granted = Some(now);
+            if waiter.fresh {
+                // Why not the late: to refuse one takes no time, and says nothing of how long a beginning takes.
+                if now.saturating_duration_since(waiter.since) <= queue {
+                    self.fresh.pace.begun(now);
+                }
+                self.fresh.leaves(lane);
+            }
+            return Some(waiter.waker.clone());
         }
-        fresh.goes(lane);
     }
-    Some(waiter.waker.clone())
 }
 
 /// Values known by small numbers that are used again.

@@ -203,14 +203,27 @@ fn a_panic_gives_its_turn_back() {
     assert!(poll(&mut other, &bell).is_ready());
 }
 
+/// A moment, and the moments so many milliseconds after it.
+fn clock() -> (Instant, impl Fn(u64) -> Instant) {
+    let begin = Instant::now();
+    (begin, move |ms| begin + Duration::from_millis(ms))
+}
+
+/// Lanes of which one has a call.
+fn one_lane() -> (Lanes, usize, impl Fn(u64) -> Instant) {
+    let mut lanes = Lanes::default();
+    let lane = lanes.open("a");
+    lanes.enter(lane);
+    (lanes, lane, clock().1)
+}
+
 #[test]
 fn whoever_would_begin_too_late_is_refused_at_once_and_another_workspace_is_not() {
     let limits = turns(1, 1000, 1000, 100);
     let mut lanes = Lanes::default();
     let (full, other) = (lanes.open("full"), lanes.open("other"));
     let bell = Waker::from(Arc::new(Bell::default()));
-    let begin = Instant::now();
-    let at = |ms: u64| begin + Duration::from_millis(ms);
+    let (begin, at) = clock();
     for _ in 0..640 {
         lanes.wait_for_turn(full, true, bell.clone(), begin);
     }
@@ -234,11 +247,7 @@ fn whoever_would_begin_too_late_is_refused_at_once_and_another_workspace_is_not(
 
 #[test]
 fn the_pace_is_remembered_and_the_late_do_not_count() {
-    let mut lanes = Lanes::default();
-    let lane = lanes.open("a");
-    lanes.enter(lane);
-    let begin = Instant::now();
-    let at = |ms: u64| begin + Duration::from_millis(ms);
+    let (mut lanes, lane, at) = one_lane();
     let queue = Duration::from_millis(50);
     for turn in 0..600 {
         lanes.wait_for_turn(lane, true, Waker::noop().clone(), at(turn * 10));
@@ -261,13 +270,10 @@ fn the_pace_is_remembered_and_the_late_do_not_count() {
 
 #[test]
 fn a_burst_is_not_the_pace() {
-    let mut lanes = Lanes::default();
-    let lane = lanes.open("a");
-    lanes.enter(lane);
-    let begin = Instant::now();
+    let (mut lanes, lane, at) = one_lane();
     // Every fifty milliseconds twenty at once.
     for turn in 0..20 {
-        let now = begin + Duration::from_millis(50 * turn);
+        let now = at(50 * turn);
         for _ in 0..20 {
             lanes.wait_for_turn(lane, true, Waker::noop().clone(), now);
         }
@@ -275,7 +281,7 @@ fn a_burst_is_not_the_pace() {
             assert!(lanes.next(now + Duration::from_millis(50), Duration::from_secs(1)).is_some());
         }
     }
-    let now = begin + Duration::from_secs(1);
+    let now = at(1000);
     for _ in 0..100 {
         lanes.wait_for_turn(lane, true, Waker::noop().clone(), now);
     }
