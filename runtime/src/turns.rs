@@ -42,6 +42,7 @@ pub struct Turns(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
+    turns: usize,
     calls_max: usize,
     calls_per_workspace_max: usize,
     queue: Duration,
@@ -59,7 +60,8 @@ struct State {
 /// How long a call that was woken takes to be polled: what the async runtime has to do before it. The runtime
 /// polls in the order of waking, and only as many at once as there are processors: while that takes long, the
 /// order in which calls are woken is the order in which they compute, so each waits here until it is woken.
-/// While it takes no time, a call computes at once, and only every [`MEASURED`]th is sent the long way round.
+/// While it takes no time, a call that finds nobody computing does so at once, and only every [`MEASURED`]th is
+/// sent the long way round.
 struct Travel {
     /// How many compute at once before the next is sent round.
     short: u8,
@@ -119,6 +121,7 @@ impl Turns {
                 calls: 0,
                 lanes: Lanes::default(),
             }),
+            turns,
             calls_max: number(limits.concurrent_calls),
             calls_per_workspace_max: number(limits.workspace_concurrent_calls),
             queue: Duration::from_millis(limits.queue_ms),
@@ -247,7 +250,9 @@ impl<F: Future + Unpin> InTurn<F> {
             At::Away => {}
         }
         self.at = At::Away;
-        if state.free > 0 && state.travel.is_short() {
+        // Why alone: beside others it takes its place in the rotation, or a crowd that came a moment before it
+        // is served first. Why measured all the same: on one thread nobody is ever seen computing.
+        if state.free == self.place.shared.turns && state.travel.is_short() {
             state.free -= 1;
             return true;
         }

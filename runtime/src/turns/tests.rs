@@ -59,7 +59,7 @@ fn a_process_is_full_for_everybody() {
     turns.admit("c").unwrap();
 }
 
-/// Holds the only turn while others come.
+/// Holds a turn while others come.
 fn while_busy(turns: &Turns, act: impl FnOnce()) {
     turns.0.lock().free -= 1;
     act();
@@ -108,6 +108,21 @@ fn behind_a_long_queue_of_the_runtime_a_call_computes_only_once_it_was_woken() {
     assert!(poll(&mut begun, &other).is_ready());
     let mut third = turns.admit("a").unwrap().run(polls(1));
     assert!(poll(&mut third, &bell).is_ready(), "it was a short way, so the next computes at once");
+}
+
+#[test]
+fn beside_one_that_computes_a_call_takes_its_place_in_the_rotation() {
+    let turns = turns(2, 10, 10, 1000);
+    let (bell, other) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let mut beside = turns.admit("a").unwrap().run(ready(()));
+    let mut alone = turns.admit("a").unwrap().run(ready(()));
+    while_busy(&turns, || {
+        assert!(poll(&mut beside, &bell).is_pending());
+        assert_eq!(bell.0.load(Ordering::SeqCst), 1, "there is a turn for it, once the runtime comes to it");
+        assert!(poll(&mut beside, &bell).is_ready());
+    });
+    assert!(poll(&mut alone, &other).is_ready());
+    assert_eq!(other.0.load(Ordering::SeqCst), 0, "it computes at once");
 }
 
 #[test]
