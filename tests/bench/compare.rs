@@ -27,11 +27,29 @@ const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Runs what `--only` names, or everything.
 pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let length = Duration::from_secs(arguments.number("seconds", 2)?);
-    let rounds = arguments.number("rounds", 5)?;
     let out = Path::new(arguments.text("out").unwrap_or("target/bench/summary.json"));
-    let wanted = |group: &str| arguments.text("only").is_none_or(|list| list.split(',').any(|g| g == group));
+    let settings = Settings {
+        length: Duration::from_secs(arguments.number("seconds", 2)?),
+        rounds: arguments.number("rounds", 5)?,
+    };
     let mut rows = Vec::new();
+    let measured = measure(arguments, &settings, &mut rows).await;
+    // Why also after a failure: what was measured took minutes.
+    let written = json!({ "seconds": settings.length.as_secs(), "rounds": settings.rounds });
+    report::write(out, &rows, &written)?;
+    measured
+}
+
+/// How long and how often.
+struct Settings {
+    length: Duration,
+    rounds: u64,
+}
+
+/// The groups that are wanted, one after the other, up to the first that fails.
+async fn measure(arguments: &Arguments, settings: &Settings, rows: &mut Vec<Row>) -> Result<(), Failure> {
+    let &Settings { length, rounds } = settings;
+    let wanted = |group: &str| arguments.text("only").is_none_or(|list| list.split(',').any(|g| g == group));
     if wanted("throughput") {
         rows.extend(throughput(arguments, length, rounds).await?);
     }
@@ -61,8 +79,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         let calls = usize::try_from(arguments.number("calls", WAITING_CALLS)?)?;
         rows.push(parts::memory(calls).await?);
     }
-    let settings = json!({ "seconds": length.as_secs(), "rounds": rounds });
-    report::write(out, &rows, &settings)
+    Ok(())
 }
 
 /// One side of the comparison.

@@ -172,6 +172,23 @@ pub(crate) async fn paced(
     Ok(total)
 }
 
+/// Every connection asks once, so many of them a second.
+#[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
+pub(crate) async fn one_by_one(plan: &Plan, connections: usize, rate: f64) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for number in 0..connections {
+        let plan = plan.clone();
+        tasks.spawn(async move {
+            tokio::time::sleep_until((started + Duration::from_secs_f64(number as f64 / rate)).into()).await;
+            one(plan, number, connections, |turn, _| turn == 0).await
+        });
+    }
+    let mut total = sum(tasks).await?;
+    total.wall = started.elapsed();
+    Ok(total)
+}
+
 /// Like [`closed_loop`], until the answer says that the connection will be closed.
 pub(crate) async fn until_sent_away(
     plan: &Plan,
