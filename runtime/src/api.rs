@@ -103,8 +103,8 @@ async fn dispatch(
     finish(&app, response, &request_id)
 }
 
-/// Runs a call in a task of its own. Why: a connection is only looked after while its caller reads, and a call
-/// that was given a turn must take it. With the connection the call ends.
+/// Runs a call in a task of its own. Why: what wakes a call need not look after the connection too, and a panic
+/// is an answer instead of a connection that was cut. With the connection the call ends.
 async fn apart(call: InTurn<Answer>) -> Result<Response<Body>, Problem> {
     struct WithCaller(JoinHandle<Result<Result<Response<Body>, Problem>, Refused>>);
     impl Drop for WithCaller {

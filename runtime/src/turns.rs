@@ -33,10 +33,6 @@ const SHORT: Duration = Duration::from_micros(300);
 /// One in so many turns shows how long it takes to get to a call; another poll, a microsecond or two.
 const MEASURED: u8 = 16;
 
-/// How many times as long as it seems a wait may become: the pace is an average, and under five times the load
-/// it swings. A call that waits in vain costs several times what refusing it at once does.
-const MARGIN: u32 = 3;
-
 /// The turns of a process.
 pub struct Turns(Arc<Shared>);
 
@@ -173,7 +169,7 @@ impl Shared {
         if lane.map_or(0, |lane| state.lanes.calls(lane)) >= self.calls_per_workspace_max {
             return Some(Refused::Workspace(self.calls_per_workspace_max));
         }
-        let late = MARGIN * state.lanes.wait(lane?, Instant::now()) > self.queue;
+        let late = state.lanes.wait(lane?, Instant::now()).longest() > self.queue;
         late.then_some(Refused::Queue(self.queue))
     }
 

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 /// Time from one beginning to the next before any was seen: what two processors need.
 pub(super) const PACE_AT_FIRST: Duration = Duration::from_micros(250);
 
+/// How many times as long as expected a wait may become: the pace is an average, and under five times the load
+/// it swings. A call that waits in vain costs several times what refusing it at once does.
+pub(super) const MARGIN: u32 = 3;
+
 /// Over how much waiting the pace is taken. Calls begin in bursts, between which those that have begun go on:
 /// an average over some number of beginnings would be that of a burst, and let in several times too many.
 const PACE_TIME: Duration = Duration::from_millis(200);
@@ -72,9 +76,27 @@ impl Pace {
     }
 
     /// How long so many beginnings take.
-    fn time_for(&self, beginnings: usize, now: Instant) -> Duration {
-        let stalled = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        self.each.saturating_mul(u32::try_from(beginnings).unwrap_or(u32::MAX)).saturating_add(stalled)
+    fn time_for(&self, beginnings: usize, now: Instant) -> Wait {
+        Wait {
+            expected: self.each.saturating_mul(u32::try_from(beginnings).unwrap_or(u32::MAX)),
+            stalled: self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+        }
+    }
+}
+
+/// How long a call would wait until it begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// What those before it take at the usual pace.
+    pub(super) expected: Duration,
+    /// For how long nobody has begun although somebody waits.
+    pub(super) stalled: Duration,
+}
+
+impl Wait {
+    /// How long it may become. Only what is expected: a process that was stopped for a moment goes on as before.
+    pub(super) fn longest(self) -> Duration {
+        self.expected.saturating_mul(MARGIN).saturating_add(self.stalled)
     }
 }
 
@@ -152,9 +174,9 @@ impl Lanes {
 
     /// How long a call that came now would wait until it begins: the lanes are served in turn, so those before
     /// it in its own lane count once for each lane in which somebody waits.
-    pub(super) fn wait(&mut self, lane: usize, now: Instant) -> Duration {
+    pub(super) fn wait(&mut self, lane: usize, now: Instant) -> Wait {
         match self.lanes.get(lane).map_or(0, |lane| lane.fresh_waiting + lane.coming) {
-            0 => Duration::ZERO,
+            0 => Wait::default(),
             own => {
                 let all = self.fresh.waiting + self.fresh.coming;
                 self.fresh.pace.time_for(all.min(own * self.fresh.lanes.max(1)), now)

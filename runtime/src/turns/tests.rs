@@ -4,7 +4,7 @@ use std::future::{pending, poll_fn, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
-use super::lanes::PACE_AT_FIRST;
+use super::lanes::{MARGIN, PACE_AT_FIRST, Wait};
 use super::*;
 
 fn turns(turns: usize, calls: u64, each: u64, queue_ms: u64) -> Turns {
@@ -243,20 +243,21 @@ fn whoever_would_begin_too_late_is_refused_at_once_and_another_workspace_is_not(
         lanes.wait_for_turn(full, true, bell.clone(), begin);
     }
     let guess = 640 * PACE_AT_FIRST;
+    let stalled = Duration::from_millis(50);
     assert_eq!(
         lanes.wait(full, at(50)),
-        guess + Duration::from_millis(50),
+        Wait { expected: guess, stalled },
         "nothing is known of its pace yet"
     );
     // One in ten milliseconds.
     for turn in 1..=600 {
         assert!(lanes.next(at(turn * 10), Duration::from_secs(60)).is_some());
     }
-    let wait = lanes.wait(full, at(6005));
+    let wait = lanes.wait(full, at(6005)).expected;
     assert!(wait > Duration::from_millis(350) && wait < Duration::from_millis(450), "{wait:?} for 40");
-    assert_eq!(lanes.wait(other, at(6005)), Duration::ZERO);
+    assert_eq!(lanes.wait(other, at(6005)), Wait::default());
     // Nobody's turn comes any more.
-    assert!(lanes.wait(full, at(70_000)) > Duration::from_secs(60));
+    assert!(lanes.wait(full, at(70_000)).longest() > Duration::from_secs(60));
     assert!(limits.admit("full").is_ok(), "another process knows nothing of it");
 }
 
@@ -274,13 +275,26 @@ fn the_pace_is_remembered_and_the_late_do_not_count() {
     for _ in 0..100 {
         lanes.wait_for_turn(lane, true, Waker::noop().clone(), at(later));
     }
-    let wait = lanes.wait(lane, at(later));
+    let wait = lanes.wait(lane, at(later)).expected;
     assert!(wait > Duration::from_millis(900) && wait < Duration::from_millis(1100), "{wait:?} for 100");
     for _ in 0..50 {
         assert!(lanes.next(at(later + 60), queue).is_some());
     }
-    let wait = lanes.wait(lane, at(later + 60));
+    let wait = lanes.wait(lane, at(later + 60)).expected;
     assert!(wait > Duration::from_millis(450), "{wait:?} for 50, whose pace nobody has seen since");
+}
+
+#[test]
+fn a_process_that_was_stopped_for_a_moment_refuses_nobody_for_it() {
+    let (mut lanes, lane, at) = one_lane();
+    let queue = Duration::from_millis(100);
+    for _ in 0..20 {
+        lanes.wait_for_turn(lane, true, Waker::noop().clone(), at(0));
+    }
+    let before = lanes.wait(lane, at(0)).longest();
+    assert!(before < Duration::from_millis(20), "{before:?}: a short queue");
+    assert!(lanes.wait(lane, at(60)).longest() < queue, "it goes on as before");
+    assert!(lanes.wait(lane, at(100)).longest() > queue, "nobody begins any more");
 }
 
 #[test]
@@ -300,7 +314,7 @@ fn a_burst_is_not_the_pace() {
     for _ in 0..100 {
         lanes.wait_for_turn(lane, true, Waker::noop().clone(), now);
     }
-    let wait = lanes.wait(lane, now);
+    let wait = lanes.wait(lane, now).expected;
     assert!(wait > Duration::from_millis(200) && wait < Duration::from_millis(300), "{wait:?} for 100");
 }
 
@@ -315,10 +329,14 @@ fn lanes_share_the_pace() {
         wait(busy);
     }
     wait(short);
-    assert_eq!(lanes.wait(busy, now), 41 * PACE_AT_FIRST, "it has all turns once the other is served");
-    assert_eq!(lanes.wait(short, now), 2 * PACE_AT_FIRST, "one of each lane");
+    assert_eq!(
+        lanes.wait(busy, now).expected,
+        41 * PACE_AT_FIRST,
+        "it has all turns once the other is served"
+    );
+    assert_eq!(lanes.wait(short, now).expected, 2 * PACE_AT_FIRST, "one of each lane");
     assert!(!lanes.forget(first));
-    assert_eq!(lanes.wait(busy, now), 40 * PACE_AT_FIRST);
+    assert_eq!(lanes.wait(busy, now).expected, 40 * PACE_AT_FIRST);
 }
 
 #[test]
