@@ -145,11 +145,16 @@ impl Connections {
         while self.serving.try_join_next().is_some() {}
     }
 
-    /// Takes the connections that the system has made already: closing the listener would cut them off.
+    /// Takes the connections that the system has made already: closing the listener would cut them off. Why not
+    /// for longer than [`IDLE`]: callers that come back at once would keep the process from ever stopping.
     async fn take_waiting(&mut self, listener: &TcpListener) {
-        while self.room.available_permits() > 0
-            && timeout(Duration::from_millis(1), self.accept(listener)).await.is_ok()
-        {}
+        let all = async {
+            while self.room.available_permits() > 0
+                && timeout(Duration::from_millis(1), self.accept(listener)).await.is_ok()
+            {}
+        };
+        // Why ignored: either way it is over.
+        let _ = timeout(IDLE, all).await;
     }
 
     fn connection(
@@ -180,6 +185,8 @@ impl Connections {
                 .serve_connection(TokioIo::new(stream), service);
             let mut served = pin!(served);
             tokio::select! {
+                // Why in this order: a request that has arrived is answered before its connection is closed.
+                biased;
                 // Why ignored: a caller that went away has no use for an error.
                 _ = served.as_mut() => return,
                 _ = closing.wait_for(|closing| *closing) => served.as_mut().graceful_shutdown(),

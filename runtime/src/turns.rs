@@ -214,8 +214,9 @@ impl Drop for Place {
 /// A call that computes only while it holds a turn. Ends with [`Refused::Queue`] when its first turn comes
 /// too late.
 pub struct InTurn<F> {
-    place: Place,
+    /// Dropped before its place is given up: whoever takes the place needs what the call holds.
     call: F,
+    place: Place,
     at: At,
     /// Since when it waits for its first turn; nothing once it has begun.
     fresh_since: Option<Instant>,
@@ -252,8 +253,9 @@ impl<F: Future + Unpin> InTurn<F> {
             state.free -= 1;
             return true;
         }
-        let (fresh, now) = (self.fresh_since.is_some(), Instant::now());
-        self.at = At::Queued(state.lanes.wait_for_turn(self.place.lane, fresh, waker.clone(), now));
+        let number =
+            state.lanes.wait_for_turn(self.place.lane, self.fresh_since, waker.clone(), Instant::now());
+        self.at = At::Queued(number);
         // Why nobody can be passed over: a turn is only free while nobody waits.
         if state.free > 0 {
             state.free -= 1;

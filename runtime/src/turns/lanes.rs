@@ -226,10 +226,17 @@ impl Lanes {
         }
     }
 
-    /// Queues somebody; the number it is known by until it is granted or forgotten.
-    pub(super) fn wait_for_turn(&mut self, lane: usize, fresh: bool, waker: Waker, now: Instant) -> usize {
-        let number =
-            self.waiters.put(Waiter { lane, waker, since: now, fresh, granted: None, forgotten: false });
+    /// Queues somebody, since when it waits to begin if it has not begun; the number it is known by until it is
+    /// granted or forgotten.
+    pub(super) fn wait_for_turn(
+        &mut self,
+        lane: usize,
+        fresh_since: Option<Instant>,
+        waker: Waker,
+        now: Instant,
+    ) -> usize {
+        let (fresh, since) = (fresh_since.is_some(), fresh_since.unwrap_or(now));
+        let number = self.waiters.put(Waiter { lane, waker, since, fresh, granted: None, forgotten: false });
         if let Some(found) = self.lanes.get(lane) {
             if !fresh {
                 found.begun.push_back(number);

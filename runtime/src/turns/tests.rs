@@ -175,6 +175,39 @@ async fn one_call_ends_soon_beside_a_hundred_of_another_workspace() {
 }
 
 #[test]
+fn one_that_came_too_late_already_is_refused_before_others_and_is_no_beginning() {
+    let (mut lanes, lane, at) = one_lane();
+    let (queue, noop) = (Duration::from_millis(100), || Waker::noop().clone());
+    let begun = lanes.wait_for_turn(lane, None, noop(), at(150));
+    // It was on its way for all of its time.
+    let late = lanes.wait_for_turn(lane, Some(at(0)), noop(), at(150));
+    assert!(lanes.next(at(151), queue).is_some());
+    assert!(lanes.granted(late, Waker::noop()).is_some() && lanes.granted(begun, Waker::noop()).is_none());
+    assert_eq!(lanes.wait(lane, at(152)), Wait::default(), "nobody waits to begin");
+}
+
+#[test]
+fn a_call_is_gone_before_its_place_is_free() {
+    struct Holds(Arc<Shared>, Arc<AtomicUsize>);
+    impl Drop for Holds {
+        fn drop(&mut self) {
+            self.1.store(self.0.lock().calls, Ordering::SeqCst);
+        }
+    }
+    let turns = turns(1, 10, 10, 100);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let holds = Holds(Arc::clone(&turns.0), Arc::clone(&calls));
+    let bell = Arc::new(Bell::default());
+    let mut call = turns.admit("a").unwrap().run(Box::pin(async move {
+        let _holds = holds;
+        pending::<()>().await;
+    }));
+    assert!(poll(&mut call, &bell).is_pending());
+    drop(call);
+    assert_eq!((calls.load(Ordering::SeqCst), turns.calls()), (1, 0));
+}
+
+#[test]
 fn a_turn_is_not_lost_with_the_call_it_was_given_to() {
     let turns = turns(1, 10, 10, 1000);
     let bell = Arc::new(Bell::default());
@@ -240,7 +273,7 @@ fn whoever_would_begin_too_late_is_refused_at_once_and_another_workspace_is_not(
     let bell = Waker::from(Arc::new(Bell::default()));
     let (begin, at) = clock();
     for _ in 0..640 {
-        lanes.wait_for_turn(full, true, bell.clone(), begin);
+        lanes.wait_for_turn(full, Some(begin), bell.clone(), begin);
     }
     let guess = 640 * PACE_AT_FIRST;
     let stalled = Duration::from_millis(50);
@@ -266,14 +299,14 @@ fn the_pace_is_remembered_and_the_late_do_not_count() {
     let (mut lanes, lane, at) = one_lane();
     let queue = Duration::from_millis(50);
     for turn in 0..600 {
-        lanes.wait_for_turn(lane, true, Waker::noop().clone(), at(turn * 10));
+        lanes.wait_for_turn(lane, Some(at(turn * 10)), Waker::noop().clone(), at(turn * 10));
         assert!(lanes.next(at(turn * 10 + 10), queue).is_some());
     }
     assert!(lanes.next(at(6010), queue).is_none(), "the queue is empty");
     // A crowd that comes an hour later, and waits too long.
     let later = 3_600_000;
     for _ in 0..100 {
-        lanes.wait_for_turn(lane, true, Waker::noop().clone(), at(later));
+        lanes.wait_for_turn(lane, Some(at(later)), Waker::noop().clone(), at(later));
     }
     let wait = lanes.wait(lane, at(later)).expected;
     assert!(wait > Duration::from_millis(900) && wait < Duration::from_millis(1100), "{wait:?} for 100");
@@ -289,7 +322,7 @@ fn a_process_that_was_stopped_for_a_moment_refuses_nobody_for_it() {
     let (mut lanes, lane, at) = one_lane();
     let queue = Duration::from_millis(100);
     for _ in 0..20 {
-        lanes.wait_for_turn(lane, true, Waker::noop().clone(), at(0));
+        lanes.wait_for_turn(lane, Some(at(0)), Waker::noop().clone(), at(0));
     }
     let before = lanes.wait(lane, at(0)).longest();
     assert!(before < Duration::from_millis(20), "{before:?}: a short queue");
@@ -304,7 +337,7 @@ fn a_burst_is_not_the_pace() {
     for turn in 0..20 {
         let now = at(50 * turn);
         for _ in 0..20 {
-            lanes.wait_for_turn(lane, true, Waker::noop().clone(), now);
+            lanes.wait_for_turn(lane, Some(now), Waker::noop().clone(), now);
         }
         for _ in 0..20 {
             assert!(lanes.next(now + Duration::from_millis(50), Duration::from_secs(1)).is_some());
@@ -312,7 +345,7 @@ fn a_burst_is_not_the_pace() {
     }
     let now = at(1000);
     for _ in 0..100 {
-        lanes.wait_for_turn(lane, true, Waker::noop().clone(), now);
+        lanes.wait_for_turn(lane, Some(now), Waker::noop().clone(), now);
     }
     let wait = lanes.wait(lane, now).expected;
     assert!(wait > Duration::from_millis(200) && wait < Duration::from_millis(300), "{wait:?} for 100");
@@ -323,7 +356,7 @@ fn lanes_share_the_pace() {
     let mut lanes = Lanes::default();
     let (busy, short) = (lanes.open("busy"), lanes.open("short"));
     let now = Instant::now();
-    let mut wait = |lane| lanes.wait_for_turn(lane, true, Waker::noop().clone(), now);
+    let mut wait = |lane| lanes.wait_for_turn(lane, Some(now), Waker::noop().clone(), now);
     let first = wait(busy);
     for _ in 1..40 {
         wait(busy);
@@ -361,9 +394,9 @@ fn one_that_waited_too_long_is_told_so_before_those_that_have_begun_go_on() {
     let (early, late) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
     let begin = Instant::now();
     let queue = Duration::from_millis(100);
-    lanes.wait_for_turn(lane, true, Waker::from(Arc::clone(&late)), begin);
+    lanes.wait_for_turn(lane, Some(begin), Waker::from(Arc::clone(&late)), begin);
     for _ in 0..3 {
-        lanes.wait_for_turn(lane, false, Waker::from(Arc::clone(&early)), begin);
+        lanes.wait_for_turn(lane, None, Waker::from(Arc::clone(&early)), begin);
     }
     lanes.next(begin + Duration::from_millis(50), queue).unwrap().wake();
     assert_eq!((early.0.load(Ordering::SeqCst), late.0.load(Ordering::SeqCst)), (1, 0));
@@ -377,9 +410,9 @@ fn those_who_went_away_are_not_kept() {
     let lane = lanes.open("a");
     let bell = Arc::new(Bell::default());
     let now = Instant::now();
-    let stays = lanes.wait_for_turn(lane, true, Waker::from(Arc::new(Bell::default())), now);
+    let stays = lanes.wait_for_turn(lane, Some(now), Waker::from(Arc::new(Bell::default())), now);
     for _ in 0..1000 {
-        let number = lanes.wait_for_turn(lane, true, Waker::from(Arc::clone(&bell)), now);
+        let number = lanes.wait_for_turn(lane, Some(now), Waker::from(Arc::clone(&bell)), now);
         assert!(number < 40, "numbers are used again: {number}");
         assert!(!lanes.forget(number));
     }
