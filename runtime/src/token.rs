@@ -65,7 +65,7 @@ pub fn is_well_formed(text: &str) -> bool {
         && base62(&crc32fast::hash(head.as_bytes()).to_be_bytes(), CHECK_CHARS) == check
 }
 
-/// What is stored in the place of a token.
+/// What is stored in the place of a token, and of what else only its bearer may know.
 #[must_use]
 pub fn hash(text: &str) -> String {
     hex::encode(digest(&SHA256, text.as_bytes()).as_ref())

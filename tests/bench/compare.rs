@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::children::Process;
-use crate::load::{Outcome, Plan, closed_loop, request};
+use crate::load::{Plan, closed_loop, request};
 use crate::report::{self, Row, Target, median};
 use crate::sample::INPUT;
 use crate::setup::Api;
@@ -28,27 +28,22 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Runs what `--only` names, or everything.
 pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let out = Path::new(arguments.text("out").unwrap_or("target/bench/summary.json"));
-    let settings = Settings {
-        length: Duration::from_secs(arguments.number("seconds", 2)?),
-        rounds: arguments.number("rounds", 5)?,
-    };
+    let seconds = arguments.number("seconds", 2)?;
+    let rounds = arguments.number("rounds", 5)?;
     let mut rows = Vec::new();
-    let measured = measure(arguments, &settings, &mut rows).await;
+    let measured = measure(arguments, Duration::from_secs(seconds), rounds, &mut rows).await;
     // Why also after a failure: what was measured took minutes.
-    let written = json!({ "seconds": settings.length.as_secs(), "rounds": settings.rounds });
-    report::write(out, &rows, &written)?;
+    report::write(out, &rows, &json!({ "seconds": seconds, "rounds": rounds }))?;
     measured
 }
 
-/// How long and how often.
-struct Settings {
+/// The groups that are wanted, one after the other, up to the first that fails.
+async fn measure(
+    arguments: &Arguments,
     length: Duration,
     rounds: u64,
-}
-
-/// The groups that are wanted, one after the other, up to the first that fails.
-async fn measure(arguments: &Arguments, settings: &Settings, rows: &mut Vec<Row>) -> Result<(), Failure> {
-    let &Settings { length, rounds } = settings;
+    rows: &mut Vec<Row>,
+) -> Result<(), Failure> {
     let wanted = |group: &str| arguments.text("only").is_none_or(|list| list.split(',').any(|g| g == group));
     if wanted("throughput") {
         rows.extend(throughput(arguments, length, rounds).await?);
@@ -102,7 +97,7 @@ impl Side {
         let before = self.process.cpu()?;
         let mut outcome = closed_loop(&self.plan, connections, length).await?;
         let cpu = self.process.cpu()?.saturating_sub(before);
-        all_good(&outcome)?;
+        outcome.all_good()?;
         Ok(Measured {
             per_second: outcome.per_second(),
             p50_us: outcome.quantile(0.5),
@@ -110,14 +105,6 @@ impl Side {
             cpu_us: cpu.as_secs_f64() * 1e6 / outcome.good() as f64,
         })
     }
-}
-
-fn all_good(outcome: &Outcome) -> Result<(), Failure> {
-    let asked: u64 = outcome.statuses.values().sum();
-    if outcome.cut > 0 || outcome.good() != asked {
-        return Err(format!("not every call succeeded: {:?}, {} cut", outcome.statuses, outcome.cut).into());
-    }
-    Ok(())
 }
 
 async fn throughput(arguments: &Arguments, length: Duration, rounds: u64) -> Result<Vec<Row>, Failure> {

@@ -58,6 +58,19 @@ impl Outcome {
         self.statuses.iter().filter(|(status, _)| **status < 300).map(|(_, n)| n).sum()
     }
 
+    /// All answers.
+    pub(crate) fn answered(&self) -> u64 {
+        self.statuses.values().sum()
+    }
+
+    /// Fails unless every request had a good answer.
+    pub(crate) fn all_good(&self) -> Result<(), Failure> {
+        if self.cut == 0 && self.good() == self.answered() {
+            return Ok(());
+        }
+        Err(format!("not every request succeeded: {:?}, {} cut", self.statuses, self.cut).into())
+    }
+
     /// Good answers a second.
     #[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
     pub(crate) fn per_second(&self) -> f64 {
@@ -77,7 +90,7 @@ impl Outcome {
     /// Requests a second, however they were answered.
     #[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
     pub(crate) fn asked_per_second(&self) -> f64 {
-        self.statuses.values().sum::<u64>() as f64 / self.wall.as_secs_f64()
+        self.answered() as f64 / self.wall.as_secs_f64()
     }
 
     fn note_or_cut(&mut self, answer: Result<u16, Failure>, took: Duration) {
@@ -127,9 +140,9 @@ pub(crate) async fn closed_loop(
     length: Duration,
 ) -> Result<Outcome, Failure> {
     let until = Instant::now() + length;
-    // At least once, however short the time: some probes ask once of many connections.
+    // At least once, however short the time.
     let more = move |turn: usize, _: &Connection| turn == 0 || Instant::now() < until;
-    each(plan, connections, more).await
+    each(plan, connections, None, more).await
 }
 
 /// So many requests a second, spread over the connections; a connection whose answer is late sends its next
@@ -173,20 +186,8 @@ pub(crate) async fn paced(
 }
 
 /// Every connection asks once, so many of them a second.
-#[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
 pub(crate) async fn one_by_one(plan: &Plan, connections: usize, rate: f64) -> Result<Outcome, Failure> {
-    let started = Instant::now();
-    let mut tasks = JoinSet::new();
-    for number in 0..connections {
-        let plan = plan.clone();
-        tasks.spawn(async move {
-            tokio::time::sleep_until((started + Duration::from_secs_f64(number as f64 / rate)).into()).await;
-            one(plan, number, connections, |turn, _| turn == 0).await
-        });
-    }
-    let mut total = sum(tasks).await?;
-    total.wall = started.elapsed();
-    Ok(total)
+    each(plan, connections, Some(rate), |turn, _| turn == 0).await
 }
 
 /// Like [`closed_loop`], until the answer says that the connection will be closed.
@@ -196,7 +197,7 @@ pub(crate) async fn until_sent_away(
     longest: Duration,
 ) -> Result<Outcome, Failure> {
     let until = Instant::now() + longest;
-    each(plan, connections, move |_, c| !c.sent_away && Instant::now() < until).await
+    each(plan, connections, None, move |_, c| !c.sent_away && Instant::now() < until).await
 }
 
 /// Every request of the plan once.
@@ -209,22 +210,28 @@ pub(crate) async fn send_all(plan: &Plan, connections: usize) -> Result<(), Fail
         let more = move |turn: usize, _: &Connection| turn < share(number);
         tasks.spawn(one(plan.clone(), number, connections, more));
     }
-    let total = sum(tasks).await?;
-    if total.cut > 0 || total.good() != count as u64 {
-        return Err(format!("not every request succeeded: {:?}, {} cut", total.statuses, total.cut).into());
-    }
-    Ok(())
+    sum(tasks).await?.all_good()
 }
 
+/// Connections that each go on while there is `more` to ask; all at once, or so many of them a second.
+#[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
 async fn each(
     plan: &Plan,
     connections: usize,
+    rate: Option<f64>,
     more: impl Fn(usize, &Connection) -> bool + Clone + Send + 'static,
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for number in 0..connections {
-        tasks.spawn(one(plan.clone(), number, connections, more.clone()));
+        let (plan, more) = (plan.clone(), more.clone());
+        tasks.spawn(async move {
+            if let Some(rate) = rate {
+                let due = started + Duration::from_secs_f64(number as f64 / rate);
+                tokio::time::sleep_until(due.into()).await;
+            }
+            one(plan, number, connections, more).await
+        });
     }
     let mut total = sum(tasks).await?;
     total.wall = started.elapsed();

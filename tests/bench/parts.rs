@@ -102,9 +102,7 @@ pub(crate) async fn memory(calls: usize) -> Result<Row, Failure> {
     let rate = calls as f64 * 1e3 / COMING_MS as f64;
     let outcome = one_by_one(&plan("slow"), calls, rate).await?;
     let peak = product.memory_kib("VmHWM")?;
-    if outcome.good() != calls as u64 {
-        return Err(format!("not every call succeeded: {:?}, {} cut", outcome.statuses, outcome.cut).into());
-    }
+    outcome.all_good()?;
     let each = (peak - before) as f64 / calls as f64;
     Ok(Row::alone("memory_per_call_kib", each, Some(Target::AtMost(300.0))))
 }

@@ -23,7 +23,7 @@ pub(crate) async fn soak(minutes: u64) -> Result<Vec<Row>, Failure> {
     let (mut resident, mut failed, mut total) = (Vec::new(), 0, 0);
     for minute in 1..=minutes {
         let outcome: Outcome = paced(&plan, 32, rate, LOOK).await?;
-        failed += outcome.cut + outcome.statuses.values().sum::<u64>() - outcome.good();
+        failed += outcome.cut + outcome.answered() - outcome.good();
         total += outcome.good();
         let now = stand.product.memory_kib("VmRSS")? as f64 / 1024.0;
         resident.push(now);

@@ -1,6 +1,7 @@
 //! A credential's whole life with a canary in its place: nothing that the product says, logs or
 //! stores holds it in any form that a person could read back.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -92,11 +93,30 @@ pub(crate) fn found(bytes: &[u8], secret: &str) -> Option<String> {
         .map(|(name, _)| name)
 }
 
-pub(crate) fn files(dir: &Path, all: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files(&path, all) } else { all.push(path) }
+/// Every file below a folder with its bytes. The server is running: one that it has put in another's place or
+/// away meanwhile is looked for again, since what it held may lie under a name that was not there before.
+pub(crate) fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for _ in 0..100 {
+        match read_below(dir, &mut all) {
+            Ok(()) => return all,
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}"),
+        }
     }
+    panic!("the files below {} never stay", dir.display());
+}
+
+fn read_below(dir: &Path, all: &mut BTreeMap<PathBuf, Vec<u8>>) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            read_below(&path, all)?;
+        } else {
+            let bytes = std::fs::read(&path)?;
+            all.insert(path, bytes);
+        }
+    }
+    Ok(())
 }
 
 #[test]
@@ -127,19 +147,17 @@ async fn a_credential_is_in_no_answer_no_log_line_no_ledger_line_and_no_file() {
     }
     assert_eq!(found(&acme.run.heard(), CANARY), None, "in an answer of the API");
     assert!(acme.run.heard().len() > 10_000, "the answers were recorded");
-    let mut all = Vec::new();
-    files(world.data_dir(), &mut all);
+    let all = files(world.data_dir());
     let mut ledger_lines = 0;
-    for path in &all {
-        let bytes = std::fs::read(path).unwrap();
-        assert_eq!(found(&bytes, CANARY), None, "in {}", path.display());
+    for (path, bytes) in &all {
+        assert_eq!(found(bytes, CANARY), None, "in {}", path.display());
         if path.extension().is_some_and(|e| e == "ndjson") {
             ledger_lines += bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).count();
         }
     }
     assert!(ledger_lines > 8, "the ledger was scanned: {ledger_lines} lines");
-    let stored = all.iter().any(|p| p.starts_with(world.data_dir().join("store")));
-    assert!(stored, "the store was scanned: {all:?}");
+    let stored = all.keys().any(|p| p.starts_with(world.data_dir().join("store")));
+    assert!(stored, "the store was scanned: {:?}", all.keys());
     let logged = log.bytes();
     let text = String::from_utf8_lossy(&logged);
     assert!(text.contains("/run/{org}/{ws}/automation/{id}"), "requests are logged by their route");

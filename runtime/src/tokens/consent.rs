@@ -7,14 +7,13 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{Digest, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 use portcullis_action::Values;
 use portcullis_action::escape::percent_encode;
 use portcullis_core::fault::Code;
-use portcullis_core::hex;
 use portcullis_core::id::{ConnectorId, CredentialId, OrgId, RunId, WorkspaceId};
 use portcullis_core::injection::Texts;
 use portcullis_core::secret::{SecretFields, SecretValue};
@@ -28,6 +27,7 @@ use crate::clock;
 use crate::connected::Connected;
 use crate::credential::Place;
 use crate::problem::Problem;
+use crate::token;
 
 /// How long a person may take: long enough for a login with a second factor, short for a thief.
 const CONSENT_TIME: SignedDuration = SignedDuration::from_mins(10);
@@ -53,14 +53,6 @@ fn random() -> Result<Zeroizing<String>, Problem> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
     getrandom::fill(&mut *bytes).map_err(|_| Problem::plain(Code::Internal))?;
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes)))
-}
-
-fn sha256(text: &str) -> Digest {
-    aws_lc_rs::digest::digest(&SHA256, text.as_bytes())
-}
-
-fn digest(text: &str) -> String {
-    hex::encode(sha256(text).as_ref())
 }
 
 fn no_consent() -> Problem {
@@ -96,12 +88,12 @@ pub async fn start(app: &App, connected: &Connected) -> Result<Started, Problem>
         credential_revision: credential.revision,
         redirect_uri: redirect_uri.clone(),
         sealed_verifier: sealed.text,
-        browser: digest(&browser),
+        browser: token::hash(&browser),
         expires_at: expires_at.clone(),
     };
     let authorize_url = authorize_url(app, connected, plan, &redirect_uri, &state, &verifier).await?;
     let writes = forget_late(app).await?;
-    app.records.commit(writes.create(&[digest(&state).as_str()], &pending)).await?;
+    app.records.commit(writes.create(&[token::hash(&state).as_str()], &pending)).await?;
     Ok(Started { authorize_url, expires_at, browser })
 }
 
@@ -126,7 +118,7 @@ async fn authorize_url(
         .render(&Values::config_only(&connected.config))
         .map_err(|e| attention(e.to_string()))?;
     let client_id = client_id(app, connected, plan).await?;
-    let challenge = URL_SAFE_NO_PAD.encode(sha256(verifier));
+    let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
     let mut pairs: Vec<(&str, &str)> = vec![
         ("response_type", "code"),
         ("client_id", client_id.as_str()),
@@ -195,11 +187,11 @@ pub struct Return<'a> {
 /// `credential_needs_attention` when the code was not accepted.
 pub async fn finish(app: &Arc<App>, back: Return<'_>) -> Result<Place, Problem> {
     let invalid = |why: &str| Problem::new(Code::ConsentInvalid, why);
-    let key = digest(back.state);
+    let key = token::hash(back.state);
     let Some((pending, commit)) = app.records.get::<PendingConsent>(&[key.as_str()]).await? else {
         return Err(invalid("the link is unknown or was used already; start again"));
     };
-    if back.browser.map(digest).as_deref() != Some(pending.browser.as_str()) {
+    if back.browser.map(token::hash).as_deref() != Some(pending.browser.as_str()) {
         return Err(invalid("this is not the browser in which it was started; start again here"));
     }
     // Why before anything else: a state works once, whatever comes of it.
