@@ -251,6 +251,9 @@ impl<F: Future + Unpin> InTurn<F> {
         // is served first. Why measured all the same: on one thread nobody is ever seen computing.
         if state.free == self.place.shared.turns && state.travel.is_short() {
             state.free -= 1;
+            if self.fresh_since.is_some() {
+                state.lanes.begun_at_once(Instant::now());
+            }
             return true;
         }
         let number =

@@ -15,6 +15,14 @@ pub(super) const MARGIN: u32 = 3;
 /// an average over some number of beginnings would be that of a burst, and let in several times too many.
 const PACE_TIME: Duration = Duration::from_millis(200);
 
+/// Most that one wait counts for: the process may have been stopped meanwhile, and goes on as before.
+const ONE_WAIT: Duration = Duration::from_millis(50);
+
+/// How many beginnings in how long a time without as much waiting show that a pace has become faster. Why both:
+/// a crowd that comes after a quiet hour must not be let in whole because of its first few calls.
+pub(super) const FASTER_BEGINNINGS: u32 = 32;
+const FASTER_TIME: Duration = Duration::from_secs(1);
+
 /// Numbers of the forgotten that a queue may hold beside twice those who wait.
 const FORGOTTEN_MAX: usize = 16;
 
@@ -51,28 +59,54 @@ struct Pace {
     each: Duration,
     /// Since when the next beginning is waited for.
     since: Option<Instant>,
-    /// Waiting and beginnings that `each` does not know of yet.
-    waited: Duration,
+    /// What `each` does not know of yet.
+    unknown: Unknown,
+}
+
+/// Beginnings, and how long they were waited for.
+#[derive(Default)]
+struct Unknown {
+    first: Option<Instant>,
     begun: u32,
+    waited_for: u32,
+    waited: Duration,
 }
 
 impl Pace {
-    const AT_FIRST: Self = Self { each: PACE_AT_FIRST, since: None, waited: Duration::ZERO, begun: 0 };
+    const AT_FIRST: Self = Self {
+        each: PACE_AT_FIRST,
+        since: None,
+        unknown: Unknown { first: None, begun: 0, waited_for: 0, waited: Duration::ZERO },
+    };
 
     /// Somebody waits.
     fn wanted(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
 
+    /// Somebody has begun who waited.
     fn begun(&mut self, now: Instant) {
         if let Some(since) = self.since.replace(now) {
-            self.waited += now.saturating_duration_since(since);
-            self.begun += 1;
+            self.unknown.waited += now.saturating_duration_since(since).min(ONE_WAIT);
+            self.unknown.waited_for += 1;
         }
-        if self.waited >= PACE_TIME {
-            self.each = self.waited / self.begun.max(1);
-            (self.waited, self.begun) = (Duration::ZERO, 0);
+        self.take(now);
+    }
+
+    /// Somebody has begun, waiting or not.
+    fn take(&mut self, now: Instant) {
+        let unknown = &mut self.unknown;
+        unknown.begun += 1;
+        let since_first = now.saturating_duration_since(*unknown.first.get_or_insert(now));
+        let average = unknown.waited / unknown.waited_for.max(1);
+        if unknown.waited >= PACE_TIME {
+            self.each = average;
+        } else if unknown.begun >= FASTER_BEGINNINGS && since_first >= FASTER_TIME {
+            self.each = self.each.min(average.max(PACE_AT_FIRST));
+        } else {
+            return;
         }
+        self.unknown = Unknown::default();
     }
 
     /// How long so many beginnings take.
@@ -199,6 +233,11 @@ impl Lanes {
             lane.coming -= 1;
             self.fresh.coming -= 1;
         }
+    }
+
+    /// A call began without waiting.
+    pub(super) fn begun_at_once(&mut self, now: Instant) {
+        self.fresh.pace.take(now);
     }
 
     /// One call more.

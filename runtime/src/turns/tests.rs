@@ -4,7 +4,7 @@ use std::future::{pending, poll_fn, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
-use super::lanes::{MARGIN, PACE_AT_FIRST, Wait};
+use super::lanes::{FASTER_BEGINNINGS, MARGIN, PACE_AT_FIRST, Wait};
 use super::*;
 
 fn turns(turns: usize, calls: u64, each: u64, queue_ms: u64) -> Turns {
@@ -328,6 +328,40 @@ fn a_process_that_was_stopped_for_a_moment_refuses_nobody_for_it() {
     assert!(before < Duration::from_millis(20), "{before:?}: a short queue");
     assert!(lanes.wait(lane, at(60)).longest() < queue, "it goes on as before");
     assert!(lanes.wait(lane, at(100)).longest() > queue, "nobody begins any more");
+}
+
+#[test]
+fn a_pause_is_not_the_pace() {
+    let (mut lanes, lane, at) = one_lane();
+    let queue = Duration::from_secs(10);
+    for _ in 0..20 {
+        lanes.wait_for_turn(lane, Some(at(0)), Waker::noop().clone(), at(0));
+    }
+    // A second of nothing, then one in each millisecond.
+    for turn in 0..10 {
+        assert!(lanes.next(at(1000 + turn), queue).is_some());
+    }
+    assert_eq!(lanes.wait(lane, at(1009)).expected, 10 * PACE_AT_FIRST);
+}
+
+#[test]
+fn a_pace_that_was_slow_once_is_forgotten_when_calls_begin_at_once() {
+    let (mut lanes, lane, at) = one_lane();
+    let queue = Duration::from_secs(10);
+    for _ in 0..6 {
+        lanes.wait_for_turn(lane, Some(at(0)), Waker::noop().clone(), at(0));
+    }
+    for turn in 1..=4 {
+        assert!(lanes.next(at(50 * turn), queue).is_some());
+    }
+    assert_eq!(lanes.wait(lane, at(200)).expected, Duration::from_millis(100), "two, at 50 ms each");
+    // A few at a time say nothing, however long ago it was.
+    for _ in 0..FASTER_BEGINNINGS - 1 {
+        lanes.begun_at_once(at(10_000));
+    }
+    assert_eq!(lanes.wait(lane, at(10_000)).expected, Duration::from_millis(100));
+    lanes.begun_at_once(at(11_000));
+    assert_eq!(lanes.wait(lane, at(11_000)).expected, 2 * PACE_AT_FIRST);
 }
 
 #[test]
