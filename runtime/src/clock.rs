@@ -26,6 +26,12 @@ pub fn after(wait: impl TryInto<SignedDuration>) -> String {
     format!("{at:.3}")
 }
 
+/// Now as HTTP writes it (RFC 9110 section 5.6.7).
+#[must_use]
+pub fn http_date() -> String {
+    Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// Whole seconds until an RFC 3339 time, at least one; `None` for a text that is no time.
 #[must_use]
 pub fn seconds_until(time: &str) -> Option<u64> {
@@ -86,6 +92,14 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn a_date_is_written_as_http_wants_it() {
+        let date = http_date();
+        let read = jiff::fmt::rfc2822::parse(&date).unwrap().timestamp();
+        assert!(Timestamp::now().duration_since(read) < SignedDuration::from_secs(60), "{date}");
+        assert_eq!((date.len(), date.ends_with(" GMT")), ("Sun, 06 Nov 1994 08:49:37 GMT".len(), true));
+    }
 
     #[test]
     fn ids_are_version_7_of_now_and_never_the_same() {

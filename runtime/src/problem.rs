@@ -78,11 +78,16 @@ impl Problem {
         serde_json::to_value(Document::of(self, request_id)).unwrap_or_default()
     }
 
+    /// The problem document as JSON.
+    #[must_use]
+    pub fn text(&self, request_id: &str) -> String {
+        serde_json::to_string(&Document::of(self, request_id)).unwrap_or_default()
+    }
+
     /// The HTTP response.
     #[must_use]
     pub fn response(&self, request_id: &str) -> Response<Body> {
-        let document = serde_json::to_string(&Document::of(self, request_id)).unwrap_or_default();
-        let mut response = Response::new(Body::from(document));
+        let mut response = Response::new(Body::from(self.text(request_id)));
         *response.status_mut() =
             StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();

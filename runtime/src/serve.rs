@@ -5,6 +5,7 @@
 //! connections, lets running requests end, closes the idle connections, and after `drain_ms` ends the calls
 //! that are left, each with a run and a ledger record that say so.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -25,7 +26,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::api;
+use crate::api::door::Door;
 use crate::app::App;
+
+mod message;
+mod shed;
+
+use message::Message;
+use shed::{Answered, Shedding};
 
 /// Connections that the operating system makes ahead of the process: where a crowd comes at once, more than
 /// that are dropped in silence, and their callers wait for an answer that never comes. Linux takes the lesser
@@ -48,6 +56,9 @@ const NOTICE: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_secs(2);
 /// Between two looks at whether anybody asked.
 const LOOK: Duration = Duration::from_millis(50);
+/// Part of the time that a kept connection may be idle, in which its requests may be refused without the server's
+/// seeing any: it would take the connection for idle and close it while somebody asks.
+const UNSEEN_PART: u32 = 4;
 /// How long kept connections without a request stay open after that.
 const IDLE: Duration = Duration::from_millis(500);
 /// For the answers of calls that were ended at the end of the drain.
@@ -107,7 +118,7 @@ pub async fn serve(
 
 /// The callers' connections.
 struct Connections {
-    app: Arc<App>,
+    door: Arc<Door>,
     router: Router,
     header_time: Duration,
     room: Arc<Semaphore>,
@@ -119,7 +130,7 @@ impl Connections {
     fn new(app: &Arc<App>) -> Self {
         let most = usize::try_from(app.limits.api_connections).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
-            app: Arc::clone(app),
+            door: Arc::new(Door::new(Arc::clone(app))),
             router: api::router(Arc::clone(app)),
             header_time: Duration::from_millis(app.limits.api_header_ms),
             room: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
@@ -163,22 +174,28 @@ impl Connections {
         room: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + 'static {
         let mut closing = self.closing.subscribe();
-        let (app, router) = (Arc::clone(&self.app), TowerToHyperService::new(self.router.clone()));
+        // Why ignored: it is only slower without.
+        let _ = stream.set_nodelay(true);
+        let (door, router) = (Arc::clone(&self.door), TowerToHyperService::new(self.router.clone()));
+        let answered = Answered::default();
+        let watch = answered.clone();
         let service = service_fn(move |request| {
-            let refusal = api::door::refusal(&app, &request);
-            let router = router.clone();
+            let refusal = door.refusal(&request);
+            let (router, watch) = (router.clone(), watch.clone());
             async move {
-                match refusal {
-                    Some(refusal) => Ok(refusal),
-                    None => router.call(request).await,
-                }
+                let answer = match refusal {
+                    Some(refusal) => refusal,
+                    None => router.call(request).await?,
+                };
+                Ok::<_, Infallible>(answer.map(|body| watch.watch(body)))
             }
         });
-        let time = self.header_time;
+        let (time, door) = (self.header_time, Arc::clone(&self.door));
+        let stream = Shedding::new(stream, answered, time / UNSEEN_PART, move |message: &Message<'_>| {
+            door.refusal_text(message.method, message.target, message.authorization)
+        });
         async move {
             let _room = room;
-            // Why ignored: it is only slower without.
-            let _ = stream.set_nodelay(true);
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(time)

@@ -1,10 +1,11 @@
 //! Who is admitted: a full workspace is told so at once, its neighbour and the platform notice nothing.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -143,4 +144,58 @@ async fn only_who_may_call_is_told_that_there_is_no_room() {
     until("their places are free", async || world.app.turns.calls() == 0).await;
     world.upstream.script("/v1/contacts", Script::Json(200, "{}"));
     acme.create_contact().await.is(200);
+}
+
+/// The next answer on a connection: its head's lines and its body.
+async fn answer_on(connection: &mut TcpStream) -> (Vec<String>, Value) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(connection.read_u8().await.unwrap());
+    }
+    let lines: Vec<String> = String::from_utf8(head).unwrap().lines().map(ToOwned::to_owned).collect();
+    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    connection.read_exact(&mut body).await.unwrap();
+    (lines, serde_json::from_slice(&body).unwrap())
+}
+
+/// Where a request is refused depends on how its bytes arrive; what its caller is told does not.
+#[tokio::test]
+async fn a_refusal_reads_the_same_however_the_request_arrives() {
+    let limits = Limits { concurrent_calls: 2, ..Limits::default() };
+    let (world, acme) = World::salesforce_on(Stage { limits, ..Stage::default() }).await;
+    acme.connect("salesforce", json!({ "api_key": KEY })).await;
+    world.upstream.script("/v1/contacts", Script::Silence);
+    let running = [start(&acme), start(&acme)];
+    until("both calls wait for their upstream", async || world.upstream.received().len() == 2).await;
+    let token = acme.run.token().unwrap();
+    let head = format!(
+        "POST /run/acme/main/connector/salesforce/create-contact?a=b HTTP/1.1\r\nhost: x\r\n\
+         authorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: 12\r\n\r\n"
+    );
+    let body = "{\"input\":{}}";
+    let mut answers = Vec::new();
+    // The first looks up what those after it find in memory. In one piece it is refused before the server sees it.
+    for in_two in [true, true, false, true, false] {
+        let asked = world.app.requests.load(Ordering::Relaxed);
+        let mut connection = TcpStream::connect(world.platform.address()).await.unwrap();
+        if in_two {
+            connection.write_all(head.as_bytes()).await.unwrap();
+            until("its head is read", async || world.app.requests.load(Ordering::Relaxed) > asked).await;
+            connection.write_all(body.as_bytes()).await.unwrap();
+        } else {
+            connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        }
+        let (mut lines, mut document) = answer_on(&mut connection).await;
+        let id = document["request_id"].take();
+        assert!(lines.contains(&format!("x-request-id: {}", id.as_str().unwrap())), "{lines:?}");
+        lines.retain(|line| !line.starts_with("x-request-id: ") && !line.starts_with("date: "));
+        lines.sort();
+        answers.push((lines, document));
+    }
+    assert_eq!(answers[0].1["code"], "overloaded");
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    for call in running {
+        call.abort();
+    }
 }

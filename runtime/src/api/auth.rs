@@ -42,18 +42,23 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, P
 }
 
 /// As [`authenticate`], from what was read before; `None` when that does not decide.
-pub(super) fn known(app: &App, headers: &HeaderMap) -> Option<Principal> {
-    let hash = token::hash(bearer(headers)?);
+pub(super) fn known(app: &App, token: &str) -> Option<Principal> {
+    let hash = token::hash(token);
     principal(&*app.records.kept::<TokenRecord>(&[hash.as_str()])?)
 }
 
 /// The one token that a request carries.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return None;
     };
-    let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
+    bearer_of(value.to_str().ok()?)
+}
+
+/// The token of an `Authorization` field's value.
+pub(super) fn bearer_of(value: &str) -> Option<&str> {
+    let (scheme, text) = value.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && text.len() <= TOKEN_BYTES_MAX).then(|| text.trim())
 }
 

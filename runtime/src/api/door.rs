@@ -5,7 +5,10 @@
 //! It decides nothing of its own: it refuses a call only where [`Ctx::open`](super::Ctx::open) would, to those
 //! whom that would tell so, and from what is in memory alone. Everything else goes the long way.
 
+use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use http::{Method, Request, Response};
@@ -13,37 +16,135 @@ use portcullis_store::WorkspaceRecord;
 
 use super::{auth, context, finish, routes};
 use crate::app::App;
+use crate::clock;
 use crate::problem::Problem;
+use crate::turns::Refused;
 
-/// The refusal of a call that is known to be refused.
-pub(crate) fn refusal<B>(app: &App, request: &Request<B>) -> Option<Response<Body>> {
-    if request.method() != Method::POST {
-        return None;
-    }
-    let (org, workspace, lane) = tenant(request.uri().path())?;
-    let refused = app.turns.refusal(lane)?;
-    let principal = auth::known(app, request.headers())?;
-    auth::authorise(&principal, routes::RUN, Some(org), Some(workspace)).ok()?;
-    app.records.kept::<WorkspaceRecord>(&[org, workspace])?;
-    app.requests.fetch_add(1, Ordering::Relaxed);
-    let id = context::request_id();
-    tracing::debug!(request_id = %id, org, workspace, reason = %refused, "refused at the door");
-    Some(finish(app, Problem::from(refused).response(&id), &id))
+/// How long a written refusal is good for: it has a `Date`, in seconds.
+const TEXT_TIME: Duration = Duration::from_secs(1);
+
+/// The door of a process.
+pub(crate) struct Door {
+    app: Arc<App>,
+    /// What was written last of each refusal.
+    texts: Mutex<Vec<(Refused, Text)>>,
 }
 
-/// Org, workspace and both as the lane's name, of a path that calls an action or an automation.
-fn tenant(path: &str) -> Option<(&str, &str, &str)> {
+/// A refusal as it goes over the wire, in parts between which its request id stands.
+struct Text {
+    written: Instant,
+    parts: Vec<String>,
+}
+
+impl Door {
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        Self { app, texts: Mutex::default() }
+    }
+
+    /// The refusal of a call that is known to be refused.
+    pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        let is_post = request.method() == Method::POST;
+        let lane = is_post.then(|| tenant(request.uri().path())).flatten()?;
+        let (refused, id) = self.verdict(lane, || auth::bearer(request.headers()))?;
+        Some(finish(&self.app, Problem::from(refused).response(&id), &id))
+    }
+
+    /// The same for a request that no server has read yet: its answer as HTTP/1.1.
+    pub(crate) fn refusal_text(
+        &self,
+        method: &str,
+        target: &str,
+        authorization: Option<&str>,
+    ) -> Option<Vec<u8>> {
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let lane = (method == "POST").then(|| tenant(path)).flatten()?;
+        // Why: while it is draining, each answer closes its connection, which is the server's to do.
+        if self.app.draining.load(Ordering::SeqCst) {
+            return None;
+        }
+        let (refused, id) = self.verdict(lane, || auth::bearer_of(authorization?))?;
+        Some(self.text(refused, &id))
+    }
+
+    /// Why a call is refused, if that is known and the caller may know it; and the request's id.
+    fn verdict<'t>(
+        &self,
+        lane: Lane<'_>,
+        token: impl FnOnce() -> Option<&'t str>,
+    ) -> Option<(Refused, String)> {
+        let Lane { org, workspace, name } = lane;
+        let refused = self.app.turns.refusal(name)?;
+        let principal = auth::known(&self.app, token()?)?;
+        auth::authorise(&principal, routes::RUN, Some(org), Some(workspace)).ok()?;
+        self.app.records.kept::<WorkspaceRecord>(&[org, workspace])?;
+        self.app.requests.fetch_add(1, Ordering::Relaxed);
+        let id = context::request_id();
+        tracing::debug!(request_id = %id, org, workspace, reason = %refused, "refused at the door");
+        Some((refused, id))
+    }
+
+    /// Why kept: each is written a thousand times a second, and differs in nothing but its id.
+    fn text(&self, refused: Refused, id: &str) -> Vec<u8> {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, text)) = texts.iter().find(|(of, _)| *of == refused)
+            && text.written.elapsed() < TEXT_TIME
+        {
+            return text.parts.join(id).into_bytes();
+        }
+        let text = self.write(refused, id);
+        let parts = text.split(id).map(ToOwned::to_owned).collect();
+        texts.retain(|(of, _)| *of != refused);
+        texts.push((refused, Text { written: Instant::now(), parts }));
+        text.into_bytes()
+    }
+
+    fn write(&self, refused: Refused, id: &str) -> String {
+        let problem = Problem::from(refused);
+        let document = problem.text(id);
+        let response = finish(&self.app, problem.response(id), id);
+        let mut text = format!("HTTP/1.1 {}\r\n", response.status());
+        for (name, value) in response.headers() {
+            if let Ok(value) = value.to_str() {
+                // Why ignored: writing to memory does not fail.
+                let _ = write!(text, "{name}: {value}\r\n");
+            }
+        }
+        let _ = write!(
+            text,
+            "content-length: {}\r\ndate: {}\r\n\r\n{document}",
+            document.len(),
+            clock::http_date()
+        );
+        text
+    }
+}
+
+/// Whose call a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lane<'p> {
+    org: &'p str,
+    workspace: &'p str,
+    /// Both, as [`Turns`](crate::turns::Turns) knows them.
+    name: &'p str,
+}
+
+/// The tenant of a path that calls an action or an automation.
+fn tenant(path: &str) -> Option<Lane<'_>> {
     let below = path.strip_prefix("/run/")?;
     let (org, rest) = below.split_once('/')?;
     let (workspace, rest) = rest.split_once('/')?;
-    let lane = below.get(..org.len() + 1 + workspace.len())?;
-    let steps = rest.split('/').filter(|step| !step.is_empty()).count();
-    let calls = match rest.split_once('/') {
-        Some(("connector", _)) => steps == 3,
-        Some(("automation", _)) => steps == 2,
-        _ => false,
+    let name = below.get(..org.len() + 1 + workspace.len())?;
+    let mut steps = rest.split('/');
+    let named = match steps.next()? {
+        "connector" => 2,
+        "automation" => 1,
+        _ => return None,
     };
-    (calls && !rest.ends_with('/')).then_some((org, workspace, lane))
+    (steps.clone().count() == named && steps.all(|step| !step.is_empty())).then_some(Lane {
+        org,
+        workspace,
+        name,
+    })
 }
 
 #[cfg(test)]
@@ -52,22 +153,23 @@ mod tests {
 
     #[test]
     fn only_calls_have_a_lane() {
-        let lane = |path| tenant(path).map(|(org, workspace, lane)| format!("{org} {workspace} {lane}"));
-        let acme = Some("acme main acme/main".to_owned());
-        assert_eq!(lane("/run/acme/main/connector/crm/create"), acme);
-        assert_eq!(lane("/run/acme/main/automation/welcome"), acme);
+        let acme = Some(Lane { org: "acme", workspace: "main", name: "acme/main" });
+        assert_eq!(tenant("/run/acme/main/connector/crm/create"), acme);
+        assert_eq!(tenant("/run/acme/main/automation/welcome"), acme);
         for other in [
             "/run/acme/main",
             "/run/acme/main/run_1",
             "/run/acme/main/connector/crm",
             "/run/acme/main/connector/crm/",
             "/run/acme/main/connector//create",
+            "/run/acme/main/connector/crm//create",
+            "/run/acme/main/connector/crm/create/more",
             "/run/acme/main/connector/crm/create/",
             "/run/acme/main/automation/a/b",
             "/runs/acme/main/automation/a",
             "/admin/connector",
         ] {
-            assert_eq!(lane(other), None, "{other}");
+            assert_eq!(tenant(other), None, "{other}");
         }
     }
 }
