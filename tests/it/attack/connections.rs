@@ -1,11 +1,16 @@
 //! D11: a connection is used under what it was opened under, and under nothing else.
 
+use std::sync::Arc;
+
 use portcullis_core::fault::Code;
+use portcullis_core::limits::Limits;
 use portcullis_core::outbound::Outbound as _;
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::rig::{OTHER, Rig, URL, get};
-use crate::support::{PRIVATE, World};
+use crate::support::{PRIVATE, Script, World, until};
 
 const KEY: &str = "sk-live-0123456789abcdef";
 
@@ -23,6 +28,30 @@ async fn d11_another_policy_or_credential_version_is_another_connection() {
     let other = get(&format!("https://{OTHER}/v1/things"));
     rig.guard_of(3, 3).send(other).await.unwrap();
     assert_eq!(rig.upstream.sessions(), sessions + 1, "nothing is shared between hosts");
+}
+
+/// A workspace with as many calls at once as it may have finds all their connections again.
+#[tokio::test]
+async fn d11_as_many_connections_are_kept_as_a_workspace_uses_at_once() {
+    let rig = Rig::usual().await;
+    let calls = usize::try_from(Limits::default().workspace_concurrent_calls).unwrap();
+    for _ in 0..2 {
+        let held = Arc::new(Semaphore::new(0));
+        let answer = Script::Json(200, "{}");
+        rig.upstream.script("/v1/things", Script::Held(Arc::clone(&held), Box::new(answer)));
+        let before = rig.upstream.received().len();
+        let mut running = JoinSet::new();
+        for _ in 0..calls {
+            let guard = rig.guard_of(1, 1);
+            running.spawn(async move { guard.send(get(URL)).await.map(|answer| answer.status) });
+        }
+        until("all wait for their answers", async || rig.upstream.received().len() == before + calls).await;
+        held.add_permits(calls);
+        while let Some(sent) = running.join_next().await {
+            assert_eq!(sent.unwrap().unwrap(), 200);
+        }
+        assert_eq!(rig.upstream.sessions(), calls);
+    }
 }
 
 #[tokio::test]
