@@ -26,6 +26,7 @@ pub mod config;
 pub mod connected;
 pub mod credential;
 pub mod demo;
+mod descriptors;
 pub mod directory;
 pub mod invoke;
 pub mod ledger;

@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use portcullis_core::fault::Code;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::support::binary::{Server, init, run};
+use crate::support::binary::{Server, init, path, run};
 use crate::support::world::contact_automation;
 use crate::support::{Client, SALESFORCE};
 
@@ -74,6 +77,61 @@ async fn three_tiers_over_http_survive_kill_9() {
     assert_eq!(org.get("/org/acme/outbound/verify").await.is(200).json["intact"], true);
     server.kill();
     verify_offline(dir.path());
+}
+
+/// The answer's head, asked for on this connection.
+async fn ask(connection: &mut TcpStream, token: &str, path: &str, body: &str) -> String {
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 16 * 1024];
+    let read = connection.read(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+#[tokio::test]
+async fn a_crowd_of_connections_leaves_calls_their_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform_token = init(dir.path());
+    let server = Server::start_with_descriptors(dir.path(), 256, 400, &NO_NAMES);
+    let platform = Client::new(server.address).with_token(platform_token);
+    platform.write("POST", "/admin/connector", SALESFORCE).await.is(201);
+    platform.post("/admin/org", &json!({ "org": "acme" })).await.is(201);
+    platform.post("/admin/org/acme/workspace", &json!({ "workspace": "main" })).await.is(201);
+    let workspace =
+        token(&platform, json!({ "role": "workspace", "org": "acme", "workspace": "main" })).await;
+    let made = platform.post("/admin/token", &json!({ "role": "run", "org": "acme" })).await.is(201);
+    let run_token = made.json["token"].as_str().unwrap();
+    let saved = json!({ "enabled": true, "config": { "api_key": KEY } });
+    assert_eq!(workspace.put(SETTING, &saved).await.is(200).json["state"], "connected");
+    let call = "/run/acme/main/connector/salesforce/create-contact";
+    let input = r#"{"input":{"Email":"ada@example.org"}}"#;
+    let mut mine = TcpStream::connect(server.address).await.unwrap();
+    let before = ask(&mut mine, run_token, call, input).await;
+    assert!(before.contains(Code::DnsFailed.as_str()), "{before}");
+    let mut crowd = Vec::new();
+    for _ in 0..600 {
+        crowd.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let beside = ask(&mut mine, run_token, call, input).await;
+    assert_eq!(beside.lines().next(), before.lines().next());
+    assert!(beside.contains(Code::DnsFailed.as_str()), "{beside}");
+    drop(crowd);
+    platform.get("/admin/connector/salesforce").await.is(200);
+}
+
+#[test]
+fn too_few_descriptors_to_serve_anybody_are_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let limited = r#"ulimit -n 100; exec timeout 30 "$0" serve --listen 127.0.0.1:0"#;
+    let ran = Command::new("/bin/sh").args(["-c", limited]).arg(path()).current_dir(dir.path()).output();
+    let ran = ran.unwrap();
+    let error = String::from_utf8(ran.stderr).unwrap();
+    assert!(!ran.status.success() && error.contains("100 file descriptors are too few"), "{error}");
 }
 
 /// The ledger proves itself without a process, and a changed byte breaks it.

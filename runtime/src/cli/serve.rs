@@ -9,7 +9,7 @@ use portcullis_store::SledStore;
 use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on, output};
 use crate::app::{App, AppParts};
 use crate::config::{Config, ConfigArgs};
-use crate::{serve, telemetry};
+use crate::{descriptors, serve, telemetry};
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -46,7 +46,9 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
     }
     telemetry::start(&args.config.log);
     let outcome = block_on(async {
-        let limits = Arc::new(config.limits.clone());
+        let mut limits = config.limits.clone();
+        descriptors::share_out(&mut limits)?;
+        let limits = Arc::new(limits);
         let resolver = DnsResolver::new(&config.egress_dns_servers, &limits)?;
         let gate = Gate::new(GateParts {
             resolver: Arc::new(resolver),

@@ -64,6 +64,8 @@ pub(crate) fn init(dir: &Path) -> String {
     token
 }
 
+const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
+
 /// A serving process. Killed when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -73,9 +75,20 @@ pub(crate) struct Server {
 impl Server {
     /// `portcullis serve` on a free port, with more arguments.
     pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
-        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
-        let mut child =
-            command(dir, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(command(dir, &[&SERVE, more].concat()))
+    }
+
+    /// The same under these limits of file descriptors, soft and hard.
+    pub(crate) fn start_with_descriptors(dir: &Path, soft: u64, hard: u64, more: &[&str]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let limited = format!("ulimit -S -n {soft}; ulimit -H -n {hard}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited]).arg(path()).args([&SERVE, more].concat());
+        shell.env_clear().current_dir(dir).stdin(Stdio::null());
+        Self::of(shell)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let Some((_, address)) = line.trim().split_once(" listening on http://") else {

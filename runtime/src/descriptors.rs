@@ -1,0 +1,80 @@
+//! File descriptors, shared out before anything is served: callers' connections must not use up those that
+//! admitted calls need for their upstream and their records.
+
+use std::io;
+
+use portcullis_core::limits::Limits;
+
+/// For the store, the ledgers, the listener, the async runtime, name lookups.
+const OWN: u64 = 128;
+/// A call beside its caller's connection: its upstream's, and a file for a moment.
+const EACH_CALL: u64 = 2;
+/// Fewer connections than these are no service.
+const CONNECTIONS_MIN: u64 = 16;
+
+/// Takes as many descriptors as the system lets the process have (its hard limit), and lowers
+/// `api_connections` to what they suffice for.
+///
+/// # Errors
+/// A text for the operator: the system gives too few to serve anybody.
+pub(crate) fn share_out(limits: &mut Limits) -> Result<(), String> {
+    let given = raise().map_err(|error| format!("the limit of file descriptors cannot be read: {error}"))?;
+    let connections = connections(given, limits);
+    let wanted = OWN + limits.api_connections + EACH_CALL * limits.concurrent_calls;
+    if connections < CONNECTIONS_MIN.min(limits.api_connections) {
+        return Err(format!(
+            "{given} file descriptors are too few; let the process have {wanted} (LimitNOFILE of systemd, ulimit -n)"
+        ));
+    }
+    if connections < limits.api_connections {
+        tracing::warn!(
+            given,
+            wanted,
+            connections,
+            limit = limits.api_connections,
+            "too few file descriptors for limits.api_connections: fewer callers are connected at once"
+        );
+        limits.api_connections = connections;
+    }
+    Ok(())
+}
+
+/// How many callers may be connected so that each call still has its descriptors. A connection has one call
+/// at a time, so while there are fewer of them than calls may be, they are what bounds the calls.
+fn connections(given: u64, limits: &Limits) -> u64 {
+    let free = given.saturating_sub(OWN);
+    let beside_all_calls = free.saturating_sub(EACH_CALL.saturating_mul(limits.concurrent_calls));
+    beside_all_calls.max(free / (1 + EACH_CALL)).min(limits.api_connections)
+}
+
+/// The limit of descriptors after it was raised as far as is allowed. Why raised: the soft limit is 1024 on
+/// many systems for the sake of programs that use `select`.
+fn raise() -> io::Result<u64> {
+    let (_, hard) = rlimit::Resource::NOFILE.get()?;
+    rlimit::increase_nofile_limit(hard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_leave_the_descriptors_that_their_calls_need() {
+        let limits = Limits { api_connections: 10_000, concurrent_calls: 1000, ..Limits::default() };
+        for (given, expected) in [
+            (u64::MAX, 10_000),
+            (OWN + 10_000 + 2000, 10_000),
+            (OWN + 10_000 + 1999, 9_999),
+            (OWN + 3000, 1000),
+            (OWN + 2997, 999),
+            (OWN + 3, 1),
+            (OWN, 0),
+            (0, 0),
+        ] {
+            let connections = connections(given, &limits);
+            assert_eq!(connections, expected, "of {given}");
+            let used = connections + EACH_CALL * connections.min(limits.concurrent_calls);
+            assert!(used <= given.saturating_sub(OWN), "of {given}");
+        }
+    }
+}
