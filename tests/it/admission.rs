@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use crate::support::client::answer_on;
 use crate::support::{Answer, Script, Stage, Tenant, World, until};
 
 const KEY: &str = "sk-live-0123456789abcdef";
@@ -144,19 +145,6 @@ async fn only_who_may_call_is_told_that_there_is_no_room() {
     until("their places are free", async || world.app.turns.calls() == 0).await;
     world.upstream.script("/v1/contacts", Script::Json(200, "{}"));
     acme.create_contact().await.is(200);
-}
-
-/// The next answer on a connection: its head's lines and its body.
-async fn answer_on(connection: &mut TcpStream) -> (Vec<String>, Value) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(connection.read_u8().await.unwrap());
-    }
-    let lines: Vec<String> = String::from_utf8(head).unwrap().lines().map(ToOwned::to_owned).collect();
-    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-    let mut body = vec![0; length.parse().unwrap()];
-    connection.read_exact(&mut body).await.unwrap();
-    (lines, serde_json::from_slice(&body).unwrap())
 }
 
 /// Where a request is refused depends on how its bytes arrive; what its caller is told does not.

@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use portcullis_core::fault::Code;
-use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::support::binary::{Server, init, path, run};
+use crate::support::binary::{Ran, SERVE, Server, command_behind, init, run};
+use crate::support::client::answer_on;
 use crate::support::world::contact_automation;
 use crate::support::{Client, SALESFORCE};
 
@@ -19,9 +19,21 @@ const NO_NAMES: [&str; 4] = ["--egress-dns-servers", "127.0.0.1:1", "--limit", "
 const SETTING: &str = "/workspace/acme/main/settings/connector/salesforce";
 const KEY: &str = "sk-live-0123456789abcdef";
 
-async fn token(platform: &Client, body: serde_json::Value) -> Client {
+async fn token(platform: &Client, body: Value) -> String {
     let made = platform.post("/admin/token", &body).await.is(201);
-    platform.with_token(made.json["token"].as_str().unwrap())
+    made.json["token"].as_str().unwrap().to_owned()
+}
+
+/// The token of a caller of workspace `main` of `acme`, which is connected to the connector.
+async fn connected(platform: &Client) -> String {
+    platform.write("POST", "/admin/connector", SALESFORCE).await.is(201);
+    platform.post("/admin/org", &json!({ "org": "acme" })).await.is(201);
+    platform.post("/admin/org/acme/workspace", &json!({ "workspace": "main" })).await.is(201);
+    let workspace = json!({ "role": "workspace", "org": "acme", "workspace": "main" });
+    let workspace = platform.with_token(token(platform, workspace).await);
+    let saved = json!({ "enabled": true, "config": { "api_key": KEY } });
+    assert_eq!(workspace.put(SETTING, &saved).await.is(200).json["state"], "connected");
+    token(platform, json!({ "role": "run", "org": "acme" })).await
 }
 
 #[tokio::test]
@@ -30,18 +42,9 @@ async fn three_tiers_over_http_survive_kill_9() {
     let platform_token = init(dir.path());
     let server = Server::start(dir.path(), &NO_NAMES);
     let platform = Client::new(server.address).with_token(platform_token.clone());
-    platform.write("POST", "/admin/connector", SALESFORCE).await.is(201);
-    platform.post("/admin/org", &json!({ "org": "acme" })).await.is(201);
-    platform.post("/admin/org/acme/workspace", &json!({ "workspace": "main" })).await.is(201);
-    let org = token(&platform, json!({ "role": "org", "org": "acme" })).await;
-    let workspace =
-        token(&platform, json!({ "role": "workspace", "org": "acme", "workspace": "main" })).await;
-    let run_token = json!({ "role": "run", "org": "acme" });
-    let made = platform.post("/admin/token", &run_token).await.is(201);
-    let run_token = made.json["token"].as_str().unwrap().to_owned();
+    let run_token = connected(&platform).await;
     let caller = platform.with_token(run_token.clone());
-    let saved = json!({ "enabled": true, "config": { "api_key": KEY } });
-    assert_eq!(workspace.put(SETTING, &saved).await.is(200).json["state"], "connected");
+    let org = platform.with_token(token(&platform, json!({ "role": "org", "org": "acme" })).await);
     let automation = org.post("/org/acme/automation", &contact_automation()).await.is(201);
     let automation = automation.json["automation_id"].as_str().unwrap().to_owned();
     let list = json!({ "domain_allowlist": ["*.salesforce.com"], "mode": "enforce" });
@@ -59,15 +62,15 @@ async fn three_tiers_over_http_survive_kill_9() {
     let server = Server::start(dir.path(), &NO_NAMES);
     let platform = Client::new(server.address).with_token(platform_token);
     let kept = platform.get("/admin/connector/salesforce").await.is(200);
-    let brief: serde_json::Value = serde_json::from_str(SALESFORCE).unwrap();
+    let brief: Value = serde_json::from_str(SALESFORCE).unwrap();
     assert_eq!(kept.json["definition"], brief);
     let caller = platform.with_token(run_token);
     assert_eq!(caller.get(&format!("/run/acme/main/{run_id}")).await.is(200).json["code"], "dns_failed");
-    let workspace =
-        token(&platform, json!({ "role": "workspace", "org": "acme", "workspace": "main" })).await;
+    let workspace = json!({ "role": "workspace", "org": "acme", "workspace": "main" });
+    let workspace = platform.with_token(token(&platform, workspace).await);
     assert_eq!(workspace.get(SETTING).await.is(200).json["state"], "connected");
     caller.post(&fire, &source).await.problem(Code::HostNotInOrg);
-    let org = token(&platform, json!({ "role": "org", "org": "acme" })).await;
+    let org = platform.with_token(token(&platform, json!({ "role": "org", "org": "acme" })).await);
     let ledger = org.get("/org/acme/outbound").await.is(200);
     assert_eq!(
         ledger.json["data"].as_array().unwrap().len(),
@@ -79,17 +82,16 @@ async fn three_tiers_over_http_survive_kill_9() {
     verify_offline(dir.path());
 }
 
-/// The answer's head, asked for on this connection.
-async fn ask(connection: &mut TcpStream, token: &str, path: &str, body: &str) -> String {
+/// Status line and body of the answer to a call, asked for on this connection.
+async fn ask(connection: &mut TcpStream, token: &str, path: &str, body: &str) -> (String, Value) {
     let request = format!(
         "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );
     connection.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = vec![0; 16 * 1024];
-    let read = connection.read(&mut answer).await.unwrap();
-    String::from_utf8_lossy(&answer[..read]).into_owned()
+    let (mut head, body) = answer_on(connection).await;
+    (head.swap_remove(0), body)
 }
 
 #[tokio::test]
@@ -98,27 +100,19 @@ async fn a_crowd_of_connections_leaves_calls_their_descriptors() {
     let platform_token = init(dir.path());
     let server = Server::start_with_descriptors(dir.path(), 256, 400, &NO_NAMES);
     let platform = Client::new(server.address).with_token(platform_token);
-    platform.write("POST", "/admin/connector", SALESFORCE).await.is(201);
-    platform.post("/admin/org", &json!({ "org": "acme" })).await.is(201);
-    platform.post("/admin/org/acme/workspace", &json!({ "workspace": "main" })).await.is(201);
-    let workspace =
-        token(&platform, json!({ "role": "workspace", "org": "acme", "workspace": "main" })).await;
-    let made = platform.post("/admin/token", &json!({ "role": "run", "org": "acme" })).await.is(201);
-    let run_token = made.json["token"].as_str().unwrap();
-    let saved = json!({ "enabled": true, "config": { "api_key": KEY } });
-    assert_eq!(workspace.put(SETTING, &saved).await.is(200).json["state"], "connected");
+    let run_token = connected(&platform).await;
     let call = "/run/acme/main/connector/salesforce/create-contact";
     let input = r#"{"input":{"Email":"ada@example.org"}}"#;
     let mut mine = TcpStream::connect(server.address).await.unwrap();
-    let before = ask(&mut mine, run_token, call, input).await;
-    assert!(before.contains(Code::DnsFailed.as_str()), "{before}");
+    let before = ask(&mut mine, &run_token, call, input).await;
+    assert_eq!(before.1["code"], Code::DnsFailed.as_str(), "{before:?}");
     let mut crowd = Vec::new();
     for _ in 0..600 {
         crowd.push(TcpStream::connect(server.address).await.unwrap());
     }
-    let beside = ask(&mut mine, run_token, call, input).await;
-    assert_eq!(beside.lines().next(), before.lines().next());
-    assert!(beside.contains(Code::DnsFailed.as_str()), "{beside}");
+    let beside = ask(&mut mine, &run_token, call, input).await;
+    assert_eq!(beside.0, before.0);
+    assert_eq!(beside.1["code"], Code::DnsFailed.as_str(), "{beside:?}");
     drop(crowd);
     platform.get("/admin/connector/salesforce").await.is(200);
 }
@@ -127,11 +121,9 @@ async fn a_crowd_of_connections_leaves_calls_their_descriptors() {
 fn too_few_descriptors_to_serve_anybody_are_refused_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     init(dir.path());
-    let limited = r#"ulimit -n 100; exec timeout 30 "$0" serve --listen 127.0.0.1:0"#;
-    let ran = Command::new("/bin/sh").args(["-c", limited]).arg(path()).current_dir(dir.path()).output();
-    let ran = ran.unwrap();
-    let error = String::from_utf8(ran.stderr).unwrap();
-    assert!(!ran.status.success() && error.contains("100 file descriptors are too few"), "{error}");
+    let mut command = command_behind("ulimit -n 100; exec timeout 30", dir.path(), &SERVE);
+    let ran = Ran::of(command.output().unwrap()).exits(1);
+    assert!(ran.err.contains("100 file descriptors are too few"), "{}", ran.err);
 }
 
 /// The ledger proves itself without a process, and a changed byte breaks it.

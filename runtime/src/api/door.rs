@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use portcullis_store::WorkspaceRecord;
 
 use super::{auth, context, finish, routes};
@@ -43,9 +43,8 @@ impl Door {
 
     /// The refusal of a call that is known to be refused.
     pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        let is_post = request.method() == Method::POST;
-        let lane = is_post.then(|| tenant(request.uri().path())).flatten()?;
-        let (refused, id) = self.verdict(lane, || auth::bearer(request.headers()))?;
+        let token = || auth::bearer(request.headers());
+        let (refused, id) = self.verdict(request.method().as_str(), request.uri().path(), token)?;
         Some(finish(&self.app, Problem::from(refused).response(&id), &id))
     }
 
@@ -57,22 +56,22 @@ impl Door {
         authorization: Option<&str>,
     ) -> Option<Vec<u8>> {
         let path = target.split_once('?').map_or(target, |(path, _)| path);
-        let lane = (method == "POST").then(|| tenant(path)).flatten()?;
         // Why: while it is draining, each answer closes its connection, which is the server's to do.
         if self.app.draining.load(Ordering::SeqCst) {
             return None;
         }
-        let (refused, id) = self.verdict(lane, || auth::bearer_of(authorization?))?;
+        let (refused, id) = self.verdict(method, path, || auth::bearer_of(authorization?))?;
         Some(self.text(refused, &id))
     }
 
     /// Why a call is refused, if that is known and the caller may know it; and the request's id.
     fn verdict<'t>(
         &self,
-        lane: Lane<'_>,
+        method: &str,
+        path: &str,
         token: impl FnOnce() -> Option<&'t str>,
     ) -> Option<(Refused, String)> {
-        let Lane { org, workspace, name } = lane;
+        let Lane { org, workspace, name } = (method == "POST").then(|| tenant(path)).flatten()?;
         let refused = self.app.turns.refusal(name)?;
         let principal = auth::known(&self.app, token()?)?;
         auth::authorise(&principal, routes::RUN, Some(org), Some(workspace)).ok()?;

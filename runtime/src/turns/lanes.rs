@@ -72,13 +72,13 @@ struct Unknown {
     waited: Duration,
 }
 
-impl Pace {
-    const AT_FIRST: Self = Self {
-        each: PACE_AT_FIRST,
-        since: None,
-        unknown: Unknown { first: None, begun: 0, waited_for: 0, waited: Duration::ZERO },
-    };
+impl Default for Pace {
+    fn default() -> Self {
+        Self { each: PACE_AT_FIRST, since: None, unknown: Unknown::default() }
+    }
+}
 
+impl Pace {
     /// Somebody waits.
     fn wanted(&mut self, now: Instant) {
         self.since.get_or_insert(now);
@@ -180,7 +180,7 @@ impl Default for Lanes {
             lanes: Places::default(),
             waiters: Places::default(),
             rotation: VecDeque::new(),
-            fresh: Fresh { waiting: 0, coming: 0, lanes: 0, pace: Pace::AT_FIRST },
+            fresh: Fresh { waiting: 0, coming: 0, lanes: 0, pace: Pace::default() },
         }
     }
 }

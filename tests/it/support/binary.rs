@@ -14,7 +14,17 @@ pub(crate) fn path() -> PathBuf {
 
 /// A command with nothing of our environment in it, in this directory.
 pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(path());
+    alone(Command::new(path()), dir, arguments)
+}
+
+/// The same behind these words of a shell.
+pub(crate) fn command_behind(words: &str, dir: &Path, arguments: &[&str]) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(format!("{words} \"$0\" \"$@\"")).arg(path());
+    alone(shell, dir, arguments)
+}
+
+fn alone(mut command: Command, dir: &Path, arguments: &[&str]) -> Command {
     command.args(arguments).env_clear().current_dir(dir).stdin(Stdio::null());
     command
 }
@@ -33,7 +43,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),
             out: String::from_utf8(output.stdout).unwrap(),
@@ -64,7 +74,8 @@ pub(crate) fn init(dir: &Path) -> String {
     token
 }
 
-const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
+/// Serving on a free port.
+pub(crate) const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 
 /// A serving process. Killed when dropped.
 pub(crate) struct Server {
@@ -80,11 +91,8 @@ impl Server {
 
     /// The same under these limits of file descriptors, soft and hard.
     pub(crate) fn start_with_descriptors(dir: &Path, soft: u64, hard: u64, more: &[&str]) -> Self {
-        let mut shell = Command::new("/bin/sh");
-        let limited = format!("ulimit -S -n {soft}; ulimit -H -n {hard}; exec \"$0\" \"$@\"");
-        shell.args(["-c", &limited]).arg(path()).args([&SERVE, more].concat());
-        shell.env_clear().current_dir(dir).stdin(Stdio::null());
-        Self::of(shell)
+        let words = format!("ulimit -S -n {soft}; ulimit -H -n {hard}; exec");
+        Self::of(command_behind(&words, dir, &[&SERVE, more].concat()))
     }
 
     fn of(mut command: Command) -> Self {

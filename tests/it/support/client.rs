@@ -10,6 +10,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use portcullis_core::fault::Code;
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 /// Who calls: an address and, usually, a token.
@@ -209,4 +210,17 @@ impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|v| v.to_str().ok())
     }
+}
+
+/// The next answer on a connection: its head's lines and its body.
+pub(crate) async fn answer_on(connection: &mut TcpStream) -> (Vec<String>, Value) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(connection.read_u8().await.unwrap());
+    }
+    let lines: Vec<String> = String::from_utf8(head).unwrap().lines().map(ToOwned::to_owned).collect();
+    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    connection.read_exact(&mut body).await.unwrap();
+    (lines, serde_json::from_slice(&body).unwrap())
 }
