@@ -1,5 +1,5 @@
 //! File descriptors, shared out before anything is served: callers' connections must not use up those that
-//! admitted calls need for their upstream and their records.
+//! admitted calls need for their upstream and their records, nor may connections that are merely kept.
 
 use std::io;
 
@@ -13,14 +13,15 @@ const EACH_CALL: u64 = 2;
 const CONNECTIONS_MIN: u64 = 16;
 
 /// Takes as many descriptors as the system lets the process have (its hard limit), and lowers
-/// `api_connections` to what they suffice for.
+/// `pool_connections` and `api_connections` to what they suffice for.
 ///
 /// # Errors
 /// A text for the operator: the system gives too few to serve anybody.
 pub(crate) fn share_out(limits: &mut Limits) -> Result<(), String> {
     let given = raise().map_err(|error| format!("the limit of file descriptors cannot be read: {error}"))?;
+    let wanted = OWN + limits.api_connections + EACH_CALL * limits.concurrent_calls + limits.pool_connections;
+    limits.pool_connections = kept(given, limits);
     let connections = connections(given, limits);
-    let wanted = OWN + limits.api_connections + EACH_CALL * limits.concurrent_calls;
     if connections < CONNECTIONS_MIN.min(limits.api_connections) {
         return Err(format!(
             "{given} file descriptors are too few; let the process have {wanted} (LimitNOFILE of systemd, ulimit -n)"
@@ -39,10 +40,16 @@ pub(crate) fn share_out(limits: &mut Limits) -> Result<(), String> {
     Ok(())
 }
 
+/// How many idle upstream connections are kept: a quarter at most. To keep them saves time, and is worth
+/// nothing where nobody can be served.
+fn kept(given: u64, limits: &Limits) -> u64 {
+    (given.saturating_sub(OWN) / 4).min(limits.pool_connections)
+}
+
 /// How many callers may be connected so that each call still has its descriptors. A connection has one call
 /// at a time, so while there are fewer of them than calls may be, they are what bounds the calls.
 fn connections(given: u64, limits: &Limits) -> u64 {
-    let free = given.saturating_sub(OWN);
+    let free = given.saturating_sub(OWN).saturating_sub(limits.pool_connections);
     let beside_all_calls = free.saturating_sub(EACH_CALL.saturating_mul(limits.concurrent_calls));
     beside_all_calls.max(free / (1 + EACH_CALL)).min(limits.api_connections)
 }
@@ -60,20 +67,29 @@ mod tests {
 
     #[test]
     fn callers_leave_the_descriptors_that_their_calls_need() {
-        let limits = Limits { api_connections: 10_000, concurrent_calls: 1000, ..Limits::default() };
-        for (given, expected) in [
-            (u64::MAX, 10_000),
-            (OWN + 10_000 + 2000, 10_000),
-            (OWN + 10_000 + 1999, 9_999),
-            (OWN + 3000, 1000),
-            (OWN + 2997, 999),
-            (OWN + 3, 1),
-            (OWN, 0),
-            (0, 0),
+        let asked = Limits {
+            api_connections: 10_000,
+            concurrent_calls: 1000,
+            pool_connections: 1000,
+            ..Limits::default()
+        };
+        for (given, expected, idle) in [
+            (u64::MAX, 10_000, 1000),
+            (OWN + 10_000 + 2000 + 1000, 10_000, 1000),
+            (OWN + 10_000 + 2000 + 999, 9_999, 1000),
+            (OWN + 4000, 1000, 1000),
+            (OWN + 3996, 999, 999),
+            (OWN + 400, 100, 100),
+            (OWN + 4, 1, 1),
+            (OWN + 3, 1, 0),
+            (OWN, 0, 0),
+            (0, 0, 0),
         ] {
+            let limits = Limits { pool_connections: kept(given, &asked), ..asked.clone() };
             let connections = connections(given, &limits);
-            assert_eq!(connections, expected, "of {given}");
-            let used = connections + EACH_CALL * connections.min(limits.concurrent_calls);
+            assert_eq!((connections, limits.pool_connections), (expected, idle), "of {given}");
+            let calls = connections.min(limits.concurrent_calls);
+            let used = connections + EACH_CALL * calls + limits.pool_connections;
             assert!(used <= given.saturating_sub(OWN), "of {given}");
         }
     }

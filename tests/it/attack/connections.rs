@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::rig::{OTHER, Rig, URL, get};
+use super::rig::{Bench, OTHER, Rig, URL, get};
 use crate::support::{PRIVATE, Script, World, until};
 
 const KEY: &str = "sk-live-0123456789abcdef";
@@ -52,6 +52,24 @@ async fn d11_as_many_connections_are_kept_as_a_workspace_uses_at_once() {
         }
         assert_eq!(rig.upstream.sessions(), calls);
     }
+}
+
+/// A tenant that makes ever new connections (here by new credentials, as well by new hosts) does not keep
+/// the descriptors that the calls of others need.
+#[tokio::test]
+async fn d11_a_workspace_keeps_no_more_idle_connections_than_it_may() {
+    let limits = Limits { pool_connections_per_workspace: 3, ..Limits::default() };
+    let rig = Bench { limits, ..Bench::default() }.set().await;
+    for credential in 1..=10 {
+        rig.guard_of(credential, 1).send(get(URL)).await.unwrap();
+    }
+    until("older ones were closed", async || rig.upstream.open() == 3).await;
+    for credential in [8, 9, 10] {
+        rig.guard_of(credential, 1).send(get(URL)).await.unwrap();
+    }
+    assert_eq!((rig.upstream.sessions(), rig.upstream.open()), (10, 3), "the last ones are used again");
+    rig.guard_of(1, 1).send(get(URL)).await.unwrap();
+    assert_eq!(rig.upstream.sessions(), 11, "the first is gone");
 }
 
 #[tokio::test]

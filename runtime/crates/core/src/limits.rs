@@ -99,6 +99,8 @@ limits! {
     outbound_bytes_per_call = 64 * MIB, max 512 * MIB, "bytes", "Request bodies of one call together.";
     pool_idle_ms = 30_000, max 300_000, "ms", "An unused upstream connection is closed after this.";
     pool_connections_per_key = 256, max 1024, "connections", "Idle connections kept for one key: no fewer than the calls of a workspace at once, or a busy one shakes hands anew all the time.";
+    pool_connections_per_workspace = 512, max 10_000, "connections", "Idle connections kept for one workspace, whatever their keys: one that asks ever new hosts closes its own.";
+    pool_connections = 1000, max 100_000, "connections", "Idle connections kept by the process: as many as calls at once; each holds a descriptor and some 40 KiB.";
     guest_memory_bytes = 16 * MIB, max 256 * MIB, "bytes", "Linear memory of one guest instance.";
     guest_table_elements = 20_000, max 100_000, "elements", "Table elements of one guest instance.";
     guest_cpu_ms = 2000, max 60_000, "ms", "Time a guest may compute, waiting not counted.";

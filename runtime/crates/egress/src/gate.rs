@@ -48,10 +48,7 @@ impl Gate {
     /// Puts a gate together.
     #[must_use]
     pub fn new(parts: GateParts) -> Arc<Self> {
-        let pool = Pool::new(
-            Duration::from_millis(parts.limits.pool_idle_ms),
-            usize::try_from(parts.limits.pool_connections_per_key).unwrap_or(usize::MAX),
-        );
+        let pool = Pool::new(&parts.limits);
         Arc::new(Self {
             resolver: parts.resolver,
             dialer: parts.dialer,
