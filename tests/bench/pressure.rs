@@ -17,6 +17,8 @@ const SLOTS: usize = 64;
 /// Connections of an overload; each has one request under way, so of many some must be refused.
 const CROWD: usize = 600;
 const CROWD_ON_CPU: usize = 800;
+/// Connections of the peak where the processors are the limit.
+const SERVED_ON_CPU: usize = 32;
 /// How often the peak and five times the peak are taken.
 const OVERLOAD_ROUNDS: usize = 3;
 /// Connections of the noisy tenant, and how many calls at once it may have.
@@ -92,12 +94,13 @@ pub(crate) async fn overload(length: Duration) -> Result<Vec<Row>, Failure> {
 async fn overload_on(halves: Option<&Halves>, length: Duration) -> Result<Vec<Row>, Failure> {
     let limits = format!("concurrent_calls={SLOTS},workspace_concurrent_calls={SLOTS}");
     let stand = Stand::start_on(halves, &limits, THINKS_MS, FIVE).await?;
-    let slots = Limit { name: "slots", connector: "slow", served: SLOTS, crowd: CROWD };
+    let slots = Limit { name: "slots", connector: "slow", served: SLOTS, crowd: Crowd::AskFiveTimes(CROWD) };
     let mut rows = slots.crowd(&stand, length).await?;
     drop(stand);
     let stand = Stand::start_on(halves, "concurrent_calls=1000", THINKS_MS, FIVE).await?;
-    let cpu = Limit { name: "cpu", connector: "quick", served: 32, crowd: CROWD_ON_CPU };
-    rows.extend(cpu.crowd(&stand, length).await?);
+    let callers = Limit { name: "callers", crowd: Crowd::AskAgain(5 * SERVED_ON_CPU), ..ON_CPU };
+    rows.extend(callers.crowd(&stand, length).await?);
+    rows.extend(ON_CPU.crowd(&stand, length).await?);
     drop(stand);
     let thinks_ms = 2000 * length.as_secs();
     let stand = Stand::start_on(halves, "concurrent_calls=1", thinks_ms, &["one", "two"]).await?;
@@ -130,9 +133,34 @@ struct Limit {
     connector: &'static str,
     /// Connections at the peak.
     served: usize,
-    /// Connections at five times the peak.
-    crowd: usize,
+    crowd: Crowd,
 }
+
+/// What five times the peak is.
+#[derive(Clone, Copy)]
+enum Crowd {
+    /// Five times the requests a second, from so many connections.
+    AskFiveTimes(usize),
+    /// So many connections, five times those of the peak, each asking again once it has its answer.
+    AskAgain(usize),
+}
+
+impl Crowd {
+    async fn ask(self, plan: &Plan, peak: f64, length: Duration) -> Result<Outcome, Failure> {
+        match self {
+            Self::AskFiveTimes(connections) => paced(plan, connections, 5.0 * peak, length).await,
+            Self::AskAgain(connections) => closed_loop(plan, connections, length).await,
+        }
+    }
+}
+
+/// The processors are the limit.
+const ON_CPU: Limit = Limit {
+    name: "cpu",
+    connector: "quick",
+    served: SERVED_ON_CPU,
+    crowd: Crowd::AskFiveTimes(CROWD_ON_CPU),
+};
 
 impl Limit {
     /// The peak with as many connections as are served and five times the peak from many more, by turns.
@@ -146,12 +174,8 @@ impl Limit {
         let (mut peaks, mut good, mut asked, mut ratios) = (vec![peak().await?], vec![], vec![], vec![]);
         for _ in 0..OVERLOAD_ROUNDS {
             let earlier = peaks.last().copied().unwrap_or_default();
-            print(&format!(
-                "overload, {}: peak {earlier:.0}/s, asked for {:.0}/s",
-                self.name,
-                5.0 * earlier
-            ))?;
-            let outcome = paced(&plan, self.crowd, 5.0 * earlier, length).await?;
+            print(&format!("overload, {}: peak {earlier:.0}/s", self.name))?;
+            let outcome = self.crowd.ask(&plan, earlier, length).await?;
             if outcome.cut > 0 || outcome.statuses.keys().any(|s| *s >= 300 && *s != 503 && *s != 429) {
                 return Err(
                     format!("cut or wrong answers: {:?}, {} cut", outcome.statuses, outcome.cut).into()
