@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
 
+use clock::Clock;
 use lanes::Lanes;
 
+mod clock;
 mod lanes;
 
 /// Turns for each processor: one that computes, and one that is about to, so that none stands idle while
@@ -45,12 +47,19 @@ struct Shared {
 }
 
 struct State {
+    clock: Clock,
     /// Turns that nobody holds.
     free: usize,
     travel: Travel,
     /// Admitted calls.
     calls: usize,
     lanes: Lanes,
+}
+
+impl State {
+    fn now(&mut self) -> Instant {
+        self.clock.at(Instant::now())
+    }
 }
 
 /// How long a call that was woken takes to be polled: what the async runtime has to do before it. The runtime
@@ -112,6 +121,7 @@ impl Turns {
         let number = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         Self(Arc::new(Shared {
             state: Mutex::new(State {
+                clock: Clock::starting(Instant::now()),
                 free: turns,
                 travel: Travel { short: MEASURED },
                 calls: 0,
@@ -169,7 +179,8 @@ impl Shared {
         if lane.map_or(0, |lane| state.lanes.calls(lane)) >= self.calls_per_workspace_max {
             return Some(Refused::Workspace(self.calls_per_workspace_max));
         }
-        let late = state.lanes.wait(lane?, Instant::now()).longest() > self.queue;
+        let now = state.now();
+        let late = state.lanes.wait(lane?, now).longest() > self.queue;
         late.then_some(Refused::Queue(self.queue))
     }
 
@@ -177,7 +188,8 @@ impl Shared {
     fn pass_on(&self) {
         let next = {
             let mut state = self.lock();
-            let next = state.lanes.next(Instant::now(), self.queue);
+            let now = state.now();
+            let next = state.lanes.next(now, self.queue);
             if next.is_none() {
                 state.free += 1;
             }
@@ -198,8 +210,12 @@ pub struct Place {
 impl Place {
     /// The call, taking its turns.
     pub fn run<F: Future + Unpin>(self, call: F) -> InTurn<F> {
-        self.shared.lock().lanes.expect(self.lane);
-        InTurn { place: self, call, at: At::Coming, fresh_since: Some(Instant::now()) }
+        let since = {
+            let mut state = self.shared.lock();
+            state.lanes.expect(self.lane);
+            state.now()
+        };
+        InTurn { place: self, call, at: At::Coming, fresh_since: Some(since) }
     }
 }
 
@@ -233,16 +249,17 @@ enum At {
 }
 
 impl<F: Future + Unpin> InTurn<F> {
-    /// Whether it holds a turn now; otherwise it waits for one.
-    fn take_turn(&mut self, waker: &Waker) -> bool {
+    /// Takes a turn; when that was. Otherwise it waits for one.
+    fn take_turn(&mut self, waker: &Waker) -> Option<Instant> {
         let mut state = self.place.shared.lock();
+        let now = state.now();
         match self.at {
             At::Coming => state.lanes.arrive(self.place.lane),
             At::Queued(number) => {
-                let Some(since) = state.lanes.granted(number, waker) else { return false };
+                let since = state.lanes.granted(number, waker)?;
                 self.at = At::Away;
-                state.travel.took(since.elapsed());
-                return true;
+                state.travel.took(now.saturating_duration_since(since));
+                return Some(now);
             }
             At::Away => {}
         }
@@ -252,12 +269,11 @@ impl<F: Future + Unpin> InTurn<F> {
         if state.free == self.place.shared.turns && state.travel.is_short() {
             state.free -= 1;
             if self.fresh_since.is_some() {
-                state.lanes.begun_at_once(Instant::now());
+                state.lanes.begun_at_once(now);
             }
-            return true;
+            return Some(now);
         }
-        let number =
-            state.lanes.wait_for_turn(self.place.lane, self.fresh_since, waker.clone(), Instant::now());
+        let number = state.lanes.wait_for_turn(self.place.lane, self.fresh_since, waker.clone(), now);
         self.at = At::Queued(number);
         // Why nobody can be passed over: a turn is only free while nobody waits.
         if state.free > 0 {
@@ -265,7 +281,7 @@ impl<F: Future + Unpin> InTurn<F> {
             drop(state);
             self.place.shared.pass_on();
         }
-        false
+        None
     }
 }
 
@@ -274,12 +290,10 @@ impl<F: Future + Unpin> Future for InTurn<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if !this.take_turn(context.waker()) {
-            return Poll::Pending;
-        }
+        let Some(now) = this.take_turn(context.waker()) else { return Poll::Pending };
         let _turn = Turn(&this.place.shared);
         let queue = this.place.shared.queue;
-        if this.fresh_since.take().is_some_and(|since| since.elapsed() > queue) {
+        if this.fresh_since.take().is_some_and(|since| now.saturating_duration_since(since) > queue) {
             return Poll::Ready(Err(Refused::Queue(queue)));
         }
         Pin::new(&mut this.call).poll(context).map(Ok)

@@ -16,7 +16,7 @@ pub(super) const MARGIN: u32 = 3;
 const PACE_TIME: Duration = Duration::from_millis(200);
 
 /// Most that one wait counts for: the process may have been stopped meanwhile, and goes on as before.
-const ONE_WAIT: Duration = Duration::from_millis(50);
+pub(super) const ONE_WAIT: Duration = Duration::from_millis(50);
 
 /// How many beginnings in how long a time without as much waiting show that a pace has become faster. Why both:
 /// a crowd that comes after a quiet hour must not be let in whole because of its first few calls.
