@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eo pipefail -c
 CARGO ?= cargo
+# Where cargo builds: some people have one directory for everything.
+BUILT := $(or $(CARGO_TARGET_DIR),target)
 TARGETS := wasm32-unknown-unknown
 PURE := -p portcullis-action -p portcullis-core -p portcullis-egress -p portcullis-store
 
@@ -52,7 +54,7 @@ release: targets
 	@echo "built $(PROFILED)/portcullis; $(PROFILED)/portcullis-bench measures it"
 
 demo: build
-	@target/release/portcullis demo
+	@$(BUILT)/release/portcullis demo
 
 check: targets
 	$(CARGO) fmt --all --check
@@ -80,22 +82,22 @@ deny:
 # Not `build`: product and tests together resolve one set of features, and nothing is built twice.
 test: fetch lint doc deny
 	$(CARGO) build --release --workspace --bins --tests
-	$(CARGO) test --release --workspace 2>&1 | tee target/test-output.txt
+	$(CARGO) test --release --workspace 2>&1 | tee $(BUILT)/test-output.txt
 	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
-	  END { printf "%d passed, %d failed\n", passed, failed; exit (failed > 0 || passed == 0) }' target/test-output.txt
+	  END { printf "%d passed, %d failed\n", passed, failed; exit (failed > 0 || passed == 0) }' $(BUILT)/test-output.txt
 
 # Not part of `test`: descriptions and mock server come from outside; see tests/vendors/README.md.
 vendors: targets
 	@test -n "$(DESCRIPTIONS)" -a -n "$(PRISM)" || \
 	  { echo "make vendors DESCRIPTIONS=dir PRISM=dir [ONLY=id,id]"; exit 2; }
 	$(CARGO) build --release --workspace --bins
-	target/release/vendor-judge --descriptions "$(DESCRIPTIONS)" --prism "$(PRISM)" \
+	$(BUILT)/release/vendor-judge --descriptions "$(DESCRIPTIONS)" --prism "$(PRISM)" \
 	  $(if $(ONLY),--only $(ONLY))
 
 # The comparison, then the parts with criterion; BENCH goes to the former.
 bench: targets
 	$(CARGO) build --release --workspace --bins --tests --bench micro
-	target/release/portcullis-bench $(BENCH)
+	$(BUILT)/release/portcullis-bench $(BENCH)
 	$(CARGO) bench --workspace --bench micro
 
 fmt:
