@@ -11,7 +11,7 @@ PURE := -p portcullis-action -p portcullis-core -p portcullis-egress -p portcull
 # What `make release` works with: the host's triple, its own target directories, and the tool that reads profiles.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 PROFDATA = $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata
-PROFILED := target/profiled
+PROFILED := $(abspath $(BUILT)/profiled)
 SHIPPED := --bin portcullis --bin portcullis-bench
 
 .PHONY: help demo build release test bench check fetch fmt lint doc deny vendors clean targets
@@ -43,12 +43,12 @@ build: targets
 release: targets
 	@test -x "$(PROFDATA)" || rustup component add llvm-tools
 	rm -rf $(PROFILED)/counts $(PROFILED)/build
-	RUSTFLAGS="-C profile-generate=$(CURDIR)/$(PROFILED)/counts" \
+	RUSTFLAGS="-C profile-generate=$(PROFILED)/counts" \
 	  $(CARGO) build --release --workspace $(SHIPPED) --target $(HOST) --target-dir $(PROFILED)/training
 	$(PROFILED)/training/$(HOST)/release/portcullis-bench --only throughput,drain --seconds 3 --rounds 1 \
 	  --out $(PROFILED)/training.json
 	$(PROFDATA) merge -o $(PROFILED)/profile $(PROFILED)/counts/*.profraw
-	RUSTFLAGS="-C profile-use=$(CURDIR)/$(PROFILED)/profile" \
+	RUSTFLAGS="-C profile-use=$(PROFILED)/profile" \
 	  $(CARGO) build --release --workspace $(SHIPPED) --target $(HOST) --target-dir $(PROFILED)/build
 	cp $(PROFILED)/build/$(HOST)/release/portcullis $(PROFILED)/build/$(HOST)/release/portcullis-bench $(PROFILED)/
 	@echo "built $(PROFILED)/portcullis; $(PROFILED)/portcullis-bench measures it"
