@@ -332,7 +332,7 @@ fn flatten(table: &toml::Table, errors: &mut Vec<String>) -> File {
     }
     for (key, value) in &file.values {
         if !KEYS.contains(&key.as_str()) {
-            let near = portcullis_core::problem::nearest(key, KEYS.iter().copied());
+            let near = portcullis_core::violation::nearest(key, KEYS.iter().copied());
             let hint = near.map_or_else(String::new, |n| format!("; did you mean {n}?"));
             errors.push(format!("unknown key {key} in the configuration file{hint}"));
         }

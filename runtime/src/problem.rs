@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use portcullis_core::fault::{Code, Fault};
-use portcullis_core::problem::Problem as Breach;
+use portcullis_core::violation::Violation;
 use portcullis_store::{LedgerError, StoreError, VaultError};
 use serde::Serialize;
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub struct Problem {
     /// JSON pointer of the one thing that is wrong.
     pub pointer: Option<String>,
     /// Everything that is wrong.
-    pub errors: Vec<Breach>,
+    pub errors: Vec<Violation>,
     /// The run that was refused or failed.
     pub run: Option<Box<Value>>,
     /// Seconds after which it may be asked again, where that is known.
@@ -56,7 +56,7 @@ impl Problem {
 
     /// Several breaches of one document.
     #[must_use]
-    pub fn breaches(code: Code, errors: Vec<Breach>) -> Self {
+    pub fn breaches(code: Code, errors: Vec<Violation>) -> Self {
         let detail = match errors.as_slice() {
             [one] => format!("{}: {}", one.pointer, one.message),
             several => format!("{} problems; see errors", several.len()),
@@ -117,8 +117,8 @@ struct Document<'p> {
     request_id: &'p str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<&'p str>,
-    #[serde(skip_serializing_if = "<[Breach]>::is_empty")]
-    errors: &'p [Breach],
+    #[serde(skip_serializing_if = "<[Violation]>::is_empty")]
+    errors: &'p [Violation],
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<&'p Value>,
 }

@@ -6,7 +6,7 @@ use portcullis_action::mapping;
 use portcullis_action::predicate::Predicate;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, OrgId};
-use portcullis_core::problem::{Problem as Breach, nearest, step};
+use portcullis_core::violation::{Violation, nearest, step};
 use portcullis_store::{AutomationRecord, OrgRecord, Writes};
 use serde_json::{Map, Value, json};
 
@@ -52,12 +52,14 @@ async fn checked(ctx: &Ctx) -> Result<Value, Problem> {
     for name in ["entity_name", "event_name"] {
         match body.get(name).map(Value::as_str) {
             Some(Some(text)) if !text.is_empty() && text.chars().count() <= NAME_CHARS_MAX => {}
-            None => {
-                breaches.push(Breach::new(format!("/{name}"), "missing_field", format!("{name} is required")))
-            }
+            None => breaches.push(Violation::new(
+                format!("/{name}"),
+                "missing_field",
+                format!("{name} is required"),
+            )),
             Some(_) => {
                 let message = format!("{name} must be a text of 1 to {NAME_CHARS_MAX} characters");
-                breaches.push(Breach::new(format!("/{name}"), "wrong_type", message));
+                breaches.push(Violation::new(format!("/{name}"), "wrong_type", message));
             }
         }
     }
@@ -69,16 +71,16 @@ async fn checked(ctx: &Ctx) -> Result<Value, Problem> {
         let value = body.entry(name).or_insert_with(|| json!(accepted.first()));
         if !value.as_str().is_some_and(|v| accepted.contains(&v)) {
             let message = format!("{name} must be {}", accepted.join(" or "));
-            breaches.push(Breach::new(format!("/{name}"), "not_in_list", message));
+            breaches.push(Violation::new(format!("/{name}"), "not_in_list", message));
         }
     }
     if !body.entry("enabled").or_insert(Value::Bool(true)).is_boolean() {
-        breaches.push(Breach::new("/enabled", "wrong_type", "enabled must be true or false"));
+        breaches.push(Violation::new("/enabled", "wrong_type", "enabled must be true or false"));
     }
     if let Some(conditions) = body.get("entry_conditions").filter(|c| !c.is_null())
         && let Err(why) = Predicate::parse(conditions)
     {
-        breaches.push(Breach::new(
+        breaches.push(Violation::new(
             format!("/entry_conditions{}", why.pointer),
             "condition_invalid",
             why.message,
@@ -95,15 +97,15 @@ async fn checked(ctx: &Ctx) -> Result<Value, Problem> {
 async fn check_destination(
     ctx: &Ctx,
     body: &Map<String, Value>,
-    breaches: &mut Vec<Breach>,
+    breaches: &mut Vec<Violation>,
 ) -> Result<(), Problem> {
     const AT: &str = "/destination_config";
     let Some(Value::Object(config)) = body.get("destination_config") else {
-        breaches.push(Breach::new(AT, "missing_field", "destination_config must be an object"));
+        breaches.push(Violation::new(AT, "missing_field", "destination_config must be an object"));
         return Ok(());
     };
     for name in config.keys().filter(|n| !DESTINATION.contains(&n.as_str())) {
-        breaches.push(Breach::new(
+        breaches.push(Violation::new(
             format!("{AT}/{}", step(name)),
             "unknown_field",
             format!("unknown field {name:?}"),
@@ -112,7 +114,7 @@ async fn check_destination(
     let text = |name: &str| config.get(name).and_then(Value::as_str);
     let (Some(connector_id), Some(action_id)) = (text("connector_id"), text("action_id")) else {
         for name in ["connector_id", "action_id"].into_iter().filter(|n| text(n).is_none()) {
-            breaches.push(Breach::new(
+            breaches.push(Violation::new(
                 format!("{AT}/{name}"),
                 "missing_field",
                 format!("{name} is required"),
@@ -124,7 +126,7 @@ async fn check_destination(
     let mapping = match config.get("field_mapping") {
         Some(Value::Object(mapping)) => mapping,
         _ => {
-            breaches.push(Breach::new(
+            breaches.push(Violation::new(
                 format!("{AT}/field_mapping"),
                 "wrong_type",
                 "field_mapping must be an object",
@@ -133,11 +135,11 @@ async fn check_destination(
         }
     };
     for (name, why) in mapping::check(mapping) {
-        breaches.push(Breach::new(format!("{AT}/field_mapping/{}", step(&name)), "template_invalid", why));
+        breaches.push(Violation::new(format!("{AT}/field_mapping/{}", step(&name)), "template_invalid", why));
     }
     let loaded = ctx.app.directory.connector(connector_id).await?;
     let Some(loaded) = loaded.filter(|loaded| loaded.is_visible()) else {
-        breaches.push(Breach::new(
+        breaches.push(Violation::new(
             format!("{AT}/connector_id"),
             "connector_not_found",
             Code::ConnectorNotFound.title(),
@@ -145,7 +147,7 @@ async fn check_destination(
         return Ok(());
     };
     let Some(action) = loaded.connector.action(action_id) else {
-        breaches.push(Breach::new(
+        breaches.push(Violation::new(
             format!("{AT}/action_id"),
             "action_not_found",
             Code::ActionNotFound.title(),
@@ -156,13 +158,13 @@ async fn check_destination(
         let near = nearest(name, action.inputs.iter().map(|i| i.name.as_str()));
         let hint = near.map_or_else(String::new, |n| format!("; did you mean {n:?}?"));
         let message = format!("the action has no input {name:?}{hint}");
-        breaches.push(Breach::new(format!("{AT}/field_mapping/{}", step(name)), "unknown_input", message));
+        breaches.push(Violation::new(format!("{AT}/field_mapping/{}", step(name)), "unknown_input", message));
     }
     for input in
         action.inputs.iter().filter(|i| i.required && i.default.is_none() && !mapping.contains_key(&i.name))
     {
         let message = format!("the action requires {:?}", input.name);
-        breaches.push(Breach::new(
+        breaches.push(Violation::new(
             format!("{AT}/field_mapping/{}", step(&input.name)),
             "missing_input",
             message,

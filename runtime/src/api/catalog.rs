@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::Response;
 use portcullis_core::fault::Code;
-use portcullis_core::problem::Problem as Breach;
+use portcullis_core::violation::Violation;
 use portcullis_import::{ImportOptions, import as import_description};
 use serde_json::{Value, json};
 
@@ -43,13 +43,13 @@ pub(super) async fn import(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let mut breaches = Vec::new();
     let document = body.shift_remove("document").unwrap_or(Value::Null);
     if !document.is_object() {
-        breaches.push(Breach::new("/document", "wrong_type", "document must be an OpenAPI description"));
+        breaches.push(Violation::new("/document", "wrong_type", "document must be an OpenAPI description"));
     }
     let mut text = |name: &str| match body.shift_remove(name) {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(text),
         Some(_) => {
-            breaches.push(Breach::new(format!("/{name}"), "wrong_type", format!("{name} must be text")));
+            breaches.push(Violation::new(format!("/{name}"), "wrong_type", format!("{name} must be text")));
             None
         }
     };
@@ -57,7 +57,7 @@ pub(super) async fn import(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let only = match body.shift_remove("only") {
         None | Some(Value::Null) => Vec::new(),
         Some(only) => serde_json::from_value::<Vec<String>>(only).unwrap_or_else(|_| {
-            breaches.push(Breach::new("/only", "wrong_type", "only must be a list of operations"));
+            breaches.push(Violation::new("/only", "wrong_type", "only must be a list of operations"));
             Vec::new()
         }),
     };
@@ -72,7 +72,7 @@ pub(super) async fn import(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let imported = imported.map_err(|e| {
         Problem::breaches(
             Code::ValidationFailed,
-            vec![Breach::new("/document", "not_imported", e.to_string())],
+            vec![Violation::new("/document", "not_imported", e.to_string())],
         )
     })?;
     Ok(ok(&json!({ "definition": imported.definition, "report": imported.report })))

@@ -5,7 +5,7 @@ use http::Response;
 use portcullis_core::connector::{Checked, Connector};
 use portcullis_core::fault::Code;
 use portcullis_core::id::ConnectorId;
-use portcullis_core::problem::Problem as Breach;
+use portcullis_core::violation::Violation;
 use portcullis_egress::PoolScope;
 use portcullis_store::{
     AutomationRecord, ConnectorRecord, ConnectorRevision, ConnectorSetting, CredentialState,
@@ -31,7 +31,7 @@ fn document(record: &ConnectorRecord) -> Value {
     })
 }
 
-fn check(app: &App, definition: &Value) -> Result<(Connector, Vec<Breach>), Problem> {
+fn check(app: &App, definition: &Value) -> Result<(Connector, Vec<Violation>), Problem> {
     let bytes = definition.to_string().len() as u64;
     if bytes > app.limits.definition_bytes {
         let limit = app.limits.definition_bytes;
@@ -148,7 +148,7 @@ async fn save(ctx: &Ctx, definition: Value) -> Result<Response<Body>, Problem> {
     let (connector, warnings) = check(&ctx.app, &definition)?;
     if connector.id != before.connector_id {
         let message = format!("must stay {:?}; a connector is never renamed", before.connector_id.as_str());
-        let breach = Breach::new("/connector_id", "connector_id_changed", message);
+        let breach = Violation::new("/connector_id", "connector_id_changed", message);
         return Err(Problem::breaches(Code::ValidationFailed, vec![breach]));
     }
     let record = ConnectorRecord {

@@ -12,7 +12,7 @@ use hyper::body::Bytes;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, WorkspaceId};
 use portcullis_core::limits::Limits;
-use portcullis_core::problem::{Problem as Breach, nearest, step};
+use portcullis_core::violation::{Violation, nearest, step};
 use portcullis_store::{OrgRecord, WorkspaceRecord};
 use serde_json::{Map, Value};
 
@@ -156,10 +156,10 @@ impl Ctx {
     /// As [`Self::json`], and `validation_failed` listing every unknown name.
     pub fn object(&self, known: &[&str]) -> Result<Map<String, Value>, Problem> {
         let Value::Object(map) = self.json()? else {
-            let breach = Breach::new("", "wrong_type", "the body must be an object");
+            let breach = Violation::new("", "wrong_type", "the body must be an object");
             return Err(Problem::breaches(Code::ValidationFailed, vec![breach]));
         };
-        let unknown: Vec<Breach> = map
+        let unknown: Vec<Violation> = map
             .keys()
             .filter(|name| !known.contains(&name.as_str()))
             .map(|name| {
@@ -168,7 +168,7 @@ impl Ctx {
                     || format!("; the fields are {}", known.join(", ")),
                     |n| format!("; did you mean {n:?}?"),
                 );
-                Breach::new(
+                Violation::new(
                     format!("/{}", step(name)),
                     "unknown_field",
                     format!("unknown field {name:?}{hint}"),

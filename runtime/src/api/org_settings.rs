@@ -6,8 +6,8 @@ use portcullis_core::connector::{Action, Connector};
 use portcullis_core::fault::Code;
 use portcullis_core::host_pattern;
 use portcullis_core::input::type_name;
-use portcullis_core::problem::Problem as Breach;
 use portcullis_core::verdict::{AllowlistMode as Mode, OrgPolicy};
+use portcullis_core::violation::Violation;
 use portcullis_store::{AllowlistMode, ConnectorRecord, IntegrationSettings, Writes};
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ pub(super) async fn replace(ctx: Ctx) -> Result<Response<Body>, Problem> {
         None | Some(Some("enforce")) => AllowlistMode::Enforce,
         Some(Some("report")) => AllowlistMode::Report,
         Some(_) => {
-            breaches.push(Breach::new("/mode", "not_in_list", "mode must be report or enforce"));
+            breaches.push(Violation::new("/mode", "not_in_list", "mode must be report or enforce"));
             AllowlistMode::Enforce
         }
     };
@@ -137,24 +137,28 @@ fn end_calls(ctx: &Ctx, org: &str, settings: &IntegrationSettings) {
     });
 }
 
-fn allowlist(value: Option<&Value>, limit: u64, breaches: &mut Vec<Breach>) -> Option<Vec<String>> {
+fn allowlist(value: Option<&Value>, limit: u64, breaches: &mut Vec<Violation>) -> Option<Vec<String>> {
     const AT: &str = "/domain_allowlist";
     let items = match value {
         None => {
             let message =
                 "domain_allowlist is required: null for no restriction, [] for nothing, or a list of hosts";
-            breaches.push(Breach::new(AT, "missing_field", message));
+            breaches.push(Violation::new(AT, "missing_field", message));
             return None;
         }
         Some(Value::Null) => return None,
         Some(Value::Array(items)) => items,
         Some(_) => {
-            breaches.push(Breach::new(AT, "wrong_type", "domain_allowlist must be null or a list of hosts"));
+            breaches.push(Violation::new(
+                AT,
+                "wrong_type",
+                "domain_allowlist must be null or a list of hosts",
+            ));
             return None;
         }
     };
     if items.len() as u64 > limit {
-        breaches.push(Breach::new(
+        breaches.push(Violation::new(
             AT,
             "too_many",
             format!("has {} entries, the limit is {limit}", items.len()),
@@ -162,7 +166,7 @@ fn allowlist(value: Option<&Value>, limit: u64, breaches: &mut Vec<Breach>) -> O
     }
     for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_string()) {
         let message = format!("an entry must be a string, is {item}");
-        breaches.push(Breach::new(format!("{AT}/{index}"), "wrong_type", message));
+        breaches.push(Violation::new(format!("{AT}/{index}"), "wrong_type", message));
     }
     let texts: Vec<&str> =
         items.iter().map(|item| item.as_str().unwrap_or("placeholder.example.com")).collect();

@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use portcullis_action::mapping;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, RunId};
-use portcullis_core::problem::Problem as Breach;
+use portcullis_core::violation::Violation;
 use portcullis_store::{AutomationRecord, RunRecord};
 use serde_json::{Map, Value, json};
 
@@ -20,7 +20,8 @@ fn member(body: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value
         None => Ok(Map::new()),
         Some(Value::Object(map)) => Ok(map),
         Some(_) => {
-            let breach = Breach::new(format!("/{name}"), "wrong_type", format!("{name} must be an object"));
+            let breach =
+                Violation::new(format!("/{name}"), "wrong_type", format!("{name} must be an object"));
             Err(Problem::breaches(Code::InputInvalid, vec![breach]))
         }
     }
@@ -101,7 +102,10 @@ pub(super) async fn automation(ctx: Ctx) -> Result<Response<Body>, Problem> {
         Some(_) => Map::new(),
         None => mapping::resolve(destination.field_mapping.unwrap_or(&empty), &source).map_err(|e| {
             let pointer = format!("/{}", e.variable.replace('.', "/"));
-            Problem::breaches(Code::InputInvalid, vec![Breach::new(pointer, "missing_source", e.to_string())])
+            Problem::breaches(
+                Code::InputInvalid,
+                vec![Violation::new(pointer, "missing_source", e.to_string())],
+            )
         })?,
     };
     let call = Call {

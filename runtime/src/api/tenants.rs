@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::Response;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, WorkspaceId};
-use portcullis_core::problem::Problem as Breach;
+use portcullis_core::violation::Violation;
 use portcullis_store::{OrgRecord, StoreError, WorkspaceRecord, Writes};
 use serde_json::{Map, Value, json};
 
@@ -21,14 +21,14 @@ fn id<T>(
     body: &Map<String, Value>,
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, portcullis_core::id::InvalidId>,
-) -> Result<T, Breach> {
+) -> Result<T, Violation> {
     let pointer = format!("/{name}");
     match body.get(name) {
-        None => Err(Breach::new(pointer, "missing_field", format!("{name} is required"))),
+        None => Err(Violation::new(pointer, "missing_field", format!("{name} is required"))),
         Some(Value::String(text)) => {
-            parse(text).map_err(|e| Breach::new(pointer, "wrong_form", e.to_string()))
+            parse(text).map_err(|e| Violation::new(pointer, "wrong_form", e.to_string()))
         }
-        Some(_) => Err(Breach::new(pointer, "wrong_type", format!("{name} must be a string"))),
+        Some(_) => Err(Violation::new(pointer, "wrong_type", format!("{name} must be a string"))),
     }
 }
 
@@ -37,20 +37,22 @@ pub(super) fn text(
     body: &Map<String, Value>,
     name: &str,
     chars_max: usize,
-) -> Result<Option<String>, Breach> {
+) -> Result<Option<String>, Violation> {
     let pointer = format!("/{name}");
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.chars().count() > chars_max => {
-            Err(Breach::new(pointer, "too_long", format!("{name} must have at most {chars_max} characters")))
-        }
+        Some(Value::String(text)) if text.chars().count() > chars_max => Err(Violation::new(
+            pointer,
+            "too_long",
+            format!("{name} must have at most {chars_max} characters"),
+        )),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(Breach::new(pointer, "wrong_type", format!("{name} must be a string"))),
+        Some(_) => Err(Violation::new(pointer, "wrong_type", format!("{name} must be a string"))),
     }
 }
 
 /// Both, or every breach.
-fn both<A, B>(a: Result<A, Breach>, b: Result<B, Breach>) -> Result<(A, B), Problem> {
+fn both<A, B>(a: Result<A, Violation>, b: Result<B, Violation>) -> Result<(A, B), Problem> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
         (a, b) => {

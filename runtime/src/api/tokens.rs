@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::Response;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, TokenId, WorkspaceId};
-use portcullis_core::problem::Problem as Breach;
+use portcullis_core::violation::Violation;
 use portcullis_store::{OrgRecord, Role, TokenIndex, TokenRecord, WorkspaceRecord, Writes};
 use serde_json::{Map, Value, json};
 
@@ -36,24 +36,24 @@ fn spec(body: &Map<String, Value>) -> Result<TokenSpec, Problem> {
     let (label, expires_at) = (field("label", 120), field("expires_at", 40));
     let role = role.as_deref().and_then(token::parse_role);
     if role.is_none() {
-        breaches.push(Breach::new("/role", "not_in_list", "role must be platform, org, workspace or run"));
+        breaches.push(Violation::new("/role", "not_in_list", "role must be platform, org, workspace or run"));
     }
     let org = org.and_then(|text| match OrgId::parse(&text) {
         Ok(org) => Some(org),
         Err(e) => {
-            breaches.push(Breach::new("/org", "wrong_form", e.to_string()));
+            breaches.push(Violation::new("/org", "wrong_form", e.to_string()));
             None
         }
     });
     let workspace = workspace.and_then(|text| match WorkspaceId::parse(&text) {
         Ok(workspace) => Some(workspace),
         Err(e) => {
-            breaches.push(Breach::new("/workspace", "wrong_form", e.to_string()));
+            breaches.push(Violation::new("/workspace", "wrong_form", e.to_string()));
             None
         }
     });
     if expires_at.as_deref().is_some_and(|t| !clock::is_time(t) || clock::has_passed(t)) {
-        breaches.push(Breach::new(
+        breaches.push(Violation::new(
             "/expires_at",
             "wrong_form",
             "expires_at must be an RFC 3339 time to come",
@@ -68,18 +68,18 @@ fn spec(body: &Map<String, Value>) -> Result<TokenSpec, Problem> {
     }
 }
 
-fn check_scope(role: Role, has_org: bool, has_workspace: bool, breaches: &mut Vec<Breach>) {
+fn check_scope(role: Role, has_org: bool, has_workspace: bool, breaches: &mut Vec<Violation>) {
     let needs_org = role != Role::Platform;
     if needs_org != has_org {
         let message = if needs_org { "org is required for this role" } else { "a platform token has no org" };
-        breaches.push(Breach::new("/org", "scope", message));
+        breaches.push(Violation::new("/org", "scope", message));
     }
     match role {
         Role::Workspace if !has_workspace => {
-            breaches.push(Breach::new("/workspace", "scope", "workspace is required for this role"));
+            breaches.push(Violation::new("/workspace", "scope", "workspace is required for this role"));
         }
         Role::Platform | Role::Org if has_workspace => {
-            breaches.push(Breach::new("/workspace", "scope", "this role has no workspace"));
+            breaches.push(Violation::new("/workspace", "scope", "this role has no workspace"));
         }
         _ => {}
     }

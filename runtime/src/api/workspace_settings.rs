@@ -6,7 +6,7 @@ use portcullis_core::connector::Connector;
 use portcullis_core::fault::Code;
 use portcullis_core::form::Field;
 use portcullis_core::id::ConnectorId;
-use portcullis_core::problem::Problem as Breach;
+use portcullis_core::violation::Violation;
 use portcullis_store::{
     ConnectorRecord, ConnectorSetting, CredentialState, DiscoveredConfig, TokenState, Writes,
 };
@@ -162,7 +162,7 @@ pub(super) async fn replace(ctx: Ctx) -> Result<Response<Body>, Problem> {
     let target = Target::find(&ctx).await?;
     let mut body = ctx.object(&["enabled", "config", "auth_method"])?;
     let refuse = |pointer: &str, code, message: &str| {
-        Problem::breaches(Code::ValidationFailed, vec![Breach::new(pointer, code, message)])
+        Problem::breaches(Code::ValidationFailed, vec![Violation::new(pointer, code, message)])
     };
     let Some(enabled) = body.get("enabled").map_or(Some(true), Value::as_bool) else {
         return Err(refuse("/enabled", "wrong_type", "enabled must be true or false"));

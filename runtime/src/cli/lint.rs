@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use portcullis_core::connector::Connector;
 use portcullis_core::limits::Limits;
-use portcullis_core::problem::Problem;
+use portcullis_core::violation::Violation;
 use serde_json::{Value, json};
 
 use super::{DONE, FAILED, output};
@@ -48,11 +48,11 @@ pub(super) fn run(args: &LintArgs) -> u8 {
     if sound { DONE } else { FAILED }
 }
 
-fn check(file: &std::path::Path) -> (Vec<Problem>, Vec<Problem>) {
+fn check(file: &std::path::Path) -> (Vec<Violation>, Vec<Violation>) {
     let text = match std::fs::read(file) {
         Ok(text) => text,
         Err(e) => {
-            return (vec![Problem::new("", "unreadable", e.to_string())], Vec::new());
+            return (vec![Violation::new("", "unreadable", e.to_string())], Vec::new());
         }
     };
     match serde_json::from_slice::<Value>(&text) {
@@ -60,6 +60,6 @@ fn check(file: &std::path::Path) -> (Vec<Problem>, Vec<Problem>) {
             let checked = Connector::parse(&document, &Limits::default());
             (checked.errors, checked.warnings)
         }
-        Err(e) => (vec![Problem::new("", "bad_json", e.to_string())], Vec::new()),
+        Err(e) => (vec![Violation::new("", "bad_json", e.to_string())], Vec::new()),
     }
 }

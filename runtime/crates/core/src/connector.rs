@@ -14,7 +14,7 @@ use crate::host_pattern::HostPattern;
 use crate::id::{ActionId, ConnectorId};
 use crate::input::Input;
 use crate::limits::Limits;
-use crate::problem::Problem;
+use crate::violation::Violation;
 
 mod action;
 mod auth;
@@ -229,10 +229,10 @@ pub struct Discovery {
 pub struct Checked {
     /// The connector, when there is no breach.
     pub connector: Option<Connector>,
-    /// Breaches.
-    pub errors: Vec<Problem>,
+    /// Violationes.
+    pub errors: Vec<Violation>,
     /// What is legal but unwise.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<Violation>,
 }
 
 impl Connector {
@@ -287,8 +287,8 @@ impl Connector {
 /// Builds a connector under its default way to authenticate.
 fn build(
     definition: &Definition,
-    errors: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    errors: &mut Vec<Violation>,
+    warnings: &mut Vec<Violation>,
 ) -> Option<Connector> {
     let allowed_domains = reach::domains(definition, errors, warnings);
     let reach = reach::Reach::new(definition, &allowed_domains);
@@ -312,7 +312,7 @@ fn build(
         let pointer = format!("/actions/{index}");
         if definition.actions.iter().take(index).any(|a| a.action_id == wire.action_id) {
             let message = format!("action_id {:?} is used twice", wire.action_id);
-            report.errors.push(Problem::new(format!("{pointer}/action_id"), "duplicate_action", message));
+            report.errors.push(Violation::new(format!("{pointer}/action_id"), "duplicate_action", message));
         }
         actions.extend(action::build(&context, &pointer, wire, &mut report));
     }

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use crate::definition::{EnumValue, FieldFormat, FieldType};
 use crate::format;
 use crate::input::Pattern;
-use crate::problem::{Problem, step};
 use crate::secret::SecretValue;
+use crate::violation::{Violation, step};
 use zeroize::Zeroizing;
 
 /// One field of a credential form or of a connection's config.
@@ -93,7 +93,7 @@ impl Field {
 
     /// Checks one value like those of a form, such as a default or what `discover` found. Messages name
     /// the field and limits, never the value.
-    pub fn check(&self, text: &str, pointer: &str, problems: &mut Vec<Problem>) {
+    pub fn check(&self, text: &str, pointer: &str, problems: &mut Vec<Violation>) {
         check_text(self, self.tidy(text), u64::MAX, pointer, problems);
     }
 
@@ -131,7 +131,7 @@ pub fn check_form(
     fields: &[Field],
     mut given: Map<String, Value>,
     secret_bytes_max: u64,
-) -> Result<FormValues, Vec<Problem>> {
+) -> Result<FormValues, Vec<Violation>> {
     let mut problems = Vec::new();
     let mut values = FormValues::default();
     let asked: Vec<bool> = fields.iter().map(|field| field.is_asked(fields, &given)).collect();
@@ -140,7 +140,7 @@ pub fn check_form(
         let value = given.shift_remove(&field.name).filter(|v| !v.is_null());
         if value.is_some() && (field.automated || field.computed.is_some()) {
             let message = format!("{} is filled in by itself", field.name);
-            problems.push(Problem::new(pointer, "field_automated", message));
+            problems.push(Violation::new(pointer, "field_automated", message));
             continue;
         }
         let text = match value {
@@ -149,7 +149,7 @@ pub fn check_form(
             Some(Value::Number(number)) if field.kind == FieldType::Number => Some(number.to_string()),
             Some(Value::Bool(flag)) if field.kind == FieldType::Boolean => Some(flag.to_string()),
             Some(_) => {
-                problems.push(Problem::new(pointer, "wrong_type", format!("{} must be text", field.name)));
+                problems.push(Violation::new(pointer, "wrong_type", format!("{} must be text", field.name)));
                 continue;
             }
         };
@@ -157,7 +157,11 @@ pub fn check_form(
         let text = text.map(Zeroizing::new);
         let Some(text) = text.map(|t| field.tidy(&t).to_owned()).filter(|t| !t.is_empty()) else {
             if field.required && asked {
-                problems.push(Problem::new(pointer, "missing_field", format!("{} is required", field.name)));
+                problems.push(Violation::new(
+                    pointer,
+                    "missing_field",
+                    format!("{} is required", field.name),
+                ));
             }
             continue;
         };
@@ -170,7 +174,7 @@ pub fn check_form(
     }
     for name in given.keys() {
         let message = format!("the form has no field {name:?}");
-        problems.push(Problem::new(format!("/config/{}", step(name)), "unknown_field", message));
+        problems.push(Violation::new(format!("/config/{}", step(name)), "unknown_field", message));
     }
     if problems.is_empty() {
         compute(fields, &mut values, &mut problems);
@@ -179,7 +183,7 @@ pub fn check_form(
 }
 
 /// Makes the fields that are made from others, and checks them like any other.
-fn compute(fields: &[Field], values: &mut FormValues, problems: &mut Vec<Problem>) {
+fn compute(fields: &[Field], values: &mut FormValues, problems: &mut Vec<Violation>) {
     for field in fields {
         let Some(computed) = &field.computed else { continue };
         let secret = values.secrets.iter().find(|(name, _)| *name == computed.from).map(|(_, value)| value);
@@ -193,7 +197,7 @@ fn compute(fields: &[Field], values: &mut FormValues, problems: &mut Vec<Problem
             if field.required {
                 let pointer = format!("/config/{}", step(&computed.from));
                 let message = format!("{} cannot be made from {}", field.name, computed.from);
-                problems.push(Problem::new(pointer, "not_computable", message));
+                problems.push(Violation::new(pointer, "not_computable", message));
             }
             continue;
         };
@@ -210,25 +214,25 @@ fn tells(secret: &SecretValue, text: &str, filters: &[Filter]) -> bool {
     !hashed && text.len() * 2 > secret.len()
 }
 
-fn check_text(field: &Field, text: &str, bytes_max: u64, pointer: &str, problems: &mut Vec<Problem>) {
+fn check_text(field: &Field, text: &str, bytes_max: u64, pointer: &str, problems: &mut Vec<Violation>) {
     let name = &field.name;
     let length = text.chars().count();
     if text.len() as u64 > bytes_max {
-        problems.push(Problem::new(
+        problems.push(Violation::new(
             pointer,
             "too_long",
             format!("{name} must have at most {bytes_max} bytes"),
         ));
     }
     if let Some(limit) = field.max_length.filter(|l| length > *l as usize) {
-        problems.push(Problem::new(
+        problems.push(Violation::new(
             pointer,
             "too_long",
             format!("{name} must have at most {limit} characters"),
         ));
     }
     if let Some(limit) = field.min_length.filter(|l| length < *l as usize) {
-        problems.push(Problem::new(
+        problems.push(Violation::new(
             pointer,
             "too_short",
             format!("{name} must have at least {limit} characters"),
@@ -236,20 +240,24 @@ fn check_text(field: &Field, text: &str, bytes_max: u64, pointer: &str, problems
     }
     let one_line = !field.kind.is_multiline();
     if text.chars().any(|c| c.is_control() && (one_line || !matches!(c, '\n' | '\r' | '\t'))) {
-        problems.push(Problem::new(pointer, "control_character", format!("{name} has a control character")));
+        problems.push(Violation::new(
+            pointer,
+            "control_character",
+            format!("{name} has a control character"),
+        ));
     }
     if let Some(accepted) = &field.accepted
         && !accepted.iter().any(|a| a.value == text)
     {
         let list: Vec<&str> = accepted.iter().map(|a| a.value.as_str()).collect();
-        problems.push(Problem::new(
+        problems.push(Violation::new(
             pointer,
             "not_in_list",
             format!("{name} must be one of {}", list.join(", ")),
         ));
     }
     if let Some(breach) = field.pattern.as_ref().and_then(|pattern| pattern.breach(name, text)) {
-        problems.push(Problem::new(pointer, "wrong_form", breach));
+        problems.push(Violation::new(pointer, "wrong_form", breach));
     }
     let typed = match field.kind {
         FieldType::Number => text.parse::<f64>().is_ok_and(f64::is_finite).then_some(()).ok_or("a number"),
@@ -257,7 +265,7 @@ fn check_text(field: &Field, text: &str, bytes_max: u64, pointer: &str, problems
         _ => Ok(()),
     };
     if let Err(expected) = typed {
-        problems.push(Problem::new(pointer, "wrong_type", format!("{name} must be {expected}")));
+        problems.push(Violation::new(pointer, "wrong_type", format!("{name} must be {expected}")));
     }
     let by_kind = match field.kind {
         FieldType::Url => Some(FieldFormat::Url),
@@ -267,7 +275,7 @@ fn check_text(field: &Field, text: &str, bytes_max: u64, pointer: &str, problems
         _ => None,
     };
     if let Some(breach) = field.format.or(by_kind).and_then(|format| format::breach(format, text)) {
-        problems.push(Problem::new(pointer, "wrong_form", format!("{name} must be {breach}")));
+        problems.push(Violation::new(pointer, "wrong_form", format!("{name} must be {breach}")));
     }
 }
 

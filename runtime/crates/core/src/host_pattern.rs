@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::problem::Problem;
+use crate::violation::Violation;
 use portcullis_action::url_template::UrlTemplate;
 
 /// One entry, checked. Cheap to clone.
@@ -232,13 +232,13 @@ fn fold(text: &str) -> Result<Cow<'_, str>, Refusal> {
 pub fn parse_list<'t>(
     pointer: &str,
     entries: impl Iterator<Item = &'t str>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<Violation>,
 ) -> Vec<HostPattern> {
     let mut patterns = Vec::new();
     for (index, entry) in entries.enumerate() {
         match HostPattern::parse(entry) {
             Ok(pattern) => patterns.push(pattern),
-            Err(e) => problems.push(Problem::new(format!("{pointer}/{index}"), e.code, e.message)),
+            Err(e) => problems.push(Violation::new(format!("{pointer}/{index}"), e.code, e.message)),
         }
     }
     patterns
@@ -246,7 +246,10 @@ pub fn parse_list<'t>(
 
 /// A warning for every wildcard over a suffix where anybody can rent a name.
 #[must_use]
-pub fn shared_hosting_warnings<'t>(pointer: &str, entries: impl Iterator<Item = &'t String>) -> Vec<Problem> {
+pub fn shared_hosting_warnings<'t>(
+    pointer: &str,
+    entries: impl Iterator<Item = &'t String>,
+) -> Vec<Violation> {
     let mut warnings = Vec::new();
     for (index, text) in entries.enumerate() {
         let pattern = HostPattern::parse(text).ok();
@@ -255,7 +258,7 @@ pub fn shared_hosting_warnings<'t>(pointer: &str, entries: impl Iterator<Item = 
                 "anybody can rent a name under {suffix}: this wildcard is a way out for data unless every \
                  url_template pins the name by config.*"
             );
-            warnings.push(Problem::new(
+            warnings.push(Violation::new(
                 format!("{pointer}/{index}"),
                 "allowed_domain_shared_hosting",
                 message,

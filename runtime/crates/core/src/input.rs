@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::definition::{FieldFormat, InputType};
 use crate::format;
-use crate::problem::{Problem, nearest, step};
+use crate::violation::{Violation, nearest, step};
 
 /// An anchored regular expression with the sentence that is said when it does not match.
 #[derive(Debug, Clone)]
@@ -122,9 +122,9 @@ fn is_file(value: &Value) -> bool {
 
 impl Input {
     /// Checks one given value.
-    pub fn check(&self, value: &Value, pointer: &str, problems: &mut Vec<Problem>) {
+    pub fn check(&self, value: &Value, pointer: &str, problems: &mut Vec<Violation>) {
         let mut refuse =
-            |code: &'static str, message: String| problems.push(Problem::new(pointer, code, message));
+            |code: &'static str, message: String| problems.push(Violation::new(pointer, code, message));
         if !has_type(value, self.kind) {
             let hint = match self.kind {
                 InputType::Date => ", such as 2026-11-22",
@@ -181,7 +181,10 @@ impl Input {
 ///
 /// # Errors
 /// Every breach with its pointer, such as `/input/Email`.
-pub fn check_input(inputs: &[Input], given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<Problem>> {
+pub fn check_input(
+    inputs: &[Input],
+    given: &Map<String, Value>,
+) -> Result<Map<String, Value>, Vec<Violation>> {
     let mut problems = Vec::new();
     let mut checked = Map::with_capacity(inputs.len());
     for name in given.keys() {
@@ -189,7 +192,7 @@ pub fn check_input(inputs: &[Input], given: &Map<String, Value>) -> Result<Map<S
             let near = nearest(name, inputs.iter().map(|i| i.name.as_str()));
             let hint = near.map_or_else(String::new, |n| format!("; did you mean {n:?}?"));
             let message = format!("the action has no input {name:?}{hint}");
-            problems.push(Problem::new(format!("/input/{}", step(name)), "unknown_input", message));
+            problems.push(Violation::new(format!("/input/{}", step(name)), "unknown_input", message));
         }
     }
     for input in inputs {
@@ -210,7 +213,7 @@ pub fn check_input(inputs: &[Input], given: &Map<String, Value>) -> Result<Map<S
                     checked.insert(input.name.clone(), default.clone());
                 }
                 None if input.required => {
-                    problems.push(Problem::new(
+                    problems.push(Violation::new(
                         pointer(),
                         "missing_input",
                         format!("{} is required", input.name),
@@ -232,7 +235,7 @@ mod tests {
         Input { name: name.to_owned(), kind, required, ..Input::default() }
     }
 
-    fn codes(result: Result<Map<String, Value>, Vec<Problem>>) -> Vec<(String, &'static str)> {
+    fn codes(result: Result<Map<String, Value>, Vec<Violation>>) -> Vec<(String, &'static str)> {
         result.err().unwrap_or_default().into_iter().map(|p| (p.pointer, p.code)).collect()
     }
 

@@ -32,11 +32,11 @@ pub mod json;
 pub mod ledger;
 pub mod limits;
 pub mod outbound;
-pub mod problem;
 pub mod secret;
 pub mod signing;
 pub mod target;
 pub mod token_plan;
 pub mod verdict;
+pub mod violation;
 
 pub use portcullis_action::escape::percent_encode;

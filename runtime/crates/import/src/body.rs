@@ -11,7 +11,7 @@ use crate::parameters::Parameter;
 use crate::schema::{Flat, Kind};
 use crate::select::Operation;
 use crate::shape::{At, Wanted, describe};
-use portcullis_core::problem::step;
+use portcullis_core::violation::step;
 
 /// What became of a body.
 #[derive(Debug, Clone, PartialEq)]

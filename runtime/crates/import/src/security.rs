@@ -11,7 +11,7 @@ use crate::context::{Context, Dialect};
 use crate::limits::{NAME_CHARS_MAX, SCOPES_MAX};
 use crate::names::shown;
 use crate::select::Operation;
-use portcullis_core::problem::step;
+use portcullis_core::violation::step;
 
 /// How the draft authenticates.
 #[derive(Debug, Default)]

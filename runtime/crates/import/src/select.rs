@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::context::Context;
 use crate::limits::PATH_BYTES_MAX;
 use crate::names::shown;
-use portcullis_core::problem::step;
+use portcullis_core::violation::step;
 
 /// Methods that OpenAPI describes; 2.0 and 3.x together.
 const METHODS: &[&str] = &["get", "put", "post", "delete", "options", "head", "patch", "trace"];

@@ -6,8 +6,8 @@ use portcullis_core::connector::Connector;
 use portcullis_core::fault::Code;
 use portcullis_core::form::{FormValues, check_form};
 use portcullis_core::id::CredentialId;
-use portcullis_core::problem::Problem as Breach;
 use portcullis_core::secret::SecretFields;
+use portcullis_core::violation::Violation;
 use portcullis_egress::try_injection;
 use portcullis_store::{
     ConnectorSetting, CredentialFieldState, CredentialState, DiscoveredConfig, SecretPayload,
@@ -32,7 +32,11 @@ pub(super) async fn toggle(ctx: &Ctx, target: &Target, enabled: bool) -> Result<
             .iter()
             .filter(|f| f.required)
             .map(|f| {
-                Breach::new(format!("/config/{}", f.name), "missing_field", format!("{} is required", f.name))
+                Violation::new(
+                    format!("/config/{}", f.name),
+                    "missing_field",
+                    format!("{} is required", f.name),
+                )
             })
             .collect();
         return Err(Problem::breaches(Code::ValidationFailed, breaches));
@@ -107,7 +111,7 @@ fn try_out(connector: &Connector, fields: &SecretFields, config: &Map<String, Va
     }
     for injection in injections {
         try_injection(injection, fields, config).map_err(|e| {
-            let breach = Breach::new("/config", "not_injectable", e.to_string());
+            let breach = Violation::new("/config", "not_injectable", e.to_string());
             Problem::breaches(Code::ValidationFailed, vec![breach])
         })?;
     }

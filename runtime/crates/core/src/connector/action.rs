@@ -14,7 +14,7 @@ use crate::form::Field;
 use crate::header_rules::{HeaderRefusal, check_request_header};
 use crate::id::ActionId;
 use crate::injection::Injection;
-use crate::problem::{Problem, step};
+use crate::violation::{Violation, step};
 
 mod behaviour;
 mod body;
@@ -54,8 +54,8 @@ pub(super) fn decoded(name: &str) -> String {
 
 /// Where breaches go.
 pub(super) struct Report<'a> {
-    pub(super) errors: &'a mut Vec<Problem>,
-    pub(super) warnings: &'a mut Vec<Problem>,
+    pub(super) errors: &'a mut Vec<Violation>,
+    pub(super) warnings: &'a mut Vec<Violation>,
 }
 
 impl Report<'_> {
@@ -65,11 +65,11 @@ impl Report<'_> {
         code: &'static str,
         message: impl Into<String>,
     ) {
-        self.errors.push(Problem::new(pointer, code, message));
+        self.errors.push(Violation::new(pointer, code, message));
     }
 
     fn warn(&mut self, pointer: impl Into<String>, code: &'static str, message: impl Into<String>) {
-        self.warnings.push(Problem::new(pointer, code, message));
+        self.warnings.push(Violation::new(pointer, code, message));
     }
 }
 

@@ -9,8 +9,8 @@ use super::reach::Reach;
 use crate::definition::{AuthDef, AuthType, Definition};
 use crate::form::Field;
 use crate::injection::Injection;
-use crate::problem::Problem;
 use crate::token_plan::TokenPlan;
+use crate::violation::Violation;
 
 mod jwt;
 mod key;
@@ -42,7 +42,7 @@ struct Reader<'a> {
     reach: Reach<'a>,
     /// Names that answers gave so far, available as `cred.<name>`.
     captured: Vec<String>,
-    errors: &'a mut Vec<Problem>,
+    errors: &'a mut Vec<Violation>,
 }
 
 /// The plans of a definition; `None` after an error.
@@ -50,7 +50,7 @@ pub(super) fn build(
     definition: &Definition,
     fields: &[Field],
     reach: Reach<'_>,
-    errors: &mut Vec<Problem>,
+    errors: &mut Vec<Violation>,
 ) -> Option<Auth> {
     let default_auth = AuthDef::default();
     let auth = definition.auth.as_ref().unwrap_or(&default_auth);
@@ -94,7 +94,7 @@ impl Reader<'_> {
                 let message =
                     format!("{:?} is a name of the token's own; call the field something else", field.name);
                 let at = format!("/auth_schema/fields/{index}/name");
-                self.errors.push(Problem::new(at, "field_reserved", message));
+                self.errors.push(Violation::new(at, "field_reserved", message));
             }
         }
         if auth_type != AuthType::TokenExchange {
@@ -104,7 +104,7 @@ impl Reader<'_> {
     }
 
     fn refuse<T>(&mut self, member: &str, code: &'static str, message: impl Into<String>) -> Option<T> {
-        self.errors.push(Problem::new(format!("/auth{member}"), code, message.into()));
+        self.errors.push(Violation::new(format!("/auth{member}"), code, message.into()));
         None
     }
 

@@ -6,7 +6,7 @@ use portcullis_action::template::Scope;
 use super::reach::Reach;
 use crate::definition::Definition;
 use crate::form::Field;
-use crate::problem::Problem;
+use crate::violation::Violation;
 
 /// What is known of a definition's base URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,26 +27,26 @@ pub(super) fn check(
     definition: &Definition,
     fields: &[Field],
     reach: Reach<'_>,
-    errors: &mut Vec<Problem>,
+    errors: &mut Vec<Violation>,
 ) -> Base {
     const AT: &str = "/base_url";
     let Some(text) = &definition.base_url else { return Base::Absent };
     let text = text.trim_end_matches('/');
     let before = errors.len();
     match UrlTemplate::parse(&format!("{text}/{PROBE}")) {
-        Err(e) => errors.push(Problem::new(AT, "template_invalid", e.to_string())),
+        Err(e) => errors.push(Violation::new(AT, "template_invalid", e.to_string())),
         Ok(url) => {
             let ends_in_path = url.segments.last().and_then(|last| last.as_literal()) == Some(PROBE);
             if !ends_in_path || !url.query.is_empty() {
                 let message = "must end in its path: no query; default_query is for pairs of every action";
-                errors.push(Problem::new(AT, "base_url_form", message));
+                errors.push(Violation::new(AT, "base_url_form", message));
             }
             for variable in url.variables() {
                 let known = fields.iter().any(|f| f.name == variable.name && !f.secret);
                 if variable.scope != Scope::Config || !known {
                     let message =
                         format!("{variable} is not available here; write config.<field>, not secret");
-                    errors.push(Problem::new(AT, "template_unknown_variable", message));
+                    errors.push(Violation::new(AT, "template_unknown_variable", message));
                 }
             }
             reach.check(&url, AT, errors);

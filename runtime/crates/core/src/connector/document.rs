@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use crate::definition::{ActionDef, Definition, FieldDef, FieldFormat};
 use crate::format;
 use crate::limits::Limits;
-use crate::problem::Problem;
+use crate::violation::Violation;
 
 /// Checks counts and links.
 pub(super) fn check(
     definition: &Definition,
     limits: &Limits,
-    errors: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    errors: &mut Vec<Violation>,
+    warnings: &mut Vec<Violation>,
 ) {
     check_counts(definition, limits, errors);
     check_links(definition, errors);
@@ -21,7 +21,7 @@ pub(super) fn check(
 }
 
 /// Drops what was reported before.
-pub(super) fn once(problems: &mut Vec<Problem>) {
+pub(super) fn once(problems: &mut Vec<Violation>) {
     let mut seen = BTreeSet::new();
     problems.retain(|p| seen.insert((p.pointer.clone(), p.code, p.message.clone())));
 }
@@ -35,7 +35,7 @@ pub(super) fn requests(definition: &Definition) -> impl Iterator<Item = (String,
     actions.chain(test).chain(discover)
 }
 
-fn check_counts(definition: &Definition, limits: &Limits, errors: &mut Vec<Problem>) {
+fn check_counts(definition: &Definition, limits: &Limits, errors: &mut Vec<Violation>) {
     let config = definition.config_fields.len();
     let mut counts = vec![
         ("/actions".to_owned(), definition.actions.len(), limits.actions_per_connector, "actions"),
@@ -57,13 +57,13 @@ fn check_counts(definition: &Definition, limits: &Limits, errors: &mut Vec<Probl
     }
     for (at, count, limit, what) in counts {
         if count as u64 > limit {
-            errors.push(Problem::new(at, "too_many", format!("has {count} {what}, the limit is {limit}")));
+            errors.push(Violation::new(at, "too_many", format!("has {count} {what}, the limit is {limit}")));
         }
     }
 }
 
 /// Links are shown to people as links, so nothing but a web address is one.
-fn check_links(definition: &Definition, errors: &mut Vec<Problem>) {
+fn check_links(definition: &Definition, errors: &mut Vec<Violation>) {
     let mut links: Vec<(String, Option<&String>)> = vec![
         ("/docs_url".to_owned(), definition.docs_url.as_ref()),
         ("/support_url".to_owned(), definition.support_url.as_ref()),
@@ -76,7 +76,7 @@ fn check_links(definition: &Definition, errors: &mut Vec<Problem>) {
     );
     for (at, link) in links {
         if let Some(breach) = link.and_then(|link| format::breach(FieldFormat::Url, link)) {
-            errors.push(Problem::new(at, "wrong_form", format!("must be {breach}")));
+            errors.push(Violation::new(at, "wrong_form", format!("must be {breach}")));
         }
     }
 }
@@ -95,7 +95,7 @@ fn all_fields(definition: &Definition) -> impl Iterator<Item = (String, &FieldDe
 }
 
 /// A field that is filled by itself and that nothing fills stays empty for ever.
-fn check_automated(definition: &Definition, warnings: &mut Vec<Problem>) {
+fn check_automated(definition: &Definition, warnings: &mut Vec<Violation>) {
     let auths = definition.auth.iter().chain(definition.auth_methods.iter().filter_map(|m| m.auth.as_ref()));
     let captured = auths.flat_map(|auth| auth.capture.keys());
     let captured: BTreeSet<&String> =
@@ -103,7 +103,7 @@ fn check_automated(definition: &Definition, warnings: &mut Vec<Problem>) {
     for (i, field) in definition.config_fields.iter().enumerate() {
         if field.automated && !captured.contains(&field.name) {
             let message = format!("no discover and no auth.capture fills {:?}", field.name);
-            warnings.push(Problem::new(
+            warnings.push(Violation::new(
                 format!("/config_fields/{i}/automated"),
                 "field_never_filled",
                 message,

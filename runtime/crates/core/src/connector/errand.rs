@@ -7,7 +7,7 @@ use super::action::{self, Context, Report};
 use super::place::{check_pointer, names_secret};
 use super::{Action, Discovery, Effect, Test};
 use crate::definition::ActionDef;
-use crate::problem::step;
+use crate::violation::step;
 
 /// The credential check.
 pub(super) fn test(context: &Context<'_>, report: &mut Report<'_>) -> Option<Test> {

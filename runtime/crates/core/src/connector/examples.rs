@@ -17,7 +17,7 @@ use crate::definition::{
     ActionDef, Definition, ExampleDef, ExampleErrorDef, ExampleRequestDef, ExampleResponseDef,
 };
 use crate::input::check_input;
-use crate::problem::{Problem, step};
+use crate::violation::{Violation, step};
 
 /// The moment at which every example happens: 2026-01-01T00:00:00Z, in milliseconds.
 const NOW_MS: i64 = 1_767_225_600_000;
@@ -37,8 +37,8 @@ struct Met {
 pub(super) fn check(
     definition: &Definition,
     connector: &Connector,
-    errors: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    errors: &mut Vec<Violation>,
+    warnings: &mut Vec<Violation>,
 ) {
     let mut met = Met::default();
     let test = connector.test.iter().map(|test| &test.action);
@@ -57,17 +57,17 @@ pub(super) fn check(
     }
     if definition.test.is_none() && connector.auth.injection.needs_credential() && has_examples {
         let message = "no test request: a workspace cannot try its credential";
-        warnings.push(Problem::new("/test", "no_test", message));
+        warnings.push(Violation::new("/test", "no_test", message));
     }
 }
 
-fn warn_of_unmet(definition: &Definition, met: &Met, warnings: &mut Vec<Problem>) {
+fn warn_of_unmet(definition: &Definition, met: &Met, warnings: &mut Vec<Violation>) {
     let shared = (0..definition.errors.len()).map(|at| format!("/errors/{at}"));
     let own = requests(definition)
         .flat_map(|(at, action)| (0..action.errors.len()).map(move |i| format!("{at}/errors/{i}")));
     for pointer in shared.chain(own).filter(|pointer| !met.rules.contains(pointer)) {
         let message = "no example's answer meets this rule";
-        warnings.push(Problem::new(pointer, "error_rule_unproven", message));
+        warnings.push(Violation::new(pointer, "error_rule_unproven", message));
     }
 }
 
@@ -79,13 +79,13 @@ struct Case<'a> {
     at: &'a str,
     example: &'a ExampleDef,
     pointer: String,
-    errors: &'a mut Vec<Problem>,
+    errors: &'a mut Vec<Violation>,
     met: &'a mut Met,
 }
 
 impl Case<'_> {
     fn refuse(&mut self, member: &str, code: &'static str, message: impl Into<String>) {
-        self.errors.push(Problem::new(format!("{}{member}", self.pointer), code, message.into()));
+        self.errors.push(Violation::new(format!("{}{member}", self.pointer), code, message.into()));
     }
 
     fn check(mut self) {
@@ -139,10 +139,10 @@ impl Case<'_> {
             let at = format!("{}/config/{}", self.pointer, step(name));
             match (self.connector.fields.iter().find(|f| f.name == *name && !f.secret), value) {
                 (Some(field), Value::String(text)) => field.check(text, &at, self.errors),
-                (Some(_), _) => self.errors.push(Problem::new(at, "wrong_type", "config values are texts")),
+                (Some(_), _) => self.errors.push(Violation::new(at, "wrong_type", "config values are texts")),
                 (None, _) => {
                     let message = format!("there is no config field {name:?}");
-                    self.errors.push(Problem::new(at, "unknown_reference", message));
+                    self.errors.push(Violation::new(at, "unknown_reference", message));
                 }
             }
         }

@@ -5,7 +5,7 @@ use portcullis_action::template::{Filter, parse_filters};
 use crate::definition::{Definition, FieldDef, FieldType};
 use crate::form::{Computed, Field, VisibleWhen};
 use crate::input::Pattern;
-use crate::problem::Problem;
+use crate::violation::Violation;
 
 /// What is said of a filter that would show a secret.
 const NOT_REDUCING: &str = "is made from a secret and visible to guests: only after_last, before_first, \
@@ -16,12 +16,12 @@ pub(super) fn pattern(
     text: &str,
     message: Option<&str>,
     pointer: &str,
-    errors: &mut Vec<Problem>,
+    errors: &mut Vec<Violation>,
 ) -> Option<Pattern> {
     match Pattern::new(text, message.map(str::to_owned)) {
         Ok(pattern) => Some(pattern),
         Err(why) => {
-            errors.push(Problem::new(pointer, "pattern_invalid", why));
+            errors.push(Violation::new(pointer, "pattern_invalid", why));
             None
         }
     }
@@ -38,12 +38,12 @@ fn written(definition: &Definition) -> impl Iterator<Item = Written<'_>> {
 }
 
 /// Credential fields first, then config fields, with every name used once.
-pub(super) fn fields(definition: &Definition, errors: &mut Vec<Problem>) -> Vec<Field> {
+pub(super) fn fields(definition: &Definition, errors: &mut Vec<Violation>) -> Vec<Field> {
     let mut fields: Vec<Field> = Vec::new();
     for (pointer, wire, in_form) in written(definition) {
         if fields.iter().any(|f| f.name == wire.name) {
             let message = format!("field {:?} is used twice", wire.name);
-            errors.push(Problem::new(format!("{pointer}/name"), "duplicate_field", message));
+            errors.push(Violation::new(format!("{pointer}/name"), "duplicate_field", message));
         }
         fields.push(field(wire, in_form, &pointer, errors));
     }
@@ -53,7 +53,7 @@ pub(super) fn fields(definition: &Definition, errors: &mut Vec<Problem>) -> Vec<
     fields
 }
 
-fn field(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Problem>) -> Field {
+fn field(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Violation>) -> Field {
     check_rules(wire, in_form, pointer, errors);
     let computed = wire.computed.as_ref().and_then(|computed| {
         let filters = computed.filter.as_deref().map_or(Ok(Vec::new()), parse_filters);
@@ -61,7 +61,7 @@ fn field(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Problem
             Ok(filters) => Some(Computed { from: computed.from.clone(), filters }),
             Err(e) => {
                 let at = format!("{pointer}/computed/filter");
-                errors.push(Problem::new(at, "template_invalid", e.to_string()));
+                errors.push(Violation::new(at, "template_invalid", e.to_string()));
                 None
             }
         }
@@ -102,10 +102,10 @@ fn field(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Problem
 }
 
 /// Rules of one field alone.
-fn check_rules(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Problem>) {
+fn check_rules(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Violation>) {
     let secret = wire.secret.unwrap_or(in_form);
     let mut refuse = |member: &str, code: &'static str, message: &str| {
-        errors.push(Problem::new(format!("{pointer}/{member}"), code, message));
+        errors.push(Violation::new(format!("{pointer}/{member}"), code, message));
     };
     if secret && !in_form {
         let message = "config_fields are visible to guests; a secret belongs to auth_schema.fields";
@@ -152,9 +152,9 @@ fn check_rules(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<P
 }
 
 /// Fields that name other fields name ones that exist and can be used so.
-fn check_references(wire: &FieldDef, fields: &[Field], pointer: &str, errors: &mut Vec<Problem>) {
+fn check_references(wire: &FieldDef, fields: &[Field], pointer: &str, errors: &mut Vec<Violation>) {
     let mut refuse = |member: &str, code: &'static str, message: String| {
-        errors.push(Problem::new(format!("{pointer}/{member}"), code, message));
+        errors.push(Violation::new(format!("{pointer}/{member}"), code, message));
     };
     let find = |name: &str| fields.iter().find(|f| f.name == name && name != wire.name);
     if let Some(when) = &wire.visible_when {

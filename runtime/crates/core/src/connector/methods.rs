@@ -2,7 +2,7 @@
 
 use super::{Connector, build};
 use crate::definition::{AuthMethodDef, AuthSchema, Definition};
-use crate::problem::Problem;
+use crate::violation::Violation;
 
 /// One of several ways to authenticate.
 #[derive(Debug, Clone)]
@@ -20,8 +20,8 @@ pub struct AuthMethod {
 /// Builds a connector for every way; breaches that the default way has too are not repeated.
 pub(super) fn build_all(
     definition: &Definition,
-    errors: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    errors: &mut Vec<Violation>,
+    warnings: &mut Vec<Violation>,
 ) -> Vec<AuthMethod> {
     let mut methods: Vec<AuthMethod> = Vec::new();
     for (index, wire) in definition.auth_methods.iter().enumerate() {
@@ -29,11 +29,11 @@ pub(super) fn build_all(
         let mut before = definition.auth_methods.iter().take(index);
         if before.clone().any(|other| other.id == wire.id) {
             let message = format!("id {:?} is used twice", wire.id);
-            errors.push(Problem::new(format!("{at}/id"), "duplicate_method", message));
+            errors.push(Violation::new(format!("{at}/id"), "duplicate_method", message));
         }
         if wire.recommended && before.any(|other| other.recommended) {
             let message = "another method is the recommended one already";
-            errors.push(Problem::new(format!("{at}/recommended"), "duplicate_method", message));
+            errors.push(Violation::new(format!("{at}/recommended"), "duplicate_method", message));
         }
         // Why: under an auth_type that is none, every member of auth would be reported as unread.
         let broken = format!("{at}/auth_type");
@@ -68,7 +68,7 @@ fn variant(definition: &Definition, wire: &AuthMethodDef) -> Definition {
 
 /// Takes over what only this method has: at its place in the method, or with the method's name where
 /// the place is shared.
-fn adopt(own: Vec<Problem>, wire: &AuthMethodDef, at: &str, problems: &mut Vec<Problem>) {
+fn adopt(own: Vec<Violation>, wire: &AuthMethodDef, at: &str, problems: &mut Vec<Violation>) {
     for mut problem in own {
         match moved(&problem.pointer, at, wire.base_url.is_some()) {
             Some(pointer) => problem.pointer = pointer,

@@ -1,6 +1,6 @@
 //! Places in documents, as definitions write them: JSON pointers and dotted paths.
 
-use crate::problem::Problem;
+use crate::violation::Violation;
 
 /// Steps of a place in a body, written as a JSON pointer or as a dotted path.
 #[must_use]
@@ -12,20 +12,20 @@ pub fn steps(path: &str) -> Vec<String> {
 }
 
 /// The steps of a place in a body that is to be written to; none of them may be empty.
-pub(super) fn body_place(path: &str, at: &str, errors: &mut Vec<Problem>) -> Vec<String> {
+pub(super) fn body_place(path: &str, at: &str, errors: &mut Vec<Violation>) -> Vec<String> {
     let steps = steps(path);
     if steps.iter().any(String::is_empty) {
         let message = format!("{path:?} has an empty step; write a pointer such as /properties/email");
-        errors.push(Problem::new(at, "pointer_invalid", message));
+        errors.push(Violation::new(at, "pointer_invalid", message));
     }
     steps
 }
 
 /// Reports what is no JSON pointer (RFC 6901); the empty one is the whole document.
-pub(super) fn check_pointer(text: &str, at: &str, errors: &mut Vec<Problem>) {
+pub(super) fn check_pointer(text: &str, at: &str, errors: &mut Vec<Violation>) {
     if !text.is_empty() && !text.starts_with('/') {
         let message = format!("{text:?} is not a JSON pointer; it begins with /, as in /data/id");
-        errors.push(Problem::new(at, "pointer_invalid", message));
+        errors.push(Violation::new(at, "pointer_invalid", message));
     }
 }
 

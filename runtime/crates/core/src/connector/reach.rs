@@ -5,8 +5,8 @@ use portcullis_action::UrlTemplate;
 
 use crate::definition::Definition;
 use crate::host_pattern::{self, HostPattern};
-use crate::problem::Problem;
 use crate::target::DEFAULT_PORT;
+use crate::violation::Violation;
 
 /// The hosts and ports of a definition.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Reports where a URL could lead outside.
-    pub(super) fn check(self, url: &UrlTemplate, pointer: &str, errors: &mut Vec<Problem>) -> bool {
+    pub(super) fn check(self, url: &UrlTemplate, pointer: &str, errors: &mut Vec<Violation>) -> bool {
         let before = errors.len();
         // Why only when every entry was sound: a broken entry would be reported twice.
         if self.whole && !self.allowed.iter().any(|pattern| pattern.covers(url)) {
@@ -35,12 +35,12 @@ impl<'a> Reach<'a> {
                 url.host_text(),
                 list.join(", ")
             );
-            errors.push(Problem::new(pointer, "template_host_outside_allowed_domains", message));
+            errors.push(Violation::new(pointer, "template_host_outside_allowed_domains", message));
         }
         let port = url.port.unwrap_or(DEFAULT_PORT);
         if port != DEFAULT_PORT && !self.ports.contains(&port) {
             let message = format!("port {port} is not in egress.ports");
-            errors.push(Problem::new(pointer, "port_not_listed", message));
+            errors.push(Violation::new(pointer, "port_not_listed", message));
         }
         errors.len() == before
     }
@@ -49,8 +49,8 @@ impl<'a> Reach<'a> {
 /// The sound entries of `allowed_domains`.
 pub(super) fn domains(
     definition: &Definition,
-    errors: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    errors: &mut Vec<Violation>,
+    warnings: &mut Vec<Violation>,
 ) -> Vec<HostPattern> {
     let entries = definition.allowed_domains.iter().map(String::as_str);
     let patterns = host_pattern::parse_list("/allowed_domains", entries, errors);

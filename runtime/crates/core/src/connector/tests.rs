@@ -79,16 +79,16 @@ fn connector(document: &Value) -> Connector {
     checked.connector.unwrap()
 }
 
-fn codes(problems: &[Problem]) -> Vec<(&str, &str)> {
+fn codes(problems: &[Violation]) -> Vec<(&str, &str)> {
     problems.iter().map(|p| (p.pointer.as_str(), p.code)).collect()
 }
 
-/// Breaches that a change must make; none: it must be accepted.
-type Breaches<'t> = &'t [(&'t str, &'t str)];
+/// Violationes that a change must make; none: it must be accepted.
+type Violationes<'t> = &'t [(&'t str, &'t str)];
 
 /// Whether each document has exactly these breaches, in any order.
 #[track_caller]
-fn expect<'t>(cases: impl IntoIterator<Item = (Value, Breaches<'t>)>) {
+fn expect<'t>(cases: impl IntoIterator<Item = (Value, Violationes<'t>)>) {
     for (document, expected) in cases {
         let checked = checked(&document);
         let (mut found, mut expected) = (codes(&checked.errors), expected.to_vec());
@@ -100,19 +100,19 @@ fn expect<'t>(cases: impl IntoIterator<Item = (Value, Breaches<'t>)>) {
 
 /// Whether each change to the brief's document makes exactly these breaches.
 #[track_caller]
-fn changes<'t>(cases: impl IntoIterator<Item = (Value, Breaches<'t>)>) {
+fn changes<'t>(cases: impl IntoIterator<Item = (Value, Violationes<'t>)>) {
     expect(cases.into_iter().map(|(change, breaches)| (with(change), breaches)));
 }
 
 /// Whether each change to the action of the brief's document makes exactly these breaches.
 #[track_caller]
-fn actions<'t>(cases: impl IntoIterator<Item = (Value, Breaches<'t>)>) {
+fn actions<'t>(cases: impl IntoIterator<Item = (Value, Violationes<'t>)>) {
     expect(cases.into_iter().map(|(change, breaches)| (with_action(change), breaches)));
 }
 
 /// Whether a document is accepted with exactly these warnings.
 #[track_caller]
-fn warns(document: &Value, expected: Breaches<'_>) {
+fn warns(document: &Value, expected: Violationes<'_>) {
     let checked = checked(document);
     assert_eq!(checked.errors, []);
     assert_eq!(codes(&checked.warnings), expected);

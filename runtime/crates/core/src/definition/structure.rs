@@ -10,7 +10,7 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value, json};
 
 use super::Definition;
-use crate::problem::{Problem, nearest, step};
+use crate::violation::{Violation, nearest, step};
 
 /// The JSON Schema (2020-12) of a definition.
 #[must_use]
@@ -78,9 +78,9 @@ static VALIDATOR: LazyLock<Option<Validator>> =
 ///
 /// Returns the definition with unsound parts left at their defaults, so that the rules that follow
 /// can report their breaches in the same answer. It is complete only if `problems` stayed empty.
-pub fn read(document: &Value, problems: &mut Vec<Problem>) -> Definition {
+pub fn read(document: &Value, problems: &mut Vec<Violation>) -> Definition {
     let Some(validator) = VALIDATOR.as_ref() else {
-        problems.push(Problem::new("", "schema_unavailable", "the definition schema could not be built"));
+        problems.push(Violation::new("", "schema_unavailable", "the definition schema could not be built"));
         return Definition::default();
     };
     let mut sound = document.clone();
@@ -97,13 +97,13 @@ pub fn read(document: &Value, problems: &mut Vec<Problem>) -> Definition {
     }
     serde_json::from_value(sound).unwrap_or_else(|e| {
         if problems.is_empty() {
-            problems.push(Problem::new("", "wrong_type", e.to_string()));
+            problems.push(Violation::new("", "wrong_type", e.to_string()));
         }
         Definition::default()
     })
 }
 
-fn describe(pointer: &str, kind: &ValidationErrorKind, document: &Value, problems: &mut Vec<Problem>) {
+fn describe(pointer: &str, kind: &ValidationErrorKind, document: &Value, problems: &mut Vec<Violation>) {
     match kind {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             for name in unexpected {
@@ -111,12 +111,12 @@ fn describe(pointer: &str, kind: &ValidationErrorKind, document: &Value, problem
                     Some(known) => format!("unknown field {name:?}; did you mean {known:?}?"),
                     None => format!("unknown or not implemented field {name:?}; annotations start with x_"),
                 };
-                problems.push(Problem::new(format!("{pointer}/{}", step(name)), "unknown_field", message));
+                problems.push(Violation::new(format!("{pointer}/{}", step(name)), "unknown_field", message));
             }
         }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            problems.push(Problem::new(
+            problems.push(Violation::new(
                 format!("{pointer}/{}", step(name)),
                 "missing_field",
                 format!("{name} is required"),
@@ -130,13 +130,13 @@ fn describe(pointer: &str, kind: &ValidationErrorKind, document: &Value, problem
                 }
             };
             let found = document.pointer(pointer).map_or("nothing", type_name);
-            problems.push(Problem::new(pointer, "wrong_type", format!("must be {expected}, is {found}")));
+            problems.push(Violation::new(pointer, "wrong_type", format!("must be {expected}, is {found}")));
         }
         ValidationErrorKind::Enum { options } => {
-            problems.push(Problem::new(pointer, "not_in_list", format!("must be one of {options}")));
+            problems.push(Violation::new(pointer, "not_in_list", format!("must be one of {options}")));
         }
         ValidationErrorKind::Pattern { pattern } => {
-            problems.push(Problem::new(pointer, "wrong_form", format!("must match {pattern}")));
+            problems.push(Violation::new(pointer, "wrong_form", format!("must match {pattern}")));
         }
         other => {
             let keyword = other.keyword();
@@ -163,7 +163,7 @@ fn describe(pointer: &str, kind: &ValidationErrorKind, document: &Value, problem
                 ValidationErrorKind::Maximum { limit } => format!("must be at most {limit}"),
                 _ => format!("breaks the schema's rule `{keyword}`"),
             };
-            problems.push(Problem::new(pointer, "out_of_range", message));
+            problems.push(Violation::new(pointer, "out_of_range", message));
         }
     }
 }

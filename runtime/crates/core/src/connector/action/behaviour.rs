@@ -14,7 +14,7 @@ use crate::definition::{
     ResponseTypeDef,
 };
 use crate::header_rules::is_visible_to_guest;
-use crate::problem::step;
+use crate::violation::step;
 
 /// Longest idempotency key unless said, characters: the commonest limit.
 const KEY_CHARS: u16 = 255;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Context, Report, check_template};
 use crate::definition::{ActionDef, BodyDef, BodyTypeDef, FormStyleDef, InputType};
-use crate::problem::step;
+use crate::violation::step;
 
 /// The body's plan and its content type, where one is written.
 pub(super) fn build(

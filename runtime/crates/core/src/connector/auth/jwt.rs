@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::Reader;
 use crate::definition::{AlgDef, HeaderMemberDef};
 use crate::injection::Injection;
-use crate::problem::step;
 use crate::signing::JwtPlan;
+use crate::violation::step;
 
 /// How long a JWT is good unless said, seconds. GitHub refuses more than 600.
 const TTL_S: u32 = 300;

@@ -8,7 +8,7 @@ use super::templates::Spot;
 use crate::connector::place::{body_place, overlap};
 use crate::definition::{AuthPlace, CustomAuthDef};
 use crate::injection::{HeaderFill, Injection};
-use crate::problem::{Problem, step};
+use crate::violation::{Violation, step};
 
 impl Reader<'_> {
     /// An API key or a token in its place.
@@ -93,7 +93,7 @@ impl Reader<'_> {
                 Some(field) => format!("{{{{cred.{}}}}}", field.name),
                 None => {
                     let message = "this auth_type needs a secret field in auth_schema.fields";
-                    self.errors.push(Problem::new("/auth_schema/fields", "auth_incomplete", message));
+                    self.errors.push(Violation::new("/auth_schema/fields", "auth_incomplete", message));
                     return None;
                 }
             },

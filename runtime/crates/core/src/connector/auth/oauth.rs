@@ -11,8 +11,8 @@ use super::jwt::DefaultClaim;
 use crate::connector::place::{check_pointer, names_secret, overlap, steps};
 use crate::definition::{BodyFormatDef, ClientAuthDef, ExpiresUnitDef, PkceDef, ScopeDef};
 use crate::injection::{HeaderFill, Injection};
-use crate::problem::{Problem, step};
 use crate::token_plan::{Capture, ConsentPlan, RefreshOn, StepBody, TokenPlan, TokenStep};
+use crate::violation::{Violation, step};
 
 /// Lifetime where the answer gives none, seconds; the commonest one.
 const TTL_S: u32 = 3600;
@@ -277,13 +277,13 @@ impl Reader<'_> {
             let word = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'{' | b'}');
             if name.is_empty() || !name.bytes().all(word) {
                 let message = format!("{name:?} is not one scope: printable ASCII without spaces and braces");
-                self.errors.push(Problem::new(&at, "wrong_form", message));
+                self.errors.push(Violation::new(&at, "wrong_form", message));
             }
             let ScopeDef::Described { required_by, .. } = scope else { continue };
             for (i, action) in required_by.iter().enumerate() {
                 if !self.actions.contains(&action.as_str()) {
                     let message = format!("there is no action {action:?}");
-                    self.errors.push(Problem::new(
+                    self.errors.push(Violation::new(
                         format!("{at}/required_by/{i}"),
                         "unknown_reference",
                         message,

@@ -2,7 +2,7 @@
 //! mistake, so it is refused.
 
 use crate::definition::{AuthDef, AuthPlace, AuthType, ClientAuthDef, StepDef};
-use crate::problem::Problem;
+use crate::violation::Violation;
 
 /// Members of every token endpoint.
 const TOKEN: &[&str] = &[
@@ -163,14 +163,14 @@ fn written(auth: &AuthDef) -> [(&'static str, bool); 57] {
 }
 
 /// Refuses what the auth type does not read.
-pub(super) fn check_unread(auth_type: AuthType, auth: &AuthDef, errors: &mut Vec<Problem>) {
+pub(super) fn check_unread(auth_type: AuthType, auth: &AuthDef, errors: &mut Vec<Violation>) {
     let read = reads(auth_type, auth);
     for (name, is_written) in written(auth) {
         if is_written && !read.iter().any(|names| names.contains(&name)) {
             let names: Vec<&str> = read.iter().flat_map(|names| names.iter().copied()).collect();
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
             let message = format!("is not read here; auth_type {} reads {names}", auth_type.as_str());
-            errors.push(Problem::new(format!("/auth/{name}"), "auth_unused", message));
+            errors.push(Violation::new(format!("/auth/{name}"), "auth_unused", message));
         }
     }
 }

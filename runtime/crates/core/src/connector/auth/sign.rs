@@ -8,8 +8,8 @@ use super::templates::Spot;
 use super::{Auth, Reader};
 use crate::definition::{AlgDef, HeaderMemberDef};
 use crate::injection::Injection;
-use crate::problem::Problem;
 use crate::signing::{HmacPlan, OAuth1Plan, SigV4Plan, SignedPart, Signing};
+use crate::violation::Violation;
 
 const SCOPES: [Scope; 2] = [Scope::Cred, Scope::Config];
 
@@ -37,7 +37,7 @@ impl Reader<'_> {
             }
             None => {
                 let message = "hmac needs a secret field in auth_schema.fields";
-                self.errors.push(Problem::new("/auth_schema/fields", "auth_incomplete", message));
+                self.errors.push(Violation::new("/auth_schema/fields", "auth_incomplete", message));
                 return None;
             }
         };
@@ -212,7 +212,7 @@ fn keys_and_shown(injection: &Injection) -> (Vec<(&str, &'static str)>, Vec<&Tem
 }
 
 /// Refuses to send a field that signs: a signature proves that its key is known because it is never told.
-pub(super) fn check_keys(auth: &Auth, errors: &mut Vec<Problem>) {
+pub(super) fn check_keys(auth: &Auth, errors: &mut Vec<Violation>) {
     let plan = auth.token.as_ref();
     let steps = plan.into_iter().flat_map(|plan| {
         let consent = plan.consent.iter().map(|consent| &consent.exchange);
@@ -228,7 +228,7 @@ pub(super) fn check_keys(auth: &Auth, errors: &mut Vec<Problem>) {
     for (name, member) in keys {
         if shown.iter().flat_map(|template| template.variables()).any(|variable| variable.name == name) {
             let message = format!("{name:?} is a signing key, and another member of auth would send it");
-            errors.push(Problem::new(format!("/auth/{member}"), "signing_key_sent", message));
+            errors.push(Violation::new(format!("/auth/{member}"), "signing_key_sent", message));
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::connector::action::method;
 use crate::connector::place::check_pointer;
 use crate::definition::{BodyTypeDef, MethodDef, StepDef};
 use crate::injection::{HeaderFill, Injection};
-use crate::problem::{Problem, step};
 use crate::token_plan::{Capture, StepBody, TokenPlan, TokenStep};
+use crate::violation::{Violation, step};
 
 /// What a login request's templates may name.
 const SCOPES: [Scope; 3] = [Scope::Cred, Scope::Config, Scope::Jwt];
@@ -195,7 +195,7 @@ impl Reader<'_> {
     fn no_templates_in_array(&mut self, value: &Value, member: &str) -> Option<()> {
         if value.to_string().contains("{{") {
             let message = "templates stand in objects here, not in arrays";
-            self.errors.push(Problem::new(format!("/auth{member}"), "template_invalid", message));
+            self.errors.push(Violation::new(format!("/auth{member}"), "template_invalid", message));
             return None;
         }
         Some(())

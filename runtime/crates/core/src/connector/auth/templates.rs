@@ -4,7 +4,7 @@ use portcullis_action::UrlTemplate;
 use portcullis_action::template::{Part, Scope, Template};
 
 use super::Reader;
-use crate::problem::Problem;
+use crate::violation::Violation;
 
 /// What the fixed text of a template may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Reader<'_> {
                 _ => continue,
             };
             let at = format!("/auth{member}");
-            self.errors.push(Problem::new(at, "template_unknown_variable", message));
+            self.errors.push(Violation::new(at, "template_unknown_variable", message));
         }
         (self.errors.len() == before).then_some(template)
     }
@@ -110,7 +110,7 @@ impl Reader<'_> {
             if variable.scope != Scope::Config || !known {
                 let message = format!("{variable} is not available here; write config.<field>, not secret");
                 let at = format!("/auth{member}");
-                self.errors.push(Problem::new(at, "template_unknown_variable", message));
+                self.errors.push(Violation::new(at, "template_unknown_variable", message));
             }
         }
         (self.errors.len() == before).then_some(url)

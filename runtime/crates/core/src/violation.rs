@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// A breach of a rule, found by validation. Never quotes a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct Violation {
     /// JSON pointer (RFC 6901) into the document that was sent.
     pub pointer: String,
     /// Stable snake_case code of the rule.
@@ -13,7 +13,7 @@ pub struct Problem {
     pub message: String,
 }
 
-impl Problem {
+impl Violation {
     /// A breach at `pointer`.
     #[must_use]
     pub fn new(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
