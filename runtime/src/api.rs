@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::problem::Problem;
-use crate::turns::{InTurn, Refused};
+use portcullis_admission::{Refused, Scheduled};
 
 pub mod auth;
 pub mod automations;
@@ -105,7 +105,7 @@ async fn dispatch(
 
 /// Runs a call in a task of its own. Why: what wakes a call need not look after the connection too, and a panic
 /// is an answer instead of a connection that was cut. With the connection the call ends.
-async fn apart(call: InTurn<Answer>) -> Result<Response<Body>, Problem> {
+async fn apart(call: Scheduled<Answer>) -> Result<Response<Body>, Problem> {
     struct WithCaller(JoinHandle<Result<Result<Response<Body>, Problem>, Refused>>);
     impl Drop for WithCaller {
         fn drop(&mut self) {

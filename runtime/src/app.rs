@@ -13,7 +13,7 @@ use crate::budget::Budgets;
 use crate::directory::Directory;
 use crate::running::Running;
 use crate::tokens::TokenKeeper;
-use crate::turns::Turns;
+use portcullis_admission::Scheduler;
 
 /// Everything a request may need. One for the process.
 pub struct App {
@@ -44,7 +44,7 @@ pub struct App {
     /// Calls that run right now.
     pub running: Running,
     /// Who is admitted, and who computes next.
-    pub turns: Turns,
+    pub scheduler: Scheduler,
     /// Requests of the API so far.
     pub requests: AtomicU64,
     /// Set when the process is asked to stop: `/readyz` fails first.
@@ -101,7 +101,7 @@ impl App {
         tracing::debug!(?origin, "the HTTP handler is loaded");
         Ok(Arc::new(Self {
             directory: Directory::new(records.clone(), Arc::clone(&parts.limits)),
-            turns: Turns::new(&parts.limits),
+            scheduler: Scheduler::new(&parts.limits),
             limits: parts.limits,
             records,
             vault,

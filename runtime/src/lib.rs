@@ -40,4 +40,3 @@ pub mod telemetry;
 pub mod tenancy;
 pub mod token;
 pub mod tokens;
-pub mod turns;

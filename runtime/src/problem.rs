@@ -12,7 +12,7 @@ use portcullis_store::{LedgerError, StoreError, VaultError};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::turns::Refused;
+use portcullis_admission::Refused;
 
 /// Seconds after which an overloaded or unavailable service may be asked again.
 const RETRY_AFTER_SECONDS: u64 = 1;

@@ -222,7 +222,7 @@ impl Connections {
         if timeout_at(deadline, self.all_ended()).await.is_ok() {
             return;
         }
-        tracing::warn!(calls = app.turns.calls(), "calls that did not end in time are ended");
+        tracing::warn!(calls = app.scheduler.calls(), "calls that did not end in time are ended");
         app.running.end_all(Code::CallEnded);
         let _ = timeout(LAST_ANSWERS, self.all_ended()).await;
         self.serving.shutdown().await;
@@ -273,7 +273,7 @@ async fn keep_house(app: Arc<App>) {
     loop {
         ticks.tick().await;
         let idle = app.gate.sweep();
-        tracing::debug!(idle_connections = idle, calls = app.turns.calls(), "housekeeping");
+        tracing::debug!(idle_connections = idle, calls = app.scheduler.calls(), "housekeeping");
     }
 }
 

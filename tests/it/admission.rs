@@ -61,7 +61,7 @@ async fn many_at_once_are_all_served_where_there_is_room() {
         call.await.unwrap().is(200);
     }
     assert_eq!(world.upstream.received().len(), 24);
-    assert_eq!(world.app.turns.calls(), 0);
+    assert_eq!(world.app.scheduler.calls(), 0);
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn only_who_may_call_is_told_that_there_is_no_room() {
     for call in running {
         call.abort();
     }
-    until("their places are free", async || world.app.turns.calls() == 0).await;
+    until("their places are free", async || world.app.scheduler.calls() == 0).await;
     world.upstream.script("/v1/contacts", Script::Json(200, "{}"));
     acme.create_contact().await.is(200);
 }

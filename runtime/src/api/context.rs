@@ -21,7 +21,7 @@ use crate::api::routes::Route;
 use crate::app::App;
 use crate::clock;
 use crate::problem::Problem;
-use crate::turns::Place;
+use portcullis_admission::Permit;
 
 /// Bytes of an over-long body that are read and dropped so that the client can finish sending and
 /// read its answer.
@@ -59,7 +59,7 @@ impl Ctx {
         params: RawPathParams,
         request: Request,
         request_id: String,
-    ) -> Result<(Self, Option<Place>), Problem> {
+    ) -> Result<(Self, Option<Permit>), Problem> {
         let params: Vec<(String, String)> =
             params.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         let (parts, body) = request.into_parts();
@@ -75,7 +75,7 @@ impl Ctx {
             // known to exist: an invented one has no limit of its own.
             (Some(org), Some(workspace)) if route.makes_calls() => {
                 let tenant = tenant(&app, org, workspace).await?;
-                Some((tenant, app.turns.admit(&format!("{org}/{workspace}"))?))
+                Some((tenant, app.scheduler.admit(&format!("{org}/{workspace}"))?))
             }
             _ => None,
         };

@@ -18,7 +18,7 @@ use super::{auth, context, finish, routes};
 use crate::app::App;
 use crate::clock;
 use crate::problem::Problem;
-use crate::turns::Refused;
+use portcullis_admission::Refused;
 
 /// How long a written refusal is good for: it has a `Date`, in seconds.
 const TEXT_TIME: Duration = Duration::from_secs(1);
@@ -72,7 +72,7 @@ impl Door {
         token: impl FnOnce() -> Option<&'t str>,
     ) -> Option<(Refused, String)> {
         let Lane { org, workspace, name } = (method == "POST").then(|| tenant(path)).flatten()?;
-        let refused = self.app.turns.refusal(name)?;
+        let refused = self.app.scheduler.refusal(name)?;
         let principal = auth::known(&self.app, token()?)?;
         auth::authorise(&principal, routes::RUN, Some(org), Some(workspace)).ok()?;
         self.app.records.kept::<WorkspaceRecord>(&[org, workspace])?;
@@ -123,7 +123,7 @@ impl Door {
 struct Lane<'p> {
     org: &'p str,
     workspace: &'p str,
-    /// Both, as [`Turns`](crate::turns::Turns) knows them.
+    /// Both, as [`Turns`](portcullis_admission::Scheduler) knows them.
     name: &'p str,
 }
 

@@ -1,16 +1,16 @@
-//! Turns: who is admitted, in which order turns are given, and that none is lost.
+//! What is admitted, in which order turns are given, and that none is lost.
 
 use std::future::{pending, poll_fn, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
-use super::lanes::{FASTER_BEGINNINGS, MARGIN, PACE_AT_FIRST, Wait};
+use super::tenant_queues::{FASTER_BEGINNINGS, MARGIN, PACE_AT_FIRST, Wait};
 use super::*;
 
-fn turns(turns: usize, calls: u64, each: u64, queue_ms: u64) -> Turns {
+fn scheduler(turns: usize, calls: u64, each: u64, queue_ms: u64) -> Scheduler {
     let limits =
         Limits { concurrent_calls: calls, workspace_concurrent_calls: each, queue_ms, ..Limits::default() };
-    Turns::with(&limits, turns)
+    Scheduler::with(&limits, turns)
 }
 
 /// Counts how often it is woken.
@@ -38,43 +38,43 @@ fn polls(count: usize) -> impl Future<Output = ()> + Unpin {
 
 #[test]
 fn a_workspace_is_refused_at_its_own_limit_and_its_neighbour_is_not() {
-    let turns = turns(1, 10, 3, 100);
-    let held: Vec<Place> = (0..3).map(|_| turns.admit("acme/main").unwrap()).collect();
-    assert_eq!(turns.admit("acme/main").err(), Some(Refused::Workspace(3)));
-    let neighbour = turns.admit("acme/other").unwrap();
-    assert_eq!(turns.calls(), 4);
+    let scheduler = scheduler(1, 10, 3, 100);
+    let held: Vec<Permit> = (0..3).map(|_| scheduler.admit("acme/main").unwrap()).collect();
+    assert_eq!(scheduler.admit("acme/main").err(), Some(Refused::Workspace(3)));
+    let neighbour = scheduler.admit("acme/other").unwrap();
+    assert_eq!(scheduler.calls(), 4);
     drop(held);
     drop(neighbour);
-    assert_eq!(turns.calls(), 0);
-    turns.admit("acme/main").unwrap();
+    assert_eq!(scheduler.calls(), 0);
+    scheduler.admit("acme/main").unwrap();
 }
 
 #[test]
 fn a_process_is_full_for_everybody() {
-    let turns = turns(1, 2, 2, 100);
-    let first = turns.admit("a").unwrap();
-    let _second = turns.admit("b").unwrap();
-    assert_eq!(turns.admit("c").err(), Some(Refused::Process(2)));
+    let scheduler = scheduler(1, 2, 2, 100);
+    let first = scheduler.admit("a").unwrap();
+    let _second = scheduler.admit("b").unwrap();
+    assert_eq!(scheduler.admit("c").err(), Some(Refused::Process(2)));
     drop(first);
-    turns.admit("c").unwrap();
+    scheduler.admit("c").unwrap();
 }
 
 /// Holds a turn while others come.
-fn while_busy(turns: &Turns, act: impl FnOnce()) {
-    turns.0.lock().free -= 1;
+fn while_busy(scheduler: &Scheduler, act: impl FnOnce()) {
+    scheduler.0.lock().free -= 1;
     act();
-    turns.0.pass_on();
+    scheduler.0.pass_on();
 }
 
 #[test]
 fn turns_go_round_the_workspaces_and_to_what_has_begun_first() {
-    let turns = turns(1, 100, 100, 1000);
+    let scheduler = scheduler(1, 100, 100, 1000);
     let bell = Arc::new(Bell::default());
-    let mut noisy: Vec<_> = (0..5).map(|_| turns.admit("noisy").unwrap().run(polls(2))).collect();
+    let mut noisy: Vec<_> = (0..5).map(|_| scheduler.admit("noisy").unwrap().run(polls(2))).collect();
     // One that has begun, and waits for its second turn.
     assert!(poll(&mut noisy[4], &bell).is_pending());
-    let mut quiet = turns.admit("quiet").unwrap().run(ready(()));
-    while_busy(&turns, || {
+    let mut quiet = scheduler.admit("quiet").unwrap().run(ready(()));
+    while_busy(&scheduler, || {
         for call in &mut noisy {
             assert!(poll(call, &bell).is_pending());
         }
@@ -82,7 +82,7 @@ fn turns_go_round_the_workspaces_and_to_what_has_begun_first() {
     });
     // Everybody asks at every turn: only whose turn it is gets on.
     assert!(poll(&mut noisy[0], &bell).is_pending() && poll(&mut quiet, &bell).is_pending());
-    assert!(poll(&mut noisy[4], &bell).is_ready(), "what has begun is first in its lane");
+    assert!(poll(&mut noisy[4], &bell).is_ready(), "what has begun is first in its tenant");
     assert!(poll(&mut noisy[0], &bell).is_pending(), "the other workspace is next");
     assert!(poll(&mut quiet, &bell).is_ready());
     assert!(poll(&mut noisy[1], &bell).is_pending());
@@ -92,12 +92,12 @@ fn turns_go_round_the_workspaces_and_to_what_has_begun_first() {
 
 #[test]
 fn behind_a_long_queue_of_the_runtime_a_call_computes_only_once_it_was_woken() {
-    let turns = turns(1, 10, 10, 1000);
+    let scheduler = scheduler(1, 10, 10, 1000);
     let (bell, other) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
     let rung = |bell: &Bell| bell.0.load(Ordering::SeqCst);
-    turns.0.lock().travel.took(Duration::from_millis(5));
-    let mut fresh = turns.admit("a").unwrap().run(polls(1));
-    let mut begun = turns.admit("a").unwrap().run(polls(1));
+    scheduler.0.lock().dispatch.took(Duration::from_millis(5));
+    let mut fresh = scheduler.admit("a").unwrap().run(polls(1));
+    let mut begun = scheduler.admit("a").unwrap().run(polls(1));
     begun.fresh_since = None;
     assert!(poll(&mut fresh, &bell).is_pending());
     assert_eq!(rung(&bell), 1, "the turn is its own");
@@ -106,17 +106,17 @@ fn behind_a_long_queue_of_the_runtime_a_call_computes_only_once_it_was_woken() {
     assert!(poll(&mut fresh, &bell).is_ready());
     assert_eq!(rung(&other), 1);
     assert!(poll(&mut begun, &other).is_ready());
-    let mut third = turns.admit("a").unwrap().run(polls(1));
+    let mut third = scheduler.admit("a").unwrap().run(polls(1));
     assert!(poll(&mut third, &bell).is_ready(), "it was a short way, so the next computes at once");
 }
 
 #[test]
 fn beside_one_that_computes_a_call_takes_its_place_in_the_rotation() {
-    let turns = turns(2, 10, 10, 1000);
+    let scheduler = scheduler(2, 10, 10, 1000);
     let (bell, other) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
-    let mut beside = turns.admit("a").unwrap().run(ready(()));
-    let mut alone = turns.admit("a").unwrap().run(ready(()));
-    while_busy(&turns, || {
+    let mut beside = scheduler.admit("a").unwrap().run(ready(()));
+    let mut alone = scheduler.admit("a").unwrap().run(ready(()));
+    while_busy(&scheduler, || {
         assert!(poll(&mut beside, &bell).is_pending());
         assert_eq!(bell.0.load(Ordering::SeqCst), 1, "there is a turn for it, once the runtime comes to it");
         assert!(poll(&mut beside, &bell).is_ready());
@@ -127,9 +127,9 @@ fn beside_one_that_computes_a_call_takes_its_place_in_the_rotation() {
 
 #[test]
 fn how_long_the_way_is_is_asked_again_and_again() {
-    let turns = turns(1, 10, 10, 1000);
+    let scheduler = scheduler(1, 10, 10, 1000);
     let bell = Arc::new(Bell::default());
-    let mut call = turns.admit("a").unwrap().run(polls(100));
+    let mut call = scheduler.admit("a").unwrap().run(polls(100));
     let sent_round = (0..64).filter(|_| {
         let before = bell.0.load(Ordering::SeqCst);
         assert!(poll(&mut call, &bell).is_pending());
@@ -152,10 +152,10 @@ fn at_the_back() -> impl Future<Output = ()> {
 
 #[tokio::test]
 async fn one_call_ends_soon_beside_a_hundred_of_another_workspace() {
-    let turns = turns(2, 1000, 1000, 60_000);
+    let scheduler = scheduler(2, 1000, 1000, 60_000);
     let polled = Arc::new(AtomicUsize::new(0));
     let call = |workspace, polled: Arc<AtomicUsize>| {
-        turns.admit(workspace).unwrap().run(Box::pin(async move {
+        scheduler.admit(workspace).unwrap().run(Box::pin(async move {
             for _ in 0..20 {
                 polled.fetch_add(1, Ordering::SeqCst);
                 let until = Instant::now() + Duration::from_micros(100);
@@ -176,14 +176,16 @@ async fn one_call_ends_soon_beside_a_hundred_of_another_workspace() {
 
 #[test]
 fn one_that_came_too_late_already_is_refused_before_others_and_is_no_beginning() {
-    let (mut lanes, lane, at) = one_lane();
+    let (mut tenants, tenant, at) = one_lane();
     let (queue, noop) = (Duration::from_millis(100), || Waker::noop().clone());
-    let begun = lanes.wait_for_turn(lane, None, noop(), at(150));
+    let begun = tenants.wait_for_turn(tenant, None, noop(), at(150));
     // It was on its way for all of its time.
-    let late = lanes.wait_for_turn(lane, Some(at(0)), noop(), at(150));
-    assert!(lanes.next(at(151), queue).is_some());
-    assert!(lanes.granted(late, Waker::noop()).is_some() && lanes.granted(begun, Waker::noop()).is_none());
-    assert_eq!(lanes.wait(lane, at(152)), Wait::default(), "nobody waits to begin");
+    let late = tenants.wait_for_turn(tenant, Some(at(0)), noop(), at(150));
+    assert!(tenants.next(at(151), queue).is_some());
+    assert!(
+        tenants.granted(late, Waker::noop()).is_some() && tenants.granted(begun, Waker::noop()).is_none()
+    );
+    assert_eq!(tenants.wait(tenant, at(152)), Wait::default(), "nobody waits to begin");
 }
 
 #[test]
@@ -194,27 +196,27 @@ fn a_call_is_gone_before_its_place_is_free() {
             self.1.store(self.0.lock().calls, Ordering::SeqCst);
         }
     }
-    let turns = turns(1, 10, 10, 100);
+    let scheduler = scheduler(1, 10, 10, 100);
     let calls = Arc::new(AtomicUsize::new(0));
-    let holds = Holds(Arc::clone(&turns.0), Arc::clone(&calls));
+    let holds = Holds(Arc::clone(&scheduler.0), Arc::clone(&calls));
     let bell = Arc::new(Bell::default());
-    let mut call = turns.admit("a").unwrap().run(Box::pin(async move {
+    let mut call = scheduler.admit("a").unwrap().run(Box::pin(async move {
         let _holds = holds;
         pending::<()>().await;
     }));
     assert!(poll(&mut call, &bell).is_pending());
     drop(call);
-    assert_eq!((calls.load(Ordering::SeqCst), turns.calls()), (1, 0));
+    assert_eq!((calls.load(Ordering::SeqCst), scheduler.calls()), (1, 0));
 }
 
 #[test]
 fn a_turn_is_not_lost_with_the_call_it_was_given_to() {
-    let turns = turns(1, 10, 10, 1000);
+    let scheduler = scheduler(1, 10, 10, 1000);
     let bell = Arc::new(Bell::default());
-    let mut first = turns.admit("a").unwrap().run(ready(()));
-    let mut second = turns.admit("a").unwrap().run(ready(()));
-    let mut third = turns.admit("a").unwrap().run(ready(()));
-    while_busy(&turns, || {
+    let mut first = scheduler.admit("a").unwrap().run(ready(()));
+    let mut second = scheduler.admit("a").unwrap().run(ready(()));
+    let mut third = scheduler.admit("a").unwrap().run(ready(()));
+    while_busy(&scheduler, || {
         for call in [&mut first, &mut second, &mut third] {
             assert!(poll(call, &bell).is_pending());
         }
@@ -226,28 +228,28 @@ fn a_turn_is_not_lost_with_the_call_it_was_given_to() {
     assert_eq!(bell.0.load(Ordering::SeqCst), 2, "then the third");
     assert!(poll(&mut third, &bell).is_ready());
     drop(third);
-    let state = turns.0.lock();
+    let state = scheduler.0.lock();
     assert_eq!((state.free, state.calls), (1, 0));
 }
 
 #[test]
 fn a_call_that_waits_for_something_else_holds_no_turn() {
-    let turns = turns(1, 10, 10, 1000);
+    let scheduler = scheduler(1, 10, 10, 1000);
     let bell = Arc::new(Bell::default());
-    let mut waits = turns.admit("a").unwrap().run(pending::<()>());
+    let mut waits = scheduler.admit("a").unwrap().run(pending::<()>());
     assert!(poll(&mut waits, &bell).is_pending());
-    let mut other = turns.admit("b").unwrap().run(ready(()));
+    let mut other = scheduler.admit("b").unwrap().run(ready(()));
     assert!(poll(&mut other, &bell).is_ready());
 }
 
 #[test]
 fn a_panic_gives_its_turn_back() {
-    let turns = turns(1, 10, 10, 1000);
+    let scheduler = scheduler(1, 10, 10, 1000);
     let bell = Arc::new(Bell::default());
-    let mut bad = turns.admit("a").unwrap().run(poll_fn(|_| -> Poll<()> { panic!("as meant") }));
+    let mut bad = scheduler.admit("a").unwrap().run(poll_fn(|_| -> Poll<()> { panic!("as meant") }));
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut bad, &bell)));
     assert!(outcome.is_err());
-    let mut other = turns.admit("b").unwrap().run(ready(()));
+    let mut other = scheduler.admit("b").unwrap().run(ready(()));
     assert!(poll(&mut other, &bell).is_ready());
 }
 
@@ -257,226 +259,226 @@ fn clock() -> (Instant, impl Fn(u64) -> Instant) {
     (begin, move |ms| begin + Duration::from_millis(ms))
 }
 
-/// Lanes of which one has a call.
-fn one_lane() -> (Lanes, usize, impl Fn(u64) -> Instant) {
-    let mut lanes = Lanes::default();
-    let lane = lanes.open("a");
-    lanes.enter(lane);
-    (lanes, lane, clock().1)
+/// TenantQueues of which one has a call.
+fn one_lane() -> (TenantQueues, usize, impl Fn(u64) -> Instant) {
+    let mut tenants = TenantQueues::default();
+    let tenant = tenants.open("a");
+    tenants.enter(tenant);
+    (tenants, tenant, clock().1)
 }
 
 #[test]
 fn whoever_would_begin_too_late_is_refused_at_once_and_another_workspace_is_not() {
-    let limits = turns(1, 1000, 1000, 100);
-    let mut lanes = Lanes::default();
-    let (full, other) = (lanes.open("full"), lanes.open("other"));
+    let limits = scheduler(1, 1000, 1000, 100);
+    let mut tenants = TenantQueues::default();
+    let (full, other) = (tenants.open("full"), tenants.open("other"));
     let bell = Waker::from(Arc::new(Bell::default()));
     let (begin, at) = clock();
     for _ in 0..640 {
-        lanes.wait_for_turn(full, Some(begin), bell.clone(), begin);
+        tenants.wait_for_turn(full, Some(begin), bell.clone(), begin);
     }
     let guess = 640 * PACE_AT_FIRST;
     let stalled = Duration::from_millis(50);
     assert_eq!(
-        lanes.wait(full, at(50)),
+        tenants.wait(full, at(50)),
         Wait { expected: guess, stalled },
         "nothing is known of its pace yet"
     );
     // One in ten milliseconds.
     for turn in 1..=600 {
-        assert!(lanes.next(at(turn * 10), Duration::from_secs(60)).is_some());
+        assert!(tenants.next(at(turn * 10), Duration::from_secs(60)).is_some());
     }
-    let wait = lanes.wait(full, at(6005)).expected;
+    let wait = tenants.wait(full, at(6005)).expected;
     assert!(wait > Duration::from_millis(350) && wait < Duration::from_millis(450), "{wait:?} for 40");
-    assert_eq!(lanes.wait(other, at(6005)), Wait::default());
+    assert_eq!(tenants.wait(other, at(6005)), Wait::default());
     // Nobody's turn comes any more.
-    assert!(lanes.wait(full, at(70_000)).longest() > Duration::from_secs(60));
+    assert!(tenants.wait(full, at(70_000)).longest() > Duration::from_secs(60));
     assert!(limits.admit("full").is_ok(), "another process knows nothing of it");
 }
 
 #[test]
 fn the_pace_is_remembered_and_the_late_do_not_count() {
-    let (mut lanes, lane, at) = one_lane();
+    let (mut tenants, tenant, at) = one_lane();
     let queue = Duration::from_millis(50);
     for turn in 0..600 {
-        lanes.wait_for_turn(lane, Some(at(turn * 10)), Waker::noop().clone(), at(turn * 10));
-        assert!(lanes.next(at(turn * 10 + 10), queue).is_some());
+        tenants.wait_for_turn(tenant, Some(at(turn * 10)), Waker::noop().clone(), at(turn * 10));
+        assert!(tenants.next(at(turn * 10 + 10), queue).is_some());
     }
-    assert!(lanes.next(at(6010), queue).is_none(), "the queue is empty");
+    assert!(tenants.next(at(6010), queue).is_none(), "the queue is empty");
     // A crowd that comes an hour later, and waits too long.
     let later = 3_600_000;
     for _ in 0..100 {
-        lanes.wait_for_turn(lane, Some(at(later)), Waker::noop().clone(), at(later));
+        tenants.wait_for_turn(tenant, Some(at(later)), Waker::noop().clone(), at(later));
     }
-    let wait = lanes.wait(lane, at(later)).expected;
+    let wait = tenants.wait(tenant, at(later)).expected;
     assert!(wait > Duration::from_millis(900) && wait < Duration::from_millis(1100), "{wait:?} for 100");
     for _ in 0..50 {
-        assert!(lanes.next(at(later + 60), queue).is_some());
+        assert!(tenants.next(at(later + 60), queue).is_some());
     }
-    let wait = lanes.wait(lane, at(later + 60)).expected;
+    let wait = tenants.wait(tenant, at(later + 60)).expected;
     assert!(wait > Duration::from_millis(450), "{wait:?} for 50, whose pace nobody has seen since");
 }
 
 #[test]
 fn a_process_that_was_stopped_for_a_moment_refuses_nobody_for_it() {
-    let (mut lanes, lane, at) = one_lane();
+    let (mut tenants, tenant, at) = one_lane();
     let queue = Duration::from_millis(100);
     for _ in 0..20 {
-        lanes.wait_for_turn(lane, Some(at(0)), Waker::noop().clone(), at(0));
+        tenants.wait_for_turn(tenant, Some(at(0)), Waker::noop().clone(), at(0));
     }
-    let before = lanes.wait(lane, at(0)).longest();
+    let before = tenants.wait(tenant, at(0)).longest();
     assert!(before < Duration::from_millis(20), "{before:?}: a short queue");
-    assert!(lanes.wait(lane, at(60)).longest() < queue, "it goes on as before");
-    assert!(lanes.wait(lane, at(100)).longest() > queue, "nobody begins any more");
+    assert!(tenants.wait(tenant, at(60)).longest() < queue, "it goes on as before");
+    assert!(tenants.wait(tenant, at(100)).longest() > queue, "nobody begins any more");
 }
 
 #[test]
 fn a_pause_is_not_the_pace() {
-    let (mut lanes, lane, at) = one_lane();
+    let (mut tenants, tenant, at) = one_lane();
     let queue = Duration::from_secs(10);
     for _ in 0..20 {
-        lanes.wait_for_turn(lane, Some(at(0)), Waker::noop().clone(), at(0));
+        tenants.wait_for_turn(tenant, Some(at(0)), Waker::noop().clone(), at(0));
     }
     // A second of nothing, then one in each millisecond.
     for turn in 0..10 {
-        assert!(lanes.next(at(1000 + turn), queue).is_some());
+        assert!(tenants.next(at(1000 + turn), queue).is_some());
     }
-    assert_eq!(lanes.wait(lane, at(1009)).expected, 10 * PACE_AT_FIRST);
+    assert_eq!(tenants.wait(tenant, at(1009)).expected, 10 * PACE_AT_FIRST);
 }
 
 #[test]
 fn a_pace_that_was_slow_once_is_forgotten_when_calls_begin_at_once() {
-    let (mut lanes, lane, at) = one_lane();
+    let (mut tenants, tenant, at) = one_lane();
     let queue = Duration::from_secs(10);
     for _ in 0..6 {
-        lanes.wait_for_turn(lane, Some(at(0)), Waker::noop().clone(), at(0));
+        tenants.wait_for_turn(tenant, Some(at(0)), Waker::noop().clone(), at(0));
     }
     for turn in 1..=4 {
-        assert!(lanes.next(at(50 * turn), queue).is_some());
+        assert!(tenants.next(at(50 * turn), queue).is_some());
     }
-    assert_eq!(lanes.wait(lane, at(200)).expected, Duration::from_millis(100), "two, at 50 ms each");
+    assert_eq!(tenants.wait(tenant, at(200)).expected, Duration::from_millis(100), "two, at 50 ms each");
     // A few at a time say nothing, however long ago it was.
     for _ in 0..FASTER_BEGINNINGS - 1 {
-        lanes.begun_at_once(at(10_000));
+        tenants.begun_at_once(at(10_000));
     }
-    assert_eq!(lanes.wait(lane, at(10_000)).expected, Duration::from_millis(100));
-    lanes.begun_at_once(at(11_000));
-    assert_eq!(lanes.wait(lane, at(11_000)).expected, 2 * PACE_AT_FIRST);
+    assert_eq!(tenants.wait(tenant, at(10_000)).expected, Duration::from_millis(100));
+    tenants.begun_at_once(at(11_000));
+    assert_eq!(tenants.wait(tenant, at(11_000)).expected, 2 * PACE_AT_FIRST);
 }
 
 #[test]
 fn a_burst_is_not_the_pace() {
-    let (mut lanes, lane, at) = one_lane();
+    let (mut tenants, tenant, at) = one_lane();
     // Every fifty milliseconds twenty at once.
     for turn in 0..20 {
         let now = at(50 * turn);
         for _ in 0..20 {
-            lanes.wait_for_turn(lane, Some(now), Waker::noop().clone(), now);
+            tenants.wait_for_turn(tenant, Some(now), Waker::noop().clone(), now);
         }
         for _ in 0..20 {
-            assert!(lanes.next(now + Duration::from_millis(50), Duration::from_secs(1)).is_some());
+            assert!(tenants.next(now + Duration::from_millis(50), Duration::from_secs(1)).is_some());
         }
     }
     let now = at(1000);
     for _ in 0..100 {
-        lanes.wait_for_turn(lane, Some(now), Waker::noop().clone(), now);
+        tenants.wait_for_turn(tenant, Some(now), Waker::noop().clone(), now);
     }
-    let wait = lanes.wait(lane, now).expected;
+    let wait = tenants.wait(tenant, now).expected;
     assert!(wait > Duration::from_millis(200) && wait < Duration::from_millis(300), "{wait:?} for 100");
 }
 
 #[test]
 fn lanes_share_the_pace() {
-    let mut lanes = Lanes::default();
-    let (busy, short) = (lanes.open("busy"), lanes.open("short"));
+    let mut tenants = TenantQueues::default();
+    let (busy, short) = (tenants.open("busy"), tenants.open("short"));
     let now = Instant::now();
-    let mut wait = |lane| lanes.wait_for_turn(lane, Some(now), Waker::noop().clone(), now);
+    let mut wait = |tenant| tenants.wait_for_turn(tenant, Some(now), Waker::noop().clone(), now);
     let first = wait(busy);
     for _ in 1..40 {
         wait(busy);
     }
     wait(short);
     assert_eq!(
-        lanes.wait(busy, now).expected,
+        tenants.wait(busy, now).expected,
         41 * PACE_AT_FIRST,
         "it has all turns once the other is served"
     );
-    assert_eq!(lanes.wait(short, now).expected, 2 * PACE_AT_FIRST, "one of each lane");
-    assert!(!lanes.forget(first));
-    assert_eq!(lanes.wait(busy, now).expected, 40 * PACE_AT_FIRST);
+    assert_eq!(tenants.wait(short, now).expected, 2 * PACE_AT_FIRST, "one of each tenant");
+    assert!(!tenants.forget(first));
+    assert_eq!(tenants.wait(busy, now).expected, 40 * PACE_AT_FIRST);
 }
 
 #[test]
 fn those_on_their_way_are_before_whoever_comes_next() {
-    let turns = turns(1, 1000, 1000, 10);
+    let scheduler = scheduler(1, 1000, 1000, 10);
     let room = Duration::from_millis(10).as_micros() / (u128::from(MARGIN) * PACE_AT_FIRST.as_micros()) + 1;
-    let crowd: Vec<_> = (0..room).map(|_| turns.admit("a").unwrap().run(ready(()))).collect();
-    assert_eq!(turns.admit("a").err(), Some(Refused::Queue(Duration::from_millis(10))));
-    assert!(turns.admit("b").is_ok());
+    let crowd: Vec<_> = (0..room).map(|_| scheduler.admit("a").unwrap().run(ready(()))).collect();
+    assert_eq!(scheduler.admit("a").err(), Some(Refused::Queue(Duration::from_millis(10))));
+    assert!(scheduler.admit("b").is_ok());
     drop(crowd);
     let bell = Arc::new(Bell::default());
     for _ in 0..room {
-        let mut call = turns.admit("a").unwrap().run(ready(()));
+        let mut call = scheduler.admit("a").unwrap().run(ready(()));
         while poll(&mut call, &bell).is_pending() {}
     }
 }
 
 #[test]
 fn one_that_waited_too_long_is_told_so_before_those_that_have_begun_go_on() {
-    let mut lanes = Lanes::default();
-    let lane = lanes.open("a");
+    let mut tenants = TenantQueues::default();
+    let tenant = tenants.open("a");
     let (early, late) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
     let begin = Instant::now();
     let queue = Duration::from_millis(100);
-    lanes.wait_for_turn(lane, Some(begin), Waker::from(Arc::clone(&late)), begin);
+    tenants.wait_for_turn(tenant, Some(begin), Waker::from(Arc::clone(&late)), begin);
     for _ in 0..3 {
-        lanes.wait_for_turn(lane, None, Waker::from(Arc::clone(&early)), begin);
+        tenants.wait_for_turn(tenant, None, Waker::from(Arc::clone(&early)), begin);
     }
-    lanes.next(begin + Duration::from_millis(50), queue).unwrap().wake();
+    tenants.next(begin + Duration::from_millis(50), queue).unwrap().wake();
     assert_eq!((early.0.load(Ordering::SeqCst), late.0.load(Ordering::SeqCst)), (1, 0));
-    lanes.next(begin + Duration::from_millis(150), queue).unwrap().wake();
+    tenants.next(begin + Duration::from_millis(150), queue).unwrap().wake();
     assert_eq!((early.0.load(Ordering::SeqCst), late.0.load(Ordering::SeqCst)), (1, 1));
 }
 
 #[test]
 fn those_who_went_away_are_not_kept() {
-    let mut lanes = Lanes::default();
-    let lane = lanes.open("a");
+    let mut tenants = TenantQueues::default();
+    let tenant = tenants.open("a");
     let bell = Arc::new(Bell::default());
     let now = Instant::now();
-    let stays = lanes.wait_for_turn(lane, Some(now), Waker::from(Arc::new(Bell::default())), now);
+    let stays = tenants.wait_for_turn(tenant, Some(now), Waker::from(Arc::new(Bell::default())), now);
     for _ in 0..1000 {
-        let number = lanes.wait_for_turn(lane, Some(now), Waker::from(Arc::clone(&bell)), now);
+        let number = tenants.wait_for_turn(tenant, Some(now), Waker::from(Arc::clone(&bell)), now);
         assert!(number < 40, "numbers are used again: {number}");
-        assert!(!lanes.forget(number));
+        assert!(!tenants.forget(number));
     }
     assert_eq!(Arc::strong_count(&bell), 1, "nothing holds their tasks");
-    assert!(lanes.next(now, Duration::from_secs(1)).is_some());
-    assert!(lanes.granted(stays, Waker::noop()).is_some());
-    assert!(lanes.next(now, Duration::from_secs(1)).is_none());
+    assert!(tenants.next(now, Duration::from_secs(1)).is_some());
+    assert!(tenants.granted(stays, Waker::noop()).is_some());
+    assert!(tenants.next(now, Duration::from_secs(1)).is_none());
 }
 
 #[tokio::test]
 async fn a_first_turn_that_comes_too_late_is_a_refusal() {
-    let turns = turns(1, 10, 10, 20);
+    let scheduler = scheduler(1, 10, 10, 20);
     let bell = Arc::new(Bell::default());
-    let mut late = turns.admit("a").unwrap().run(ready(()));
-    let mut begun = turns.admit("a").unwrap().run(polls(2));
+    let mut late = scheduler.admit("a").unwrap().run(ready(()));
+    let mut begun = scheduler.admit("a").unwrap().run(polls(2));
     assert!(poll(&mut begun, &bell).is_pending());
-    turns.0.lock().free -= 1;
+    scheduler.0.lock().free -= 1;
     assert!(poll(&mut late, &bell).is_pending() && poll(&mut begun, &bell).is_pending());
     tokio::time::sleep(Duration::from_millis(40)).await;
-    turns.0.pass_on();
+    scheduler.0.pass_on();
     assert_eq!(poll(&mut late, &bell), Poll::Ready(Err(Refused::Queue(Duration::from_millis(20)))));
     assert_eq!(poll(&mut begun, &bell), Poll::Ready(Ok(())), "what has begun is not refused any more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_calls_on_few_turns_all_end() {
-    let turns = Arc::new(turns(2, 10_000, 10_000, 60_000));
+    let scheduler = Arc::new(scheduler(2, 10_000, 10_000, 60_000));
     let calls = (0..2000).map(|n| {
-        let place = turns.admit(&format!("ws{}", n % 7)).unwrap();
-        tokio::spawn(place.run(Box::pin(async move {
+        let permit = scheduler.admit(&format!("ws{}", n % 7)).unwrap();
+        tokio::spawn(permit.run(Box::pin(async move {
             for _ in 0..n % 5 {
                 tokio::task::yield_now().await;
             }
@@ -493,8 +495,8 @@ async fn many_calls_on_few_turns_all_end() {
         }
     }
     // Those given up go when the runtime gets to them.
-    while turns.calls() > 0 {
+    while scheduler.calls() > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(turns.0.lock().free, 2);
+    assert_eq!(scheduler.0.lock().free, 2);
 }

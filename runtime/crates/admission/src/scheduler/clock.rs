@@ -1,11 +1,11 @@
 //! Time as the process lived it: between two looks at the clock no more than [`ONE_WAIT`] goes by.
 //!
-//! A process that was stopped, or had no processor for a moment, goes on as before: whoever waited meanwhile can be
-//! served at once, and has not come too late. While calls wait because others compute, somebody looks all the time.
+//! A process that was stopped, or had no processor for a moment, goes on as before: calls that waited meanwhile can
+//! be served at once and are not too late. While calls wait because others compute, the clock is read all the time.
 
 use std::time::{Duration, Instant};
 
-use super::lanes::ONE_WAIT;
+use super::tenant_queues::ONE_WAIT;
 
 /// Knows how much time was missed.
 pub(super) struct Clock {
@@ -19,7 +19,7 @@ impl Clock {
         Self { looked: now, missed: Duration::ZERO }
     }
 
-    /// What time it is for the process when it is `now` for everybody else.
+    /// The process's own time at the system's `now`.
     pub(super) fn at(&mut self, now: Instant) -> Instant {
         self.missed += now.saturating_duration_since(self.looked).saturating_sub(ONE_WAIT);
         self.looked = self.looked.max(now);
@@ -35,7 +35,7 @@ mod tests {
 
     use portcullis_core::limits::Limits;
 
-    use super::super::{Refused, Turns};
+    use super::super::{Refused, Scheduler};
     use super::*;
 
     #[test]
@@ -53,7 +53,7 @@ mod tests {
     fn nobody_is_late_for_a_stop_of_the_process_but_for_others_who_compute() {
         for stopped in [true, false] {
             let queue = Duration::from_millis(500);
-            let turns = Turns::with(&Limits { queue_ms: 500, ..Limits::default() }, 1);
+            let turns = Scheduler::with(&Limits { queue_ms: 500, ..Limits::default() }, 1);
             let mut context = Context::from_waker(Waker::noop());
             turns.0.lock().free -= 1;
             let mut waits = turns.admit("a").unwrap().run(ready(()));

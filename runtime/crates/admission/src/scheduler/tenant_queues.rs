@@ -1,14 +1,18 @@
-//! The queues of those who wait for a turn: one lane for each workspace that has calls, served in rotation.
+//! The queues of calls that wait for a turn: one for each workspace that has calls, served in rotation.
+//!
+//! They decide the order and estimate the waiting time; admission itself is the scheduler's.
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use slab::Slab;
+
 /// Time from one beginning to the next before any was seen: what two processors need.
 pub(super) const PACE_AT_FIRST: Duration = Duration::from_micros(250);
 
-/// How many times as long as expected a wait may become: the pace is an average, and under five times the load
-/// it swings. A call that waits in vain costs several times what refusing it at once does.
+/// The factor by which a wait may exceed what is expected: the pace is an average, and under five times the load it
+/// swings. A call that waits in vain costs several times what refusing it at once does.
 pub(super) const MARGIN: u32 = 3;
 
 /// Over how much waiting the pace is taken. Calls begin in bursts, between which those that have begun go on:
@@ -18,46 +22,46 @@ const PACE_TIME: Duration = Duration::from_millis(200);
 /// Most that one wait counts for: the process may have been stopped meanwhile, and goes on as before.
 pub(super) const ONE_WAIT: Duration = Duration::from_millis(50);
 
-/// How many beginnings in how long a time without as much waiting show that a pace has become faster. Why both:
-/// a crowd that comes after a quiet hour must not be let in whole because of its first few calls.
+/// This number of beginnings within [`FASTER_TIME`], without as much waiting, shows that the pace has become faster.
+/// Why both: a crowd that comes after a quiet hour must not be let in whole because of its first few calls.
 pub(super) const FASTER_BEGINNINGS: u32 = 32;
 const FASTER_TIME: Duration = Duration::from_secs(1);
 
 /// Numbers of the forgotten that a queue may hold beside twice those who wait.
 const FORGOTTEN_MAX: usize = 16;
 
-/// Somebody who waits for a turn.
+/// A call that waits for a turn.
 struct Waiter {
-    lane: usize,
+    tenant: usize,
     waker: Waker,
     since: Instant,
-    /// Whether its call has not begun.
+    /// Whether the call has not begun.
     fresh: bool,
     granted: Option<Instant>,
-    /// Nobody asks for it any more; its number is still in a queue.
+    /// The call is gone; its number is still in a queue.
     forgotten: bool,
 }
 
 /// The calls of one workspace.
 #[derive(Default)]
-struct Lane {
+struct TenantQueue {
     workspace: Box<str>,
     calls: usize,
     begun: VecDeque<usize>,
     fresh: VecDeque<usize>,
     /// Those in `fresh` that are not forgotten.
     fresh_waiting: usize,
-    /// Calls that are on their way here for the first time.
+    /// Calls that were spawned and not polled yet.
     coming: usize,
     in_rotation: bool,
 }
 
-/// How fast calls begin while some wait to. It outlives the queue that it was taken of: what comes next is
-/// most likely like what was before, and a crowd that finds the queue empty must not be let in whole.
+/// How fast calls begin while some wait. It outlives the queue it was measured on: what comes next is most likely
+/// like what was before, and a crowd that finds the queue empty must not be let in whole.
 struct Pace {
     /// The time from one beginning to the next, on average over the last [`PACE_TIME`] of waiting.
     each: Duration,
-    /// Since when the next beginning is waited for.
+    /// Since when a call waits to begin.
     since: Option<Instant>,
     /// What `each` does not know of yet.
     unknown: Unknown,
@@ -79,12 +83,12 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Somebody waits.
+    /// A call waits.
     fn wanted(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
 
-    /// Somebody has begun who waited.
+    /// A call has begun that waited.
     fn begun(&mut self, now: Instant) {
         if let Some(since) = self.since.replace(now) {
             self.unknown.waited += now.saturating_duration_since(since).min(ONE_WAIT);
@@ -93,7 +97,7 @@ impl Pace {
         self.take(now);
     }
 
-    /// Somebody has begun, waiting or not.
+    /// A call has begun, after waiting or not.
     fn take(&mut self, now: Instant) {
         let unknown = &mut self.unknown;
         unknown.begun += 1;
@@ -109,7 +113,7 @@ impl Pace {
         self.unknown = Unknown::default();
     }
 
-    /// How long so many beginnings take.
+    /// How long this number of beginnings takes.
     fn time_for(&self, beginnings: usize, now: Instant) -> Wait {
         Wait {
             expected: self.each.saturating_mul(u32::try_from(beginnings).unwrap_or(u32::MAX)),
@@ -121,9 +125,9 @@ impl Pace {
 /// How long a call would wait until it begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Wait {
-    /// What those before it take at the usual pace.
+    /// What the calls before it take at the usual pace.
     pub(super) expected: Duration,
-    /// For how long nobody has begun although somebody waits.
+    /// For how long no call has begun although one waits.
     pub(super) stalled: Duration,
 }
 
@@ -134,103 +138,104 @@ impl Wait {
     }
 }
 
-/// Every lane of the process.
-pub(super) struct Lanes {
+/// Every queue of the process.
+pub(super) struct TenantQueues {
     by_workspace: HashMap<Box<str>, usize>,
-    lanes: Places<Lane>,
-    waiters: Places<Waiter>,
-    /// Lanes in which somebody waits, in the order of service.
+    tenants: Slab<TenantQueue>,
+    waiters: Slab<Waiter>,
+    /// Queues in which somebody waits, in the order of service.
     rotation: VecDeque<usize>,
-    fresh: Fresh,
+    fresh: FreshCalls,
 }
 
-/// Those who wait for their first turn, of all lanes.
-struct Fresh {
+/// Calls that wait for their first turn, of all workspaces.
+struct FreshCalls {
     waiting: usize,
     coming: usize,
-    /// Lanes that have any.
-    lanes: usize,
+    /// Queues that have any.
+    tenants: usize,
     pace: Pace,
 }
 
-impl Fresh {
-    /// One more in a lane of so many.
-    fn joins(&mut self, lane: &mut Lane, now: Instant) {
-        self.lanes += usize::from(lane.fresh_waiting == 0);
-        lane.fresh_waiting += 1;
+impl FreshCalls {
+    /// One more call of this workspace waits.
+    fn joins(&mut self, tenant: &mut TenantQueue, now: Instant) {
+        self.tenants += usize::from(tenant.fresh_waiting == 0);
+        tenant.fresh_waiting += 1;
         self.waiting += 1;
         self.pace.wanted(now);
     }
 
-    /// One less.
-    fn leaves(&mut self, lane: &mut Lane) {
-        lane.fresh_waiting -= 1;
+    /// One fewer.
+    fn leaves(&mut self, tenant: &mut TenantQueue) {
+        tenant.fresh_waiting -= 1;
         self.waiting -= 1;
-        self.lanes -= usize::from(lane.fresh_waiting == 0);
+        self.tenants -= usize::from(tenant.fresh_waiting == 0);
         if self.waiting == 0 {
             self.pace.since = None;
         }
     }
 }
 
-impl Default for Lanes {
+impl Default for TenantQueues {
     fn default() -> Self {
         Self {
             by_workspace: HashMap::new(),
-            lanes: Places::default(),
-            waiters: Places::default(),
+            tenants: Slab::new(),
+            waiters: Slab::new(),
             rotation: VecDeque::new(),
-            fresh: Fresh { waiting: 0, coming: 0, lanes: 0, pace: Pace::default() },
+            fresh: FreshCalls { waiting: 0, coming: 0, tenants: 0, pace: Pace::default() },
         }
     }
 }
 
-impl Lanes {
-    /// The lane of a workspace that has one.
+impl TenantQueues {
+    /// The queue of a workspace that has one.
     pub(super) fn find(&self, workspace: &str) -> Option<usize> {
         self.by_workspace.get(workspace).copied()
     }
 
-    /// The lane of a workspace, made where there is none.
+    /// The queue of a workspace, made where there is none.
     pub(super) fn open(&mut self, workspace: &str) -> usize {
-        if let Some(lane) = self.find(workspace) {
-            return lane;
+        if let Some(tenant) = self.find(workspace) {
+            return tenant;
         }
-        let number = self.lanes.put(Lane { workspace: workspace.into(), ..Lane::default() });
+        let number =
+            self.tenants.insert(TenantQueue { workspace: workspace.into(), ..TenantQueue::default() });
         self.by_workspace.insert(workspace.into(), number);
         number
     }
 
     /// Its admitted calls.
-    pub(super) fn calls(&mut self, lane: usize) -> usize {
-        self.lanes.get(lane).map_or(0, |lane| lane.calls)
+    pub(super) fn calls(&mut self, tenant: usize) -> usize {
+        self.tenants.get_mut(tenant).map_or(0, |tenant| tenant.calls)
     }
 
-    /// How long a call that came now would wait until it begins: the lanes are served in turn, so those before
-    /// it in its own lane count once for each lane in which somebody waits.
-    pub(super) fn wait(&mut self, lane: usize, now: Instant) -> Wait {
-        match self.lanes.get(lane).map_or(0, |lane| lane.fresh_waiting + lane.coming) {
+    /// How long a call that came now would wait until it begins: the workspaces are served in rotation, so the calls
+    /// before it in its own queue count once for each workspace in which a call waits.
+    pub(super) fn wait(&mut self, tenant: usize, now: Instant) -> Wait {
+        match self.tenants.get_mut(tenant).map_or(0, |tenant| tenant.fresh_waiting + tenant.coming) {
             0 => Wait::default(),
             own => {
                 let all = self.fresh.waiting + self.fresh.coming;
-                self.fresh.pace.time_for(all.min(own * self.fresh.lanes.max(1)), now)
+                self.fresh.pace.time_for(all.min(own * self.fresh.tenants.max(1)), now)
             }
         }
     }
 
-    /// A call is on its way to its first turn. Why that counts: in a crowd the runtime takes a while to get to
-    /// it, and would meanwhile let in as many again.
-    pub(super) fn expect(&mut self, lane: usize) {
-        if let Some(lane) = self.lanes.get(lane) {
-            lane.coming += 1;
+    /// A call was spawned and is not polled yet. Why that counts: in a crowd the runtime takes a while to poll it, and
+    /// as many again would be let in meanwhile.
+    pub(super) fn expect(&mut self, tenant: usize) {
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.coming += 1;
             self.fresh.coming += 1;
         }
     }
 
-    /// It is here, or will not be.
-    pub(super) fn arrive(&mut self, lane: usize) {
-        if let Some(lane) = self.lanes.get(lane) {
-            lane.coming -= 1;
+    /// The call was polled, or is gone.
+    pub(super) fn arrive(&mut self, tenant: usize) {
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.coming -= 1;
             self.fresh.coming -= 1;
         }
     }
@@ -241,42 +246,43 @@ impl Lanes {
     }
 
     /// One call more.
-    pub(super) fn enter(&mut self, lane: usize) {
-        if let Some(lane) = self.lanes.get(lane) {
-            lane.calls += 1;
+    pub(super) fn enter(&mut self, tenant: usize) {
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.calls += 1;
         }
     }
 
     /// One call less.
-    pub(super) fn leave(&mut self, lane: usize) {
-        if let Some(found) = self.lanes.get(lane) {
+    pub(super) fn leave(&mut self, tenant: usize) {
+        if let Some(found) = self.tenants.get_mut(tenant) {
             found.calls -= 1;
         }
-        self.close_if_unused(lane);
+        self.close_if_unused(tenant);
     }
 
-    /// Gives up a lane without calls.
-    fn close_if_unused(&mut self, lane: usize) {
+    /// Removes a queue without calls.
+    fn close_if_unused(&mut self, tenant: usize) {
         // Why the rotation: its queues may still hold numbers of the forgotten.
-        if self.lanes.get(lane).is_some_and(|lane| lane.calls == 0 && !lane.in_rotation)
-            && let Some(gone) = self.lanes.take(lane)
+        if self.tenants.get_mut(tenant).is_some_and(|tenant| tenant.calls == 0 && !tenant.in_rotation)
+            && let Some(gone) = self.tenants.try_remove(tenant)
         {
             self.by_workspace.remove(&gone.workspace);
         }
     }
 
-    /// Queues somebody, since when it waits to begin if it has not begun; the number it is known by until it is
-    /// granted or forgotten.
+    /// Queues a call; `fresh_since` says since when it waits to begin, if it has not begun. Returns its number, valid
+    /// until the turn is taken or the call forgotten.
     pub(super) fn wait_for_turn(
         &mut self,
-        lane: usize,
+        tenant: usize,
         fresh_since: Option<Instant>,
         waker: Waker,
         now: Instant,
     ) -> usize {
         let (fresh, since) = (fresh_since.is_some(), fresh_since.unwrap_or(now));
-        let number = self.waiters.put(Waiter { lane, waker, since, fresh, granted: None, forgotten: false });
-        if let Some(found) = self.lanes.get(lane) {
+        let number =
+            self.waiters.insert(Waiter { tenant, waker, since, fresh, granted: None, forgotten: false });
+        if let Some(found) = self.tenants.get_mut(tenant) {
             if !fresh {
                 found.begun.push_back(number);
             } else {
@@ -284,43 +290,42 @@ impl Lanes {
                 self.fresh.joins(found, now);
             }
             if !std::mem::replace(&mut found.in_rotation, true) {
-                self.rotation.push_back(lane);
+                self.rotation.push_back(tenant);
             }
         }
         number
     }
 
-    /// Since when it has a turn, if it was given one; its number is then free. Otherwise it is woken by this
-    /// waker.
+    /// When the call was given a turn, if it was; its number is then free. Otherwise this waker will wake it.
     pub(super) fn granted(&mut self, number: usize, waker: &Waker) -> Option<Instant> {
-        let waiter = self.waiters.get(number)?;
+        let waiter = self.waiters.get_mut(number)?;
         if waiter.granted.is_none() {
             waiter.waker.clone_from(waker);
             return None;
         }
-        self.waiters.take(number)?.granted
+        self.waiters.try_remove(number)?.granted
     }
 
-    /// It waits no more. Whether it had been given a turn, which is then for somebody else.
+    /// The call waits no more. Returns whether it had been given a turn, which the next call must get.
     pub(super) fn forget(&mut self, number: usize) -> bool {
-        let Some(waiter) = self.waiters.get(number) else { return false };
+        let Some(waiter) = self.waiters.get_mut(number) else { return false };
         if waiter.granted.is_some() {
-            self.waiters.take(number);
+            self.waiters.try_remove(number);
             return true;
         }
         waiter.forgotten = true;
         // Why: a waker keeps its task in memory, and the number may stay in the queue for a while.
         waiter.waker = Waker::noop().clone();
         if waiter.fresh
-            && let Some(lane) = self.lanes.get(waiter.lane)
+            && let Some(tenant) = self.tenants.get_mut(waiter.tenant)
         {
-            self.fresh.leaves(lane);
-            if lane.fresh.len() > 2 * lane.fresh_waiting + FORGOTTEN_MAX {
+            self.fresh.leaves(tenant);
+            if tenant.fresh.len() > 2 * tenant.fresh_waiting + FORGOTTEN_MAX {
                 let waiters = &mut self.waiters;
-                lane.fresh.retain(|number| {
-                    let forgotten = waiters.get(*number).is_none_or(|waiter| waiter.forgotten);
+                tenant.fresh.retain(|number| {
+                    let forgotten = waiters.get_mut(*number).is_none_or(|waiter| waiter.forgotten);
                     if forgotten {
-                        waiters.take(*number);
+                        waiters.try_remove(*number);
                     }
                     !forgotten
                 });
@@ -329,14 +334,14 @@ impl Lanes {
         false
     }
 
-    /// Who has the next turn: the next lane's, there first who has begun. Whom to wake. One that has waited for
-    /// its first turn longer than `queue` is before those, because all it needs is to be refused.
+    /// Gives the next turn to a call of the next workspace and returns its waker. Within a workspace calls that have
+    /// begun come first, except that one which has waited longer than `queue` is taken before: it only needs to be refused.
     pub(super) fn next(&mut self, now: Instant, queue: Duration) -> Option<Waker> {
         while let Some(number) = self.rotation.pop_front() {
             let found = self.next_of(number, now, queue);
-            let Some(lane) = self.lanes.get(number) else { continue };
-            lane.in_rotation = !(lane.begun.is_empty() && lane.fresh.is_empty());
-            if lane.in_rotation {
+            let Some(tenant) = self.tenants.get_mut(number) else { continue };
+            tenant.in_rotation = !(tenant.begun.is_empty() && tenant.fresh.is_empty());
+            if tenant.in_rotation {
                 self.rotation.push_back(number);
             } else {
                 self.close_if_unused(number);
@@ -348,67 +353,30 @@ impl Lanes {
         None
     }
 
-    /// Gives a turn to the first of a lane; nobody when those in its queues are forgotten.
-    fn next_of(&mut self, lane: usize, now: Instant, queue: Duration) -> Option<Waker> {
-        let (lane, waiters) = (self.lanes.get(lane)?, &mut self.waiters);
+    /// Gives a turn to the first call of a workspace; none when all in its queues are forgotten.
+    fn next_of(&mut self, tenant: usize, now: Instant, queue: Duration) -> Option<Waker> {
+        let (tenant, waiters) = (self.tenants.get_mut(tenant)?, &mut self.waiters);
         loop {
             let is_over = |number: &mut usize| {
-                let waiter = waiters.get(*number);
+                let waiter = waiters.get_mut(*number);
                 waiter.is_none_or(|w| w.forgotten || now.saturating_duration_since(w.since) > queue)
             };
-            let over = lane.fresh.pop_front_if(is_over);
-            let number = over.or_else(|| lane.begun.pop_front()).or_else(|| lane.fresh.pop_front())?;
-            let Some(waiter) = waiters.get(number) else { continue };
+            let over = tenant.fresh.pop_front_if(is_over);
+            let number = over.or_else(|| tenant.begun.pop_front()).or_else(|| tenant.fresh.pop_front())?;
+            let Some(waiter) = waiters.get_mut(number) else { continue };
             if waiter.forgotten {
-                waiters.take(number);
+                waiters.try_remove(number);
                 continue;
             }
             waiter.granted = Some(now);
             if waiter.fresh {
-                // Why not the late: to refuse one takes no time, and says nothing of how long a beginning takes.
+                // Why not the late ones: refusing one takes no time and says nothing of how long a beginning takes.
                 if now.saturating_duration_since(waiter.since) <= queue {
                     self.fresh.pace.begun(now);
                 }
-                self.fresh.leaves(lane);
+                self.fresh.leaves(tenant);
             }
             return Some(waiter.waker.clone());
         }
-    }
-}
-
-/// Values known by small numbers that are used again.
-struct Places<T> {
-    places: Vec<Option<T>>,
-    unused: Vec<usize>,
-}
-
-impl<T> Default for Places<T> {
-    fn default() -> Self {
-        Self { places: Vec::new(), unused: Vec::new() }
-    }
-}
-
-impl<T> Places<T> {
-    fn put(&mut self, value: T) -> usize {
-        if let Some(number) = self.unused.pop()
-            && let Some(place) = self.places.get_mut(number)
-        {
-            *place = Some(value);
-            return number;
-        }
-        self.places.push(Some(value));
-        self.places.len() - 1
-    }
-
-    fn get(&mut self, number: usize) -> Option<&mut T> {
-        self.places.get_mut(number)?.as_mut()
-    }
-
-    fn take(&mut self, number: usize) -> Option<T> {
-        let taken = self.places.get_mut(number)?.take();
-        if taken.is_some() {
-            self.unused.push(number);
-        }
-        taken
     }
 }
