@@ -15,37 +15,33 @@
     )
 )]
 
-mod archive;
 mod automations;
+mod backend;
 mod connection;
 mod connectors;
-mod engine;
 mod error;
-mod generations;
 mod ledger;
-mod memory;
 mod orgs;
 mod records;
 mod runs;
 mod settings;
-mod sled_store;
 mod syncing;
 mod tokens;
 mod vault;
 
 pub use automations::AutomationRecord;
+pub use backend::{
+    BATCH_OPERATIONS_MAX, Batch, BoxFuture, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX,
+    LIST_ENTRIES_MAX, MemoryStore, Precondition, SledStore, SnapshotReport, Store, StoreStats,
+    VALUE_BYTES_MAX, Versioned,
+};
 pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
-pub use engine::{
-    BATCH_OPERATIONS_MAX, Batch, BoxFuture, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX,
-    LIST_ENTRIES_MAX, Precondition, SnapshotReport, Store, StoreStats, VALUE_BYTES_MAX, Versioned,
-};
 pub use error::{REPAIR_RESTORE, StoreError};
 pub use ledger::{
     BadRecord, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery, LedgerSync,
     PruneReport, VerifyReport, verify_directory,
 };
-pub use memory::MemoryStore;
 pub use orgs::{OrgRecord, WorkspaceRecord};
 pub use records::{Document, Key, Listed, Records, Writes};
 pub use runs::{RunLog, RunRecord};
@@ -53,7 +49,6 @@ pub use settings::{
     AllowlistMode, ConnectorSetting, ConnectorSettingValue, CredentialFieldState, CredentialState,
     IntegrationSettings, SettingGroup,
 };
-pub use sled_store::SledStore;
 pub use tokens::{Role, TokenIndex, TokenRecord};
 pub use vault::{
     Binding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, SEALED_TEXT_BYTES_MAX, Sealed,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::engine::{Batch, Precondition, Store, Versioned};
+use crate::backend::{Batch, Precondition, Store, Versioned};
 use crate::error::StoreError;
 
 use self::cache::Cache;
@@ -118,14 +118,14 @@ impl Records {
         parts: &[&str],
     ) -> Result<Option<(Arc<T>, u64)>, StoreError> {
         let key = Key::of::<T>(parts)?;
-        // Why before the reading: what is written in between has another generation.
-        let generation = self.store.generation(&key);
-        if let Some(kept) = generation.and_then(|generation| self.cache.get(&key, generation)) {
+        // Why before the reading: what is written in between has another version.
+        let version = self.store.version(&key);
+        if let Some(kept) = version.and_then(|version| self.cache.get(&key, version)) {
             return Ok(kept);
         }
         let found = self.get::<T>(parts).await?.map(|(document, revision)| (Arc::new(document), revision));
-        if let Some(generation) = generation {
-            self.cache.keep(key, generation, found.clone());
+        if let Some(version) = version {
+            self.cache.keep(key, version, found.clone());
         }
         Ok(found)
     }
@@ -134,7 +134,7 @@ impl Records {
     #[must_use]
     pub fn kept<T: Document + 'static>(&self, parts: &[&str]) -> Option<Arc<T>> {
         let key = Key::of::<T>(parts).ok()?;
-        let (document, _) = self.cache.get(&key, self.store.generation(&key)?)??;
+        let (document, _) = self.cache.get(&key, self.store.version(&key)?)??;
         Some(document)
     }
 

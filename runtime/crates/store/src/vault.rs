@@ -30,8 +30,6 @@ mod kek;
 mod random;
 mod seal;
 #[cfg(test)]
-mod second;
-#[cfg(test)]
 mod tests;
 mod workspace_key;
 mod wrap;

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::{Batch, Store};
+use crate::backend::{Batch, Store};
 use crate::error::StoreError;
 
 /// Largest value that is written whole, and largest part: below the engines' 64 KiB with room for what
@@ -76,7 +76,7 @@ impl Reference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::MemoryStore;
+    use crate::MemoryStore;
 
     #[tokio::test]
     async fn a_large_document_comes_back_whole_and_a_small_one_stands_for_itself() {

@@ -1,6 +1,6 @@
 //! Documents that were read before, parsed once: what a call needs is the same for thousands of calls.
 //!
-//! A document is given again only while its key's generation is the one that was read before it, so a
+//! A document is given again only while its key's version is the one that was read before it, so a
 //! commit that was acknowledged is seen by every later read.
 
 use std::any::Any;
@@ -16,7 +16,7 @@ const DOCUMENTS_MAX: usize = 65_536;
 type Shared = Arc<dyn Any + Send + Sync>;
 
 struct Kept {
-    generation: u64,
+    version: u64,
     /// The document and its revision, or that there was none.
     found: Option<(Shared, u64)>,
 }
@@ -25,14 +25,14 @@ struct Kept {
 pub(super) struct Cache(RwLock<HashMap<String, Kept>>);
 
 impl Cache {
-    /// What is kept under a key for this generation; `None` when nothing is.
+    /// What is kept under a key for this version; `None` when nothing is.
     pub(super) fn get<T: Document + 'static>(
         &self,
         key: &str,
-        generation: u64,
+        version: u64,
     ) -> Option<Option<(Arc<T>, u64)>> {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let kept = kept.get(key).filter(|kept| kept.generation == generation)?;
+        let kept = kept.get(key).filter(|kept| kept.version == version)?;
         match &kept.found {
             None => Some(None),
             Some((document, revision)) => Some(Some((Arc::clone(document).downcast::<T>().ok()?, *revision))),
@@ -42,7 +42,7 @@ impl Cache {
     pub(super) fn keep<T: Document + 'static>(
         &self,
         key: String,
-        generation: u64,
+        version: u64,
         found: Option<(Arc<T>, u64)>,
     ) {
         let found = found.map(|(document, revision)| (document as Shared, revision));
@@ -50,6 +50,6 @@ impl Cache {
         if kept.len() >= DOCUMENTS_MAX {
             kept.clear();
         }
-        kept.insert(key, Kept { generation, found });
+        kept.insert(key, Kept { version, found });
     }
 }

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::engine::BoxFuture;
+use crate::backend::BoxFuture;
 
 use super::random::{OsRandom, RandomSource};
 use super::{KeyBytes, VaultError, wrap};

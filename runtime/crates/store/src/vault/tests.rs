@@ -245,6 +245,7 @@ proptest! {
 }
 
 mod keys;
+mod second_implementation;
 
 #[test]
 fn a_key_for_another_purpose_is_hkdf_of_the_master_key() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::engine::conformance;
+use crate::backend::tests::conformance;
 use crate::{Precondition, REPAIR_RESTORE};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

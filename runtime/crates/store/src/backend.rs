@@ -1,7 +1,7 @@
 //! The contract of a storage engine: versioned bytes under ordered keys, changed in atomic batches.
 //!
 //! It knows nothing of documents (see `records`) or of secrets (see `vault`). Implemented by the
-//! memory and sled engines; one conformance suite below runs over all of them.
+//! memory and sled engines; one conformance suite runs over all of them.
 
 use std::future::Future;
 use std::io::{Read, Write};
@@ -9,10 +9,13 @@ use std::pin::Pin;
 
 use crate::error::StoreError;
 
-#[cfg(test)]
-pub(crate) mod conformance;
-#[cfg(test)]
-mod model;
+mod archive;
+mod memory;
+mod sled;
+mod versions;
+
+pub use memory::MemoryStore;
+pub use sled::SledStore;
 
 /// A boxed future, because the trait is used as `dyn Store`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -211,9 +214,9 @@ pub trait Store: Send + Sync + 'static {
     /// How big the store is.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>>;
 
-    /// A counter that is another one after every acknowledged write of that key; `None` from an engine that
-    /// is not told of every write. Other keys' writes may advance it, too.
-    fn generation(&self, _key: &str) -> Option<u64> {
+    /// A counter that has another value after every acknowledged write of that key; `None` from an engine
+    /// that does not see every write. Writes of other keys may advance it, too.
+    fn version(&self, _key: &str) -> Option<u64> {
         None
     }
 
@@ -224,3 +227,6 @@ pub trait Store: Send + Sync + 'static {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

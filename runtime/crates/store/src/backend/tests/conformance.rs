@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use super::*;
+use crate::backend::*;
 
 /// Runs everything, each check on a store of its own.
 pub(crate) async fn check_all<S: Store>(fresh: impl Fn() -> Arc<S>) {

@@ -4,7 +4,7 @@
 
 use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
 
-use crate::engine::{Batch, CHANGES_RETAINED_COMMITS};
+use crate::backend::{Batch, CHANGES_RETAINED_COMMITS};
 use crate::error::StoreError;
 
 use super::layout::{CHUNK_BYTES, Head, META, Meta, change_key, chunk_key, encode_changes, record_key};

@@ -13,9 +13,7 @@ use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::tests::{binding, payload, secret_text};
 use super::*;
-use crate::MemoryStore;
 
 /// Random bytes that are the same every time: SHA-256 of a counter.
 pub(super) struct FixedRandom(AtomicU64);
@@ -56,7 +54,7 @@ struct Case {
 }
 
 fn stored() -> Golden {
-    serde_json::from_str(include_str!("../../golden/vault_v1.json")).unwrap()
+    serde_json::from_str(include_str!("../../../golden/vault_v1.json")).unwrap()
 }
 
 /// The vectors as this code makes them today.

@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::archive::{ArchiveWriter, read_archive};
-use crate::engine::{Batch, SnapshotReport, Versioned};
+use crate::backend::archive::{ArchiveWriter, read_archive};
+use crate::backend::{Batch, SnapshotReport, Versioned};
 use crate::error::StoreError;
 
 use super::layout::{META, Meta};
@@ -113,7 +113,7 @@ impl Writer {
         let applied = catch_unwind(AssertUnwindSafe(|| transaction::apply(db, batch)));
         match applied {
             Ok(Applied::Done(seq)) => {
-                self.shared.generations.advance(batch.writes.iter().map(|(key, _)| key.as_str()));
+                self.shared.versions.advance(batch.writes.iter().map(|(key, _)| key.as_str()));
                 Ok(seq)
             }
             Ok(Applied::Refused(error)) => Err(error),
@@ -147,7 +147,7 @@ impl Writer {
         // The meta row comes last, after the checksum: a restore cut short refuses to open, because
         // its records do not match the digest of an empty store.
         let restored = restore_records(&db, &mut *from);
-        self.shared.generations.advance_all();
+        self.shared.versions.advance_all();
         match restored {
             Ok((report, meta)) => {
                 db.insert(META, meta.encode()).map_err(reading::storage)?;

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::{Batch, BoxFuture, Change, SnapshotReport, Store, StoreStats, Versioned, check_key};
+use crate::backend::versions::Versions;
+use crate::backend::{Batch, BoxFuture, Change, SnapshotReport, Store, StoreStats, Versioned, check_key};
 use crate::error::StoreError;
-use crate::generations::Generations;
 
 use self::watermark::Watermark;
 use self::writer::{Job, Writer};
@@ -54,7 +54,7 @@ pub struct SledStore {
 struct Shared {
     db: sled::Db,
     dir: PathBuf,
-    generations: Generations,
+    versions: Versions,
     /// Set when a write or a sync failed: what is in memory may not be what is on disk.
     broken: AtomicBool,
     /// Held for its lock; after `db`, so that sled closes first.
@@ -93,7 +93,7 @@ impl SledStore {
         let shared = Arc::new(Shared {
             db,
             dir: dir.to_owned(),
-            generations: Generations::default(),
+            versions: Versions::default(),
             broken: AtomicBool::new(false),
             _lock: lock,
         });
@@ -191,9 +191,9 @@ impl Store for SledStore {
         }))
     }
 
-    fn generation(&self, key: &str) -> Option<u64> {
+    fn version(&self, key: &str) -> Option<u64> {
         // Why none when broken: what was read before must not hide that nothing can be read any more.
-        self.shared.usable().ok().map(|_| self.shared.generations.of(key))
+        self.shared.usable().ok().map(|_| self.shared.versions.of(key))
     }
 
     fn is_shared(&self) -> bool {

@@ -6,7 +6,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::engine::{Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::backend::{Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::error::StoreError;
 
 const FORMAT: u8 = 1;

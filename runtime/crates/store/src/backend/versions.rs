@@ -8,15 +8,15 @@ const COUNTERS: usize = 1024;
 
 /// Counters of one engine in one process.
 #[derive(Debug)]
-pub(crate) struct Generations(Box<[AtomicU64]>);
+pub(crate) struct Versions(Box<[AtomicU64]>);
 
-impl Default for Generations {
+impl Default for Versions {
     fn default() -> Self {
         Self((0..COUNTERS).map(|_| AtomicU64::new(0)).collect())
     }
 }
 
-impl Generations {
+impl Versions {
     /// The key's counter. To be read before the record is: a value that was read under a counter that is
     /// still the same is still the newest that anybody was told of.
     pub(crate) fn of(&self, key: &str) -> u64 {

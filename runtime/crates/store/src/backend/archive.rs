@@ -1,13 +1,13 @@
 //! The snapshot stream: a header, every record, and a SHA-256 over all of it.
 //!
 //! One format for all engines, so that it also migrates between them. It does not compress and does
-//! not encrypt: credentials inside are sealed already. Called by the engines' snapshot and restore.
+//! not encrypt: credentials inside are sealed already. Called by the engines, for snapshot and restore.
 
 use std::io::{Read, Write};
 
 use sha2::{Digest, Sha256};
 
-use crate::engine::{KEY_BYTES_MAX, SnapshotReport, VALUE_BYTES_MAX, Versioned, check_key};
+use crate::backend::{KEY_BYTES_MAX, SnapshotReport, VALUE_BYTES_MAX, Versioned, check_key};
 use crate::error::StoreError;
 
 const MAGIC: &[u8; 8] = b"PCSTORE1";

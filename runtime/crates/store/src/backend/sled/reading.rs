@@ -5,7 +5,7 @@
 
 use std::ops::Bound;
 
-use crate::engine::{Change, LIST_ENTRIES_MAX, Versioned};
+use crate::backend::{Change, LIST_ENTRIES_MAX, Versioned};
 use crate::error::StoreError;
 
 use super::layout::{

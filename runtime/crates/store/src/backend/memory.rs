@@ -7,19 +7,19 @@ use std::io::{Read, Write};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::archive::{ArchiveWriter, read_archive};
-use crate::engine::{
+use crate::backend::archive::{ArchiveWriter, read_archive};
+use crate::backend::versions::Versions;
+use crate::backend::{
     Batch, BoxFuture, CHANGES_RETAINED_COMMITS, Change, LIST_ENTRIES_MAX, SnapshotReport, Store, StoreStats,
     Versioned, check_key,
 };
 use crate::error::StoreError;
-use crate::generations::Generations;
 
 /// A store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
-    generations: Generations,
+    versions: Versions,
 }
 
 #[derive(Debug, Default)]
@@ -151,7 +151,7 @@ impl Store for MemoryStore {
         Box::pin(async move {
             let keys: Vec<String> = batch.writes.iter().map(|(key, _)| key.clone()).collect();
             let committed = self.state().commit(batch);
-            self.generations.advance(keys.iter().map(String::as_str));
+            self.versions.advance(keys.iter().map(String::as_str));
             committed
         })
     }
@@ -167,7 +167,7 @@ impl Store for MemoryStore {
     fn restore(&self, mut from: Box<dyn Read + Send>) -> BoxFuture<'_, Result<SnapshotReport, StoreError>> {
         Box::pin(async move {
             let restored = self.state().restore(&mut *from);
-            self.generations.advance_all();
+            self.versions.advance_all();
             restored
         })
     }
@@ -184,8 +184,8 @@ impl Store for MemoryStore {
         })
     }
 
-    fn generation(&self, key: &str) -> Option<u64> {
-        Some(self.generations.of(key))
+    fn version(&self, key: &str) -> Option<u64> {
+        Some(self.versions.of(key))
     }
 
     fn is_shared(&self) -> bool {
@@ -201,6 +201,6 @@ mod tests {
 
     #[tokio::test]
     async fn memory_conforms() {
-        crate::engine::conformance::check_all(|| Arc::new(MemoryStore::new())).await;
+        crate::backend::tests::conformance::check_all(|| Arc::new(MemoryStore::new())).await;
     }
 }
