@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use portcullis_core::id::OrgId;
@@ -18,6 +18,7 @@ use tokio::sync::broadcast;
 
 use self::open_orgs::OpenOrgs;
 use self::slot::Slot;
+use crate::lock::lock;
 use crate::syncing::Syncer;
 
 mod error;
@@ -190,7 +191,7 @@ impl Ledger {
     }
 
     fn subscribers(&self) -> std::sync::MutexGuard<'_, HashMap<OrgId, broadcast::Sender<Arc<LedgerLine>>>> {
-        self.shared.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared.subscribers)
     }
 
     fn publish(&self, org: &OrgId, event: &LedgerEvent, written: &line::Written<'_>) {

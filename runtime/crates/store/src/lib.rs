@@ -21,6 +21,8 @@ mod connection;
 mod connectors;
 mod error;
 mod ledger;
+mod lock;
+mod lower_hex;
 mod orgs;
 mod records;
 mod runs;

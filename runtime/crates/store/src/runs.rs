@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use self::log::Log;
 use crate::error::StoreError;
+use crate::lock::lock;
 use crate::syncing::Syncer;
 
 mod log;
@@ -185,7 +186,7 @@ impl RunLog {
     }
 
     fn logs(&self) -> std::sync::MutexGuard<'_, HashMap<(OrgId, WorkspaceId), Arc<Log>>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.logs)
     }
 }
 

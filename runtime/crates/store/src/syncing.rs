@@ -3,8 +3,10 @@
 //! A log is asked for once, at its first unsynced record, and synced within the wait below; a strict
 //! append does not wait for the others.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::lock::{lock, whole};
 
 /// Half of the promised 100 ms; the other half is for the disk.
 const GROUP_WAIT: Duration = Duration::from_millis(50);
@@ -84,15 +86,14 @@ impl<L: ToSync> Syncer<L> {
                 return (std::mem::take(&mut queue.logs), queue.stopping);
             }
             queue = if wait == Duration::MAX {
-                self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
+                whole(self.changed.wait(queue))
             } else {
-                let waited = self.changed.wait_timeout(queue, wait);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+                whole(self.changed.wait_timeout(queue, wait)).0
             };
         }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue<L>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }

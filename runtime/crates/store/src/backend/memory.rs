@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::backend::archive::{ArchiveWriter, read_archive};
 use crate::backend::versions::Versions;
@@ -14,6 +14,7 @@ use crate::backend::{
     Versioned, check_key,
 };
 use crate::error::StoreError;
+use crate::lock::lock;
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ impl MemoryStore {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Why: every change below is complete before anything can panic, so poison means nothing.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

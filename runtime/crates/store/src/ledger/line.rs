@@ -11,6 +11,7 @@ use portcullis_core::ledger::LedgerEvent;
 use serde::Serialize;
 
 use super::error::LedgerError;
+use crate::lower_hex;
 
 /// Longest event in bytes, as JSON.
 pub(super) const EVENT_BYTES_MAX: usize = 64 * 1024;
@@ -180,15 +181,8 @@ fn take_apart(text: &str) -> Option<RawLine<'_>> {
     let number: u64 = seq.parse().ok()?;
     (number.to_string() == seq).then_some(RawLine {
         seq: number,
-        prev: lower_hex(prev)?,
+        prev: lower_hex::decode(prev)?,
         event,
-        hash: lower_hex(hash)?,
+        hash: lower_hex::decode(hash)?,
     })
-}
-
-/// Lower case only: there is one way to write a hash, so that every changed byte shows.
-pub(super) fn lower_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0_u8; 32];
-    ::hex::decode_to_slice(text, &mut bytes).ok()?;
-    (hex::encode(&bytes) == text).then_some(bytes)
 }

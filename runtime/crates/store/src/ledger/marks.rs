@@ -7,11 +7,14 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use portcullis_core::hex;
 use serde::{Deserialize, Serialize};
 
-use super::line::{Link, lower_hex};
+use super::line::Link;
+use crate::lock::lock;
+use crate::lower_hex;
 
 const HEAD: &str = "head.json";
 const ANCHOR: &str = "anchor.json";
@@ -52,7 +55,7 @@ pub(super) fn read_head(dir: &Path) -> Result<Option<Link>, MarkError> {
     let Some(head) = read::<HeadFile>(dir, HEAD)? else {
         return Ok(None);
     };
-    let hash = lower_hex(&head.hash).ok_or(MarkError::Malformed(HEAD))?;
+    let hash = lower_hex::decode(&head.hash).ok_or(MarkError::Malformed(HEAD))?;
     Ok(Some(Link { seq: head.seq, hash }))
 }
 
@@ -60,7 +63,7 @@ pub(super) fn read_anchor(dir: &Path) -> Result<Option<Anchor>, MarkError> {
     let Some(anchor) = read::<AnchorFile>(dir, ANCHOR)? else {
         return Ok(None);
     };
-    let hash = lower_hex(&anchor.hash).ok_or(MarkError::Malformed(ANCHOR))?;
+    let hash = lower_hex::decode(&anchor.hash).ok_or(MarkError::Malformed(ANCHOR))?;
     Ok(Some(Anchor { first_segment: anchor.first_segment, dropped: Link { seq: anchor.seq, hash } }))
 }
 
@@ -68,7 +71,7 @@ pub(super) fn write_anchor(dir: &Path, anchor: &Anchor) -> std::io::Result<()> {
     let file = AnchorFile {
         first_segment: anchor.first_segment,
         seq: anchor.dropped.seq,
-        hash: hex::encode(anchor.dropped.hash),
+        hash: hex::encode(&anchor.dropped.hash),
     };
     replace(dir, ANCHOR, &file)
 }
@@ -87,11 +90,11 @@ impl HeadWriter {
 
     /// Says that the chain is on disk up to `link`; does nothing when the head is there already.
     pub(super) fn advance(&self, link: Link) -> std::io::Result<()> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = lock(&self.written);
         if written.is_some_and(|written| written.seq >= link.seq) {
             return Ok(());
         }
-        let file = HeadFile { seq: link.seq, hash: hex::encode(link.hash) };
+        let file = HeadFile { seq: link.seq, hash: hex::encode(&link.hash) };
         replace(&self.dir, HEAD, &file)?;
         *written = Some(link);
         Ok(())

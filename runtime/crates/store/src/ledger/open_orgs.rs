@@ -5,11 +5,12 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use portcullis_core::id::OrgId;
 
 use super::slot::Slot;
+use crate::lock::lock;
 
 /// Open files of the ledger. Under the usual limit of 1,024 descriptors with room for sockets.
 const OPEN_ORGS_MAX: usize = 256;
@@ -33,7 +34,7 @@ impl OpenOrgs {
 
     /// The org's slot, making room for it when there is none.
     pub(super) fn slot(&self, org: &OrgId) -> Arc<Slot> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = lock(&self.slots);
         slots.tick = slots.tick.wrapping_add(1);
         let tick = slots.tick;
         if let Some(slot) = slots.by_org.get(org) {

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use portcullis_core::hex;
 use portcullis_core::id::OrgId;
 use serde::Serialize;
 
@@ -83,7 +84,7 @@ fn look(org: &OrgId, dir: &Path) -> std::io::Result<VerifyReport> {
         records: 0,
         first_seq: None,
         last_seq: 0,
-        last_hash: hex::encode(start(org, None).hash),
+        last_hash: hex::encode(&start(org, None).hash),
         anchored: false,
         torn_tail_bytes: 0,
         bad: None,
@@ -128,6 +129,6 @@ fn walk(org: &OrgId, dir: &Path, report: &mut VerifyReport) -> Result<(), ScanEr
     report.records = scan.records;
     report.first_seq = scan.first_seq;
     report.last_seq = link.seq;
-    report.last_hash = hex::encode(link.hash);
+    report.last_hash = hex::encode(&link.hash);
     walked
 }

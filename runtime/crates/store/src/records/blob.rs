@@ -4,6 +4,7 @@
 //! A part never changes and is written in the same commit as the document that refers to it. Parts are
 //! not deleted with a document: a connector's revisions, which refer to the same ones, never go.
 
+use portcullis_core::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -32,7 +33,7 @@ pub(super) fn put(batch: Batch, key: String, value: Vec<u8>) -> Batch {
     if value.len() <= PART_BYTES {
         return batch.put(key, value);
     }
-    let blob = hex::encode(Sha256::digest(&value));
+    let blob = hex::encode(&Sha256::digest(&value));
     let mut batch = batch;
     let mut parts = 0;
     for part in value.chunks(PART_BYTES) {
@@ -65,7 +66,7 @@ impl Reference {
             let found = store.get(&part_key(&self.blob, part)).await?;
             whole.extend_from_slice(&found.ok_or_else(|| unreadable("a part is missing"))?.value);
         }
-        if hex::encode(Sha256::digest(&whole)) == self.blob {
+        if hex::encode(&Sha256::digest(&whole)) == self.blob {
             Ok(whole)
         } else {
             Err(unreadable("its parts do not match their hash"))

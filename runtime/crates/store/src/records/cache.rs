@@ -5,9 +5,10 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use super::Document;
+use crate::lock;
 
 /// Documents kept; a few hundred bytes each. When there are more all are forgotten, which is rare enough
 /// to need no order of use.
@@ -31,7 +32,7 @@ impl Cache {
         key: &str,
         version: u64,
     ) -> Option<Option<(Arc<T>, u64)>> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock::read(&self.0);
         let kept = kept.get(key).filter(|kept| kept.version == version)?;
         match &kept.found {
             None => Some(None),
@@ -46,7 +47,7 @@ impl Cache {
         found: Option<(Arc<T>, u64)>,
     ) {
         let found = found.map(|(document, revision)| (document as Shared, revision));
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock::write(&self.0);
         if kept.len() >= DOCUMENTS_MAX {
             kept.clear();
         }

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use memchr::{memchr_iter, memmem, memrchr};
@@ -13,6 +13,7 @@ use portcullis_core::id::RunId;
 
 use super::RunRecord;
 use crate::error::StoreError;
+use crate::lock::lock;
 use crate::syncing::ToSync;
 
 /// How long after its beginning a run may be kept: longer than the longest call, and as much again for
@@ -178,7 +179,7 @@ impl Log {
     }
 
     fn tail(&self) -> MutexGuard<'_, Option<Tail>> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tail)
     }
 }
 

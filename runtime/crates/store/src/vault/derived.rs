@@ -4,7 +4,7 @@
 //! beside it, which opens the same. It goes when that key goes.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::KeyInit;
@@ -12,6 +12,7 @@ use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use subtle::ConstantTimeEq;
 
 use super::{KeyBytes, VaultError};
+use crate::lock::lock;
 
 // With the number of the one block that HKDF expands each to.
 const INFO_ENCRYPTION: &[u8] = b"portcullis credential v1 encryption\x01";
@@ -86,7 +87,7 @@ impl DataKeys {
 
     fn entries(&self) -> MutexGuard<'_, VecDeque<Entry>> {
         // Why: whatever a panic left behind, an entry is whole or not there.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

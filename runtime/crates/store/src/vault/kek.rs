@@ -9,6 +9,7 @@ use std::sync::Arc;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_core::hex;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 

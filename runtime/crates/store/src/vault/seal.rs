@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, Nonce};
+use portcullis_core::hex;
 use portcullis_core::secret::{SecretFields, SecretValue};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -19,6 +20,7 @@ use super::format::{
 use super::random::RandomSource;
 use super::workspace_key::WorkspaceKey;
 use super::{Binding, KeyBytes, SecretPayload, VaultError, wrap};
+use crate::lower_hex;
 
 const TAG_BYTES: usize = 16;
 
@@ -69,7 +71,7 @@ pub(super) fn open(
 ) -> Result<SecretPayload, VaultError> {
     let parts = decode(bytes)?;
     if parts.key_id != raw_key_id(key)? {
-        return Err(VaultError::UnknownKey(hex::encode(parts.key_id)));
+        return Err(VaultError::UnknownKey(hex::encode(&parts.key_id)));
     }
     let count = u16::try_from(parts.fields.len())
         .map_err(|_| VaultError::Malformed("its field count is out of range"))?;
@@ -164,10 +166,7 @@ impl Field<'_> {
 }
 
 fn raw_key_id(key: &WorkspaceKey) -> Result<[u8; 8], VaultError> {
-    let mut raw = [0_u8; 8];
-    hex::decode_to_slice(key.id.as_str(), &mut raw)
-        .map_err(|_| VaultError::Malformed("a key id is not 16 hex digits"))?;
-    Ok(raw)
+    lower_hex::decode(key.id.as_str()).ok_or(VaultError::Malformed("a key id is not 16 hex digits"))
 }
 
 /// Checks names and the size that sealing will give, before any key is made.

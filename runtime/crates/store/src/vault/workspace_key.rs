@@ -4,7 +4,7 @@
 //! key read before a deletion is not kept after it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -18,6 +18,7 @@ use super::derived::DataKeys;
 use super::kek::{KekProvider, KeyId};
 use super::random::RandomSource;
 use super::{KeyBytes, VaultError};
+use crate::lock::lock;
 
 /// Workspaces whose keys are kept unwrapped: busy ones stay, and memory stays small.
 const CACHED_KEYS_MAX: usize = 1024;
@@ -158,7 +159,7 @@ impl Cache {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         // Why: at worst a place is listed twice after a panic, which costs a second unwrapping.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
