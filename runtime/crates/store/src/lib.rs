@@ -19,6 +19,7 @@ mod automations;
 mod backend;
 mod connection;
 mod connectors;
+mod disk_sync;
 mod error;
 mod ledger;
 mod lock;
@@ -27,7 +28,7 @@ mod orgs;
 mod records;
 mod runs;
 mod settings;
-mod syncing;
+
 mod tokens;
 mod vault;
 
@@ -41,12 +42,12 @@ pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease,
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};
 pub use ledger::{
-    BadRecord, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery, LedgerSync,
-    PruneReport, VerifyReport, verify_directory,
+    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, LedgerError, LedgerLine, LedgerPage, LedgerQuery,
+    LedgerSync, PruneReport, VerifyReport, verify_directory,
 };
 pub use orgs::{OrgRecord, WorkspaceRecord};
 pub use records::{Document, Key, Listed, Records, Writes};
-pub use runs::{RunLog, RunRecord};
+pub use runs::{FileRuns, RunRecord};
 pub use settings::{
     AllowlistMode, ConnectorSetting, ConnectorSettingValue, CredentialFieldState, CredentialState,
     IntegrationSettings, SettingGroup,

@@ -1,6 +1,6 @@
 //! Locks whose holder may have panicked. Every state behind one of them is whole between two
 //! statements, so what a panic left behind can be used; a lock for which that is not so says so itself
-//! (`ledger/slot.rs`).
+//! (`ledger/file/log_handle.rs`).
 
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

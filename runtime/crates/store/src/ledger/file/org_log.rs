@@ -1,6 +1,6 @@
 //! One org's chain, open for appending: write, roll to the next segment, drop old ones.
 //!
-//! It is used under its slot's lock and does no locking of its own. A write that fails leaves the
+//! It is used under its handle's lock and does no locking of its own. A write that fails leaves the
 //! file as it was, or the log unusable.
 
 use std::fs::File;
@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use portcullis_core::id::OrgId;
 
-use super::error::LedgerError;
-use super::line::{Link, Written, format_line};
-use super::marks::{Anchor, HeadWriter, read_anchor, sync_directory, write_anchor};
+use super::chain_walk::ChainWalk;
+use super::checkpoint::{Anchor, HeadWriter, read_anchor, sync_directory, write_anchor};
 use super::recovery::recover;
-use super::scan::Scan;
 use super::segment::{Segment, list};
+use crate::ledger::error::LedgerError;
+use crate::ledger::line::{Link, Written, format_line};
 
 /// What a prune did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl OrgLog {
         let failed = |error: std::io::Error| LedgerError::io("pruning the ledger", &error);
         let anchor = match read_anchor(&self.dir) {
             Ok(anchor) => anchor,
-            Err(error) => return Err(super::scan::ScanError::from(error).for_org(&self.org)),
+            Err(error) => return Err(super::chain_walk::WalkError::from(error).for_org(&self.org)),
         };
         let first = anchor.map_or(1, |anchor| anchor.first_segment);
         let mut report = PruneReport {
@@ -148,10 +148,10 @@ impl OrgLog {
         };
         self.file.sync_all().map_err(failed)?;
         self.head.advance(self.link).map_err(failed)?;
-        let mut scan = Scan::new(&self.org, None, None);
-        let walked = scan.segment(cut, false);
+        let mut walk = ChainWalk::new(&self.org, None, None);
+        let walked = walk.segment(cut, false);
         walked.map_err(|error| error.for_org(&self.org))?;
-        let last = scan.link().unwrap_or_else(|| Link::genesis(&self.org));
+        let last = walk.link().unwrap_or_else(|| Link::genesis(&self.org));
         let anchor = Anchor { first_segment: first_kept.number, dropped: last };
         // First the anchor, then the files: cut short in between, opening finishes it.
         write_anchor(&self.dir, &anchor).map_err(failed)?;

@@ -10,11 +10,11 @@ use portcullis_core::hex;
 use portcullis_core::id::OrgId;
 use serde::Serialize;
 
-use super::error::{BadRecord, LedgerError};
-use super::marks::{read_anchor, read_head};
+use super::chain_walk::{ChainWalk, WalkError};
+use super::checkpoint::{read_anchor, read_head};
 use super::recovery::start;
-use super::scan::{Scan, ScanError};
 use super::segment::list;
+use crate::ledger::error::{BadRecord, LedgerError};
 
 /// A prune may delete segments under a reader; one more look sees the new anchor.
 const LOOKS_MAX: usize = 3;
@@ -95,23 +95,23 @@ fn look(org: &OrgId, dir: &Path) -> std::io::Result<VerifyReport> {
     // The head before the records: they may grow meanwhile, and then reach past it.
     match walk(org, dir, &mut report) {
         Ok(()) => {}
-        Err(ScanError::Bad(bad)) => report.bad = Some(bad),
-        Err(ScanError::Io(error)) => return Err(error),
+        Err(WalkError::Bad(bad)) => report.bad = Some(bad),
+        Err(WalkError::Io(error)) => return Err(error),
     }
     Ok(report)
 }
 
-fn walk(org: &OrgId, dir: &Path, report: &mut VerifyReport) -> Result<(), ScanError> {
+fn walk(org: &OrgId, dir: &Path, report: &mut VerifyReport) -> Result<(), WalkError> {
     let head = read_head(dir)?;
     let anchor = read_anchor(dir)?;
     let segments = list(dir, anchor.map_or(1, |anchor| anchor.first_segment))?;
     report.anchored = anchor.is_some();
     report.segments = segments.len();
     let start = start(org, anchor.as_ref());
-    let mut scan = Scan::new(org, Some(start), head);
+    let mut walk = ChainWalk::new(org, Some(start), head);
     let mut walked = Ok(());
     for (index, segment) in segments.iter().enumerate() {
-        match scan.segment(segment, index.saturating_add(1) == segments.len()) {
+        match walk.segment(segment, index.saturating_add(1) == segments.len()) {
             Ok(end) => report.torn_tail_bytes = end.torn_bytes,
             Err(error) => {
                 walked = Err(error);
@@ -120,14 +120,14 @@ fn walk(org: &OrgId, dir: &Path, report: &mut VerifyReport) -> Result<(), ScanEr
         }
     }
     if walked.is_ok() {
-        walked = scan.finish();
+        walked = walk.finish();
     }
     if walked.is_ok() && head.is_none() && (anchor.is_some() || segments.len() > 1) {
-        walked = Err(scan.bad("the head file is missing"));
+        walked = Err(walk.bad("the head file is missing"));
     }
-    let link = scan.link().unwrap_or(start);
-    report.records = scan.records;
-    report.first_seq = scan.first_seq;
+    let link = walk.link().unwrap_or(start);
+    report.records = walk.records;
+    report.first_seq = walk.first_seq;
     report.last_seq = link.seq;
     report.last_hash = hex::encode(&link.hash);
     walked

@@ -33,7 +33,7 @@ fn a_record_is_written_as_serde_writes_it() {
     }
 }
 
-async fn listed(runs: &RunLog, workspace: &str, after: Option<&RunId>, limit: usize) -> Vec<RunId> {
+async fn listed(runs: &FileRuns, workspace: &str, after: Option<&RunId>, limit: usize) -> Vec<RunId> {
     let (org, workspace) = ids("acme", workspace);
     let found = runs.list(&org, &workspace, after, limit).await.unwrap().unwrap();
     found.into_iter().map(|record| record.run_id).collect()
@@ -43,7 +43,7 @@ async fn listed(runs: &RunLog, workspace: &str, after: Option<&RunId>, limit: us
 async fn runs_are_found_and_listed_across_files_and_restarts() {
     let dir = TempDir::new().unwrap();
     let all: Vec<RunId> = (0..50).map(run).collect();
-    let runs = RunLog::open_with_segments(dir.path(), 1000).unwrap();
+    let runs = FileRuns::open_with_segments(dir.path(), 1000).unwrap();
     for id in &all {
         runs.append(&record("main", id)).await.unwrap();
     }
@@ -51,7 +51,7 @@ async fn runs_are_found_and_listed_across_files_and_restarts() {
     let files = std::fs::read_dir(dir.path().join("acme/main")).unwrap().count();
     assert!(files > 5, "{files}");
     drop(runs);
-    let runs = RunLog::open_with_segments(dir.path(), 1000).unwrap();
+    let runs = FileRuns::open_with_segments(dir.path(), 1000).unwrap();
     assert_eq!(listed(&runs, "main", None, 100).await, all);
     assert_eq!(listed(&runs, "main", Some(&all[9]), 20).await, all[10..30]);
     assert!(listed(&runs, "main", all.last(), 20).await.is_empty());
@@ -69,13 +69,13 @@ async fn runs_are_found_and_listed_across_files_and_restarts() {
 async fn a_line_without_an_end_is_cut_off_and_a_damaged_one_is_passed_over() {
     let dir = TempDir::new().unwrap();
     let (first, second, third) = (run(1), run(2), run(3));
-    let runs = RunLog::open(dir.path()).unwrap();
+    let runs = FileRuns::open(dir.path()).unwrap();
     runs.append(&record("main", &first)).await.unwrap();
     drop(runs);
     let file = std::fs::read_dir(dir.path().join("acme/main")).unwrap().next().unwrap().unwrap().path();
     let mut torn = std::fs::File::options().append(true).open(&file).unwrap();
     torn.write_all(b"{\"run_id\":\"run_damaged\"}\n{\"run_id\":\"run_to").unwrap();
-    let runs = RunLog::open(dir.path()).unwrap();
+    let runs = FileRuns::open(dir.path()).unwrap();
     runs.append(&record("main", &second)).await.unwrap();
     runs.append(&record("main", &third)).await.unwrap();
     assert_eq!(listed(&runs, "main", None, 10).await, [first.clone(), second, third.clone()]);
@@ -85,7 +85,7 @@ async fn a_line_without_an_end_is_cut_off_and_a_damaged_one_is_passed_over() {
 #[tokio::test]
 async fn deleting_a_workspace_takes_its_runs_and_no_other_s() {
     let dir = TempDir::new().unwrap();
-    let runs = RunLog::open(dir.path()).unwrap();
+    let runs = FileRuns::open(dir.path()).unwrap();
     runs.append(&record("main", &run(1))).await.unwrap();
     runs.append(&record("other", &run(2))).await.unwrap();
     let (org, main) = ids("acme", "main");
@@ -100,7 +100,7 @@ async fn deleting_a_workspace_takes_its_runs_and_no_other_s() {
 #[tokio::test]
 async fn a_record_that_is_too_long_is_refused_and_the_next_is_kept() {
     let dir = TempDir::new().unwrap();
-    let runs = RunLog::open(dir.path()).unwrap();
+    let runs = FileRuns::open(dir.path()).unwrap();
     let mut long = record("main", &run(1));
     long.body = to_raw_value(&"x".repeat(RECORD_BYTES_MAX)).unwrap();
     assert!(matches!(runs.append(&long).await, Err(StoreError::TooLarge { .. })));

@@ -1,6 +1,6 @@
 //! The place of one org's log: closed, open, or failed for good, behind one lock.
 //!
-//! Whoever appends holds a slot, so that an org never has two logs open at once.
+//! Whoever appends holds a handle, so that an org never has two logs open at once.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use portcullis_core::id::OrgId;
 use tokio::sync::watch;
 
-use super::error::LedgerError;
-use super::line::Written;
 use super::org_log::{AppendError, OrgLog, PruneReport};
-use crate::syncing::ToSync;
+use crate::disk_sync::ToSync;
+use crate::ledger::error::LedgerError;
+use crate::ledger::line::Written;
 
 /// One org's place.
-pub(super) struct Slot {
+pub(super) struct LogHandle {
     org: OrgId,
     dir: PathBuf,
     segment_bytes_max: u64,
@@ -40,7 +40,7 @@ pub(super) struct Appended {
     pub(super) first_unsynced: bool,
 }
 
-impl Slot {
+impl LogHandle {
     pub(super) fn new(org: OrgId, dir: PathBuf, segment_bytes_max: u64) -> Self {
         Self {
             org,
@@ -144,7 +144,7 @@ impl Slot {
     }
 }
 
-impl ToSync for Slot {
+impl ToSync for LogHandle {
     /// Puts everything appended so far on disk. Called by the sync thread; appends go on meanwhile.
     fn sync(&self) {
         let asked = match &mut *self.state() {

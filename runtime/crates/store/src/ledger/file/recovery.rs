@@ -8,11 +8,11 @@ use std::path::Path;
 
 use portcullis_core::id::OrgId;
 
-use super::error::LedgerError;
-use super::line::Link;
-use super::marks::{Anchor, read_anchor, read_head, sync_directory};
-use super::scan::{Scan, ScanError};
+use super::chain_walk::{ChainWalk, WalkError};
+use super::checkpoint::{Anchor, read_anchor, read_head, sync_directory};
 use super::segment::{Segment, list};
+use crate::ledger::error::LedgerError;
+use crate::ledger::line::Link;
 
 /// Where a chain ends.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) fn recover(org: &OrgId, dir: &Path) -> Result<Recovered, LedgerError>
     recover_files(org, dir).map_err(|error| error.for_org(org))
 }
 
-fn recover_files(org: &OrgId, dir: &Path) -> Result<Recovered, ScanError> {
+fn recover_files(org: &OrgId, dir: &Path) -> Result<Recovered, WalkError> {
     let anchor = read_anchor(dir)?;
     let head = read_head(dir)?;
     let first = anchor.map_or(1, |anchor| anchor.first_segment);
@@ -44,15 +44,15 @@ fn recover_files(org: &OrgId, dir: &Path) -> Result<Recovered, ScanError> {
     let segments = list(dir, first)?;
     let start = start(org, anchor.as_ref());
     let walked = segments.len().saturating_sub(2);
-    let mut scan = Scan::new(org, (walked == 0).then_some(start), head);
-    let mut end = super::scan::SegmentEnd::default();
+    let mut walk = ChainWalk::new(org, (walked == 0).then_some(start), head);
+    let mut end = super::chain_walk::SegmentEnd::default();
     for (index, segment) in segments.iter().enumerate().skip(walked) {
-        end = scan.segment(segment, index.saturating_add(1) == segments.len())?;
+        end = walk.segment(segment, index.saturating_add(1) == segments.len())?;
     }
-    scan.finish()?;
+    walk.finish()?;
     // A head is written before the second segment is begun and before anything is dropped.
     if head.is_none() && (anchor.is_some() || segments.len() > 1) {
-        return Err(scan.bad("the head file is missing"));
+        return Err(walk.bad("the head file is missing"));
     }
     let segment = segments.last().cloned().unwrap_or(Segment::new(dir, first));
     if end.torn_bytes > 0 {
@@ -66,7 +66,7 @@ fn recover_files(org: &OrgId, dir: &Path) -> Result<Recovered, ScanError> {
         file.set_len(end.whole_bytes)?;
         file.sync_all()?;
     }
-    Ok(Recovered { link: scan.link().unwrap_or(start), segment, segment_bytes: end.whole_bytes, head })
+    Ok(Recovered { link: walk.link().unwrap_or(start), segment, segment_bytes: end.whole_bytes, head })
 }
 
 /// Deletes what an earlier prune had anchored away but not deleted yet.

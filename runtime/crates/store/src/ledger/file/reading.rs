@@ -10,11 +10,11 @@ use std::path::Path;
 use portcullis_core::id::{ActionId, ConnectorId, EntryId, OrgId, RunId, WorkspaceId};
 use portcullis_core::ledger::{LedgerEvent, LedgerPhase, LedgerVerdict};
 
-use super::error::{BadRecord, LedgerError};
-use super::line::{LedgerLine, parse};
-use super::marks::read_anchor;
-use super::scan::ScanError;
+use super::chain_walk::WalkError;
+use super::checkpoint::read_anchor;
 use super::segment::{LineEnd, Lines, Segment, list};
+use crate::ledger::error::{BadRecord, LedgerError};
+use crate::ledger::line::{LedgerLine, parse};
 
 /// Most entries on one page.
 pub const LEDGER_PAGE_ENTRIES_MAX: usize = 1000;
@@ -222,7 +222,7 @@ fn segments(org: &OrgId, dir: &Path) -> Result<Vec<Segment>, LedgerError> {
     if !dir.exists() {
         return Ok(Vec::new());
     }
-    let anchor = read_anchor(dir).map_err(|error| ScanError::from(error).for_org(org))?;
+    let anchor = read_anchor(dir).map_err(|error| WalkError::from(error).for_org(org))?;
     list(dir, anchor.map_or(1, |anchor| anchor.first_segment))
         .map_err(|error| LedgerError::io("listing ledger segments", &error))
 }

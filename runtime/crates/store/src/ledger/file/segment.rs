@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Take};
 use std::path::{Path, PathBuf};
 
-use super::line::LINE_BYTES_MAX;
+use crate::ledger::line::LINE_BYTES_MAX;
 
 /// One segment file.
 #[derive(Debug, Clone, PartialEq, Eq)]

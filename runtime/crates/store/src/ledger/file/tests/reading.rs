@@ -10,8 +10,8 @@ fn at(event: LedgerEvent, at: &str) -> LedgerEvent {
     LedgerEvent { at: at.to_owned(), ..event }
 }
 
-async fn appended(dir: &Path, events: &[LedgerEvent]) -> Ledger {
-    let ledger = Ledger::open_with_segments(dir, LedgerSync::Group, 1500).unwrap();
+async fn appended(dir: &Path, events: &[LedgerEvent]) -> FileLedger {
+    let ledger = FileLedger::open_with_segments(dir, LedgerSync::Group, 1500).unwrap();
     for event in events {
         ledger.append(event).await.unwrap();
     }

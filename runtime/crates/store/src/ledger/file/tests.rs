@@ -26,7 +26,7 @@ fn refused(entry: u32) -> LedgerEvent {
 }
 
 async fn filled(dir: &Path, records: u32, segment_bytes: u64) {
-    let ledger = Ledger::open_with_segments(dir, LedgerSync::Group, segment_bytes).unwrap();
+    let ledger = FileLedger::open_with_segments(dir, LedgerSync::Group, segment_bytes).unwrap();
     for entry in 0..records {
         ledger.append(&refused(entry)).await.unwrap();
     }
@@ -50,7 +50,7 @@ fn write_lines(dir: &Path, lines: &[String]) {
 }
 
 async fn append_fails(dir: &Path) -> LedgerError {
-    let ledger = Ledger::open(dir, LedgerSync::Group).unwrap();
+    let ledger = FileLedger::open(dir, LedgerSync::Group).unwrap();
     ledger.append(&refused(999)).await.unwrap_err()
 }
 
@@ -62,7 +62,7 @@ async fn a_thousand_records_verify_and_reopening_continues_the_chain() {
     assert!(report.is_intact(), "{report:?}");
     assert_eq!((report.records, report.first_seq, report.last_seq), (1000, Some(1), 1000));
     assert!(report.segments > 3, "{report:?}");
-    let ledger = Ledger::open_with_segments(dir.path(), LedgerSync::Strict, 100_000).unwrap();
+    let ledger = FileLedger::open_with_segments(dir.path(), LedgerSync::Strict, 100_000).unwrap();
     assert_eq!(ledger.append(&refused(1000)).await.unwrap(), 1001);
     let report = ledger.verify(&org("acme")).await.unwrap();
     assert!(report.is_intact() && report.records == 1001, "{report:?}");
@@ -97,7 +97,7 @@ async fn dropped_swapped_and_foreign_lines_are_named() {
     filled(dir.path(), 10, SEGMENT_BYTES).await;
     let good = lines(dir.path());
     let other = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(other.path(), LedgerSync::Group).unwrap();
+    let ledger = FileLedger::open(other.path(), LedgerSync::Group).unwrap();
     for entry in 0..10 {
         ledger.append(&LedgerEvent { org: org("other"), ..refused(entry) }).await.unwrap();
     }
@@ -150,7 +150,7 @@ async fn a_torn_line_beyond_the_head_is_cut_away() {
     std::fs::write(first_segment(dir.path()), &torn).unwrap();
     let report = verified(dir.path());
     assert!(report.is_intact() && report.torn_tail_bytes == 40, "{report:?}");
-    let ledger = Ledger::open(dir.path(), LedgerSync::Strict).unwrap();
+    let ledger = FileLedger::open(dir.path(), LedgerSync::Strict).unwrap();
     assert_eq!(ledger.append(&refused(5)).await.unwrap(), 6);
     drop(ledger);
     let report = verified(dir.path());
@@ -180,7 +180,7 @@ async fn a_head_that_lags_behind_the_records_is_fine_and_a_wrong_one_is_not() {
     // Gone before anything was ever synced: what a crash in the first moments leaves.
     std::fs::remove_file(&head).unwrap();
     assert!(verified(dir.path()).is_intact());
-    let ledger = Ledger::open(dir.path(), LedgerSync::Group).unwrap();
+    let ledger = FileLedger::open(dir.path(), LedgerSync::Group).unwrap();
     assert_eq!(ledger.append(&refused(7)).await.unwrap(), 7);
 }
 
@@ -188,7 +188,7 @@ async fn a_head_that_lags_behind_the_records_is_fine_and_a_wrong_one_is_not() {
 fn appending_and_reading_are_futures_for_any_thread() {
     fn is_send<T: Send>(_: &T) {}
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), LedgerSync::Group).unwrap();
+    let ledger = FileLedger::open(dir.path(), LedgerSync::Group).unwrap();
     let (event, org, query) = (refused(1), org("acme"), LedgerQuery::default());
     is_send(&ledger.append(&event));
     is_send(&ledger.read(&org, &query));
@@ -199,7 +199,7 @@ fn appending_and_reading_are_futures_for_any_thread() {
 async fn a_pruned_chain_verifies_from_its_anchor_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path(), 200, 10_000).await;
-    let ledger = Ledger::open_with_segments(dir.path(), LedgerSync::Group, 10_000).unwrap();
+    let ledger = FileLedger::open_with_segments(dir.path(), LedgerSync::Group, 10_000).unwrap();
     let before = ledger.verify(&org("acme")).await.unwrap();
     let backup = std::fs::read(first_segment(dir.path())).unwrap();
     let report = ledger.prune(&org("acme"), 3).await.unwrap();
@@ -217,7 +217,7 @@ async fn a_pruned_chain_verifies_from_its_anchor_and_goes_on() {
     // A prune that was cut short after its anchor leaves files behind; they do not matter.
     std::fs::write(first_segment(dir.path()), backup).unwrap();
     assert!(verified(dir.path()).is_intact());
-    let ledger = Ledger::open_with_segments(dir.path(), LedgerSync::Group, 10_000).unwrap();
+    let ledger = FileLedger::open_with_segments(dir.path(), LedgerSync::Group, 10_000).unwrap();
     assert_eq!(ledger.append(&refused(202)).await.unwrap(), 203);
     assert!(!first_segment(dir.path()).exists());
     drop(ledger);
@@ -231,17 +231,17 @@ async fn a_pruned_chain_verifies_from_its_anchor_and_goes_on() {
 #[tokio::test]
 async fn the_ledgers_open_once_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), LedgerSync::Group).unwrap();
-    let second = Ledger::open(dir.path(), LedgerSync::Group);
+    let ledger = FileLedger::open(dir.path(), LedgerSync::Group).unwrap();
+    let second = FileLedger::open(dir.path(), LedgerSync::Group);
     assert!(matches!(second, Err(LedgerError::AlreadyOpen { .. })));
     drop(ledger);
-    Ledger::open(dir.path(), LedgerSync::Group).unwrap();
+    FileLedger::open(dir.path(), LedgerSync::Group).unwrap();
 }
 
 #[tokio::test]
 async fn subscribers_see_their_org_s_records_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), LedgerSync::Group).unwrap();
+    let ledger = FileLedger::open(dir.path(), LedgerSync::Group).unwrap();
     ledger.append(&refused(0)).await.unwrap();
     let mut mine = ledger.subscribe(&org("acme"));
     let mut theirs = ledger.subscribe(&org("other"));

@@ -12,9 +12,9 @@ use memchr::{memchr_iter, memmem, memrchr};
 use portcullis_core::id::RunId;
 
 use super::RunRecord;
+use crate::disk_sync::ToSync;
 use crate::error::StoreError;
 use crate::lock::lock;
-use crate::syncing::ToSync;
 
 /// How long after its beginning a run may be kept: longer than the longest call, and as much again for
 /// clocks that are set.

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use portcullis_core::hex;
 use serde::{Deserialize, Serialize};
 
-use super::line::Link;
+use crate::ledger::line::Link;
 use crate::lock::lock;
 use crate::lower_hex;
 
@@ -43,27 +43,27 @@ pub(super) struct Anchor {
     pub(super) dropped: Link,
 }
 
-/// Why a mark cannot be read.
+/// Why one of them cannot be read.
 #[derive(Debug)]
-pub(super) enum MarkError {
+pub(super) enum CheckpointError {
     Io(std::io::Error),
     /// Which file does not have its form.
     Malformed(&'static str),
 }
 
-pub(super) fn read_head(dir: &Path) -> Result<Option<Link>, MarkError> {
+pub(super) fn read_head(dir: &Path) -> Result<Option<Link>, CheckpointError> {
     let Some(head) = read::<HeadFile>(dir, HEAD)? else {
         return Ok(None);
     };
-    let hash = lower_hex::decode(&head.hash).ok_or(MarkError::Malformed(HEAD))?;
+    let hash = lower_hex::decode(&head.hash).ok_or(CheckpointError::Malformed(HEAD))?;
     Ok(Some(Link { seq: head.seq, hash }))
 }
 
-pub(super) fn read_anchor(dir: &Path) -> Result<Option<Anchor>, MarkError> {
+pub(super) fn read_anchor(dir: &Path) -> Result<Option<Anchor>, CheckpointError> {
     let Some(anchor) = read::<AnchorFile>(dir, ANCHOR)? else {
         return Ok(None);
     };
-    let hash = lower_hex::decode(&anchor.hash).ok_or(MarkError::Malformed(ANCHOR))?;
+    let hash = lower_hex::decode(&anchor.hash).ok_or(CheckpointError::Malformed(ANCHOR))?;
     Ok(Some(Anchor { first_segment: anchor.first_segment, dropped: Link { seq: anchor.seq, hash } }))
 }
 
@@ -105,11 +105,11 @@ pub(super) fn sync_directory(dir: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn read<T: for<'de> Deserialize<'de>>(dir: &Path, name: &'static str) -> Result<Option<T>, MarkError> {
+fn read<T: for<'de> Deserialize<'de>>(dir: &Path, name: &'static str) -> Result<Option<T>, CheckpointError> {
     match std::fs::read(dir.join(name)) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| MarkError::Malformed(name)),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| CheckpointError::Malformed(name)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(MarkError::Io(error)),
+        Err(error) => Err(CheckpointError::Io(error)),
     }
 }
 

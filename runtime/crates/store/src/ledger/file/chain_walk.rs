@@ -4,13 +4,13 @@
 
 use portcullis_core::id::OrgId;
 
-use super::error::{BadRecord, LedgerError};
-use super::line::{Link, parse};
-use super::marks::MarkError;
+use super::checkpoint::CheckpointError;
 use super::segment::{LineEnd, Lines, Segment};
+use crate::ledger::error::{BadRecord, LedgerError};
+use crate::ledger::line::{Link, parse};
 
 /// A walk along an org's chain.
-pub(super) struct Scan<'a> {
+pub(super) struct ChainWalk<'a> {
     org: &'a OrgId,
     /// The last good record; `None` until the first one, when the walk starts in the middle.
     link: Option<Link>,
@@ -30,7 +30,7 @@ pub(super) struct SegmentEnd {
     pub(super) torn_bytes: u64,
 }
 
-impl<'a> Scan<'a> {
+impl<'a> ChainWalk<'a> {
     /// A walk that starts after `start`, or in the middle with whatever record comes first.
     pub(super) fn new(org: &'a OrgId, start: Option<Link>, head: Option<Link>) -> Self {
         Self { org, link: start, head, head_met: false, records: 0, first_seq: None, at: (String::new(), 0) }
@@ -42,7 +42,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Walks one segment. Only the chain's last one may end in the middle of a line.
-    pub(super) fn segment(&mut self, segment: &Segment, last: bool) -> Result<SegmentEnd, ScanError> {
+    pub(super) fn segment(&mut self, segment: &Segment, last: bool) -> Result<SegmentEnd, WalkError> {
         self.at = (segment.name(), 0);
         let mut lines = Lines::open(&segment.path)?;
         let mut line = Vec::new();
@@ -71,7 +71,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Compares the end of the chain with the head.
-    pub(super) fn finish(&mut self) -> Result<(), ScanError> {
+    pub(super) fn finish(&mut self) -> Result<(), WalkError> {
         let ended = self.link.map_or(0, |link| link.seq);
         if let Some(link) = self.link {
             self.meet_head(link)?;
@@ -90,8 +90,8 @@ impl<'a> Scan<'a> {
     }
 
     /// Names the place the walk has come to.
-    pub(super) fn bad(&self, reason: &str) -> ScanError {
-        ScanError::Bad(BadRecord {
+    pub(super) fn bad(&self, reason: &str) -> WalkError {
+        WalkError::Bad(BadRecord {
             segment: self.at.0.clone(),
             line: self.at.1,
             seq: self.link.map_or(0, |link| link.seq).saturating_add(1),
@@ -99,7 +99,7 @@ impl<'a> Scan<'a> {
         })
     }
 
-    fn follow(&mut self, line: &[u8]) -> Result<(), ScanError> {
+    fn follow(&mut self, line: &[u8]) -> Result<(), WalkError> {
         let raw = parse(self.org, line).map_err(|reason| self.bad(reason))?;
         let before = self.link.unwrap_or(Link { seq: raw.seq.saturating_sub(1), hash: raw.prev });
         self.meet_head(before)?;
@@ -116,7 +116,7 @@ impl<'a> Scan<'a> {
         self.meet_head(link)
     }
 
-    fn meet_head(&mut self, link: Link) -> Result<(), ScanError> {
+    fn meet_head(&mut self, link: Link) -> Result<(), WalkError> {
         if let Some(head) = self.head
             && head.seq == link.seq
         {
@@ -131,12 +131,12 @@ impl<'a> Scan<'a> {
 
 /// Why a walk stopped.
 #[derive(Debug)]
-pub(super) enum ScanError {
+pub(super) enum WalkError {
     Io(std::io::Error),
     Bad(BadRecord),
 }
 
-impl ScanError {
+impl WalkError {
     pub(super) fn for_org(self, org: &OrgId) -> LedgerError {
         match self {
             Self::Io(error) => LedgerError::io("reading a ledger segment", &error),
@@ -145,17 +145,17 @@ impl ScanError {
     }
 }
 
-impl From<std::io::Error> for ScanError {
+impl From<std::io::Error> for WalkError {
     fn from(error: std::io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl From<MarkError> for ScanError {
-    fn from(error: MarkError) -> Self {
+impl From<CheckpointError> for WalkError {
+    fn from(error: CheckpointError) -> Self {
         match error {
-            MarkError::Io(error) => Self::Io(error),
-            MarkError::Malformed(name) => Self::Bad(BadRecord {
+            CheckpointError::Io(error) => Self::Io(error),
+            CheckpointError::Malformed(name) => Self::Bad(BadRecord {
                 segment: name.to_owned(),
                 line: 1,
                 seq: 0,
