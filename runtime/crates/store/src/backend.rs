@@ -3,11 +3,10 @@
 //! It knows nothing of documents (see `records`) or of secrets (see `vault`). Implemented by the
 //! memory and sled engines; one conformance suite runs over all of them.
 
-use std::future::Future;
 use std::io::{Read, Write};
-use std::pin::Pin;
 
 use crate::error::StoreError;
+use crate::task::BoxFuture;
 
 mod archive;
 mod memory;
@@ -16,9 +15,6 @@ mod versions;
 
 pub use memory::MemoryStore;
 pub use sled::SledStore;
-
-/// A boxed future, because the trait is used as `dyn Store`.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Longest key in bytes: a kind and four identifiers fit, and index pages stay small.
 pub const KEY_BYTES_MAX: usize = 256;

@@ -1,15 +1,90 @@
-//! The outbound ledger: what left, and what was refused, as a chain of records for each org.
+//! The outbound ledger: what left, and what was refused, as an append-only chain of records for each org.
 //!
-//! It stores what it is given and decides nothing; secrets, queries and bodies must not get here. Called
-//! by the runtime.
+//! It stores what it is given and decides nothing; secrets, queries and bodies must not get here.
+//! Implemented in files and in memory; one conformance suite runs over both. Called by the runtime.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use portcullis_core::id::OrgId;
+use portcullis_core::ledger::LedgerEvent;
+use tokio::sync::broadcast;
+
+use crate::task::{self, BoxFuture};
 
 mod error;
 mod file;
 mod line;
+mod memory;
+mod query;
+mod report;
+mod subscribers;
 
 pub use error::{BadRecord, LedgerError};
-pub use file::{
-    FileLedger, LEDGER_PAGE_ENTRIES_MAX, LedgerPage, LedgerQuery, LedgerSync, PruneReport, VerifyReport,
-    verify_directory,
-};
+pub use file::{FileLedger, LedgerSync, verify_directory};
 pub use line::LedgerLine;
+pub use memory::MemoryLedger;
+pub use query::{LEDGER_PAGE_ENTRIES_MAX, LedgerPage, LedgerQuery};
+pub use report::{PruneReport, VerifyReport};
+
+/// A segment is closed once it is this long, so that reading one backwards takes bounded memory.
+const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What an export gives its records to; breaking ends the export.
+pub type LedgerSink = Box<dyn FnMut(&LedgerLine) -> ControlFlow<()> + Send>;
+
+/// The ledgers of all orgs. An org without records has an intact chain of none.
+///
+/// Errors of all methods: [`LedgerError::Damaged`] when a record is not what was written,
+/// [`LedgerError::Unavailable`] when the storage cannot be used.
+pub trait Ledger: Send + Sync + 'static {
+    /// Appends one record to its org's chain and returns its sequence, from 1 without gaps.
+    ///
+    /// Every request writes two, so this is to be cheap. Errors besides the common ones:
+    /// [`LedgerError::TooLarge`]. The chain has not moved after an error, unless the storage failed after
+    /// the record was written; it then refuses everything until a restart.
+    fn append<'a>(&'a self, event: &'a LedgerEvent) -> BoxFuture<'a, Result<u64, LedgerError>>;
+
+    /// One page of an org's entries, newest first; see [`LedgerQuery`].
+    ///
+    /// Errors besides the common ones: [`LedgerError::UnknownCursor`].
+    fn read<'a>(
+        &'a self,
+        org: &'a OrgId,
+        query: &'a LedgerQuery,
+    ) -> BoxFuture<'a, Result<LedgerPage, LedgerError>>;
+
+    /// The org's records as they are appended from now on, in the chain's order. A subscriber that falls
+    /// 1,024 lines behind learns how many it missed.
+    fn subscribe(&self, org: &OrgId) -> broadcast::Receiver<Arc<LedgerLine>>;
+
+    /// Gives the org's records that match to `sink`, oldest first, as they were written: `begin` and
+    /// `complete` apart, cursor and limit ignored. Returns how many were given. Runs on a blocking
+    /// thread, so `sink` may block.
+    fn export<'a>(
+        &'a self,
+        org: &'a OrgId,
+        query: &'a LedgerQuery,
+        sink: LedgerSink,
+    ) -> BoxFuture<'a, Result<u64, LedgerError>>;
+
+    /// Proves the org's chain from what is stored. Damage is in the report and no error.
+    fn verify<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<VerifyReport, LedgerError>>;
+
+    /// Drops the oldest segments of an org, keeping at least `keep_segments` and never less than one.
+    /// The chain is anchored at the cut. After an error a part may be gone; pruning again finishes it.
+    fn prune<'a>(
+        &'a self,
+        org: &'a OrgId,
+        keep_segments: usize,
+    ) -> BoxFuture<'a, Result<PruneReport, LedgerError>>;
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, LedgerError> {
+    task::blocking(|| LedgerError::Unavailable("a ledger task ended early".to_owned()), work).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -28,30 +28,31 @@ mod orgs;
 mod records;
 mod runs;
 mod settings;
+mod task;
 
 mod tokens;
 mod vault;
 
 pub use automations::AutomationRecord;
 pub use backend::{
-    BATCH_OPERATIONS_MAX, Batch, BoxFuture, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX,
-    LIST_ENTRIES_MAX, MemoryStore, Precondition, SledStore, SnapshotReport, Store, StoreStats,
-    VALUE_BYTES_MAX, Versioned,
+    BATCH_OPERATIONS_MAX, Batch, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX, LIST_ENTRIES_MAX,
+    MemoryStore, Precondition, SledStore, SnapshotReport, Store, StoreStats, VALUE_BYTES_MAX, Versioned,
 };
 pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};
 pub use ledger::{
-    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, LedgerError, LedgerLine, LedgerPage, LedgerQuery,
-    LedgerSync, PruneReport, VerifyReport, verify_directory,
+    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery,
+    LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, verify_directory,
 };
 pub use orgs::{OrgRecord, WorkspaceRecord};
 pub use records::{Document, Key, Listed, Records, Writes};
-pub use runs::{FileRuns, RunRecord};
+pub use runs::{FileRuns, MemoryRuns, RunRecord, Runs};
 pub use settings::{
     AllowlistMode, ConnectorSetting, ConnectorSettingValue, CredentialFieldState, CredentialState,
     IntegrationSettings, SettingGroup,
 };
+pub use task::BoxFuture;
 pub use tokens::{Role, TokenIndex, TokenRecord};
 pub use vault::{
     Binding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, SEALED_TEXT_BYTES_MAX, Sealed,

@@ -1,5 +1,112 @@
-//! Runs: what was asked of an action and what came of it. Called by the runtime.
+//! Runs: what was asked of an action and what came of it.
+//!
+//! It keeps records and does not look into them. Implemented in files and in memory; one conformance
+//! suite runs over both. Called by the runtime.
+
+use portcullis_core::id::{OrgId, RunId, WorkspaceId};
+use portcullis_core::json;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::error::StoreError;
+use crate::task::BoxFuture;
 
 mod file;
+mod memory;
 
-pub use file::{FileRuns, RunRecord};
+pub use file::FileRuns;
+pub use memory::MemoryRuns;
+
+/// Longest record in bytes, as JSON.
+const RECORD_BYTES_MAX: usize = 64 * 1024;
+
+/// Room for what stands around a record's body.
+const AROUND_BYTES: usize = 320;
+
+/// The runs of all workspaces.
+///
+/// Errors of all methods: [`StoreError::Unavailable`] when the storage cannot be used.
+pub trait Runs: Send + Sync + 'static {
+    /// Keeps a record. Every call writes one, so this is to be cheap.
+    ///
+    /// Errors besides the common ones: [`StoreError::TooLarge`] for a record of more than 64 KiB. Nothing of
+    /// it is kept after an error.
+    fn append<'a>(&'a self, record: &'a RunRecord) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// A run of a workspace.
+    fn get<'a>(
+        &'a self,
+        org: &'a OrgId,
+        workspace: &'a WorkspaceId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>>;
+
+    /// Runs of a workspace in the order of their ends, after the run `after`, at most `limit`. `None` when
+    /// there is no run `after`.
+    fn list<'a>(
+        &'a self,
+        org: &'a OrgId,
+        workspace: &'a WorkspaceId,
+        after: Option<&'a RunId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<Vec<RunRecord>>, StoreError>>;
+
+    /// Deletes the runs of a workspace; none is fine. A call that ends meanwhile may leave its record behind,
+    /// and after an error some may be gone.
+    fn remove<'a>(
+        &'a self,
+        org: &'a OrgId,
+        workspace: &'a WorkspaceId,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// One run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// The run. First, because records are found by how their line begins.
+    pub run_id: RunId,
+    /// Whose it is.
+    pub org: OrgId,
+    /// In which workspace.
+    pub workspace: WorkspaceId,
+    /// When it ended, RFC 3339.
+    pub created_at: String,
+    /// State, request and result: a JSON object, as the runtime writes it.
+    pub body: Box<RawValue>,
+}
+
+impl RunRecord {
+    /// The record with its line end.
+    fn line(&self) -> Result<String, StoreError> {
+        let mut line = self.to_json();
+        if line.len() > RECORD_BYTES_MAX {
+            let key = self.run_id.as_str().to_owned();
+            return Err(StoreError::TooLarge { key, bytes: line.len(), limit: RECORD_BYTES_MAX });
+        }
+        line.push('\n');
+        Ok(line)
+    }
+
+    /// The record as `serde_json` writes it, without detours: every call writes one.
+    fn to_json(&self) -> String {
+        // Taken apart, so that a field which is not written does not compile.
+        let Self { run_id, org, workspace, created_at, body } = self;
+        let mut out = String::with_capacity(body.get().len().saturating_add(AROUND_BYTES));
+        out.push_str("{\"run_id\":");
+        json::push_plain(run_id.as_str(), &mut out);
+        out.push_str(",\"org\":");
+        json::push_plain(org.as_str(), &mut out);
+        out.push_str(",\"workspace\":");
+        json::push_plain(workspace.as_str(), &mut out);
+        out.push_str(",\"created_at\":");
+        json::push_text(created_at, &mut out);
+        out.push_str(",\"body\":");
+        out.push_str(body.get());
+        out.push('}');
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,12 @@ use std::sync::{Mutex, MutexGuard};
 use crate::backend::archive::{ArchiveWriter, read_archive};
 use crate::backend::versions::Versions;
 use crate::backend::{
-    Batch, BoxFuture, CHANGES_RETAINED_COMMITS, Change, LIST_ENTRIES_MAX, SnapshotReport, Store, StoreStats,
-    Versioned, check_key,
+    Batch, CHANGES_RETAINED_COMMITS, Change, LIST_ENTRIES_MAX, SnapshotReport, Store, StoreStats, Versioned,
+    check_key,
 };
 use crate::error::StoreError;
 use crate::lock::lock;
+use crate::task::BoxFuture;
 
 /// A store in memory.
 #[derive(Debug, Default)]

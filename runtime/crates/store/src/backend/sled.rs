@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::versions::Versions;
-use crate::backend::{Batch, BoxFuture, Change, SnapshotReport, Store, StoreStats, Versioned, check_key};
+use crate::backend::{Batch, Change, SnapshotReport, Store, StoreStats, Versioned, check_key};
 use crate::error::StoreError;
+use crate::task::BoxFuture;
 
 use self::watermark::Watermark;
 use self::writer::{Job, Writer};

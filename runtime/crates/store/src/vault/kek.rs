@@ -13,7 +13,7 @@ use portcullis_core::hex;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::backend::BoxFuture;
+use crate::task::BoxFuture;
 
 use super::random::{OsRandom, RandomSource};
 use super::{KeyBytes, VaultError, wrap};

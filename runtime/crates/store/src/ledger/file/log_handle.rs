@@ -9,10 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use portcullis_core::id::OrgId;
 use tokio::sync::watch;
 
-use super::org_log::{AppendError, OrgLog, PruneReport};
+use super::org_log::{AppendError, OrgLog};
 use crate::disk_sync::ToSync;
 use crate::ledger::error::LedgerError;
 use crate::ledger::line::Written;
+use crate::ledger::report::PruneReport;
 
 /// One org's place.
 pub(super) struct LogHandle {

@@ -16,15 +16,7 @@ use super::recovery::recover;
 use super::segment::{Segment, list};
 use crate::ledger::error::LedgerError;
 use crate::ledger::line::{Link, Written, format_line};
-
-/// What a prune did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PruneReport {
-    /// Segments that were deleted.
-    pub segments_dropped: usize,
-    /// Sequence of the last record that is gone; 0 when none ever was.
-    pub dropped_to_seq: u64,
-}
+use crate::ledger::report::PruneReport;
 
 /// Why an append failed, and whether the log can go on.
 pub(super) enum AppendError {

@@ -8,47 +8,16 @@ use std::path::Path;
 
 use portcullis_core::hex;
 use portcullis_core::id::OrgId;
-use serde::Serialize;
 
 use super::chain_walk::{ChainWalk, WalkError};
 use super::checkpoint::{read_anchor, read_head};
 use super::recovery::start;
 use super::segment::list;
-use crate::ledger::error::{BadRecord, LedgerError};
+use crate::ledger::error::LedgerError;
+use crate::ledger::report::VerifyReport;
 
 /// A prune may delete segments under a reader; one more look sees the new anchor.
 const LOOKS_MAX: usize = 3;
-
-/// What a verification found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct VerifyReport {
-    /// The org.
-    pub org: OrgId,
-    /// Segment files.
-    pub segments: usize,
-    /// Records that verify, before the first bad one.
-    pub records: u64,
-    /// Sequence of the first record that is kept.
-    pub first_seq: Option<u64>,
-    /// Sequence of the last record that verifies.
-    pub last_seq: u64,
-    /// Hash of that record, 64 hex digits.
-    pub last_hash: String,
-    /// Whether older segments were dropped and the chain starts at its anchor.
-    pub anchored: bool,
-    /// Bytes of a last line that is not complete: being written now, or when the machine stopped.
-    pub torn_tail_bytes: u64,
-    /// The first record that does not verify.
-    pub bad: Option<BadRecord>,
-}
-
-impl VerifyReport {
-    /// Whether every record verifies.
-    #[must_use]
-    pub fn is_intact(&self) -> bool {
-        self.bad.is_none()
-    }
-}
 
 /// Verifies one org's directory, whose name is the org's; no process needs to run, and one may.
 ///
@@ -78,17 +47,7 @@ pub(super) fn verify(org: &OrgId, dir: &Path) -> Result<VerifyReport, LedgerErro
 }
 
 fn look(org: &OrgId, dir: &Path) -> std::io::Result<VerifyReport> {
-    let mut report = VerifyReport {
-        org: org.clone(),
-        segments: 0,
-        records: 0,
-        first_seq: None,
-        last_seq: 0,
-        last_hash: hex::encode(&start(org, None).hash),
-        anchored: false,
-        torn_tail_bytes: 0,
-        bad: None,
-    };
+    let mut report = VerifyReport::empty(org);
     if !dir.try_exists()? {
         return Ok(report);
     }

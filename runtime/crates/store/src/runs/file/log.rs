@@ -11,10 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use memchr::{memchr_iter, memmem, memrchr};
 use portcullis_core::id::RunId;
 
-use super::RunRecord;
 use crate::disk_sync::ToSync;
 use crate::error::StoreError;
 use crate::lock::lock;
+use crate::runs::RunRecord;
 
 /// How long after its beginning a run may be kept: longer than the longest call, and as much again for
 /// clocks that are set.
