@@ -29,7 +29,6 @@ mod records;
 mod runs;
 mod settings;
 mod task;
-
 mod tokens;
 mod vault;
 

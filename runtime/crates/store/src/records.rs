@@ -8,69 +8,23 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backend::{Batch, Precondition, Store, Versioned};
+use crate::backend::{Store, Versioned};
 use crate::error::StoreError;
 
 use self::cache::Cache;
 
 mod blob;
 mod cache;
+mod key;
+mod writes;
 
-/// Longest key part in bytes: a SHA-256 in hex with room to spare.
-const PART_BYTES_MAX: usize = 80;
+pub use key::Key;
+pub use writes::Writes;
 
 /// A JSON document with a place of its own in the store.
 pub trait Document: Serialize + DeserializeOwned + Send + Sync {
     /// First part of its keys; lower case, never changed once records exist.
     const KIND: &'static str;
-}
-
-/// Makes storage keys.
-#[derive(Debug, Clone, Copy)]
-pub struct Key;
-
-impl Key {
-    /// The key of a document: `<kind>/<part>/<part>`.
-    ///
-    /// # Errors
-    /// [`StoreError::InvalidKey`] unless there is at least one part and every part is
-    /// `[A-Za-z0-9][A-Za-z0-9._-]*` of at most 80 bytes: no part can then contain a separator.
-    pub fn of<T: Document>(parts: &[&str]) -> Result<String, StoreError> {
-        if parts.is_empty() {
-            return Err(StoreError::InvalidKey { key: T::KIND.to_owned() });
-        }
-        Self::joined::<T>(parts, "")
-    }
-
-    /// The prefix of all documents below these parts: `<kind>/<part>/`. It ends with the separator,
-    /// so that `acme` does not match `acme2`.
-    ///
-    /// # Errors
-    /// [`StoreError::InvalidKey`] as for [`Key::of`]; no parts at all is fine.
-    pub fn prefix<T: Document>(parts: &[&str]) -> Result<String, StoreError> {
-        Self::joined::<T>(parts, "/")
-    }
-
-    fn joined<T: Document>(parts: &[&str], end: &str) -> Result<String, StoreError> {
-        let bytes: usize = parts.iter().map(|part| part.len() + 1).sum();
-        let mut key = String::with_capacity(T::KIND.len() + bytes + end.len());
-        key.push_str(T::KIND);
-        for part in parts {
-            if !is_part(part) {
-                return Err(StoreError::InvalidKey { key: part.chars().take(80).collect() });
-            }
-            key.push('/');
-            key.push_str(part);
-        }
-        key.push_str(end);
-        Ok(key)
-    }
-}
-
-fn is_part(part: &str) -> bool {
-    part.len() <= PART_BYTES_MAX
-        && part.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 /// One entry of a list: the key after the prefix, the document, and the commit that wrote it.
@@ -194,83 +148,6 @@ fn parse<T: Document>(key: &str, value: &[u8]) -> Result<T, StoreError> {
         // Category and place only: serde's own text quotes the value it did not expect.
         reason: format!("{:?} error at column {}", error.classify(), error.column()),
     })
-}
-
-/// A batch of typed writes. An error while building is kept and returned by the commit.
-#[must_use = "writes do nothing until they are committed"]
-pub struct Writes {
-    batch: Result<Batch, StoreError>,
-}
-
-impl Default for Writes {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Writes {
-    /// No writes.
-    pub fn new() -> Self {
-        Self { batch: Ok(Batch::new()) }
-    }
-
-    /// Writes a document that must not exist yet.
-    pub fn create<T: Document>(self, parts: &[&str], document: &T) -> Self {
-        self.write(parts, document, Some(Precondition::Absent))
-    }
-
-    /// Writes a document, whether it exists or not.
-    pub fn put<T: Document>(self, parts: &[&str], document: &T) -> Self {
-        self.write(parts, document, None)
-    }
-
-    /// Writes a document over the one that the commit `revision` wrote.
-    pub fn replace<T: Document>(self, parts: &[&str], document: &T, revision: u64) -> Self {
-        self.write(parts, document, Some(Precondition::Revision(revision)))
-    }
-
-    /// Deletes a document; absent is fine.
-    pub fn delete<T: Document>(self, parts: &[&str]) -> Self {
-        self.step::<T>(parts, |batch, key| Ok(batch.delete(key)))
-    }
-
-    /// Adds the condition that a document does not exist.
-    pub fn require_absent<T: Document>(self, parts: &[&str]) -> Self {
-        self.step::<T>(parts, |batch, key| Ok(batch.require(key, Precondition::Absent)))
-    }
-
-    /// Adds the condition that a document exists.
-    pub fn require_present<T: Document>(self, parts: &[&str]) -> Self {
-        self.step::<T>(parts, |batch, key| Ok(batch.require(key, Precondition::Present)))
-    }
-
-    /// Adds the condition that a document is still the one that the commit `revision` wrote.
-    pub fn require_revision<T: Document>(self, parts: &[&str], revision: u64) -> Self {
-        self.step::<T>(parts, |batch, key| Ok(batch.require(key, Precondition::Revision(revision))))
-    }
-
-    fn write<T: Document>(self, parts: &[&str], document: &T, precondition: Option<Precondition>) -> Self {
-        self.step::<T>(parts, |batch, key| {
-            let value = serde_json::to_vec(document).map_err(|error| StoreError::Unreadable {
-                key: key.clone(),
-                kind: T::KIND,
-                reason: format!("{:?} error", error.classify()),
-            })?;
-            let batch = match precondition {
-                Some(precondition) => batch.require(key.clone(), precondition),
-                None => batch,
-            };
-            Ok(blob::put(batch, key, value))
-        })
-    }
-
-    fn step<T: Document>(
-        self,
-        parts: &[&str],
-        step: impl FnOnce(Batch, String) -> Result<Batch, StoreError>,
-    ) -> Self {
-        Self { batch: self.batch.and_then(|batch| step(batch, Key::of::<T>(parts)?)) }
-    }
 }
 
 #[cfg(test)]

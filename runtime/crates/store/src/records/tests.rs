@@ -3,6 +3,7 @@
 use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
 
 use super::*;
+use crate::backend::Batch;
 use crate::{ConnectorRevision, ConnectorSetting, MemoryStore, OrgRecord, WorkspaceRecord};
 
 fn records() -> Records {
