@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use self::cache::Cache;
 
 mod blob;
+mod bulk;
 mod cache;
 mod key;
 mod writes;
