@@ -16,6 +16,7 @@ use self::cache::Cache;
 mod blob;
 mod bulk;
 mod cache;
+mod feed;
 mod key;
 mod writes;
 

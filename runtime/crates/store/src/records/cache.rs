@@ -53,4 +53,15 @@ impl Cache {
         }
         kept.insert(key, Kept { version, found });
     }
+
+    pub(super) fn forget<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) {
+        let mut kept = lock::write(&self.0);
+        for key in keys {
+            kept.remove(key.as_ref());
+        }
+    }
+
+    pub(super) fn forget_all(&self) {
+        lock::write(&self.0).clear();
+    }
 }

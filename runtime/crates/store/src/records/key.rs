@@ -6,7 +6,7 @@ use crate::error::StoreError;
 /// Longest key part in bytes: a SHA-256 in hex with room to spare.
 const PART_BYTES_MAX: usize = 80;
 
-/// Makes storage keys.
+/// Makes storage keys, and reads them.
 #[derive(Debug, Clone, Copy)]
 pub struct Key;
 
@@ -30,6 +30,15 @@ impl Key {
     /// [`StoreError::InvalidKey`] as for [`Key::of`]; no parts at all is fine.
     pub fn prefix<T: Document>(parts: &[&str]) -> Result<String, StoreError> {
         Self::joined::<T>(parts, "/")
+    }
+
+    /// Kind and parts of a key that [`Key::of`] can make; `None` for any other text. A kind is a document's
+    /// [`Document::KIND`], or one of the store's own.
+    #[must_use]
+    pub fn parse(key: &str) -> Option<(&str, Vec<&str>)> {
+        let (kind, rest) = key.split_once('/')?;
+        let parts: Vec<&str> = rest.split('/').collect();
+        (is_part(kind) && parts.iter().all(|part| is_part(part))).then_some((kind, parts))
     }
 
     fn joined<T: Document>(parts: &[&str], end: &str) -> Result<String, StoreError> {

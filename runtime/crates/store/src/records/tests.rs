@@ -38,6 +38,16 @@ fn a_part_cannot_smuggle_a_separator() {
 }
 
 #[test]
+fn a_key_is_taken_apart_as_it_was_made() {
+    let key = Key::of::<WorkspaceRecord>(&["acme", "main"]).unwrap();
+    assert_eq!(Key::parse(&key), Some((WorkspaceRecord::KIND, vec!["acme", "main"])));
+    assert_eq!(Key::parse("org/acme"), Some(("org", vec!["acme"])));
+    for other in ["", "org", "org/", "/acme", "org//acme", "org/acme/", "org/.acme", "org/a b", ".org/acme"] {
+        assert_eq!(Key::parse(other), None, "{other:?}");
+    }
+}
+
+#[test]
 fn a_connector_setting_has_the_documented_shape() {
     let name = ConnectorId::parse("salesforce").unwrap();
     let setting = ConnectorSetting::new(name.clone(), true, Some("QUJD".to_owned()));
@@ -104,6 +114,26 @@ async fn a_document_is_parsed_once_until_anybody_writes_it() {
     assert_eq!((document.display_name.as_deref(), revision), (Some("Acme"), second));
     elsewhere.commit(Writes::new().delete::<OrgRecord>(&["acme"])).await.unwrap();
     assert!(read().await.is_none());
+}
+
+#[tokio::test]
+async fn a_forgotten_document_is_read_again_and_the_others_are_kept() {
+    let records = records();
+    for name in ["acme", "other"] {
+        records.commit(Writes::new().create(&[name], &org(name))).await.unwrap();
+    }
+    let read = async |name: &str| records.get_shared::<OrgRecord>(&[name]).await.unwrap().unwrap().0;
+    let (acme, other) = (read("acme").await, read("other").await);
+    records.forget(["org/acme", "org/nobody"]);
+    assert!(records.kept::<OrgRecord>(&["acme"]).is_none());
+    assert!(Arc::ptr_eq(&read("other").await, &other));
+    let again = read("acme").await;
+    assert!(!Arc::ptr_eq(&again, &acme) && *again == *acme);
+    records.forget_all();
+    assert!(
+        records.kept::<OrgRecord>(&["acme"]).is_none() && records.kept::<OrgRecord>(&["other"]).is_none()
+    );
+    assert_eq!(*read("other").await, *other);
 }
 
 /// Whatever a reader is given was current at some time between its asking and its answer.
