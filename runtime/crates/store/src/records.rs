@@ -65,7 +65,8 @@ impl Records {
         }
     }
 
-    /// As [`Records::get`], for what is read over and over: parsed once while it does not change.
+    /// As [`Records::get`], for what is read over and over: parsed once while it does not change, and read
+    /// once where the engine counts versions.
     ///
     /// # Errors
     /// As for [`Records::get`].
@@ -79,14 +80,25 @@ impl Records {
         if let Some(kept) = version.and_then(|version| self.cache.get(&key, version)) {
             return Ok(kept);
         }
-        let found = self.get::<T>(parts).await?.map(|(document, revision)| (Arc::new(document), revision));
-        if let Some(version) = version {
-            self.cache.keep(key, version, found.clone());
-        }
+        let Some(read) = self.store.get(&key).await? else {
+            if version.is_some() {
+                self.cache.keep::<T>(key, version, None);
+            }
+            return Ok(None);
+        };
+        let document = match (self.cache.of_revision(&key, read.revision), version) {
+            // It is kept as it would be kept again.
+            (Some(document), None) => return Ok(Some((document, read.revision))),
+            (Some(document), Some(_)) => document,
+            (None, _) => Arc::new(self.parse(&key, &read).await?),
+        };
+        let found = Some((document, read.revision));
+        self.cache.keep(key, version, found.clone());
         Ok(found)
     }
 
-    /// A document that [`Records::get_shared`] would give without reading anything.
+    /// A document that [`Records::get_shared`] would give without reading anything; never any from an engine
+    /// that counts no versions.
     #[must_use]
     pub fn kept<T: Document + 'static>(&self, parts: &[&str]) -> Option<Arc<T>> {
         let key = Key::of::<T>(parts).ok()?;

@@ -1,7 +1,9 @@
 //! Documents that were read before, parsed once: what a call needs is the same for thousands of calls.
 //!
-//! A document is given again only while its key's version is the one that was read before it, so a
-//! commit that was acknowledged is seen by every later read.
+//! A document is given again without reading only while its key's version is the one that was read before
+//! it, so a commit that was acknowledged is seen by every later read. An engine without versions is read
+//! each time, because the feed tells of another process's commit only after it was acknowledged; what is
+//! read is then not parsed again while its revision is the same.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -17,7 +19,8 @@ const DOCUMENTS_MAX: usize = 65_536;
 type Shared = Arc<dyn Any + Send + Sync>;
 
 struct Kept {
-    version: u64,
+    /// `None` when the engine counts none.
+    version: Option<u64>,
     /// The document and its revision, or that there was none.
     found: Option<(Shared, u64)>,
 }
@@ -33,17 +36,24 @@ impl Cache {
         version: u64,
     ) -> Option<Option<(Arc<T>, u64)>> {
         let kept = lock::read(&self.0);
-        let kept = kept.get(key).filter(|kept| kept.version == version)?;
+        let kept = kept.get(key).filter(|kept| kept.version == Some(version))?;
         match &kept.found {
             None => Some(None),
             Some((document, revision)) => Some(Some((Arc::clone(document).downcast::<T>().ok()?, *revision))),
         }
     }
 
+    /// The document that a commit wrote, if it is kept. No two commits share a revision.
+    pub(super) fn of_revision<T: Document + 'static>(&self, key: &str, revision: u64) -> Option<Arc<T>> {
+        let kept = lock::read(&self.0);
+        let (document, kept_revision) = kept.get(key)?.found.as_ref()?;
+        (*kept_revision == revision).then(|| Arc::clone(document).downcast::<T>().ok()).flatten()
+    }
+
     pub(super) fn keep<T: Document + 'static>(
         &self,
         key: String,
-        version: u64,
+        version: Option<u64>,
         found: Option<(Arc<T>, u64)>,
     ) {
         let found = found.map(|(document, revision)| (document as Shared, revision));

@@ -195,3 +195,5 @@ async fn a_bad_part_fails_the_whole_commit_and_an_odd_document_is_unreadable() {
     assert!(!error.to_string().contains("canary"), "{error}");
     assert!(matches!(error, StoreError::Unreadable { kind: "org", .. }));
 }
+
+mod unversioned;
