@@ -209,6 +209,12 @@ impl Vault {
         Ok(())
     }
 
+    /// Drops the workspace's unwrapped key, which the next use unwraps again from its record: for a change of
+    /// [`WorkspaceKeyRecord`] that another process made.
+    pub fn forget_workspace(&self, org: &OrgId, workspace: &WorkspaceId) {
+        self.cache.forget(org, workspace);
+    }
+
     /// How often a credential's secrets were opened. For tests that assert that none was.
     #[must_use]
     pub fn opens(&self) -> u64 {
