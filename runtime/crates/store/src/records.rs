@@ -1,7 +1,7 @@
 //! Typed records over an engine: JSON documents under `<kind>/<part>/<part>` keys.
 //!
-//! It adds shape and key rules, no meaning: which documents belong together is decided by whoever
-//! builds a [`Writes`]. Called by the runtime and by the vault.
+//! It adds shape and key rules, no meaning: which documents belong together is decided by the
+//! builder of a [`Writes`]. Called by the runtime and by the vault.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ mod writes;
 pub use key::Key;
 pub use writes::Writes;
 
-/// A JSON document with a place of its own in the store.
+/// A JSON document with its own place in the store.
 pub trait Document: Serialize + DeserializeOwned + Send + Sync {
     /// First part of its keys; lower case, never changed once records exist.
     const KIND: &'static str;

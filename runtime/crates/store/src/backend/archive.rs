@@ -64,7 +64,7 @@ fn length(bytes: usize) -> Result<[u8; 4], StoreError> {
     u32::try_from(bytes).map(u32::to_be_bytes).map_err(|_| StoreError::BadSnapshot("a record is too long"))
 }
 
-/// Reads one snapshot, handing out each record as it comes. Whoever applies them must take them back
+/// Reads one snapshot, handing out each record as it comes. The caller must take them back
 /// when this returns an error: the checksum is known only at the end.
 pub(crate) fn read_archive(
     from: &mut dyn Read,

@@ -237,7 +237,7 @@ fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
         match config.open() {
             Ok(db) => return Ok(db),
             // Why: sled's own pool may hold its file for a moment after the last handle is dropped,
-            // and this kind is how it reports its lock. Our lock says that nobody else is there.
+            // and this kind is how it reports its lock. Our lock says that no other process is there.
             Err(sled::Error::Io(error))
                 if error.kind() == std::io::ErrorKind::Other && started.elapsed() < CLOSING_WAIT_MAX =>
             {

@@ -18,12 +18,12 @@ impl Default for Versions {
 
 impl Versions {
     /// The key's counter. To be read before the record is: a value that was read under a counter that is
-    /// still the same is still the newest that anybody was told of.
+    /// still the same is still the newest that was acknowledged.
     pub(crate) fn of(&self, key: &str) -> u64 {
         self.counter(key).map_or(0, |counter| counter.load(Ordering::SeqCst))
     }
 
-    /// To be called after these keys were written, and before anybody is told.
+    /// To be called after these keys were written, and before the commit is acknowledged.
     pub(crate) fn advance<'k>(&self, keys: impl Iterator<Item = &'k str>) {
         for counter in keys.filter_map(|key| self.counter(key)) {
             counter.fetch_add(1, Ordering::SeqCst);

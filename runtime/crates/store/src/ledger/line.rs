@@ -39,7 +39,7 @@ pub struct LedgerLine {
 
 impl LedgerLine {
     /// The line as it stands in the segment file, without its end. Exports give this, so that
-    /// whoever receives it can check the hashes.
+    /// the receiver can check the hashes.
     #[must_use]
     pub fn as_text(&self) -> &str {
         &self.text

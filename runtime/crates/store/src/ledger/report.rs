@@ -1,4 +1,4 @@
-//! What a verification found, and what a prune did. Given to whoever asked for it; decides nothing.
+//! What a verification found, and what a prune did. Made by the backends; decides nothing.
 
 use portcullis_core::hex;
 use portcullis_core::id::OrgId;

@@ -97,7 +97,7 @@ async fn create_replace_and_delete_keep_their_conditions() {
 }
 
 #[tokio::test]
-async fn a_document_is_parsed_once_until_anybody_writes_it() {
+async fn a_document_is_parsed_once_until_it_is_written() {
     let records = records();
     let read = || async { records.get_shared::<OrgRecord>(&["acme"]).await.unwrap() };
     assert!(read().await.is_none());

@@ -65,7 +65,7 @@ impl FileRuns {
             return Arc::clone(log);
         }
         if logs.len() >= OPEN_LOGS_MAX {
-            // Held by this map alone: nobody appends to it, and the sync thread is done with it.
+            // Held by this map alone: nothing appends to it, and the sync thread is done with it.
             logs.retain(|_, log| Arc::strong_count(log) > 1);
         }
         let dir = self.dir.join(org.as_str()).join(workspace.as_str());

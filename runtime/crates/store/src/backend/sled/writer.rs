@@ -206,6 +206,6 @@ fn restore_group(db: &sled::Db, group: &[(String, Versioned)], before: Meta) -> 
 }
 
 fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
-    // Whoever asked may have stopped waiting; the work is done either way.
+    // The caller may have stopped waiting; the work is done either way.
     drop(reply.send(result));
 }

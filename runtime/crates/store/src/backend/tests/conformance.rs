@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::backend::*;
 
-/// Runs everything, each check on a store of its own.
+/// Runs everything, each check on a fresh store.
 pub(crate) async fn check_all<S: Store>(fresh: impl Fn() -> Arc<S>) {
     batches_are_atomic(&*fresh()).await;
     preconditions_decide(&*fresh()).await;

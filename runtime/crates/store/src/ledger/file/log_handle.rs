@@ -1,6 +1,6 @@
 //! The place of one org's log: closed, open, or failed for good, behind one lock.
 //!
-//! Whoever appends holds a handle, so that an org never has two logs open at once.
+//! An append holds a handle, so that an org never has two logs open at once.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -162,7 +162,7 @@ impl ToSync for LogHandle {
         };
         let mut done = file.sync_data();
         if done.is_ok() {
-            // Whoever waits for the disk waits for the record, not for the head.
+            // A strict append waits for the record, not for the head.
             self.on_disk.send_replace(Some(link.seq));
             done = head.advance(link);
         }

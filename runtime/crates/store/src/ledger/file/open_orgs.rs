@@ -42,7 +42,7 @@ impl OpenOrgs {
             return Arc::clone(handle);
         }
         while handles.by_org.len() >= OPEN_ORGS_MAX {
-            // Held by this map alone: nobody appends to it, and the sync thread is done with it.
+            // Held by this map alone: nothing appends to it, and the sync thread is done with it.
             let idle = handles
                 .by_org
                 .iter()

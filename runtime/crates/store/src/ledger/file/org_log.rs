@@ -1,6 +1,6 @@
 //! One org's chain, open for appending: write, roll to the next segment, drop old ones.
 //!
-//! It is used under its handle's lock and does no locking of its own. A write that fails leaves the
+//! It is used under its handle's lock and does not lock. A write that fails leaves the
 //! file as it was, or the log unusable.
 
 use std::fs::File;

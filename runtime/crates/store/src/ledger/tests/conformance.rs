@@ -15,7 +15,7 @@ mod pages;
 /// Few records fill a segment of this size.
 const SMALL: u64 = 1500;
 
-/// Runs everything, each check on a ledger of its own, which is made with that size of segments.
+/// Runs everything, each check on a fresh ledger with segments of the size that `fresh` is given.
 pub(in crate::ledger) async fn check_all<L: Ledger>(fresh: impl Fn(u64) -> Arc<L>) {
     orgs_have_their_own_chains(&*fresh(SMALL)).await;
     a_chain_verifies_across_segments(&*fresh(SMALL)).await;

@@ -8,7 +8,7 @@ use super::{ids, listed, record, run};
 use crate::StoreError;
 use crate::runs::{RECORD_BYTES_MAX, RunRecord, Runs};
 
-/// Runs everything, each check on runs of its own.
+/// Runs everything, each check on fresh runs.
 pub(in crate::runs) async fn check_all<R: Runs>(fresh: impl Fn() -> Arc<R>) {
     records_come_back_as_they_were(&*fresh()).await;
     lists_are_pages_in_order(&*fresh()).await;
