@@ -6,7 +6,7 @@ use clap::Args;
 use portcullis_core::connector::Connector;
 use portcullis_core::limits::Limits;
 use portcullis_core::violation::Violation;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{DONE, FAILED, output};
 
@@ -55,11 +55,6 @@ fn check(file: &std::path::Path) -> (Vec<Violation>, Vec<Violation>) {
             return (vec![Violation::new("", "unreadable", e.to_string())], Vec::new());
         }
     };
-    match serde_json::from_slice::<Value>(&text) {
-        Ok(document) => {
-            let checked = Connector::parse(&document, &Limits::default());
-            (checked.errors, checked.warnings)
-        }
-        Err(e) => (vec![Violation::new("", "bad_json", e.to_string())], Vec::new()),
-    }
+    let checked = Connector::parse_bytes(&text, &Limits::default());
+    (checked.errors, checked.warnings)
 }

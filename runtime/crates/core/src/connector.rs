@@ -2,6 +2,7 @@
 //!
 //! [`Connector::parse`] is the only maker. It reads the wire form, applies every rule, and reports
 //! every breach at once with a JSON pointer and a stable code; lint, validate and upload share it.
+//! [`Connector::parse_bytes`] reads the text before, with the reader that refuses members that stand twice.
 
 use portcullis_action::retry::RetryPlan;
 use portcullis_action::template::Template;
@@ -13,6 +14,7 @@ use crate::form::Field;
 use crate::host_pattern::HostPattern;
 use crate::id::{ActionId, ConnectorId};
 use crate::input::Input;
+use crate::json_reader;
 use crate::limits::Limits;
 use crate::violation::Violation;
 
@@ -236,7 +238,16 @@ pub struct Checked {
 }
 
 impl Connector {
-    /// Reads and checks a definition document.
+    /// Reads and checks the text of a definition.
+    #[must_use]
+    pub fn parse_bytes(text: &[u8], limits: &Limits) -> Checked {
+        match json_reader::read(text, limits) {
+            Ok(document) => Self::parse(&document, limits),
+            Err(error) => Checked { connector: None, errors: error.into_violations(), warnings: Vec::new() },
+        }
+    }
+
+    /// Checks a definition document that was read already.
     #[must_use]
     pub fn parse(document: &Value, limits: &Limits) -> Checked {
         let mut errors = Vec::new();

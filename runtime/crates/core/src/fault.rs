@@ -78,7 +78,9 @@ macro_rules! codes {
 
 codes! {
     BadJson "bad_json" 400 Caller "The body is not JSON.";
+    DuplicateMember "duplicate_member" 400 Caller "A JSON object has a member twice.";
     BadRequest "bad_request" 400 Caller "The request is malformed.";
+    UnknownParameter "unknown_parameter" 400 Caller "The query has a parameter that this route does not take.";
     Unauthorized "unauthorized" 401 Caller "A valid token is required.";
     RoleNotAllowed "role_not_allowed" 403 Caller "This token's role may not use this route.";
     NotFound "not_found" 404 Caller "There is no such thing here.";

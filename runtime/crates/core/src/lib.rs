@@ -29,6 +29,7 @@ pub mod injection;
 pub mod input;
 pub mod ip_class;
 pub mod json;
+pub mod json_reader;
 pub mod ledger;
 pub mod limits;
 pub mod outbound;

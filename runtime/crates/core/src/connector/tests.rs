@@ -119,6 +119,20 @@ fn warns(document: &Value, expected: Violationes<'_>) {
 }
 
 #[test]
+fn a_text_in_which_a_member_stands_twice_is_no_connector() {
+    let text = brief().to_string();
+    assert!(Connector::parse_bytes(text.as_bytes(), &Limits::default()).connector.is_some());
+    let (domains, twice) =
+        ("\"allowed_domains\":", "\"allowed_domains\":[\"evil.example.net\"],\"allowed_domains\":");
+    let checked = Connector::parse_bytes(text.replace(domains, twice).as_bytes(), &Limits::default());
+    assert!(checked.connector.is_none());
+    assert_eq!(codes(&checked.errors), [("/allowed_domains", "duplicate_member")]);
+    let broken = Connector::parse_bytes(b"{\"connector_id\": canary}", &Limits::default());
+    assert_eq!(codes(&broken.errors), [("", "bad_json")]);
+    assert!(!broken.errors[0].message.contains("canary"), "{:?}", broken.errors);
+}
+
+#[test]
 fn the_briefs_document_is_a_connector() {
     let checked = Connector::parse(&brief(), &Limits::default());
     assert_eq!(checked.errors, []);
