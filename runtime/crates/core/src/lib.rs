@@ -35,6 +35,7 @@ pub mod limits;
 pub mod outbound;
 pub mod secret;
 pub mod signing;
+pub mod structure;
 pub mod target;
 pub mod token_plan;
 pub mod verdict;
