@@ -155,6 +155,17 @@ impl fmt::Display for Code {
     }
 }
 
+impl schemars::JsonSchema for Code {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let codes: Vec<&str> = Self::ALL.iter().map(|code| code.as_str()).collect();
+        schemars::json_schema!({ "type": "string", "enum": codes })
+    }
+}
+
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -175,5 +186,11 @@ mod tests {
             assert_eq!(Code::parse(text), Some(*code));
             assert!((400..600).contains(&code.status()), "{text}");
         }
+    }
+
+    #[test]
+    fn the_schema_lists_what_is_written() {
+        let written: Vec<_> = Code::ALL.iter().map(|code| serde_json::to_value(code).unwrap()).collect();
+        assert_eq!(schemars::schema_for!(Code).get("enum"), Some(&written.into()));
     }
 }

@@ -111,6 +111,26 @@ impl Structure {
     }
 }
 
+/// The schema of what serde writes of a type: members that are always there are required.
+#[must_use]
+pub fn written_schema<T: JsonSchema>() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    close(&mut schema, Unknown::Refused);
+    flatten_constants(&mut schema);
+    schema
+}
+
+/// Panics when a value is not written as its schema says.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn assert_written<T: JsonSchema + serde::Serialize>(value: &T) {
+    let structure = Structure::new(written_schema::<T>()).unwrap();
+    let mut violations = Vec::new();
+    structure.check(&serde_json::to_value(value).unwrap(), &mut violations);
+    assert_eq!(violations, []);
+}
+
 /// Reads what has passed its schema.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! One function serves the gate, the dry run and `portcullis explain`, so what is explained is what
 //! happens. It is pure: names are not looked up here.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::fault::Code;
@@ -44,7 +45,7 @@ pub struct HostRules {
 }
 
 /// How one check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckVerdict {
     /// It passed.
@@ -56,17 +57,19 @@ pub enum CheckVerdict {
 }
 
 /// One check and how it ended; a run shows them in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Decision {
     /// Which check.
     pub check: &'static str,
     /// How it ended.
     pub verdict: CheckVerdict,
     /// The entry that matched.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "HostPattern")]
     pub matched: Option<HostPattern>,
     /// The code, when it refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Code")]
     pub code: Option<Code>,
 }
 
@@ -228,5 +231,14 @@ mod tests {
         assert_eq!(code("https://10.0.0.1/", OrgPolicy::Unrestricted), "ip_literal");
         assert_eq!(code("https://evil.example.net:22/", OrgPolicy::Unrestricted), "port_not_allowed");
         assert_eq!(code("https://u@evil.example.net/", OrgPolicy::Unrestricted), "userinfo_present");
+    }
+    #[test]
+    fn the_schema_of_a_check_is_what_is_written() {
+        let list = list(&["*.salesforce.com"], AllowlistMode::Report);
+        for url in ["https://api.salesforce.com/", "https://a.example.com/", "http://a.example.com/"] {
+            for decision in judge(url.as_bytes(), &rules(list.clone()), 8192).decisions {
+                crate::structure::assert_written(&decision);
+            }
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! One thing that is wrong with a document: where, which rule, and what would be right.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A breach of a rule, found by validation. Never quotes a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Violation {
     /// JSON pointer (RFC 6901) into the document that was sent.
     pub pointer: String,
@@ -74,6 +75,11 @@ mod tests {
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("", "abc"), 3);
         assert_eq!(edit_distance("abc", "abc"), 0);
+    }
+
+    #[test]
+    fn its_schema_is_what_is_written() {
+        crate::structure::assert_written(&Violation::new("/a", "wrong_type", "must be string"));
     }
 
     #[test]

@@ -181,6 +181,7 @@ mod tests {
     fn is_the_same(fields: &Value) {
         let event = event(fields);
         assert_eq!(event.to_json(), serde_json::to_string(&event).unwrap());
+        crate::structure::assert_written(&event);
     }
 
     #[test]
