@@ -14,6 +14,7 @@ mod read;
 
 /// The methods that exist here. CONNECT, TRACE and custom methods cannot be written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// GET
@@ -80,6 +81,7 @@ impl fmt::Display for Method {
 
 /// Where an input goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum InputPlace {
     /// The URL template places it.
@@ -95,6 +97,7 @@ pub enum InputPlace {
 
 /// How an array or object is written in a query or form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ArrayFormat {
     /// `a=1&a=2`
@@ -114,6 +117,7 @@ pub enum ArrayFormat {
 
 /// When an input is left out of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OmitIf {
     /// When it is null or absent.
@@ -168,6 +172,7 @@ impl InputPlan {
 
 /// How nested values are written in a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum FormStyle {
     /// `a[b][c]=1`
@@ -305,6 +310,7 @@ pub struct SuccessPlan {
 
 /// How an answer's body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ResponseType {
     /// JSON where the content type says so and it parses, else text.
@@ -339,6 +345,7 @@ pub struct ResponsePlan {
 
 /// What is done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorAction {
     /// The run fails.

@@ -23,7 +23,8 @@ pub struct MappedResponse {
 }
 
 /// What kind of failure an answer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
     /// The credential was not accepted.
@@ -43,6 +44,7 @@ pub enum ErrorClass {
     /// May pass by itself.
     Transient,
     /// Will not pass by itself.
+    #[default]
     Permanent,
     /// Not an error after all.
     Ignored,

@@ -16,6 +16,7 @@ pub use wait::wait_of;
 
 /// How a wait is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WaitKind {
     /// Seconds or an HTTP date (RFC 9110 section 10.2.3), RFC 3339 or a duration, told apart by look; a

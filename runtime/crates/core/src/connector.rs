@@ -29,6 +29,7 @@ mod methods;
 mod place;
 mod reach;
 
+pub use crate::definition::{BudgetScope, Effect};
 pub use auth::Auth;
 pub use methods::AuthMethod;
 pub use place::steps;
@@ -139,29 +140,6 @@ pub struct Action {
     pub plan_json: String,
 }
 
-/// What an action does to the other side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing.
-    Read,
-    /// It makes or changes something.
-    Write,
-    /// It removes something.
-    Delete,
-}
-
-impl Effect {
-    /// The name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Delete => "delete",
-        }
-    }
-}
-
 /// Lower limits of one request than the platform's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestLimits {
@@ -180,17 +158,6 @@ pub struct KeyRules {
     pub chars_max: u16,
     /// How long a key is remembered, seconds: a repeat after that is a new request.
     pub ttl_s: Option<u32>,
-}
-
-/// Who shares a budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BudgetScope {
-    /// One workspace's connection.
-    Connection,
-    /// Every workspace of one org.
-    Org,
-    /// Every call of the connector.
-    Connector,
 }
 
 /// A client-side budget.

@@ -18,15 +18,11 @@ mod field;
 mod structure;
 mod token;
 
-pub use action::{
-    ActionDef, ArrayFormatDef, BodyDef, BodyTypeDef, EffectDef, FormStyleDef, InputDef, InputIn, InputType,
-    MethodDef, OmitIfDef, OutputFieldDef, ResponseDef, ResponseTypeDef,
-};
+pub use action::{ActionDef, BodyDef, BodyTypeDef, Effect, InputDef, InputType, OutputFieldDef, ResponseDef};
 pub use auth::{AuthDef, AuthMethodDef, AuthPlace, AuthType, CustomAuthDef};
 pub use behaviour::{
-    BudgetScopeDef, ErrorActionDef, ErrorClassDef, ErrorRuleDef, ErrorWhenDef, IdempotencyDef, IdempotencyIn,
-    PaginationDef, PaginationIn, PaginationType, RateLimitDef, RetryBodyDef, RetryDef, RetryHeaderDef,
-    SuccessDef, WaitKindDef,
+    BudgetScope, ErrorRuleDef, ErrorWhenDef, IdempotencyDef, IdempotencyIn, PaginationDef, PaginationIn,
+    PaginationType, RateLimitDef, RetryBodyDef, RetryDef, RetryHeaderDef, SuccessDef,
 };
 pub use example::{ExampleDef, ExampleErrorDef, ExampleRequestDef, ExampleResponseDef};
 pub use field::{AuthSchema, ComputedDef, EnumValue, FieldDef, FieldFormat, FieldType, VisibleWhenDef};

@@ -9,7 +9,7 @@ use portcullis_action::{ActionPlan, InputPlace, Method, UrlTemplate};
 use super::base::Base;
 use super::reach::Reach;
 use super::{Action, DEFAULT_SLOT, Effect};
-use crate::definition::{ActionDef, Definition, EffectDef, MethodDef};
+use crate::definition::{ActionDef, Definition};
 use crate::form::Field;
 use crate::header_rules::{HeaderRefusal, check_request_header};
 use crate::id::ActionId;
@@ -24,8 +24,6 @@ mod inputs;
 mod pagination;
 mod retry;
 mod rules;
-
-pub(super) use behaviour::error_class;
 
 /// What an action is checked against.
 pub(super) struct Context<'a> {
@@ -73,18 +71,6 @@ impl Report<'_> {
     }
 }
 
-pub(super) const fn method(wire: MethodDef) -> Method {
-    match wire {
-        MethodDef::Get => Method::Get,
-        MethodDef::Head => Method::Head,
-        MethodDef::Post => Method::Post,
-        MethodDef::Put => Method::Put,
-        MethodDef::Patch => Method::Patch,
-        MethodDef::Delete => Method::Delete,
-        MethodDef::Options => Method::Options,
-    }
-}
-
 /// Checks one action; `None` after an error that leaves nothing to build.
 pub(super) fn build(
     context: &Context<'_>,
@@ -94,7 +80,7 @@ pub(super) fn build(
 ) -> Option<Action> {
     let url_text = full_url(context, wire, pointer, report);
     let url = url_text.as_ref().and_then(|text| check_url(context, wire, text, pointer, report));
-    let method = method(wire.http_method);
+    let method = wire.http_method;
     let headers = check_headers(context, wire, pointer, report);
     let query = check_query(context, wire, url.as_ref(), pointer, report);
     let (body, content_type) = body::build(context, wire, method, pointer, report);
@@ -145,9 +131,8 @@ pub(super) fn build(
 
 const fn effect(wire: &ActionDef, method: Method) -> Effect {
     match (wire.effect, method) {
-        (Some(EffectDef::Read), _) => Effect::Read,
-        (Some(EffectDef::Write), _) => Effect::Write,
-        (Some(EffectDef::Delete), _) | (None, Method::Delete) => Effect::Delete,
+        (Some(effect), _) => effect,
+        (None, Method::Delete) => Effect::Delete,
         (None, Method::Get | Method::Head | Method::Options) => Effect::Read,
         (None, _) => Effect::Write,
     }

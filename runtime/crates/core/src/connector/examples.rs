@@ -10,7 +10,6 @@ use portcullis_action::response::ErrorClass;
 use portcullis_action::{Pages, Values};
 use serde_json::{Map, Value, json};
 
-use super::action::error_class;
 use super::document::requests;
 use super::{Action, Connector};
 use crate::definition::{
@@ -171,7 +170,7 @@ impl Case<'_> {
     }
 
     fn check_request(&mut self, expected: &ExampleRequestDef, request: &RenderedRequest) {
-        let method = super::action::method(expected.method);
+        let method = expected.method;
         if method != request.method {
             let message = format!("the action's method is {}", request.method);
             self.refuse("/expect_request/method", "example_differs", message);
@@ -263,7 +262,7 @@ impl Case<'_> {
     }
 
     fn check_error(&mut self, expected: &ExampleErrorDef, error: &UpstreamError, wait_ms: Option<u64>) {
-        let class: ErrorClass = error_class(expected.class);
+        let class = expected.class;
         if class != error.class {
             let message = format!("the answer's class is {}", error.class.as_str());
             self.refuse("/expect_error/class", "example_differs", message);

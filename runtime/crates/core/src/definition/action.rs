@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use portcullis_action::plan::{ArrayFormat, FormStyle, InputPlace, Method, OmitIf, ResponseType};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -33,12 +34,12 @@ pub struct ActionDef {
     /// Not offered when something new is made.
     pub hidden: bool,
     /// Method.
-    pub http_method: MethodDef,
+    pub http_method: Method,
     /// URL, with `{{input.x}}` and `{{config.x}}`; joined to `base_url` when it begins with `/`.
     #[schemars(length(min = 1, max = 8192))]
     pub url_template: String,
     /// What it does to the other side; by the method unless said: GET and HEAD read, DELETE deletes.
-    pub effect: Option<EffectDef>,
+    pub effect: Option<Effect>,
     /// Whether doing it twice is doing it once; by the method unless said (RFC 9110 section 9.2.2).
     pub idempotent: Option<bool>,
     /// Headers; templates.
@@ -80,7 +81,7 @@ pub struct ActionDef {
 /// What an action does to the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum EffectDef {
+pub enum Effect {
     /// Nothing.
     Read,
     /// It makes or changes something.
@@ -89,25 +90,16 @@ pub enum EffectDef {
     Delete,
 }
 
-/// Methods that exist here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum MethodDef {
-    /// GET
-    #[default]
-    Get,
-    /// HEAD
-    Head,
-    /// POST
-    Post,
-    /// PUT
-    Put,
-    /// PATCH
-    Patch,
-    /// DELETE
-    Delete,
-    /// OPTIONS
-    Options,
+impl Effect {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Delete => "delete",
+        }
+    }
 }
 
 /// An input's type.
@@ -135,52 +127,6 @@ pub enum InputType {
     File,
     /// Anything.
     Any,
-}
-
-/// Where an input goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InputIn {
-    /// The URL template places it.
-    Path,
-    /// A query pair.
-    Query,
-    /// A header.
-    Header,
-    /// The body.
-    Body,
-}
-
-/// How arrays (and objects, for `brackets`, `dots`) are written in a query or form.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ArrayFormatDef {
-    /// `a=1&a=2`
-    #[default]
-    Repeat,
-    /// `a[]=1&a[]=2`; an object is `a[k]=v`.
-    Brackets,
-    /// `a[0]=1&a[1]=2`; an object is `a[k]=v`.
-    Indices,
-    /// `a=1,2`
-    Comma,
-    /// `a=1|2`
-    Pipe,
-    /// `a=["1","2"]`
-    Json,
-}
-
-/// When an input is left out of the request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OmitIfDef {
-    /// When it is null or absent.
-    #[default]
-    Null,
-    /// Also when it is an empty text, array or object.
-    Empty,
-    /// Only when it is absent: null is written.
-    Never,
 }
 
 /// One input of an action.
@@ -218,7 +164,7 @@ pub struct InputDef {
     /// Where it goes; by default the path when the URL template names it, else the body (the query
     /// for GET, HEAD, DELETE and OPTIONS). An input that a header, query or body template names goes
     /// there alone.
-    pub r#in: Option<InputIn>,
+    pub r#in: Option<InputPlace>,
     /// Name on the wire, when it differs.
     #[schemars(length(min = 1, max = 200))]
     pub r#as: Option<String>,
@@ -226,12 +172,12 @@ pub struct InputDef {
     #[schemars(length(min = 1, max = 400))]
     pub path: Option<String>,
     /// How an array or object is written in a query or form.
-    pub array_format: Option<ArrayFormatDef>,
+    pub array_format: Option<ArrayFormat>,
     /// Filters of the template language, such as `lower | md5`.
     #[schemars(length(min = 1, max = 200))]
     pub transform: Option<String>,
     /// When it is left out.
-    pub omit_if: Option<OmitIfDef>,
+    pub omit_if: Option<OmitIf>,
     /// Its value is personal: it is not shown in dry runs and logs.
     pub sensitive: bool,
     /// Shown beside the field.
@@ -258,7 +204,7 @@ pub struct BodyDef {
     #[schemars(length(min = 1, max = 120))]
     pub root: Option<String>,
     /// `form`: how nested values are written; `brackets` by default.
-    pub form_style: Option<FormStyleDef>,
+    pub form_style: Option<FormStyle>,
     /// Content type, when it is not the usual one of the body's type.
     #[schemars(length(min = 3, max = 200))]
     pub content_type: Option<String>,
@@ -292,25 +238,12 @@ pub enum BodyTypeDef {
     Graphql,
 }
 
-/// How nested values are written in a form.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FormStyleDef {
-    /// `a[b][c]=1`
-    #[default]
-    Brackets,
-    /// `a.b.c=1`
-    Dots,
-    /// Nested values are JSON text.
-    Flat,
-}
-
 /// What becomes of an answer.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ResponseDef {
     /// How the body is read; by its content type unless said.
-    pub r#type: ResponseTypeDef,
+    pub r#type: ResponseType,
     /// Pointer of what the output is made from, such as `/data`.
     #[schemars(length(max = 400))]
     pub root: Option<String>,
@@ -323,25 +256,6 @@ pub struct ResponseDef {
     /// Largest answer, bytes.
     #[schemars(range(min = 1))]
     pub max_bytes: Option<u64>,
-}
-
-/// How an answer's body is read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ResponseTypeDef {
-    /// JSON where the content type says so, else text.
-    #[default]
-    Auto,
-    /// JSON; anything else is an error.
-    Json,
-    /// Text.
-    Text,
-    /// XML as text.
-    Xml,
-    /// `{"content_type", "data": <base64>}`.
-    Binary,
-    /// Not read.
-    None,
 }
 
 /// One value that later steps can use.

@@ -1,5 +1,8 @@
 //! How an action behaves after its request left: success, errors, retries, lists, budgets.
 
+use portcullis_action::plan::ErrorAction;
+use portcullis_action::response::ErrorClass;
+use portcullis_action::retry::WaitKind;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,9 +26,9 @@ pub struct ErrorRuleDef {
     /// When it applies: every member that is written must hold.
     pub when: ErrorWhenDef,
     /// What it is.
-    pub class: ErrorClassDef,
+    pub class: ErrorClass,
     /// What is done; by class unless said: `rate_limit` and `transient` are retried.
-    pub action: Option<ErrorActionDef>,
+    pub action: Option<ErrorAction>,
     /// Pointer of the upstream's code in the body.
     #[schemars(length(max = 400))]
     pub code_path: Option<String>,
@@ -49,47 +52,6 @@ pub struct ErrorWhenDef {
     /// A condition on the headers, whose names are lower-case members, such as
     /// `{"path": "/retry-after", "exists": true}`.
     pub header: Option<Value>,
-}
-
-/// What an error is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorClassDef {
-    /// The credential was not accepted.
-    Auth,
-    /// The credential may not do this.
-    Permission,
-    /// The request's content was not accepted.
-    Validation,
-    /// The thing does not exist.
-    NotFound,
-    /// The thing is in another state.
-    Conflict,
-    /// Too many requests for now.
-    RateLimit,
-    /// The account has used up what it has.
-    Quota,
-    /// May pass by itself.
-    Transient,
-    /// Will not pass by itself.
-    #[default]
-    Permanent,
-    /// Not an error after all.
-    Ignored,
-}
-
-/// What is done about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorActionDef {
-    /// The run fails.
-    Fail,
-    /// It is tried again as `retry` says.
-    Retry,
-    /// The token is renewed, once, and it is tried again.
-    RefreshRetry,
-    /// It counts as a success.
-    Ignore,
 }
 
 /// When a failed call is tried again.
@@ -134,7 +96,7 @@ pub struct RetryHeaderDef {
     #[schemars(length(min = 1, max = 120))]
     pub name: String,
     /// How it is written.
-    pub kind: WaitKindDef,
+    pub kind: WaitKind,
     /// Only when this other header is zero.
     #[schemars(length(min = 1, max = 120))]
     pub when_remaining_zero: Option<String>,
@@ -152,29 +114,7 @@ pub struct RetryBodyDef {
     #[schemars(length(min = 1, max = 500))]
     pub pattern: Option<String>,
     /// How it is written.
-    pub kind: WaitKindDef,
-}
-
-/// How a wait is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WaitKindDef {
-    /// Seconds or an HTTP date (RFC 9110 section 10.2.3), told apart by look; a large number is a
-    /// point in time.
-    #[default]
-    Auto,
-    /// Seconds from now; may have a fraction.
-    Seconds,
-    /// A point in time: seconds since 1970.
-    EpochS,
-    /// A point in time: milliseconds since 1970.
-    EpochMs,
-    /// A point in time (RFC 9110 section 5.6.7).
-    HttpDate,
-    /// A point in time (RFC 3339).
-    Iso8601,
-    /// `6m0s`, `1.5s`, `200ms`.
-    Duration,
+    pub kind: WaitKind,
 }
 
 /// How a repeat is told from a new request.
@@ -291,16 +231,16 @@ pub struct RateLimitDef {
     #[schemars(range(min = 1, max = 1_000))]
     pub concurrency: Option<u32>,
     /// Who shares it.
-    pub scope: BudgetScopeDef,
+    pub scope: BudgetScope,
     /// Template over `input.*` and `config.*` that parts it further, such as `{{input.base_id}}`.
     #[schemars(length(min = 1, max = 200))]
     pub key: Option<String>,
 }
 
 /// Who shares a budget.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum BudgetScopeDef {
+pub enum BudgetScope {
     /// One workspace's connection.
     #[default]
     Connection,

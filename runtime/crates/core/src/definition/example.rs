@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use portcullis_action::Method;
+use portcullis_action::response::ErrorClass;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-
-use super::{ErrorClassDef, MethodDef};
 
 /// An example that is checked without a network.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -36,7 +36,7 @@ pub struct ExampleDef {
 #[schemars(extend("required" = ["method", "url"]))]
 pub struct ExampleRequestDef {
     /// Method.
-    pub method: MethodDef,
+    pub method: Method,
     /// URL, exactly.
     pub url: String,
     /// Headers that must be there; names in any case. Others may be there too.
@@ -65,7 +65,7 @@ pub struct ExampleResponseDef {
 #[schemars(extend("required" = ["class"]))]
 pub struct ExampleErrorDef {
     /// Class.
-    pub class: ErrorClassDef,
+    pub class: ErrorClass,
     /// Upstream's code, where a rule names where it is.
     pub code: Option<String>,
     /// Upstream's message, where a rule names where it is.

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use portcullis_action::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{BodyTypeDef, MethodDef};
+use super::BodyTypeDef;
 
 /// A scope, by name or with what people should know.
 #[derive(Debug, Clone, Deserialize)]
@@ -207,7 +208,7 @@ pub struct StepDef {
 #[schemars(extend("required" = ["url"]))]
 pub struct StepRequestDef {
     /// Method; POST by default.
-    pub method: Option<MethodDef>,
+    pub method: Option<Method>,
     /// URL; a template over `config.*`.
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,

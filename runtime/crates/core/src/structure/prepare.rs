@@ -32,6 +32,10 @@ pub fn flatten_optional(schema: &mut Value) {
     each_schema(schema, &mut |map| {
         if let Some(shape) = shape_or_null(map) {
             map.remove("anyOf");
+            // Why: null is no value of the shape, so it cannot be the default either.
+            if map.get("default").is_some_and(Value::is_null) {
+                map.shift_remove("default");
+            }
             map.extend(shape);
         }
     });

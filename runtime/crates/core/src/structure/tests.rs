@@ -235,7 +235,7 @@ fn a_prepared_schema_is_closed_and_a_members_name_is_no_keyword() {
     assert_eq!(header["additionalProperties"], json!(false));
     assert_eq!(header["properties"], json!({ "properties": { "type": "string" } }));
     assert_eq!(schema["$defs"]["Mode"]["enum"], json!(["report", "enforce"]));
-    let mut choice = json!({ "anyOf": [{ "$ref": "#/$defs/A" }, { "type": "null" }], "description": "d" });
+    let mut choice = json!({ "anyOf": [{ "$ref": "#/$defs/A" }, { "type": "null" }], "description": "d", "default": null });
     flatten_optional(&mut choice);
     assert_eq!(choice, json!({ "$ref": "#/$defs/A", "description": "d" }));
 }

@@ -1,18 +1,14 @@
 //! What an action's answer means, how a repeat is told from a new request, and its limits.
 
 use http::HeaderName;
-use portcullis_action::plan::{ErrorAction, ErrorRule, KeyPlace, ResponsePlan, ResponseType, SuccessPlan};
+use portcullis_action::plan::{ErrorRule, KeyPlace, ResponsePlan, ResponseType, SuccessPlan};
 use portcullis_action::predicate::Predicate;
-use portcullis_action::response::ErrorClass;
 use serde_json::Value;
 
 use super::Report;
 use crate::connector::place::{body_place, check_pointer};
 use crate::connector::{KeyRules, RequestLimits};
-use crate::definition::{
-    ActionDef, Definition, ErrorActionDef, ErrorClassDef, ErrorRuleDef, IdempotencyIn, ResponseDef,
-    ResponseTypeDef,
-};
+use crate::definition::{ActionDef, Definition, ErrorRuleDef, IdempotencyIn, ResponseDef};
 use crate::header_rules::is_visible_to_guest;
 use crate::violation::step;
 
@@ -56,14 +52,7 @@ pub(super) fn response(wire: &ActionDef, pointer: &str, report: &mut Report<'_>)
     }
     check_unread(&written, &at, report);
     ResponsePlan {
-        r#type: match written.r#type {
-            ResponseTypeDef::Auto => ResponseType::Auto,
-            ResponseTypeDef::Json => ResponseType::Json,
-            ResponseTypeDef::Text => ResponseType::Text,
-            ResponseTypeDef::Xml => ResponseType::Xml,
-            ResponseTypeDef::Binary => ResponseType::Binary,
-            ResponseTypeDef::None => ResponseType::None,
-        },
+        r#type: written.r#type,
         root: written.root.clone(),
         map: written.map.into_iter().collect(),
     }
@@ -75,7 +64,7 @@ fn is_readable(header: &str) -> bool {
 
 /// Members that the answer's type does not read.
 fn check_unread(written: &ResponseDef, at: &str, report: &mut Report<'_>) {
-    let has_members = matches!(written.r#type, ResponseTypeDef::Auto | ResponseTypeDef::Json);
+    let has_members = matches!(written.r#type, ResponseType::Auto | ResponseType::Json);
     if written.root.is_some() && !has_members {
         report.error(format!("{at}/root"), "response_unused", "an answer of this type has no members");
     }
@@ -102,39 +91,15 @@ fn error_rule(wire: &ErrorRuleDef, at: &str, report: &mut Report<'_>) -> ErrorRu
             check_pointer(path, &format!("{at}/{member}"), report.errors);
         }
     }
-    let class = error_class(wire.class);
     ErrorRule {
         status: wire.when.status.clone(),
         predicate: predicate(wire.when.predicate.as_ref(), &format!("{at}/when/predicate"), report),
         header: predicate(wire.when.header.as_ref(), &format!("{at}/when/header"), report),
-        class,
-        action: match (wire.action, class) {
-            (Some(ErrorActionDef::Fail), _) => ErrorAction::Fail,
-            (Some(ErrorActionDef::Retry), _) => ErrorAction::Retry,
-            (Some(ErrorActionDef::RefreshRetry), _) => ErrorAction::RefreshRetry,
-            (Some(ErrorActionDef::Ignore), _) | (None, ErrorClass::Ignored) => ErrorAction::Ignore,
-            (None, ErrorClass::RateLimit | ErrorClass::Transient) => ErrorAction::Retry,
-            (None, _) => ErrorAction::Fail,
-        },
+        class: wire.class,
+        action: wire.action.unwrap_or_else(|| wire.class.default_action()),
         code_path: wire.code_path.clone(),
         message_path: wire.message_path.clone(),
         message: wire.message.clone(),
-    }
-}
-
-/// The class of that name.
-pub(in crate::connector) const fn error_class(wire: ErrorClassDef) -> ErrorClass {
-    match wire {
-        ErrorClassDef::Auth => ErrorClass::Auth,
-        ErrorClassDef::Permission => ErrorClass::Permission,
-        ErrorClassDef::Validation => ErrorClass::Validation,
-        ErrorClassDef::NotFound => ErrorClass::NotFound,
-        ErrorClassDef::Conflict => ErrorClass::Conflict,
-        ErrorClassDef::RateLimit => ErrorClass::RateLimit,
-        ErrorClassDef::Quota => ErrorClass::Quota,
-        ErrorClassDef::Transient => ErrorClass::Transient,
-        ErrorClassDef::Permanent => ErrorClass::Permanent,
-        ErrorClassDef::Ignored => ErrorClass::Ignored,
     }
 }
 

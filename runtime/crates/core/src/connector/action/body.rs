@@ -1,11 +1,10 @@
 //! The body of an action: its shape and its templates.
 
-use portcullis_action::plan::FormStyle;
 use portcullis_action::{BodyPlan, Method};
 use serde_json::Value;
 
 use super::{Context, Report, check_template};
-use crate::definition::{ActionDef, BodyDef, BodyTypeDef, FormStyleDef, InputType};
+use crate::definition::{ActionDef, BodyDef, BodyTypeDef, InputType};
 use crate::violation::step;
 
 /// The body's plan and its content type, where one is written.
@@ -32,14 +31,9 @@ pub(super) fn build(
     let plan = match body.r#type {
         BodyTypeDef::None => BodyPlan::None,
         BodyTypeDef::Json => json(body),
-        BodyTypeDef::Form => BodyPlan::Form {
-            style: match body.form_style.unwrap_or_default() {
-                FormStyleDef::Brackets => FormStyle::Brackets,
-                FormStyleDef::Dots => FormStyle::Dots,
-                FormStyleDef::Flat => FormStyle::Flat,
-            },
-            template: body.template.clone(),
-        },
+        BodyTypeDef::Form => {
+            BodyPlan::Form { style: body.form_style.unwrap_or_default(), template: body.template.clone() }
+        }
         BodyTypeDef::Multipart => BodyPlan::Multipart,
         BodyTypeDef::Xml => BodyPlan::Xml { template: text_template(body, &pointer, report) },
         BodyTypeDef::Text => match &body.root {

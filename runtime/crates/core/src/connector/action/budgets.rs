@@ -3,8 +3,8 @@
 use portcullis_action::template::{Scope, Template};
 
 use super::{Context, Report, check_template, check_variable};
-use crate::connector::{Budget, BudgetScope};
-use crate::definition::{ActionDef, BudgetScopeDef, RateLimitDef};
+use crate::connector::Budget;
+use crate::definition::{ActionDef, RateLimitDef};
 
 /// The connector's budgets and the action's own.
 pub(super) fn build(
@@ -50,11 +50,7 @@ fn budget(
         id,
         requests: written.requests.map(|requests| (requests, written.per_ms.unwrap_or(1000))),
         concurrency: written.concurrency,
-        scope: match written.scope {
-            BudgetScopeDef::Connection => BudgetScope::Connection,
-            BudgetScopeDef::Org => BudgetScope::Org,
-            BudgetScopeDef::Connector => BudgetScope::Connector,
-        },
+        scope: written.scope,
         key,
     }
 }

@@ -7,7 +7,7 @@ use portcullis_action::{BodyPlan, InputPlace, InputPlan, Method, UrlTemplate};
 use super::{Context, Report, check_header, default_place};
 use crate::connector::fields::pattern;
 use crate::connector::place::body_place;
-use crate::definition::{ActionDef, ArrayFormatDef, InputDef, InputIn, InputType, OmitIfDef};
+use crate::definition::{ActionDef, InputDef, InputType};
 use crate::input::Input;
 
 /// Checks every input of an action.
@@ -44,12 +44,7 @@ fn place(
     pointer: &str,
     report: &mut Report<'_>,
 ) -> InputPlace {
-    let written = input.r#in.map(|place| match place {
-        InputIn::Path => InputPlace::Path,
-        InputIn::Query => InputPlace::Query,
-        InputIn::Header => InputPlace::Header,
-        InputIn::Body => InputPlace::Body,
-    });
+    let written = input.r#in;
     if written == Some(InputPlace::Path) && !named {
         let message = format!("in is path, but no template names {{{{input.{}}}}}", input.name);
         report.error(format!("{pointer}/in"), "input_not_in_path", message);
@@ -75,7 +70,7 @@ fn check_place(
             }
             let nested = matches!(
                 input.array_format,
-                Some(ArrayFormatDef::Brackets | ArrayFormatDef::Indices | ArrayFormatDef::Json)
+                Some(ArrayFormat::Brackets | ArrayFormat::Indices | ArrayFormat::Json)
             );
             if input.r#type == InputType::Object && !nested {
                 let message = "an object in the query needs array_format brackets, indices or json";
@@ -166,7 +161,7 @@ fn checked(wire: &InputDef, pointer: &str, report: &mut Report<'_>) -> Input {
         label: wire.label.clone(),
         kind: wire.r#type,
         required: wire.required,
-        nullable: wire.omit_if == Some(OmitIfDef::Never),
+        nullable: wire.omit_if == Some(OmitIf::Never),
         default: wire.default.clone(),
         accepted: wire.r#enum.clone(),
         pattern: wire.pattern.as_ref().and_then(|text| pattern(text, None, &at, report.errors)),
@@ -234,20 +229,9 @@ fn plan(wire: &InputDef, place: InputPlace, pointer: &str, report: &mut Report<'
             .as_deref()
             .map(|path| body_place(path, &format!("{pointer}/path"), report.errors))
             .unwrap_or_default(),
-        array_format: wire.array_format.map(|format| match format {
-            ArrayFormatDef::Repeat => ArrayFormat::Repeat,
-            ArrayFormatDef::Brackets => ArrayFormat::Brackets,
-            ArrayFormatDef::Indices => ArrayFormat::Indices,
-            ArrayFormatDef::Comma => ArrayFormat::Comma,
-            ArrayFormatDef::Pipe => ArrayFormat::Pipe,
-            ArrayFormatDef::Json => ArrayFormat::Json,
-        }),
+        array_format: wire.array_format,
         transform: wire.transform.clone(),
-        omit_if: match wire.omit_if.unwrap_or_default() {
-            OmitIfDef::Null => OmitIf::Null,
-            OmitIfDef::Empty => OmitIf::Empty,
-            OmitIfDef::Never => OmitIf::Never,
-        },
+        omit_if: wire.omit_if.unwrap_or_default(),
         file: wire.r#type == InputType::File,
     }
 }

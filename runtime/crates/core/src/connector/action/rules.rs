@@ -8,7 +8,7 @@ use portcullis_action::template::{Scope, Template};
 use portcullis_action::{BodyPlan, InputPlace, Method, UrlTemplate};
 
 use super::{Context, Report, decoded};
-use crate::definition::{ActionDef, EffectDef};
+use crate::definition::{ActionDef, Effect};
 
 /// Checks an action whose parts were checked.
 pub(super) fn check(
@@ -35,7 +35,7 @@ pub(super) fn url_has_pair(url: &UrlTemplate, name: &str) -> bool {
 /// An org's rules and approvals go by the effect, so a method that changes something is no read.
 fn check_effect(wire: &ActionDef, method: Method, pointer: &str, report: &mut Report<'_>) {
     let changes = matches!(method, Method::Put | Method::Patch | Method::Delete);
-    if wire.effect == Some(EffectDef::Read) && changes {
+    if wire.effect == Some(Effect::Read) && changes {
         let message = format!("{method} is no read; POST may be one");
         report.error(format!("{pointer}/effect"), "effect_contradicts_method", message);
     }

@@ -1,14 +1,14 @@
 //! Login requests that end with a token or a session.
 
 use http::HeaderName;
+use portcullis_action::Method;
 use portcullis_action::template::{Scope, Template};
 use serde_json::Value;
 
 use super::Reader;
 use super::templates::Spot;
-use crate::connector::action::method;
 use crate::connector::place::check_pointer;
-use crate::definition::{BodyTypeDef, MethodDef, StepDef};
+use crate::definition::{BodyTypeDef, StepDef};
 use crate::injection::{HeaderFill, Injection};
 use crate::token_plan::{Capture, StepBody, TokenPlan, TokenStep};
 use crate::violation::{Violation, step};
@@ -42,7 +42,7 @@ impl Reader<'_> {
         check_pointer(&expires_in_path, &format!("/auth{at}/expires_in_path"), self.errors);
         let capture = self.step_captures(wire, at)?;
         Some(TokenStep {
-            method: method(request.method.unwrap_or(MethodDef::Post)),
+            method: request.method.unwrap_or(Method::Post),
             url,
             headers,
             body,
@@ -136,7 +136,7 @@ impl Reader<'_> {
                 Some(_) => self.refuse(&type_member, "body_unused", "there is no body"),
             };
         };
-        if request.method.is_some_and(|m| !method(m).has_body()) {
+        if request.method.is_some_and(|method| !method.has_body()) {
             return self.refuse(&member, "method_without_body", "this method has no body");
         }
         if !document.is_object() {
