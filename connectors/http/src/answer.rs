@@ -2,8 +2,8 @@
 //! by page. A page that fails fails the whole call: half a list looks like a list.
 
 use portcullis_action::judge::{PLAN_INVALID, RESPONSE_NOT_JSON};
-use portcullis_action::plan::{ErrorAction, PaginationPlan};
-use portcullis_action::response::{ErrorClass, MappedResponse};
+use portcullis_action::plan::{ErrorAction, ErrorClass, PaginationPlan};
+use portcullis_action::response::MappedResponse;
 use portcullis_action::{
     ActionPlan, Judge, Method as PlanMethod, Outcome, PageError, Pages, RenderedRequest, UpstreamError,
 };

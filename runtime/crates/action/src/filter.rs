@@ -16,7 +16,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::escape;
-use crate::template::{TemplateError, scalar_text, split_outside_quotes};
+use crate::scalar::scalar_text;
 
 /// A pure function on a value, from the closed list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,21 +70,38 @@ pub(crate) const FILTER_LIST: &str = "lower, upper, trim, default:'…', json, s
      base64url, hex, urlencode, md5, sha1, sha256, after_last:'…', before_first:'…', \
      replace:'…','…', join:'…', date:'…', iso8601, epoch";
 
+/// Longest chain of filters, bytes; more than that no template holds.
+const FILTERS_BYTES_MAX: usize = 8192;
+
+/// Why a text is not a filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// The chain is too long.
+    #[error("filters are {0} bytes, the limit is {FILTERS_BYTES_MAX}")]
+    TooLong(usize),
+    /// A filter outside the closed list.
+    #[error("unknown filter {0:?}; the list is {FILTER_LIST}")]
+    Unknown(String),
+    /// A date format that strftime does not know.
+    #[error("{0:?} is not a date format; write it as for strftime, such as '%Y-%m-%d'")]
+    DateFormat(String),
+}
+
 /// Parses a chain such as `lower | md5`: an input's `transform`, a computed field's `filter`.
 ///
 /// # Errors
-/// [`TemplateError`] naming the filter that is not in the list or whose arguments are wrong.
-pub fn parse_filters(text: &str) -> Result<Vec<Filter>, TemplateError> {
-    if text.len() > crate::template::TEMPLATE_BYTES_MAX {
-        return Err(TemplateError::TooLong(text.len()));
+/// [`FilterError`] naming the filter that is not in the list or whose arguments are wrong.
+pub fn parse_filters(text: &str) -> Result<Vec<Filter>, FilterError> {
+    if text.len() > FILTERS_BYTES_MAX {
+        return Err(FilterError::TooLong(text.len()));
     }
     split_outside_quotes(text, '|').into_iter().map(parse_filter).collect()
 }
 
 /// Parses one filter.
-pub(crate) fn parse_filter(text: &str) -> Result<Filter, TemplateError> {
+pub(crate) fn parse_filter(text: &str) -> Result<Filter, FilterError> {
     let text = text.trim();
-    let unknown = || TemplateError::UnknownFilter(text.chars().take(80).collect());
+    let unknown = || FilterError::Unknown(text.chars().take(80).collect());
     let (name, arguments) = match text.split_once(':') {
         Some((name, arguments)) => (name.trim(), parse_arguments(arguments).ok_or_else(unknown)?),
         None => (text, Vec::new()),
@@ -118,6 +135,18 @@ pub(crate) fn parse_filter(text: &str) -> Result<Filter, TemplateError> {
     Ok(filter)
 }
 
+/// Cuts at a separator that is not between quotes.
+pub(crate) fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+    let mut quoted = false;
+    text.split(|ch| {
+        if ch == '\'' {
+            quoted = !quoted;
+        }
+        ch == separator && !quoted
+    })
+    .collect()
+}
+
 /// `'a','b'`.
 fn parse_arguments(text: &str) -> Option<Vec<String>> {
     split_outside_quotes(text, ',').into_iter().map(|argument| unquote(argument.trim())).collect()
@@ -138,10 +167,10 @@ fn unquote(argument: &str) -> Option<String> {
 }
 
 /// A format is tried on a fixed moment, so that a wrong one is known when the definition is read.
-fn checked_date(format: String) -> Result<Filter, TemplateError> {
+fn checked_date(format: String) -> Result<Filter, FilterError> {
     match format_moment(&format, Timestamp::UNIX_EPOCH) {
         Some(_) => Ok(Filter::Date(format)),
-        None => Err(TemplateError::DateFormat(format.chars().take(80).collect())),
+        None => Err(FilterError::DateFormat(format.chars().take(80).collect())),
     }
 }
 

@@ -27,12 +27,15 @@ pub mod pattern;
 pub mod plan;
 pub mod predicate;
 pub mod render;
+mod render_error;
 pub mod response;
 pub mod retry;
+mod scalar;
 pub mod template;
 pub mod url_template;
 pub mod values;
 
+pub use filter::FilterError;
 pub use judge::{Answer, Judge, Outcome, UpstreamError, judge};
 pub use pagination::{PageError, Pages};
 pub use plan::{ActionPlan, BodyPlan, InputPlace, InputPlan, Method};

@@ -7,8 +7,9 @@
 use serde_json::{Map, Value};
 
 use crate::escape;
-use crate::render::{RenderError, Values};
+use crate::render_error::RenderError;
 use crate::template::{Scope, Template, TemplateError};
+use crate::values::Values;
 
 /// Checks every template of a mapping. Returns the input name and what is wrong with it.
 #[must_use]

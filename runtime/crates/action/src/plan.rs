@@ -8,9 +8,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::response::ErrorClass;
-
+mod error;
 mod read;
+
+pub use error::{ErrorAction, ErrorClass, ErrorRule};
 
 /// The methods that exist here. CONNECT, TRACE and custom methods cannot be written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
@@ -341,48 +342,6 @@ pub struct ResponsePlan {
     /// Output member to where its value is: a pointer below `root`, `header:<name>` or `status`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<(String, String)>,
-}
-
-/// What is done about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorAction {
-    /// The run fails.
-    Fail,
-    /// It is tried again as the retry rules say.
-    Retry,
-    /// The token is renewed, once, and it is tried again.
-    RefreshRetry,
-    /// It counts as a success.
-    Ignore,
-}
-
-/// What one kind of error answer means. Every condition that is there must hold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ErrorRule {
-    /// One of these statuses; any when empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub status: Vec<u16>,
-    /// A predicate on the body, as written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub predicate: Option<Value>,
-    /// A predicate on the object of headers (names in lower case, values text), as written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub header: Option<Value>,
-    /// What it is.
-    pub class: ErrorClass,
-    /// What is done.
-    pub action: ErrorAction,
-    /// Pointer of the upstream's code in the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code_path: Option<String>,
-    /// Pointer of the upstream's message in the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message_path: Option<String>,
-    /// What is said to people instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
 }
 
 /// Ways a list goes on.

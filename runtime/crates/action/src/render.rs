@@ -5,7 +5,6 @@
 //! plan and the values alone: the same call makes the same bytes.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -13,7 +12,10 @@ use crate::escape;
 use crate::filter::{apply_filters, parse_filters};
 use crate::json::Object;
 use crate::plan::{ActionPlan, BodyPlan, InputPlace, InputPlan, KeyPlace, Method, OmitIf, ResponseType};
-use crate::template::{Template, TemplateError, Variable, scalar_cow};
+use crate::render_error::NOT_SCALAR;
+pub use crate::render_error::RenderError;
+use crate::scalar::scalar_cow;
+use crate::template::{Template, TemplateError};
 use crate::url_template::{self, UrlTemplate};
 pub use crate::values::{Values, dotted};
 
@@ -25,49 +27,6 @@ mod multipart;
 mod pairs;
 mod query;
 mod text_body;
-
-/// Why a request cannot be rendered. The message names the variable, never its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RenderError {
-    /// The variable, as `input.id`; empty for an error of the plan itself.
-    pub variable: String,
-    /// What is wrong with its value.
-    pub why: String,
-}
-
-impl fmt::Display for RenderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.variable.is_empty() {
-            write!(f, "{} ", self.variable)?;
-        }
-        f.write_str(&self.why)
-    }
-}
-
-impl std::error::Error for RenderError {}
-
-impl RenderError {
-    pub(crate) fn new(variable: String, why: String) -> Self {
-        Self { variable, why }
-    }
-    pub(crate) fn at(variable: &Variable, error: &escape::EscapeError) -> Self {
-        Self::new(variable.to_string(), error.to_string())
-    }
-    pub(crate) fn missing(variable: &Variable) -> Self {
-        Self::new(variable.to_string(), "has no value".to_owned())
-    }
-    pub(crate) fn not_scalar(variable: &Variable) -> Self {
-        Self::new(variable.to_string(), NOT_SCALAR.to_owned())
-    }
-    fn input(name: &str, why: impl fmt::Display) -> Self {
-        Self::new(format!("input.{name}"), why.to_string())
-    }
-    fn plan(why: impl fmt::Display) -> Self {
-        Self::new(String::new(), why.to_string())
-    }
-}
-
-const NOT_SCALAR: &str = "must be text, a number or a boolean here";
 
 /// A request as the guest hands it to the gate: no credential, no host-owned header.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::path;
-use crate::plan::{ErrorAction, ResponsePlan, ResponseType};
+// Kept at this path for callers; the class belongs to the plan.
+pub use crate::plan::ErrorClass;
+use crate::plan::{ResponsePlan, ResponseType};
 
 /// The answer as the caller of a run sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,98 +22,6 @@ pub struct MappedResponse {
     /// As the plan reads it: by default JSON where the content type says so and it parses, else text,
     /// else null.
     pub body: Value,
-}
-
-/// What kind of failure an answer is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorClass {
-    /// The credential was not accepted.
-    Auth,
-    /// The credential may not do this.
-    Permission,
-    /// The request's content was not accepted.
-    Validation,
-    /// The thing does not exist.
-    NotFound,
-    /// The thing is in another state.
-    Conflict,
-    /// Too many requests for now.
-    RateLimit,
-    /// The account has used up what it has.
-    Quota,
-    /// May pass by itself.
-    Transient,
-    /// Will not pass by itself.
-    #[default]
-    Permanent,
-    /// Not an error after all.
-    Ignored,
-}
-
-impl ErrorClass {
-    /// All classes.
-    pub const ALL: [Self; 10] = [
-        Self::Auth,
-        Self::Permission,
-        Self::Validation,
-        Self::NotFound,
-        Self::Conflict,
-        Self::RateLimit,
-        Self::Quota,
-        Self::Transient,
-        Self::Permanent,
-        Self::Ignored,
-    ];
-
-    /// The class of that name on the wire.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.as_str() == name)
-    }
-
-    /// What is done about an error of the class unless a rule says otherwise.
-    #[must_use]
-    pub const fn default_action(self) -> ErrorAction {
-        match self {
-            Self::RateLimit | Self::Transient => ErrorAction::Retry,
-            Self::Ignored => ErrorAction::Ignore,
-            _ => ErrorAction::Fail,
-        }
-    }
-
-    /// The class by status alone (RFC 9110 section 15, RFC 6585 section 4).
-    #[must_use]
-    pub const fn of_status(status: u16) -> Self {
-        match status {
-            401 => Self::Auth,
-            403 => Self::Permission,
-            400 | 422 => Self::Validation,
-            404 | 410 => Self::NotFound,
-            409 | 412 => Self::Conflict,
-            429 => Self::RateLimit,
-            408 | 425 | 500..=599 => Self::Transient,
-            _ => Self::Permanent,
-        }
-    }
-
-    /// The name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Permission => "permission",
-            Self::Validation => "validation",
-            Self::NotFound => "not_found",
-            Self::Conflict => "conflict",
-            Self::RateLimit => "rate_limit",
-            Self::Quota => "quota",
-            Self::Transient => "transient",
-            Self::Permanent => "permanent",
-            Self::Ignored => "ignored",
-        }
-    }
 }
 
 /// Whether the status is a success by default (RFC 9110 section 15.3).
@@ -290,16 +200,5 @@ mod tests {
             [("id", "/id"), ("m", "header:X-Message-Id"), ("s", "status"), ("no", "/x"), ("h", "header:h")];
         let expected = json!({ "id": 7, "m": "m1", "s": 202, "no": null, "h": null });
         assert_eq!(output(&plan(Some("/data"), &map), &answer), expected);
-    }
-
-    #[test]
-    fn a_class_has_one_name() {
-        for class in ErrorClass::ALL {
-            assert_eq!(ErrorClass::parse(class.as_str()), Some(class));
-            assert_eq!(json!(class), json!(class.as_str()));
-        }
-        assert_eq!(ErrorClass::parse("Auth"), None);
-        assert_eq!(ErrorClass::RateLimit.default_action(), ErrorAction::Retry);
-        assert_eq!(ErrorClass::Quota.default_action(), ErrorAction::Fail);
     }
 }

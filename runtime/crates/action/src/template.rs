@@ -5,13 +5,11 @@
 //! value becomes at its position is the business of `escape`, what a filter does that of `filter`;
 //! this module only reads the text.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use serde_json::Value;
-
-use crate::filter::{FILTER_LIST, parse_filter};
 pub use crate::filter::{Filter, apply_filters, parse_filters};
+use crate::filter::{FilterError, parse_filter, split_outside_quotes};
+pub use crate::scalar::scalar_text;
 
 /// Longest template, bytes. A URL is at most 8 KiB; a template has no reason to be longer.
 pub const TEMPLATE_BYTES_MAX: usize = 8192;
@@ -146,12 +144,9 @@ pub enum TemplateError {
         /// What stood between the braces.
         text: String,
     },
-    /// A filter outside the closed list.
-    #[error("unknown filter {0:?}; the list is {FILTER_LIST}")]
-    UnknownFilter(String),
-    /// A date format that strftime does not know.
-    #[error("{0:?} is not a date format; write it as for strftime, such as '%Y-%m-%d'")]
-    DateFormat(String),
+    /// Not a filter.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// `{{+…}}` where it is not a whole segment of a URL's path.
     #[error("{{{{+{0}}}}} must fill one segment of a URL's path alone")]
     MultiMisplaced(String),
@@ -283,37 +278,8 @@ fn parse_variable(inner: &str) -> Result<Variable, TemplateError> {
         None => (head, ""),
     };
     let scope = Scope::parse(scope).filter(|scope| scope.has(name)).ok_or_else(not_a_variable)?;
-    let filters = pieces.map(parse_filter).collect::<Result<_, _>>()?;
+    let filters = pieces.map(parse_filter).collect::<Result<_, FilterError>>()?;
     Ok(Variable { scope, name: name.to_owned(), multi, filters })
-}
-
-/// Cuts at a separator that is not between quotes.
-pub(crate) fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
-    let mut quoted = false;
-    text.split(|ch| {
-        if ch == '\'' {
-            quoted = !quoted;
-        }
-        ch == separator && !quoted
-    })
-    .collect()
-}
-
-/// The text of a scalar: strings as they are, numbers and booleans as JSON writes them.
-/// `None` for null, arrays and objects.
-#[must_use]
-pub fn scalar_text(value: &Value) -> Option<String> {
-    scalar_cow(value).map(Cow::into_owned)
-}
-
-/// [`scalar_text`] without a copy of what is text already.
-pub(crate) fn scalar_cow(value: &Value) -> Option<Cow<'_, str>> {
-    match value {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
-        Value::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
 }
 
 #[cfg(test)]
@@ -353,7 +319,7 @@ mod tests {
             assert!(matches!(Template::parse(bad), Err(TemplateError::Unbalanced(_))), "{bad}");
         }
         for bad in ["{{input.x|eval}}", "{{input.x|default:1}}", "{{input.x|lower:'a'}}", "{{input.x|}}"] {
-            assert!(matches!(Template::parse(bad), Err(TemplateError::UnknownFilter(_))), "{bad}");
+            assert!(matches!(Template::parse(bad), Err(TemplateError::Filter(_))), "{bad}");
         }
     }
 

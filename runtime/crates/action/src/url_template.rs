@@ -5,8 +5,9 @@
 //! the template can ever name, and which paths the action may ever ask for.
 
 use crate::escape::{self, EscapeError};
-use crate::render::{RenderError, Values};
+use crate::render_error::RenderError;
 use crate::template::{Part, Template, TemplateError, Variable};
+use crate::values::Values;
 
 mod fixed;
 mod parse;

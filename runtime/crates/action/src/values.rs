@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::filter::{apply_filters, rfc3339_of_ms};
 use crate::json::Object;
-use crate::render::RenderError;
-use crate::template::{Part, Scope, Template, Variable, scalar_cow};
+use crate::render_error::RenderError;
+use crate::scalar::scalar_cow;
+use crate::template::{Part, Scope, Template, Variable};
 
 static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 

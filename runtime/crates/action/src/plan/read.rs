@@ -7,11 +7,10 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::{
-    ActionPlan, ArrayFormat, ErrorAction, ErrorRule, InputPlace, InputPlan, KeyPlace, Method, OmitIf,
-    PageParam, ResponsePlan, ResponseType, SuccessPlan,
+    ActionPlan, ArrayFormat, ErrorAction, ErrorClass, ErrorRule, InputPlace, InputPlan, KeyPlace, Method,
+    OmitIf, PageParam, ResponsePlan, ResponseType, SuccessPlan,
 };
 use crate::json::Reader;
-use crate::response::ErrorClass;
 
 mod body;
 mod pages;

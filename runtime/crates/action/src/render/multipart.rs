@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::file::File;
 use super::{Body, RenderError, inputs_at};
 use crate::plan::{ActionPlan, ArrayFormat, InputPlace, InputPlan, KeyPlace};
-use crate::template::scalar_cow;
+use crate::scalar::scalar_cow;
 use crate::values::Values;
 
 /// Characters of a boundary: half a SHA-256 in hex, within the 70 of RFC 2046 section 5.1.1.

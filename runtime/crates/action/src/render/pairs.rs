@@ -12,7 +12,7 @@ use super::document::Node;
 use crate::escape;
 use crate::json;
 use crate::plan::{ArrayFormat, FormStyle, InputPlan};
-use crate::template::scalar_cow;
+use crate::scalar::scalar_cow;
 
 /// Where the pairs stand, which decides what is done where the input says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use portcullis_action::judge::{Judge, Outcome, UpstreamError};
 use portcullis_action::plan::ErrorAction;
+use portcullis_action::plan::ErrorClass;
 use portcullis_action::render::{RenderedRequest, render_request};
-use portcullis_action::response::ErrorClass;
 use portcullis_action::{Pages, Values};
 use serde_json::{Map, Value, json};
 

@@ -1,7 +1,7 @@
 //! How an action behaves after its request left: success, errors, retries, lists, budgets.
 
 use portcullis_action::plan::ErrorAction;
-use portcullis_action::response::ErrorClass;
+use portcullis_action::plan::ErrorClass;
 use portcullis_action::retry::WaitKind;
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use portcullis_action::Method;
-use portcullis_action::response::ErrorClass;
+use portcullis_action::plan::ErrorClass;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
