@@ -12,7 +12,7 @@ use portcullis_core::fault::Code;
 use portcullis_core::outbound::BoxFuture;
 use tokio::net::TcpStream;
 
-use crate::resolve::{PinnedAddr, may_reach};
+use crate::dns::{PinnedAddr, may_reach};
 
 /// A connected socket and the peer it is connected to.
 pub struct Dialed {

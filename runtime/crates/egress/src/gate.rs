@@ -17,9 +17,9 @@ use tokio_rustls::client::TlsStream;
 
 use crate::attempt::Attempt;
 use crate::dial::{self, Dial};
+use crate::dns::{self, Resolve};
 use crate::guard::{Guard, GuardSpec, PoolScope};
 use crate::pool::{Connection, Pool, PoolKey};
-use crate::resolve::{self, Resolve};
 use crate::sender::Sender;
 use crate::trust::Trust;
 
@@ -70,7 +70,7 @@ impl Gate {
     /// `dns_failed` or `address_forbidden`.
     pub async fn judge_host(&self, host: &str, seen: &mut Vec<String>) -> Result<(), Code> {
         let own = dial::own_addresses();
-        resolve::judge_host(self.resolver.as_ref(), host, &self.limits, &own, seen).await.map(|_| ())
+        dns::judge_host(self.resolver.as_ref(), host, &self.limits, &own, seen).await.map(|_| ())
     }
 
     /// Closes connections that have been idle for too long; answers how many are left.
@@ -94,7 +94,7 @@ impl Gate {
         let own: Vec<IpAddr> = dial::own_addresses();
         let started = Instant::now();
         let pinned =
-            resolve::pin(self.resolver.as_ref(), target, &self.limits, &own, &mut attempt.addresses).await;
+            dns::pin(self.resolver.as_ref(), target, &self.limits, &own, &mut attempt.addresses).await;
         attempt.durations.dns_us = Some(micros(started));
         let pinned = pinned?;
         let started = Instant::now();
