@@ -21,8 +21,8 @@ use crate::gate::{Gate, micros};
 use crate::redirect::{self, Hop};
 use crate::rehearsal::Rehearsal;
 
-mod clear;
-mod perform;
+mod check;
+mod send;
 
 /// What keeps pooled connections and TLS sessions apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -129,7 +129,7 @@ impl Outbound for Guard {
 }
 
 /// A request that passed every check before the first packet.
-struct Cleared {
+struct Checked {
     target: PermittedTarget,
     hop: Hop,
     options: OutboundOptions,
@@ -159,21 +159,21 @@ impl Guard {
     /// A request and the redirects it leads to, where they are followed.
     async fn follow(&self, request: OutboundRequest) -> Result<OutboundResponse, SendError> {
         let mut attempt = Attempt::new(request.method.as_str());
-        let cleared = self.clear(request, &mut attempt);
-        let (mut cleared, mut response) = self.bracketed(cleared, attempt).await?;
+        let checked = self.check(request, &mut attempt);
+        let (mut checked, mut response) = self.bracketed(checked, attempt).await?;
         let policy = self.spec.redirects;
         let mut hops = 0;
         while policy.follow != RedirectFollow::None && redirect::is_redirect(response.status) {
             let Some(location) = header(&response, "location") else { break };
             hops += 1;
-            let mut attempt = Attempt::new(cleared.hop.method.as_str());
+            let mut attempt = Attempt::new(checked.hop.method.as_str());
             let next = if hops > policy.hops_max {
-                attempt.origin = cleared.target.target().origin().to_owned();
+                attempt.origin = checked.target.target().origin().to_owned();
                 Err(SendError::from(Code::RedirectForbidden))
             } else {
-                self.clear_redirect(response.status, &location, cleared, &mut attempt)
+                self.check_redirect(response.status, &location, checked, &mut attempt)
             };
-            (cleared, response) = Box::pin(self.bracketed(next, attempt)).await?;
+            (checked, response) = Box::pin(self.bracketed(next, attempt)).await?;
         }
         Ok(response)
     }
@@ -181,17 +181,17 @@ impl Guard {
     /// One attempt inside its ledger bracket; a refusal has a record of its own.
     async fn bracketed(
         &self,
-        cleared: Result<Cleared, SendError>,
+        checked: Result<Checked, SendError>,
         mut attempt: Attempt,
-    ) -> Result<(Cleared, OutboundResponse), SendError> {
+    ) -> Result<(Checked, OutboundResponse), SendError> {
         let started = Instant::now();
         let unavailable = |_| SendError::from(Code::LedgerUnavailable);
         self.with_state(|s| s.report.sent = false);
         if self.spec.rehearse {
-            return Err(self.rehearse(&cleared?));
+            return Err(self.rehearse(&checked?));
         }
-        let cleared = match cleared {
-            Ok(cleared) => cleared,
+        let checked = match checked {
+            Ok(checked) => checked,
             Err(error) => {
                 attempt.verdict = error.verdict();
                 attempt.code = Some(error.code);
@@ -199,15 +199,16 @@ impl Guard {
                 return Err(error);
             }
         };
-        attempt.bytes_out = cleared.hop.body.len() as u64;
+        attempt.bytes_out = checked.hop.body.len() as u64;
         let mut bracket = Bracket::begin(&self.spec.log, &self.ended, attempt).await.map_err(unavailable)?;
         let own_limit = self.spec.limits.timeout_ms.map(|ms| Duration::from_millis(u64::from(ms)));
-        let total = cap(cleared.options.total_timeout.or(own_limit), self.gate.limits.total_ms);
+        let total = cap(checked.options.total_timeout.or(own_limit), self.gate.limits.total_ms);
         let total = own_limit.map_or(total, |own| total.min(own));
-        let outcome = match tokio::time::timeout(total, self.perform(&cleared, &mut bracket.attempt)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(SendError::timeout(TimeoutPhase::Total)),
-        };
+        let outcome =
+            match tokio::time::timeout(total, self.send_checked(&checked, &mut bracket.attempt)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(SendError::timeout(TimeoutPhase::Total)),
+            };
         bracket.attempt.durations.total_us = Some(micros(started));
         if let Err(error) = &outcome {
             bracket.attempt.verdict = error.verdict();
@@ -224,7 +225,7 @@ impl Guard {
                 s.report.failure = None;
             }
         });
-        outcome.map(|response| (cleared, response))
+        outcome.map(|response| (checked, response))
     }
 }
 

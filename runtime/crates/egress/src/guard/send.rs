@@ -11,7 +11,7 @@ use portcullis_core::outbound::{OutboundResponse, TimeoutPhase};
 use portcullis_core::target::Target;
 use portcullis_core::verdict::Decision;
 
-use super::{Answers, Cleared, Guard, cap};
+use super::{Answers, Checked, Guard, cap};
 use crate::attempt::Attempt;
 use crate::credential::CredentialError;
 use crate::error::SendError;
@@ -24,12 +24,12 @@ use crate::sender::SendFailure;
 
 impl Guard {
     /// Everything that needs the network, and the credential at the end of it.
-    pub(super) async fn perform(
+    pub(super) async fn send_checked(
         &self,
-        cleared: &Cleared,
+        checked: &Checked,
         attempt: &mut Attempt,
     ) -> Result<OutboundResponse, SendError> {
-        let target = cleared.target.target();
+        let target = checked.target.target();
         let key = PoolKey {
             scope: Arc::clone(&self.spec.scope),
             host: target.host().to_owned(),
@@ -38,11 +38,11 @@ impl Guard {
         let mut connection = match self.pooled(&key).await {
             Some(connection) => connection,
             // Why boxed: most requests find a connection, and need not carry the room for making one.
-            None => Box::pin(self.open(&key, cleared, attempt)).await?,
+            None => Box::pin(self.open(&key, checked, attempt)).await?,
         };
         attempt.tls_version = Some(connection.tls_version.to_owned());
         attempt.chosen_address = Some(connection.address.clone());
-        let hop = &cleared.hop;
+        let hop = &checked.hop;
         let Message { request, secrets } = if hop.credential {
             self.inject(target, hop, attempt).await?
         } else {
@@ -50,13 +50,13 @@ impl Guard {
         };
         let started = Instant::now();
         self.with_state(|s| s.report.sent = true);
-        let sent = self.exchange(&key, cleared, &mut connection, request, attempt).await;
+        let sent = self.exchange(&key, checked, &mut connection, request, attempt).await;
         attempt.durations.first_byte_us = Some(micros(started));
         let answer = sent?;
         attempt.status = Some(answer.status().as_u16());
         let own_max = self.gate.limits.response_bytes;
         let own_max = self.spec.limits.response_bytes.map_or(own_max, |bytes| bytes.min(own_max));
-        let bytes_max = cleared.options.response_bytes_max.map_or(own_max, |m| m.min(own_max));
+        let bytes_max = checked.options.response_bytes_max.map_or(own_max, |m| m.min(own_max));
         let raw =
             response::read(answer, hop.method, &self.gate.limits, bytes_max, &mut attempt.bytes_in).await?;
         self.gate.pool.put(key, connection);
@@ -86,12 +86,12 @@ impl Guard {
     async fn open(
         &self,
         key: &PoolKey,
-        cleared: &Cleared,
+        checked: &Checked,
         attempt: &mut Attempt,
     ) -> Result<Connection, SendError> {
         let own_limit = self.spec.limits.connect_timeout_ms.map(|ms| Duration::from_millis(u64::from(ms)));
-        let timeout = cleared.options.connect_timeout.into_iter().chain(own_limit).min();
-        let made = self.gate.connect(key, cleared.target.clone(), timeout, attempt).await;
+        let timeout = checked.options.connect_timeout.into_iter().chain(own_limit).min();
+        let made = self.gate.connect(key, checked.target.clone(), timeout, attempt).await;
         let decision = match &made {
             Err(code @ (Code::AddressForbidden | Code::DnsFailed)) => Decision::refuse("addresses", *code),
             _ => Decision::pass("addresses", None),
@@ -105,12 +105,12 @@ impl Guard {
     async fn exchange(
         &self,
         key: &PoolKey,
-        cleared: &Cleared,
+        checked: &Checked,
         connection: &mut Connection,
         message: Request<Full<Bytes>>,
         attempt: &mut Attempt,
     ) -> Result<Response<Incoming>, SendError> {
-        let first_byte = cap(cleared.options.first_byte_timeout, self.gate.limits.first_byte_ms);
+        let first_byte = cap(checked.options.first_byte_timeout, self.gate.limits.first_byte_ms);
         let late = |_| SendError::timeout(TimeoutPhase::FirstByte);
         let lost = || SendError::from(Code::UpstreamProtocol);
         let unsent =
@@ -121,7 +121,7 @@ impl Guard {
             };
         // Why: should the new connection fail, nothing was sent at all.
         self.with_state(|s| s.report.sent = false);
-        *connection = Box::pin(self.open(key, cleared, attempt)).await?;
+        *connection = Box::pin(self.open(key, checked, attempt)).await?;
         attempt.tls_version = Some(connection.tls_version.to_owned());
         self.with_state(|s| s.report.sent = true);
         let again = Box::pin(connection.sender.send(*unsent));

@@ -6,7 +6,7 @@ use portcullis_core::grant::PermittedTarget;
 use portcullis_core::outbound::{LimitKind, OutboundRequest};
 use portcullis_core::verdict::{CheckVerdict, Decision, Verdict};
 
-use super::{Cleared, Guard};
+use super::{Checked, Guard};
 use crate::attempt::Attempt;
 use crate::credential::sealed_for;
 use crate::error::SendError;
@@ -15,11 +15,11 @@ use crate::{rehearsal, request};
 
 impl Guard {
     /// Every check that needs no packet: lists, action, headers, caps, quotas, credential slot.
-    pub(super) fn clear(
+    pub(super) fn check(
         &self,
         mut request: OutboundRequest,
         attempt: &mut Attempt,
-    ) -> Result<Cleared, SendError> {
+    ) -> Result<Checked, SendError> {
         let limits = &self.gate.limits;
         let (verdict, permitted) = self.spec.grant.permit(request.url.as_bytes(), request.method);
         let target = self.judged(verdict, permitted, attempt)?;
@@ -38,17 +38,17 @@ impl Guard {
                 .request_hash
                 .get_or_insert_with(|| rehearsal::hash(target.target(), &hop, &self.spec.varying));
         });
-        Ok(Cleared { target, hop, options: request.options })
+        Ok(Checked { target, hop, options: request.options })
     }
 
     /// The same from the top for a redirect's target, and what goes along.
-    pub(super) fn clear_redirect(
+    pub(super) fn check_redirect(
         &self,
         status: u16,
         location: &[u8],
-        before: Cleared,
+        before: Checked,
         attempt: &mut Attempt,
-    ) -> Result<Cleared, SendError> {
+    ) -> Result<Checked, SendError> {
         let from = before.target.target();
         let url = redirect::location(from, location, self.gate.limits.url_bytes)
             .inspect_err(|code| self.refuse("redirect", *code))?;
@@ -61,7 +61,7 @@ impl Guard {
         if hop.credential {
             self.check_query(&target)?;
         }
-        Ok(Cleared { target, hop, options: before.options })
+        Ok(Checked { target, hop, options: before.options })
     }
 
     /// Notes a verdict in attempt and report, and gives the target it permits.
@@ -86,8 +86,8 @@ impl Guard {
     }
 
     /// Notes the request that would be sent; the error ends the guest.
-    pub(super) fn rehearse(&self, cleared: &Cleared) -> SendError {
-        let (target, hop) = (cleared.target.target(), &cleared.hop);
+    pub(super) fn rehearse(&self, checked: &Checked) -> SendError {
+        let (target, hop) = (checked.target.target(), &checked.hop);
         let hash = self.with_state(|s| s.report.request_hash.clone()).unwrap_or_default();
         match rehearsal::rehearse(target, hop, &self.spec.injection, &self.spec.config, hash) {
             Ok(shown) => {
