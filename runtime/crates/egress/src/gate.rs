@@ -21,7 +21,7 @@ use crate::dns::{self, Resolve};
 use crate::guard::{Guard, GuardSpec, PoolScope};
 use crate::pool::{Connection, Pool, PoolKey};
 use crate::sender::Sender;
-use crate::trust::Trust;
+use crate::tls::TlsRoots;
 
 /// What a gate is made of.
 pub struct GateParts {
@@ -30,7 +30,7 @@ pub struct GateParts {
     /// TCP connect.
     pub dialer: Arc<dyn Dial>,
     /// TLS roots.
-    pub trust: Trust,
+    pub tls_roots: TlsRoots,
     /// Limits in force.
     pub limits: Arc<Limits>,
 }
@@ -39,7 +39,7 @@ pub struct GateParts {
 pub struct Gate {
     resolver: Arc<dyn Resolve>,
     dialer: Arc<dyn Dial>,
-    trust: Trust,
+    tls_roots: TlsRoots,
     pub(crate) limits: Arc<Limits>,
     pub(crate) pool: Pool,
 }
@@ -52,7 +52,7 @@ impl Gate {
         Arc::new(Self {
             resolver: parts.resolver,
             dialer: parts.dialer,
-            trust: parts.trust,
+            tls_roots: parts.tls_roots,
             limits: parts.limits,
             pool,
         })
@@ -112,7 +112,7 @@ impl Gate {
 
     async fn handshake(&self, key: &PoolKey, stream: TcpStream) -> Result<TlsStream<TcpStream>, Code> {
         let name = ServerName::try_from(key.host.clone()).map_err(|_| Code::TlsFailed)?;
-        let config = self.trust.client_config(&key.scope.workspace, key.scope.http2);
+        let config = self.tls_roots.client_config(&key.scope.workspace, key.scope.http2);
         let connector = TlsConnector::from(config);
         let handshake = connector.connect(name, stream);
         match tokio::time::timeout(Duration::from_millis(self.limits.tls_ms), handshake).await {

@@ -36,7 +36,7 @@ mod response;
 mod scrub;
 mod sender;
 mod signing;
-mod trust;
+mod tls;
 
 pub use attempt::{Attempt, AttemptLog, AttemptLogError};
 pub use credential::{BoundCredential, CredentialError, OpenCredential, sealed_for};
@@ -48,4 +48,4 @@ pub use guard::{Answers, Guard, GuardReport, GuardSpec, PoolScope};
 pub use inject::try_injection;
 pub use rehearsal::Rehearsal;
 pub use scrub::Scrubber;
-pub use trust::{Trust, TrustError};
+pub use tls::{TlsRoots, TlsRootsError};

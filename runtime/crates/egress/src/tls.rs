@@ -19,7 +19,7 @@ const SESSIONS_PER_WORKSPACE: usize = 64;
 
 /// Why a root store cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TrustError {
+pub enum TlsRootsError {
     /// The PEM text has no certificate, or a broken one.
     #[error("the CA file has no readable certificate: {0}")]
     BadPem(String),
@@ -29,17 +29,17 @@ pub enum TrustError {
 }
 
 /// The root store of the process and the TLS sessions of each workspace.
-pub struct Trust {
+pub struct TlsRoots {
     base: ClientConfig,
     by_workspace: Mutex<HashMap<(String, bool), Arc<ClientConfig>>>,
 }
 
-impl Trust {
+impl TlsRoots {
     /// The public roots (Mozilla's), and the certificates of `extra_pem` if given.
     ///
     /// # Errors
-    /// [`TrustError`] when the PEM text holds no readable certificate.
-    pub fn public(extra_pem: Option<&[u8]>) -> Result<Self, TrustError> {
+    /// [`TlsRootsError`] when the PEM text holds no readable certificate.
+    pub fn public(extra_pem: Option<&[u8]>) -> Result<Self, TlsRootsError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(pem) = extra_pem {
             add_pem(&mut roots, pem)?;
@@ -50,18 +50,18 @@ impl Trust {
     /// Exactly these roots.
     ///
     /// # Errors
-    /// [`TrustError`] when the TLS library refuses.
-    pub fn only(pem: &[u8]) -> Result<Self, TrustError> {
+    /// [`TlsRootsError`] when the TLS library refuses.
+    pub fn only(pem: &[u8]) -> Result<Self, TlsRootsError> {
         let mut roots = RootCertStore::empty();
         add_pem(&mut roots, pem)?;
         Self::with_roots(roots)
     }
 
-    fn with_roots(roots: RootCertStore) -> Result<Self, TrustError> {
+    fn with_roots(roots: RootCertStore) -> Result<Self, TlsRootsError> {
         let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
         let mut base = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|e| TrustError::Tls(e.to_string()))?
+            .map_err(|e| TlsRootsError::Tls(e.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         base.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -90,15 +90,15 @@ impl Trust {
     }
 }
 
-fn add_pem(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), TrustError> {
+fn add_pem(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), TlsRootsError> {
     let mut added = 0_usize;
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|e| TrustError::BadPem(e.to_string()))?;
-        roots.add(certificate).map_err(|e| TrustError::BadPem(e.to_string()))?;
+        let certificate = certificate.map_err(|e| TlsRootsError::BadPem(e.to_string()))?;
+        roots.add(certificate).map_err(|e| TlsRootsError::BadPem(e.to_string()))?;
         added += 1;
     }
     if added == 0 {
-        return Err(TrustError::BadPem("no certificate found".to_owned()));
+        return Err(TlsRootsError::BadPem("no certificate found".to_owned()));
     }
     Ok(())
 }
@@ -109,25 +109,25 @@ mod tests {
 
     #[test]
     fn a_ca_file_without_a_certificate_is_an_error_and_one_with_is_not() {
-        assert!(matches!(Trust::public(Some(b"hello")), Err(TrustError::BadPem(_))));
+        assert!(matches!(TlsRoots::public(Some(b"hello")), Err(TlsRootsError::BadPem(_))));
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate =
             rcgen::CertificateParams::new(vec!["ca".into()]).unwrap().self_signed(&key).unwrap();
-        assert!(Trust::public(Some(certificate.pem().as_bytes())).is_ok());
-        assert!(Trust::public(None).is_ok());
+        assert!(TlsRoots::public(Some(certificate.pem().as_bytes())).is_ok());
+        assert!(TlsRoots::public(None).is_ok());
     }
 
     #[test]
     fn workspaces_do_not_share_tls_sessions() {
-        let trust = Trust::public(None).unwrap();
+        let roots = TlsRoots::public(None).unwrap();
         let (a, again, b) = (
-            trust.client_config("a", false),
-            trust.client_config("a", false),
-            trust.client_config("b", false),
+            roots.client_config("a", false),
+            roots.client_config("a", false),
+            roots.client_config("b", false),
         );
         assert!(Arc::ptr_eq(&a, &again));
         assert!(!Arc::ptr_eq(&a, &b));
         assert_eq!(a.alpn_protocols, [b"http/1.1".to_vec()]);
-        assert_eq!(trust.client_config("a", true).alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+        assert_eq!(roots.client_config("a", true).alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     }
 }
