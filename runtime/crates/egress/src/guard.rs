@@ -16,10 +16,10 @@ use serde_json::{Map, Value};
 
 use crate::attempt::{Attempt, AttemptLog, Bracket};
 use crate::credential::BoundCredential;
+use crate::dry_run::DryRun;
 use crate::error::SendError;
 use crate::gate::{Gate, micros};
 use crate::redirect::{self, Hop};
-use crate::rehearsal::Rehearsal;
 
 mod check;
 mod send;
@@ -60,7 +60,7 @@ pub struct GuardSpec {
     /// Who reads the answers.
     pub answers: Answers,
     /// Stop before anything leaves, and show the request.
-    pub rehearse: bool,
+    pub dry_run: bool,
     /// Texts of the request that differ from run to run, for its hash.
     pub varying: Vec<String>,
     /// What keeps its connections apart.
@@ -93,10 +93,10 @@ pub struct GuardReport {
     pub redacted: bool,
     /// Whether something of the last request may have reached the upstream.
     pub sent: bool,
-    /// Hash of the first request, before its credential; see [`Rehearsal`].
+    /// Hash of the first request, before its credential; see [`DryRun`].
     pub request_hash: Option<String>,
-    /// The request that would have been sent, of a call that is a rehearsal.
-    pub rehearsal: Option<Rehearsal>,
+    /// The request that would have been sent, of a dry run.
+    pub dry_run: Option<DryRun>,
 }
 
 #[derive(Default)]
@@ -187,8 +187,8 @@ impl Guard {
         let started = Instant::now();
         let unavailable = |_| SendError::from(Code::LedgerUnavailable);
         self.with_state(|s| s.report.sent = false);
-        if self.spec.rehearse {
-            return Err(self.rehearse(&checked?));
+        if self.spec.dry_run {
+            return Err(self.dry_run(&checked?));
         }
         let checked = match checked {
             Ok(checked) => checked,

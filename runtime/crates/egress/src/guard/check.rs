@@ -11,7 +11,7 @@ use crate::attempt::Attempt;
 use crate::credential::sealed_for;
 use crate::error::SendError;
 use crate::redirect::{self, Hop};
-use crate::{rehearsal, request};
+use crate::{dry_run, request};
 
 impl Guard {
     /// Every check that needs no packet: lists, action, headers, caps, quotas, credential slot.
@@ -36,7 +36,7 @@ impl Guard {
             let report = &mut s.report;
             report
                 .request_hash
-                .get_or_insert_with(|| rehearsal::hash(target.target(), &hop, &self.spec.varying));
+                .get_or_insert_with(|| dry_run::hash(target.target(), &hop, &self.spec.varying));
         });
         Ok(Checked { target, hop, options: request.options })
     }
@@ -86,12 +86,12 @@ impl Guard {
     }
 
     /// Notes the request that would be sent; the error ends the guest.
-    pub(super) fn rehearse(&self, checked: &Checked) -> SendError {
+    pub(super) fn dry_run(&self, checked: &Checked) -> SendError {
         let (target, hop) = (checked.target.target(), &checked.hop);
         let hash = self.with_state(|s| s.report.request_hash.clone()).unwrap_or_default();
-        match rehearsal::rehearse(target, hop, &self.spec.injection, &self.spec.config, hash) {
+        match dry_run::show(target, hop, &self.spec.injection, &self.spec.config, hash) {
             Ok(shown) => {
-                self.with_state(|s| s.report.rehearsal = Some(shown));
+                self.with_state(|s| s.report.dry_run = Some(shown));
                 SendError::from(Code::CallEnded)
             }
             Err(error) => error,

@@ -23,7 +23,7 @@ use crate::request;
 
 /// A request as it would be sent; a secret is shown as `<credential NAME>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rehearsal {
+pub struct DryRun {
     /// HTTP method.
     pub method: String,
     /// URL with its query.
@@ -99,13 +99,13 @@ fn places(text: &[u8], part: &[u8]) -> Vec<usize> {
 }
 
 /// Shows a request.
-pub(crate) fn rehearse(
+pub(crate) fn show(
     target: &Target,
     hop: &Hop,
     injection: &Injection,
     config: &Map<String, Value>,
     hash: String,
-) -> Result<Rehearsal, SendError> {
+) -> Result<DryRun, SendError> {
     let mut draft = request::draft(target, hop)?;
     let mut shown: Vec<(String, String)> = Vec::new();
     if hop.credential {
@@ -132,7 +132,7 @@ pub(crate) fn rehearse(
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     });
     let kept: Vec<_> = own.filter(|(name, _)| !shown.iter().any(|(other, _)| other == name)).collect();
-    Ok(Rehearsal {
+    Ok(DryRun {
         method: hop.method.as_str().to_owned(),
         url: format!("{}{}", target.origin(), draft.uri),
         headers: kept.into_iter().chain(shown).collect(),
@@ -218,7 +218,7 @@ fn encoded(text: &str) -> String {
     out
 }
 
-impl Rehearsal {
+impl DryRun {
     /// Shows `<input NAME>` in the place of a value, in every form that a request writes it in.
     pub fn hide(&mut self, name: &str, value: &str) {
         if value.is_empty() {
@@ -294,7 +294,7 @@ mod tests {
         );
         injection.query.push(("key".to_owned(), Template::parse("{{cred.k}}").unwrap()));
         injection.body.push((vec!["token".to_owned()], Template::parse("{{cred.t}}").unwrap()));
-        let shown = rehearse(&target(), &hop("1"), &injection, &Map::new(), String::new()).unwrap();
+        let shown = show(&target(), &hop("1"), &injection, &Map::new(), String::new()).unwrap();
         assert_eq!(shown.url, "https://api.example.com/v1?q=1&key=<credential k>");
         assert!(shown.headers.contains(&("authorization".into(), "Bearer <credential api_key>".into())));
         assert_eq!(shown.body_text(), r#"{"a":"it's","token":"<credential t>"}"#);
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_sensitive_input_is_shown_by_its_name_in_every_form() {
-        let mut shown = Rehearsal {
+        let mut shown = DryRun {
             method: "POST".to_owned(),
             url: "https://api.example.com/a%40b.c?q=a%40b.c".to_owned(),
             headers: vec![("x-mail".to_owned(), "a@b.c".to_owned())],
