@@ -12,7 +12,7 @@ use portcullis_core::outbound::BoxFuture;
 
 /// The facts of one attempt. No secret, no query, no body.
 #[derive(Debug, Clone)]
-pub struct Attempt {
+pub struct OutboundAttempt {
     /// HTTP method.
     pub method: &'static str,
     /// `https://host[:port]`, empty when there was none to read.
@@ -51,7 +51,7 @@ pub struct Attempt {
     pub redacted: bool,
 }
 
-impl Attempt {
+impl OutboundAttempt {
     pub(crate) const fn new(method: &'static str) -> Self {
         Self {
             method,
@@ -85,35 +85,35 @@ impl Attempt {
 /// The ledger could not be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the outbound ledger cannot be written")]
-pub struct AttemptLogError;
+pub struct OutboundLogError;
 
 /// Where attempts are recorded. One log serves one call and knows who asks.
-pub trait AttemptLog: Send + Sync {
+pub trait OutboundLog: Send + Sync {
     /// Records a refusal: nothing left.
-    fn refused(&self, attempt: Attempt) -> BoxFuture<'_, Result<(), AttemptLogError>>;
+    fn refused(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<(), OutboundLogError>>;
 
     /// Records that an attempt is about to leave. When this fails, it does not leave. The text names
     /// the entry for `complete`.
-    fn begin(&self, attempt: Attempt) -> BoxFuture<'_, Result<String, AttemptLogError>>;
+    fn begin(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<String, OutboundLogError>>;
 
     /// Records how an attempt ended. Retried by the implementation; never changes the answer.
-    fn complete(self: Arc<Self>, entry: String, attempt: Attempt) -> BoxFuture<'static, ()>;
+    fn complete(self: Arc<Self>, entry: String, attempt: OutboundAttempt) -> BoxFuture<'static, ()>;
 }
 
 /// An open bracket. Dropped without [`Self::close`], it records that the call was ended.
 pub(crate) struct Bracket {
-    open: Option<(Arc<dyn AttemptLog>, String)>,
+    open: Option<(Arc<dyn OutboundLog>, String)>,
     ended: Arc<OnceLock<Code>>,
-    pub(crate) attempt: Attempt,
+    pub(crate) attempt: OutboundAttempt,
 }
 
 impl Bracket {
     /// Writes `begin`. `ended` holds why the call was ended, should it be.
     pub(crate) async fn begin(
-        log: &Arc<dyn AttemptLog>,
+        log: &Arc<dyn OutboundLog>,
         ended: &Arc<OnceLock<Code>>,
-        attempt: Attempt,
-    ) -> Result<Self, AttemptLogError> {
+        attempt: OutboundAttempt,
+    ) -> Result<Self, OutboundLogError> {
         let entry = log.begin(attempt.clone()).await?;
         Ok(Self { open: Some((Arc::clone(log), entry)), ended: Arc::clone(ended), attempt })
     }
@@ -126,8 +126,8 @@ impl Bracket {
     }
 
     /// The attempt itself, for its last record.
-    fn take_attempt(&mut self) -> Attempt {
-        std::mem::replace(&mut self.attempt, Attempt::new(""))
+    fn take_attempt(&mut self) -> OutboundAttempt {
+        std::mem::replace(&mut self.attempt, OutboundAttempt::new(""))
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::attempt::Attempt;
+use crate::attempt::OutboundAttempt;
 use crate::dial::{self, Dial};
 use crate::dns::{self, Resolve};
 use crate::guard::{Guard, GuardSpec, PoolScope};
@@ -89,7 +89,7 @@ impl Gate {
         key: &PoolKey,
         target: PermittedTarget,
         connect_timeout: Option<Duration>,
-        attempt: &mut Attempt,
+        attempt: &mut OutboundAttempt,
     ) -> Result<Connection, Code> {
         let own: Vec<IpAddr> = dial::own_addresses();
         let started = Instant::now();

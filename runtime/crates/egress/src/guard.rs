@@ -14,7 +14,7 @@ use portcullis_core::outbound::{
 use portcullis_core::verdict::Decision;
 use serde_json::{Map, Value};
 
-use crate::attempt::{Attempt, AttemptLog, Bracket};
+use crate::attempt::{Bracket, OutboundAttempt, OutboundLog};
 use crate::credential::BoundCredential;
 use crate::dry_run::DryRun;
 use crate::error::SendError;
@@ -50,7 +50,7 @@ pub struct GuardSpec {
     /// Non-secret values of the connection.
     pub config: Arc<Map<String, Value>>,
     /// Where attempts are recorded.
-    pub log: Arc<dyn AttemptLog>,
+    pub log: Arc<dyn OutboundLog>,
     /// Most requests of this call.
     pub requests_max: u64,
     /// Which redirects are followed.
@@ -158,7 +158,7 @@ impl Guard {
 
     /// A request and the redirects it leads to, where they are followed.
     async fn follow(&self, request: OutboundRequest) -> Result<OutboundResponse, SendError> {
-        let mut attempt = Attempt::new(request.method.as_str());
+        let mut attempt = OutboundAttempt::new(request.method.as_str());
         let checked = self.check(request, &mut attempt);
         let (mut checked, mut response) = self.bracketed(checked, attempt).await?;
         let policy = self.spec.redirects;
@@ -166,7 +166,7 @@ impl Guard {
         while policy.follow != RedirectFollow::None && redirect::is_redirect(response.status) {
             let Some(location) = header(&response, "location") else { break };
             hops += 1;
-            let mut attempt = Attempt::new(checked.hop.method.as_str());
+            let mut attempt = OutboundAttempt::new(checked.hop.method.as_str());
             let next = if hops > policy.hops_max {
                 attempt.origin = checked.target.target().origin().to_owned();
                 Err(SendError::from(Code::RedirectForbidden))
@@ -182,7 +182,7 @@ impl Guard {
     async fn bracketed(
         &self,
         checked: Result<Checked, SendError>,
-        mut attempt: Attempt,
+        mut attempt: OutboundAttempt,
     ) -> Result<(Checked, OutboundResponse), SendError> {
         let started = Instant::now();
         let unavailable = |_| SendError::from(Code::LedgerUnavailable);

@@ -38,7 +38,7 @@ mod sender;
 mod signing;
 mod tls;
 
-pub use attempt::{Attempt, AttemptLog, AttemptLogError};
+pub use attempt::{OutboundAttempt, OutboundLog, OutboundLogError};
 pub use credential::{BoundCredential, CredentialError, OpenCredential, sealed_for};
 pub use decode::decode_body;
 pub use dial::{Dial, Dialed, TcpDialer, own_addresses};

@@ -7,7 +7,7 @@ use portcullis_core::outbound::{LimitKind, OutboundRequest};
 use portcullis_core::verdict::{CheckVerdict, Decision, Verdict};
 
 use super::{Checked, Guard};
-use crate::attempt::Attempt;
+use crate::attempt::OutboundAttempt;
 use crate::credential::sealed_for;
 use crate::error::SendError;
 use crate::redirect::{self, Hop};
@@ -18,7 +18,7 @@ impl Guard {
     pub(super) fn check(
         &self,
         mut request: OutboundRequest,
-        attempt: &mut Attempt,
+        attempt: &mut OutboundAttempt,
     ) -> Result<Checked, SendError> {
         let limits = &self.gate.limits;
         let (verdict, permitted) = self.spec.grant.permit(request.url.as_bytes(), request.method);
@@ -47,7 +47,7 @@ impl Guard {
         status: u16,
         location: &[u8],
         before: Checked,
-        attempt: &mut Attempt,
+        attempt: &mut OutboundAttempt,
     ) -> Result<Checked, SendError> {
         let from = before.target.target();
         let url = redirect::location(from, location, self.gate.limits.url_bytes)
@@ -69,7 +69,7 @@ impl Guard {
         &self,
         verdict: Verdict,
         permitted: Option<PermittedTarget>,
-        attempt: &mut Attempt,
+        attempt: &mut OutboundAttempt,
     ) -> Result<PermittedTarget, SendError> {
         if let Some(target) = &verdict.target {
             attempt.origin = target.origin().to_owned();

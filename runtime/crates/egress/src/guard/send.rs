@@ -12,7 +12,7 @@ use portcullis_core::target::Target;
 use portcullis_core::verdict::Decision;
 
 use super::{Answers, Checked, Guard, cap};
-use crate::attempt::Attempt;
+use crate::attempt::OutboundAttempt;
 use crate::credential::CredentialError;
 use crate::error::SendError;
 use crate::gate::micros;
@@ -27,7 +27,7 @@ impl Guard {
     pub(super) async fn send_checked(
         &self,
         checked: &Checked,
-        attempt: &mut Attempt,
+        attempt: &mut OutboundAttempt,
     ) -> Result<OutboundResponse, SendError> {
         let target = checked.target.target();
         let key = PoolKey {
@@ -87,7 +87,7 @@ impl Guard {
         &self,
         key: &PoolKey,
         checked: &Checked,
-        attempt: &mut Attempt,
+        attempt: &mut OutboundAttempt,
     ) -> Result<Connection, SendError> {
         let own_limit = self.spec.limits.connect_timeout_ms.map(|ms| Duration::from_millis(u64::from(ms)));
         let timeout = checked.options.connect_timeout.into_iter().chain(own_limit).min();
@@ -108,7 +108,7 @@ impl Guard {
         checked: &Checked,
         connection: &mut Connection,
         message: Request<Full<Bytes>>,
-        attempt: &mut Attempt,
+        attempt: &mut OutboundAttempt,
     ) -> Result<Response<Incoming>, SendError> {
         let first_byte = cap(checked.options.first_byte_timeout, self.gate.limits.first_byte_ms);
         let late = |_| SendError::timeout(TimeoutPhase::FirstByte);
@@ -130,7 +130,12 @@ impl Guard {
     }
 
     /// Opens the credential and puts it into the message: the last thing before the request is written.
-    async fn inject(&self, target: &Target, hop: &Hop, attempt: &mut Attempt) -> Result<Message, SendError> {
+    async fn inject(
+        &self,
+        target: &Target,
+        hop: &Hop,
+        attempt: &mut OutboundAttempt,
+    ) -> Result<Message, SendError> {
         let missing = || SendError::from(Code::CredentialMissing);
         let bound = self.spec.credential.as_ref().ok_or_else(missing)?;
         // Why the host again: the list outside the seal is a convenience, the sealed one is the rule.
