@@ -18,8 +18,7 @@ use tokio_rustls::client::TlsStream;
 use crate::attempt::OutboundAttempt;
 use crate::dial::{self, Dial};
 use crate::dns::{self, Resolve};
-use crate::guard::{Guard, GuardSpec, PoolScope};
-use crate::pool::{Connection, Pool, PoolKey};
+use crate::pool::{Connection, Pool, PoolKey, PoolScope};
 use crate::sender::Sender;
 use crate::tls::TlsRoots;
 
@@ -56,12 +55,6 @@ impl Gate {
             limits: parts.limits,
             pool,
         })
-    }
-
-    /// The capability of one call. Dropped with it.
-    #[must_use]
-    pub fn guard(self: &Arc<Self>, spec: GuardSpec) -> Guard {
-        Guard::new(Arc::clone(self), spec)
     }
 
     /// Looks a host up and judges the answers, without connecting: for `explain --resolve`.

@@ -19,25 +19,11 @@ use crate::credential::BoundCredential;
 use crate::dry_run::DryRun;
 use crate::error::SendError;
 use crate::gate::{Gate, micros};
+use crate::pool::PoolScope;
 use crate::redirect::{self, Hop};
 
 mod check;
 mod send;
-
-/// What keeps pooled connections and TLS sessions apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PoolScope {
-    /// `org/workspace`.
-    pub workspace: String,
-    /// Connector id.
-    pub connector: String,
-    /// Version of the credential.
-    pub credential_version: u64,
-    /// Counts up with every change of connector, credential or org policy.
-    pub policy_generation: u64,
-    /// Whether HTTP/2 is offered.
-    pub http2: bool,
-}
 
 /// What one call may do and with what.
 pub struct GuardSpec {
@@ -114,6 +100,15 @@ pub struct Guard {
     ended: Arc<OnceLock<Code>>,
 }
 
+impl Gate {
+    /// The capability of one call. Dropped with it.
+    #[must_use]
+    pub fn guard(self: &Arc<Self>, spec: GuardSpec) -> Guard {
+        let state = Mutex::new(State::default());
+        Guard { gate: Arc::clone(self), spec, state, ended: Arc::default() }
+    }
+}
+
 impl Outbound for Guard {
     fn send(&self, request: OutboundRequest) -> BoxFuture<'_, Result<OutboundResponse, OutboundError>> {
         Box::pin(async move {
@@ -136,10 +131,6 @@ struct Checked {
 }
 
 impl Guard {
-    pub(crate) fn new(gate: Arc<Gate>, spec: GuardSpec) -> Self {
-        Self { gate, spec, state: Mutex::new(State::default()), ended: Arc::default() }
-    }
-
     /// What happened so far.
     #[must_use]
     pub fn report(&self) -> GuardReport {

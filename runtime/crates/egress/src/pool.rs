@@ -12,8 +12,22 @@ use std::time::{Duration, Instant};
 
 use portcullis_core::limits::Limits;
 
-use crate::guard::PoolScope;
 use crate::sender::Sender;
+
+/// What keeps pooled connections and TLS sessions apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PoolScope {
+    /// `org/workspace`.
+    pub workspace: String,
+    /// Connector id.
+    pub connector: String,
+    /// Version of the credential.
+    pub credential_version: u64,
+    /// Counts up with every change of connector, credential or org policy.
+    pub policy_generation: u64,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+}
 
 /// What an idle connection may be used for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
