@@ -1,6 +1,6 @@
 //! The guard of one call: every request of a guest passes through [`Guard::send`], from the top.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use portcullis_core::connector::{RedirectPolicy, RequestLimits};
@@ -19,6 +19,7 @@ use crate::credential::BoundCredential;
 use crate::dry_run::DryRun;
 use crate::error::SendError;
 use crate::gate::{Gate, micros};
+use crate::lock::lock;
 use crate::pool::PoolScope;
 use crate::redirect::{self, Hop};
 
@@ -144,7 +145,7 @@ impl Guard {
     }
 
     fn with_state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.state))
     }
 
     /// A request and the redirects it leads to, where they are followed.

@@ -29,6 +29,7 @@ mod error;
 mod gate;
 mod guard;
 mod inject;
+mod lock;
 mod pool;
 mod redirect;
 mod request;

@@ -7,11 +7,12 @@
 //! ever new hosts closes its own connections, not its neighbours', and the calls of all find descriptors.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use portcullis_core::limits::Limits;
 
+use crate::lock::lock;
 use crate::sender::Sender;
 
 /// What keeps pooled connections and TLS sessions apart.
@@ -55,7 +56,7 @@ struct Bounds {
 
 /// All idle connections.
 pub(crate) struct Pool {
-    kept: Mutex<Kept>,
+    idle: Mutex<IdleConnections>,
     bounds: Bounds,
 }
 
@@ -68,13 +69,13 @@ impl Pool {
             workspace: number(limits.pool_connections_per_workspace),
             process: number(limits.pool_connections),
         };
-        Self { kept: Mutex::default(), bounds }
+        Self { idle: Mutex::default(), bounds }
     }
 
     /// The most recently used connection of that key that is still open.
     pub(crate) fn take(&self, key: &PoolKey) -> Option<Connection> {
-        let mut kept = self.lock();
-        let Kept { workspaces, count } = &mut *kept;
+        let mut all = lock(&self.idle);
+        let IdleConnections { workspaces, count } = &mut *all;
         let workspace = workspaces.get_mut(&key.scope.workspace)?;
         let list = workspace.by_key.get_mut(key)?;
         while let Some(idle) = list.pop() {
@@ -94,7 +95,7 @@ impl Pool {
             return;
         }
         let idle = Idle { connection, since: Instant::now() };
-        let closed = self.lock().put(key, idle, &self.bounds);
+        let closed = lock(&self.idle).put(key, idle, &self.bounds);
         // After the lock: to close it wakes the task that drives it.
         drop(closed);
     }
@@ -111,8 +112,8 @@ impl Pool {
 
     /// Keeps what is good and of these scopes; how many are left.
     fn retain(&self, keep: impl Fn(&PoolScope) -> bool) -> usize {
-        let mut kept = self.lock();
-        kept.workspaces.retain(|_, workspace| {
+        let mut all = lock(&self.idle);
+        all.workspaces.retain(|_, workspace| {
             workspace.by_key.retain(|key, list| {
                 list.retain(|idle| idle.is_good(&self.bounds));
                 !list.is_empty() && keep(&key.scope)
@@ -120,12 +121,8 @@ impl Pool {
             workspace.count = workspace.by_key.values().map(Vec::len).sum();
             workspace.count > 0
         });
-        kept.count = kept.workspaces.values().map(|workspace| workspace.count).sum();
-        kept.count
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        all.count = all.workspaces.values().map(|workspace| workspace.count).sum();
+        all.count
     }
 }
 
@@ -140,9 +137,9 @@ impl Idle {
     }
 }
 
-/// What is kept, by workspace (`org/workspace`).
+/// Idle connections by workspace (`org/workspace`).
 #[derive(Default)]
-struct Kept {
+struct IdleConnections {
     workspaces: HashMap<String, Workspace>,
     count: usize,
 }
@@ -154,7 +151,7 @@ struct Workspace {
     count: usize,
 }
 
-impl Kept {
+impl IdleConnections {
     /// Keeps one; what is closed for it, perhaps itself.
     fn put(&mut self, key: PoolKey, idle: Idle, bounds: &Bounds) -> Option<Idle> {
         let own = self.workspaces.get(&key.scope.workspace);

@@ -4,13 +4,15 @@
 //! user's own CA bundle is added to the public roots, never instead of verification.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+
+use crate::lock::lock;
 
 /// Session stores kept; beyond it all are dropped, which costs full handshakes and nothing else.
 const WORKSPACES_MAX: usize = 10_000;
@@ -72,7 +74,7 @@ impl TlsRoots {
     /// The client configuration of one workspace: shared roots, own sessions.
     pub(crate) fn client_config(&self, workspace: &str, http2: bool) -> Arc<ClientConfig> {
         let key = (workspace.to_owned(), http2);
-        let mut map = self.by_workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = lock(&self.by_workspace);
         if let Some(config) = map.get(&key) {
             return Arc::clone(config);
         }

@@ -27,8 +27,8 @@ pub(super) fn forms_of(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
         each(secret.chars(), |c, out| write!(out, "&#x{:X};", c as u32)),
         each(secret.bytes(), |b, out| write!(out, "%{b:02x}")),
         each(secret.bytes(), |b, out| write!(out, "%{b:02X}")),
-        hex::encode(secret),
-        hex::encode_upper(secret),
+        each(secret.bytes(), |b, out| write!(out, "{b:02x}")),
+        each(secret.bytes(), |b, out| write!(out, "{b:02X}")),
     ];
     for shift in 0..3_usize {
         texts.push(base64_middle(secret, shift, &STANDARD_NO_PAD));
