@@ -10,7 +10,7 @@ use super::root;
 /// Package, which of ours it may depend on, and what must not be anywhere below it.
 const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("portcullis-action", &[], &["tokio", "wasmtime", "hyper", "axum", "sled", "rustls", "url"]),
-    ("portcullis-auth", &[], &["wasmtime", "hyper", "axum", "sled", "rustls", "url"]),
+    ("portcullis-auth", &["portcullis-core"], &["wasmtime", "hyper", "axum", "sled", "rustls"]),
     (
         "portcullis-core",
         &["portcullis-action"],

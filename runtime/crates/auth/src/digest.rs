@@ -2,6 +2,7 @@
 //! the protocols that still ask for it, HMAC of RFC 2104). Called by the signatures of this crate.
 
 use hmac::{Hmac, KeyInit, Mac};
+use portcullis_core::hex;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
@@ -43,5 +44,5 @@ fn mac<'p, M: Mac + KeyInit>(
 
 /// SHA-256 in lower case hexadecimal.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
+    hex::encode(&Sha256::digest(bytes))
 }

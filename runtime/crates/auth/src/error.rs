@@ -12,6 +12,9 @@ pub enum SignError {
     /// A character that would break the header or the signature's own syntax.
     #[error("{0} has a character that cannot stand in a signature")]
     Character(&'static str),
+    /// An algorithm of the plan that is for another kind of signature.
+    #[error("the algorithm cannot be used for {0}")]
+    Algorithm(&'static str),
     /// No private key in PEM form was found.
     #[error("the key is not a private key in PEM form; it begins with -----BEGIN PRIVATE KEY-----")]
     NotPem,

@@ -29,15 +29,15 @@
 
 mod digest;
 mod error;
-pub mod hmac_sign;
-pub mod jwt;
-pub mod oauth1;
+mod hmac_sign;
+mod jwt;
+mod oauth1;
 mod signable;
-pub mod sigv4;
+mod sigv4;
 
 pub use error::SignError;
-pub use hmac_sign::{Component, Encoding, HmacAlg, HmacSpec, TimestampFormat, sign_hmac, timestamp};
-pub use jwt::{Alg, JwtSpec, sign_jwt};
-pub use oauth1::{OAuth1Method, OAuth1Spec, sign_oauth1};
+pub use hmac_sign::{sign_hmac, timestamp};
+pub use jwt::{JwtSpec, sign_jwt};
+pub use oauth1::{OAuth1Spec, sign_oauth1};
 pub use signable::Signable;
 pub use sigv4::{SigV4Spec, sign_sigv4};

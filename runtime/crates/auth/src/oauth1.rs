@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use portcullis_core::definition::OAuth1MethodDef;
 use zeroize::Zeroizing;
 
 use crate::digest::{self, Hash};
@@ -32,38 +33,11 @@ const VERSION: &str = "oauth_version";
 /// Names and values, percent-encoded. Holds tokens, hence wiped.
 type Pairs = Zeroizing<Vec<(String, String)>>;
 
-/// The signature method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OAuth1Method {
-    /// `HMAC-SHA1`.
-    HmacSha1,
-    /// `HMAC-SHA256`.
-    HmacSha256,
-}
-
-impl OAuth1Method {
-    /// The value of `oauth_signature_method`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::HmacSha1 => "HMAC-SHA1",
-            Self::HmacSha256 => "HMAC-SHA256",
-        }
-    }
-
-    const fn hash(self) -> Hash {
-        match self {
-            Self::HmacSha1 => Hash::Sha1,
-            Self::HmacSha256 => Hash::Sha256,
-        }
-    }
-}
-
 /// Who signs, and how. Holds secrets: it has no `Debug`.
 #[derive(Clone, Copy)]
 pub struct OAuth1Spec<'a> {
     /// The signature method.
-    pub method: OAuth1Method,
+    pub method: OAuth1MethodDef,
     /// Key of the client.
     pub consumer_key: &'a str,
     /// Secret of the client; may be empty.
@@ -124,7 +98,7 @@ fn protocol_parameters(spec: &OAuth1Spec<'_>, timestamp_s: u64, nonce: &str) -> 
     let parameters = [
         (CONSUMER_KEY, spec.consumer_key),
         (NONCE, nonce),
-        (SIGNATURE_METHOD, spec.method.name()),
+        (SIGNATURE_METHOD, method_name(spec.method)),
         (TIMESTAMP, &timestamp),
         (TOKEN, spec.token),
         (VERSION, "1.0"),
@@ -133,12 +107,27 @@ fn protocol_parameters(spec: &OAuth1Spec<'_>, timestamp_s: u64, nonce: &str) -> 
     Zeroizing::new(present.map(|(name, value)| (name.to_owned(), encode(value.as_bytes()))).collect())
 }
 
+/// The value of `oauth_signature_method`.
+const fn method_name(method: OAuth1MethodDef) -> &'static str {
+    match method {
+        OAuth1MethodDef::HmacSha1 => "HMAC-SHA1",
+        OAuth1MethodDef::HmacSha256 => "HMAC-SHA256",
+    }
+}
+
+const fn hash(method: OAuth1MethodDef) -> Hash {
+    match method {
+        OAuth1MethodDef::HmacSha1 => Hash::Sha1,
+        OAuth1MethodDef::HmacSha256 => Hash::Sha256,
+    }
+}
+
 /// Section 3.4.2.
 fn signature(spec: &OAuth1Spec<'_>, base: &str) -> Result<Zeroizing<String>, SignError> {
     let consumer = Zeroizing::new(encode(spec.consumer_secret.as_bytes()));
     let token = Zeroizing::new(encode(spec.token_secret.as_bytes()));
     let key = Zeroizing::new(format!("{}&{}", consumer.as_str(), token.as_str()));
-    let mac = digest::hmac(spec.method.hash(), key.as_bytes(), [base.as_bytes()])?;
+    let mac = digest::hmac(hash(spec.method), key.as_bytes(), [base.as_bytes()])?;
     Ok(Zeroizing::new(STANDARD.encode(mac.as_slice())))
 }
 

@@ -5,15 +5,12 @@
 //! PEM support of `jsonwebtoken` is not used: it refuses SEC1, recurses as deep as the input says and
 //! leaves copies of the key behind.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-};
+use aws_lc_rs::signature::{EcdsaKeyPair, EcdsaSigningAlgorithm};
 use jsonwebtoken::EncodingKey;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
-use super::Alg;
 use crate::SignError;
 
 /// `rsaEncoding`, 1.2.840.113549.1.1.1.
@@ -26,15 +23,26 @@ const OID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 /// What a PEM block held, wiped when dropped.
 type PemKey = Zeroizing<PrivateKeyDer<'static>>;
 
-/// The key in the form that the signer of `alg` takes.
-pub(super) fn load(alg: Alg, key: &str) -> Result<EncodingKey, SignError> {
-    match alg {
-        Alg::HS256 | Alg::HS384 | Alg::HS512 if key.is_empty() => Err(SignError::Empty("the key")),
-        Alg::HS256 | Alg::HS384 | Alg::HS512 => Ok(EncodingKey::from_secret(key.as_bytes())),
-        Alg::RS256 | Alg::RS384 | Alg::RS512 | Alg::PS256 => rsa(alg, &parse(key)?),
-        Alg::ES256 => ec(alg, &ECDSA_P256_SHA256_FIXED_SIGNING, &parse(key)?),
-        Alg::ES384 => ec(alg, &ECDSA_P384_SHA384_FIXED_SIGNING, &parse(key)?),
-        Alg::EdDSA => ed25519(alg, &parse(key)?),
+/// Which key an algorithm takes.
+pub(super) enum Family {
+    /// The text of a secret.
+    Secret,
+    /// An RSA key in PEM.
+    Rsa,
+    /// A key on this curve in PEM.
+    Ec(&'static EcdsaSigningAlgorithm),
+    /// An Ed25519 key in PEM.
+    Ed25519,
+}
+
+/// The key in the form that the signer of the algorithm takes; `alg` is its name in JOSE.
+pub(super) fn load(alg: &'static str, family: &Family, key: &str) -> Result<EncodingKey, SignError> {
+    match family {
+        Family::Secret if key.is_empty() => Err(SignError::Empty("the key")),
+        Family::Secret => Ok(EncodingKey::from_secret(key.as_bytes())),
+        Family::Rsa => rsa(alg, &parse(key)?),
+        Family::Ec(curve) => ec(alg, curve, &parse(key)?),
+        Family::Ed25519 => ed25519(alg, &parse(key)?),
     }
 }
 
@@ -53,43 +61,47 @@ fn parse(key: &str) -> Result<PemKey, SignError> {
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map(Zeroizing::new).map_err(|_| SignError::NotPem)
 }
 
-fn rsa(alg: Alg, der: &PemKey) -> Result<EncodingKey, SignError> {
+fn rsa(alg: &'static str, der: &PemKey) -> Result<EncodingKey, SignError> {
     match &**der {
         PrivateKeyDer::Pkcs1(key) => Ok(EncodingKey::from_rsa_der(key.secret_pkcs1_der())),
         PrivateKeyDer::Pkcs8(key) => match private_key_info(key.secret_pkcs8_der()) {
             Some((OID_RSA, inner)) => Ok(EncodingKey::from_rsa_der(inner)),
-            Some(_) => Err(SignError::KeyType { alg: alg.name(), wanted: "an RSA" }),
-            None => Err(SignError::Key(alg.name())),
+            Some(_) => Err(SignError::KeyType { alg, wanted: "an RSA" }),
+            None => Err(SignError::Key(alg)),
         },
-        _ => Err(SignError::KeyType { alg: alg.name(), wanted: "an RSA" }),
+        _ => Err(SignError::KeyType { alg, wanted: "an RSA" }),
     }
 }
 
-fn ec(alg: Alg, curve: &'static EcdsaSigningAlgorithm, der: &PemKey) -> Result<EncodingKey, SignError> {
+fn ec(
+    alg: &'static str,
+    curve: &'static EcdsaSigningAlgorithm,
+    der: &PemKey,
+) -> Result<EncodingKey, SignError> {
     match &**der {
         PrivateKeyDer::Sec1(key) => {
-            let refused = |_| SignError::Key(alg.name());
+            let refused = |_| SignError::Key(alg);
             let pair = EcdsaKeyPair::from_private_key_der(curve, key.secret_sec1_der()).map_err(refused)?;
-            let document = pair.to_pkcs8v1().map_err(|_| SignError::Key(alg.name()))?;
+            let document = pair.to_pkcs8v1().map_err(|_| SignError::Key(alg))?;
             Ok(EncodingKey::from_ec_der(document.as_ref()))
         }
         PrivateKeyDer::Pkcs8(key) => match private_key_info(key.secret_pkcs8_der()) {
             Some((OID_EC, _)) => Ok(EncodingKey::from_ec_der(key.secret_pkcs8_der())),
-            Some(_) => Err(SignError::KeyType { alg: alg.name(), wanted: "an EC" }),
-            None => Err(SignError::Key(alg.name())),
+            Some(_) => Err(SignError::KeyType { alg, wanted: "an EC" }),
+            None => Err(SignError::Key(alg)),
         },
-        _ => Err(SignError::KeyType { alg: alg.name(), wanted: "an EC" }),
+        _ => Err(SignError::KeyType { alg, wanted: "an EC" }),
     }
 }
 
-fn ed25519(alg: Alg, der: &PemKey) -> Result<EncodingKey, SignError> {
+fn ed25519(alg: &'static str, der: &PemKey) -> Result<EncodingKey, SignError> {
     match &**der {
         PrivateKeyDer::Pkcs8(key) => match private_key_info(key.secret_pkcs8_der()) {
             Some((OID_ED25519, _)) => Ok(EncodingKey::from_ed_der(key.secret_pkcs8_der())),
-            Some(_) => Err(SignError::KeyType { alg: alg.name(), wanted: "an Ed25519" }),
-            None => Err(SignError::Key(alg.name())),
+            Some(_) => Err(SignError::KeyType { alg, wanted: "an Ed25519" }),
+            None => Err(SignError::Key(alg)),
         },
-        _ => Err(SignError::KeyType { alg: alg.name(), wanted: "an Ed25519" }),
+        _ => Err(SignError::KeyType { alg, wanted: "an Ed25519" }),
     }
 }
 
