@@ -7,12 +7,11 @@ use portcullis_core::outbound::Outbound;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use crate::bindings::exports::portcullis::connector::handler;
-use crate::bindings::portcullis::connector::{outbound_http, types};
 use crate::bounds::Bounds;
+use crate::call_state::CallState;
 use crate::engine::{Sandbox, TICK};
 use crate::fault::SandboxFault;
 use crate::module::Module;
-use crate::wire;
 
 /// Longest failure text kept, bytes. It is a guest's, so it is a hint and not a report.
 const MESSAGE_BYTES_MAX: usize = 1024;
@@ -71,26 +70,6 @@ pub struct CallEnd {
     pub usage: Usage,
 }
 
-/// The host side of one call.
-pub(crate) struct Host {
-    outbound: Arc<dyn Outbound>,
-    bounds: Bounds,
-    ticks_left: u64,
-    out_of_time: bool,
-    waited: Duration,
-}
-
-impl types::Host for Host {}
-
-impl outbound_http::Host for Host {
-    async fn send(&mut self, request: types::Request) -> Result<types::Response, types::Error> {
-        let started = Instant::now();
-        let answer = self.outbound.send(wire::request(request)).await;
-        self.waited += started.elapsed();
-        answer.map(wire::response).map_err(|e| wire::error(&e))
-    }
-}
-
 impl Sandbox {
     /// Runs one call in a fresh instance. Dropping the future ends it.
     pub async fn call(
@@ -102,43 +81,43 @@ impl Sandbox {
         let started = Instant::now();
         let mut store = self.store(outbound);
         let result = self.run(&mut store, module, invocation).await;
-        let host = store.data();
+        let state = store.data();
         let usage = Usage {
             fuel: self.limits.guest_fuel.saturating_sub(store.get_fuel().unwrap_or_default()),
-            memory_peak_bytes: host.bounds.memory_peak_bytes as u64,
-            guest_us: u64::try_from(started.elapsed().saturating_sub(host.waited).as_micros())
+            memory_peak_bytes: state.bounds.memory_peak_bytes as u64,
+            guest_us: u64::try_from(started.elapsed().saturating_sub(state.waited).as_micros())
                 .unwrap_or(u64::MAX),
         };
         CallEnd { result, usage }
     }
 
-    fn store(&self, outbound: Arc<dyn Outbound>) -> Store<Host> {
+    fn store(&self, outbound: Arc<dyn Outbound>) -> Store<CallState> {
         let limits = &self.limits;
         let bounds = Bounds::new(
             usize::try_from(limits.guest_memory_bytes).unwrap_or(usize::MAX),
             usize::try_from(limits.guest_table_elements).unwrap_or(usize::MAX),
         );
         let tick_ms = u64::try_from(TICK.as_millis()).unwrap_or(1).max(1);
-        let host = Host {
+        let state = CallState {
             outbound,
             bounds,
             ticks_left: limits.guest_cpu_ms.div_ceil(tick_ms),
             out_of_time: false,
             waited: Duration::ZERO,
         };
-        let mut store = Store::new(&self.engine, host);
-        store.limiter(|host| &mut host.bounds);
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.bounds);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| {
             // Why count here: a tick is only noticed while the guest computes, so waiting is free.
-            let host = context.data_mut();
-            match host.ticks_left.checked_sub(1) {
+            let state = context.data_mut();
+            match state.ticks_left.checked_sub(1) {
                 Some(left) => {
-                    host.ticks_left = left;
+                    state.ticks_left = left;
                     Ok(UpdateDeadline::Yield(1))
                 }
                 None => {
-                    host.out_of_time = true;
+                    state.out_of_time = true;
                     Ok(UpdateDeadline::Interrupt)
                 }
             }
@@ -148,7 +127,7 @@ impl Sandbox {
 
     async fn run(
         &self,
-        store: &mut Store<Host>,
+        store: &mut Store<CallState>,
         module: &Module,
         invocation: Invocation,
     ) -> Result<Result<String, GuestFailure>, SandboxFault> {

@@ -8,7 +8,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::bindings::portcullis::connector::outbound_http;
-use crate::call::Host;
+use crate::call_state::CallState;
 use crate::fault::LoadError;
 
 /// Length of one epoch tick. A guest yields to other work at each, and is ended after
@@ -32,7 +32,7 @@ const TABLES_PER_COMPONENT: u32 = 4;
 #[derive(Clone)]
 pub struct Sandbox {
     pub(crate) engine: Engine,
-    pub(crate) linker: Arc<Linker<Host>>,
+    pub(crate) linker: Arc<Linker<CallState>>,
     pub(crate) limits: Arc<Limits>,
     _ticker: Arc<Ticker>,
 }
@@ -46,7 +46,7 @@ impl Sandbox {
     pub fn new(limits: Arc<Limits>) -> Result<Self, LoadError> {
         let engine = Engine::new(&config(&limits)?).map_err(|e| LoadError::Engine(format!("{e:#}")))?;
         let mut linker = Linker::new(&engine);
-        outbound_http::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)
+        outbound_http::add_to_linker::<CallState, HasSelf<CallState>>(&mut linker, |state| state)
             .map_err(|e| LoadError::Engine(format!("{e:#}")))?;
         let ticker = Ticker::start(&engine).map_err(|e| LoadError::Engine(e.to_string()))?;
         Ok(Self { engine, linker: Arc::new(linker), limits, _ticker: Arc::new(ticker) })

@@ -19,6 +19,7 @@
 mod bindings;
 mod bounds;
 mod call;
+mod call_state;
 mod compiled;
 mod engine;
 mod fault;

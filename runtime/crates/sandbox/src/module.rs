@@ -3,7 +3,7 @@
 use wasmtime::component::Component;
 
 use crate::bindings::ConnectorPre;
-use crate::call::Host;
+use crate::call_state::CallState;
 use crate::engine::Sandbox;
 use crate::fault::LoadError;
 
@@ -16,7 +16,7 @@ const HANDLER: &str = "portcullis:connector/handler@0.1.0";
 /// A loaded component. Cloning shares the code; instances share nothing.
 #[derive(Clone)]
 pub struct Module {
-    pub(crate) pre: ConnectorPre<Host>,
+    pub(crate) pre: ConnectorPre<CallState>,
 }
 
 impl Sandbox {
