@@ -2,7 +2,7 @@
 //!
 //! A test is named after the row it tries: `u` is URL and host text, `i` a spelling of an address,
 //! `d` DNS, `r` redirects, `h` requests and their headers, `s` answers. Most run against the gate
-//! alone on a [`rig::Rig`]; what needs the whole product runs in a world. [`coverage`] fails when a
+//! alone on a [`harness::Harness`]; what needs the whole product runs in a world. [`coverage`] fails when a
 //! row has no test.
 
 mod connections;
@@ -10,9 +10,9 @@ mod coverage;
 mod dns;
 mod explain;
 mod framing;
+mod harness;
 mod redirects;
 mod responses;
-mod rig;
 mod scrubbing;
 mod spellings;
 mod switch;

@@ -4,11 +4,11 @@
 //! Where the credential is, and that it is nowhere else, is looked at here. Whether a signature is right
 //! is said by another implementation: see [`second`]. Auth types that exchange a token are not here.
 
+mod harness;
 mod methods;
 mod placed;
 mod recount;
 mod refusals;
-mod rig;
 mod second;
 mod shown;
 mod signed;

@@ -9,7 +9,7 @@ use portcullis_store::{ConnectorRecord, CredentialState, Writes};
 use serde_json::{Value, json};
 
 use crate::support::failing::Failing;
-use crate::support::line::Manner;
+use crate::support::fake_network::DialManner;
 use crate::support::{PUBLIC, Script, Stage, Tenant, World, salesforce, until};
 
 const KEY: &str = "sk-live-0123456789abcdef";
@@ -48,11 +48,11 @@ async fn a_name_that_does_not_exist_or_has_no_or_too_many_answers_is_dns_failed(
 #[tokio::test]
 async fn nobody_answering_is_connect_failed_and_opens_no_credential() {
     let (world, acme) = connected(Stage::default()).await;
-    world.line.behave(Manner::Dead);
+    world.dialer.behave(DialManner::Dead);
     let run = assert_fails(&acme, Code::ConnectFailed).await;
     assert_eq!(run["retryable"], true);
     assert_eq!(world.app.vault.opens(), 0);
-    world.line.behave(Manner::Honest);
+    world.dialer.behave(DialManner::Honest);
     acme.create_contact().await.is(200);
 }
 
@@ -332,11 +332,11 @@ async fn a_pooled_connection_is_not_used_after_the_policy_changed() {
     let (world, acme) = connected(Stage::default()).await;
     acme.create_contact().await.is(200);
     acme.create_contact().await.is(200);
-    assert_eq!(world.line.dialed().len(), 1, "the second call used the same connection");
+    assert_eq!(world.dialer.dialed().len(), 1, "the second call used the same connection");
     acme.allow(json!(["*.salesforce.com"]), "enforce").await;
     world.names.tell("api.salesforce.com", &["10.0.0.5".parse().unwrap()]);
     acme.create_contact().await.problem(Code::AddressForbidden);
-    assert_eq!(world.line.dialed().len(), 1);
+    assert_eq!(world.dialer.dialed().len(), 1);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use portcullis_core::fault::Code;
 use portcullis_store::ConnectorSetting;
 use serde_json::{Value, json};
 
-use crate::support::line::Manner;
+use crate::support::fake_network::DialManner;
 use crate::support::world::contact_automation;
 use crate::support::{PRIVATE, PUBLIC, PUBLIC_V6, SALESFORCE, Script, Tenant, World, salesforce};
 
@@ -81,7 +81,7 @@ async fn an_automation_fires_and_the_third_party_gets_the_key_once_and_the_mappe
     assert_eq!(request.header("user-agent").len(), 1);
     assert_eq!(request.text(), r#"{"Email":"ada@example.org"}"#);
     assert_eq!(request.head.matches(KEY).count(), 1, "{}", request.head);
-    assert_eq!((world.app.vault.opens(), world.line.dialed().len()), (1, 1));
+    assert_eq!((world.app.vault.opens(), world.dialer.dialed().len()), (1, 1));
     let run = &answer.json;
     assert_eq!(
         names(run),
@@ -285,7 +285,7 @@ async fn a_name_with_any_forbidden_answer_is_refused_and_one_with_public_answers
     }
     world.names.tell("api.salesforce.com", &[PUBLIC, PUBLIC_V6]);
     acme.create_contact().await.is(200);
-    assert_eq!((world.app.vault.opens(), world.line.dialed().len()), (1, 1));
+    assert_eq!((world.app.vault.opens(), world.dialer.dialed().len()), (1, 1));
 }
 
 #[tokio::test]
@@ -300,12 +300,12 @@ async fn a_refused_address_is_not_told_to_the_caller() {
 #[tokio::test]
 async fn a_peer_that_was_not_asked_for_is_dropped_before_the_handshake() {
     let (world, acme) = connected().await;
-    world.line.behave(Manner::Lying("10.0.0.5:443".parse().unwrap()));
+    world.dialer.behave(DialManner::Lying("10.0.0.5:443".parse().unwrap()));
     let answer = acme.create_contact().await.problem(Code::AddressForbidden);
     assert_eq!(answer.json["run"]["status"], "refused");
     assert_eq!((world.app.vault.opens(), world.upstream.sessions()), (0, 0));
     assert_eq!(world.upstream.received().len(), 0);
-    world.line.behave(Manner::Honest);
+    world.dialer.behave(DialManner::Honest);
     acme.create_contact().await.is(200);
     assert_eq!((world.app.vault.opens(), world.upstream.sessions()), (1, 1));
 }

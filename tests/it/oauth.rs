@@ -25,7 +25,7 @@ const CLIENT: &str = "client-7f3a";
 const SECRET: &str = "s3cr3t+/=&of client";
 
 /// A world with one connector whose tokens come from a server of their own.
-struct Rig {
+struct Harness {
     world: World,
     acme: Tenant,
     server: TokenServer,
@@ -74,7 +74,7 @@ fn client() -> Value {
     json!({ "client_id": CLIENT, "client_secret": SECRET })
 }
 
-impl Rig {
+impl Harness {
     async fn of(definition: &Value) -> Self {
         Self::on(Stage::default(), definition).await
     }
@@ -90,18 +90,18 @@ impl Rig {
 
     /// The usual client, connected.
     async fn connected() -> Self {
-        let rig = Self::of(&client_credentials()).await;
-        rig.acme.connect(ID, client()).await;
-        rig
+        let harness = Self::of(&client_credentials()).await;
+        harness.acme.connect(ID, client()).await;
+        harness
     }
 
     /// A pasted refresh token that the server knows, connected.
     async fn with_pasted(stage: Stage) -> Self {
-        let rig = Self::on(stage, &pasted()).await;
-        rig.server.know_refresh("rt-pasted-5cB8nQ1z");
-        rig.server.change(|ways| ways.rotates = true);
-        rig.acme.connect(ID, pasted_values()).await;
-        rig
+        let harness = Self::on(stage, &pasted()).await;
+        harness.server.know_refresh("rt-pasted-5cB8nQ1z");
+        harness.server.change(|ways| ways.rotates = true);
+        harness.acme.connect(ID, pasted_values()).await;
+        harness
     }
 
     async fn list(&self) -> Answer {

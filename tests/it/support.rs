@@ -1,18 +1,18 @@
 //! What the tests share: a product in this process ([`World`]), the third party it calls
-//! ([`Upstream`]), the swapped last system calls ([`Names`], [`Line`]) and an HTTP client.
+//! ([`Upstream`]), the swapped last system calls ([`FakeDns`], [`FakeDialer`]) and an HTTP client.
 
 pub(crate) mod binary;
 pub(crate) mod client;
+pub(crate) mod crashing_store;
 pub(crate) mod failing;
+pub(crate) mod fake_network;
 pub(crate) mod guests;
-pub(crate) mod line;
-pub(crate) mod mortal;
 pub(crate) mod token_server;
 pub(crate) mod upstream;
 pub(crate) mod world;
 
 pub(crate) use client::{Answer, Client};
-pub(crate) use line::{Line, Names, PRIVATE, PUBLIC, PUBLIC_V6};
+pub(crate) use fake_network::{FakeDialer, FakeDns, PRIVATE, PUBLIC, PUBLIC_V6};
 pub(crate) use upstream::{Script, Upstream};
 pub(crate) use world::{Stage, Tenant, World};
 

@@ -14,8 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use super::harness::{HOST, headers, with};
 use super::recount;
-use super::rig::{HOST, headers, with};
 use crate::support::upstream::Received;
 
 /// How long ago a signature may have been made, seconds.
@@ -32,7 +32,7 @@ fn interpreter() -> Option<&'static str> {
             Some(python) => format!("tests/auth_check.py under {python}, and the recomputation in Rust"),
             None => "the recomputation in Rust alone (PORTCULLIS_PYTHON is not set)".to_owned(),
         };
-        // Why not `eprintln!`: the harness would swallow it in a test that passes.
+        // Why not `eprintln!`: the test runner would swallow it in a test that passes.
         let mut err = std::io::stderr();
         writeln!(err, "auth_types: signatures are checked by {by}").unwrap();
         python

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
-use super::rig::{Case, HOST, headers, target};
+use super::harness::{Case, HOST, headers, target};
 use crate::support::Answer;
 use crate::support::upstream::Received;
 

@@ -76,7 +76,7 @@ impl Namespaces {
         if std::env::var("PORTCULLIS_REQUIRE_NETNS").is_ok_and(|v| v == "1") {
             panic!("network namespaces are required here and cannot be made: {why}");
         }
-        // Why not `eprintln!`: the harness would swallow it in a test that passes.
+        // Why not `eprintln!`: the test runner would swallow it in a test that passes.
         let line = format!("netns tests not run: {why}\n");
         std::io::stderr().write_all(line.as_bytes()).unwrap();
         None

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use portcullis::app::{App, AppParts};
 use portcullis::token::{self, TokenSpec};
 use portcullis_core::limits::Limits;
-use portcullis_egress::{Gate, GateParts, Trust};
+use portcullis_egress::{Gate, GateParts, TlsRoots};
 use portcullis_store::{LedgerSync, MasterKey, MemoryStore, Records, Role, SledStore, Store, Vault};
 use serde_json::{Value, json};
 
-use super::{Answer, Client, Line, Names, PUBLIC, SALESFORCE, Upstream};
+use super::{Answer, Client, FakeDialer, FakeDns, PUBLIC, SALESFORCE, Upstream};
 
 /// Where people would reach the product.
 pub(crate) const PUBLIC_URL: &str = "https://portcullis.example.com";
@@ -46,7 +46,7 @@ impl Stage {
         let upstream = Upstream::start(&["*.salesforce.com", "api.example-saas.com"]).await;
         let scripted = (upstream.address, upstream.ca_pem.clone());
         let (address, ca_pem) = self.third_party.unwrap_or(scripted);
-        let (names, line) = (Arc::new(Names::default()), Arc::new(Line::to(address)));
+        let (names, dialer) = (Arc::new(FakeDns::default()), Arc::new(FakeDialer::to(address)));
         names.tell("api.salesforce.com", &[PUBLIC]);
         let limits = Arc::new(self.limits);
         let store: Arc<dyn Store> = match self.store {
@@ -62,7 +62,7 @@ impl Stage {
             TokenSpec { role: Role::Platform, org: None, workspace: None, label: None, expires_at: None };
         let (_, writes) = token::record(&secret, spec).unwrap();
         records.commit(writes).await.unwrap();
-        let around = Around { limits, ca_pem, names, line, master_key };
+        let around = Around { limits, ca_pem, names, dialer, master_key };
         let mut app = around.open(dir.path(), store).await;
         if let Some(bytes) = self.handler {
             let mut inner = Arc::into_inner(app).unwrap();
@@ -71,8 +71,8 @@ impl Stage {
         }
         let address = serve(&app).await;
         let platform = Client::new(address).with_token(secret);
-        let (names, line) = (Arc::clone(&around.names), Arc::clone(&around.line));
-        World { app, upstream, names, line, platform, around, dir }
+        let (names, dialer) = (Arc::clone(&around.names), Arc::clone(&around.dialer));
+        World { app, upstream, names, dialer, platform, around, dir }
     }
 }
 
@@ -80,8 +80,8 @@ impl Stage {
 struct Around {
     limits: Arc<Limits>,
     ca_pem: String,
-    names: Arc<Names>,
-    line: Arc<Line>,
+    names: Arc<FakeDns>,
+    dialer: Arc<FakeDialer>,
     master_key: MasterKey,
 }
 
@@ -90,8 +90,8 @@ impl Around {
         let limits = Arc::clone(&self.limits);
         let gate = Gate::new(GateParts {
             resolver: Arc::clone(&self.names) as _,
-            dialer: Arc::clone(&self.line) as _,
-            trust: Trust::only(self.ca_pem.as_bytes()).unwrap(),
+            dialer: Arc::clone(&self.dialer) as _,
+            tls_roots: TlsRoots::only(self.ca_pem.as_bytes()).unwrap(),
             limits: Arc::clone(&limits),
         });
         let (master_key, public_url) = (self.master_key.clone(), PUBLIC_URL.to_owned());
@@ -111,8 +111,8 @@ async fn serve(app: &Arc<App>) -> SocketAddr {
 pub(crate) struct World {
     pub(crate) app: Arc<App>,
     pub(crate) upstream: Upstream,
-    pub(crate) names: Arc<Names>,
-    pub(crate) line: Arc<Line>,
+    pub(crate) names: Arc<FakeDns>,
+    pub(crate) dialer: Arc<FakeDialer>,
     pub(crate) platform: Client,
     around: Around,
     dir: tempfile::TempDir,
@@ -191,7 +191,7 @@ impl World {
             commits: stats.seq,
             records: stats.records,
             opens: self.app.vault.opens(),
-            dials: self.line.dialed().len(),
+            dials: self.dialer.dialed().len(),
             lookups: self.names.asked().len(),
             received: self.upstream.received().len(),
         }

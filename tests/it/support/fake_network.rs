@@ -20,12 +20,12 @@ pub(crate) const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
 
 /// A resolver that knows what it was told, and counts.
 #[derive(Default)]
-pub(crate) struct Names {
+pub(crate) struct FakeDns {
     table: Mutex<HashMap<String, Vec<IpAddr>>>,
     asked: Mutex<Vec<String>>,
 }
 
-impl Names {
+impl FakeDns {
     /// From now on `name` has these addresses; a name never told does not exist.
     pub(crate) fn tell(&self, name: &str, addresses: &[IpAddr]) {
         self.table.lock().unwrap().insert(name.to_owned(), addresses.to_vec());
@@ -37,7 +37,7 @@ impl Names {
     }
 }
 
-impl Resolve for Names {
+impl Resolve for FakeDns {
     fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
         Box::pin(async move {
             self.asked.lock().unwrap().push(host.to_owned());
@@ -49,7 +49,7 @@ impl Resolve for Names {
 
 /// How the line behaves.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum Manner {
+pub(crate) enum DialManner {
     /// It connects and tells the truth.
     #[default]
     Honest,
@@ -60,18 +60,18 @@ pub(crate) enum Manner {
 }
 
 /// A dialer that leads public addresses to the upstream, and counts.
-pub(crate) struct Line {
+pub(crate) struct FakeDialer {
     upstream: SocketAddr,
-    manner: Mutex<Manner>,
+    manner: Mutex<DialManner>,
     dialed: Mutex<Vec<SocketAddr>>,
 }
 
-impl Line {
+impl FakeDialer {
     pub(crate) fn to(upstream: SocketAddr) -> Self {
         Self { upstream, manner: Mutex::default(), dialed: Mutex::default() }
     }
 
-    pub(crate) fn behave(&self, manner: Manner) {
+    pub(crate) fn behave(&self, manner: DialManner) {
         *self.manner.lock().unwrap() = manner;
     }
 
@@ -81,16 +81,16 @@ impl Line {
     }
 }
 
-impl Dial for Line {
+impl Dial for FakeDialer {
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Dialed>> {
         Box::pin(async move {
             self.dialed.lock().unwrap().push(address);
             let manner = *self.manner.lock().unwrap();
-            if matches!(manner, Manner::Dead) || !classify(address.ip()).is_public() {
+            if matches!(manner, DialManner::Dead) || !classify(address.ip()).is_public() {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
             let stream = TcpStream::connect(self.upstream).await?;
-            let peer = if let Manner::Lying(peer) = manner { peer } else { address };
+            let peer = if let DialManner::Lying(peer) = manner { peer } else { address };
             Ok(Dialed { stream, peer })
         })
     }

@@ -8,7 +8,7 @@ use portcullis_store::{Batch, BoxFuture, Change, SnapshotReport, Store, StoreErr
 
 /// When it dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub(crate) enum CrashPoint {
     /// Instead of the commit: nothing of it is kept.
     Before,
     /// After the commit is durable, and before anybody hears of it.
@@ -16,22 +16,22 @@ pub(crate) enum Moment {
 }
 
 /// Which records, how many commits of them from now, and when.
-type Death = (&'static str, usize, Moment);
+type Crash = (&'static str, usize, CrashPoint);
 
 /// The store.
 #[derive(Clone)]
-pub(crate) struct Mortal {
+pub(crate) struct CrashingStore {
     below: Arc<Mutex<Option<Arc<dyn Store>>>>,
     /// Part of a key, how many commits of it are let through, and what then.
-    death: Arc<Mutex<Option<Death>>>,
+    planned: Arc<Mutex<Option<Crash>>>,
     shared: bool,
 }
 
-impl Mortal {
+impl CrashingStore {
     /// A living store.
     pub(crate) fn new(below: impl Store) -> Self {
         let below: Arc<dyn Store> = Arc::new(below);
-        Self { below: Arc::new(Mutex::new(Some(below))), death: Arc::default(), shared: false }
+        Self { below: Arc::new(Mutex::new(Some(below))), planned: Arc::default(), shared: false }
     }
 
     /// The same, which says that several processes may have it open.
@@ -40,17 +40,17 @@ impl Mortal {
     }
 
     /// It dies at the commit of such a key after so many others of it.
-    pub(crate) fn dies_at(&self, key: &'static str, after: usize, moment: Moment) {
-        *self.death.lock().unwrap() = Some((key, after, moment));
+    pub(crate) fn crashes_at(&self, key: &'static str, after: usize, point: CrashPoint) {
+        *self.planned.lock().unwrap() = Some((key, after, point));
     }
 
     /// Whether it is dead.
-    pub(crate) fn is_dead(&self) -> bool {
+    pub(crate) fn has_crashed(&self) -> bool {
         self.below.lock().unwrap().is_none()
     }
 
     /// Dies now.
-    pub(crate) fn die(&self) {
+    pub(crate) fn crash(&self) {
         self.below.lock().unwrap().take();
     }
 
@@ -63,19 +63,19 @@ impl Mortal {
         }
     }
 
-    fn fate(&self, batch: &Batch) -> Option<Moment> {
-        let mut death = self.death.lock().unwrap();
-        let (key, left, moment) = death.as_mut()?;
+    fn crash_point(&self, batch: &Batch) -> Option<CrashPoint> {
+        let mut planned = self.planned.lock().unwrap();
+        let (key, left, point) = planned.as_mut()?;
         if !format!("{batch:?}").contains(*key) {
             return None;
         }
         let now = *left == 0;
         *left = left.saturating_sub(1);
-        now.then_some(*moment)
+        now.then_some(*point)
     }
 }
 
-impl Store for Mortal {
+impl Store for CrashingStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Versioned>, StoreError>> {
         Box::pin(async move { self.alive().await.get(key).await })
     }
@@ -91,13 +91,13 @@ impl Store for Mortal {
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
-            let fate = self.fate(&batch);
-            if fate == Some(Moment::Before) {
-                self.die();
+            let point = self.crash_point(&batch);
+            if point == Some(CrashPoint::Before) {
+                self.crash();
             }
             let done = self.alive().await.commit(batch).await;
-            if fate == Some(Moment::After) {
-                self.die();
+            if point == Some(CrashPoint::After) {
+                self.crash();
                 return std::future::pending().await;
             }
             done

@@ -1,4 +1,4 @@
-//! A gate on a bench: a table of names, a line to one local TLS upstream, a credential that counts how
+//! A gate on a setup: a table of names, a line to one local TLS upstream, a credential that counts how
 //! often it is opened, and a log that keeps what it is told.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,11 +21,11 @@ use portcullis_core::outbound::{
 use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_core::verdict::{HostRules, OrgPolicy};
 use portcullis_egress::{
-    Answers, Attempt, AttemptLog, AttemptLogError, BoundCredential, CredentialError, Gate, GateParts, Guard,
-    GuardReport, GuardSpec, OpenCredential, PoolScope, Resolve, Trust, sealed_for,
+    Answers, BoundCredential, CredentialError, Gate, GateParts, Guard, GuardReport, GuardSpec,
+    OpenCredential, OutboundAttempt, OutboundLog, OutboundLogError, PoolScope, Resolve, TlsRoots, sealed_for,
 };
 
-use crate::support::{Line, Names, PUBLIC, Upstream};
+use crate::support::{FakeDialer, FakeDns, PUBLIC, Upstream};
 
 /// The API that everything is allowed to call.
 pub(super) const HOST: &str = "api.example-saas.com";
@@ -60,7 +60,7 @@ impl OpenCredential for Key {
 /// A log that keeps what it is told, until it is told to fail.
 #[derive(Default)]
 pub(super) struct Log {
-    told: Mutex<Vec<(LedgerPhase, Attempt)>>,
+    told: Mutex<Vec<(LedgerPhase, OutboundAttempt)>>,
     broken: AtomicBool,
 }
 
@@ -69,29 +69,29 @@ impl Log {
         self.broken.store(broken, Ordering::SeqCst);
     }
 
-    pub(super) fn told(&self) -> Vec<(LedgerPhase, Attempt)> {
+    pub(super) fn told(&self) -> Vec<(LedgerPhase, OutboundAttempt)> {
         self.told.lock().unwrap().clone()
     }
 
-    fn tell(&self, phase: LedgerPhase, attempt: Attempt) -> Result<(), AttemptLogError> {
+    fn tell(&self, phase: LedgerPhase, attempt: OutboundAttempt) -> Result<(), OutboundLogError> {
         if self.broken.load(Ordering::SeqCst) {
-            return Err(AttemptLogError);
+            return Err(OutboundLogError);
         }
         self.told.lock().unwrap().push((phase, attempt));
         Ok(())
     }
 }
 
-impl AttemptLog for Log {
-    fn refused(&self, attempt: Attempt) -> BoxFuture<'_, Result<(), AttemptLogError>> {
+impl OutboundLog for Log {
+    fn refused(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<(), OutboundLogError>> {
         Box::pin(async move { self.tell(LedgerPhase::Refused, attempt) })
     }
 
-    fn begin(&self, attempt: Attempt) -> BoxFuture<'_, Result<String, AttemptLogError>> {
+    fn begin(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<String, OutboundLogError>> {
         Box::pin(async move { self.tell(LedgerPhase::Begin, attempt).map(|()| "out_1".to_owned()) })
     }
 
-    fn complete(self: Arc<Self>, _entry: String, attempt: Attempt) -> BoxFuture<'static, ()> {
+    fn complete(self: Arc<Self>, _entry: String, attempt: OutboundAttempt) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             // Why ignored: a log that broke in between is none of the caller's business.
             let _ = self.tell(LedgerPhase::Complete, attempt);
@@ -99,8 +99,8 @@ impl AttemptLog for Log {
     }
 }
 
-/// What a rig is made of when it is not the usual.
-pub(super) struct Bench {
+/// What a harness is made of when it is not the usual.
+pub(super) struct Setup {
     pub(super) limits: Limits,
     pub(super) connector: Vec<&'static str>,
     pub(super) ports: Vec<u16>,
@@ -117,7 +117,7 @@ pub(super) struct Bench {
     pub(super) elsewhere: Option<(String, std::net::SocketAddr)>,
 }
 
-impl Default for Bench {
+impl Default for Setup {
     fn default() -> Self {
         let on = |host: &str, path: &str| format!("https://{host}{path}");
         Self {
@@ -155,7 +155,7 @@ pub(super) fn follow(follow: RedirectFollow, hops_max: u8) -> RedirectPolicy {
     RedirectPolicy { follow, hops_max }
 }
 
-impl Bench {
+impl Setup {
     pub(super) fn rules(&self) -> HostRules {
         HostRules {
             connector: self.connector.iter().map(|entry| HostPattern::parse(entry).unwrap()).collect(),
@@ -164,36 +164,36 @@ impl Bench {
         }
     }
 
-    pub(super) async fn set(self) -> Rig {
+    pub(super) async fn start(self) -> Harness {
         let upstream = Upstream::start(&["*.example-saas.com"]).await;
-        let names = Arc::new(Names::default());
+        let names = Arc::new(FakeDns::default());
         for host in [HOST, OTHER] {
             names.tell(host, &[PUBLIC]);
         }
         let (ca_pem, address) =
             self.elsewhere.clone().unwrap_or_else(|| (upstream.ca_pem.clone(), upstream.address));
-        let line = Arc::new(Line::to(address));
+        let dialer = Arc::new(FakeDialer::to(address));
         let gate = Gate::new(GateParts {
             resolver: self.resolver.clone().unwrap_or_else(|| Arc::clone(&names) as _),
-            dialer: Arc::clone(&line) as _,
-            trust: Trust::only(ca_pem.as_bytes()).unwrap(),
+            dialer: Arc::clone(&dialer) as _,
+            tls_roots: TlsRoots::only(ca_pem.as_bytes()).unwrap(),
             limits: Arc::new(self.limits.clone()),
         });
         let hosts = self.connector.iter().map(|entry| (*entry).to_owned()).collect();
         let key = Arc::new(Key { fields: self.fields.clone(), hosts, opens: AtomicUsize::new(0) });
-        Rig { upstream, names, line, gate, key, log: Arc::default(), bench: self }
+        Harness { upstream, names, dialer, gate, key, log: Arc::default(), setup: self }
     }
 }
 
-/// The gate on its bench.
-pub(super) struct Rig {
+/// The gate on its setup.
+pub(super) struct Harness {
     pub(super) upstream: Upstream,
-    pub(super) names: Arc<Names>,
-    pub(super) line: Arc<Line>,
+    pub(super) names: Arc<FakeDns>,
+    pub(super) dialer: Arc<FakeDialer>,
     pub(super) gate: Arc<Gate>,
     pub(super) key: Arc<Key>,
     pub(super) log: Arc<Log>,
-    pub(super) bench: Bench,
+    pub(super) setup: Setup,
 }
 
 /// How a request ended, for both sides.
@@ -202,9 +202,9 @@ pub(super) struct Sent {
     pub(super) report: GuardReport,
 }
 
-impl Rig {
+impl Harness {
     pub(super) async fn usual() -> Self {
-        Bench::default().set().await
+        Setup::default().start().await
     }
 
     pub(super) fn opens(&self) -> usize {
@@ -213,35 +213,35 @@ impl Rig {
 
     /// The guard of a call; calls of the same generation share connections.
     pub(super) fn guard_of(&self, credential_version: u64, policy_generation: u64) -> Guard {
-        let bench = &self.bench;
+        let setup = &self.setup;
         let scope = |text: &String| {
             let template = UrlTemplate::parse(text).unwrap();
             Method::ALL.map(|method| ActionScope::new(method, &template, &Default::default()).unwrap())
         };
-        let scopes = bench.templates.iter().flat_map(scope).collect();
+        let scopes = setup.templates.iter().flat_map(scope).collect();
         self.gate.guard(GuardSpec {
-            grant: EgressGrant::new(bench.rules(), scopes, bench.limits.url_bytes),
+            grant: EgressGrant::new(setup.rules(), scopes, setup.limits.url_bytes),
             credential: Some(BoundCredential {
                 slot: "default".to_owned(),
                 version: credential_version,
                 allowed_hosts: self.key.hosts.clone(),
                 source: Arc::clone(&self.key) as _,
             }),
-            injection: Arc::new(bench.injection.clone()),
+            injection: Arc::new(setup.injection.clone()),
             config: Arc::default(),
             log: Arc::clone(&self.log) as _,
             requests_max: 50,
-            redirects: bench.redirects,
+            redirects: setup.redirects,
             limits: RequestLimits::default(),
             answers: Answers::Guest,
-            rehearse: false,
+            dry_run: false,
             varying: Vec::new(),
             scope: Arc::new(PoolScope {
                 workspace: "acme/main".to_owned(),
                 connector: "saas".to_owned(),
                 credential_version,
                 policy_generation,
-                http2: bench.http2,
+                http2: setup.http2,
             }),
         })
     }
@@ -271,11 +271,11 @@ impl Rig {
     /// As [`Self::refuses`], except that the name may have been looked up.
     pub(super) async fn fails(&self, request: OutboundRequest, code: Code) {
         let what = format!("{} {:?}", request.url, request.headers);
-        let before = (self.line.dialed().len(), self.opens(), self.upstream.received().len());
+        let before = (self.dialer.dialed().len(), self.opens(), self.upstream.received().len());
         let sent = self.send(request).await;
         assert_eq!(sent.report.failure, Some(code), "{what}");
         assert!(sent.answer.is_err(), "{what}");
-        let after = (self.line.dialed().len(), self.opens(), self.upstream.received().len());
+        let after = (self.dialer.dialed().len(), self.opens(), self.upstream.received().len());
         assert_eq!(after, before, "dials, opens, requests received: {what}");
         assert_eq!(self.log.told().last().unwrap().1.code, Some(code), "{what}");
     }

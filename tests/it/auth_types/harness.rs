@@ -1,4 +1,4 @@
-//! One case: a definition, what a workspace saves, a call. [`Rig::prove`] does with it what is done with
+//! One case: a definition, what a workspace saves, a call. [`Harness::prove`] does with it what is done with
 //! every case, and gives the request that arrived.
 
 use std::cell::Cell;
@@ -95,13 +95,13 @@ fn canary(text: &str) -> &str {
 }
 
 /// A product with one tenant.
-pub(super) struct Rig {
+pub(super) struct Harness {
     pub(super) world: World,
     pub(super) acme: Tenant,
     cases: Cell<usize>,
 }
 
-impl Rig {
+impl Harness {
     pub(super) async fn start() -> Self {
         let world = World::start().await;
         for name in [HOST, "basic.salesforce.com"] {
@@ -127,7 +127,7 @@ impl Rig {
     }
 
     /// Shows the call without making it: nothing is opened, sent or recorded.
-    pub(super) async fn rehearse(&self, id: &str, input: &Value) -> Answer {
+    pub(super) async fn dry_run(&self, id: &str, input: &Value) -> Answer {
         let (before, ledger) = (self.world.before().await, self.acme.ledger().await.len());
         let path = format!("/run/acme/main/connector/{id}/act?dry_run=true");
         let answer = self.acme.run.post(&path, &json!({ "input": input })).await.is(200);
@@ -137,7 +137,7 @@ impl Rig {
         answer
     }
 
-    /// Uploads, saves, rehearses, calls; compares what was shown with what was sent, and looks for the
+    /// Uploads, saves, shows, calls; compares what was shown with what was sent, and looks for the
     /// credential everywhere. The request that arrived.
     pub(super) async fn prove(&self, case: &Case) -> Received {
         let id = self.upload(case).await;
@@ -145,7 +145,7 @@ impl Rig {
         if !case.saved.is_null() {
             told.push(("setting", self.acme.connect(&id, case.saved.clone()).await.text));
         }
-        let dry = self.rehearse(&id, &case.input).await;
+        let dry = self.dry_run(&id, &case.input).await;
         let before = (self.world.upstream.received().len(), self.world.app.vault.opens());
         let answer = self.acme.call(&id, "act", case.input.clone()).await.is(200);
         assert_eq!(answer.json["status"], "succeeded", "{}", answer.text);
