@@ -1,8 +1,8 @@
-//! From a permitted target to addresses that may be connected to.
+//! DNS: from a permitted target to addresses that may be connected to. Connects nowhere; called by the gate.
 //!
-//! One lookup per decision, made by our own resolver: absolute names only, no search list, no hosts
-//! file, no cache of our own. Any forbidden answer refuses all of them. [`pin`] is the only maker of
-//! a [`PinnedAddr`], and the dialer takes nothing less:
+//! Each decision makes one lookup: absolute names only, no search list, no hosts file, no cache. One
+//! forbidden address in the answer refuses the whole answer. Only [`pin`] makes a [`PinnedAddr`], and the
+//! dialer takes nothing else:
 //!
 //! ```compile_fail
 //! use portcullis_egress::PinnedAddr;
@@ -31,44 +31,43 @@ use portcullis_core::ip_class::classify;
 use portcullis_core::limits::Limits;
 use portcullis_core::outbound::BoxFuture;
 
-/// The name has no usable answer. Why is in the log, not in the answer.
+/// The lookup has no usable result. The reason goes to the log, not to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("name lookup failed: {0}")]
 pub struct ResolveError(pub String);
 
-/// The last system call of a name lookup.
+/// The last system call of a name lookup; replaced in tests and in the demo.
 pub trait Resolve: Send + Sync {
     /// Every address of an absolute host name, both families.
     fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>>;
 }
 
-/// Addresses of a permitted target, all judged. Only [`pin`] makes one.
+/// Addresses of a permitted target, each of them judged. Only [`pin`] makes one.
 #[derive(Debug, Clone)]
 pub struct PinnedAddr {
-    // Invariant: every address was classified public and is none of the host's own.
+    // Invariant: every address is public and none belongs to this machine.
     target: PermittedTarget,
     addresses: Vec<SocketAddr>,
 }
 
 impl PinnedAddr {
-    /// The target they belong to.
     #[must_use]
     pub const fn target(&self) -> &PermittedTarget {
         &self.target
     }
 
-    /// The judged addresses with the target's port.
+    /// With the target's port.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 }
 
-/// Looks the target's host up and judges every answer. `seen` receives every address for the ledger.
+/// Looks the target's host up and judges every address. `seen` receives the addresses for the ledger.
 ///
 /// # Errors
 /// `dns_failed` without a usable answer or when the lookup takes too long, `address_forbidden` when any
-/// answer may not be reached.
+/// address may not be reached.
 pub async fn pin(
     resolver: &dyn Resolve,
     target: PermittedTarget,
@@ -82,11 +81,10 @@ pub async fn pin(
     Ok(PinnedAddr { target, addresses })
 }
 
-/// One lookup of a host, every answer judged; connects nowhere.
+/// Looks a host up and judges every address.
 ///
 /// # Errors
-/// `dns_failed` without a usable answer or when the lookup takes too long, `address_forbidden` when
-/// any answer may not be reached.
+/// As [`pin`].
 pub(crate) async fn judge_host(
     resolver: &dyn Resolve,
     host: &str,
@@ -117,7 +115,7 @@ pub(crate) async fn judge_host(
     }
 }
 
-/// Whether an address may be connected to: public, and none of the host's own.
+/// Whether an address may be connected to: it is public and not one of this machine's.
 pub(crate) fn may_reach(address: IpAddr, own: &[IpAddr]) -> bool {
     classify(address).is_public() && !own.contains(&address)
 }
@@ -129,7 +127,7 @@ impl DnsResolver {
     /// A resolver that asks these servers, or the system's when there are none.
     ///
     /// # Errors
-    /// A sentence when the system's configuration cannot be read.
+    /// A message for the operator when the system's configuration cannot be read.
     pub fn new(servers: &[SocketAddr], limits: &Limits) -> Result<Self, String> {
         let mut builder = if servers.is_empty() {
             TokioResolver::builder_tokio()

@@ -1,7 +1,8 @@
-//! The request that would be sent, shown without its secrets: what a dry run answers.
+//! A dry run: the request that would be sent, shown without its secrets, and the hash of a request. Called by
+//! the guard.
 //!
-//! It is made after every check that needs no packet and from the same message; nothing is opened and
-//! nothing leaves. Its hash is that of the real call, which is taken at the same place.
+//! The request is shown after every check that needs no network, from the same message that a real call
+//! sends. No credential is opened and nothing is sent. A real call takes its hash at the same point.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -24,20 +25,18 @@ use crate::request;
 /// A request as it would be sent; a secret is shown as `<credential NAME>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DryRun {
-    /// HTTP method.
     pub method: String,
-    /// URL with its query.
+    /// With its query.
     pub url: String,
-    /// Headers in order, the host's own included.
+    /// In order, with the headers that the host sets.
     pub headers: Vec<(String, String)>,
-    /// Body bytes.
     pub body: Vec<u8>,
     /// SHA-256 of the request without its credential, hexadecimal.
     pub hash: String,
 }
 
-/// The hash by which a dry run and the real call are known to be the same: method, URL, the guest's
-/// headers and the body, before the credential. `varying` are texts that differ from run to run.
+/// The hash of a request before the credential: method, URL, the guest's headers and the body. A dry run and
+/// the real call have the same. `varying` are texts that differ from run to run; they are left out.
 pub(crate) fn hash(target: &Target, hop: &Hop, varying: &[String]) -> String {
     let mut headers: Vec<(&HeaderName, &HeaderValue)> = hop.headers.iter().collect();
     headers.sort_by(|one, other| line(one).flatten().cmp(line(other).flatten()));
@@ -51,12 +50,12 @@ pub(crate) fn hash(target: &Target, hop: &Hop, varying: &[String]) -> String {
     hex::encode(digest(&SHA256, &text).as_ref())
 }
 
-/// A header as it is hashed, in pieces.
+/// A header as it is hashed, in parts.
 fn line<'a>((name, value): &(&'a HeaderName, &'a HeaderValue)) -> impl Iterator<Item = &'a [u8]> {
     [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].into_iter()
 }
 
-/// Takes every occurrence of `part` out of `text`.
+/// Removes every occurrence of `part` from `text`.
 fn remove(text: &mut Vec<u8>, part: &[u8]) {
     let places = places(text, part);
     if places.is_empty() {
@@ -72,11 +71,11 @@ fn remove(text: &mut Vec<u8>, part: &[u8]) {
     *text = kept;
 }
 
-/// Longest text that is searched without preparing the search first, which then takes longer than the
-/// search itself. It bounds the work where the text is made to look like the part over and over.
+/// The longest text that is searched by `memchr`. For short texts preparing `memmem` takes longer than the
+/// search. The limit bounds the work on a text that repeats the beginning of the part.
 const SHORT_BYTES: usize = 4096;
 
-/// Where `part` stands, from the left and without overlaps; nowhere when it is empty.
+/// Where `part` is in `text`, from the left, without overlaps; nowhere when it is empty.
 fn places(text: &[u8], part: &[u8]) -> Vec<usize> {
     let Some(first) = part.first() else { return Vec::new() };
     if text.len() > SHORT_BYTES {
@@ -98,7 +97,7 @@ fn places(text: &[u8], part: &[u8]) -> Vec<usize> {
     places
 }
 
-/// Shows a request.
+/// The request as a dry run shows it.
 pub(crate) fn show(
     target: &Target,
     hop: &Hop,
@@ -141,7 +140,7 @@ pub(crate) fn show(
     })
 }
 
-/// Headers that carry the credential.
+/// The headers that carry the credential.
 fn headers(injection: &Injection, config: &Map<String, Value>) -> Vec<(String, String)> {
     let mut shown = Vec::new();
     for (name, fill) in &injection.headers {
@@ -161,7 +160,7 @@ fn headers(injection: &Injection, config: &Map<String, Value>) -> Vec<(String, S
     shown
 }
 
-/// Headers that a signature sets, with marks for what is known at the last moment only.
+/// The headers that a signature sets, with marks for values that only a real call has.
 fn signed(signing: &Signing, body: &[u8], config: &Map<String, Value>) -> Vec<(String, String)> {
     let mark = |name: &http::HeaderName, mark: &str| (name.as_str().to_owned(), mark.to_owned());
     match signing {
@@ -191,12 +190,12 @@ fn sigv4(plan: &SigV4Plan, body: &[u8], config: &Map<String, Value>) -> Vec<(Str
     headers
 }
 
-/// A template with names in the place of secrets.
+/// A template with names instead of secrets.
 fn text(template: &Template, config: &Map<String, Value>) -> String {
     coded(template, config, str::to_owned)
 }
 
-/// The same where values are coded; a name in the place of a secret stays readable.
+/// The same with values encoded; the names that stand for secrets stay readable.
 fn coded(template: &Template, config: &Map<String, Value>, coding: fn(&str) -> String) -> String {
     let parts = template.parts.iter().map(|part| match part {
         Part::Literal(text) => coding(text),
@@ -219,7 +218,7 @@ fn encoded(text: &str) -> String {
 }
 
 impl DryRun {
-    /// Shows `<input NAME>` in the place of a value, in every form that a request writes it in.
+    /// Replaces a value by `<input NAME>`, in every form in which a request can have it.
     pub fn hide(&mut self, name: &str, value: &str) {
         if value.is_empty() {
             return;
@@ -238,7 +237,7 @@ impl DryRun {
         }
     }
 
-    /// The body as a person reads it: text, or base64 with a word before it.
+    /// The body for people: text, or `base64:` and the base64 of the bytes.
     #[must_use]
     pub fn body_text(&self) -> String {
         match std::str::from_utf8(&self.body) {
@@ -252,7 +251,7 @@ impl DryRun {
     pub fn curl(&self) -> String {
         let mut line = format!("curl -X {} {}", self.method, quoted(&self.url));
         for (name, value) in &self.headers {
-            // Why: curl makes these itself, and decodes only what it asked for.
+            // Why left out: curl sets these itself, and decodes only codings that it asked for.
             if !matches!(name.as_str(), "host" | "content-length" | "accept-encoding") {
                 line.push_str(&format!(" \\\n  -H {}", quoted(&format!("{name}: {value}"))));
             }

@@ -1,5 +1,5 @@
-//! The gate of the process: resolver, dialer, roots, connection pool and limits, and the making of a
-//! connection. Which request may use it is decided in [`crate::guard`].
+//! The gate of the process: resolver, dialer, TLS roots, connection pool and limits. Opens connections; which
+//! request may use them is decided in [`crate::guard`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,17 +24,13 @@ use crate::tls::TlsRoots;
 
 /// What a gate is made of.
 pub struct GateParts {
-    /// Name lookup.
     pub resolver: Arc<dyn Resolve>,
-    /// TCP connect.
     pub dialer: Arc<dyn Dial>,
-    /// TLS roots.
     pub tls_roots: TlsRoots,
-    /// Limits in force.
     pub limits: Arc<Limits>,
 }
 
-/// The one way out of the process.
+/// Makes every outbound connection of the process.
 pub struct Gate {
     resolver: Arc<dyn Resolve>,
     dialer: Arc<dyn Dial>,
@@ -44,7 +40,6 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Puts a gate together.
     #[must_use]
     pub fn new(parts: GateParts) -> Arc<Self> {
         let pool = Pool::new(&parts.limits);
@@ -57,7 +52,7 @@ impl Gate {
         })
     }
 
-    /// Looks a host up and judges the answers, without connecting: for `explain --resolve`.
+    /// Looks a host up and judges the addresses, without connecting; for `explain --resolve`.
     ///
     /// # Errors
     /// `dns_failed` or `address_forbidden`.
@@ -66,17 +61,17 @@ impl Gate {
         dns::judge_host(self.resolver.as_ref(), host, &self.limits, &own, seen).await.map(|_| ())
     }
 
-    /// Closes connections that have been idle for too long; answers how many are left.
+    /// Closes connections that were idle for too long; returns how many are left.
     pub fn sweep(&self) -> usize {
         self.pool.sweep()
     }
 
-    /// Closes idle connections of every scope that the predicate names.
+    /// Closes the idle connections of every scope that the predicate selects.
     pub fn drop_connections(&self, doomed: impl Fn(&PoolScope) -> bool) {
         self.pool.drop_where(doomed);
     }
 
-    /// A new connection to a permitted target: resolve → judge → connect → judge → TLS.
+    /// A new connection to a permitted target: look up → judge → connect → judge the peer → TLS.
     pub(crate) async fn connect(
         &self,
         key: &PoolKey,
@@ -156,7 +151,7 @@ impl Gate {
     }
 }
 
-/// Runs a connection until it ends; its sender notices.
+/// Drives a connection until it ends; its [`Sender`] then reports that it is closed.
 fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -165,7 +160,6 @@ fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
     });
 }
 
-/// Microseconds since `started`.
 pub(crate) fn micros(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,6 @@
-//! The guard of one call: every request of a guest passes through [`Guard::send`], from the top.
+//! The guard of one call: what the call may do, and what it did. Each request, and each redirect, passes
+//! all checks (`guard/check.rs`) and is then sent (`guard/send.rs`). Made by the gate, dropped with the
+//! call.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -26,63 +28,59 @@ use crate::redirect::{self, Hop};
 mod check;
 mod send;
 
-/// What one call may do and with what.
+/// What one call may do, and its credential.
 pub struct GuardSpec {
-    /// Where it may go.
+    /// Hosts, methods and paths that it may call.
     pub grant: EgressGrant,
-    /// The credential, still sealed.
+    /// Still sealed.
     pub credential: Option<BoundCredential>,
-    /// Where the credential goes.
+    /// Where in a request the credential goes.
     pub injection: Arc<Injection>,
     /// Non-secret values of the connection.
     pub config: Arc<Map<String, Value>>,
-    /// Where attempts are recorded.
     pub log: Arc<dyn OutboundLog>,
-    /// Most requests of this call.
+    /// The most requests of this call.
     pub requests_max: u64,
-    /// Which redirects are followed.
     pub redirects: RedirectPolicy,
-    /// Lower limits than the gate's.
+    /// Limits of the definition; they only lower the gate's.
     pub limits: RequestLimits,
-    /// Who reads the answers.
     pub answers: Answers,
-    /// Stop before anything leaves, and show the request.
+    /// Stop before anything is sent, and report the request.
     pub dry_run: bool,
-    /// Texts of the request that differ from run to run, for its hash.
+    /// Texts of the request that differ from run to run; left out of its hash.
     pub varying: Vec<String>,
-    /// What keeps its connections apart.
     pub scope: Arc<PoolScope>,
 }
 
-/// Who reads the answers of a call.
+/// Who reads the responses of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
-    /// A guest: every form of the credential is removed from them.
+    /// A guest: every form of the credential is removed.
     Guest,
-    /// The host's token keeper, whose answers are secrets themselves and go no further.
+    /// The host, in a token request: the response is a secret itself and stays in the host.
     TokenKeeper,
 }
 
 /// What happened in a call, for its run record.
 #[derive(Debug, Clone, Default)]
 pub struct GuardReport {
-    /// Checks of the last request, in order.
+    /// The checks of the last request, in order.
     pub decisions: Vec<Decision>,
-    /// Why the last request had no answer.
+    /// Why the last request got no response.
     pub failure: Option<Code>,
-    /// Requests that were answered.
+    /// Requests that got a response.
     pub requests: u64,
-    /// Time spent waiting for upstreams, microseconds.
+    /// Microseconds spent waiting for upstreams.
     pub upstream_us: u64,
-    /// Status of the last answer.
+    /// Status of the last response.
     pub last_status: Option<u16>,
-    /// Whether an echoed credential was removed.
+    /// Whether the credential was removed from a response.
     pub redacted: bool,
-    /// Whether something of the last request may have reached the upstream.
+    /// Whether any byte of the last request may have reached the upstream.
     pub sent: bool,
     /// Hash of the first request, before its credential; see [`DryRun`].
     pub request_hash: Option<String>,
-    /// The request that would have been sent, of a dry run.
+    /// In a dry run: the request that would have been sent.
     pub dry_run: Option<DryRun>,
 }
 
@@ -93,7 +91,7 @@ struct State {
     report: GuardReport,
 }
 
-/// The only way out that a guest is given.
+/// The only way for a guest to reach the network.
 pub struct Guard {
     gate: Arc<Gate>,
     spec: GuardSpec,
@@ -102,7 +100,7 @@ pub struct Guard {
 }
 
 impl Gate {
-    /// The capability of one call. Dropped with it.
+    /// The guard of one call; dropped with it.
     #[must_use]
     pub fn guard(self: &Arc<Self>, spec: GuardSpec) -> Guard {
         let state = Mutex::new(State::default());
@@ -124,7 +122,7 @@ impl Outbound for Guard {
     }
 }
 
-/// A request that passed every check before the first packet.
+/// A request that passed every check of `guard/check.rs`.
 struct Checked {
     target: PermittedTarget,
     hop: Hop,
@@ -132,15 +130,15 @@ struct Checked {
 }
 
 impl Guard {
-    /// What happened so far.
+    /// The report so far.
     #[must_use]
     pub fn report(&self) -> GuardReport {
         self.with_state(|s| s.report.clone())
     }
 
-    /// Notes why the call is about to be dropped, for the ledger.
+    /// Sets why the call is about to be dropped, for the ledger.
     pub fn end(&self, code: Code) {
-        // Why ignored: the first reason stands.
+        // Why ignored: the first reason counts.
         let _ = self.ended.set(code);
     }
 
@@ -148,7 +146,7 @@ impl Guard {
         act(&mut lock(&self.state))
     }
 
-    /// A request and the redirects it leads to, where they are followed.
+    /// A request and the redirects that follow it, where the definition allows them.
     async fn follow(&self, request: OutboundRequest) -> Result<OutboundResponse, SendError> {
         let mut attempt = OutboundAttempt::new(request.method.as_str());
         let checked = self.check(request, &mut attempt);
@@ -170,7 +168,7 @@ impl Guard {
         Ok(response)
     }
 
-    /// One attempt inside its ledger bracket; a refusal has a record of its own.
+    /// One outbound request between its `begin` and `complete` records; a refusal has one separate record.
     async fn bracketed(
         &self,
         checked: Result<Checked, SendError>,
@@ -221,13 +219,12 @@ impl Guard {
     }
 }
 
-/// A guest's wish for a timeout, which can only lower the host's.
+/// A timeout that the guest asked for, which can only lower the host's.
 fn cap(wish: Option<Duration>, limit_ms: u64) -> Duration {
     let limit = Duration::from_millis(limit_ms);
     wish.map_or(limit, |w| w.min(limit))
 }
 
-/// The first header of that name.
 fn header(response: &OutboundResponse, name: &str) -> Option<Vec<u8>> {
     response.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
 }

@@ -1,7 +1,8 @@
-//! Signatures made with an opened credential: from the plans of a definition to the signer's terms.
+//! Signatures made with an opened credential: renders a definition's plan and calls the signer in
+//! `portcullis-auth`. Called by [`crate::inject`].
 //!
-//! A JWT is made before injection, because templates name it; a request signature after everything
-//! else, because it covers the bytes that leave.
+//! A JWT is made before injection, because templates refer to it; a request signature is made last, because
+//! it covers the bytes that are sent.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,7 +17,7 @@ use portcullis_core::signing::{HmacPlan, JwtPlan, OAuth1Plan, SigV4Plan, Signing
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-/// When a signature is made, and what keeps it from being used twice.
+/// Time and nonce of a signature.
 #[derive(Debug, Clone)]
 pub(crate) struct Moment {
     now_ms: u64,
@@ -52,8 +53,8 @@ pub(crate) fn jwt(
     moment: &Moment,
 ) -> Result<Zeroizing<String>, InjectionError> {
     let key = key(texts, &plan.key_field)?;
-    // Why a while back, and the end counted from there: an upstream whose clock is behind refuses a token
-    // from the future, and one that allows an hour refuses a minute more.
+    // Why issued up to a minute ago: an upstream whose clock is behind refuses a token from the future. Why
+    // the lifetime counts from there: an upstream that allows an hour refuses an hour and a minute.
     let ttl_s = u64::from(plan.ttl_s);
     let issued = (moment.now_ms / 1000).saturating_sub(60.min(ttl_s / 2));
     let mut claims = plan.claims.clone();
@@ -99,7 +100,7 @@ fn hmac(
             headers.push((name.clone(), value(text)?));
         }
     }
-    // Why first: a signature may cover the headers that carry time and nonce.
+    // Why set before signing: a signature may cover the headers that carry time and nonce.
     let mut with = request.headers.clone();
     for (name, value) in &headers {
         with.insert(name.clone(), value.clone());
@@ -133,7 +134,7 @@ fn sigv4(
 ) -> Result<SignedHeaders, InjectionError> {
     let (service, region) = (texts.render(&plan.service)?, texts.render(&plan.region)?);
     let (access_key, secret_key) = (texts.render(&plan.access_key)?, texts.render(&plan.secret_key)?);
-    // Why absent when empty: a session token is optional in the form.
+    // Why a missing value is no error: a session token is optional in the form.
     let session_token = match &plan.session_token {
         Some(template) => match texts.render(template) {
             Err(InjectionError::Missing(_)) => None,

@@ -1,7 +1,7 @@
-//! Which servers are believed: the TLS root store and one session store per workspace.
+//! TLS roots, and the TLS sessions of each workspace. Called by the gate; makes no connection.
 //!
-//! Server names and certificates are always verified (RFC 9525, RFC 5280); there is no switch. A
-//! user's own CA bundle is added to the public roots, never instead of verification.
+//! Server names and certificates are always verified (RFC 9525, RFC 5280); no switch turns this off. A CA
+//! bundle of the operator is added to the public roots.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,9 +14,9 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::lock::lock;
 
-/// Session stores kept; beyond it all are dropped, which costs full handshakes and nothing else.
+/// Session stores kept. At the limit all are dropped; the next connections make full handshakes.
 const WORKSPACES_MAX: usize = 10_000;
-/// TLS sessions kept for one workspace.
+/// TLS sessions kept per workspace.
 const SESSIONS_PER_WORKSPACE: usize = 64;
 
 /// Why a root store cannot be built.
@@ -37,7 +37,7 @@ pub struct TlsRoots {
 }
 
 impl TlsRoots {
-    /// The public roots (Mozilla's), and the certificates of `extra_pem` if given.
+    /// Mozilla's public roots, and the certificates of `extra_pem` if given.
     ///
     /// # Errors
     /// [`TlsRootsError`] when the PEM text holds no readable certificate.
@@ -49,7 +49,7 @@ impl TlsRoots {
         Self::with_roots(roots)
     }
 
-    /// Exactly these roots.
+    /// These roots and no others; for tests and the demo.
     ///
     /// # Errors
     /// [`TlsRootsError`] when the TLS library refuses.
@@ -71,7 +71,7 @@ impl TlsRoots {
         Ok(Self { base, by_workspace: Mutex::new(HashMap::new()) })
     }
 
-    /// The client configuration of one workspace: shared roots, own sessions.
+    /// The client configuration of a workspace: the roots are shared, the sessions are not.
     pub(crate) fn client_config(&self, workspace: &str, http2: bool) -> Arc<ClientConfig> {
         let key = (workspace.to_owned(), http2);
         let mut map = lock(&self.by_workspace);

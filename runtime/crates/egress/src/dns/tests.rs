@@ -31,7 +31,7 @@ fn v6_samples() -> Vec<Ipv6Addr> {
     ends.flatten().map(Ipv6Addr::from).collect()
 }
 
-/// Said again from the tables, without `classify`.
+/// The same rule from the tables, without `classify`.
 fn is_reachable(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => !IPV4_BLOCKS.iter().any(|(net, _, _)| net.contains(&a)),
@@ -55,7 +55,7 @@ async fn every_block_and_its_neighbours_are_judged_right_as_dns_answers() {
     assert!(allowed > 20 && refused > 80, "{allowed} allowed, {refused} refused");
 }
 
-/// The spellings that parsers somewhere read as that address.
+/// Spellings that one parser or another reads as this address.
 fn spellings(address: Ipv4Addr) -> Vec<String> {
     let [a, b, c, d] = address.octets();
     let n = u32::from(address);

@@ -1,4 +1,5 @@
-//! The checks of a request that need no packet, in the order that is the contract.
+//! The checks of a request that need no network, in their fixed order. Opens no credential and records
+//! nothing in the ledger; called by the guard.
 
 use hyper::body::Bytes;
 use portcullis_core::fault::Code;
@@ -14,7 +15,7 @@ use crate::redirect::{self, Hop};
 use crate::{dry_run, request};
 
 impl Guard {
-    /// Every check that needs no packet: lists, action, headers, caps, quotas, credential slot.
+    /// Every check that needs no network: lists, action, headers, size limits, quotas, credential slot.
     pub(super) fn check(
         &self,
         mut request: OutboundRequest,
@@ -41,7 +42,7 @@ impl Guard {
         Ok(Checked { target, hop, options: request.options })
     }
 
-    /// The same from the top for a redirect's target, and what goes along.
+    /// The same checks for the target of a redirect, and the request that goes there.
     pub(super) fn check_redirect(
         &self,
         status: u16,
@@ -64,7 +65,7 @@ impl Guard {
         Ok(Checked { target, hop, options: before.options })
     }
 
-    /// Notes a verdict in attempt and report, and gives the target it permits.
+    /// Records a verdict for the ledger and the report; returns the target that it permits.
     fn judged(
         &self,
         verdict: Verdict,
@@ -85,7 +86,7 @@ impl Guard {
         }
     }
 
-    /// Notes the request that would be sent; the error ends the guest.
+    /// Reports the request that would be sent; the returned error ends the guest.
     pub(super) fn dry_run(&self, checked: &Checked) -> SendError {
         let (target, hop) = (checked.target.target(), &checked.hop);
         let hash = self.with_state(|s| s.report.request_hash.clone()).unwrap_or_default();
@@ -98,7 +99,7 @@ impl Guard {
         }
     }
 
-    /// The query has no pair of the name that the credential will take.
+    /// Refuses a query that already has the parameter that the credential will set.
     fn check_query(&self, target: &PermittedTarget) -> Result<(), SendError> {
         if self.spec.injection.query_is_taken(target.target().query()) {
             self.refuse("query", Code::QueryForbidden);
@@ -127,7 +128,7 @@ impl Guard {
         })
     }
 
-    /// The slot exists, and its credential was sealed for this host.
+    /// Checks that the slot exists and that its credential was sealed for this host.
     fn check_slot(&self, request: &OutboundRequest, host: &str) -> Result<(), SendError> {
         match (&request.credential, &self.spec.credential) {
             (None, _) => Ok(()),

@@ -1,4 +1,5 @@
-//! Everything of a request that needs the network, and the credential at the end of it.
+//! Sending a checked request: the connection, then the credential, then the response. Decides nothing that
+//! `guard/check.rs` decides; called by the guard.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use crate::response;
 use crate::sender::SendFailure;
 
 impl Guard {
-    /// Everything that needs the network, and the credential at the end of it.
+    /// Gets a connection, opens and injects the credential, sends, and reads the response.
     pub(super) async fn send_checked(
         &self,
         checked: &Checked,
@@ -37,7 +38,7 @@ impl Guard {
         };
         let mut connection = match self.pooled(&key).await {
             Some(connection) => connection,
-            // Why boxed: most requests find a connection, and need not carry the room for making one.
+            // Why boxed: most requests find an idle connection, and their future stays small.
             None => Box::pin(self.open(&key, checked, attempt)).await?,
         };
         attempt.tls_version = Some(connection.tls_version.to_owned());
@@ -70,12 +71,12 @@ impl Guard {
         })
     }
 
-    /// An idle connection that is still good. Asked before the credential is opened, so that a dead one
-    /// does not keep it open through a new lookup and handshake.
+    /// An idle connection that is still open. Taken before the credential is opened, so that the credential
+    /// is not held open through a new lookup and handshake.
     async fn pooled(&self, key: &PoolKey) -> Option<Connection> {
         while let Some(mut connection) = self.gate.pool.take(key) {
             if connection.sender.is_good().await {
-                // Judged when it was opened; the key changes with every policy.
+                // Its address was judged when it was opened, and the key changes with every policy.
                 self.with_state(|s| s.report.decisions.push(Decision::pass("addresses", None)));
                 return Some(connection);
             }
@@ -100,8 +101,8 @@ impl Guard {
         made.map_err(SendError::from)
     }
 
-    /// Sends one message. A pooled connection that the upstream closed before anything was written
-    /// is replaced once; a request that may have been sent is never repeated here.
+    /// Sends one message. A pooled connection that the upstream closed before anything was written is
+    /// replaced once. A request that may have been sent is not repeated here.
     async fn exchange(
         &self,
         key: &PoolKey,
@@ -119,7 +120,7 @@ impl Guard {
                 Err(SendFailure::NotSent(message)) => message,
                 Err(SendFailure::Lost) => return Err(lost()),
             };
-        // Why: should the new connection fail, nothing was sent at all.
+        // Why: if the new connection fails, nothing was sent.
         self.with_state(|s| s.report.sent = false);
         *connection = Box::pin(self.open(key, checked, attempt)).await?;
         attempt.tls_version = Some(connection.tls_version.to_owned());
@@ -129,7 +130,7 @@ impl Guard {
         answer.map_err(|_| lost())
     }
 
-    /// Opens the credential and puts it into the message: the last thing before the request is written.
+    /// Opens the credential and puts it into the message, just before the message is written.
     async fn inject(
         &self,
         target: &Target,
@@ -138,7 +139,7 @@ impl Guard {
     ) -> Result<Message, SendError> {
         let missing = || SendError::from(Code::CredentialMissing);
         let bound = self.spec.credential.as_ref().ok_or_else(missing)?;
-        // Why the host again: the list outside the seal is a convenience, the sealed one is the rule.
+        // Why the host is checked again: only the list inside the seal counts.
         let fields = bound.source.open(target.host()).await.map_err(|error| match error {
             CredentialError::NotBound => SendError::from(Code::CredentialNotBound),
             CredentialError::Closed => SendError::from(Code::Internal),
