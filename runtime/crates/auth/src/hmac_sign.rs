@@ -1,8 +1,8 @@
-//! HMAC (RFC 2104) over parts of the request, in the order that the upstream's documentation gives:
-//! the scheme of exchanges, payment gateways and webhooks.
+//! HMAC (RFC 2104) over parts of the request, in the order that the definition gives: the scheme of
+//! exchanges, payment gateways and webhooks. Sets no header; egress does.
 //!
-//! The parts are joined as they are. A separator is a literal; without one, two requests can have the
-//! same string to sign, which is for the author of the definition to avoid and not ours to guess.
+//! The parts are joined without separators; a separator is a literal part. Without one, two different
+//! requests can have the same string to sign; the author of the definition must avoid that.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::digest::{self, Hash};
 use crate::{SignError, Signable};
 
-/// The signature's text, to be put where the definition says.
+/// The text of the signature.
 ///
 /// # Errors
 /// [`SignError`] when the key is empty, or when a header to sign is missing or repeated.
@@ -42,7 +42,7 @@ pub fn sign_hmac(
     }))
 }
 
-/// The time as text. A time beyond the year 9999 is written as its end.
+/// The time as text. A time after the year 9999 becomes the last moment of that year.
 #[must_use]
 pub fn timestamp(format: TimestampFormatDef, now_ms: u64) -> String {
     match format {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn every_component_stands_where_it_is_put() {
+    fn every_part_is_signed_where_it_is_listed() {
         let literal = |text: &str| SignedPart::Literal(text.to_owned());
         let parts = vec![
             SignedPart::Method,

@@ -1,9 +1,9 @@
 //! JSON Web Tokens (RFC 7519) in compact form (RFC 7515 section 3.1), signed with the algorithms of
 //! RFC 7518 and RFC 8037.
 //!
-//! Times (`iat`, `exp`) are claims like any other and are the caller's to set; nothing is added but
-//! `alg`, `typ` and `kid`. The signer of `jsonwebtoken` is asked for by name rather than through its
-//! process-wide default, so that no other crate's feature can change or unset it.
+//! The caller sets all claims, also the times (`iat`, `exp`); only `alg`, `typ` and `kid` are added. The
+//! signer of `jsonwebtoken` is named here instead of taken from its process-wide default, so that a feature
+//! of another crate cannot change it.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING};
 use base64::Engine as _;
@@ -22,27 +22,26 @@ mod key;
 #[cfg(test)]
 mod tests;
 
-/// What a token says.
+/// The content of a token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JwtSpec {
-    /// The algorithm.
     pub alg: AlgDef,
     /// The `kid` header.
     pub kid: Option<String>,
-    /// Further headers, kept in order; `typ` replaces the usual `JWT`.
+    /// More headers, in order; `typ` replaces `JWT`.
     pub header: Map<String, Value>,
-    /// The claims, kept in order.
+    /// In order.
     pub claims: Map<String, Value>,
 }
 
 /// The signed token.
 ///
-/// The key is the secret's text for HS*, and otherwise a private key in PEM: PKCS#8 for all, PKCS#1
-/// for RSA and SEC1 for EC as well. A PEM whose line ends were written as `\n` in two characters, as
-/// the JSON of a service account has them, is understood.
+/// The key is the text of the secret for HS*, and a private key in PEM for the others: PKCS#8 for all, PKCS#1
+/// for RSA and SEC1 for EC as well. Line ends may be the two characters `\n`, as in the JSON of a service
+/// account.
 ///
 /// # Errors
-/// [`SignError`] when the key does not fit the algorithm, or when a header is not the caller's to set.
+/// [`SignError`] when the key does not fit the algorithm, or when the caller may not set a header.
 pub fn sign_jwt(spec: &JwtSpec, key: &str) -> Result<Zeroizing<String>, SignError> {
     let Jose { name, algorithm, family } = jose(spec.alg)?;
     let refused = |_| SignError::Key(name);
@@ -56,7 +55,7 @@ pub fn sign_jwt(spec: &JwtSpec, key: &str) -> Result<Zeroizing<String>, SignErro
     Ok(Zeroizing::new(format!("{message}.{}", signature.as_str())))
 }
 
-/// An algorithm, as JOSE names it, as the signer names it, and the key that it takes.
+/// An algorithm: its name in JOSE, its name in `jsonwebtoken`, and the type of its key.
 struct Jose {
     name: &'static str,
     algorithm: Algorithm,
@@ -88,7 +87,7 @@ fn header(spec: &JwtSpec, alg: &str) -> Result<Map<String, Value>, SignError> {
         header.insert("kid".to_owned(), kid.as_str().into());
     }
     for (name, value) in &spec.header {
-        // Why `b64` and `crit`: they change what is signed (RFC 7797), which this signer would not do.
+        // Why `b64` and `crit`: they change what is signed (RFC 7797), and this signer ignores them.
         let reserved = matches!(name.as_str(), "alg" | "b64" | "crit");
         if reserved || (name == "kid" && spec.kid.is_some()) {
             return Err(SignError::JwtHeader(name.clone()));

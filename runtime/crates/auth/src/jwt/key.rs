@@ -1,9 +1,9 @@
-//! From the text of a key to what the signer takes: PEM (RFC 7468) holding PKCS#8 (RFC 5208), PKCS#1
-//! (RFC 8017) or SEC1 (RFC 5915).
+//! Reading private keys: PEM (RFC 7468) with PKCS#8 (RFC 5208), PKCS#1 (RFC 8017) or SEC1 (RFC 5915). Called
+//! by the JWT signer; does not check the key itself.
 //!
-//! The signer wants PKCS#1 for RSA and PKCS#8 for the others, so each form is brought to that one. The
-//! PEM support of `jsonwebtoken` is not used: it refuses SEC1, recurses as deep as the input says and
-//! leaves copies of the key behind.
+//! The signer takes PKCS#1 for RSA and PKCS#8 for the others, so keys are converted. The PEM support of
+//! `jsonwebtoken` is not used: it refuses SEC1, its recursion is as deep as the input says, and it leaves
+//! copies of the key in memory.
 
 use aws_lc_rs::signature::{EcdsaKeyPair, EcdsaSigningAlgorithm};
 use jsonwebtoken::EncodingKey;
@@ -20,10 +20,10 @@ const OID_EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 /// `id-Ed25519`, 1.3.101.112.
 const OID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
-/// What a PEM block held, wiped when dropped.
+/// The content of a PEM block, zeroized when dropped.
 type PemKey = Zeroizing<PrivateKeyDer<'static>>;
 
-/// Which key an algorithm takes.
+/// The type of key that an algorithm takes.
 pub(super) enum Family {
     /// The text of a secret.
     Secret,
@@ -35,7 +35,7 @@ pub(super) enum Family {
     Ed25519,
 }
 
-/// The key in the form that the signer of the algorithm takes; `alg` is its name in JOSE.
+/// The key in the form that the signer takes; `alg` is the algorithm's name in JOSE.
 pub(super) fn load(alg: &'static str, family: &Family, key: &str) -> Result<EncodingKey, SignError> {
     match family {
         Family::Secret if key.is_empty() => Err(SignError::Empty("the key")),
@@ -54,7 +54,7 @@ fn parse(key: &str) -> Result<PemKey, SignError> {
         unescaped = Zeroizing::new(key.replace("\\r", "").replace("\\n", "\n"));
         unescaped.as_str()
     };
-    // Both forms of an encrypted key say so: the label of PKCS#8, the Proc-Type of older files.
+    // An encrypted key is recognised by the label of PKCS#8 or the Proc-Type of older files.
     if text.lines().any(|line| line.starts_with("-----BEGIN ENCRYPTED") || line.ends_with(",ENCRYPTED")) {
         return Err(SignError::EncryptedKey);
     }
@@ -105,8 +105,8 @@ fn ed25519(alg: &'static str, der: &PemKey) -> Result<EncodingKey, SignError> {
     }
 }
 
-/// The algorithm and the private key of `PrivateKeyInfo` (RFC 5208 section 5). Only finds them; the
-/// key itself is judged by the library that signs with it.
+/// The algorithm and the private key of `PrivateKeyInfo` (RFC 5208 section 5). The library that signs checks
+/// the key.
 fn private_key_info(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (info, _) = element(der, 0x30)?;
     let (_version, rest) = element(info, 0x02)?;
@@ -116,7 +116,7 @@ fn private_key_info(der: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((oid, key))
 }
 
-/// The content of the first DER element, which must have this tag, and what follows it.
+/// The content of the first DER element, which must have this tag, and the bytes after it.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;

@@ -1,5 +1,5 @@
-//! Tokens of every algorithm, verified by the other half of `jsonwebtoken` with the public key that
-//! AWS-LC derives from each file of `testdata`.
+//! Tokens of every algorithm, verified by `jsonwebtoken` with the public key that AWS-LC derives from each
+//! file of `testdata`.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use jsonwebtoken::{DecodingKey, Validation, decode};

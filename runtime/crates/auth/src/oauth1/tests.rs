@@ -1,4 +1,4 @@
-//! The examples of RFC 5849, and headers that a second implementation (Python's `oauthlib` 4.0.1) made.
+//! The examples of RFC 5849, and headers made by another implementation (Python's `oauthlib` 4.0.1).
 
 use http::HeaderMap;
 
