@@ -1,4 +1,5 @@
-//! One call: a fresh store and instance, the guest's run, and what it used.
+//! One call: a fresh store and instance, the run of the guest, and what it used. Opens no connection; the
+//! guest's requests go to the given [`Outbound`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::engine::{Sandbox, TICK};
 use crate::fault::SandboxFault;
 use crate::module::Module;
 
-/// Longest failure text kept, bytes. It is a guest's, so it is a hint and not a report.
+/// Longest failure text kept, bytes. The guest wrote it, so it cannot be relied on.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
 /// Arguments of one call.
@@ -27,46 +28,43 @@ pub struct Invocation {
     pub input: String,
     /// Non-secret values of the connection, JSON object.
     pub config: String,
-    /// The run.
     pub run_id: String,
-    /// When the call was made, milliseconds since 1970.
+    /// Time of the call, milliseconds since 1970.
     pub now_ms: u64,
-    /// The same for every try of the run.
+    /// The same in every attempt of the run.
     pub idempotency_key: Option<String>,
 }
 
 /// What a call used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Instructions.
+    /// Instructions executed.
     pub fuel: u64,
     /// Highest linear memory, bytes.
     pub memory_peak_bytes: u64,
-    /// Time not spent waiting for the gate, microseconds; instantiation included.
+    /// Microseconds without the time spent waiting for the gate; with instantiation.
     pub guest_us: u64,
 }
 
-/// A guest's own clean failure.
+/// A failure that the guest returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestFailure {
-    /// Its code.
     pub code: String,
-    /// Its message, cut.
+    /// Shortened.
     pub message: String,
-    /// Class of an upstream's error.
+    /// The class of the upstream's error.
     pub class: Option<String>,
-    /// Whether it thinks another try may succeed.
+    /// Whether another attempt may succeed, as the guest says.
     pub retryable: bool,
-    /// The upstream's answer as JSON.
+    /// The upstream's response as JSON.
     pub response: Option<String>,
 }
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallEnd {
-    /// The guest's output or failure, or how it was ended.
+    /// The guest's output or failure, or why the host ended it.
     pub result: Result<Result<String, GuestFailure>, SandboxFault>,
-    /// What it used.
     pub usage: Usage,
 }
 
@@ -109,7 +107,7 @@ impl Sandbox {
         store.limiter(|state| &mut state.bounds);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| {
-            // Why count here: a tick is only noticed while the guest computes, so waiting is free.
+            // Why counted here: ticks are noticed only while the guest computes, so waiting does not count.
             let state = context.data_mut();
             match state.ticks_left.checked_sub(1) {
                 Some(left) => {
@@ -155,7 +153,7 @@ impl Sandbox {
     }
 }
 
-/// Which fault an engine error is, by its type.
+/// The fault of an engine error, by its type.
 fn classify(error: &wasmtime::Error, out_of_time: bool) -> SandboxFault {
     if error.is::<PoolConcurrencyLimitError>() {
         return SandboxFault::Full;
@@ -178,7 +176,7 @@ fn clean(failure: handler::Failure) -> GuestFailure {
     }
 }
 
-/// The text's first characters without controls: it goes to logs and answers.
+/// The first characters of a text that goes to logs and responses, with spaces for control characters.
 fn cut(text: String, bytes_max: usize) -> String {
     let mut out = String::new();
     for ch in text.chars() {

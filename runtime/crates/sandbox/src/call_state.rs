@@ -1,5 +1,5 @@
-//! What the host keeps for one call while its guest runs, and the one import that the guest may call. Made by
-//! a call, dropped with its instance; decides nothing.
+//! What the host keeps for one call while its guest runs, and the one import of the guest. Made by a call and
+//! dropped with its instance; makes no decisions.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::wire;
 pub(crate) struct CallState {
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) bounds: Bounds,
-    /// Epoch ticks that the guest may still compute.
+    /// Epoch ticks for which the guest may still compute.
     pub(crate) ticks_left: u64,
     pub(crate) out_of_time: bool,
     /// Time spent waiting for the gate.
