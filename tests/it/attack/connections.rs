@@ -1,4 +1,4 @@
-//! D11: a connection is used under what it was opened under, and under nothing else.
+//! D11: a pooled connection is used only under the workspace, credential and policy that it was opened under.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ async fn d11_another_policy_or_credential_version_is_another_connection() {
     assert_eq!(harness.upstream.sessions(), sessions + 1, "nothing is shared between hosts");
 }
 
-/// A workspace with as many calls at once as it may have finds all their connections again.
+/// A workspace at its limit of concurrent calls gets all its connections from the pool again.
 #[tokio::test]
 async fn d11_as_many_connections_are_kept_as_a_workspace_uses_at_once() {
     let harness = Harness::usual().await;
@@ -55,8 +55,8 @@ async fn d11_as_many_connections_are_kept_as_a_workspace_uses_at_once() {
     }
 }
 
-/// A tenant that makes ever new connections (here by new credentials, as well by new hosts) does not keep
-/// the descriptors that the calls of others need.
+/// A tenant that opens many connections (here with new credentials; new hosts would be the same) does not
+/// keep the file descriptors that other calls need.
 #[tokio::test]
 async fn d11_a_workspace_keeps_no_more_idle_connections_than_it_may() {
     let limits = Limits { pool_connections_per_workspace: 3, ..Limits::default() };
@@ -74,7 +74,7 @@ async fn d11_a_workspace_keeps_no_more_idle_connections_than_it_may() {
         "the last ones are used again"
     );
     harness.guard_of(1, 1).send(get(URL)).await.unwrap();
-    assert_eq!(harness.upstream.sessions(), 11, "the first is gone");
+    assert_eq!(harness.upstream.sessions(), 11, "the first was closed");
 }
 
 #[tokio::test]

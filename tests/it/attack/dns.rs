@@ -1,4 +1,4 @@
-//! D: what a name server can do. The same against real DNS and a real kernel is in `netns`.
+//! D: hostile DNS answers. `netns` has the same tests with real DNS and a real kernel.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,7 +17,7 @@ use crate::support::{PRIVATE, PUBLIC, PUBLIC_V6};
 
 const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 
-/// Answers one after the other; `None` is an error. Then nothing, for ever.
+/// Gives these answers one after the other; `None` is an error. After the last one, lookups stay pending.
 struct InTurn(Mutex<VecDeque<Option<Vec<IpAddr>>>>);
 
 impl InTurn {
@@ -25,7 +25,7 @@ impl InTurn {
         Arc::new(Self(Mutex::new(answers.iter().map(|a| a.map(<[IpAddr]>::to_vec)).collect())))
     }
 
-    /// Answers not given yet.
+    /// The number of answers left.
     fn left(&self) -> usize {
         self.0.lock().unwrap().len()
     }
@@ -51,11 +51,11 @@ async fn in_turn(answers: &[Option<&[IpAddr]>]) -> (Harness, Arc<InTurn>) {
     (setup.start().await, resolver)
 }
 
-/// Refused for its addresses, of which the ledger has every one.
+/// Asserts that a request is refused for its addresses, and that the ledger has all of them.
 async fn forbidden(harness: &Harness, answers: &[IpAddr]) {
     harness.names.tell(HOST, answers);
     harness.fails(get(URL), Code::AddressForbidden).await;
-    let attempt = harness.log.told().pop().unwrap().1;
+    let attempt = harness.log.records().pop().unwrap().1;
     assert_eq!(attempt.addresses, answers.iter().map(ToString::to_string).collect::<Vec<_>>());
     assert_eq!((attempt.chosen_address, attempt.credential_slot), (None, None));
 }
@@ -133,7 +133,7 @@ async fn d6_no_name_no_answer_too_many_answers_and_no_end_are_failures() {
 
 #[tokio::test]
 async fn d7_the_name_of_the_url_is_asked_for_and_no_other() {
-    // Aliases and search lists of a real server are in `netns`; whatever they lead to is judged.
+    // Aliases and search lists of a real server are in `netns`; their addresses are judged as well.
     let harness = Harness::usual().await;
     for name in ["metadata.google.internal", "api.example-saas.com.internal", "api"] {
         harness.names.tell(name, &[PUBLIC]);
@@ -150,7 +150,7 @@ async fn d8_no_entry_of_a_list_makes_an_address_reachable() {
     for entry in ["10.0.0.5", "10.0.0.5/32", "[fd00::1]", "fd00::1", "10.0.0.*", "127.0.0.1:443"] {
         assert!(HostPattern::parse(entry).is_err(), "{entry}");
     }
-    // One host that is fine changes nothing for the next, and an exact entry nothing for its host.
+    // A permitted host does not permit the next one, and an exact entry does not permit a private address.
     let setup = Setup { connector: vec![HOST, OTHER], ..Setup::default() };
     let harness = setup.start().await;
     harness.names.tell(OTHER, &[PRIVATE]);
@@ -170,7 +170,7 @@ async fn d9_names_of_the_machine_and_its_cluster_lead_nowhere() {
     for name in ["localhost", "ip6-localhost", "a.localhost", "metadata.google.internal", "printer.local"] {
         assert!(HostPattern::parse(name).is_err(), "{name}");
     }
-    // A cluster's name that somebody did list is still judged by where it leads.
+    // A listed name of a cluster is still judged by its address.
     let setup = Setup {
         connector: vec!["kubernetes.default.svc", HOST],
         templates: vec!["https://kubernetes.default.svc/".to_owned(), URL.to_owned()],
@@ -213,7 +213,7 @@ async fn d12_a_host_that_is_not_allowed_is_not_looked_up() {
     ] {
         assert!(harness.send(get(&url)).await.answer.is_err());
     }
-    // Below the connector's wildcard, but not the action's own host.
+    // Under the connector's wildcard, but not the host of the action.
     harness.refuses(get(&format!("https://{stolen}.example-saas.com/v1/things")), Code::PathNotGranted).await;
     assert!(harness.names.asked().is_empty());
     harness.passes(get(URL)).await;

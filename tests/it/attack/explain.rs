@@ -1,5 +1,5 @@
-//! What is explained is what happens: the verdict that `explain` and the dry run give, beside what a
-//! guard does, for a little of every class of URL.
+//! `explain` tells what the guard does: the verdict of `explain` and of the dry run is compared with the
+//! guard's, for some URLs of every class.
 
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::limits::Limits;
@@ -7,7 +7,7 @@ use portcullis_core::verdict::{AllowlistMode, OrgPolicy, judge};
 
 use super::harness::{Setup, get};
 
-/// A little of every class.
+/// Some URLs of every class.
 const CLASSES: &[&str] = &[
     "https://api.example-saas.com/v1/things",
     "https://API.Example-SaaS.com/v1/things",

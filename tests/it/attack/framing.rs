@@ -1,4 +1,4 @@
-//! H: what a guest's headers, method and body can pretend, and what is on the wire in the end.
+//! H: hostile headers, methods and bodies of a guest, and what is then sent.
 
 use portcullis_action::Method;
 use portcullis_action::template::Template;
@@ -10,7 +10,7 @@ use portcullis_core::outbound::OutboundRequest;
 use super::harness::{Harness, Setup, URL, bearer, get, header, post, with};
 use crate::support::upstream::Received;
 
-/// Spellings of one name that somebody on the way may read as the same.
+/// Spellings of a header name that a proxy or server may read as the same name.
 fn spellings(name: &str) -> Vec<String> {
     let capitals = |c: char, first: bool| if first { c.to_ascii_uppercase() } else { c };
     let mut first = true;
@@ -31,7 +31,7 @@ fn spellings(name: &str) -> Vec<String> {
     ]
 }
 
-/// Each name is refused in every spelling, alone, behind a good header and in front of one.
+/// Each name is refused in every spelling: alone, after a valid header and before one.
 async fn all_refused(names: &[&str], value: &[u8]) {
     let harness = Harness::usual().await;
     for name in names.iter().flat_map(|name| spellings(name)) {
@@ -44,7 +44,7 @@ async fn all_refused(names: &[&str], value: &[u8]) {
     assert_eq!(harness.last().header("x-ok"), ["1"]);
 }
 
-/// The request is ours: origin-form, one Host, at most one length, no other framing.
+/// Asserts the host's framing: origin-form, one Host, at most one length, nothing else.
 #[track_caller]
 fn assert_framed(request: &Received, line: &str, length: Option<&str>) {
     assert_eq!(request.head.lines().next(), Some(format!("{line} HTTP/1.1").as_str()));
@@ -184,7 +184,7 @@ async fn h8_methods_are_a_closed_list() {
         assert_eq!(Method::parse(method.as_str()), Some(method));
         harness.send(OutboundRequest { method, ..get(URL) }).await;
         assert_eq!(harness.last().line(), format!("{} /v1/things", method.as_str()));
-        // Why: after HEAD the stand-in sends a body that nobody waits for.
+        // Why: after HEAD the upstream of the tests sends a body, which is not read.
         harness.gate.drop_connections(|_| true);
     }
 }
@@ -201,7 +201,7 @@ async fn h9_the_injected_header_cannot_be_set_by_a_guest() {
         for name in spellings(name) {
             harness.refuses(with(&[(&name, b"mine")]), Code::HeaderForbidden).await;
             harness.refuses(with(&[(&name, b"a"), (&name, b"b")]), Code::HeaderForbidden).await;
-            // Without the credential it is refused just the same.
+            // It is refused without the credential, too.
             let bare = OutboundRequest { credential: None, ..with(&[(&name, b"mine")]) };
             harness.refuses(bare, Code::HeaderForbidden).await;
         }
@@ -323,7 +323,7 @@ async fn h14_a_name_is_a_token() {
 async fn h15_bytes_over_ascii_are_sent_as_they_are_and_never_in_a_credential() {
     let harness = Harness::usual().await;
     harness.passes(with(&[("x-a", b"caf\xe9 \xff")])).await;
-    // Read as text, each such byte became a replacement character.
+    // Read as text, each of these bytes would become a replacement character.
     assert_eq!(harness.last().header("x-a"), ["caf\u{fffd} \u{fffd}"]);
     for secret in ["clé", "key\u{a0}", "key\n", "key\0", "\u{ff4b}ey"] {
         let harness = Setup { fields: vec![("api_key", secret)], ..Setup::default() }.start().await;

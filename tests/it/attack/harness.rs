@@ -1,5 +1,5 @@
-//! A gate on a setup: a table of names, a line to one local TLS upstream, a credential that counts how
-//! often it is opened, and a log that keeps what it is told.
+//! A gate without the rest of the product: a fake network with one local TLS upstream, a credential that
+//! counts how often it is opened, and a log that keeps its records in memory.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,13 +27,13 @@ use portcullis_egress::{
 
 use crate::support::{FakeDialer, FakeDns, PUBLIC, Upstream};
 
-/// The API that everything is allowed to call.
+/// The host that the guard permits.
 pub(super) const HOST: &str = "api.example-saas.com";
-/// Another host below the same wildcard.
+/// Another host under the same wildcard.
 pub(super) const OTHER: &str = "files.example-saas.com";
-/// A granted URL.
+/// A URL that the guard permits.
 pub(super) const URL: &str = "https://api.example-saas.com/v1/things";
-/// Letters of both cases, digits, and characters that each coding treats in its own way.
+/// Letters of both cases, digits, and characters that encodings write differently.
 pub(super) const SECRET: &str = "sk-Live/7f3a+9C51=e2b8\"4d06.Zz~x";
 
 /// A credential that counts how often it is opened.
@@ -57,10 +57,10 @@ impl OpenCredential for Key {
     }
 }
 
-/// A log that keeps what it is told, until it is told to fail.
+/// A log that keeps its records, and fails while it is broken.
 #[derive(Default)]
 pub(super) struct Log {
-    told: Mutex<Vec<(LedgerPhase, OutboundAttempt)>>,
+    records: Mutex<Vec<(LedgerPhase, OutboundAttempt)>>,
     broken: AtomicBool,
 }
 
@@ -69,51 +69,51 @@ impl Log {
         self.broken.store(broken, Ordering::SeqCst);
     }
 
-    pub(super) fn told(&self) -> Vec<(LedgerPhase, OutboundAttempt)> {
-        self.told.lock().unwrap().clone()
+    pub(super) fn records(&self) -> Vec<(LedgerPhase, OutboundAttempt)> {
+        self.records.lock().unwrap().clone()
     }
 
-    fn tell(&self, phase: LedgerPhase, attempt: OutboundAttempt) -> Result<(), OutboundLogError> {
+    fn record(&self, phase: LedgerPhase, attempt: OutboundAttempt) -> Result<(), OutboundLogError> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(OutboundLogError);
         }
-        self.told.lock().unwrap().push((phase, attempt));
+        self.records.lock().unwrap().push((phase, attempt));
         Ok(())
     }
 }
 
 impl OutboundLog for Log {
     fn refused(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<(), OutboundLogError>> {
-        Box::pin(async move { self.tell(LedgerPhase::Refused, attempt) })
+        Box::pin(async move { self.record(LedgerPhase::Refused, attempt) })
     }
 
     fn begin(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<String, OutboundLogError>> {
-        Box::pin(async move { self.tell(LedgerPhase::Begin, attempt).map(|()| "out_1".to_owned()) })
+        Box::pin(async move { self.record(LedgerPhase::Begin, attempt).map(|()| "out_1".to_owned()) })
     }
 
     fn complete(self: Arc<Self>, _entry: String, attempt: OutboundAttempt) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            // Why ignored: a log that broke in between is none of the caller's business.
-            let _ = self.tell(LedgerPhase::Complete, attempt);
+            // Why ignored: a failed `complete` does not change the response.
+            let _ = self.record(LedgerPhase::Complete, attempt);
         })
     }
 }
 
-/// What a harness is made of when it is not the usual.
+/// The parts of a harness that a test may replace.
 pub(super) struct Setup {
     pub(super) limits: Limits,
     pub(super) connector: Vec<&'static str>,
     pub(super) ports: Vec<u16>,
     pub(super) org: OrgPolicy,
-    /// Granted with every method.
+    /// URL templates that are granted with every method.
     pub(super) templates: Vec<String>,
     pub(super) redirects: RedirectPolicy,
     pub(super) injection: Injection,
     pub(super) fields: Vec<(&'static str, &'static str)>,
     pub(super) http2: bool,
-    /// Another resolver in the place of the table of names.
+    /// Another resolver instead of [`FakeDns`].
     pub(super) resolver: Option<Arc<dyn Resolve>>,
-    /// Another upstream: the CA of its certificate, and where it is.
+    /// Another upstream: the CA of its certificate, and its address.
     pub(super) elsewhere: Option<(String, std::net::SocketAddr)>,
 }
 
@@ -185,7 +185,6 @@ impl Setup {
     }
 }
 
-/// The gate on its setup.
 pub(super) struct Harness {
     pub(super) upstream: Upstream,
     pub(super) names: Arc<FakeDns>,
@@ -196,7 +195,7 @@ pub(super) struct Harness {
     pub(super) setup: Setup,
 }
 
-/// How a request ended, for both sides.
+/// How a request ended, for the guest and for the host.
 pub(super) struct Sent {
     pub(super) answer: Result<OutboundResponse, OutboundError>,
     pub(super) report: GuardReport,
@@ -211,7 +210,7 @@ impl Harness {
         self.key.opens.load(Ordering::SeqCst)
     }
 
-    /// The guard of a call; calls of the same generation share connections.
+    /// The guard of a call; calls with the same versions share connections.
     pub(super) fn guard_of(&self, credential_version: u64, policy_generation: u64) -> Guard {
         let setup = &self.setup;
         let scope = |text: &String| {
@@ -252,8 +251,8 @@ impl Harness {
         Sent { answer, report: guard.report() }
     }
 
-    /// It is refused with this code before anything at all happened: no lookup, no socket, no
-    /// credential, nothing at the upstream, one record in the log.
+    /// Asserts that a request is refused with this code before anything else: no lookup, no socket, no opened
+    /// credential, nothing at the upstream, and one record in the log.
     #[track_caller]
     pub(super) fn refuses(&self, request: OutboundRequest, code: Code) -> impl Future<Output = ()> + '_ {
         let place = std::panic::Location::caller();
@@ -262,13 +261,13 @@ impl Harness {
             let lookups = self.names.asked().len();
             self.fails(request, code).await;
             assert_eq!(self.names.asked().len(), lookups, "lookups: {what}");
-            let told = self.log.told();
-            let (phase, attempt) = told.last().unwrap();
+            let records = self.log.records();
+            let (phase, attempt) = records.last().unwrap();
             assert_eq!((*phase, attempt.code), (LedgerPhase::Refused, Some(code)), "{what}");
         }
     }
 
-    /// As [`Self::refuses`], except that the name may have been looked up.
+    /// As [`Self::refuses`], but the name may have been looked up.
     pub(super) async fn fails(&self, request: OutboundRequest, code: Code) {
         let what = format!("{} {:?}", request.url, request.headers);
         let before = (self.dialer.dialed().len(), self.opens(), self.upstream.received().len());
@@ -277,21 +276,21 @@ impl Harness {
         assert!(sent.answer.is_err(), "{what}");
         let after = (self.dialer.dialed().len(), self.opens(), self.upstream.received().len());
         assert_eq!(after, before, "dials, opens, requests received: {what}");
-        assert_eq!(self.log.told().last().unwrap().1.code, Some(code), "{what}");
+        assert_eq!(self.log.records().last().unwrap().1.code, Some(code), "{what}");
     }
 
-    /// It is sent with this failure in the end.
+    /// Asserts that a request that may have been sent fails with this code.
     pub(super) async fn ends_with(&self, request: OutboundRequest, code: Code) -> OutboundError {
         let sent = self.send(request).await;
         assert_eq!(sent.report.failure, Some(code), "{:?}", sent.answer);
-        let told = self.log.told();
-        let (phase, attempt) = told.last().unwrap();
-        assert_ne!(*phase, LedgerPhase::Begin, "the bracket is closed");
+        let records = self.log.records();
+        let (phase, attempt) = records.last().unwrap();
+        assert_ne!(*phase, LedgerPhase::Begin, "the last record is not a begin");
         assert_eq!(attempt.code, Some(code));
         sent.answer.unwrap_err()
     }
 
-    /// It is answered.
+    /// Asserts that a request gets a response.
     #[track_caller]
     pub(super) fn passes(&self, request: OutboundRequest) -> impl Future<Output = OutboundResponse> + '_ {
         let place = std::panic::Location::caller();
@@ -303,7 +302,7 @@ impl Harness {
         }
     }
 
-    /// The head and body of the last request, as they were on the wire.
+    /// The last request, as it was on the wire.
     pub(super) fn last(&self) -> crate::support::upstream::Received {
         self.upstream.received().pop().expect("nothing was received")
     }
@@ -321,18 +320,18 @@ pub(super) fn get(url: &str) -> OutboundRequest {
     }
 }
 
-/// POST of a body with the credential.
+/// POST of a body, with the credential.
 pub(super) fn post(url: &str, body: &[u8]) -> OutboundRequest {
     OutboundRequest { method: Method::Post, body: Some(body.to_vec()), ..get(url) }
 }
 
-/// GET of the granted URL with these headers of a guest.
+/// GET of the permitted URL with these headers of the guest.
 pub(super) fn with(headers: &[(&str, &[u8])]) -> OutboundRequest {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
     OutboundRequest { headers, ..get(URL) }
 }
 
-/// The values of an answer's header.
+/// The values of a response header.
 pub(super) fn values<'a>(answer: &'a OutboundResponse, name: &str) -> Vec<&'a [u8]> {
     answer.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_slice()).collect()
 }

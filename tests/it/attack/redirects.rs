@@ -1,4 +1,4 @@
-//! R: where an answer can try to lead the next request, and what it would take along.
+//! R: hostile redirects: where they lead, and what the next request carries.
 
 use portcullis_core::definition::RedirectFollow::{AllowedHosts, None as Nowhere, SameHost};
 use portcullis_core::fault::Code;
@@ -8,7 +8,7 @@ use super::harness::{Harness, OTHER, Setup, URL, follow, get, post, values, with
 use crate::support::fake_network::DialManner;
 use crate::support::{PRIVATE, Script};
 
-/// An answer with this status and these header lines, on a connection that is kept.
+/// A response with this status and these header lines, on a connection that is kept.
 fn answer(status: u16, lines: &str, body: &str) -> Script {
     let text = format!("HTTP/1.1 {status} X\r\n{lines}content-length: {}\r\n\r\n{body}", body.len());
     Script::Kept(text.into_bytes())
@@ -22,7 +22,7 @@ async fn following(policy: portcullis_core::definition::RedirectFollow) -> Harne
     Setup { redirects: follow(policy, 3), ports: vec![8443], ..Setup::default() }.start().await
 }
 
-/// Led there, the request ends with this code, and nothing but the first request was sent.
+/// Asserts that a redirect there ends with this code and that only the first request was sent.
 async fn is_not_followed(harness: &Harness, location: &str, code: Code) {
     harness.upstream.script("/v1/things", to(302, location));
     let before = (harness.upstream.received().len(), harness.opens());
@@ -31,7 +31,7 @@ async fn is_not_followed(harness: &Harness, location: &str, code: Code) {
     assert_eq!(after, (before.0 + 1, before.1 + 1), "{location}");
 }
 
-/// It went there, with or without the credential and the guest's header.
+/// Asserts where a hop went, and whether it had the credential and the guest's header.
 #[track_caller]
 fn assert_hop(harness: &Harness, line: &str, host: &str, whole: bool) {
     let request = harness.last();
@@ -90,9 +90,9 @@ async fn r2_another_allowed_host_gets_neither_credential_nor_guest_headers() {
     assert_hop(&harness, "GET /f?x=1", OTHER, false);
     assert_eq!(harness.last().header("accept"), ["application/json"]);
     assert_eq!(harness.opens(), 1, "opened for the first hop alone");
-    let attempt = harness.log.told().pop().unwrap().1;
+    let attempt = harness.log.records().pop().unwrap().1;
     assert_eq!((attempt.origin.as_str(), attempt.credential_slot), ("https://files.example-saas.com", None));
-    // The neighbour: the same host gets both, each time opened anew.
+    // In contrast: a redirect to the same host has both, and the credential is opened again.
     harness.upstream.script("/v1/things", to(302, "/v1/other"));
     harness.passes(guest()).await;
     assert_hop(&harness, "GET /v1/other", "api.example-saas.com", true);

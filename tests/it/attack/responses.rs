@@ -1,4 +1,4 @@
-//! S1 to S8: what an upstream can answer to exhaust or confuse the gate.
+//! S1 to S8: responses that try to exhaust or confuse the gate.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -20,9 +20,9 @@ use crate::support::{Script, until};
 use portcullis::demo::certificates;
 
 const MIB: usize = 1024 * 1024;
-/// 64 MiB of zeroes as one brotli stream, by its own tool.
+/// 64 MiB of zeroes as one brotli stream, made by the reference encoder.
 const BROTLI_BOMB: &str = "cfffff7ff82700e2b14020f7fe9ffffffff04f00c4610180eefd3fffffffe19f0088c32200ddfbfffcffffc73f0110870500baf7ff";
-/// 1 KiB of them.
+/// The same for 1 KiB.
 const BROTLI_PLAIN: &str = "1bff03f82700a2b1402037";
 
 fn text(text: &str) -> Script {
@@ -57,7 +57,7 @@ async fn with_limits(set: impl FnOnce(&mut Limits)) -> Harness {
     setup.start().await
 }
 
-/// The answer is over a limit of this kind.
+/// Asserts that the response exceeds a limit of this kind.
 async fn is_too_large(harness: &Harness, script: Script, kind: LimitKind) {
     harness.upstream.script("/v1/things", script);
     let error = harness.ends_with(get(URL), Code::ResponseTooLarge).await;
@@ -86,8 +86,8 @@ async fn s1_a_bomb_of_any_coding_ends_at_a_limit() {
 
 #[test]
 fn s1_a_bomb_takes_bounded_memory() {
-    // A process of its own, because the tests beside this one take memory too.
-    let name = "attack::responses::a_bomb_in_a_process_of_its_own";
+    // Why a separate process: the tests that run in parallel use memory too.
+    let name = "attack::responses::a_bomb_stays_within_its_memory_in_a_separate_process";
     let ran = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--test-threads=1"])
         .env(MEASURE, "1")
@@ -97,11 +97,11 @@ fn s1_a_bomb_takes_bounded_memory() {
     assert!(ran.status.success() && out.contains("1 passed"), "{out}{err}");
 }
 
-/// Set where the bomb is alone in its process, so that the peak is its own.
+/// Set in the separate process, whose peak of memory is then that of the bomb.
 const MEASURE: &str = "PORTCULLIS_TEST_MEASURE_PEAK";
 
 #[tokio::test]
-async fn a_bomb_in_a_process_of_its_own() {
+async fn a_bomb_stays_within_its_memory_in_a_separate_process() {
     let harness = Harness::usual().await;
     let bomb = coded("gzip", &gzip_bomb());
     harness.upstream.script("/v1/things", text("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"));
@@ -116,7 +116,7 @@ async fn a_bomb_in_a_process_of_its_own() {
     }
 }
 
-/// The most memory this process ever held, KiB.
+/// The peak memory of this process, KiB.
 fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -133,7 +133,7 @@ async fn s2_a_body_that_never_ends_ends_at_the_total_and_a_stalled_one_before() 
     let error = harness.ends_with(get(URL), Code::UpstreamTimeout).await;
     assert_eq!(error, OutboundError::Timeout(TimeoutPhase::Total));
     assert!(started.elapsed() < Duration::from_secs(10));
-    assert!(harness.log.told().pop().unwrap().1.bytes_in > 1, "it did trickle");
+    assert!(harness.log.records().pop().unwrap().1.bytes_in > 1, "it did trickle");
     until("the connection was given up", async || harness.upstream.open() == 0).await;
     let harness = with_limits(|l| l.between_bytes_ms = 100).await;
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe".to_vec();
@@ -208,7 +208,7 @@ async fn s5_a_length_over_the_limit_is_refused_before_its_body() {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", limit + 1).into_bytes();
     let silent = Script::Endless { head, piece: Vec::new(), pause: Duration::from_secs(60) };
     is_too_large(&harness, silent, LimitKind::ResponseBytes).await;
-    assert_eq!(harness.log.told().pop().unwrap().1.bytes_in, 0);
+    assert_eq!(harness.log.records().pop().unwrap().1.bytes_in, 0);
     let harness = with_limits(|l| l.response_bytes = 5).await;
     harness.upstream.script("/v1/things", text("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"));
     assert_eq!(harness.passes(get(URL)).await.body, b"hello");
@@ -232,7 +232,7 @@ async fn s5_a_lying_length_gives_no_answer_and_no_other_answer() {
         let sent = harness.send(get(URL)).await;
         assert_eq!(sent.report.failure, Some(Code::UpstreamProtocol), "{lie}: {:?}", sent.answer);
     }
-    // More than was announced is not part of this answer, and not the next one's beginning.
+    // Bytes after the announced length belong neither to this response nor to the next.
     let second = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
     let two = format!("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello{second}");
     harness.upstream.script("/v1/things", Script::Kept(two.into_bytes()));
@@ -312,7 +312,7 @@ async fn s7_a_coding_of_no_body_is_nothing_to_undo() {
 /// What an upstream saw of a request over HTTP/2: version, target and header names.
 type Seen = Arc<Mutex<Vec<(http::Version, String, Vec<String>)>>>;
 
-/// An upstream that speaks HTTP/2 to whoever offers it; with the protocols that were offered.
+/// An upstream that speaks HTTP/2 when the client offers it; returns the protocols that were offered.
 async fn speaks_http2() -> (String, std::net::SocketAddr, Seen, Arc<Mutex<Vec<Vec<Vec<u8>>>>>) {
     let (ca_pem, mut config) = certificates(&["*.example-saas.com"]).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -1,4 +1,4 @@
-//! S9, S10, S12: a credential that comes back, everywhere and in every listed form.
+//! S9, S10, S12: a response that has the credential, in every part and in every listed form.
 
 use std::io::Write as _;
 
@@ -59,7 +59,7 @@ fn plain(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// No listed form is anywhere in the answer.
+/// Asserts that no part of the response has a listed form.
 #[track_caller]
 fn assert_clean(answer: &OutboundResponse, secret: &str, what: &str) {
     let mut seen = answer.body.clone();
@@ -72,7 +72,7 @@ fn assert_clean(answer: &OutboundResponse, secret: &str, what: &str) {
     for (name, form) in forms(secret).into_iter().filter(|(name, _)| !name.starts_with("base64")) {
         assert!(!seen.windows(form.len()).any(|w| w == form), "{what}: {name} is there");
     }
-    // Of base64 what depends on the secret alone, at each of its three places.
+    // The part of a base64 text that depends on the secret alone, at each of the three alignments.
     for shift in 0..3 {
         let encoded = STANDARD.encode(format!("{}{secret}", "\0".repeat(shift)));
         let middle = &encoded.as_bytes()[(shift * 8_usize).div_ceil(6)..(shift + secret.len()) * 8 / 6];
@@ -84,7 +84,7 @@ async fn echoed(harness: &Harness, bytes: Vec<u8>, what: &str) -> OutboundRespon
     harness.upstream.script("/v1/things", Script::Raw(bytes));
     let answer = harness.passes(get(URL)).await;
     assert!(answer.redacted, "{what}: it is said that something was removed");
-    assert!(harness.log.told().pop().unwrap().1.redacted, "{what}: and so says the ledger");
+    assert!(harness.log.records().pop().unwrap().1.redacted, "{what}: recorded in the ledger");
     assert_clean(&answer, SECRET, what);
     answer
 }
@@ -129,7 +129,7 @@ async fn s9_a_secret_in_headers_is_removed_wherever_it_stands() {
 
 #[tokio::test]
 async fn s9_a_secret_in_a_headers_name_in_the_status_text_and_in_a_trailer_does_not_arrive() {
-    // A header's name takes fewer characters than a value, so this key is a token.
+    // A header name allows fewer characters than a value, so this key is an RFC 9110 token.
     let key = "sk-Live-7f3a9C51e2b84d06";
     let harness = Setup { fields: vec![("api_key", key)], ..Setup::default() }.start().await;
     for name in [key.to_owned(), format!("x-{key}"), hex::encode(key), STANDARD.encode(key).replace('=', "")]
@@ -174,7 +174,7 @@ async fn s9_a_secret_in_an_error_body_in_gzip_and_across_pieces_is_removed() {
         let answer = echoed(&harness, bytes, coding).await;
         assert_eq!(answer.body, b"{\"error\":\"no such key [redacted]\"}");
     }
-    // Each byte of the body in a chunk of its own, each chunk in a segment of its own.
+    // Each byte of the body is one chunk, and each chunk one TCP segment.
     let mut pieces = vec![b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec()];
     pieces.extend(body.bytes().map(|b| format!("1\r\n{}\r\n", char::from(b)).into_bytes()));
     pieces.push(b"0\r\n\r\n".to_vec());
@@ -184,7 +184,7 @@ async fn s9_a_secret_in_an_error_body_in_gzip_and_across_pieces_is_removed() {
 }
 
 #[tokio::test]
-async fn s9_what_nobody_enumerated_is_not_caught() {
+async fn s9_a_form_that_is_not_listed_is_not_removed() {
     // This is why scrubbing is no boundary: where a credential may go is decided before it is sent.
     let harness = Harness::usual().await;
     let backwards: String = SECRET.chars().rev().collect();
@@ -205,7 +205,7 @@ async fn s10_no_origin_is_sent_so_none_is_reflected() {
     }
     harness.passes(get(URL)).await;
     assert!(harness.last().header("origin").is_empty() && harness.last().header("referer").is_empty());
-    // What an upstream says about origins is an ordinary header to a guest.
+    // CORS headers of an upstream are ordinary headers for a guest.
     let head = b"HTTP/1.1 200 OK\r\naccess-control-allow-origin: *\r\ncontent-length: 0\r\n\r\n";
     harness.upstream.script("/v1/things", Script::Raw(head.to_vec()));
     assert_eq!(values(&harness.passes(get(URL)).await, "access-control-allow-origin"), [b"*"]);

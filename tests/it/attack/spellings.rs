@@ -1,7 +1,7 @@
-//! I: every way to spell an address, as a URL's host, as a list's entry, and as a DNS answer.
+//! I: spellings of addresses, as the host of a URL, as an entry of a list, and as a DNS answer.
 //!
-//! Which class each address belongs to, at both ends of every block and just outside, is tested
-//! beside the table; here every block is held against the whole way to a connection once.
+//! The class of each address, at both ends of every block and just outside, is tested beside the table. Here
+//! addresses of every block go through the steps up to a connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,8 +15,8 @@ use portcullis_egress::pin;
 use super::harness::{HOST, Harness, URL, get};
 use crate::support::{FakeDns, PUBLIC};
 
-/// One spelling: refused as a literal with nothing looked up, no entry of any list, and the address
-/// that some reader makes of it refused as an answer.
+/// Asserts for one spelling: a URL with it is refused before any lookup, a list cannot have it, and the
+/// address that some parser reads in it is refused as a DNS answer.
 async fn is_no_way_in(spelling: &str, code: Code, address: Option<&str>) {
     let harness = Harness::usual().await;
     for path in ["/", "/v1/things", ":443/", ""] {
@@ -80,7 +80,7 @@ spellings! {
     fn i31_metadata_over_ipv6("[fd00:ec2::254]", IpLiteral, "fd00:ec2::254");
 }
 
-/// Public spellings are refused as literals too: a name is what a list allows.
+/// Spellings of public addresses are refused too: a list allows names only.
 #[tokio::test]
 async fn i0_a_public_address_is_no_host_either() {
     let harness = Harness::usual().await;
@@ -115,7 +115,7 @@ async fn both_ends_of_every_block_are_refused_as_answers_and_their_neighbours_pa
     assert!(passed > 30, "{passed}");
 }
 
-/// What the resolver's step makes of these answers.
+/// The result of [`pin`] for these answers.
 async fn pinned(answers: &[IpAddr]) -> Result<Vec<IpAddr>, Code> {
     let names = FakeDns::default();
     names.tell(HOST, answers);

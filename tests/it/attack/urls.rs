@@ -1,10 +1,10 @@
-//! U: what a URL's text can pretend. Every refusal here happens before a name is looked up.
+//! U: hostile texts of URLs. Every refusal here happens before a name is looked up.
 
 use portcullis_core::fault::Code;
 
 use super::harness::{Harness, Setup, URL, get};
 
-/// Each URL is refused with this code and nothing happens; the granted URL passes on the same harness.
+/// Asserts that each URL is refused with this code before anything else, and that the permitted URL passes.
 async fn all_refused(code: Code, urls: &[&str]) {
     let harness = Harness::usual().await;
     for url in urls {
@@ -33,7 +33,7 @@ async fn u2_a_host_in_brackets_is_refused() {
         ],
     )
     .await;
-    // A parser that reads the address and forgets the rest.
+    // Some parsers read the address and ignore the rest.
     all_refused(Code::IpLiteral, &["https://[::1]api.example-saas.com/"]).await;
 }
 
@@ -71,7 +71,7 @@ async fn u5_userinfo_is_refused_on_either_side() {
         ],
     )
     .await;
-    // An @ after the authority is a path's own affair.
+    // An @ after the authority is part of the path.
     let harness = Harness::usual().await;
     harness.passes(get("https://api.example-saas.com/v1/items/@me")).await;
 }
@@ -102,7 +102,7 @@ async fn u7_a_wildcard_does_not_mean_its_apex() {
     let harness = setup.start().await;
     harness.names.tell("example-saas.com", &[]);
     harness.fails(get("https://example-saas.com/"), Code::DnsFailed).await;
-    assert_eq!(harness.names.asked(), ["example-saas.com"], "with an entry of its own it gets as far as DNS");
+    assert_eq!(harness.names.asked(), ["example-saas.com"], "with its own entry it is looked up");
 }
 
 #[tokio::test]
@@ -269,7 +269,7 @@ async fn u14_no_other_scheme_is_read() {
 
 #[tokio::test]
 async fn u15_no_text_is_joined_to_a_base() {
-    // The gate has no base URL: what a guest sends is a whole URL or none.
+    // The gate has no base URL: a guest must send an absolute URL.
     all_refused(
         Code::UrlInvalid,
         &["//evil.com/x", "/v1/things", "@evil.com", ".evil.com/x", "v1/things", "?x=1", "#x"],
@@ -277,7 +277,7 @@ async fn u15_no_text_is_joined_to_a_base() {
     .await;
     // A port without a host has an empty scheme.
     all_refused(Code::UrlInvalid, &[":443@evil.com"]).await;
-    // What joining would have made of them.
+    // The URLs that resolution against a base would give.
     let base = "https://api.example-saas.com";
     let harness = Harness::usual().await;
     harness.refuses(get(&format!("{base}@evil.com")), Code::UserinfoPresent).await;
@@ -308,7 +308,7 @@ async fn u16_a_host_is_labels_of_letters_digits_and_inner_hyphens() {
     ] {
         harness.refuses(get(&format!("https://{host}/")), Code::UrlInvalid).await;
     }
-    // 63 bytes are a label, and 253 are a name: they get as far as the action's own host.
+    // 63 bytes are a valid label and 253 a valid name, so these reach the check of the action's host.
     let longest = format!("{label}.{label}.{label}.{}.example-saas.com", "a".repeat(253 - 3 * 64 - 17 - 1));
     for host in [format!("{label}.example-saas.com"), longest] {
         assert!(host.len() <= 253);

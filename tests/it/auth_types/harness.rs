@@ -1,5 +1,5 @@
-//! One case: a definition, what a workspace saves, a call. [`Harness::prove`] does with it what is done with
-//! every case, and gives the request that arrived.
+//! A case: a definition, the values that a workspace saves, and a call. [`Harness::prove`] runs the checks
+//! that every case needs, and returns the request that arrived.
 
 use std::cell::Cell;
 
@@ -12,28 +12,27 @@ use crate::support::{Answer, PUBLIC, Tenant, World};
 
 /// The third party.
 pub(super) const HOST: &str = "api.example-saas.com";
-/// Letters of both cases, digits, and characters that each coding treats in its own way.
+/// Letters of both cases, digits, and characters that encodings write differently.
 pub(super) const KEY: &str = "cnry-Q7/f3a+9c51=e2b84d06.Zz~x";
 
 /// A way to authenticate, and a call under it.
 pub(super) struct Case {
     pub(super) auth_type: &'static str,
     pub(super) auth: Value,
-    /// Of `auth_schema`.
+    /// The fields of `auth_schema`.
     pub(super) fields: Value,
     pub(super) config_fields: Value,
-    /// Member over the usual action.
+    /// Members that replace those of the default action.
     pub(super) action: Value,
     pub(super) input: Value,
-    /// What the workspace saves; null for nothing.
+    /// The values that the workspace saves; null for none.
     pub(super) saved: Value,
-    /// Where a saved secret may be in the request: field and places. One that is not listed may be
-    /// nowhere.
+    /// Where a saved secret may be in the request: field and place. A field without an entry may be nowhere.
     pub(super) places: &'static [(&'static str, &'static str)],
 }
 
 impl Case {
-    /// The usual action: a POST with a JSON body.
+    /// A case with the default action: a POST with a JSON body.
     pub(super) fn new(auth_type: &'static str, auth: Value, saved: Value) -> Self {
         let names = saved.as_object().into_iter().flatten().map(|(name, _)| name);
         let fields =
@@ -54,7 +53,7 @@ impl Case {
         Self { places, ..self }
     }
 
-    /// Another action; `body_schema` is as written.
+    /// The case with another action.
     pub(super) fn action(self, action: Value, input: Value) -> Self {
         Self { action, input, ..self }
     }
@@ -79,7 +78,7 @@ impl Case {
         definition
     }
 
-    /// Names of the fields that are sealed, with what to look for.
+    /// The names of the sealed fields, with the text to search for.
     fn secrets(&self) -> Vec<(&str, &str)> {
         let fields = self.fields.as_array().unwrap().iter();
         let secret = fields.filter(|field| field["secret"] != false).map(|f| f["name"].as_str().unwrap());
@@ -89,7 +88,7 @@ impl Case {
     }
 }
 
-/// What to look for: the text, or one line from the middle of a key file.
+/// The text to search for: the value, or one line from the middle of a key file.
 fn canary(text: &str) -> &str {
     if text.contains('\n') { text.lines().nth(2).unwrap() } else { text }
 }
@@ -111,7 +110,7 @@ impl Harness {
         Self { world, acme, cases: Cell::new(0) }
     }
 
-    /// Uploads the case's definition; its id.
+    /// Uploads the definition of a case; returns its id.
     pub(super) async fn upload(&self, case: &Case) -> String {
         self.cases.set(self.cases.get() + 1);
         let id = format!("proof-{}", self.cases.get());
@@ -119,26 +118,26 @@ impl Harness {
         id
     }
 
-    /// Tries to upload a definition that is refused; its breaches.
+    /// Uploads a definition that must be refused; returns the violations.
     pub(super) async fn refused(&self, case: &Case) -> Vec<(String, String)> {
         let answer = self.world.platform.post("/admin/connector", &case.definition("refused")).await;
         let answer = answer.problem(portcullis_core::fault::Code::ValidationFailed);
         answer.breaches().into_iter().map(|(at, code)| (at.to_owned(), code.to_owned())).collect()
     }
 
-    /// Shows the call without making it: nothing is opened, sent or recorded.
+    /// A dry run of the call; asserts that nothing was opened, sent or recorded.
     pub(super) async fn dry_run(&self, id: &str, input: &Value) -> Answer {
         let (before, ledger) = (self.world.before().await, self.acme.ledger().await.len());
         let path = format!("/run/acme/main/connector/{id}/act?dry_run=true");
         let answer = self.acme.run.post(&path, &json!({ "input": input })).await.is(200);
         self.world.assert_untouched(&before).await;
-        assert_eq!(self.acme.ledger().await.len(), ledger, "a dry run is not an attempt to leave");
+        assert_eq!(self.acme.ledger().await.len(), ledger, "a dry run adds no record to the ledger");
         assert_eq!(answer.json["dry_run"], true);
         answer
     }
 
-    /// Uploads, saves, shows, calls; compares what was shown with what was sent, and looks for the
-    /// credential everywhere. The request that arrived.
+    /// Uploads the definition, saves the credential, makes a dry run and a call; compares the two requests,
+    /// and searches for the credential everywhere. Returns the request that arrived.
     pub(super) async fn prove(&self, case: &Case) -> Received {
         let id = self.upload(case).await;
         let mut told: Vec<(&str, String)> = Vec::new();
@@ -188,7 +187,7 @@ impl Harness {
     }
 }
 
-/// The parts of a request that hold a secret in any form, sorted.
+/// The parts of a request that have a secret in any form, sorted.
 pub(super) fn places(request: &Received, secret: &str) -> Vec<String> {
     let (path, query) = target(request);
     let mut parts: Vec<(String, &[u8])> = vec![
@@ -213,13 +212,13 @@ pub(super) fn target(request: &Received) -> (&str, Option<&str>) {
     }
 }
 
-/// Names in lower case, and values.
+/// The headers of a request, names in lower case.
 pub(super) fn headers(request: &Received) -> Vec<(String, String)> {
     let lines = request.head.lines().skip(1).filter_map(|line| line.split_once(':'));
     lines.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect()
 }
 
-/// The one value of a header.
+/// The only value of a header.
 #[track_caller]
 pub(super) fn header<'r>(request: &'r Received, name: &str) -> &'r str {
     let values = request.header(name);
@@ -227,7 +226,7 @@ pub(super) fn header<'r>(request: &'r Received, name: &str) -> &'r str {
     values[0]
 }
 
-/// Members of a JSON object over another.
+/// A JSON object with further members, which replace those of the same name.
 pub(super) fn with(base: &Value, members: Value) -> Value {
     let mut made: Map<String, Value> = base.as_object().unwrap().clone();
     made.extend(members.as_object().unwrap().clone());

@@ -1,5 +1,5 @@
-//! Several ways to authenticate with one connector: the workspace chooses, and its choice decides form,
-//! credential and URL.
+//! Several auth methods of one connector: the workspace's choice decides the form, the credential and the
+//! URL.
 
 use portcullis_core::fault::Code;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ fn definition() -> Value {
 }
 
 #[tokio::test]
-async fn the_chosen_way_has_its_own_fields_credential_and_url() {
+async fn the_chosen_method_has_its_own_fields_credential_and_url() {
     let harness = Harness::start().await;
     harness.world.platform.post("/admin/connector", &definition()).await.is(201);
     let path = harness.acme.setting("two-ways");
@@ -61,7 +61,7 @@ async fn the_chosen_way_has_its_own_fields_credential_and_url() {
 }
 
 #[tokio::test]
-async fn a_way_that_there_is_not_and_fields_of_another_way_are_refused() {
+async fn an_unknown_method_and_fields_of_another_method_are_refused() {
     let harness = Harness::start().await;
     harness.world.platform.post("/admin/connector", &definition()).await.is(201);
     let path = harness.acme.setting("two-ways");
@@ -83,7 +83,7 @@ async fn a_way_that_there_is_not_and_fields_of_another_way_are_refused() {
 }
 
 #[tokio::test]
-async fn opting_out_and_in_again_keeps_the_chosen_way() {
+async fn opting_out_and_in_again_keeps_the_chosen_method() {
     let harness = Harness::start().await;
     harness.world.platform.post("/admin/connector", &definition()).await.is(201);
     let path = harness.acme.setting("two-ways");

@@ -1,5 +1,5 @@
-//! Credentials that are put somewhere as they are: nothing, API keys, bearer tokens, HTTP Basic, and
-//! several values at once.
+//! Credentials that are placed unchanged: none, API keys, bearer tokens, HTTP Basic, and several values at
+//! once.
 
 use serde_json::{Value, json};
 
@@ -96,7 +96,7 @@ async fn an_api_key_in_the_body_is_one_member_beside_the_actions_own() {
     assert_eq!(sent.text(), format!("{own}&auth%5Bkey%5D={}", percent(KEY)));
 }
 
-/// An empty form was taken for no body, and the request left without its credential.
+/// Regression: an empty form counted as no body, and the request was sent without its credential.
 #[tokio::test]
 async fn an_api_key_goes_into_an_empty_body_too() {
     let harness = Harness::start().await;
@@ -153,7 +153,7 @@ async fn basic_is_rfc_7617_with_templates_and_with_an_empty_password() {
     }
 }
 
-/// A password that the form does not require was refused when it was left empty.
+/// Regression: an optional password was refused when it was left empty.
 #[tokio::test]
 async fn basic_with_a_password_that_was_left_empty_sends_an_empty_one() {
     let harness = Harness::start().await;

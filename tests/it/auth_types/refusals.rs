@@ -1,5 +1,5 @@
-//! What is refused, and when: keys that could never be sent when they are saved, definitions that would
-//! put something where the credential goes when they are uploaded, and calls that would when they are made.
+//! Refusals: saving a key that cannot be used, uploading a definition that sets something where the
+//! credential goes, and calls that do the same.
 
 use portcullis_core::fault::Code;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::harness::{Case, HOST, Harness, KEY};
 use super::signed::{p256, rsa};
 use crate::secrecy::found;
 
-/// Saving this is refused with every one of these words, never with the value, and nothing is kept.
+/// Asserts that saving is refused with all of these words and without the value, and that nothing is stored.
 async fn assert_not_saved(harness: &Harness, case: &Case, saved: Value, words: &[&str]) {
     let id = harness.upload(case).await;
     let before = harness.world.before().await;
@@ -102,7 +102,7 @@ async fn a_member_of_the_body_where_the_credential_goes_is_refused_when_it_is_up
     }
 }
 
-/// An action without a body was accepted, and sent without the credential.
+/// Regression: an action without a body was accepted, and sent without the credential.
 #[tokio::test]
 async fn an_action_without_a_body_for_the_credential_is_refused_when_it_is_uploaded() {
     let harness = Harness::start().await;
@@ -156,7 +156,7 @@ async fn a_query_pair_where_the_credential_goes_is_refused_when_an_input_makes_i
     assert_eq!(harness.acme.ledger().await[0]["code"], Code::QueryForbidden.as_str());
 }
 
-/// Members that nothing reads were accepted: a JWT asked into the query went to a header.
+/// Regression: members without effect were accepted; a JWT that should go into the query went into a header.
 #[tokio::test]
 async fn a_member_of_auth_that_its_type_does_not_read_is_refused_when_it_is_uploaded() {
     let harness = Harness::start().await;

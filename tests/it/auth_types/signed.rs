@@ -1,4 +1,5 @@
-//! Credentials that never leave: the host signs with them, and another implementation checks.
+//! Credentials that are never sent: the host signs with them, and another implementation checks the
+//! signature.
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::harness::{Case, HOST, Harness, KEY, header, places, target, with};
 use super::second;
 
-/// Of AWS; like a real one, it has a character that each coding treats in its own way.
+/// A secret key of AWS; like real ones, it has a character that encodings write differently.
 const ACCESS_KEY: &str = "AKIACNRYQ7F3A9C51E2B";
 
 /// A PEM text (RFC 7468).
@@ -35,7 +36,7 @@ pub(super) fn p256() -> (String, String) {
     (pair.serialize_pem(), pair.public_key_pem())
 }
 
-/// A case whose key is a field of several lines.
+/// A case with a multi-line field for the key.
 fn jwt(auth: Value, key: &str) -> Case {
     let mut case = Case::new("jwt", auth, json!({ "private_key": key, "issuer": "team-0042" }));
     let key = json!({ "name": "private_key", "type": "pem", "required": true });
@@ -81,7 +82,7 @@ async fn a_jwt_by_hs256_goes_to_a_header_of_the_definitions_choice() {
         "claims": { "sub": "{{cred.account}}" },
     });
     let saved = json!({ "secret": KEY, "account": "cnry-account-0042" });
-    // The account is a claim: base64url, hence found by its form.
+    // The account is a claim, so it is found in its base64url form.
     let case = Case::new("jwt", auth, saved).at(&[("account", "header x-token")]);
     let sent = harness.prove(&case).await;
     let secrets = json!({
@@ -92,7 +93,7 @@ async fn a_jwt_by_hs256_goes_to_a_header_of_the_definitions_choice() {
     assert!(sent.header("authorization").is_empty());
 }
 
-/// What both sides of a keyed hash agree on: the definition's members and the check's are the same.
+/// The members of an HMAC that the definition and the check share.
 fn hmac(members: Value) -> (Value, Value) {
     let checked = with(&members, json!({ "key": KEY, "signature_header": "x-signature" }));
     let mut auth = with(&members, json!({ "key_field": "secret", "header": "X-Signature" }));
@@ -119,7 +120,7 @@ async fn a_keyed_hash_covers_what_its_definition_lists() {
         json!({ "alg": "sha512", "encoding": "base64", "string_to_sign": ["path", "'?'", "query", "body"] }),
         json!({ "alg": "sha1", "string_to_sign": ["'v0:'", "timestamp", "':'", "body"],
                 "format": "v0={signature}", "timestamp_header": "X-Request-Timestamp" }),
-        // Its own header among the signed ones: refused when it was saved, as if it were there twice.
+        // Regression: with the timestamp header among the signed headers, saving was refused.
         json!({ "alg": "sha256", "string_to_sign": ["header:x-request-time", "header:host", "body"],
                 "timestamp_header": "X-Request-Time", "timestamp_format": "iso8601" }),
     ] {
@@ -150,7 +151,7 @@ async fn two_calls_have_two_nonces_and_two_signatures() {
     }
 }
 
-/// A definition for AWS and the check's secrets.
+/// A definition for AWS, and the secrets for the check.
 fn sigv4(service: &str, members: Value) -> (Case, Value) {
     let auth = json!({ "service": service, "region": "{{config.region}}" });
     let saved = json!({ "access_key": ACCESS_KEY, "secret_key": KEY, "region": "eu-central-1" });

@@ -1,5 +1,5 @@
-//! `POST …/test`: the definition's own read with the saved credential. It says whether it works and as
-//! whom, and nothing that the third party says else.
+//! `POST …/test`: a read request of the definition with the saved credential. The response tells whether it
+//! works and for which account, and nothing else of what the third party sent.
 
 use portcullis_core::fault::Code;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ async fn tried(harness: &Harness, connector: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_good_credential_is_told_with_the_name_of_its_account() {
+async fn a_valid_credential_is_reported_with_the_name_of_its_account() {
     let (harness, id) = connected("bearer", Value::Null).await;
     harness
         .world
@@ -41,11 +41,15 @@ async fn a_good_credential_is_told_with_the_name_of_its_account() {
     assert_eq!((sent.len(), sent[0].line()), (1, "GET /v1/me"));
     assert_eq!(sent[0].header("authorization"), [format!("Bearer {KEY}")]);
     let entry = &harness.acme.ledger().await[0];
-    assert_eq!((&entry["path"], &entry["status"]), (&json!("/v1/me"), &json!(200)), "it left like any other");
+    assert_eq!(
+        (&entry["path"], &entry["status"]),
+        (&json!("/v1/me"), &json!(200)),
+        "recorded like any other request"
+    );
 }
 
 #[tokio::test]
-async fn a_wrong_credential_is_told_without_the_echo_of_it() {
+async fn a_wrong_credential_is_reported_without_its_echo() {
     for (auth_type, auth) in [
         ("bearer", Value::Null),
         ("basic", json!({ "username": "ada", "password": "{{cred.key}}" })),
@@ -65,9 +69,9 @@ async fn a_wrong_credential_is_told_without_the_echo_of_it() {
     }
 }
 
-/// The name of an account comes from the third party, too.
+/// The name of the account comes from the third party.
 #[tokio::test]
-async fn a_label_that_echoes_the_credential_does_not_tell_it() {
+async fn a_label_that_echoes_the_credential_does_not_show_it() {
     let (harness, id) = connected("bearer", Value::Null).await;
     let body: &'static str = Box::leak(json!({ "account": { "name": KEY } }).to_string().into_boxed_str());
     harness.world.upstream.script("/v1/me", Script::Json(200, body));

@@ -15,7 +15,7 @@ use crate::support::{Stage, until};
 
 const CALL: &str = "/run/acme/main/connector/saas/list";
 
-/// A harness on a mortal sled store, with a token at its end.
+/// A harness on a sled store that will crash, with an expired token.
 async fn about_to_crash() -> (Harness, CrashingStore, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = CrashingStore::new(SledStore::open(dir.path()).unwrap());

@@ -1,5 +1,5 @@
-//! The two swapped system calls: a table of names, and a line that leads every public address to the
-//! test's upstream. Both only count and lead; neither decides anything.
+//! The two replaced system calls: a resolver with a table of names, and a dialer that connects every public
+//! address to the test's upstream. Both record their calls and apply no policy.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,14 +11,14 @@ use portcullis_core::outbound::BoxFuture;
 use portcullis_egress::{Dial, Dialed, Resolve, ResolveError};
 use tokio::net::TcpStream;
 
-/// A public address; the line leads it to the upstream.
+/// A public address; the dialer connects it to the upstream.
 pub(crate) const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(93, 184, 216, 34));
-/// Another public address, of the other family.
+/// A public IPv6 address.
 pub(crate) const PUBLIC_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2606, 0x2800, 0x220, 1, 0, 0, 0, 1));
-/// An address inside somebody's network.
+/// A private address.
 pub(crate) const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
 
-/// A resolver that knows what it was told, and counts.
+/// A resolver with a table, which records the names that it was asked for.
 #[derive(Default)]
 pub(crate) struct FakeDns {
     table: Mutex<HashMap<String, Vec<IpAddr>>>,
@@ -26,12 +26,12 @@ pub(crate) struct FakeDns {
 }
 
 impl FakeDns {
-    /// From now on `name` has these addresses; a name never told does not exist.
+    /// From now on `name` has these addresses; a name without an entry does not exist.
     pub(crate) fn tell(&self, name: &str, addresses: &[IpAddr]) {
         self.table.lock().unwrap().insert(name.to_owned(), addresses.to_vec());
     }
 
-    /// Every name asked for.
+    /// Every name that was looked up.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -47,19 +47,19 @@ impl Resolve for FakeDns {
     }
 }
 
-/// How the line behaves.
+/// How connects end.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum DialManner {
-    /// It connects and tells the truth.
+    /// It connects and reports the dialed address as its peer.
     #[default]
     Honest,
-    /// It connects and says that the peer is this one.
+    /// It connects and reports this peer.
     Lying(SocketAddr),
-    /// Nobody answers.
+    /// Every connect is refused.
     Dead,
 }
 
-/// A dialer that leads public addresses to the upstream, and counts.
+/// A dialer that connects public addresses to the upstream, and records every dialed address.
 pub(crate) struct FakeDialer {
     upstream: SocketAddr,
     manner: Mutex<DialManner>,

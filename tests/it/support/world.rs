@@ -1,5 +1,5 @@
-//! The product in this process: real API on a real socket, real store, vault, sandbox, handler, gate
-//! and ledger. Swapped by constructor: the resolver, the dialer and the TLS roots.
+//! The product in this process: API on a real socket, store, vault, sandbox, handler, gate and ledger.
+//! Replaced by constructor: the resolver, the dialer and the TLS roots.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,25 +14,25 @@ use serde_json::{Value, json};
 
 use super::{Answer, Client, FakeDialer, FakeDns, PUBLIC, SALESFORCE, Upstream};
 
-/// Where people would reach the product.
+/// The public URL of the product.
 pub(crate) const PUBLIC_URL: &str = "https://portcullis.example.com";
 
-/// What a world is made of when it is not the usual.
+/// The parts of a world that a test may replace.
 pub(crate) struct Stage {
     pub(crate) limits: Limits,
     /// On disk instead of in memory.
     pub(crate) sled: bool,
-    /// A store of the test's own.
+    /// A store that the test made.
     pub(crate) store: Option<Arc<dyn Store>>,
-    /// Another component in the place of the generic handler.
+    /// Another component instead of the generic handler.
     pub(crate) handler: Option<Vec<u8>>,
-    /// Another third party in the place of the scripted one: where it is, and its CA.
+    /// Another third party instead of the scripted one: its address and its CA.
     pub(crate) third_party: Option<(SocketAddr, String)>,
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        // Few slots, because each test makes a sandbox of its own.
+        // Why few slots: each test creates its own sandbox.
         let limits = Limits { concurrent_calls: 32, ..Limits::default() };
         Self { limits, sled: false, store: None, handler: None, third_party: None }
     }
@@ -40,7 +40,7 @@ impl Default for Stage {
 
 impl Stage {
     pub(crate) async fn start(mut self) -> World {
-        // Why patient: the machine may be busy with other tests, and they are not about that.
+        // Why at least ten seconds: the machine may be busy with other tests.
         self.limits.queue_ms = self.limits.queue_ms.max(10_000);
         let dir = tempfile::tempdir().unwrap();
         let upstream = Upstream::start(&["*.salesforce.com", "api.example-saas.com"]).await;
@@ -76,7 +76,7 @@ impl Stage {
     }
 }
 
-/// What stays when a product ends and another one starts on the same records.
+/// What stays the same when another product starts on the same records.
 struct Around {
     limits: Arc<Limits>,
     ca_pem: String,
@@ -118,7 +118,7 @@ pub(crate) struct World {
     dir: tempfile::TempDir,
 }
 
-/// Counts before something that must change none of them.
+/// Counts that a refused request must not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Before {
     commits: u64,
@@ -130,12 +130,12 @@ pub(crate) struct Before {
 }
 
 impl World {
-    /// The usual world.
+    /// The default world.
     pub(crate) async fn start() -> Self {
         Stage::default().start().await
     }
 
-    /// The usual world with the brief's connector, org `acme` and workspace `main`.
+    /// The default world with the connector of the Salesforce example, org `acme` and workspace `main`.
     pub(crate) async fn salesforce() -> (Self, Tenant) {
         Self::salesforce_on(Stage::default()).await
     }
@@ -148,7 +148,7 @@ impl World {
         (world, tenant)
     }
 
-    /// Another product on these records, as after a restart; its ledger is a new one.
+    /// Another product on these records, as after a restart, with a new ledger.
     pub(crate) async fn another_life(&self, store: Arc<dyn Store>) -> (Arc<App>, SocketAddr) {
         let app = self.around.open(&tempfile::tempdir_in(self.dir.path()).unwrap().keep(), store).await;
         let address = serve(&app).await;
@@ -165,7 +165,7 @@ impl World {
         answer.json["token"].as_str().unwrap().to_owned()
     }
 
-    /// An org with a workspace and a token of each tier. The org may exist.
+    /// A workspace with a token of each role; the org is created if it does not exist.
     pub(crate) async fn tenant(&self, org: &str, workspace: &str) -> Tenant {
         let made = self.platform.post("/admin/org", &json!({ "org": org })).await;
         assert!(matches!(made.status, 201 | 409), "{}", made.text);
@@ -184,7 +184,7 @@ impl World {
         }
     }
 
-    /// The counts as they are.
+    /// The counts now.
     pub(crate) async fn before(&self) -> Before {
         let stats = self.app.records.store().stats().await.unwrap();
         Before {
@@ -197,12 +197,13 @@ impl World {
         }
     }
 
-    /// Nothing was stored, looked up, dialed, opened or sent.
+    /// Asserts that nothing was stored, looked up, dialed, opened or sent.
     pub(crate) async fn assert_untouched(&self, before: &Before) {
         assert_eq!(self.before().await, *before);
     }
 
-    /// No credential was opened, no socket was opened, nothing arrived. A lookup may have happened.
+    /// Asserts that no credential and no socket was opened and nothing was received. A lookup may have
+    /// happened.
     pub(crate) async fn assert_nothing_left(&self, before: &Before) {
         let now = self.before().await;
         assert_eq!(
@@ -212,14 +213,14 @@ impl World {
         );
     }
 
-    /// As [`Self::assert_nothing_left`], and no name was looked up.
+    /// As [`Self::assert_nothing_left`], and that no name was looked up.
     pub(crate) async fn assert_nothing_looked_up(&self, before: &Before) {
         self.assert_nothing_left(before).await;
         assert_eq!(self.before().await.lookups, before.lookups, "lookups");
     }
 }
 
-/// An org, one of its workspaces, and a client of each tier.
+/// An org, one of its workspaces, and a client of each role.
 pub(crate) struct Tenant {
     pub(crate) org: Client,
     pub(crate) workspace: Client,
@@ -229,7 +230,7 @@ pub(crate) struct Tenant {
 }
 
 impl Tenant {
-    /// The same tenant, asking another product.
+    /// The same tenant at another product.
     pub(crate) fn at(&self, address: SocketAddr) -> Self {
         Self {
             org: self.org.at(address),
@@ -240,7 +241,7 @@ impl Tenant {
         }
     }
 
-    /// Path of the workspace's setting of a connector.
+    /// Path of the workspace's settings of a connector.
     pub(crate) fn setting(&self, connector: &str) -> String {
         format!("/workspace/{}/{}/settings/connector/{connector}", self.org_id, self.workspace_id)
     }
@@ -257,25 +258,25 @@ impl Tenant {
         self.run.post(&path, &json!({ "input": input })).await
     }
 
-    /// Calls the brief's action with a good input.
+    /// Calls the action of the Salesforce example with a valid input.
     pub(crate) async fn create_contact(&self) -> Answer {
         self.call("salesforce", "create-contact", json!({ "Email": "ada@example.org" })).await
     }
 
-    /// Makes the brief's automation; its id.
+    /// Creates the automation of the Salesforce example; returns its id.
     pub(crate) async fn automation(&self) -> String {
         let path = format!("/org/{}/automation", self.org_id);
         let answer = self.org.post(&path, &contact_automation()).await.is(201);
         answer.json["automation_id"].as_str().unwrap().to_owned()
     }
 
-    /// Fires an automation with this source.
+    /// Runs an automation with this source.
     pub(crate) async fn fire(&self, automation: &str, source: Value) -> Answer {
         let path = format!("/run/{}/{}/automation/{automation}", self.org_id, self.workspace_id);
         self.run.post(&path, &json!({ "source": source })).await
     }
 
-    /// Sets the org's list.
+    /// Sets the org's list of hosts.
     pub(crate) async fn allow(&self, list: Value, mode: &str) {
         let path = format!("/org/{}/settings/integrations", self.org_id);
         self.org.put(&path, &json!({ "domain_allowlist": list, "mode": mode })).await.is(200);
@@ -288,7 +289,7 @@ impl Tenant {
     }
 }
 
-/// The brief's automation, as the demo maps it.
+/// The automation of the Salesforce example, as the demo maps it.
 pub(crate) fn contact_automation() -> Value {
     portcullis::demo::automation()
 }
