@@ -1,12 +1,12 @@
-# Portcullis. `make demo` tells the story, `make test` runs everything that CI runs.
+# Portcullis. `make demo` shows the product, `make test` runs everything that CI runs.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eo pipefail -c
 CARGO ?= cargo
-# Where cargo builds: some people have one directory for everything.
+# Where cargo builds; it can be one directory for several projects.
 BUILT := $(or $(CARGO_TARGET_DIR),target)
 TARGETS := wasm32-unknown-unknown
-PURE := -p portcullis-action -p portcullis-core -p portcullis-egress -p portcullis-store
+PURE := -p portcullis-action -p portcullis-admission -p portcullis-core -p portcullis-egress -p portcullis-store
 
 # What `make release` works with: the host's triple, its own target directories, and the tool that reads profiles.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -14,20 +14,22 @@ PROFDATA = $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata
 PROFILED := $(abspath $(BUILT)/profiled)
 SHIPPED := --bin portcullis --bin portcullis-bench
 
-.PHONY: help demo build release test bench check fetch fmt lint doc deny vendors clean targets
+.PHONY: help demo build release test prove clients bench check fetch fmt lint doc docs deny vendors clean targets
 
 help:
-	@echo "make demo   build, then tell the whole story on this machine (no account, no internet)"
+	@echo "make demo   build, then show the whole product on this machine (no account, no internet)"
 	@echo "make test   everything that CI runs: format, lints, documents, tests, licences"
+	@echo "make prove  the large counts: clients and generated requests against a running product"
 	@echo "make check  the fast loop: format, lints and tests of the crates without wasmtime"
 	@echo "make build  the product: target/release/portcullis"
-	@echo "make release   the product to ship: built twice, the second time for what the first one did"
-	@echo "make vendors DESCRIPTIONS=dir PRISM=dir   the catalog before the vendors' own API descriptions"
+	@echo "make release   the product to ship: built twice, the second build optimized by a profile of the first"
+	@echo "make vendors DESCRIPTIONS=dir PRISM=dir   check the catalog against the vendors' own API descriptions"
 	@echo "make bench  what the sandbox and the checks cost, against the same call without them (docs/performance.md)"
+	@echo "make docs   write the documents that are made from the code: API document, schema, tables"
 	@echo "make fmt    format the code"
 	@echo "make clean  remove what was built"
 
-# The guests' target; automatic installs are off on some machines.
+# The guests' target; automatic installation is disabled on some machines.
 targets:
 	@command -v rustup >/dev/null 2>&1 || { echo "rustup is needed: https://rustup.rs"; exit 1; }
 	@for target in $(TARGETS); do \
@@ -38,8 +40,8 @@ targets:
 build: targets
 	$(CARGO) build --release --workspace --bins
 
-# Profile-guided: the first binary counts what runs under the benchmark's load, and the second is laid out for it.
-# Directories of its own, because other flags are another build of everything.
+# Profile-guided: the first binary counts what runs under the benchmark's load, and the second is optimized for it.
+# Separate target directories, because other flags require a full rebuild.
 release: targets
 	@test -x "$(PROFDATA)" || rustup component add llvm-tools
 	rm -rf $(PROFILED)/counts $(PROFILED)/build
@@ -61,7 +63,7 @@ check: targets
 	$(CARGO) clippy $(PURE) --all-targets -- -D warnings
 	$(CARGO) test $(PURE)
 
-# Every crate of the lock file, other systems' too: the checks of the whole graph run offline.
+# Every crate of the lock file, also those of other systems: the checks of the whole graph run offline.
 fetch:
 	$(CARGO) fetch --locked --quiet
 
@@ -71,6 +73,11 @@ lint: targets
 
 doc: targets
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+# A test fails if one of them differs from the code.
+docs: targets
+	$(CARGO) build --release --workspace --bins --tests
+	$(BUILT)/release/make-docs
 
 deny:
 	@if command -v cargo-deny >/dev/null 2>&1; then \
@@ -82,9 +89,25 @@ deny:
 # Not `build`: product and tests together resolve one set of features, and nothing is built twice.
 test: fetch lint doc deny
 	$(CARGO) build --release --workspace --bins --tests
+	$(MAKE) clients CASES=600
 	$(CARGO) test --release --workspace 2>&1 | tee $(BUILT)/test-output.txt
 	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
 	  END { printf "%d passed, %d failed\n", passed, failed; exit (failed > 0 || passed == 0) }' $(BUILT)/test-output.txt
+
+# The API document, held against clients that others made from it: where npm and Python are. Needs the built product.
+CASES ?= 5000
+clients:
+	@if command -v npm >/dev/null 2>&1 && command -v python3 >/dev/null 2>&1; then \
+	  python3 tests/clients/run $(BUILT)/release/portcullis --work $(BUILT)/clients --cases $(CASES); \
+	elif [ -n "$$PORTCULLIS_REQUIRE_CLIENTS" ]; then \
+	  echo "npm and python3 are needed for the clients"; exit 1; \
+	else \
+	  echo "npm or python3 is not installed: generated clients were not tried"; \
+	fi
+
+# The large counts, whose printed tables are the evidence for what the documents claim. About 6 minutes.
+prove: build
+	$(MAKE) clients CASES=5000
 
 # Not part of `test`: descriptions and mock server come from outside; see tests/vendors/README.md.
 vendors: targets
@@ -94,7 +117,7 @@ vendors: targets
 	$(BUILT)/release/vendor-judge --descriptions "$(DESCRIPTIONS)" --prism "$(PRISM)" \
 	  $(if $(ONLY),--only $(ONLY))
 
-# The comparison, then the parts with criterion; BENCH goes to the former.
+# The comparison, then the micro benchmarks with criterion; BENCH is passed to the former.
 bench: targets
 	$(CARGO) build --release --workspace --bins --tests --bench micro
 	$(BUILT)/release/portcullis-bench $(BENCH)

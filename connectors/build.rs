@@ -1,10 +1,10 @@
 //! Builds the generic HTTP handler from source to a component, lists the catalog, and leaves both in
 //! `OUT_DIR`.
 //!
-//! The guest is compiled by a nested cargo in a target directory of its own, so that neither the
-//! host's flags nor its lock reach it, then encoded and validated by `wit-component`.
+//! The guest is compiled by a nested cargo in a separate target directory, so that neither the
+//! host's flags nor its lock apply to it, then encoded and validated by `wit-component`.
 
-#![allow(clippy::disallowed_methods, reason = "a build script is told its paths by the environment")]
+#![allow(clippy::disallowed_methods, reason = "a build script gets its paths from the environment")]
 
 use std::env;
 use std::error::Error;

@@ -1,13 +1,13 @@
 //! An allocator for guests that live for one call: memory that is part of the module's initial memory is
-//! handed out from one end and given back only from that end. Nothing grows, so the host has no page to
-//! map for a call; what does not fit goes to the system's allocator.
+//! allocated from one end and released only from that end. Nothing grows, so the host has no page to
+//! map for a call; what does not fit is allocated by the system's allocator.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
 use std::alloc::System;
 
-/// The highest alignment that anything in a guest asks for.
+/// The highest alignment that anything in a guest needs.
 const ALIGN: usize = 16;
 
 #[repr(C, align(16))]
@@ -26,8 +26,8 @@ pub struct Arena<const SIZE: usize> {
     bytes: Bytes<SIZE>,
 }
 
-// SAFETY: a guest has one thread; there is none in the world that could be its second. On a host that has
-// threads the arena hands out nothing (see `room`), so its cells are never touched.
+// SAFETY: a guest has one thread; its world provides no second one. On a host that has
+// threads the arena allocates nothing (see `room`), so its cells are never touched.
 #[allow(unsafe_code, reason = "an allocator is unsafe by its interface")]
 unsafe impl<const SIZE: usize> Sync for Arena<SIZE> {}
 
@@ -54,14 +54,14 @@ impl<const SIZE: usize> Arena<SIZE> {
         if !cfg!(target_family = "wasm") && !cfg!(test) {
             return None;
         }
-        // Why no check of the sums: both sizes are below half of what an address can say.
+        // Why no check of the sums: both sizes are below half of the address space.
         let mask = layout.align().wrapping_sub(1);
         let start = self.used.get().wrapping_add(mask) & !mask;
         let end = start.wrapping_add(layout.size());
         (layout.align() <= ALIGN && end <= SIZE).then_some(start)
     }
 
-    /// The offset of a block that this arena handed out.
+    /// The offset of a block that this arena allocated.
     #[inline(always)]
     fn offset(&self, block: *mut u8) -> Option<usize> {
         let offset = (block as usize).checked_sub(self.base() as usize)?;
@@ -72,7 +72,7 @@ impl<const SIZE: usize> Arena<SIZE> {
 #[allow(unsafe_code, reason = "an allocator is unsafe by its interface")]
 // SAFETY: a block lies in `bytes` beyond every block that is still in use, because `used` is only moved
 // back over the last one; its start is a multiple of the alignment, because `bytes` is aligned to `ALIGN`
-// and larger alignments are refused. Everything else is the system allocator's.
+// and larger alignments are refused. Everything else is allocated by the system's allocator.
 unsafe impl<const SIZE: usize> GlobalAlloc for Arena<SIZE> {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -90,17 +90,17 @@ unsafe impl<const SIZE: usize> GlobalAlloc for Arena<SIZE> {
     #[inline(always)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         match self.offset(block) {
-            // Only the last block can be given back; the others go with the instance.
+            // Only the last block can be released; the others are released with the instance.
             Some(offset) if offset + layout.size() == self.used.get() => self.used.set(offset),
             Some(_) => {}
-            // SAFETY: what the arena did not hand out, the system did.
+            // SAFETY: what the arena did not allocate, the system did.
             None => unsafe { System.dealloc(block, layout) },
         }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Some(offset) = self.offset(block) else {
-            // SAFETY: what the arena did not hand out, the system did.
+            // SAFETY: what the arena did not allocate, the system did.
             return unsafe { System.realloc(block, layout, size) };
         };
         let is_last = offset + layout.size() == self.used.get();
@@ -114,9 +114,9 @@ unsafe impl<const SIZE: usize> GlobalAlloc for Arena<SIZE> {
         // SAFETY: the caller promises that `size` with this alignment is a layout.
         let moved = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
         if !moved.is_null() {
-            // SAFETY: both blocks are at least `layout.size()` long and, being two live blocks, apart.
+            // SAFETY: both blocks are at least `layout.size()` long and, being two live blocks, do not overlap.
             unsafe { ptr::copy_nonoverlapping(block, moved, layout.size()) };
-            // SAFETY: the old block was handed out with this layout.
+            // SAFETY: the old block was allocated with this layout.
             unsafe { self.dealloc(block, layout) };
         }
         moved
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn blocks_are_apart_aligned_and_keep_what_they_hold() {
         let arena = Arena::<4096>::new();
-        // SAFETY: every block is used within its layout and given back once.
+        // SAFETY: every block is used within its layout and released once.
         unsafe {
             let odd = arena.alloc(layout(3, 1));
             let word = arena.alloc(layout(8, 8));

@@ -3,7 +3,7 @@
 use crate::{Error, Failure};
 
 impl Failure {
-    /// A failure that will not pass by trying again.
+    /// A failure that a retry will not change.
     #[must_use]
     pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {

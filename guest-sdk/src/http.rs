@@ -6,7 +6,7 @@ use crate::{Error, Method, Request, Response};
 /// Sends one request through the host's gate and waits for its answer.
 ///
 /// # Errors
-/// [`Error`] with the gate's reason; a refusal is not worth another try.
+/// [`Error`] with the gate's reason; after a refusal a retry makes no sense.
 pub fn send(request: &Request) -> Result<Response, Error> {
     outbound_http::send(request)
 }
@@ -41,7 +41,7 @@ impl Request {
 }
 
 impl Response {
-    /// The first header of that name, any case, as text.
+    /// The first header with that name, in any case, as text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers

@@ -6,24 +6,26 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::output;
+
 mod backup;
 mod catalog;
 mod codes;
+mod demo;
 mod doctor;
 mod explain;
 mod import;
 mod init;
 mod ledger;
 mod lint;
-pub mod output;
 mod serve;
 
-/// Done.
-pub const DONE: u8 = 0;
+/// Success.
+pub(crate) const DONE: u8 = 0;
 /// Refused or failed.
-pub const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 /// Bad configuration.
-pub const BAD_CONFIG: u8 = 64;
+pub(crate) const BAD_CONFIG: u8 = 64;
 
 /// Calls other companies' APIs on behalf of many tenants.
 ///
@@ -38,25 +40,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a data directory: master key, store, first platform token
+    /// Create a data directory: master key, store, first platform token
     Init(init::InitArgs),
     /// Serve the API
     Serve(serve::ServeArgs),
-    /// Tell the whole story on this machine: no account, no internet
-    Demo(crate::demo::DemoArgs),
+    /// Show the whole product on this machine: no account, no internet
+    Demo(demo::DemoArgs),
     /// Check connector definitions without a server
     Lint(lint::LintArgs),
     /// List the connectors that ship with the product, or print one
     Catalog(catalog::CatalogArgs),
     /// Make a draft definition from an API description
     Import(import::ImportArgs),
-    /// Judge URLs by the gate's own verdict, without sending anything
+    /// Check URLs with the gate's own rules, without sending anything
     Explain(explain::ExplainArgs),
-    /// Try the forbidden addresses and a rebinding name on this machine, and look around
+    /// Test forbidden addresses and a rebinding name on this machine, and check its environment
     Doctor(doctor::DoctorArgs),
     /// Write the store to one file; stop the server first
     Backup(backup::BackupArgs),
-    /// Put a backup in the store's place; stop the server first
+    /// Replace the store with a backup; stop the server first
     Restore(backup::BackupArgs),
     /// Work with the outbound ledger
     Ledger(ledger::LedgerArgs),
@@ -68,12 +70,12 @@ enum Command {
 
 /// Parses and runs.
 #[must_use]
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let code = match cli.command {
         Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(&args),
-        Command::Demo(args) => crate::demo::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Catalog(args) => catalog::run(&args),
         Command::Import(args) => import::run(&args),
@@ -90,14 +92,14 @@ pub fn main() -> ExitCode {
 
 /// Whether standard output is a terminal, where colour and progress belong.
 #[must_use]
-pub fn on_terminal() -> bool {
+pub(crate) fn on_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
-/// How long threads may take to end once the work is done.
+/// How long threads may take to end when the work is finished.
 const STOP: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// Prints configuration errors; the exit code that goes with them.
+/// Prints configuration errors; returns the exit code for them.
 fn bad_config(errors: &[String]) -> u8 {
     for error in errors {
         output::error(error);
@@ -107,9 +109,10 @@ fn bad_config(errors: &[String]) -> u8 {
 
 /// A runtime for commands that need one.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    let runtime = crate::serve::runtime().map_err(|e| format!("the async runtime cannot start: {e}"))?;
+    let runtime =
+        portcullis_api::serve::runtime().map_err(|e| format!("the async runtime cannot start: {e}"))?;
     let done = runtime.block_on(work);
-    // Why not by dropping it: that waits for whatever a thread is reading, however long.
+    // Why not by dropping it: that would wait for a read of any thread, however long it takes.
     runtime.shutdown_timeout(STOP);
     Ok(done)
 }

@@ -1,4 +1,4 @@
-//! Configuration: file, environment and flags, in rising order. The only place that reads the
+//! Configuration: file, environment and flags, in rising order of precedence. The only code that reads the
 //! environment. Every error is reported at once; an unknown key is an error.
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,82 +11,80 @@ use portcullis_store::{LedgerSync, MasterKey};
 /// Flags that every command with a data directory takes; each is also an environment variable and
 /// a key of the file.
 #[derive(Debug, Clone, Default, Args)]
-pub struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     /// Configuration file (TOML)
     #[arg(long, env = "PORTCULLIS_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Address of the API
     #[arg(long, env = "PORTCULLIS_LISTEN", value_name = "ADDR:PORT")]
-    pub listen: Option<String>,
-    /// Where records, ledger and master key live
+    pub(crate) listen: Option<String>,
+    /// Directory of records, ledger and master key
     #[arg(long, env = "PORTCULLIS_DATA_DIR", value_name = "DIR")]
-    pub data_dir: Option<String>,
+    pub(crate) data_dir: Option<String>,
     /// `sled`
     #[arg(long, env = "PORTCULLIS_STORE", value_name = "STORE")]
-    pub store: Option<String>,
+    pub(crate) store: Option<String>,
     /// File of the master key [default: master.key in the data directory]
     #[arg(long, env = "PORTCULLIS_MASTER_KEY_FILE", value_name = "FILE")]
-    pub master_key_file: Option<String>,
-    /// File with the first platform token; `init` makes one otherwise
+    pub(crate) master_key_file: Option<String>,
+    /// File with the first platform token; without it `init` creates one
     #[arg(long, env = "PORTCULLIS_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
-    pub bootstrap_token_file: Option<String>,
-    /// How the outside reaches the API [default: http:// and the listen address]
+    pub(crate) bootstrap_token_file: Option<String>,
+    /// Public URL of the API [default: http:// and the listen address]
     #[arg(long, env = "PORTCULLIS_PUBLIC_URL", value_name = "URL")]
-    pub public_url: Option<String>,
+    pub(crate) public_url: Option<String>,
     /// PEM file of roots to trust besides the public ones
     #[arg(long = "egress-ca-file", env = "PORTCULLIS_EGRESS_CA_FILE", value_name = "FILE")]
-    pub egress_ca_file: Option<String>,
+    pub(crate) egress_ca_file: Option<String>,
     /// DNS servers, comma-separated [default: the system's]
     #[arg(long = "egress-dns-servers", env = "PORTCULLIS_EGRESS_DNS_SERVERS", value_name = "IP[:PORT],…")]
-    pub egress_dns_servers: Option<String>,
-    /// `group` (on disk within 100 ms) or `strict` (on disk before a call goes on)
+    pub(crate) egress_dns_servers: Option<String>,
+    /// `group` (on disk within 100 ms) or `strict` (on disk before a call continues)
     #[arg(long = "ledger-sync", env = "PORTCULLIS_LEDGER_SYNC", value_name = "MODE")]
-    pub ledger_sync: Option<String>,
+    pub(crate) ledger_sync: Option<String>,
     /// A limit, such as `--limit response_bytes=1048576`; may be repeated
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
-    pub limit: Vec<String>,
+    pub(crate) limit: Vec<String>,
     /// What to log: error, warn, info, debug, or a filter
     #[arg(long, env = "PORTCULLIS_LOG", value_name = "FILTER", default_value = "info")]
-    pub log: String,
+    pub(crate) log: String,
 }
 
 /// Checked configuration.
 #[derive(Debug, Clone)]
-pub struct Config {
-    /// Address of the API.
-    pub listen: SocketAddr,
-    /// Where everything lives.
-    pub data_dir: PathBuf,
-    /// File of the master key, when it is not in the environment or the system's credentials.
-    pub master_key_file: PathBuf,
-    /// Whether the file was named, so that nothing else may stand in for it.
-    pub master_key_file_named: bool,
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    /// Directory of all data.
+    pub(crate) data_dir: PathBuf,
+    /// File of the master key, if it is not in the environment or the system's credentials.
+    pub(crate) master_key_file: PathBuf,
+    /// Whether the file was named, so that no other source may be used instead.
+    pub(crate) master_key_file_named: bool,
     /// File with the first platform token.
-    pub bootstrap_token_file: Option<PathBuf>,
-    /// How people reach the product; where they come back to after giving consent.
-    pub public_url: String,
+    pub(crate) bootstrap_token_file: Option<PathBuf>,
+    /// Public URL of the product; third parties send people back to it after consent.
+    pub(crate) public_url: String,
     /// PEM of extra roots.
-    pub egress_ca_pem: Option<Vec<u8>>,
-    /// DNS servers; the system's when empty.
-    pub egress_dns_servers: Vec<SocketAddr>,
+    pub(crate) egress_ca_pem: Option<Vec<u8>>,
+    /// DNS servers; if empty, the system's.
+    pub(crate) egress_dns_servers: Vec<SocketAddr>,
     /// Ledger durability.
-    pub ledger_sync: LedgerSync,
-    /// Limits.
-    pub limits: Limits,
+    pub(crate) ledger_sync: LedgerSync,
+    pub(crate) limits: Limits,
 }
 
 impl Config {
     /// Directory of the embedded store.
     #[must_use]
-    pub fn store_dir(&self) -> PathBuf {
+    pub(crate) fn store_dir(&self) -> PathBuf {
         self.data_dir.join("store")
     }
 
     /// Reads file, environment and flags.
     ///
     /// # Errors
-    /// Every problem, one sentence each, naming the key.
-    pub fn load(args: &ConfigArgs) -> Result<Self, Vec<String>> {
+    /// Every violation, one sentence each, naming the key.
+    pub(crate) fn load(args: &ConfigArgs) -> Result<Self, Vec<String>> {
         let mut errors = Vec::new();
         let file = read_file(args.config.as_deref(), &mut errors);
         let pick = |flag: &Option<String>, key: &str| flag.clone().or_else(|| file.text(key));
@@ -143,19 +141,19 @@ impl Config {
     /// The master key.
     ///
     /// # Errors
-    /// A sentence naming where it was looked for.
-    pub fn master_key(&self) -> Result<MasterKey, String> {
+    /// A sentence naming where it was expected.
+    pub(crate) fn master_key(&self) -> Result<MasterKey, String> {
         let path = self.master_key_file.display();
         self.find_master_key()?.ok_or_else(|| format!("there is no master key file {path}"))
     }
 
-    /// The master key: from the named file, else systemd's credentials, else the environment, else
-    /// the file in the data directory. `None` when there is none anywhere.
+    /// The master key: from the named file, otherwise systemd's credentials, the environment, or
+    /// the file in the data directory. `None` if there is none anywhere.
     ///
     /// # Errors
-    /// A sentence when there is one that cannot be read: it is never silently passed over.
+    /// A sentence if one exists and cannot be read: it is never silently ignored.
     #[allow(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
-    pub fn find_master_key(&self) -> Result<Option<MasterKey>, String> {
+    pub(crate) fn find_master_key(&self) -> Result<Option<MasterKey>, String> {
         let parse = |text: &str, from: &str| {
             let key = MasterKey::from_text(text.trim());
             key.map(Some).map_err(|e| format!("the master key in {from} cannot be read: {e}"))
@@ -180,10 +178,10 @@ impl Config {
     }
 }
 
-/// Names of set variables that other programs read as proxies. This one reads none.
+/// Names of set variables that other programs read as proxies. This program reads none.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
-pub fn proxy_variables() -> Vec<String> {
+pub(crate) fn proxy_variables() -> Vec<String> {
     const NAMES: &[&str] = &["http_proxy", "https_proxy", "all_proxy"];
     std::env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
@@ -202,8 +200,8 @@ fn check_store(store: &str, errors: &mut Vec<String>) {
 /// Reads a comma-separated list of DNS servers.
 ///
 /// # Errors
-/// A sentence naming the entry that is none.
-pub fn dns_servers(text: &str) -> Result<Vec<SocketAddr>, String> {
+/// A sentence naming the invalid entry.
+pub(crate) fn dns_servers(text: &str) -> Result<Vec<SocketAddr>, String> {
     let mut errors = Vec::new();
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     let servers = entries.filter_map(|entry| dns_server(entry, &mut errors)).collect();

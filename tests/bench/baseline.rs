@@ -1,4 +1,4 @@
-//! The same call without anything that makes it safe: axum takes the request, hyper sends its body on
+//! The same call without any protection: axum takes the request, hyper sends its body on
 //! through TLS with a fixed key, and the answer goes back. Connections are pooled as the product pools
 //! them.
 

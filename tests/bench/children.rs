@@ -1,4 +1,4 @@
-//! The processes of a comparison: started, announced by one line of JSON, watched through `/proc`, and
+//! The processes of a comparison: started, ready after one line of JSON, watched through `/proc`, and
 //! ended when their standard input closes.
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 
 use crate::{Failure, print};
 
-/// Clock ticks a second in `/proc/PID/stat`; 100 on every Linux that anybody runs.
+/// Clock ticks per second in `/proc/PID/stat`; 100 on every common Linux.
 const TICKS: u64 = 100;
 
 /// A running child.
 pub(crate) struct Process {
     child: Child,
-    /// Its end is what ends the child.
+    /// Closing it ends the child.
     stdin: Option<ChildStdin>,
-    /// What it said when it was ready.
+    /// What it reported when it was ready.
     pub(crate) said: Value,
 }
 
@@ -27,7 +27,7 @@ impl Process {
         Self::start_on(None, role, arguments)
     }
 
-    /// The same on these processors alone, a list such as `0-1`.
+    /// The same on these processors only, a list such as `0-1`.
     pub(crate) fn start_on(
         processors: Option<&str>,
         role: &str,
@@ -57,7 +57,7 @@ impl Process {
         Ok(Self { child, stdin, said: serde_json::from_str(&line)? })
     }
 
-    /// A text of what it said.
+    /// A text from its report.
     pub(crate) fn text(&self, name: &str) -> Result<&str, Failure> {
         Ok(self
             .said
@@ -74,14 +74,14 @@ impl Process {
     /// CPU used so far, user and system.
     pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
-        // The second field is the program's name, which may hold anything, in brackets.
+        // The second field is the program's name in brackets, which may contain anything.
         let (_, rest) = stat.rsplit_once(')').ok_or("/proc/PID/stat has an unknown form")?;
         let mut fields = rest.split_whitespace().skip(11);
         let mut ticks = || fields.next().and_then(|f| f.parse::<u64>().ok()).unwrap_or_default();
         Ok(Duration::from_millis((ticks() + ticks()) * 1000 / TICKS))
     }
 
-    /// A figure of `/proc/PID/status` in KiB, such as `VmRSS`.
+    /// A value of `/proc/PID/status` in KiB, such as `VmRSS`.
     pub(crate) fn memory_kib(&self, name: &str) -> Result<u64, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
@@ -93,26 +93,26 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.stdin.take());
-        // Why ignored: one that has ended already is what is wanted.
+        // Why ignored: if it has ended already, that is the goal.
         let _ = self.child.wait();
     }
 }
 
-/// Where the product runs and where its load and upstream do, so that neither takes from the other.
+/// The processors for the product, and those for its load and upstream, so that neither takes from the other.
 pub(crate) struct Halves {
     pub(crate) product: String,
     pub(crate) others: String,
 }
 
 impl Halves {
-    /// Of a machine with two processors or more.
+    /// For a machine with two processors or more.
     pub(crate) fn of_machine() -> Option<Self> {
         let all = std::thread::available_parallelism().map_or(1, usize::from);
         let half = all / 2;
         (half > 0).then(|| Self { product: format!("0-{}", half - 1), others: format!("{half}-{}", all - 1) })
     }
 
-    /// Moves this process to the others' half, or back to all.
+    /// Moves this process to the other half, or back to all.
     pub(crate) fn move_self(&self, apart: bool) -> Result<(), Failure> {
         let all = format!("{},{}", self.product, self.others);
         let list = if apart { &self.others } else { &all };
@@ -123,7 +123,7 @@ impl Halves {
     }
 }
 
-/// A child's part: says that it is ready, and waits until its parent lets go of it.
+/// A child's part: reports that it is ready, and waits until its parent releases it.
 pub(crate) async fn serve_until_released(said: Value) -> Result<(), Failure> {
     let mut said = said;
     if let Some(map) = said.as_object_mut() {

@@ -1,4 +1,4 @@
-//! The comparison: the baseline and the product by turns, in one process tree, before one upstream.
+//! The comparison: the baseline and the product in turn, in one process tree, with one upstream.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,32 +12,32 @@ use crate::sample::INPUT;
 use crate::setup::Api;
 use crate::{Arguments, Failure, parts, pressure, print, scale, soak};
 
-/// Connections of each comparison, and what ratio of throughput is aimed at.
+/// Connections of each comparison, and the target for the ratio of throughput.
 const CONNECTIONS: &[(usize, Option<f64>)] = &[(1, None), (32, Some(0.80)), (256, None)];
 
-/// Calls that wait at once in the memory probe. Each takes two of the product's descriptors, and many machines
+/// Calls that wait at the same time in the memory probe. Each takes two of the product's descriptors, and many machines
 /// allow a process 20,000.
 const WAITING_CALLS: u64 = 9_000;
 
-/// Shortest look at a loaded product: a second of queues and some of steady state.
+/// Shortest measurement of a loaded product: a second of queues and some of steady state.
 const LOADED: Duration = Duration::from_secs(5);
 
 /// Long enough for every connection to be made and every cache to be filled.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// Runs what `--only` names, or everything.
+/// Runs the groups of `--only`, or all.
 pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let out = Path::new(arguments.text("out").unwrap_or("target/bench/summary.json"));
     let seconds = arguments.number("seconds", 2)?;
     let rounds = arguments.number("rounds", 5)?;
     let mut rows = Vec::new();
     let measured = measure(arguments, Duration::from_secs(seconds), rounds, &mut rows).await;
-    // Why also after a failure: what was measured took minutes.
+    // Why also after a failure: the results so far took minutes.
     report::write(out, &rows, &json!({ "seconds": seconds, "rounds": rounds }))?;
     measured
 }
 
-/// The groups that are wanted, one after the other, up to the first that fails.
+/// The selected groups, one after the other, up to the first that fails.
 async fn measure(
     arguments: &Arguments,
     length: Duration,
@@ -113,7 +113,7 @@ async fn throughput(arguments: &Arguments, length: Duration, rounds: u64) -> Res
     let reach = [("upstream", upstream.text("address")?), ("ca", upstream.text("ca")?)];
     let baseline = Process::start("baseline", &reach)?;
     let data = data.path().to_str().ok_or("the temporary folder's name is not text")?;
-    // Why patient: here every call is to be served, and how long they wait is what is measured.
+    // Why so high: here every call is to be served, and its waiting time is measured.
     let limits = ("limits", "workspace_concurrent_calls=1000,queue_ms=10000");
     let product = Process::start("product", &[reach[0], reach[1], ("data", data), limits])?;
     let mut api = Api::of(&product).await?;

@@ -1,5 +1,5 @@
-//! Load over kept-alive connections: requests that were written down before, and an eye on nothing but
-//! the status and the length of what comes back, so that little CPU goes to the one who asks.
+//! Load over kept-alive connections: requests that were formatted before, and of the answers only
+//! the status and the length are read, so that the load generator uses little CPU.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::Failure;
 
-/// A request as it goes over the wire.
+/// A request as sent.
 pub(crate) fn request(method: &str, path: &str, token: Option<&str>, body: &str) -> Vec<u8> {
     let authorization = token.map(|t| format!("authorization: Bearer {t}\r\n")).unwrap_or_default();
     let length = body.len();
@@ -24,7 +24,7 @@ pub(crate) fn request(method: &str, path: &str, token: Option<&str>, body: &str)
     .into_bytes()
 }
 
-/// Where requests go, and which; they are taken in turn.
+/// The destination and the requests, which are sent in turn.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
@@ -37,18 +37,18 @@ impl Plan {
     }
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Default)]
 pub(crate) struct Outcome {
-    /// Microseconds of each good answer, in no order.
+    /// Microseconds of each good answer, unordered.
     pub(crate) latencies: Vec<u32>,
     /// Microseconds of each other answer.
     pub(crate) refusals: Vec<u32>,
     /// Answers by status.
     pub(crate) statuses: BTreeMap<u16, u64>,
-    /// Connections that ended in the middle.
+    /// Connections that were closed during an answer.
     pub(crate) cut: u64,
-    /// How long it took.
+    /// Duration.
     pub(crate) wall: Duration,
 }
 
@@ -71,23 +71,23 @@ impl Outcome {
         Err(format!("not every request succeeded: {:?}, {} cut", self.statuses, self.cut).into())
     }
 
-    /// Good answers a second.
+    /// Good answers per second.
     #[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
     pub(crate) fn per_second(&self) -> f64 {
         self.good() as f64 / self.wall.as_secs_f64()
     }
 
-    /// The latency that this share of the answers stayed below, microseconds.
+    /// The latency below which this share of the answers stayed, microseconds.
     pub(crate) fn quantile(&mut self, share: f64) -> f64 {
         quantile(&mut self.latencies, share)
     }
 
-    /// The same of the answers that were not good.
+    /// The same for the answers that were not good.
     pub(crate) fn refused_quantile(&mut self, share: f64) -> f64 {
         quantile(&mut self.refusals, share)
     }
 
-    /// Requests a second, however they were answered.
+    /// Requests per second, however they were answered.
     #[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
     pub(crate) fn asked_per_second(&self) -> f64 {
         self.answered() as f64 / self.wall.as_secs_f64()
@@ -110,7 +110,7 @@ impl Outcome {
         *self.statuses.entry(status).or_default() += 1;
     }
 
-    /// Puts another load's answers to these; the time stays.
+    /// Adds another load's answers to these; the duration stays.
     pub(crate) fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
         self.refusals.extend(other.refusals);
@@ -133,7 +133,7 @@ fn quantile(values: &mut [u32], share: f64) -> f64 {
     values.get(index.min(values.len().saturating_sub(1))).copied().map_or(0.0, f64::from)
 }
 
-/// Every connection sends its next request when the answer to the last is there.
+/// Every connection sends its next request after the answer to the last.
 pub(crate) async fn closed_loop(
     plan: &Plan,
     connections: usize,
@@ -145,7 +145,7 @@ pub(crate) async fn closed_loop(
     each(plan, connections, None, more).await
 }
 
-/// So many requests a second, spread over the connections; a connection whose answer is late sends its next
+/// A fixed number of requests per second, spread over the connections; a connection whose answer is late sends its next
 /// request at once.
 #[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
 pub(crate) async fn paced(
@@ -160,7 +160,7 @@ pub(crate) async fn paced(
         let (plan, connected) = (plan.clone(), Arc::clone(&connected));
         tasks.spawn(async move {
             let mut connection = Connection::open(plan.address).await?;
-            // Why: making so many connections takes a while, and is not what is measured.
+            // Why: making the connections takes a while, and is not measured.
             connected.wait().await;
             let started = Instant::now();
             let mut outcome = Outcome::default();
@@ -172,7 +172,7 @@ pub(crate) async fn paced(
                 tokio::time::sleep_until(due.into()).await;
                 let asked = Instant::now();
                 let answer = connection.ask(plan.request(turn)).await;
-                // What comes after the end is not of this time.
+                // Later answers do not belong to the measured time.
                 if started.elapsed() < length {
                     outcome.note_or_cut(answer, asked.elapsed());
                 }
@@ -185,12 +185,12 @@ pub(crate) async fn paced(
     Ok(total)
 }
 
-/// Every connection asks once, so many of them a second.
+/// Every connection sends one request, at this rate per second.
 pub(crate) async fn one_by_one(plan: &Plan, connections: usize, rate: f64) -> Result<Outcome, Failure> {
     each(plan, connections, Some(rate), |turn, _| turn == 0).await
 }
 
-/// Like [`closed_loop`], until the answer says that the connection will be closed.
+/// Like [`closed_loop`], until the answer announces that the connection will be closed.
 pub(crate) async fn until_sent_away(
     plan: &Plan,
     connections: usize,
@@ -213,7 +213,7 @@ pub(crate) async fn send_all(plan: &Plan, connections: usize) -> Result<(), Fail
     sum(tasks).await?.all_good()
 }
 
-/// Connections that each go on while there is `more` to ask; all at once, or so many of them a second.
+/// Connections that each continue while there is `more` to send; all at once, or at this rate per second.
 #[allow(clippy::cast_precision_loss, reason = "counts of seconds of work")]
 async fn each(
     plan: &Plan,
@@ -246,7 +246,7 @@ async fn sum(mut tasks: JoinSet<Result<Outcome, Failure>>) -> Result<Outcome, Fa
     Ok(total)
 }
 
-/// One connection's part: every `connections`-th request, beginning with its own number.
+/// One connection's part: every `connections`-th request, starting with its own number.
 async fn one(
     plan: Plan,
     number: usize,
@@ -273,7 +273,7 @@ async fn one(
 pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// The last answer said that the connection will be closed.
+    /// Whether the last answer announced that the connection will be closed.
     pub(crate) sent_away: bool,
 }
 
@@ -290,7 +290,7 @@ impl Connection {
         Ok(self.exchange(request).await?.0)
     }
 
-    /// Sends a request; status and body of the answer.
+    /// Sends a request; returns status and body of the answer.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<(u16, &[u8]), Failure> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
@@ -313,7 +313,7 @@ impl Connection {
     }
 }
 
-/// What the head of an answer says.
+/// The values of an answer's head that are needed.
 struct Head {
     status: u16,
     bytes: usize,
@@ -322,7 +322,7 @@ struct Head {
 }
 
 impl Head {
-    /// Once it is whole.
+    /// `None` until it is complete.
     fn of(bytes: &[u8]) -> Result<Option<Self>, Failure> {
         let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
             return Ok(None);
@@ -330,7 +330,7 @@ impl Head {
         let text = std::str::from_utf8(bytes.get(..end).unwrap_or_default())?;
         let mut lines = text.split("\r\n");
         let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok());
-        // Every server here says how long its answers are; 204 has none.
+        // Every server here sends the length of its answers; 204 has none.
         let mut head = Self {
             status: status.ok_or("an answer without a status")?,
             bytes: end + 4,

@@ -1,7 +1,7 @@
 //! `portcullis-bench`: what the sandbox, the checks and the ledger cost, against the same call without them.
 //!
-//! The parent generates load; an upstream behind TLS, the baseline and the product are children of it,
-//! so that the CPU of each is counted apart. `docs/performance.md` says how to read the figures.
+//! The parent generates load; an upstream behind TLS, the baseline and the product are its children,
+//! so that the CPU of each is counted separately. `docs/performance.md` explains the figures.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -22,11 +22,11 @@ mod setup;
 mod soak;
 mod upstream;
 
-/// The same as the product's own binary has.
+/// The same as in the product's own binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What went wrong, for the person who reads it.
+/// What went wrong, for people.
 type Failure = Box<dyn Error + Send + Sync>;
 
 const USAGE: &str = "usage: portcullis-bench [--seconds N] [--rounds N] [--only GROUP,GROUP] [--out FILE]
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Why ignored: there is nobody left to tell.
+            // Why ignored: there is no other way to report it.
             let _ = writeln!(std::io::stderr(), "portcullis-bench: {error}");
             ExitCode::FAILURE
         }
@@ -90,9 +90,9 @@ fn run() -> Result<(), Failure> {
     }
     let arguments = Arguments::parse(given)?;
     let runtime = match role.as_deref() {
-        // Why one thread: the load must not crowd out what it measures.
+        // Why one thread: the load must not take processor time from what it measures.
         None => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-        Some("product") => portcullis::serve::runtime()?,
+        Some("product") => portcullis_api::serve::runtime()?,
         Some(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
     };
     runtime.block_on(async {

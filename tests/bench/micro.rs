@@ -1,4 +1,4 @@
-//! What the parts of a call cost, each alone and without a network.
+//! The cost of the parts of a call, each alone and without a network.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark fails by panicking")]
 
@@ -14,7 +14,9 @@ use portcullis_core::limits::Limits;
 use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_core::verdict::{HostRules, OrgPolicy};
 use portcullis_sandbox::Sandbox;
-use portcullis_store::{Binding, Ledger, LedgerSync, MasterKey, MemoryStore, Records, SecretPayload, Vault};
+use portcullis_store::{
+    Binding, FileLedger, Ledger as _, LedgerSync, MasterKey, MemoryStore, Records, SecretPayload, Vault,
+};
 use serde_json::{Map, Value};
 
 #[allow(dead_code, reason = "the other half is for the comparison")]
@@ -109,7 +111,7 @@ fn vault(c: &mut Criterion) {
 
 fn ledger(c: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), LedgerSync::Group).unwrap();
+    let ledger = FileLedger::open(dir.path(), LedgerSync::Group).unwrap();
     let event = LedgerEvent {
         entry_id: EntryId::parse("out_019a7b").unwrap(),
         at: "2026-11-22T10:00:00.000000Z".to_owned(),

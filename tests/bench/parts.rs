@@ -1,4 +1,4 @@
-//! Single figures: a guest's call without a network, the start of the product, and what a waiting call holds.
+//! Single figures: a guest's call without a network, the start of the product, and the memory of a waiting call.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -14,16 +14,16 @@ use crate::pressure::Stand;
 use crate::report::{Row, Target, median};
 use crate::{Failure, print, sample};
 
-/// Calls of the guest that are measured, after as many that are not.
+/// Calls of the guest that are measured, after the same number for warming up.
 const GUEST_CALLS: usize = 20_000;
 /// Starts of the product that are measured.
 const STARTS: usize = 5;
 /// How long the upstream holds each answer of the memory probe.
 const HELD_MS: u64 = 28_000;
-/// Within what time the calls of the memory probe come: all are there before the first is answered.
+/// Time in which the calls of the memory probe start: all wait before the first is answered.
 const COMING_MS: u64 = 20_000;
 
-/// A fresh instance of the HTTP handler and its call, in microseconds.
+/// A new instance of the HTTP handler and its call, in microseconds.
 pub(crate) async fn guest() -> Result<Row, Failure> {
     print(&format!("a guest's call: {GUEST_CALLS} times"))?;
     let connector = sample::connector()?;
@@ -44,7 +44,7 @@ pub(crate) async fn guest() -> Result<Row, Failure> {
     Ok(Row::alone("instantiate_call_us", median(&times), Some(Target::AtMost(10.0))))
 }
 
-/// From the start of the product's own binary to its listening, in milliseconds: without compiled code of an
+/// From the start of the product's own binary to its listening, in milliseconds: without compiled code from an
 /// earlier start, and with it.
 pub(crate) fn ready() -> Result<Vec<Row>, Failure> {
     print(&format!("the product's start: {STARTS} times"))?;
@@ -89,7 +89,7 @@ fn start(binary: &Path, data: &Path) -> Result<f64, Failure> {
     Ok(took)
 }
 
-/// What a call holds while its upstream takes its time, in KiB.
+/// The memory of a call while its upstream delays the answer, in KiB.
 #[allow(clippy::cast_precision_loss, reason = "sizes of gigabytes")]
 pub(crate) async fn memory(calls: usize) -> Result<Row, Failure> {
     print(&format!("memory: {calls} calls that wait"))?;
@@ -98,7 +98,7 @@ pub(crate) async fn memory(calls: usize) -> Result<Row, Failure> {
     let (product, plan) = (&stand.product, |connector| stand.plan(&["main"], connector));
     closed_loop(&plan("quick"), 1, Duration::from_millis(200)).await?;
     let before = product.memory_kib("VmRSS")?;
-    // Why not all at once: each makes a connection to the upstream, and of such a crowd most are refused.
+    // Why not all at once: each makes a connection to the upstream, and in such a burst most are refused.
     let rate = calls as f64 * 1e3 / COMING_MS as f64;
     let outcome = one_by_one(&plan("slow"), calls, rate).await?;
     let peak = product.memory_kib("VmHWM")?;

@@ -1,5 +1,5 @@
-//! Steadiness: what a product does under more than it can take, beside a noisy neighbour, and when it is
-//! asked to stop in the middle of its work.
+//! Steadiness: how a product behaves under overload, beside a noisy neighbour, and when it is
+//! asked to stop during its work.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,27 +10,27 @@ use crate::report::{Row, Target, median};
 use crate::setup::{Api, Workspace};
 use crate::{Failure, print};
 
-/// How long the upstream of these probes thinks, where the product's slots and not its processors are the limit.
+/// How long the upstream of these probes delays an answer, if the product's slots and not its processors are the limit.
 const THINKS_MS: u64 = 100;
-/// Calls at once of the product whose slots are the limit: 640 calls a second.
+/// Calls at the same time of the product whose slots are the limit: 640 calls a second.
 const SLOTS: usize = 64;
-/// Connections of an overload; each has one request under way, so of many some must be refused.
+/// Connections of an overload; each has one request in flight, so some of this many must be refused.
 const CROWD: usize = 600;
 const CROWD_ON_CPU: usize = 800;
-/// Connections of the peak where the processors are the limit.
+/// Connections at the peak if the processors are the limit.
 const SERVED_ON_CPU: usize = 32;
-/// How often the peak and five times the peak are taken.
+/// How often the peak and five times the peak are measured.
 const OVERLOAD_ROUNDS: usize = 3;
-/// Connections of the noisy tenant, and how many calls at once it may have.
+/// Connections of the noisy tenant, and how many calls at the same time it may have.
 const NOISY_CONNECTIONS: usize = 200;
 const NOISY_SLOTS: u64 = 8;
-/// How often the quiet tenant asks, a second.
+/// Requests of the quiet tenant per second.
 const QUIET_RATE: f64 = 100.0;
-/// How often it is asked alone and beside the noisy one. Their answers are put together: a 99th percentile of
-/// the few hundred of one round is that of three of them.
+/// How often it is measured alone and beside the noisy one. The answers are merged: a 99th percentile of
+/// the few hundred answers of one round depends on three of them.
 const QUIET_ROUNDS: usize = 10;
 
-/// A product with its upstream, and who may call what.
+/// A product with its upstream, and its tokens.
 pub(crate) struct Stand {
     _upstream: Process,
     pub(crate) product: Process,
@@ -40,12 +40,12 @@ pub(crate) struct Stand {
 }
 
 impl Stand {
-    /// With these limits, and a connector `quick` whose upstream answers at once and `slow` whose takes its time.
+    /// With these limits, and a connector `quick` whose upstream answers at once and `slow` whose upstream delays.
     pub(crate) async fn start(limits: &str, thinks_ms: u64, workspaces: &[&str]) -> Result<Self, Failure> {
         Self::start_on(None, limits, thinks_ms, workspaces).await
     }
 
-    /// The same, the product on a half of the processors and its upstream on the other.
+    /// The same, the product on one half of the processors and its upstream on the other.
     async fn start_on(
         halves: Option<&Halves>,
         limits: &str,
@@ -79,9 +79,9 @@ impl Stand {
 
 const FIVE: &[&str] = &["one", "two", "three", "four", "five"];
 
-/// Five times what it can take: once its slots are the limit, once its processors. Load and upstream have
-/// processors of their own where there are two: what is measured is what the product does, not who of the three
-/// is crowded out.
+/// Five times its capacity: once limited by its slots, once by its processors. If there are two processors, load and
+/// upstream have one to themselves: the product is measured, and not which of the three
+/// gets less processor time.
 pub(crate) async fn overload(length: Duration) -> Result<Vec<Row>, Failure> {
     let halves = Halves::of_machine();
     let move_self = |apart| halves.as_ref().map_or(Ok(()), |halves| halves.move_self(apart));
@@ -113,7 +113,7 @@ async fn overload_on(halves: Option<&Halves>, length: Duration) -> Result<Vec<Ro
 async fn refusal(stand: &Stand, length: Duration) -> Result<Row, Failure> {
     print("what a refusal costs")?;
     let (takes, asks) = (stand.plan(&["one"], "slow"), stand.plan(&["two"], "quick"));
-    // Why a loop: as long as the others are served it is refused.
+    // Why a loop: it is refused as long as the others are served.
     let taken = tokio::spawn(async move { closed_loop(&takes, 1, 10 * length).await });
     while !closed_loop(&asks, 1, Duration::ZERO).await?.statuses.contains_key(&503) {}
     let before = stand.product.cpu()?;
@@ -127,7 +127,7 @@ async fn refusal(stand: &Stand, length: Duration) -> Result<Row, Failure> {
     Ok(Row::alone("overload_refusal_cpu_us", cpu.as_secs_f64() * 1e6 / count as f64, None))
 }
 
-/// What a product cannot take more of.
+/// What limits a product's capacity.
 struct Limit {
     name: &'static str,
     connector: &'static str,
@@ -136,12 +136,12 @@ struct Limit {
     crowd: Crowd,
 }
 
-/// What five times the peak is.
+/// How five times the peak is generated.
 #[derive(Clone, Copy)]
 enum Crowd {
-    /// Five times the requests a second, from so many connections.
+    /// Five times the requests per second, from this number of connections.
     AskFiveTimes(usize),
-    /// So many connections, five times those of the peak, each asking again once it has its answer.
+    /// Five times the connections of the peak; each sends the next request after its answer.
     AskAgain(usize),
 }
 
@@ -163,7 +163,7 @@ const ON_CPU: Limit = Limit {
 };
 
 impl Limit {
-    /// The peak with as many connections as are served and five times the peak from many more, by turns.
+    /// The peak with as many connections as are served, and five times the peak from many more, in turn.
     #[allow(clippy::cast_precision_loss, reason = "sizes of gigabytes")]
     async fn crowd(&self, stand: &Stand, length: Duration) -> Result<Vec<Row>, Failure> {
         let plan = stand.plan(FIVE, self.connector);
@@ -204,7 +204,7 @@ impl Limit {
     }
 }
 
-/// A quiet tenant's 99th percentile alone, and beside one that asks for ten times what it may have.
+/// A quiet tenant's 99th percentile alone, and beside one that requests ten times its limit.
 pub(crate) async fn neighbour(length: Duration) -> Result<Vec<Row>, Failure> {
     let limits = format!("workspace_concurrent_calls={NOISY_SLOTS}");
     let stand = Stand::start(&limits, 20, &["quiet", "noisy"]).await?;
@@ -229,7 +229,7 @@ pub(crate) async fn neighbour(length: Duration) -> Result<Vec<Row>, Failure> {
     Ok(vec![row])
 }
 
-/// SIGTERM in the middle of the load: how many answers were cut, and how long the drain took.
+/// SIGTERM during the load: how many answers were interrupted, and how long the drain took.
 #[allow(clippy::cast_precision_loss, reason = "small counts")]
 pub(crate) async fn drain() -> Result<Vec<Row>, Failure> {
     print("a stop under load")?;
@@ -248,7 +248,7 @@ pub(crate) async fn drain() -> Result<Vec<Row>, Failure> {
     if !told.success() {
         return Err("SIGTERM could not be sent".into());
     }
-    // It takes new connections a moment longer, to say on them that it is stopping.
+    // It takes new connections a moment longer, to announce on them that it is stopping.
     let mut said = 200;
     while said == 200 && asked.elapsed() < Duration::from_secs(1) {
         said = probe.ask(&ready).await?;

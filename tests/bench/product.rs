@@ -1,4 +1,4 @@
-//! The product in a process of its own: everything real, with resolver, dialer and TLS roots swapped by
+//! The product in a separate process: everything real, with resolver, dialer and TLS roots swapped by
 //! constructor so that the upstream's name leads to loopback.
 
 use std::io;
@@ -6,19 +6,21 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis::app::{App, AppParts};
-use portcullis::token::{self, TokenSpec};
+use portcullis_api::Api;
+use portcullis_connectors::HTTP_HANDLER;
 use portcullis_core::limits::Limits;
 use portcullis_core::outbound::BoxFuture;
-use portcullis_egress::{Dial, Dialed, Gate, GateParts, Resolve, ResolveError, Trust};
-use portcullis_store::{LedgerSync, MasterKey, Records, Role, SledStore, Store, Vault};
+use portcullis_egress::{Dial, Dialed, Gate, GateParts, Resolve, ResolveError, TlsRoots};
+use portcullis_engine::api_token::{self, NewToken};
+use portcullis_engine::{Engine, EngineParts};
+use portcullis_store::{Backends, LedgerSync, MasterKey, Records, Role, Vault};
 use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::children::serve_until_released;
 use crate::{Arguments, Failure};
 
-/// The public-looking address that every name has.
+/// The public-looking address of every name.
 const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(93, 184, 216, 34));
 
 struct Names;
@@ -54,28 +56,28 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let gate = Gate::new(GateParts {
         resolver: Arc::new(Names),
         dialer: Arc::new(Line(arguments.required("upstream")?.parse()?)),
-        trust: Trust::only(arguments.required("ca")?.as_bytes())?,
+        tls_roots: TlsRoots::only(arguments.required("ca")?.as_bytes())?,
         limits: Arc::clone(&limits),
     });
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(&data_dir.join("store"))?);
-    let records = Records::new(Arc::clone(&store));
+    let backends = Backends::open_directory(data_dir, LedgerSync::Group)?;
+    let records = Records::new(Arc::clone(&backends.store));
     let master_key = MasterKey::generate()?;
     Vault::initialise(records.clone(), master_key.clone()).await?;
-    let secret = token::generate(Role::Platform).map_err(|problem| problem.detail)?;
-    let spec = TokenSpec { role: Role::Platform, org: None, workspace: None, label: None, expires_at: None };
-    let (_, writes) = token::record(&secret, spec).map_err(|problem| problem.detail)?;
+    let secret = api_token::generate(Role::Platform).map_err(|error| error.detail)?;
+    let (_, writes) = api_token::record(&secret, NewToken::platform(None)).map_err(|error| error.detail)?;
     records.commit(writes).await?;
-    let parts = AppParts {
+    let parts = EngineParts {
         limits,
-        store,
+        backends,
+        http_handler: HTTP_HANDLER.into(),
         master_key,
         gate,
-        ledger_sync: LedgerSync::Group,
+        compiled_dir: data_dir.join("compiled"),
         public_url: "https://portcullis.example.com".to_owned(),
     };
-    let app = App::open(data_dir, parts).await?;
-    let listener = portcullis::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let api = Api::new(Engine::open(parts).await?);
+    let listener = portcullis_api::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let address = listener.local_addr()?;
-    tokio::spawn(portcullis::serve::serve(Arc::clone(&app), listener, portcullis::serve::stop_signal()));
+    tokio::spawn(portcullis_api::serve::serve(api, listener, portcullis_api::serve::stop_signal()));
     serve_until_released(json!({ "address": address.to_string(), "token": secret })).await
 }

@@ -1,4 +1,4 @@
-//! The figures: as a table for people, and as JSON for whoever compares runs.
+//! The figures: as a table for people, and as JSON for comparing runs.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::{Failure, print};
 /// One figure.
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// The same without the product, where there is such a thing.
+    /// The same without the product, if that exists.
     pub(crate) baseline: Option<f64>,
     pub(crate) portcullis: f64,
     pub(crate) ratio: Option<f64>,
-    /// What `docs/performance.md` aims at: for a ratio where there is one, else for the figure.
+    /// The target in `docs/performance.md`: for the ratio if there is one, otherwise for the figure.
     pub(crate) target: Option<Target>,
 }
 
@@ -30,7 +30,7 @@ impl Row {
         Self { name: name.to_owned(), baseline: None, portcullis: value, ratio: None, target }
     }
 
-    /// Whether it is as it should be.
+    /// Whether it meets the target.
     fn met(&self) -> Option<bool> {
         let value = self.ratio.unwrap_or(self.portcullis);
         self.target.map(|target| match target {

@@ -1,4 +1,4 @@
-//! The call that everything here measures: one contact is created.
+//! The call that all benchmarks measure: one contact is created.
 
 use portcullis_core::connector::Connector;
 use portcullis_core::limits::Limits;

@@ -1,4 +1,4 @@
-//! What a call costs with many connectors and credentials stored, against a few.
+//! The cost of a call with many connectors and credentials stored, compared with a few.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const WORKSPACES: usize = 10;
 /// Connectors of the small side, and those that are called on both.
 const CALLED: usize = 10;
 
-/// One side: a product with so many connectors, each with a credential in every workspace.
+/// One side: a product with a number of connectors, each with a credential in every workspace.
 struct Side {
     product: Process,
     plan: Plan,
@@ -42,7 +42,7 @@ impl Side {
         }
         print(&format!("scale: {connectors} connectors, saving {} credentials", saves.len()))?;
         send_all(&api.plan(saves), 32).await?;
-        // Spread over all, so that nothing lies together by chance.
+        // Spread over all, so that they are not adjacent in the store by chance.
         let called = (0..CALLED).map(|n| n * connectors / CALLED);
         let pairs: Vec<_> =
             called.flat_map(|n| (0..WORKSPACES).map(move |w| (format!("ws{w}"), name(n)))).collect();
@@ -59,7 +59,7 @@ impl Side {
     }
 }
 
-/// The ratio of both sides' CPU for a call, taken by turns.
+/// The ratio of both sides' CPU for a call, measured in turn.
 pub(crate) async fn scale(connectors: usize, length: Duration, rounds: u64) -> Result<Row, Failure> {
     let upstream = Process::start("upstream", &[])?;
     let (few, many) = (Side::start(&upstream, CALLED).await?, Side::start(&upstream, connectors).await?);

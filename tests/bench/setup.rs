@@ -1,4 +1,4 @@
-//! A product with something in it: uploaded, saved and asked for through its API.
+//! A product with content: connectors uploaded, credentials saved and tokens created through its API.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

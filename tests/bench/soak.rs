@@ -1,4 +1,4 @@
-//! Half of what it can do, for a long time: whether memory stays where it is, and whether anything fails.
+//! Half of its capacity for a long time: whether memory stays constant, and whether anything fails.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::report::{Row, Target};
 use crate::{Failure, print};
 
 const WORKSPACES: &[&str] = &["one", "two", "three", "four"];
-/// Between two looks at the memory.
+/// Time between two measurements of the memory.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Runs for so many minutes.
+/// Runs for this number of minutes.
 #[allow(clippy::cast_precision_loss, reason = "sizes of gigabytes")]
 pub(crate) async fn soak(minutes: u64) -> Result<Vec<Row>, Failure> {
     let stand = Stand::start("concurrent_calls=1000", 100, WORKSPACES).await?;

@@ -1,4 +1,4 @@
-//! The third party: a TLS server that answers at once, or after a while where the path says so.
+//! The third party: a TLS server that answers at once, or after a delay if the path has one.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use portcullis::demo::certificates;
+use portcullis_stand_in::certificates;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -28,7 +28,7 @@ pub(crate) async fn run(_: &Arguments) -> Result<(), Failure> {
         while let Ok((stream, _)) = listener.accept().await {
             let tls = tls.clone();
             tokio::spawn(async move {
-                // Why ignored: a caller that goes away in the middle is not this server's affair.
+                // Why ignored: it is only slower without.
                 let _ = stream.set_nodelay(true);
                 let Ok(stream) = tls.accept(stream).await else { return };
                 let _ = hyper::server::conn::http1::Builder::new()

@@ -1,6 +1,5 @@
-//! Who is admitted: a full workspace is told so at once, its neighbour and the platform notice nothing.
+//! Admission: a full workspace is refused at once, its neighbour and the platform are not affected.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use portcullis_core::fault::Code;
@@ -39,7 +38,7 @@ async fn a_full_workspace_is_refused_at_once_and_nobody_else_is() {
     assert!(answer.json["detail"].as_str().unwrap().contains("limits.workspace_concurrent_calls"));
     assert!(answer.json["run"].is_null(), "nothing ran");
     world.assert_nothing_looked_up(&before).await;
-    // What makes no calls is served: reading, and the switch that ends them.
+    // Requests that make no calls are served: reading, and the switch that ends calls.
     acme.run.get("/run/acme/main").await.is(200);
     let neighbour = start(&globex);
     until("the neighbour's call arrives", async || world.upstream.received().len() == 3).await;
@@ -61,7 +60,7 @@ async fn many_at_once_are_all_served_where_there_is_room() {
         call.await.unwrap().is(200);
     }
     assert_eq!(world.upstream.received().len(), 24);
-    assert_eq!(world.app.scheduler.calls(), 0);
+    assert_eq!(world.engine.scheduler().calls(), 0);
 }
 
 #[tokio::test]
@@ -118,7 +117,7 @@ async fn only_who_may_call_is_told_that_there_is_no_room() {
     let running = [start(&acme), start(&acme)];
     until("both calls wait for their upstream", async || world.upstream.received().len() == 2).await;
     let (path, body) = ("/run/acme/main/connector/salesforce/create-contact", json!({ "input": {} }));
-    // Twice, because what is not known yet is looked up at the first time.
+    // Twice, because values that are not cached yet are looked up the first time.
     for _ in 0..2 {
         let answer = acme.run.post(path, &body).await.problem(Code::Overloaded);
         assert_eq!(answer.header("retry-after"), Some("1"));
@@ -142,12 +141,12 @@ async fn only_who_may_call_is_told_that_there_is_no_room() {
     for call in running {
         call.abort();
     }
-    until("their places are free", async || world.app.scheduler.calls() == 0).await;
+    until("their places are free", async || world.engine.scheduler().calls() == 0).await;
     world.upstream.script("/v1/contacts", Script::Json(200, "{}"));
     acme.create_contact().await.is(200);
 }
 
-/// Where a request is refused depends on how its bytes arrive; what its caller is told does not.
+/// Where a request is refused depends on how its bytes arrive; its caller's answer does not.
 #[tokio::test]
 async fn a_refusal_reads_the_same_however_the_request_arrives() {
     let limits = Limits { concurrent_calls: 2, ..Limits::default() };
@@ -163,13 +162,13 @@ async fn a_refusal_reads_the_same_however_the_request_arrives() {
     );
     let body = "{\"input\":{}}";
     let mut answers = Vec::new();
-    // The first looks up what those after it find in memory. In one piece it is refused before the server sees it.
+    // The first looks up what later ones find in memory. In one piece it is refused before the server sees it.
     for in_two in [true, true, false, true, false] {
-        let asked = world.app.requests.load(Ordering::Relaxed);
+        let asked = world.api.requests();
         let mut connection = TcpStream::connect(world.platform.address()).await.unwrap();
         if in_two {
             connection.write_all(head.as_bytes()).await.unwrap();
-            until("its head is read", async || world.app.requests.load(Ordering::Relaxed) > asked).await;
+            until("its head is read", async || world.api.requests() > asked).await;
             connection.write_all(body.as_bytes()).await.unwrap();
         } else {
             connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();

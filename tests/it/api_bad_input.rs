@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::support::{SALESFORCE, Stage, World, salesforce};
 
-/// The brief's definition with one change.
+/// The definition of the Salesforce example with one change.
 fn changed(change: impl FnOnce(&mut Value)) -> Value {
     let mut definition = salesforce();
     change(&mut definition);
     definition
 }
 
-/// Uploads, expects `validation_failed`, and that nothing came of it; the breaches.
+/// Uploads, expects `validation_failed`, and that nothing came of it; the violations.
 async fn refused(world: &World, definition: &Value) -> (Vec<(String, String)>, String) {
     let before = world.before().await;
     let answer = world.platform.post("/admin/connector", definition).await.problem(Code::ValidationFailed);
@@ -21,8 +21,8 @@ async fn refused(world: &World, definition: &Value) -> (Vec<(String, String)>, S
     let listed = world.platform.get("/admin/connector").await.is(200);
     assert_eq!(listed.json["data"], json!([]), "nothing is listed");
     assert_eq!(answer.json["pointer"], answer.json["errors"][0]["pointer"], "{}", answer.text);
-    let breaches = answer.breaches().iter().map(|(p, c)| ((*p).to_owned(), (*c).to_owned())).collect();
-    (breaches, answer.messages())
+    let violations = answer.violations().iter().map(|(p, c)| ((*p).to_owned(), (*c).to_owned())).collect();
+    (violations, answer.messages())
 }
 
 fn one(pointer: &str, code: &str) -> Vec<(String, String)> {
@@ -51,7 +51,7 @@ async fn malformed_json_is_answered_with_line_and_column_and_never_quoted() {
 #[tokio::test]
 async fn unknown_fields_are_refused_and_a_typo_is_told_what_was_meant() {
     let world = World::start().await;
-    let (breaches, messages) = refused(
+    let (violations, messages) = refused(
         &world,
         &changed(|d| {
             d["allowed_domain"] = json!(["*.evil.example.net"]);
@@ -60,10 +60,10 @@ async fn unknown_fields_are_refused_and_a_typo_is_told_what_was_meant() {
         }),
     )
     .await;
-    let codes: Vec<&str> = breaches.iter().map(|(_, c)| c.as_str()).collect();
+    let codes: Vec<&str> = violations.iter().map(|(_, c)| c.as_str()).collect();
     assert_eq!(codes, ["unknown_field"; 3], "all at once");
     for pointer in ["/allowed_domain", "/actions/0/url_templat", "/webhooks"] {
-        assert!(breaches.iter().any(|(p, _)| p == pointer), "{pointer} in {breaches:?}");
+        assert!(violations.iter().any(|(p, _)| p == pointer), "{pointer} in {violations:?}");
     }
     assert!(messages.contains("did you mean \"allowed_domains\"?"), "{messages}");
     assert!(messages.contains("did you mean \"url_template\"?"), "{messages}");
@@ -74,7 +74,7 @@ async fn unknown_fields_are_refused_and_a_typo_is_told_what_was_meant() {
 #[tokio::test]
 async fn wrong_types_are_all_told_at_once() {
     let world = World::start().await;
-    let (breaches, _) = refused(
+    let (violations, _) = refused(
         &world,
         &changed(|d| {
             d["display_name"] = json!(5);
@@ -90,10 +90,10 @@ async fn wrong_types_are_all_told_at_once() {
         ("/actions/0/http_method", "not_in_list"),
         ("/actions/0/body_schema", "wrong_type"),
     ] {
-        assert!(breaches.contains(&one(expected.0, expected.1)[0]), "{expected:?} in {breaches:?}");
+        assert!(violations.contains(&one(expected.0, expected.1)[0]), "{expected:?} in {violations:?}");
     }
-    let (breaches, _) = refused(&world, &json!(["not", "an", "object"])).await;
-    assert_eq!(breaches, one("", "wrong_type"));
+    let (violations, _) = refused(&world, &json!(["not", "an", "object"])).await;
+    assert_eq!(violations, one("", "wrong_type"));
     world.platform.post("/admin/connector", &changed(|d| d["enabled"] = json!(true))).await.is(201);
 }
 
@@ -113,14 +113,14 @@ async fn an_allowed_domains_entry_that_is_too_wide_or_no_host_is_refused() {
         ("api.salesforce.com:8443", "allowed_domain_port"),
         ("localhost", "allowed_domain_special"),
     ] {
-        let (breaches, messages) =
+        let (violations, messages) =
             refused(&world, &changed(|d| d["allowed_domains"] = json!(["*.salesforce.com", entry]))).await;
-        assert_eq!(breaches, one("/allowed_domains/1", code), "{entry}");
+        assert_eq!(violations, one("/allowed_domains/1", code), "{entry}");
         assert!(messages.contains("*.example.com"), "teaches the accepted form: {messages}");
     }
     for missing in [json!([]), json!("*.salesforce.com")] {
-        let (breaches, _) = refused(&world, &changed(|d| d["allowed_domains"] = missing)).await;
-        assert!(breaches.iter().any(|(p, _)| p == "/allowed_domains"), "{breaches:?}");
+        let (violations, _) = refused(&world, &changed(|d| d["allowed_domains"] = missing)).await;
+        assert!(violations.iter().any(|(p, _)| p == "/allowed_domains"), "{violations:?}");
     }
     let good = changed(|d| d["allowed_domains"] = json!(["*.salesforce.com", "api.example-saas.com"]));
     world.platform.post("/admin/connector", &good).await.is(201);
@@ -136,17 +136,17 @@ async fn a_template_with_an_unknown_variable_is_refused() {
         ("https://api.salesforce.com/v1/{{cred.api_key}}", "legal in auth only"),
         ("https://api.salesforce.com/v1/{{source.email}}", "field_mapping only"),
     ] {
-        let (breaches, messages) =
+        let (violations, messages) =
             refused(&world, &changed(|d| d["actions"][0]["url_template"] = json!(url))).await;
-        assert_eq!(breaches, one("/actions/0/url_template", "template_unknown_variable"), "{url}");
+        assert_eq!(violations, one("/actions/0/url_template", "template_unknown_variable"), "{url}");
         assert!(messages.contains(part), "{url}: {messages}");
     }
-    let (breaches, _) = refused(
+    let (violations, _) = refused(
         &world,
         &changed(|d| d["actions"][0]["url_template"] = json!("https://api.salesforce.com/{{input.Email")),
     )
     .await;
-    assert_eq!(breaches, one("/actions/0/url_template", "template_invalid"));
+    assert_eq!(violations, one("/actions/0/url_template", "template_invalid"));
     let good =
         changed(|d| d["actions"][0]["url_template"] = json!("https://api.salesforce.com/v1/{{input.Email}}"));
     world.platform.post("/admin/connector", &good).await.is(201);
@@ -162,11 +162,12 @@ async fn a_template_whose_host_can_leave_allowed_domains_is_refused() {
         "https://salesforce.com/v1",
         "https://api.salesforce.com.evil.example.net/",
     ] {
-        let (breaches, _) = refused(&world, &changed(|d| d["actions"][0]["url_template"] = json!(url))).await;
-        let code = &breaches[0].1;
+        let (violations, _) =
+            refused(&world, &changed(|d| d["actions"][0]["url_template"] = json!(url))).await;
+        let code = &violations[0].1;
         let expected = ["template_host_outside_allowed_domains", "template_invalid"];
-        assert!(expected.contains(&code.as_str()), "{url}: {breaches:?}");
-        assert_eq!(breaches[0].0, "/actions/0/url_template", "{url}");
+        assert!(expected.contains(&code.as_str()), "{url}: {violations:?}");
+        assert_eq!(violations[0].0, "/actions/0/url_template", "{url}");
     }
     let inside = changed(|d| {
         d["actions"][0]["url_template"] = json!("https://{{input.Email}}.salesforce.com/v1");
@@ -181,7 +182,7 @@ async fn a_body_over_the_limit_is_413_and_one_at_the_limit_is_read() {
     let huge = vec![b' '; 20 * 1024 * 1024];
     let answer = world.platform.write("POST", "/admin/connector", huge).await.problem(Code::BodyTooLarge);
     assert!(answer.json["detail"].as_str().unwrap().contains("limits.api_body_bytes"), "{}", answer.text);
-    let limit = usize::try_from(world.app.limits.api_body_bytes).unwrap();
+    let limit = usize::try_from(world.engine.limits().api_body_bytes).unwrap();
     let padded = |bytes: usize| {
         let mut body = SALESFORCE.as_bytes().to_vec();
         body.resize(bytes, b' ');
@@ -189,7 +190,7 @@ async fn a_body_over_the_limit_is_413_and_one_at_the_limit_is_read() {
     };
     let over = world.platform.write("POST", "/admin/connector", padded(limit + 1)).await;
     over.problem(Code::BodyTooLarge);
-    let definition_limit = usize::try_from(world.app.limits.definition_bytes).unwrap();
+    let definition_limit = usize::try_from(world.engine.limits().definition_bytes).unwrap();
     let wide = changed(|d| d["x_note"] = json!("x".repeat(definition_limit)));
     let answer = world.platform.post("/admin/connector", &wide).await.problem(Code::BodyTooLarge);
     assert!(answer.json["detail"].as_str().unwrap().contains("limits.definition_bytes"), "{}", answer.text);
@@ -306,17 +307,17 @@ async fn a_missing_required_credential_field_is_refused_and_nothing_is_saved() {
         let body = json!({ "enabled": true, "config": config });
         let answer = acme.workspace.put(&acme.setting("salesforce"), &body).await;
         let answer = answer.problem(Code::ValidationFailed);
-        assert_eq!(answer.breaches(), [(pointer, code)], "{body}");
+        assert_eq!(answer.violations(), [(pointer, code)], "{body}");
         assert!(!answer.text.contains("canary"), "a value is never quoted: {}", answer.text);
     }
     let both = json!({ "config": { "api_kee": "canary" } });
     let answer = acme.workspace.put(&acme.setting("salesforce"), &both).await;
     let answer = answer.problem(Code::ValidationFailed);
     let expected = [("/config/api_key", "missing_field"), ("/config/api_kee", "unknown_field")];
-    assert_eq!(answer.breaches(), expected, "all at once");
+    assert_eq!(answer.violations(), expected, "all at once");
     let opted_in = acme.workspace.put(&acme.setting("salesforce"), &json!({ "enabled": true })).await;
     let opted_in = opted_in.problem(Code::ValidationFailed);
-    assert_eq!(opted_in.breaches(), [("/config/api_key", "missing_field")]);
+    assert_eq!(opted_in.violations(), [("/config/api_key", "missing_field")]);
     world.assert_untouched(&before).await;
     let state = acme.workspace.get(&acme.setting("salesforce")).await.is(200);
     assert_eq!(state.json["state"], "unconfigured");
@@ -331,13 +332,13 @@ async fn an_input_of_the_wrong_type_is_refused_before_anything_leaves() {
     let before = world.before().await;
     let answer = acme.call("salesforce", "create-contact", json!({ "Email": 5, "Emale": "x" })).await;
     let answer = answer.problem(Code::InputInvalid);
-    assert_eq!(answer.breaches(), [("/input/Emale", "unknown_input"), ("/input/Email", "wrong_type")]);
+    assert_eq!(answer.violations(), [("/input/Emale", "unknown_input"), ("/input/Email", "wrong_type")]);
     assert!(answer.messages().contains("did you mean \"Email\"?"), "{}", answer.messages());
     let path = "/run/acme/main/connector/salesforce/create-contact";
     let answer = acme.run.post(path, &json!({ "input": [1] })).await.problem(Code::InputInvalid);
-    assert_eq!(answer.breaches(), [("/input", "wrong_type")]);
+    assert_eq!(answer.violations(), [("/input", "wrong_type")]);
     let answer = acme.run.post(path, &json!({ "inputs": {} })).await.problem(Code::ValidationFailed);
-    assert_eq!(answer.breaches(), [("/inputs", "unknown_field")]);
+    assert_eq!(answer.violations(), [("/inputs", "unknown_field")]);
     world.assert_untouched(&before).await;
     assert_eq!(acme.run.get("/run/acme/main").await.json["data"], json!([]), "no run was kept");
     acme.create_contact().await.is(200);

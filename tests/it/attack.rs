@@ -1,18 +1,18 @@
-//! The known ways to talk a gate into something, each tried and each beside a neighbour that passes.
+//! Known attacks on the gate. Each test also sends a similar request that must pass.
 //!
-//! A test is named after the row it tries: `u` is URL and host text, `i` a spelling of an address,
-//! `d` DNS, `r` redirects, `h` requests and their headers, `s` answers. Most run against the gate
-//! alone on a [`rig::Rig`]; what needs the whole product runs in a world. [`coverage`] fails when a
-//! row has no test.
+//! The name of a test starts with its row in the lists of attacks: `u` is URL and host text, `i` a spelling
+//! of an address, `d` DNS, `r` redirects, `h` requests and their headers, `s` responses. Most tests run
+//! against the gate alone, in a [`harness::Harness`]; others need the whole product. [`coverage`] fails when
+//! a row has no test.
 
 mod connections;
 mod coverage;
 mod dns;
 mod explain;
 mod framing;
+mod harness;
 mod redirects;
 mod responses;
-mod rig;
 mod scrubbing;
 mod spellings;
 mod switch;

@@ -1,14 +1,14 @@
-//! Every auth type that the host places or signs by itself, through the whole product: a definition is
-//! uploaded, a credential saved, an action run, and the request that the third party received is judged.
+//! Every auth type that the host places or signs itself, through the whole product: each test uploads a
+//! definition, saves a credential, runs an action and checks the request that the third party received.
 //!
-//! Where the credential is, and that it is nowhere else, is looked at here. Whether a signature is right
-//! is said by another implementation: see [`second`]. Auth types that exchange a token are not here.
+//! The tests check where the credential is, and that it is nowhere else. Another implementation checks the
+//! signatures: see [`second`]. Auth types that exchange a token are tested in `oauth`.
 
+mod harness;
 mod methods;
 mod placed;
 mod recount;
 mod refusals;
-mod rig;
 mod second;
 mod shown;
 mod signed;

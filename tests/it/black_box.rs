@@ -14,7 +14,7 @@ use crate::support::client::answer_on;
 use crate::support::world::contact_automation;
 use crate::support::{Client, SALESFORCE};
 
-/// Names are asked of an address where nobody answers, so that this test never calls anybody.
+/// DNS queries go to an address where no server answers, so that this test contacts no third party.
 const NO_NAMES: [&str; 4] = ["--egress-dns-servers", "127.0.0.1:1", "--limit", "dns_ms=300"];
 const SETTING: &str = "/workspace/acme/main/settings/connector/salesforce";
 const KEY: &str = "sk-live-0123456789abcdef";
@@ -62,8 +62,8 @@ async fn three_tiers_over_http_survive_kill_9() {
     let server = Server::start(dir.path(), &NO_NAMES);
     let platform = Client::new(server.address).with_token(platform_token);
     let kept = platform.get("/admin/connector/salesforce").await.is(200);
-    let brief: Value = serde_json::from_str(SALESFORCE).unwrap();
-    assert_eq!(kept.json["definition"], brief);
+    let uploaded: Value = serde_json::from_str(SALESFORCE).unwrap();
+    assert_eq!(kept.json["definition"], uploaded);
     let caller = platform.with_token(run_token);
     assert_eq!(caller.get(&format!("/run/acme/main/{run_id}")).await.is(200).json["code"], "dns_failed");
     let workspace = json!({ "role": "workspace", "org": "acme", "workspace": "main" });
@@ -82,7 +82,7 @@ async fn three_tiers_over_http_survive_kill_9() {
     verify_offline(dir.path());
 }
 
-/// Status line and body of the answer to a call, asked for on this connection.
+/// Status line and body of the answer to a call on this connection.
 async fn ask(connection: &mut TcpStream, token: &str, path: &str, body: &str) -> (String, Value) {
     let request = format!(
         "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
@@ -126,7 +126,7 @@ fn too_few_descriptors_to_serve_anybody_are_refused_at_the_start() {
     assert!(ran.err.contains("100 file descriptors are too few"), "{}", ran.err);
 }
 
-/// The ledger proves itself without a process, and a changed byte breaks it.
+/// The ledger is verified without a process, and a changed byte breaks it.
 fn verify_offline(dir: &Path) {
     let ran = run(dir, &["ledger", "verify"]).exits(0);
     assert!(ran.out.starts_with("acme: intact, 8 records"), "{}", ran.out);

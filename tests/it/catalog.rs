@@ -1,4 +1,4 @@
-//! The catalog that ships with the product: every entry is sound, proven by its own examples, and can
+//! The catalog that is part of the product: every entry is valid, proven by its own examples, and can
 //! be installed with one call.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ fn entries() -> Vec<(&'static str, Value)> {
     CATALOG.iter().map(|(id, text)| (*id, serde_json::from_str(text).unwrap())).collect()
 }
 
-/// What an entry may be warned of: a wildcard that the service's own host names make necessary.
+/// Accepted warnings of entries: a wildcard that the service's own host names make necessary.
 const ACCEPTED_WARNINGS: &[(&str, &str)] = &[
     ("aws-dynamodb", "allowed_domain_shared_hosting"),
     ("aws-s3", "allowed_domain_shared_hosting"),
@@ -145,7 +145,7 @@ fn the_command_line_lists_prints_checks_and_imports() {
     std::fs::write(dir.path().join("stripe.json"), &printed.out).unwrap();
     binary::run(dir.path(), &["lint", "stripe.json"]).exits(0);
     binary::run(dir.path(), &["catalog", "nope"]).exits(1);
-    // An example that no longer says what the action does is an error with its place.
+    // An example that differs from what the action does is an error with its pointer.
     let broken = printed.out.replace("https://api.stripe.com/v1/balance", "https://api.stripe.com/v1/other");
     std::fs::write(dir.path().join("broken.json"), broken.replacen("v1/other", "v1/balance", 1)).unwrap();
     let refused = binary::run(dir.path(), &["lint", "broken.json"]).exits(1);

@@ -1,8 +1,8 @@
 //! API descriptions become drafts that the rules of an upload accept, with a report of what was not
-//! carried.
+//! imported.
 //!
-//! Three small ones are here, one of each version. A directory of others, such as a vendor's whole
-//! description, is named by `PORTCULLIS_DESCRIPTIONS`; `.ci/run` fetches one of over a thousand operations.
+//! Three small ones are here, one of each version. `PORTCULLIS_DESCRIPTIONS` names a directory with others, such
+//! as a vendor's whole description; `.ci/run` fetches one with over a thousand operations.
 
 use std::io::Write as _;
 use std::path::PathBuf;

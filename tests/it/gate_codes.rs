@@ -1,4 +1,4 @@
-//! Every way an allowed call can still fail, each with its code, its ledger entry and its neighbour
+//! Every way an allowed call can still fail, each with its code, its ledger entry and a similar call
 //! that passes: names, connections, TLS, bad HTTP, limits, waits, and parts of the product that fail.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use portcullis_store::{ConnectorRecord, CredentialState, Writes};
 use serde_json::{Value, json};
 
 use crate::support::failing::Failing;
-use crate::support::line::Manner;
+use crate::support::fake_network::DialManner;
 use crate::support::{PUBLIC, Script, Stage, Tenant, World, salesforce, until};
 
 const KEY: &str = "sk-live-0123456789abcdef";
@@ -35,7 +35,7 @@ async fn assert_fails(acme: &Tenant, code: Code) -> Value {
 async fn a_name_that_does_not_exist_or_has_no_or_too_many_answers_is_dns_failed() {
     let (world, acme) = connected(Stage::default()).await;
     let before = world.before().await;
-    let limit = usize::try_from(world.app.limits.dns_answers).unwrap();
+    let limit = usize::try_from(world.engine.limits().dns_answers).unwrap();
     for answers in [Vec::new(), vec![PUBLIC; limit + 1]] {
         world.names.tell("api.salesforce.com", &answers);
         assert_eq!(assert_fails(&acme, Code::DnsFailed).await["status"], "failed");
@@ -48,11 +48,11 @@ async fn a_name_that_does_not_exist_or_has_no_or_too_many_answers_is_dns_failed(
 #[tokio::test]
 async fn nobody_answering_is_connect_failed_and_opens_no_credential() {
     let (world, acme) = connected(Stage::default()).await;
-    world.line.behave(Manner::Dead);
+    world.dialer.behave(DialManner::Dead);
     let run = assert_fails(&acme, Code::ConnectFailed).await;
     assert_eq!(run["retryable"], true);
-    assert_eq!(world.app.vault.opens(), 0);
-    world.line.behave(Manner::Honest);
+    assert_eq!(world.engine.vault().opens(), 0);
+    world.dialer.behave(DialManner::Honest);
     acme.create_contact().await.is(200);
 }
 
@@ -74,9 +74,9 @@ async fn a_certificate_for_another_name_is_tls_failed_and_opens_no_credential() 
     let input = json!({ "Email": "ada@example.org" });
     let answer = acme.call("hubapi", "create-contact", input.clone()).await.problem(Code::TlsFailed);
     assert_eq!(answer.json["run"]["status"], "failed");
-    assert_eq!((world.app.vault.opens(), world.upstream.received().len()), (0, 0));
+    assert_eq!((world.engine.vault().opens(), world.upstream.received().len()), (0, 0));
     acme.call("example-saas", "create-contact", input).await.is(200);
-    assert_eq!(world.app.vault.opens(), 1);
+    assert_eq!(world.engine.vault().opens(), 1);
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn more_bytes_than_a_call_may_send_are_calls_exceeded() {
     acme.create_contact().await.is(200);
 }
 
-/// The connector moves to another host, which its workspaces' credentials were not saved for.
+/// The connector moves to another host, for which its workspaces' credentials were not saved.
 async fn move_host(world: &World) {
     let mut definition = salesforce();
     definition["allowed_domains"] = json!(["*.salesforce.com", "api.example-saas.com"]);
@@ -194,16 +194,16 @@ async fn a_credential_saved_for_other_hosts_waits_until_it_is_saved_for_the_new_
 async fn a_stored_row_that_was_widened_does_not_widen_what_the_sealed_credential_allows() {
     let (world, acme) = connected(Stage::default()).await;
     move_host(&world).await;
-    let (records, parts) = (&world.app.records, ["acme", "main", "salesforce"]);
+    let (records, parts) = (world.engine.records(), ["acme", "main", "salesforce"]);
     let (mut state, _) = records.get::<CredentialState>(&parts).await.unwrap().unwrap();
     state.allowed_hosts.push("api.example-saas.com".to_owned());
     records.commit(Writes::new().put(&parts, &state)).await.unwrap();
     assert_eq!(assert_fails(&acme, Code::CredentialNotBound).await["status"], "refused");
     assert_eq!(world.upstream.received().len(), 0, "nothing was sent");
-    assert_eq!(world.app.vault.opens(), 0, "the sealed list was read, and no secret");
+    assert_eq!(world.engine.vault().opens(), 0, "the sealed list was read, and no secret");
     acme.connect("salesforce", json!({ "api_key": KEY })).await;
     acme.create_contact().await.is(200);
-    assert_eq!(world.app.vault.opens(), 1);
+    assert_eq!(world.engine.vault().opens(), 1);
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn a_credential_without_the_field_that_is_sent_today_needs_attention_befor
     world.platform.put("/admin/connector/salesforce", &field("api_key")).await.is(200);
     let empty = json!({ "config": {} });
     let answer = acme.workspace.put(&acme.setting("salesforce"), &empty).await;
-    assert_eq!(answer.problem(Code::ValidationFailed).breaches(), [("/config", "not_injectable")]);
+    assert_eq!(answer.problem(Code::ValidationFailed).violations(), [("/config", "not_injectable")]);
     acme.connect("salesforce", json!({ "api_key": KEY })).await;
     acme.create_contact().await.is(200);
     world.platform.put("/admin/connector/salesforce", &field("access_token")).await.is(200);
@@ -273,7 +273,7 @@ async fn when_the_ledger_cannot_be_written_nothing_leaves() {
     let (world, acme) = connected(Stage::default()).await;
     let globex = world.tenant("globex", "main").await;
     globex.connect("salesforce", json!({ "api_key": KEY })).await;
-    // A file stands where the org's directory belongs.
+    // A file takes the path of the org's directory.
     std::fs::write(world.data_dir().join("ledger/acme"), b"in the way").unwrap();
     let before = world.before().await;
     let answer = acme.create_contact().await.problem(Code::LedgerUnavailable);
@@ -301,17 +301,17 @@ async fn when_the_store_fails_the_answer_is_503_and_nothing_leaves() {
 #[tokio::test]
 async fn a_stored_definition_that_breaks_todays_rules_is_internal_and_calls_nothing() {
     let (world, acme) = connected(Stage::default()).await;
-    let records = &world.app.records;
+    let records = world.engine.records();
     let (mut record, _) = records.get::<ConnectorRecord>(&["salesforce"]).await.unwrap().unwrap();
     let good = record.clone();
     record.definition["allowed_domains"] = json!(["*"]);
     records.commit(Writes::new().put(&["salesforce"], &record)).await.unwrap();
-    world.app.directory.forget();
+    world.engine.records_changed().await;
     let before = world.before().await;
     acme.create_contact().await.problem(Code::Internal);
     world.assert_untouched(&before).await;
     records.commit(Writes::new().put(&["salesforce"], &good)).await.unwrap();
-    world.app.directory.forget();
+    world.engine.records_changed().await;
     acme.create_contact().await.is(200);
 }
 
@@ -332,11 +332,11 @@ async fn a_pooled_connection_is_not_used_after_the_policy_changed() {
     let (world, acme) = connected(Stage::default()).await;
     acme.create_contact().await.is(200);
     acme.create_contact().await.is(200);
-    assert_eq!(world.line.dialed().len(), 1, "the second call used the same connection");
+    assert_eq!(world.dialer.dialed().len(), 1, "the second call used the same connection");
     acme.allow(json!(["*.salesforce.com"]), "enforce").await;
     world.names.tell("api.salesforce.com", &["10.0.0.5".parse().unwrap()]);
     acme.create_contact().await.problem(Code::AddressForbidden);
-    assert_eq!(world.line.dialed().len(), 1);
+    assert_eq!(world.dialer.dialed().len(), 1);
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
-//! The ledger at size: ten thousand calls, then every kind of tampering, found offline.
+//! The ledger at size: ten thousand calls, then every kind of tampering, detected offline.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use portcullis_core::id::{ActionId, ConnectorId, EntryId, OrgId, RunId, WorkspaceId};
 use portcullis_core::ledger::{LedgerEvent, LedgerPhase, LedgerVerdict, PhaseDurations};
-use portcullis_store::{Ledger, LedgerSync, VerifyReport, verify_directory};
+use portcullis_store::{FileLedger, Ledger as _, LedgerSync, VerifyReport, verify_directory};
 
 const CALLS: usize = 10_000;
 const ORG: &str = "acme";
@@ -58,7 +58,7 @@ fn verify(dir: &Path) -> VerifyReport {
     verify_directory(dir).unwrap()
 }
 
-/// Changes one segment, asks for the verdict, and puts it back.
+/// Changes one segment, verifies the ledger, and restores the segment.
 fn tampered(dir: &Path, segment: &Path, change: impl FnOnce(&mut Vec<u8>)) -> VerifyReport {
     let sound = fs::read(segment).unwrap();
     let mut bytes = sound.clone();
@@ -77,7 +77,7 @@ fn line_start(bytes: &[u8], line: usize) -> usize {
     bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(line - 1).map(|(at, _)| at + 1).unwrap()
 }
 
-/// A small generator, so that a failure repeats.
+/// A small random generator with a seed, so that a failure can be repeated.
 fn next(seed: &mut u64) -> usize {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     usize::try_from(*seed >> 33).unwrap()
@@ -87,7 +87,7 @@ fn next(seed: &mut u64) -> usize {
 async fn ten_thousand_calls_verify_and_every_tampering_names_the_first_bad_record() {
     let root = tempfile::tempdir().unwrap();
     {
-        let ledger = Ledger::open(root.path(), LedgerSync::Group).unwrap();
+        let ledger = FileLedger::open(root.path(), LedgerSync::Group).unwrap();
         for call in 0..CALLS {
             ledger.append(&event(call, LedgerPhase::Begin)).await.unwrap();
             ledger.append(&event(call, LedgerPhase::Complete)).await.unwrap();

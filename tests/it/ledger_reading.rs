@@ -1,4 +1,4 @@
-//! The org's ledger as it is read: filters, exports, the live stream, and what it says about the
+//! Reading the org's ledger: filters, exports, the live stream, and the use of the
 //! org's list.
 
 use portcullis_core::fault::Code;

@@ -10,7 +10,7 @@
     reason = "tests fail by panicking, and talk to stand-ins on loopback"
 )]
 
-/// The product's own, so that what is said of memory here is true of it.
+/// The same as in the product, so that memory measured here is the product's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -21,8 +21,10 @@ mod attack;
 mod auth_types;
 mod black_box;
 mod catalog;
+mod changes;
 mod descriptions;
 mod gate_codes;
+mod golden;
 mod ledger_chain;
 mod ledger_reading;
 mod main_job;
@@ -34,5 +36,6 @@ mod secrecy;
 mod stopping;
 mod support;
 mod tidy;
+mod typed_api;
 mod vendors;
 mod while_running;

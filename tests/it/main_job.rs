@@ -1,11 +1,11 @@
-//! The main job: the brief's connector, from upload to the request that arrives, and every outcome
+//! The main job: the Salesforce example's connector, from upload to the request that arrives, and every outcome
 //! that is not a call. Whatever is refused or skipped opens no credential and no socket.
 
 use portcullis_core::fault::Code;
 use portcullis_store::ConnectorSetting;
 use serde_json::{Value, json};
 
-use crate::support::line::Manner;
+use crate::support::fake_network::DialManner;
 use crate::support::world::contact_automation;
 use crate::support::{PRIVATE, PUBLIC, PUBLIC_V6, SALESFORCE, Script, Tenant, World, salesforce};
 
@@ -23,7 +23,7 @@ fn names(object: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_briefs_definition_is_accepted_byte_for_byte_and_kept_as_written() {
+async fn the_salesforce_example_is_accepted_byte_for_byte_and_kept_as_written() {
     let world = World::start().await;
     let made = world.platform.write("POST", "/admin/connector", SALESFORCE).await.is(201);
     assert_eq!(made.header("location"), Some("/admin/connector/salesforce"));
@@ -35,7 +35,7 @@ async fn the_briefs_definition_is_accepted_byte_for_byte_and_kept_as_written() {
 }
 
 #[tokio::test]
-async fn a_saved_credential_is_stored_in_the_briefs_shape_and_never_in_the_clear() {
+async fn a_saved_credential_is_stored_in_the_shape_of_the_salesforce_example_and_never_in_the_clear() {
     let (world, acme) = World::salesforce().await;
     let before = world.before().await;
     let saved = acme.connect("salesforce", json!({ "api_key": KEY })).await;
@@ -46,7 +46,7 @@ async fn a_saved_credential_is_stored_in_the_briefs_shape_and_never_in_the_clear
     let read = acme.workspace.get(&acme.setting("salesforce")).await.is(200);
     assert_eq!(read.json, saved.json);
     let parts = ["acme", "main", "salesforce"];
-    let (record, _) = world.app.records.get::<ConnectorSetting>(&parts).await.unwrap().unwrap();
+    let (record, _) = world.engine.records().get::<ConnectorSetting>(&parts).await.unwrap().unwrap();
     let record = json!(record);
     assert_eq!(names(&record), ["group", "name", "value"]);
     assert_eq!((&record["group"], &record["name"]), (&json!("connector"), &json!("salesforce")));
@@ -55,10 +55,10 @@ async fn a_saved_credential_is_stored_in_the_briefs_shape_and_never_in_the_clear
     let sealed = record["value"]["encrypted_config"].as_str().unwrap();
     assert!(sealed.len() > KEY.len() && !sealed.contains(KEY), "{sealed}");
     for answer in [&saved, &read] {
-        assert!(!answer.text.contains(sealed), "not even the ciphertext is told");
+        assert!(!answer.text.contains(sealed), "not even the ciphertext is returned");
         assert!(!answer.text.contains(KEY));
     }
-    let bytes = world.app.records.store().get("setting/acme/main/salesforce").await.unwrap().unwrap();
+    let bytes = world.engine.records().store().get("setting/acme/main/salesforce").await.unwrap().unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&bytes.value).unwrap(), record);
     world.assert_nothing_looked_up(&before).await;
 }
@@ -67,7 +67,7 @@ async fn a_saved_credential_is_stored_in_the_briefs_shape_and_never_in_the_clear
 async fn an_automation_fires_and_the_third_party_gets_the_key_once_and_the_mapped_body() {
     let (world, acme) = connected().await;
     let automation = acme.automation().await;
-    assert_eq!(world.app.vault.opens(), 0, "saving opens nothing");
+    assert_eq!(world.engine.vault().opens(), 0, "saving opens nothing");
     let answer = acme.fire(&automation, json!({ "email": ADA })).await.is(200);
     let received = world.upstream.received();
     assert_eq!(received.len(), 1);
@@ -81,7 +81,7 @@ async fn an_automation_fires_and_the_third_party_gets_the_key_once_and_the_mappe
     assert_eq!(request.header("user-agent").len(), 1);
     assert_eq!(request.text(), r#"{"Email":"ada@example.org"}"#);
     assert_eq!(request.head.matches(KEY).count(), 1, "{}", request.head);
-    assert_eq!((world.app.vault.opens(), world.line.dialed().len()), (1, 1));
+    assert_eq!((world.engine.vault().opens(), world.dialer.dialed().len()), (1, 1));
     let run = &answer.json;
     assert_eq!(
         names(run),
@@ -128,7 +128,7 @@ async fn a_logic_block_calls_an_action_directly_and_each_call_is_in_the_ledger()
         acme.create_contact().await.is(200);
     }
     assert_eq!(world.upstream.received().len(), 2);
-    assert_eq!(world.app.vault.opens(), 2, "opened once a request, never kept");
+    assert_eq!(world.engine.vault().opens(), 2, "opened once a request, never kept");
     let ledger = acme.ledger().await;
     assert_eq!(ledger.len(), 2);
     for entry in &ledger {
@@ -141,7 +141,7 @@ async fn a_logic_block_calls_an_action_directly_and_each_call_is_in_the_ledger()
     assert_eq!((&verified.json["intact"], &verified.json["records"]), (&json!(true), &json!(4)));
 }
 
-/// Skipped silently: 200, a reason, a kept run, no ledger entry, nothing opened.
+/// Skipped silently: 200, a reason, a stored run, no ledger entry, nothing opened.
 async fn assert_skipped(world: &World, acme: &Tenant, automation: &str, reason: &str) {
     let before = world.before().await;
     let ledger = acme.ledger().await.len();
@@ -285,7 +285,7 @@ async fn a_name_with_any_forbidden_answer_is_refused_and_one_with_public_answers
     }
     world.names.tell("api.salesforce.com", &[PUBLIC, PUBLIC_V6]);
     acme.create_contact().await.is(200);
-    assert_eq!((world.app.vault.opens(), world.line.dialed().len()), (1, 1));
+    assert_eq!((world.engine.vault().opens(), world.dialer.dialed().len()), (1, 1));
 }
 
 #[tokio::test]
@@ -300,14 +300,14 @@ async fn a_refused_address_is_not_told_to_the_caller() {
 #[tokio::test]
 async fn a_peer_that_was_not_asked_for_is_dropped_before_the_handshake() {
     let (world, acme) = connected().await;
-    world.line.behave(Manner::Lying("10.0.0.5:443".parse().unwrap()));
+    world.dialer.behave(DialManner::Lying("10.0.0.5:443".parse().unwrap()));
     let answer = acme.create_contact().await.problem(Code::AddressForbidden);
     assert_eq!(answer.json["run"]["status"], "refused");
-    assert_eq!((world.app.vault.opens(), world.upstream.sessions()), (0, 0));
+    assert_eq!((world.engine.vault().opens(), world.upstream.sessions()), (0, 0));
     assert_eq!(world.upstream.received().len(), 0);
-    world.line.behave(Manner::Honest);
+    world.dialer.behave(DialManner::Honest);
     acme.create_contact().await.is(200);
-    assert_eq!((world.app.vault.opens(), world.upstream.sessions()), (1, 1));
+    assert_eq!((world.engine.vault().opens(), world.upstream.sessions()), (1, 1));
 }
 
 #[tokio::test]
@@ -355,7 +355,7 @@ async fn a_source_without_the_mapped_value_is_refused_where_the_action_requires_
     world.platform.put("/admin/connector/salesforce", &definition).await.is(200);
     let before = world.before().await;
     let answer = acme.fire(&automation, json!({ "mail": ADA })).await.problem(Code::InputInvalid);
-    assert_eq!(answer.breaches(), [("/input/Email", "missing_input")]);
+    assert_eq!(answer.violations(), [("/input/Email", "missing_input")]);
     world.assert_untouched(&before).await;
     acme.fire(&automation, json!({ "email": ADA })).await.is(200);
 }
@@ -369,7 +369,7 @@ async fn a_source_value_missing_inside_a_text_is_refused_with_its_pointer() {
     let id = made.json["automation_id"].as_str().unwrap();
     let before = world.before().await;
     let answer = acme.fire(id, json!({ "user": {} })).await.problem(Code::InputInvalid);
-    assert_eq!(answer.breaches(), [("/source/user/name", "missing_source")]);
+    assert_eq!(answer.violations(), [("/source/user/name", "missing_source")]);
     world.assert_untouched(&before).await;
     acme.fire(id, json!({ "user": { "name": "ada" } })).await.is(200);
     assert_eq!(world.upstream.received()[0].text(), r#"{"Email":"ada@example.org"}"#);
@@ -403,7 +403,7 @@ async fn an_automation_whose_conditions_do_not_hold_is_silently_skipped() {
     assert_eq!(answer.json["status"], "succeeded");
     automation["entry_conditions"] = json!([{ "path": "stage", "eq": 1 }]);
     let answer = acme.org.post("/org/acme/automation", &automation).await.problem(Code::ValidationFailed);
-    assert_eq!(answer.breaches(), [("/entry_conditions/0", "condition_invalid")]);
+    assert_eq!(answer.violations(), [("/entry_conditions/0", "condition_invalid")]);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! The shipped binary against a real kernel: real sockets, real DNS, real TLS, public-looking
-//! addresses. Nothing of the product is swapped and nothing outside this machine is contacted.
+//! The shipped binary on a real kernel: real sockets, real DNS, real TLS, public-looking
+//! addresses. Nothing in the product is swapped and nothing outside this machine is contacted.
 //!
-//! Each test makes two network namespaces and removes them again; that takes root and `ip`. Where
-//! they cannot be made, a test says so on standard error and passes without having tested anything,
+//! Each test makes two network namespaces and removes them again; that takes root and `ip`. If
+//! they cannot be made, a test reports it on standard error and passes without having tested anything,
 //! unless `PORTCULLIS_REQUIRE_NETNS` is `1`: then it fails.
 
 use serde_json::json;

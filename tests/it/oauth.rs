@@ -1,5 +1,5 @@
-//! Tokens that are got with a credential, through the whole product: every way to get one, renewal,
-//! restarts, consent and its attackers, and that no answer of a token endpoint goes any further.
+//! Tokens that are obtained with a credential, through the whole product: every way to obtain one, renewal,
+//! restarts, consent and attacks on it, and that no answer of a token endpoint is passed on.
 
 use portcullis_store::{TokenState, Writes};
 use serde_json::{Value, json};
@@ -18,14 +18,14 @@ mod secrecy;
 
 /// The connector of these tests.
 const ID: &str = "saas";
-/// Where its token endpoint is.
+/// Host of its token endpoint.
 const LOGIN: &str = "login.salesforce.com";
 /// The usual client.
 const CLIENT: &str = "client-7f3a";
 const SECRET: &str = "s3cr3t+/=&of client";
 
-/// A world with one connector whose tokens come from a server of their own.
-struct Rig {
+/// A world with one connector whose tokens come from a server of the harness.
+struct Harness {
     world: World,
     acme: Tenant,
     server: TokenServer,
@@ -54,7 +54,7 @@ fn definition(auth_type: &str, auth: &Value, fields: &[&str]) -> Value {
     })
 }
 
-/// Client credentials with both halves in the body.
+/// Client credentials, both id and secret in the body.
 fn client_credentials() -> Value {
     definition("oauth2_client_credentials", &json!({}), &["client_id", "client_secret"])
 }
@@ -74,7 +74,7 @@ fn client() -> Value {
     json!({ "client_id": CLIENT, "client_secret": SECRET })
 }
 
-impl Rig {
+impl Harness {
     async fn of(definition: &Value) -> Self {
         Self::on(Stage::default(), definition).await
     }
@@ -90,18 +90,18 @@ impl Rig {
 
     /// The usual client, connected.
     async fn connected() -> Self {
-        let rig = Self::of(&client_credentials()).await;
-        rig.acme.connect(ID, client()).await;
-        rig
+        let harness = Self::of(&client_credentials()).await;
+        harness.acme.connect(ID, client()).await;
+        harness
     }
 
     /// A pasted refresh token that the server knows, connected.
     async fn with_pasted(stage: Stage) -> Self {
-        let rig = Self::on(stage, &pasted()).await;
-        rig.server.know_refresh("rt-pasted-5cB8nQ1z");
-        rig.server.change(|ways| ways.rotates = true);
-        rig.acme.connect(ID, pasted_values()).await;
-        rig
+        let harness = Self::on(stage, &pasted()).await;
+        harness.server.know_refresh("rt-pasted-5cB8nQ1z");
+        harness.server.change(|ways| ways.rotates = true);
+        harness.acme.connect(ID, pasted_values()).await;
+        harness
     }
 
     async fn list(&self) -> Answer {
@@ -128,23 +128,23 @@ impl Rig {
     }
 
     async fn token(&self) -> (TokenState, u64) {
-        self.world.app.records.get::<TokenState>(&["acme", "main", ID]).await.unwrap().unwrap()
+        self.world.engine.records().get::<TokenState>(&["acme", "main", ID]).await.unwrap().unwrap()
     }
 
-    /// Changes what is stored of the token, as time would.
+    /// Changes the stored token state, as the passing of time would.
     async fn let_time_change(&self, change: impl FnOnce(&mut TokenState)) {
         let (mut token, commit) = self.token().await;
         change(&mut token);
         let writes = Writes::new().replace(&["acme", "main", ID], &token, commit);
-        self.world.app.records.commit(writes).await.unwrap();
+        self.world.engine.records().commit(writes).await.unwrap();
     }
 
-    /// The token ends now.
+    /// The token expires now.
     async fn expire(&self) {
         self.let_time_change(|token| token.expires_at = Some(LONG_AGO.to_owned())).await;
     }
 
-    /// The pause after a failure goes on.
+    /// The pause after a failure continues.
     async fn prolong_pause(&self) {
         let later = |token: &mut TokenState| token.failure.as_mut().unwrap().retry_at = FAR_AHEAD.to_owned();
         self.let_time_change(later).await;
@@ -157,7 +157,7 @@ impl Rig {
     }
 }
 
-/// A time that nobody waits for.
+/// A time that no test reaches.
 const FAR_AHEAD: &str = "2999-01-01T00:00:00Z";
 /// A time that has passed.
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";

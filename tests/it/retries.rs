@@ -1,5 +1,5 @@
-//! What happens after an action's request left, through the whole product: which failures are tried
-//! again, what tells a repeat from a new request, how waits end, budgets, lists, discovery.
+//! What happens after an action's request was sent, through the whole product: which failures are
+//! retried, how a vendor recognizes a repeat, how waits end, budgets, lists, discovery.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ mod waiting;
 const ID: &str = "saas";
 const PATH: &str = "/v1/act";
 
-/// A connector with one action; `more` is laid over the action, `top` over the definition.
+/// A connector with one action; `more` is merged into the action, `top` into the definition.
 fn definition(method: &str, more: &Value, top: &Value) -> Value {
     let mut action = json!({
         "action_id": "act", "http_method": method,
@@ -32,7 +32,7 @@ fn definition(method: &str, more: &Value, top: &Value) -> Value {
     definition
 }
 
-/// Lays the members of one object over another's, objects within them too.
+/// Merges the members of one object into another's, nested objects too.
 fn lay(below: &mut Value, above: &Value) {
     match (below, above) {
         (Value::Object(below), Value::Object(above)) => {

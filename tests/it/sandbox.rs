@@ -1,4 +1,4 @@
-//! The sandbox from outside: what the shipped handler may reach, and what hostile components get.
+//! The sandbox from outside: what the shipped handler can reach, and what hostile components get.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ fn a_component_that_imports_anything_else_is_refused_by_the_imports_name() {
         assert_eq!(refused, LoadError::ForbiddenImport(forbidden.to_owned()));
         assert!(refused.to_string().contains(forbidden), "{refused}");
     }
-    // The neighbour: the same bytes with an allowed name get past the import check.
+    // The counterpart: the same bytes with an allowed name pass the import check.
     let allowed = guests::importing("portcullis:connector/types@0.1.0");
     assert_eq!(sandbox.load(&allowed).err(), Some(LoadError::NoHandler));
     assert!(sandbox.load(HTTP_HANDLER).is_ok());

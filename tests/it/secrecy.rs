@@ -1,5 +1,5 @@
-//! A credential's whole life with a canary in its place: nothing that the product says, logs or
-//! stores holds it in any form that a person could read back.
+//! A credential's whole life with a canary as its value: nothing that the product answers, logs or
+//! stores contains it in any form that can be decoded.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::{PRIVATE, PUBLIC, SALESFORCE, Script, Stage, Tenant, World, salesforce};
 
-/// Letters of both cases, digits, and characters that each coding treats in its own way.
+/// Letters of both cases, digits, and characters that the encodings treat differently.
 const CANARY: &str = "cnry-Q7/f3a+9c51=e2b84d06.Zz~x";
 
 /// Everything the process logs, at every level.
@@ -56,7 +56,7 @@ pub(crate) fn captured() -> &'static Log {
     })
 }
 
-/// The canary as it is, in base64 at every offset, in hex and in percent escapes.
+/// The canary in plain, in base64 at every offset, in hex and in percent escapes.
 fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
     let percent = |lower: bool| -> String {
         let escape = |b: u8| match b {
@@ -77,7 +77,7 @@ fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
     ];
     for shift in 0..3 {
         let padded = [vec![0; shift], secret.as_bytes().to_vec()].concat();
-        // The characters that no neighbouring byte can change.
+        // The characters that do not depend on a neighbouring byte.
         let (start, end) = ((shift * 8).div_ceil(6), padded.len() * 8 / 6);
         forms.push((format!("base64 at {shift}"), STANDARD_NO_PAD.encode(&padded)[start..end].to_owned()));
         forms.push((format!("base64url at {shift}"), URL_SAFE_NO_PAD.encode(&padded)[start..end].to_owned()));
@@ -93,8 +93,8 @@ pub(crate) fn found(bytes: &[u8], secret: &str) -> Option<String> {
         .map(|(name, _)| name)
 }
 
-/// Every file below a folder with its bytes. The server is running: one that it has put in another's place or
-/// away meanwhile is looked for again, since what it held may lie under a name that was not there before.
+/// Every file below a folder with its bytes. The server is running: a file that it has replaced or moved
+/// meanwhile is searched for again, since its content may be under a new name.
 pub(crate) fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
     for _ in 0..100 {
@@ -164,7 +164,7 @@ async fn a_credential_is_in_no_answer_no_log_line_no_ledger_line_and_no_file() {
     assert_eq!(found(&logged, CANARY), None, "in the log");
 }
 
-/// Secrets in the wrong place: nothing repeats them.
+/// Secrets in the wrong position: nothing repeats them.
 async fn mistakes(acme: &Tenant) {
     let path = acme.setting("salesforce");
     let broken = format!("{{\"config\": {{\"api_key\": \"{CANARY}\"");
@@ -184,17 +184,17 @@ async fn mistakes(acme: &Tenant) {
     let escaped = CANARY.replace('/', "%2F").replace('+', "%2B").replace('=', "%3D");
     let lost = format!("/workspace/acme/main/settings/connector/{escaped}");
     acme.workspace.get(&lost).await.problem(Code::ConnectorNotFound);
-    acme.workspace.get(&format!("{path}?api_key={escaped}")).await.is(200);
+    acme.workspace.get(&format!("{path}?api_key={escaped}")).await.problem(Code::UnknownParameter);
 }
 
 async fn happy_calls(world: &World, acme: &Tenant) {
     let automation = acme.automation().await;
     let answer = acme.fire(&automation, json!({ "email": "ada@example.org" })).await.is(200);
     assert_eq!(answer.json["status"], "succeeded");
-    assert_eq!(world.app.vault.opens(), 1);
+    assert_eq!(world.engine.vault().opens(), 1);
 }
 
-/// An upstream that gives the credential back in its body and headers, on success and on error.
+/// An upstream that returns the credential in its body and headers, on success and on error.
 async fn echoes(world: &World, acme: &Tenant) {
     for status in [200, 401, 500] {
         world.upstream.script("/v1/contacts", Script::Echo(status));
@@ -223,7 +223,7 @@ async fn echoes(world: &World, acme: &Tenant) {
 async fn refusals(world: &World, acme: &Tenant) {
     world.upstream.script("/v1/contacts", Script::Raw(format!("nonsense {CANARY}\r\n").into_bytes()));
     acme.create_contact().await.problem(Code::UpstreamProtocol);
-    let opens = world.app.vault.opens();
+    let opens = world.engine.vault().opens();
     // A new policy, so that no pooled connection is left.
     acme.allow(json!(["*.salesforce.com"]), "enforce").await;
     world.names.tell("api.salesforce.com", &[PRIVATE]);
@@ -232,7 +232,7 @@ async fn refusals(world: &World, acme: &Tenant) {
     acme.create_contact().await.problem(Code::HostNotInOrg);
     acme.allow(json!(null), "enforce").await;
     world.names.tell("api.salesforce.com", &[PUBLIC]);
-    assert_eq!(world.app.vault.opens(), opens);
+    assert_eq!(world.engine.vault().opens(), opens);
     let mut wider = salesforce();
     wider["auth_schema"]["fields"]
         .as_array_mut()
@@ -243,7 +243,7 @@ async fn refusals(world: &World, acme: &Tenant) {
     world.platform.write("PUT", "/admin/connector/salesforce", SALESFORCE).await.is(200);
 }
 
-/// Everything that can be read.
+/// Reads everything that can be read.
 async fn reading(world: &World, acme: &Tenant) {
     acme.workspace.get(&acme.setting("salesforce")).await.is(200);
     acme.workspace.get("/workspace/acme/main/settings/connector").await.is(200);

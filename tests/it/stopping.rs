@@ -1,5 +1,5 @@
-//! A process that is asked to stop: nobody is cut off, callers are told to go elsewhere, and what does not
-//! end in time is ended with a record.
+//! A process that is asked to stop: no answer is interrupted, callers are asked to use another process, and calls
+//! that do not end in time are ended with a record.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ struct Stoppable {
 
 impl Stoppable {
     async fn of(world: &World, tenant: &Tenant) -> Self {
-        let listener = portcullis::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener = portcullis_api::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let client = Client::new(listener.local_addr().unwrap()).with_token(tenant.run.token().unwrap());
         let (stop, stopped) = oneshot::channel();
         let stopped = async move { stopped.await.unwrap() };
-        let serving = tokio::spawn(portcullis::serve::serve(Arc::clone(&world.app), listener, stopped));
+        let serving = tokio::spawn(portcullis_api::serve::serve(Arc::clone(&world.api), listener, stopped));
         Self { client, stop, serving }
     }
 
@@ -60,7 +60,7 @@ async fn running_calls_end_and_callers_are_sent_away() {
     until("both calls wait for their upstream", async || world.upstream.received().len() == 2).await;
     product.stop.send(()).unwrap();
     until("it says that it stops", async || product.client.get("/readyz").await.status == 503).await;
-    // It is still there for those who have not heard.
+    // It still serves callers that have not noticed.
     let late = product.client.get("/run/acme/main").await.is(200);
     assert_eq!(late.header("connection"), Some("close"));
     go.add_permits(2);
@@ -70,7 +70,7 @@ async fn running_calls_end_and_callers_are_sent_away() {
         assert_eq!(answer.header("connection"), Some("close"));
     }
     product.serving.await.unwrap().unwrap();
-    assert!(TcpStream::connect(product.client.address()).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(product.client.address()).await.is_err(), "the listener is closed");
 }
 
 #[tokio::test]

@@ -1,25 +1,27 @@
-//! What the tests share: a product in this process ([`World`]), the third party it calls
-//! ([`Upstream`]), the swapped last system calls ([`Names`], [`Line`]) and an HTTP client.
+//! Shared test code: a product in this process ([`World`]), the third party that it calls ([`Upstream`]), the
+//! replaced last system calls ([`FakeDns`], [`FakeDialer`]) and an HTTP client.
 
+pub(crate) mod answer_schema;
 pub(crate) mod binary;
 pub(crate) mod client;
+pub(crate) mod crashing_store;
 pub(crate) mod failing;
+pub(crate) mod fake_network;
 pub(crate) mod guests;
-pub(crate) mod line;
-pub(crate) mod mortal;
+pub(crate) mod shared_store;
 pub(crate) mod token_server;
 pub(crate) mod upstream;
 pub(crate) mod world;
 
 pub(crate) use client::{Answer, Client};
-pub(crate) use line::{Line, Names, PRIVATE, PUBLIC, PUBLIC_V6};
+pub(crate) use fake_network::{FakeDialer, FakeDns, PRIVATE, PUBLIC, PUBLIC_V6};
 pub(crate) use upstream::{Script, Upstream};
 pub(crate) use world::{Stage, Tenant, World};
 
-/// The brief's definition, byte for byte.
+/// The definition of the Salesforce example, byte for byte.
 pub(crate) const SALESFORCE: &str = include_str!("../golden/salesforce.json");
 
-/// The brief's definition as a value, to be changed.
+/// The same as a value that a test can change.
 pub(crate) fn salesforce() -> serde_json::Value {
     serde_json::from_str(SALESFORCE).unwrap()
 }

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+mod api;
 mod coverage;
 mod crates;
 mod documents;

@@ -1,4 +1,4 @@
-//! The look-up of undeclared names that `vendor-judge` makes, on a description small enough to read.
+//! The look-up of undeclared names by `vendor-judge`, on a small description.
 
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn description() -> Value {
     })
 }
 
-/// Names that the description does not declare; `None` when it has no such operation.
+/// Names that the description does not declare; `None` if it has no such operation.
 fn undeclared(line: &str, content_type: &str, body: &str) -> Option<Vec<String>> {
     let (method, target) = line.split_once(' ').unwrap();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));

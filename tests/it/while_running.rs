@@ -1,4 +1,4 @@
-//! What is switched off while a call runs ends that call, and no other.
+//! Something that is switched off while a call runs ends that call, and no other.
 
 use portcullis_core::fault::Code;
 use serde_json::json;
@@ -29,7 +29,7 @@ async fn waiting() -> (World, [Tenant; 2], [JoinHandle<Answer>; 2]) {
     (world, [acme, globex], calls)
 }
 
-/// The call ended with this code, and so says the ledger.
+/// The call ended with this code, and the ledger has it too.
 async fn assert_ended(call: JoinHandle<Answer>, tenant: &Tenant, code: Code) {
     let answer = call.await.unwrap().problem(code);
     assert_eq!(answer.json["run"]["code"], code.as_str());

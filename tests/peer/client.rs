@@ -1,4 +1,4 @@
-//! The caller inside the product's namespace: one JSON request a line in, one JSON answer a line out.
+//! The caller inside the product's namespace: one JSON request per input line, one JSON answer per output line.
 //!
 //! A request is `{"address", "method", "path", "token", "body"}` and answered with `{"status",
 //! "body"}`; `{"connect": address}` only opens a TCP connection and is answered with `{"connected"}`.

@@ -1,7 +1,7 @@
-//! A DNS server over UDP and TCP (RFC 1035) that says what the script says and tells every question.
+//! A DNS server over UDP and TCP (RFC 1035) that answers from the script and reports every question.
 //!
-//! It knows names, addresses and aliases and nothing else. An answer that is too long for UDP is cut
-//! to nothing and marked as cut, so that a resolver asks again over TCP.
+//! It knows names, addresses and aliases only. An answer that is too long for UDP is truncated
+//! to nothing and marked as truncated, so that a resolver asks again over TCP.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,19 +21,19 @@ const AAAA: u16 = 28;
 const IN: u16 = 1;
 const NXDOMAIN: u8 = 3;
 const HEADER_BYTES: usize = 12;
-/// The longest answer over UDP; every resolver takes this much (RFC 1035, section 4.2.1).
+/// The longest answer over UDP; every resolver accepts this length (RFC 1035, section 4.2.1).
 const UDP_BYTES_MAX: usize = 512;
 
-/// The scripted names, and how far each of them has come.
+/// The scripted names, and the position of each in its script.
 pub(crate) struct Zone {
     names: HashMap<String, Answers>,
     taken: Mutex<HashMap<(String, u16), usize>>,
 }
 
-/// A question as it was asked.
+/// A question as received.
 struct Question<'a> {
     id: &'a [u8],
-    /// Name, type and class as on the wire, for the echo.
+    /// Name, type and class as received, for the echo.
     raw: &'a [u8],
     name: String,
     kind: u16,
@@ -44,7 +44,7 @@ impl Zone {
         Self { names, taken: Mutex::default() }
     }
 
-    /// The message to answer with, or nothing.
+    /// The answer to a message, or none.
     fn respond(&self, message: &[u8], transport: &str) -> Option<Vec<u8>> {
         let question = Question::read(message)?;
         let kind = match question.kind {
@@ -77,7 +77,7 @@ impl Zone {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = taken.entry((question.name.clone(), question.kind)).or_default();
         let answer = list.get(*turn).or(list.last()).cloned().unwrap_or_default();
-        // Why: the same question comes back over TCP, and that is one turn, not two.
+        // Why: the same question is repeated over TCP, and both count as one.
         if !(udp && answer.tcp_only) {
             *turn += 1;
         }
@@ -86,7 +86,7 @@ impl Zone {
 }
 
 impl<'a> Question<'a> {
-    /// Reads a message with one question. Anything else is none.
+    /// Parses a message with one question; `None` for anything else.
     fn read(message: &'a [u8]) -> Option<Self> {
         if message.get(4..6)? != [0, 1] {
             return None;
@@ -107,7 +107,7 @@ impl<'a> Question<'a> {
         Some(Self { id: message.get(..2)?, raw, name: labels.join("."), kind })
     }
 
-    /// An answer that did not fit.
+    /// A truncated answer.
     fn cut(&self) -> Vec<u8> {
         self.message(0b10, 0, 0)
     }
@@ -130,7 +130,7 @@ impl<'a> Question<'a> {
         message
     }
 
-    /// A response's header and question. `cut` is the flag for an answer that did not fit.
+    /// A response's header and question. `cut` is the flag of a truncated answer.
     fn message(&self, cut: u8, rcode: u8, answers: u16) -> Vec<u8> {
         let mut message = self.id.to_vec();
         // Response, authoritative, recursion desired; then recursion available.
@@ -162,18 +162,18 @@ fn wire_name(name: &str) -> Vec<u8> {
     wire
 }
 
-/// Answers datagrams for as long as the process lives.
+/// Answers datagrams until the process ends.
 pub(crate) async fn over_udp(socket: UdpSocket, zone: Arc<Zone>) {
     let mut buffer = vec![0; 4096];
     while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
         if let Some(response) = buffer.get(..length).and_then(|message| zone.respond(message, "udp")) {
-            // Why ignored: a datagram may be lost, and nobody is told.
+            // Why ignored: a datagram may be lost without notice anyway.
             let _ = socket.send_to(&response, from).await;
         }
     }
 }
 
-/// Answers connections for as long as the process lives.
+/// Answers connections until the process ends.
 pub(crate) async fn over_tcp(listener: TcpListener, zone: Arc<Zone>) {
     while let Ok((stream, _)) = listener.accept().await {
         let zone = Arc::clone(&zone);

@@ -1,9 +1,9 @@
-//! The far side of the network-namespace tests: what the product meets out there, and who calls it.
+//! The far side of the network-namespace tests: the servers that the product contacts, and its caller.
 //!
 //! `netns-peer serve SCRIPT.json` is a scripted DNS server and a TLS upstream; it prints one JSON
 //! line when ready and one for each event, answers a `sync` line on standard input with a `sync`
-//! event, lets one held answer go for each `release` line, and ends when standard input does.
-//! `netns-peer client` reads one JSON request a line and prints one JSON answer a line. It judges
+//! event, releases one held answer for each `release` line, and ends when standard input does.
+//! `netns-peer client` reads one JSON request per line and prints one JSON answer per line. It judges
 //! nothing: the tests in `it/netns.rs` do.
 
 use std::error::Error;
@@ -68,7 +68,7 @@ fn serve(script: &Script) -> Result<(), Failure> {
             }
             drop(gone);
         });
-        // Why ignored: it only ever ends because the sender is dropped, which is the signal.
+        // Why ignored: it only ends because the sender is dropped, which is the signal.
         let _ = until_gone.await;
         Ok(())
     })

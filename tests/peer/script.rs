@@ -1,4 +1,4 @@
-//! What the test scripted: names with their answers in order, and an upstream with its certificate.
+//! The test's script: names with their answers in order, and an upstream with its certificate.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,16 +12,16 @@ use crate::Failure;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Script {
-    /// Where DNS is served over UDP and TCP, if at all.
+    /// Address on which DNS is served over UDP and TCP, if at all.
     pub(crate) dns: Option<SocketAddr>,
-    /// Names in lower case without the last dot. A name that is not here does not exist.
+    /// Names in lower case without the last dot. A name that is missing here does not exist.
     #[serde(default)]
     pub(crate) names: HashMap<String, Answers>,
     /// The TLS server.
     pub(crate) upstream: UpstreamScript,
 }
 
-/// Answers of one name. Each question takes the next one, and the last one stays.
+/// Answers of one name. Each question takes the next one; the last one is repeated.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Answers {
@@ -33,7 +33,7 @@ pub(crate) struct Answers {
     pub(crate) aaaa: Vec<Answer>,
 }
 
-/// One answer. The empty one is "the name exists, but has no such record".
+/// One answer. The empty one means "the name exists, but has no such record".
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Answer {
@@ -45,9 +45,9 @@ pub(crate) struct Answer {
     pub(crate) addresses: Vec<IpAddr>,
     /// Seconds for which the answer may be kept.
     pub(crate) ttl: u32,
-    /// Say nothing at all.
+    /// Whether there is no answer at all.
     pub(crate) silent: bool,
-    /// Say over UDP only that the answer does not fit.
+    /// Whether the answer over UDP is truncated.
     pub(crate) tcp_only: bool,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Answer {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpstreamScript {
-    /// Where it listens.
+    /// The addresses on which it listens.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Its certificate, PEM.
     pub(crate) certificate: String,
@@ -63,7 +63,7 @@ pub(crate) struct UpstreamScript {
     pub(crate) key: String,
     /// Whether a connection may carry more than one request.
     pub(crate) keep_alive: bool,
-    /// What is answered on a path: each request takes the next, and the last one stays. Elsewhere it is 200
+    /// The answers of a path: each request takes the next; the last one is repeated. Other paths answer 200
     /// with a small JSON object.
     #[serde(default)]
     pub(crate) answers: HashMap<String, Vec<Reply>>,
@@ -77,7 +77,7 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// Its JSON body.
     pub(crate) body: Value,
-    /// It waits for a `release` line, after a `held` event.
+    /// Whether it waits for a `release` line, after a `held` event.
     #[serde(default)]
     pub(crate) held: bool,
 }

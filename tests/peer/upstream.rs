@@ -1,4 +1,4 @@
-//! The third party: a TLS server that tells every connection, handshake and request.
+//! The third party: a TLS server that reports every connection, handshake and request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ pub(crate) struct Upstream {
     replies: Arc<Replies>,
 }
 
-/// The scripted answers, how many of each path were taken, and those that are held.
+/// The scripted answers, how many of each path were used, and those that are held.
 struct Replies {
     by_path: HashMap<String, Vec<Reply>>,
     taken: Mutex<HashMap<String, usize>>,
@@ -62,12 +62,12 @@ impl Upstream {
         Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), keep_alive: script.keep_alive, replies })
     }
 
-    /// Each permit lets one held answer go.
+    /// Each permit releases one held answer.
     pub(crate) fn held(&self) -> Arc<Semaphore> {
         Arc::clone(&self.replies.held)
     }
 
-    /// Serves for as long as the process lives.
+    /// Serves until the process ends.
     pub(crate) async fn accept(self, listener: TcpListener) {
         while let Ok((stream, peer)) = listener.accept().await {
             let local = stream.local_addr().map(|a| a.ip().to_canonical().to_string()).unwrap_or_default();

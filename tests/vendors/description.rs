@@ -1,17 +1,17 @@
-//! A vendor's OpenAPI 3 description, asked one thing: which names in a request it does not declare.
+//! A vendor's OpenAPI 3 description, used for one question: which names in a request does it not declare?
 //!
-//! It looks at names only, of query pairs and of JSON and form bodies; whether values fit is the mock
-//! server's to say. No I/O. The judge uses it, and a test of its own.
+//! It looks at names only, of query pairs and of JSON and form bodies; the mock server decides whether
+//! values fit. No I/O. Used by the judge and by a separate test.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use url::form_urlencoded;
 
-/// References followed for one thing. A chain longer than this leads back to itself.
+/// References followed for one value. A longer chain is a cycle.
 const REFERENCES_MAX: usize = 32;
 
-/// A request, as far as names are concerned.
+/// The names of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
     /// Method, in capitals.
@@ -20,7 +20,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a str,
     /// Query, as sent.
     pub(crate) query: &'a str,
-    /// Content type, as sent; empty when there is none.
+    /// Content type, as sent; empty if there is none.
     pub(crate) content_type: &'a str,
     /// Body.
     pub(crate) body: &'a [u8],
@@ -31,7 +31,7 @@ pub(crate) struct Description {
     document: Value,
 }
 
-/// One operation with the path item that it stands in.
+/// One operation with its path item.
 #[derive(Clone, Copy)]
 struct Operation<'d> {
     item: &'d Value,
@@ -49,7 +49,7 @@ impl Description {
     /// Reads a description.
     ///
     /// # Errors
-    /// Why it is none.
+    /// Why it is not one.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let document: Value = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?;
         match document.get("openapi").and_then(Value::as_str) {
@@ -70,7 +70,7 @@ impl Description {
         bases.filter(|base| !base.is_empty()).find_map(below).unwrap_or(path)
     }
 
-    /// Every name in the request that is not declared, each once; `None` without such an operation.
+    /// Every undeclared name in the request, each once; `None` if there is no such operation.
     pub(crate) fn undeclared(&self, asked: Asked<'_>) -> Option<Vec<String>> {
         let operation = self.operation(asked.method, asked.path)?;
         let mut found = self.undeclared_query(operation, asked.query);
@@ -91,7 +91,7 @@ impl Description {
             let own = item.get(&method).filter(|_| fits(template, path))?;
             Some((template.matches('{').count(), Operation { item, own }))
         });
-        // Why the fewest: /contacts/search is not the contact whose id is "search".
+        // Why the fewest: /contacts/search is not the contact with the id "search".
         fitting.min_by_key(|(variables, _)| *variables).map(|(_, operation)| operation)
     }
 
@@ -123,7 +123,7 @@ impl Description {
         keys.filter(|key| !declared(key)).map(|key| format!("query {key}")).collect()
     }
 
-    /// Whether a query pair is where a key is expected.
+    /// Whether a query pair carries a key.
     fn is_credential(&self, name: &str) -> bool {
         let schemes = self.document.pointer("/components/securitySchemes").and_then(Value::as_object);
         schemes.into_iter().flatten().map(|(_, scheme)| self.resolve(scheme)).any(|scheme| {
@@ -161,7 +161,7 @@ impl Description {
         paths.iter().filter_map(undeclared).collect()
     }
 
-    /// Where a path leaves what these schemas declare. What a schema leaves open declares every name.
+    /// The first step of a path that these schemas do not declare. Where a schema is open, every name is declared.
     fn first_undeclared(&self, schemas: &[&Value], steps: &[Step]) -> Option<usize> {
         let mut level: Vec<&Value> = schemas.to_vec();
         for (at, step) in steps.iter().enumerate() {
@@ -190,7 +190,7 @@ impl Description {
         None
     }
 
-    /// The schema and every branch of it, each once.
+    /// The schema and each of its branches, once.
     fn views<'d>(&'d self, schema: &'d Value, found: &mut Vec<&'d Value>) {
         let schema = self.resolve(schema);
         if found.iter().any(|other| std::ptr::eq(*other, schema)) {
@@ -202,7 +202,7 @@ impl Description {
         }
     }
 
-    /// What a reference leads to; anything else is itself.
+    /// The target of a reference; any other value is itself.
     fn resolve<'d>(&'d self, value: &'d Value) -> &'d Value {
         let mut current = value;
         for _ in 0..REFERENCES_MAX {
@@ -219,7 +219,7 @@ impl Description {
     }
 }
 
-/// Whether a path is one of a template's.
+/// Whether a path matches a template.
 fn fits(template: &str, path: &str) -> bool {
     let (wanted, given): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
     wanted.len() == given.len()
@@ -238,7 +238,7 @@ fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Whether a declared content type, perhaps a range, is this one.
+/// Whether a declared content type, perhaps a range, covers this one.
 fn covers(declared: &str, sent: &str) -> bool {
     match declared.strip_suffix('*') {
         Some("*/") => true,
@@ -258,7 +258,7 @@ fn is_index(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Whether schemas that name types name others only.
+/// Whether schemas that name types name only others.
 fn excludes(views: &[&Value], kind: &str) -> bool {
     let types: Vec<&Value> = views.iter().filter_map(|view| view.get("type")).collect();
     let is =
@@ -266,7 +266,7 @@ fn excludes(views: &[&Value], kind: &str) -> bool {
     !types.is_empty() && !types.iter().any(is)
 }
 
-/// What a schema says about members that it does not name, if it lets them in.
+/// What a schema says about members that it does not list, if it allows them.
 fn open_members(view: &Value) -> Option<&Value> {
     match view.get("additionalProperties") {
         None | Some(Value::Bool(false)) => {
@@ -276,7 +276,7 @@ fn open_members(view: &Value) -> Option<&Value> {
     }
 }
 
-/// Paths of everything in a document that has nothing below it.
+/// Paths of all values in a document that contain no others.
 fn leaves(value: &Value) -> Vec<Vec<Step>> {
     let below = |step: Step, value: &Value| {
         let paths = leaves(value).into_iter();

@@ -1,6 +1,6 @@
-//! What stands in for the vendor: it ends TLS under the vendor's host names, keeps every request and
-//! its answer, and passes the request on to the mock server. What an entry asks before its own requests,
-//! mostly of another host, is answered from the entry's own example.
+//! The stand-in for the vendor: it ends TLS under the vendor's host names, records every request and
+//! its answer, and forwards the request to the mock server. Requests that an entry makes before its own,
+//! mostly to another host, are answered from the entry's examples.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Failure;
 use crate::description::{Asked, Description};
-use portcullis::demo::certificates;
+use portcullis_stand_in::certificates;
 
 /// Longest part of an answer that is shown, characters.
 const SHOWN_CHARS_MAX: usize = 400;
@@ -45,13 +45,13 @@ impl Exchange {
         }
     }
 
-    /// Where it was sent.
+    /// The URL to which it was sent.
     pub(crate) fn url(&self) -> String {
         let host = self.request.headers.get(HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
         format!("https://{host}{}", self.request.uri)
     }
 
-    /// Whether the mock server knows no such operation.
+    /// Whether the mock server has no such operation.
     pub(crate) fn is_of_no_operation(&self) -> bool {
         let problem: Value = serde_json::from_slice(&self.answer).unwrap_or_default();
         let kind = problem.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -62,7 +62,7 @@ impl Exchange {
         (200..300).contains(&self.status) && self.complaint().is_none()
     }
 
-    /// What the mock server says against the request besides its status.
+    /// The mock server's complaint about the request, besides its status.
     fn complaint(&self) -> Option<&str> {
         let about_request = |text: &&str| !text.contains("\"location\":[\"response");
         self.violations.as_deref().filter(about_request)
@@ -80,7 +80,7 @@ impl Exchange {
 
 /// An answer that does not come from the mock server.
 pub(crate) struct Recorded {
-    /// The URL that it is the answer to.
+    /// The URL to which it is the answer.
     pub(crate) url: String,
     pub(crate) body: Bytes,
 }
@@ -104,7 +104,7 @@ impl Front {
     /// Starts it for these host names.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// If no port is available.
     pub(crate) async fn start(
         hosts: &[String],
         mock: SocketAddr,
@@ -131,7 +131,7 @@ impl Front {
         self.shared.aside.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What has arrived after the first `count`.
+    /// The requests after the first `count`.
     pub(crate) fn since(&self, count: usize) -> Vec<Exchange> {
         let kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().skip(count).cloned().collect()
@@ -183,10 +183,10 @@ fn below_server(description: &Description, uri: &Uri) -> Result<Uri, Failure> {
     })
 }
 
-/// One request to the mock server on a connection of its own.
+/// Sends one request to the mock server on a separate connection.
 ///
 /// # Errors
-/// When it does not answer.
+/// If it does not answer.
 pub(crate) async fn forward(mock: SocketAddr, request: Request<Bytes>) -> Result<Response<Bytes>, Failure> {
     #[allow(clippy::disallowed_methods, reason = "the mock server of this program, on loopback")]
     let stream = TcpStream::connect(mock).await?;

@@ -1,5 +1,5 @@
-//! One catalog entry before its vendor's description: each action through the whole product, into the
-//! mock server, and what is to be said about it.
+//! Checks one catalog entry against its vendor's description: each action through the whole product, into the
+//! mock server, and the findings.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::table::{Row, Verdict};
 /// Judges one entry.
 ///
 /// # Errors
-/// When it cannot be judged at all.
+/// If it cannot be judged at all.
 pub(crate) async fn judge(prism: &Path, file: &Path, definition: &str) -> Result<Verdict, Failure> {
     let description = Arc::new(Description::parse(&std::fs::read_to_string(file)?)?);
     let written: Value = serde_json::from_str(definition)?;
@@ -34,9 +34,9 @@ pub(crate) async fn judge(prism: &Path, file: &Path, definition: &str) -> Result
         return Err(format!("the definition is refused: {}", uploaded.text).into());
     }
     let id = text(&written, "connector_id");
-    let loaded = world.app.directory.connector(id).await.map_err(|problem| format!("{problem:?}"))?;
-    let loaded = loaded.ok_or("the uploaded connector is not there")?;
-    let (method, connector) = without_token_endpoint(&loaded.connector)
+    let connector = Connector::parse(&written, &portcullis_core::limits::Limits::default()).connector;
+    let connector = connector.ok_or("the uploaded connector is not there")?;
+    let (method, connector) = without_token_endpoint(&connector)
         .ok_or("every way to authenticate needs a token endpoint, and the mock server has none")?;
     let credential = sample::credential(connector);
     let tenant = world.tenant("vendors", "judge").await;
@@ -54,13 +54,13 @@ pub(crate) async fn judge(prism: &Path, file: &Path, definition: &str) -> Result
     Ok(Verdict { id, method, rows, aside: front.aside(), unchecked: mock.unchecked() })
 }
 
-/// The default way to authenticate, or the first other that needs no token endpoint.
+/// The default authentication method, or the first other that needs no token endpoint.
 fn without_token_endpoint(connector: &Connector) -> Option<(Option<&str>, &Connector)> {
     let others = connector.methods.iter().map(|method| (Some(method.id.as_str()), &method.connector));
     std::iter::once((None, connector)).chain(others).find(|(_, c)| c.auth.token.is_none())
 }
 
-/// What is asked before an entry's own requests, with the first answer that its examples give.
+/// The requests before an entry's own, with the first answer in its examples.
 fn discoveries(definition: &Value) -> Vec<Recorded> {
     let requests = members(definition, "discover").filter_map(|discovery| discovery.get("request"));
     let first = requests.filter_map(|request| examples(request).into_iter().next());
@@ -75,7 +75,7 @@ fn expected_url(example: &Value) -> Option<&str> {
     example.pointer("/expect_request/url")?.as_str()
 }
 
-/// Hosts that may be asked for: those of the list without wildcards, and those of the examples.
+/// Hosts that may be requested: those of the list without wildcards, and those of the examples.
 fn hosts(definition: &Value) -> Vec<String> {
     let test = definition.pointer("/test/request").into_iter();
     let examples = test.chain(members(definition, "actions")).flat_map(|a| members(a, "examples"));
@@ -101,7 +101,7 @@ fn object(value: &Value, name: &str) -> Map<String, Value> {
     value.get(name).and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
-/// Where one entry is judged.
+/// The setting in which one entry is judged.
 struct Court<'a> {
     front: &'a Front,
     tenant: &'a Tenant,
@@ -109,12 +109,12 @@ struct Court<'a> {
     id: &'a str,
     method: Option<&'a str>,
     credential: Map<String, Value>,
-    /// What was saved last.
+    /// The config that was saved last.
     saved: RefCell<Option<Value>>,
 }
 
 impl Court<'_> {
-    /// Saves the made-up credential with an example's config values, if that is not what is saved.
+    /// Saves the made-up credential with an example's config values, unless these are saved already.
     async fn connect(&self, config: Map<String, Value>) -> Result<(), Failure> {
         let mut form = self.credential.clone();
         form.extend(config);
@@ -167,7 +167,7 @@ impl Court<'_> {
         Ok(row)
     }
 
-    /// What the mock server said to the requests of one call, and what they held undeclared.
+    /// The mock server's answers to the requests of one call, and the undeclared names in them.
     fn weigh(
         &self,
         row: &mut Row,

@@ -1,4 +1,4 @@
-//! `vendor-judge`: the catalog before the vendors' own API descriptions.
+//! `vendor-judge`: checks the catalog against the vendors' own API descriptions.
 //!
 //! For each description that has a catalog entry it starts a mock server made from it, runs every
 //! action's examples through the whole product into that server, and prints a table; see `README.md`.
@@ -35,7 +35,7 @@ mod it {
 
 use it::support;
 
-/// What went wrong, for the person who reads it.
+/// What went wrong, for people.
 type Failure = Box<dyn Error + Send + Sync>;
 
 const USAGE: &str = "usage: vendor-judge --descriptions DIR [--prism DIR_WITH_node_modules] [--only ID,ID]";
@@ -91,14 +91,14 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
-            // Why ignored: with standard error closed nobody is there to be told.
+            // Why ignored: standard error is closed, and there is no other way to report it.
             let _ = writeln!(std::io::stderr(), "vendor-judge: {failure}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Judges one entry after the other, because each mock server takes much memory; whether all is right.
+/// Judges one entry after the other, because each mock server needs much memory; returns whether all are right.
 async fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let mut out = std::io::stdout();
     let (mut entries, mut failed, mut total) = (0, 0_usize, (0, 0, 0));
@@ -112,7 +112,7 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
         match judge::judge(&arguments.prism, &file, &definition).await {
             Ok(verdict) => {
                 let counts = verdict.counts();
-                // Why: a description of nothing that the entry asks for proves nothing about it.
+                // Why: a description without any of the entry's operations proves nothing about it.
                 failed += usize::from(counts.0 == counts.1);
                 total = (total.0 + counts.0, total.1 + counts.1, total.2 + counts.2);
                 writeln!(out, "{verdict}")?;

@@ -1,4 +1,4 @@
-//! The mock server made from a description: a Prism of its own, on a free port, until dropped.
+//! The mock server made from a description: a separate Prism process, on a free port, until dropped.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ impl Mock {
     /// Starts it and waits until it answers.
     ///
     /// # Errors
-    /// When there is no Prism, or it ends, or does not answer in time.
+    /// If there is no Prism, or it ends, or does not answer in time.
     pub(crate) async fn start(prism: &Path, description: &Path) -> Result<Self, Failure> {
         let program = prism.join("node_modules/.bin/prism");
         if !program.is_file() {
@@ -38,7 +38,7 @@ impl Mock {
         }
         let hook = tempfile::Builder::new().suffix(".js").tempfile()?;
         std::fs::write(hook.path(), HOOK)?;
-        // Why so: it cannot be told to choose a port and say which.
+        // Why like this: it cannot choose a port itself and report it.
         let address = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let mut child = Command::new("node")
             .arg("-r")
@@ -84,7 +84,7 @@ impl Mock {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Schemas that it could not compile, so that it checked nothing by them.
+    /// Schemas that it could not compile, and therefore did not check.
     pub(crate) fn unchecked(&self) -> Vec<String> {
         let mut found: Vec<String> =
             self.lines().iter().filter_map(|line| line.strip_prefix(UNCHECKED)).map(str::to_owned).collect();
@@ -96,13 +96,13 @@ impl Mock {
 
 impl Drop for Mock {
     fn drop(&mut self) {
-        // Why ignored: it may have ended by itself.
+        // Why ignored: it may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Reads on in a thread of its own: a full pipe would stop the process.
+/// Reads its output in a separate thread: a full pipe would stop the process.
 fn keep(from: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {

@@ -7,10 +7,10 @@ use portcullis_core::input::Input;
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Map, Value, json};
 
-/// How often a made-up text repeats what may be repeated.
+/// How often a made-up text repeats a repeatable part.
 const REPEATS: u32 = 6;
 
-/// Every value that the form of this connector must be given.
+/// Every value that the form of this connector requires.
 pub(crate) fn credential(connector: &Connector) -> Map<String, Value> {
     let mut config = Map::new();
     for field in &connector.fields {
@@ -73,7 +73,7 @@ fn of_input(input: &Input) -> Value {
     }
 }
 
-/// Inputs that must be refused, each with what is wrong with it.
+/// Inputs that must be refused, each with its fault.
 pub(crate) fn broken(action: &Action, good: &Map<String, Value>) -> Vec<(String, Map<String, Value>)> {
     let mut found = Vec::new();
     for input in &action.inputs {
@@ -104,7 +104,7 @@ fn of_another_type(kind: InputType) -> Option<Value> {
     }
 }
 
-/// A text that matches; the pattern says more than the format.
+/// A text that matches; the pattern is more specific than the format.
 fn text(pattern: Option<&str>, format: Option<FieldFormat>, min_length: Option<u32>) -> String {
     if let Some(text) = pattern.and_then(matching) {
         return text;
@@ -145,7 +145,7 @@ fn write(expression: &Hir, text: &mut String) -> Option<()> {
     Some(())
 }
 
-/// A letter or digit where the class has one.
+/// A letter or digit if the class has one.
 fn member(class: &Class) -> Option<char> {
     let ranges: Vec<(char, char)> = match class {
         Class::Unicode(class) => class.iter().map(|range| (range.start(), range.end())).collect(),

@@ -1,4 +1,4 @@
-//! What was found, as a table for people.
+//! The findings, as a table for people.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -47,7 +47,7 @@ impl Row {
         self.broken_refused += usize::from(refused);
     }
 
-    /// Something that is said and not held against the entry.
+    /// A remark that does not count against the entry.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
@@ -82,7 +82,7 @@ impl Row {
     }
 }
 
-/// `200 x2, 404`: statuses in order, runs of the same one together.
+/// `200 x2, 404`: statuses in order, repeated ones counted.
 fn grouped(statuses: &[u16]) -> String {
     let groups = statuses.chunk_by(|a, b| a == b).filter_map(|group| {
         let first = group.first()?;

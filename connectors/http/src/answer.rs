@@ -1,9 +1,9 @@
-//! The answer side: sends the rendered request, judges what comes back and, for a list, goes on page
-//! by page. A page that fails fails the whole call: half a list looks like a list.
+//! The answer side: sends the rendered request, judges the answer and, for a list, continues page
+//! by page. A page that fails fails the whole call: an incomplete list looks like a complete one.
 
 use portcullis_action::judge::{PLAN_INVALID, RESPONSE_NOT_JSON};
-use portcullis_action::plan::{ErrorAction, PaginationPlan};
-use portcullis_action::response::{ErrorClass, MappedResponse};
+use portcullis_action::plan::{ErrorAction, ErrorClass, PaginationPlan};
+use portcullis_action::response::MappedResponse;
 use portcullis_action::{
     ActionPlan, Judge, Method as PlanMethod, Outcome, PageError, Pages, RenderedRequest, UpstreamError,
 };
@@ -15,7 +15,7 @@ use crate::keep;
 
 mod direct;
 
-/// What a success says. References, because a body is large and a guest's memory is small.
+/// The document of a success. References, because a body is large and a guest's memory is small.
 #[derive(Serialize)]
 struct Document<'a> {
     output: &'a Value,
@@ -26,7 +26,7 @@ struct Document<'a> {
     truncated: Option<bool>,
 }
 
-/// The upstream's answer; with its error in a failure.
+/// The upstream's answer; in a failure it contains the error.
 #[derive(Serialize)]
 struct Upstream<'a> {
     status: u16,
@@ -43,7 +43,7 @@ impl<'a> Upstream<'a> {
     }
 }
 
-/// Sends the request, and those of the pages after it, and says what came of them.
+/// Sends the request, and those of the following pages, and returns the result.
 pub(crate) fn complete(
     plan: &ActionPlan,
     rendered: RenderedRequest,
@@ -121,7 +121,7 @@ fn upstream_failure(answer: &MappedResponse, error: &UpstreamError) -> Failure {
     failure(code, message, answer, error)
 }
 
-/// The answer was a success and its list cannot go on.
+/// The answer was a success, but its list cannot be followed.
 fn page_failure(answer: &MappedResponse, error: &PageError) -> Failure {
     let message = error.to_string();
     let error = UpstreamError {
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Runs a plan over answers; gives what came of it and the URLs that were asked for.
+    /// Runs a plan over answers; returns the result and the requested URLs.
     fn run(plan: &Value, answers: &[(u16, &str)]) -> (Result<Value, Failure>, Vec<String>) {
         let plan: ActionPlan = serde_json::from_value(plan.clone()).unwrap();
         let first = RenderedRequest {

@@ -1,7 +1,7 @@
 //! The generic HTTP handler: one guest for every connector that is only JSON.
 //!
-//! It renders the action plan it is given, asks the gate to send the result, and maps the answer, page
-//! by page when the plan says how a list goes on (`answer`). It holds no credential, follows no
+//! It renders the action plan that it receives, asks the gate to send the result, and maps the answer, page
+//! by page if the plan has pagination (`answer`). It holds no credential, follows no
 //! redirect, never waits and never retries. Built to a component
 //! by `connectors/build.rs`; its unit tests run natively.
 
@@ -18,7 +18,7 @@ use portcullis_action::{ActionPlan, Values, render};
 use portcullis_guest::{Error, Failure, Handler, Invocation, Request, Response};
 use serde_json::{Map, Value};
 
-/// A call with a request and an answer of some hundred KiB fits; more is allocated as usual.
+/// Enough for a call with a request and an answer of some hundred KiB; more is allocated as usual.
 const ARENA_BYTES: usize = 1024 * 1024;
 
 #[global_allocator]
@@ -54,13 +54,13 @@ fn run(call: &Invocation, send: impl FnMut(&Request) -> Result<Response, Error>)
     answer::complete(&plan, rendered, send)
 }
 
-/// Lets a value live as long as the instance, which serves this call alone: giving its parts back one by one
-/// is work that nobody gains from. Not for what every page of a list has.
+/// Lets a value live as long as the instance, which serves only this call: releasing its parts one by one
+/// would be wasted work. Not for what every page of a list has.
 const fn keep<T>(value: T) -> ManuallyDrop<T> {
     ManuallyDrop::new(value)
 }
 
-/// An object that the call gives: the text of its members where that is enough to know.
+/// An object of the call: its members as text if that is enough.
 enum Given<'t> {
     Members(Members<'t>),
     Map(Map<String, Value>),

@@ -1,4 +1,4 @@
-//! Every address has a class, and nothing that another reading calls special is public.
+//! Every address has a class, and no address that another reading calls special is public.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -29,7 +29,7 @@ fuzz_target!(|bits: (u128, u32)| {
     let public = classify(IpAddr::V6(v6)).is_public();
     assert!(!public || v6.segments()[0] & 0xe000 == 0x2000, "{v6}");
     assert!(!(public && (v6.is_loopback() || v6.is_multicast() || v6.is_unspecified())), "{v6}");
-    // IPv4 inside IPv6 is refused whatever it carries.
+    // IPv4 inside IPv6 is refused, whatever it contains.
     let [a, b, c, d] = v4.octets();
     let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     for carried in [

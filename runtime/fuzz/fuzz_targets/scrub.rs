@@ -1,4 +1,4 @@
-//! Any secret in any surroundings: afterwards it is not there in plain, hex or base64.
+//! Any secret in any surroundings: afterwards it does not occur in plain, hex or base64.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -23,7 +23,7 @@ fuzz_target!(|input: (&str, Vec<u8>, Vec<u8>, bool)| {
     body.extend_from_slice(&form);
     body.extend_from_slice(&after);
     assert!(scrubber.scrub(&mut body));
-    // The mark itself must not put a secret together with its surroundings.
+    // The mark itself must not form a secret together with its surroundings.
     assert!(!contains(&body, &form), "{secret:?} stays");
     assert!(!scrubber.is_in(&body), "{secret:?} stays in some form");
     let mut innocent = before;

@@ -1,4 +1,4 @@
-//! Whatever bytes a guest sends as a URL: a target that is accepted says the same to every reader.
+//! Any bytes that a guest sends as a URL: every reader understands an accepted target in the same way.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

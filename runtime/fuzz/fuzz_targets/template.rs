@@ -1,4 +1,4 @@
-//! A URL template with any values: what renders is a URL the gate reads, with as many host labels
+//! A URL template with any values: what renders is a URL that the gate reads, with as many host labels
 //! and path segments as the template has, and inside every entry that covers the template.
 #![no_main]
 
@@ -25,8 +25,8 @@ fn check(text: &str, a: &str, b: &str, c: &str) {
     let Ok(url) = template.render(&values) else { return };
     let target = match Target::parse(url.as_bytes(), 1 << 20) {
         Ok(target) => target,
-        // A fixed part may make a host the gate does not take; a value may not, unless it hides a dot
-        // segment behind an encoded slash, which the gate refuses on its own.
+        // A fixed part may make a host that the gate refuses; a value may not, unless it hides a dot
+        // segment behind an encoded slash, which the gate refuses anyway.
         Err(_) if !TEMPLATES.contains(&text) => return,
         Err(_) if b.contains("..") || b.contains('.') || c.contains('.') => return,
         Err(code) => panic!("{code} for {url}"),

@@ -1,16 +1,17 @@
 //! `portcullis backup` and `portcullis restore`: the store as one checksummed file.
 //!
-//! Offline: the server is stopped while they run. The file holds ciphertext only; the master key is
-//! kept apart from it, and the files of ledger and runs are copied like any files.
+//! Offline: the server must be stopped while they run. The file contains ciphertext only; the master key is
+//! kept separately, and the files of ledger and runs are copied like any files.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use portcullis_store::{Records, SledStore, SnapshotReport, Store as _, Vault};
+use portcullis_store::{Records, SnapshotReport, Vault, open_store};
 
-use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on, output};
+use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on};
 use crate::config::{Config, ConfigArgs};
+use crate::output;
 
 /// Arguments of `backup` and `restore`.
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub(super) struct BackupArgs {
 /// Writes a backup; never over an existing file.
 pub(super) fn backup(args: &BackupArgs) -> u8 {
     run(args, |config, file| async move {
-        let store = SledStore::open(&config.store_dir()).map_err(|e| e.to_string())?;
+        let store = open_store(&config.store_dir()).map_err(|e| e.to_string())?;
         let part = file.with_extension("part");
         let to = File::create(&part).map_err(|e| format!("{}: {e}", part.display()))?;
         let handle = to.try_clone().map_err(|e| e.to_string())?;
@@ -45,11 +46,11 @@ pub(super) fn restore(args: &BackupArgs) -> u8 {
         let from = File::open(&file).map_err(|e| format!("{}: {e}", file.display()))?;
         let fresh = config.data_dir.join("store.restoring");
         remove(&fresh)?;
-        let store = SledStore::open(&fresh).map_err(|e| e.to_string())?;
+        let store = open_store(&fresh).map_err(|e| e.to_string())?;
         let report = store.restore(Box::new(from)).await.map_err(|e| e.to_string())?;
-        let records = Records::new(std::sync::Arc::new(store));
+        let records = Records::new(store);
         let key = config.master_key()?;
-        // Why before the exchange: a backup of another key would lock every credential out.
+        // Why before the exchange: with a backup for another key no credential could be opened.
         Vault::open(records, key).await.map_err(|e| e.to_string())?;
         exchange(&config, &fresh)?;
         Ok(told("restored", &report))
@@ -67,11 +68,11 @@ fn remove(dir: &Path) -> Result<(), String> {
     }
 }
 
-/// Puts the restored store in the old one's place.
+/// Moves the restored store to the old one's path.
 fn exchange(config: &Config, fresh: &Path) -> Result<(), String> {
     let store = config.store_dir();
     if store.exists() {
-        let time = crate::clock::now().replace([':', '.'], "-");
+        let time = portcullis_engine::clock::now().replace([':', '.'], "-");
         let old = config.data_dir.join(format!("store.before-restore-{time}"));
         std::fs::rename(&store, &old).map_err(|e| format!("{}: {e}", store.display()))?;
         output::line(&format!("the old store is kept as {}", old.display()));

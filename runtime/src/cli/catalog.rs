@@ -1,18 +1,19 @@
-//! `portcullis catalog`: what ships in the box, and the text of one entry.
+//! `portcullis catalog`: the definitions that are part of the product, and the text of one entry.
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{DONE, FAILED, output};
-use crate::catalog;
+use super::{DONE, FAILED};
+use crate::output;
+use portcullis_engine::catalog::{self, CatalogEntry};
 
 /// Arguments of `catalog`.
 #[derive(Debug, Args)]
 pub(super) struct CatalogArgs {
-    /// Print this entry's definition, to upload or to start your own from
+    /// Print this entry's definition, to upload it or to start your own from it
     #[arg(value_name = "ID")]
     id: Option<String>,
-    /// One JSON object a line
+    /// One JSON object per line
     #[arg(long)]
     json: bool,
 }
@@ -21,7 +22,7 @@ pub(super) struct CatalogArgs {
 pub(super) fn run(args: &CatalogArgs) -> u8 {
     let Some(id) = &args.id else {
         for entry in catalog::entries() {
-            output::line(&if args.json { entry.to_string() } else { line(&entry) });
+            output::line(&if args.json { json(&entry).to_string() } else { line(&entry) });
         }
         return DONE;
     };
@@ -37,15 +38,18 @@ pub(super) fn run(args: &CatalogArgs) -> u8 {
     }
 }
 
-fn line(entry: &Value) -> String {
-    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-    let count = entry["actions"].as_array().map_or(0, Vec::len);
-    let auth: Vec<&str> =
-        entry["auth_types"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    format!(
-        "{:<16} {:<18} {count:>2} actions  {}",
-        text("connector_id"),
-        text("display_name"),
-        auth.join(", ")
-    )
+fn line(entry: &CatalogEntry) -> String {
+    let CatalogEntry { connector_id, display_name, actions, auth_types, .. } = entry;
+    let (count, auth) = (actions.len(), auth_types.join(", "));
+    format!("{connector_id:<16} {display_name:<18} {count:>2} actions  {auth}")
+}
+
+fn json(entry: &CatalogEntry) -> Value {
+    json!({
+        "connector_id": entry.connector_id, "display_name": entry.display_name,
+        "version": entry.version, "description": entry.description,
+        "categories": entry.categories, "docs_url": entry.docs_url,
+        "auth_types": entry.auth_types, "actions": entry.actions,
+        "allowed_domains": entry.allowed_domains,
+    })
 }

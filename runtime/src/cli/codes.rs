@@ -5,12 +5,13 @@ use portcullis_core::fault::Code;
 use portcullis_core::limits::TABLE;
 use serde_json::json;
 
-use super::{DONE, output};
+use super::DONE;
+use crate::output;
 
 /// Arguments of `codes` and `limits`.
 #[derive(Debug, Args)]
 pub(super) struct CodesArgs {
-    /// One JSON object a line
+    /// One JSON object per line
     #[arg(long)]
     json: bool,
 }

@@ -1,8 +1,8 @@
-//! `portcullis doctor`: the gate, tried on this machine, with a report that a person can read.
+//! `portcullis doctor`: tests the gate on this machine and prints a readable report.
 //!
 //! Forbidden addresses and a rebinding name are sent through the real guard with a table for a
-//! resolver and a dialer that only counts: what is shown is this build's own verdict, and nothing
-//! leaves. Afterwards it looks at what is around: proxy variables, own addresses, resolver, keys.
+//! resolver and a dialer that only counts: the report shows this build's own verdicts, and nothing
+//! leaves. Then it checks the environment: proxy variables, own addresses, resolver, keys.
 
 use std::sync::Arc;
 
@@ -12,8 +12,9 @@ use portcullis_egress::{DnsResolver, own_addresses};
 use portcullis_sandbox::Sandbox;
 use serde_json::json;
 
-use super::{DONE, FAILED, block_on, output};
+use super::{DONE, FAILED, block_on};
 use crate::config::{Config, ConfigArgs, proxy_variables};
+use crate::output;
 
 mod probes;
 
@@ -22,12 +23,12 @@ mod probes;
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// One JSON object a check
+    /// One JSON object per check
     #[arg(long)]
     json: bool,
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Health {
     Good,
@@ -48,7 +49,7 @@ impl Finding {
     }
 }
 
-/// Runs every check; fails when one is bad.
+/// Runs every check; fails if one is bad.
 pub(super) fn run(args: &DoctorArgs) -> u8 {
     let mut findings = Vec::new();
     match block_on(probes::run()) {
@@ -110,7 +111,7 @@ fn surroundings() -> Vec<Finding> {
         Finding::new(
             Health::Warning,
             "own addresses",
-            "none found; connections back to this machine cannot be told apart",
+            "none found; connections back to this machine cannot be recognized",
         )
     } else {
         Finding::new(

@@ -8,11 +8,12 @@ use portcullis_core::connector::Connector;
 use portcullis_core::host_pattern;
 use portcullis_core::limits::Limits;
 use portcullis_core::verdict::{AllowlistMode, HostRules, OrgPolicy, Verdict, judge};
-use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, Trust};
+use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
 use serde_json::{Value, json};
 
-use super::{BAD_CONFIG, DONE, FAILED, output};
+use super::{BAD_CONFIG, DONE, FAILED};
 use crate::config::dns_servers;
+use crate::output;
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -20,16 +21,16 @@ pub(super) struct ExplainArgs {
     /// Connector definition
     #[arg(long, value_name = "FILE")]
     definition: PathBuf,
-    /// The org's list: a JSON array of entries, or one entry a line
+    /// The org's list: a JSON array of entries, or one entry per line
     #[arg(long, value_name = "FILE")]
     allowlist: Option<PathBuf>,
     /// One URL
     #[arg(long, value_name = "URL", required_unless_present = "urls", conflicts_with = "urls")]
     url: Option<String>,
-    /// URLs, one a line as raw bytes; a line may also be a JSON string. `-` is standard input
+    /// URLs, one per line as raw bytes; a line may also be a JSON string. `-` is standard input
     #[arg(long, value_name = "FILE")]
     urls: Option<PathBuf>,
-    /// Look allowed hosts up as well, and judge every address; connects nowhere
+    /// Also look up allowed hosts and check every address; connects nowhere
     #[arg(long)]
     resolve: bool,
     /// DNS servers for --resolve, comma-separated [default: the system's]
@@ -37,7 +38,7 @@ pub(super) struct ExplainArgs {
     dns_servers: Option<String>,
 }
 
-/// Judges every URL; fails only when a file cannot be read.
+/// Judges every URL; fails only if a file cannot be read.
 pub(super) fn run(args: &ExplainArgs) -> u8 {
     let rules = match rules(&args.definition, args.allowlist.as_deref()) {
         Ok(rules) => rules,
@@ -98,7 +99,7 @@ fn as_url(line: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What URLs are held against, and with `--resolve` the lookups as well.
+/// The rules for judging URLs, and with `--resolve` the lookups as well.
 struct Judge {
     rules: HostRules,
     limits: Limits,
@@ -122,7 +123,7 @@ impl Judge {
         let gate = Gate::new(GateParts {
             resolver: std::sync::Arc::new(resolver),
             dialer: std::sync::Arc::new(TcpDialer),
-            trust: Trust::public(None).map_err(|e| e.to_string())?,
+            tls_roots: TlsRoots::public(None).map_err(|e| e.to_string())?,
             limits: std::sync::Arc::new(limits.clone()),
         });
         Ok(Self { rules, limits, network: Some((runtime, gate)) })

@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use portcullis_import::{ImportOptions, Imported, import, read};
 use serde_json::json;
 
-use super::{DONE, FAILED, output};
+use super::{DONE, FAILED};
+use crate::output;
 
 /// Arguments of `import`.
 #[derive(Debug, Args)]
@@ -27,13 +28,13 @@ struct OpenapiArgs {
     /// The description
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Where the draft is written [default: standard output]
+    /// Write the draft to this file [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Id of the connector [default: made from the title]
     #[arg(long, value_name = "ID")]
     connector_id: Option<String>,
-    /// Where the API is, such as https://api.example.com/v1 [default: the description's own server]
+    /// Base URL of the API, such as https://api.example.com/v1 [default: the description's own server]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     /// Only these operations: an operationId or `METHOD /path`, `*` stands for any text; may be repeated
@@ -71,7 +72,7 @@ fn openapi(args: &OpenapiArgs) -> Result<(), String> {
         Some(file) => std::fs::write(file, draft + "\n").map_err(|e| format!("{}: {e}", file.display()))?,
         None => output::line(&draft),
     }
-    // Why standard error: standard output is the draft's.
+    // Why standard error: standard output is for the draft.
     if args.json {
         output::note(&json!(report).to_string());
         return Ok(());

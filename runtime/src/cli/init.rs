@@ -3,14 +3,14 @@
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::sync::Arc;
 
 use clap::Args;
-use portcullis_store::{MasterKey, Records, Role, SledStore, Vault};
+use portcullis_engine::api_token::{self, NewToken, Role};
+use portcullis_store::{MasterKey, Records, Vault, open_store};
 
-use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on, output};
+use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on};
 use crate::config::{Config, ConfigArgs};
-use crate::token::{self, TokenSpec};
+use crate::output;
 
 /// Arguments of `init`.
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub(super) struct InitArgs {
     config: ConfigArgs,
 }
 
-/// Makes the data directory.
+/// Creates the data directory.
 pub(super) fn run(args: &InitArgs) -> u8 {
     let config = match Config::load(&args.config) {
         Ok(config) => config,
@@ -55,12 +55,12 @@ pub(super) fn run(args: &InitArgs) -> u8 {
     }
 }
 
-/// Everything is made beside its place and moved there last, so that a stopped `init` can be run again.
+/// Everything is created beside its final path and moved there last, so that an interrupted `init` can be run again.
 async fn init(config: &Config) -> Result<FirstToken, String> {
     let failed = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     let dir = &config.data_dir;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| failed(dir, e))?;
-    // A directory that was there may be open to others; records and ledger are nobody else's.
+    // An existing directory may be open to others; records and ledger must not be.
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(|e| failed(dir, e))?;
     let key = master_key(config)?;
     let token = first_token(config.bootstrap_token_file.as_deref())?;
@@ -68,24 +68,17 @@ async fn init(config: &Config) -> Result<FirstToken, String> {
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(|e| failed(&unfinished, e))?;
     }
-    let store = SledStore::open(&unfinished).map_err(|e| e.to_string())?;
-    let records = Records::new(Arc::new(store));
+    let records = Records::new(open_store(&unfinished).map_err(|e| e.to_string())?);
     Vault::initialise(records.clone(), key).await.map_err(|e| e.to_string())?;
-    let spec = TokenSpec {
-        role: Role::Platform,
-        org: None,
-        workspace: None,
-        label: Some("first".into()),
-        expires_at: None,
-    };
-    let (_, writes) = token::record(&token.text, spec).map_err(|p| p.detail)?;
+    let first = NewToken::platform(Some("first".into()));
+    let (_, writes) = api_token::record(&token.text, first).map_err(|e| e.detail)?;
     records.commit(writes).await.map_err(|e| e.to_string())?;
     drop(records);
     std::fs::rename(&unfinished, config.store_dir()).map_err(|e| failed(&unfinished, e))?;
     Ok(token)
 }
 
-/// The key that is there, or a new one in its file.
+/// The existing key, or a new one in its file.
 fn master_key(config: &Config) -> Result<MasterKey, String> {
     if let Some(key) = config.find_master_key()? {
         return Ok(key);
@@ -103,13 +96,13 @@ fn write_private(path: &Path, text: &str) -> Result<(), String> {
     file.sync_all().map_err(failed)
 }
 
-/// The first token, and whether the user brought it.
+/// The first token, and whether the user supplied it.
 struct FirstToken {
     text: String,
     brought: bool,
 }
 
-/// The token in the bootstrap file, or a new one, written there when a file was named.
+/// The token in the bootstrap file, or a new one, written there if a file was named.
 fn first_token(file: Option<&Path>) -> Result<FirstToken, String> {
     if let Some(path) = file
         && path.exists()
@@ -127,7 +120,7 @@ fn first_token(file: Option<&Path>) -> Result<FirstToken, String> {
             ))
         };
     }
-    let text = token::generate(Role::Platform).map_err(|p| p.detail)?;
+    let text = api_token::generate(Role::Platform).map_err(|e| e.detail)?;
     if let Some(path) = file {
         write_private(path, &format!("{text}\n"))?;
     }

@@ -1,4 +1,4 @@
-//! `portcullis ledger verify`: the chain, checked offline.
+//! `portcullis ledger verify`: checks the chain offline.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use portcullis_store::verify_directory;
 use serde_json::json;
 
-use super::{DONE, FAILED, output};
+use super::{DONE, FAILED};
+use crate::output;
 
 /// Arguments of `ledger`.
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ struct VerifyArgs {
     /// Only this org
     #[arg(long)]
     org: Option<String>,
-    /// One JSON object an org
+    /// One JSON object per org
     #[arg(long)]
     json: bool,
 }

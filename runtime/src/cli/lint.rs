@@ -6,9 +6,10 @@ use clap::Args;
 use portcullis_core::connector::Connector;
 use portcullis_core::limits::Limits;
 use portcullis_core::violation::Violation;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{DONE, FAILED, output};
+use super::{DONE, FAILED};
+use crate::output;
 
 /// Arguments of `lint`.
 #[derive(Debug, Args)]
@@ -16,12 +17,12 @@ pub(super) struct LintArgs {
     /// Definition files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// One JSON object a file
+    /// One JSON object per file
     #[arg(long)]
     json: bool,
 }
 
-/// Checks every file; fails when one has an error.
+/// Checks every file; fails if one has an error.
 pub(super) fn run(args: &LintArgs) -> u8 {
     let mut sound = true;
     for file in &args.files {
@@ -55,11 +56,6 @@ fn check(file: &std::path::Path) -> (Vec<Violation>, Vec<Violation>) {
             return (vec![Violation::new("", "unreadable", e.to_string())], Vec::new());
         }
     };
-    match serde_json::from_slice::<Value>(&text) {
-        Ok(document) => {
-            let checked = Connector::parse(&document, &Limits::default());
-            (checked.errors, checked.warnings)
-        }
-        Err(e) => (vec![Violation::new("", "bad_json", e.to_string())], Vec::new()),
-    }
+    let checked = Connector::parse_bytes(&text, &Limits::default());
+    (checked.errors, checked.warnings)
 }

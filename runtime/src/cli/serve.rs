@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use clap::Args;
-use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, Trust};
-use portcullis_store::SledStore;
+use portcullis_api::{Api, serve};
+use portcullis_connectors::HTTP_HANDLER;
+use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
+use portcullis_engine::{Engine, EngineParts};
+use portcullis_store::Backends;
 
-use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on, output};
-use crate::app::{App, AppParts};
+use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on};
 use crate::config::{Config, ConfigArgs};
-use crate::{descriptors, serve, telemetry};
+use crate::output;
+use crate::{fd_limit, telemetry};
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -21,7 +24,7 @@ pub(super) struct ServeArgs {
     check: bool,
 }
 
-/// Serves until told to stop.
+/// Serves until a signal stops it.
 pub(super) fn run(args: &ServeArgs) -> u8 {
     let config = match Config::load(&args.config) {
         Ok(config) => config,
@@ -36,8 +39,8 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
         Ok(key) => key,
         Err(e) => return bad_config(&[e]),
     };
-    let trust = match Trust::public(config.egress_ca_pem.as_deref()) {
-        Ok(trust) => trust,
+    let tls_roots = match TlsRoots::public(config.egress_ca_pem.as_deref()) {
+        Ok(roots) => roots,
         Err(e) => return bad_config(&[format!("egress.ca_file: {e}")]),
     };
     if args.check {
@@ -47,29 +50,30 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
     telemetry::start(&args.config.log);
     let outcome = block_on(async {
         let mut limits = config.limits.clone();
-        descriptors::share_out(&mut limits)?;
+        fd_limit::share_out(&mut limits)?;
         let limits = Arc::new(limits);
         let resolver = DnsResolver::new(&config.egress_dns_servers, &limits)?;
         let gate = Gate::new(GateParts {
             resolver: Arc::new(resolver),
             dialer: Arc::new(TcpDialer),
-            trust,
+            tls_roots,
             limits: Arc::clone(&limits),
         });
-        let store = SledStore::open(&config.store_dir()).map_err(|e| e.to_string())?;
-        let parts = AppParts {
+        let backends = Backends::open_directory(&config.data_dir, config.ledger_sync);
+        let parts = EngineParts {
             limits,
-            store: Arc::new(store),
+            backends: backends.map_err(|e| e.to_string())?,
+            http_handler: HTTP_HANDLER.into(),
             master_key: key,
             gate,
-            ledger_sync: config.ledger_sync,
+            compiled_dir: config.data_dir.join("compiled"),
             public_url: config.public_url.clone(),
         };
-        let app = App::open(&config.data_dir, parts).await.map_err(|e| e.to_string())?;
+        let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
         let listener = serve::listen(config.listen).map_err(|e| format!("listen {}: {e}", config.listen))?;
         let address = listener.local_addr().map_err(|e| e.to_string())?;
         output::line(&format!("portcullis {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
-        serve::serve(app, listener, serve::stop_signal()).await.map_err(|e| e.to_string())
+        serve::serve(Api::new(engine), listener, serve::stop_signal()).await.map_err(|e| e.to_string())
     });
     match outcome.and_then(|done| done) {
         Ok(()) => DONE,

@@ -1,4 +1,4 @@
-//! D11: a connection is used under what it was opened under, and under nothing else.
+//! D11: a pooled connection is used only under the workspace, credential and policy that it was opened under.
 
 use std::sync::Arc;
 
@@ -9,79 +9,84 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::rig::{Bench, OTHER, Rig, URL, get};
+use super::harness::{Harness, OTHER, Setup, URL, get};
 use crate::support::{PRIVATE, Script, World, until};
 
 const KEY: &str = "sk-live-0123456789abcdef";
 
 #[tokio::test]
 async fn d11_another_policy_or_credential_version_is_another_connection() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     let mut sessions = 0;
     for (credential, policy) in [(1, 1), (1, 2), (2, 2), (2, 3), (3, 3)] {
         for _ in 0..2 {
-            rig.guard_of(credential, policy).send(get(URL)).await.unwrap();
+            harness.guard_of(credential, policy).send(get(URL)).await.unwrap();
         }
         sessions += 1;
-        assert_eq!(rig.upstream.sessions(), sessions, "one for version {credential} of policy {policy}");
+        assert_eq!(harness.upstream.sessions(), sessions, "one for version {credential} of policy {policy}");
     }
     let other = get(&format!("https://{OTHER}/v1/things"));
-    rig.guard_of(3, 3).send(other).await.unwrap();
-    assert_eq!(rig.upstream.sessions(), sessions + 1, "nothing is shared between hosts");
+    harness.guard_of(3, 3).send(other).await.unwrap();
+    assert_eq!(harness.upstream.sessions(), sessions + 1, "nothing is shared between hosts");
 }
 
-/// A workspace with as many calls at once as it may have finds all their connections again.
+/// A workspace at its limit of concurrent calls gets all its connections from the pool again.
 #[tokio::test]
 async fn d11_as_many_connections_are_kept_as_a_workspace_uses_at_once() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     let calls = usize::try_from(Limits::default().workspace_concurrent_calls).unwrap();
     for _ in 0..2 {
         let held = Arc::new(Semaphore::new(0));
         let answer = Script::Json(200, "{}");
-        rig.upstream.script("/v1/things", Script::Held(Arc::clone(&held), Box::new(answer)));
-        let before = rig.upstream.received().len();
+        harness.upstream.script("/v1/things", Script::Held(Arc::clone(&held), Box::new(answer)));
+        let before = harness.upstream.received().len();
         let mut running = JoinSet::new();
         for _ in 0..calls {
-            let guard = rig.guard_of(1, 1);
+            let guard = harness.guard_of(1, 1);
             running.spawn(async move { guard.send(get(URL)).await.map(|answer| answer.status) });
         }
-        until("all wait for their answers", async || rig.upstream.received().len() == before + calls).await;
+        until("all wait for their answers", async || harness.upstream.received().len() == before + calls)
+            .await;
         held.add_permits(calls);
         while let Some(sent) = running.join_next().await {
             assert_eq!(sent.unwrap().unwrap(), 200);
         }
-        assert_eq!(rig.upstream.sessions(), calls);
+        assert_eq!(harness.upstream.sessions(), calls);
     }
 }
 
-/// A tenant that makes ever new connections (here by new credentials, as well by new hosts) does not keep
-/// the descriptors that the calls of others need.
+/// A tenant that opens many connections (here with new credentials; new hosts would be the same) does not
+/// keep the file descriptors that other calls need.
 #[tokio::test]
 async fn d11_a_workspace_keeps_no_more_idle_connections_than_it_may() {
     let limits = Limits { pool_connections_per_workspace: 3, ..Limits::default() };
-    let rig = Bench { limits, ..Bench::default() }.set().await;
+    let harness = Setup { limits, ..Setup::default() }.start().await;
     for credential in 1..=10 {
-        rig.guard_of(credential, 1).send(get(URL)).await.unwrap();
+        harness.guard_of(credential, 1).send(get(URL)).await.unwrap();
     }
-    until("older ones were closed", async || rig.upstream.open() == 3).await;
+    until("older ones were closed", async || harness.upstream.open() == 3).await;
     for credential in [8, 9, 10] {
-        rig.guard_of(credential, 1).send(get(URL)).await.unwrap();
+        harness.guard_of(credential, 1).send(get(URL)).await.unwrap();
     }
-    assert_eq!((rig.upstream.sessions(), rig.upstream.open()), (10, 3), "the last ones are used again");
-    rig.guard_of(1, 1).send(get(URL)).await.unwrap();
-    assert_eq!(rig.upstream.sessions(), 11, "the first is gone");
+    assert_eq!(
+        (harness.upstream.sessions(), harness.upstream.open()),
+        (10, 3),
+        "the last ones are used again"
+    );
+    harness.guard_of(1, 1).send(get(URL)).await.unwrap();
+    assert_eq!(harness.upstream.sessions(), 11, "the first was closed");
 }
 
 #[tokio::test]
 async fn d11_a_rebound_name_is_looked_up_again_once_the_policy_changed() {
-    let rig = Rig::usual().await;
-    rig.guard_of(1, 1).send(get(URL)).await.unwrap();
-    rig.names.tell("api.example-saas.com", &[PRIVATE]);
-    rig.guard_of(1, 1).send(get(URL)).await.unwrap();
-    let guard = rig.guard_of(1, 2);
+    let harness = Harness::usual().await;
+    harness.guard_of(1, 1).send(get(URL)).await.unwrap();
+    harness.names.tell("api.example-saas.com", &[PRIVATE]);
+    harness.guard_of(1, 1).send(get(URL)).await.unwrap();
+    let guard = harness.guard_of(1, 2);
     assert!(guard.send(get(URL)).await.is_err());
     assert_eq!(guard.report().failure, Some(Code::AddressForbidden));
-    assert_eq!(rig.upstream.sessions(), 1);
+    assert_eq!(harness.upstream.sessions(), 1);
 }
 
 #[tokio::test]

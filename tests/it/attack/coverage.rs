@@ -1,12 +1,11 @@
-//! Coverage that cannot silently shrink: every row of the lists of known attacks has a test that is
-//! named after it.
+//! Every row of the lists of known attacks has a test with its name.
 
 use std::path::{Path, PathBuf};
 
-/// The lists: letter and number of rows. `i` are the spellings of addresses.
+/// The lists: letter and number of rows. `i` is the list of spellings of addresses.
 const LISTS: &[(char, usize)] = &[('u', 18), ('i', 31), ('d', 12), ('r', 9), ('h', 15), ('s', 12)];
 
-/// Where such tests are.
+/// The folders with these tests.
 const FOLDERS: &[&str] = &[
     "tests/it/attack",
     "tests/it/netns",

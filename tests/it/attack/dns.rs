@@ -1,4 +1,4 @@
-//! D: what a name server can do. The same against real DNS and a real kernel is in `netns`.
+//! D: hostile DNS answers. `netns` has the same tests with real DNS and a real kernel.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,13 +11,13 @@ use portcullis_core::limits::Limits;
 use portcullis_core::outbound::{BoxFuture, OutboundError};
 use portcullis_egress::{Resolve, ResolveError};
 
-use super::rig::{Bench, HOST, OTHER, Rig, URL, get};
-use crate::support::line::Manner;
+use super::harness::{HOST, Harness, OTHER, Setup, URL, get};
+use crate::support::fake_network::DialManner;
 use crate::support::{PRIVATE, PUBLIC, PUBLIC_V6};
 
 const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 
-/// Answers one after the other; `None` is an error. Then nothing, for ever.
+/// Gives these answers one after the other; `None` is an error. After the last one, lookups stay pending.
 struct InTurn(Mutex<VecDeque<Option<Vec<IpAddr>>>>);
 
 impl InTurn {
@@ -25,7 +25,7 @@ impl InTurn {
         Arc::new(Self(Mutex::new(answers.iter().map(|a| a.map(<[IpAddr]>::to_vec)).collect())))
     }
 
-    /// Answers not given yet.
+    /// The number of answers left.
     fn left(&self) -> usize {
         self.0.lock().unwrap().len()
     }
@@ -44,105 +44,105 @@ impl Resolve for InTurn {
     }
 }
 
-async fn in_turn(answers: &[Option<&[IpAddr]>]) -> (Rig, Arc<InTurn>) {
+async fn in_turn(answers: &[Option<&[IpAddr]>]) -> (Harness, Arc<InTurn>) {
     let resolver = InTurn::new(answers);
     let limits = Limits { dns_ms: 100, ..Limits::default() };
-    let bench = Bench { resolver: Some(Arc::clone(&resolver) as _), limits, ..Bench::default() };
-    (bench.set().await, resolver)
+    let setup = Setup { resolver: Some(Arc::clone(&resolver) as _), limits, ..Setup::default() };
+    (setup.start().await, resolver)
 }
 
-/// Refused for its addresses, of which the ledger has every one.
-async fn forbidden(rig: &Rig, answers: &[IpAddr]) {
-    rig.names.tell(HOST, answers);
-    rig.fails(get(URL), Code::AddressForbidden).await;
-    let attempt = rig.log.told().pop().unwrap().1;
+/// Asserts that a request is refused for its addresses, and that the ledger has all of them.
+async fn forbidden(harness: &Harness, answers: &[IpAddr]) {
+    harness.names.tell(HOST, answers);
+    harness.fails(get(URL), Code::AddressForbidden).await;
+    let attempt = harness.log.records().pop().unwrap().1;
     assert_eq!(attempt.addresses, answers.iter().map(ToString::to_string).collect::<Vec<_>>());
     assert_eq!((attempt.chosen_address, attempt.credential_slot), (None, None));
 }
 
 #[tokio::test]
 async fn d1_a_private_answer_is_refused_and_looks_like_no_answer_to_a_guest() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for address in [PRIVATE, METADATA, "127.0.0.1".parse().unwrap(), "fd00:ec2::254".parse().unwrap()] {
-        forbidden(&rig, &[address]).await;
-        assert_eq!(rig.send(get(URL)).await.answer.unwrap_err(), OutboundError::DnsFailed);
+        forbidden(&harness, &[address]).await;
+        assert_eq!(harness.send(get(URL)).await.answer.unwrap_err(), OutboundError::DnsFailed);
     }
-    rig.names.tell(HOST, &[PUBLIC]);
-    rig.passes(get(URL)).await;
+    harness.names.tell(HOST, &[PUBLIC]);
+    harness.passes(get(URL)).await;
 }
 
 #[tokio::test]
 async fn d2_a_name_that_rebinds_is_connected_to_by_its_first_answer_alone() {
-    let (rig, resolver) = in_turn(&[Some(&[PUBLIC]), Some(&[PRIVATE]), Some(&[PUBLIC_V6])]).await;
-    rig.passes(get(URL)).await;
+    let (harness, resolver) = in_turn(&[Some(&[PUBLIC]), Some(&[PRIVATE]), Some(&[PUBLIC_V6])]).await;
+    harness.passes(get(URL)).await;
     assert_eq!(resolver.left(), 2, "one lookup for one connection");
-    assert_eq!(rig.line.dialed(), [SocketAddr::new(PUBLIC, 443)]);
-    rig.gate.drop_connections(|_| true);
-    rig.fails(get(URL), Code::AddressForbidden).await;
-    assert_eq!(rig.line.dialed().len(), 1);
-    rig.passes(get(URL)).await;
-    assert_eq!(rig.line.dialed()[1], SocketAddr::new(PUBLIC_V6, 443));
+    assert_eq!(harness.dialer.dialed(), [SocketAddr::new(PUBLIC, 443)]);
+    harness.gate.drop_connections(|_| true);
+    harness.fails(get(URL), Code::AddressForbidden).await;
+    assert_eq!(harness.dialer.dialed().len(), 1);
+    harness.passes(get(URL)).await;
+    assert_eq!(harness.dialer.dialed()[1], SocketAddr::new(PUBLIC_V6, 443));
 }
 
 #[tokio::test]
 async fn d3_one_private_address_among_public_ones_refuses_all() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for answers in [[PUBLIC, PRIVATE], [PRIVATE, PUBLIC], [PUBLIC, METADATA]] {
-        forbidden(&rig, &answers).await;
+        forbidden(&harness, &answers).await;
     }
-    rig.names.tell(HOST, &[PUBLIC, PUBLIC]);
-    rig.passes(get(URL)).await;
+    harness.names.tell(HOST, &[PUBLIC, PUBLIC]);
+    harness.passes(get(URL)).await;
 }
 
 #[tokio::test]
 async fn d4_a_private_address_of_the_other_family_refuses_all() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     let local: IpAddr = "fd00:ec2::254".parse().unwrap();
     for answers in [[PUBLIC, local], [local, PUBLIC], [PUBLIC_V6, PRIVATE]] {
-        forbidden(&rig, &answers).await;
+        forbidden(&harness, &answers).await;
     }
-    rig.names.tell(HOST, &[PUBLIC, PUBLIC_V6]);
-    rig.passes(get(URL)).await;
+    harness.names.tell(HOST, &[PUBLIC, PUBLIC_V6]);
+    harness.passes(get(URL)).await;
 }
 
 #[tokio::test]
 async fn d5_a_failed_lookup_is_not_tried_again_further_down() {
-    let (rig, resolver) = in_turn(&[None, Some(&[PUBLIC]), None, Some(&[PRIVATE])]).await;
-    rig.fails(get(URL), Code::DnsFailed).await;
+    let (harness, resolver) = in_turn(&[None, Some(&[PUBLIC]), None, Some(&[PRIVATE])]).await;
+    harness.fails(get(URL), Code::DnsFailed).await;
     assert_eq!(resolver.left(), 3, "one lookup, and it failed");
-    rig.passes(get(URL)).await;
-    rig.gate.drop_connections(|_| true);
-    rig.fails(get(URL), Code::DnsFailed).await;
-    rig.fails(get(URL), Code::AddressForbidden).await;
+    harness.passes(get(URL)).await;
+    harness.gate.drop_connections(|_| true);
+    harness.fails(get(URL), Code::DnsFailed).await;
+    harness.fails(get(URL), Code::AddressForbidden).await;
     assert_eq!(resolver.left(), 0);
 }
 
 #[tokio::test]
 async fn d6_no_name_no_answer_too_many_answers_and_no_end_are_failures() {
-    let (rig, resolver) = in_turn(&[None, Some(&[]), Some(&[PUBLIC; 17]), Some(&[PUBLIC; 16])]).await;
+    let (harness, resolver) = in_turn(&[None, Some(&[]), Some(&[PUBLIC; 17]), Some(&[PUBLIC; 16])]).await;
     for _ in 0..3 {
-        rig.fails(get(URL), Code::DnsFailed).await;
+        harness.fails(get(URL), Code::DnsFailed).await;
     }
-    rig.passes(get(URL)).await;
+    harness.passes(get(URL)).await;
     assert_eq!(resolver.left(), 0);
-    rig.gate.drop_connections(|_| true);
+    harness.gate.drop_connections(|_| true);
     let started = Instant::now();
-    rig.fails(get(URL), Code::DnsFailed).await;
+    harness.fails(get(URL), Code::DnsFailed).await;
     assert!(started.elapsed() < Duration::from_secs(5), "a lookup that never ends ends at its limit");
 }
 
 #[tokio::test]
 async fn d7_the_name_of_the_url_is_asked_for_and_no_other() {
-    // Aliases and search lists of a real server are in `netns`; whatever they lead to is judged.
-    let rig = Rig::usual().await;
+    // Aliases and search lists of a real server are in `netns`; their addresses are judged as well.
+    let harness = Harness::usual().await;
     for name in ["metadata.google.internal", "api.example-saas.com.internal", "api"] {
-        rig.names.tell(name, &[PUBLIC]);
-        rig.refuses(get(&format!("https://{name}/v1/things")), Code::HostNotInConnector).await;
+        harness.names.tell(name, &[PUBLIC]);
+        harness.refuses(get(&format!("https://{name}/v1/things")), Code::HostNotInConnector).await;
     }
-    forbidden(&rig, &[METADATA]).await;
-    rig.names.tell(HOST, &[PUBLIC]);
-    rig.passes(get(URL)).await;
-    assert_eq!(rig.names.asked(), [HOST, HOST]);
+    forbidden(&harness, &[METADATA]).await;
+    harness.names.tell(HOST, &[PUBLIC]);
+    harness.passes(get(URL)).await;
+    assert_eq!(harness.names.asked(), [HOST, HOST]);
 }
 
 #[tokio::test]
@@ -150,60 +150,60 @@ async fn d8_no_entry_of_a_list_makes_an_address_reachable() {
     for entry in ["10.0.0.5", "10.0.0.5/32", "[fd00::1]", "fd00::1", "10.0.0.*", "127.0.0.1:443"] {
         assert!(HostPattern::parse(entry).is_err(), "{entry}");
     }
-    // One host that is fine changes nothing for the next, and an exact entry nothing for its host.
-    let bench = Bench { connector: vec![HOST, OTHER], ..Bench::default() };
-    let rig = bench.set().await;
-    rig.names.tell(OTHER, &[PRIVATE]);
-    rig.passes(get(URL)).await;
-    rig.fails(get("https://files.example-saas.com/v1/things"), Code::AddressForbidden).await;
-    rig.names.tell(OTHER, &[PUBLIC]);
-    rig.passes(get("https://files.example-saas.com/v1/things")).await;
+    // A permitted host does not permit the next one, and an exact entry does not permit a private address.
+    let setup = Setup { connector: vec![HOST, OTHER], ..Setup::default() };
+    let harness = setup.start().await;
+    harness.names.tell(OTHER, &[PRIVATE]);
+    harness.passes(get(URL)).await;
+    harness.fails(get("https://files.example-saas.com/v1/things"), Code::AddressForbidden).await;
+    harness.names.tell(OTHER, &[PUBLIC]);
+    harness.passes(get("https://files.example-saas.com/v1/things")).await;
 }
 
 #[tokio::test]
 async fn d9_names_of_the_machine_and_its_cluster_lead_nowhere() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for name in ["localhost", "ip6-localhost", "ip6-loopback", "kubernetes.default.svc", "a.localhost"] {
-        rig.names.tell(name, &["127.0.0.1".parse().unwrap()]);
-        rig.refuses(get(&format!("https://{name}/")), Code::HostNotInConnector).await;
+        harness.names.tell(name, &["127.0.0.1".parse().unwrap()]);
+        harness.refuses(get(&format!("https://{name}/")), Code::HostNotInConnector).await;
     }
     for name in ["localhost", "ip6-localhost", "a.localhost", "metadata.google.internal", "printer.local"] {
         assert!(HostPattern::parse(name).is_err(), "{name}");
     }
-    // A cluster's name that somebody did list is still judged by where it leads.
-    let bench = Bench {
+    // A listed name of a cluster is still judged by its address.
+    let setup = Setup {
         connector: vec!["kubernetes.default.svc", HOST],
         templates: vec!["https://kubernetes.default.svc/".to_owned(), URL.to_owned()],
-        ..Bench::default()
+        ..Setup::default()
     };
-    let rig = bench.set().await;
-    rig.names.tell("kubernetes.default.svc", &["10.96.0.1".parse().unwrap()]);
-    rig.fails(get("https://kubernetes.default.svc/"), Code::AddressForbidden).await;
-    rig.passes(get(URL)).await;
+    let harness = setup.start().await;
+    harness.names.tell("kubernetes.default.svc", &["10.96.0.1".parse().unwrap()]);
+    harness.fails(get("https://kubernetes.default.svc/"), Code::AddressForbidden).await;
+    harness.passes(get(URL)).await;
 }
 
 #[tokio::test]
 async fn d10_a_peer_that_was_not_asked_for_is_dropped_before_tls() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for peer in [
         SocketAddr::new(PRIVATE, 443),
         SocketAddr::new(PUBLIC_V6, 443),
         SocketAddr::new(PUBLIC, 8443),
         "127.0.0.1:443".parse().unwrap(),
     ] {
-        rig.line.behave(Manner::Lying(peer));
-        let sent = rig.send(get(URL)).await;
+        harness.dialer.behave(DialManner::Lying(peer));
+        let sent = harness.send(get(URL)).await;
         assert_eq!(sent.report.failure, Some(Code::AddressForbidden), "{peer}");
     }
-    assert_eq!((rig.opens(), rig.upstream.sessions()), (0, 0), "no credential, not even a handshake");
-    rig.line.behave(Manner::Honest);
-    rig.passes(get(URL)).await;
-    assert_eq!((rig.opens(), rig.upstream.sessions()), (1, 1));
+    assert_eq!((harness.opens(), harness.upstream.sessions()), (0, 0), "no credential, not even a handshake");
+    harness.dialer.behave(DialManner::Honest);
+    harness.passes(get(URL)).await;
+    assert_eq!((harness.opens(), harness.upstream.sessions()), (1, 1));
 }
 
 #[tokio::test]
 async fn d12_a_host_that_is_not_allowed_is_not_looked_up() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     let stolen = "c2stbGl2ZS03ZjNhOWM1MQ";
     for url in [
         format!("https://{stolen}.evil.com/"),
@@ -211,11 +211,11 @@ async fn d12_a_host_that_is_not_allowed_is_not_looked_up() {
         format!("http://{stolen}.example-saas.com/"),
         format!("https://{stolen}@api.example-saas.com/"),
     ] {
-        assert!(rig.send(get(&url)).await.answer.is_err());
+        assert!(harness.send(get(&url)).await.answer.is_err());
     }
-    // Below the connector's wildcard, but not the action's own host.
-    rig.refuses(get(&format!("https://{stolen}.example-saas.com/v1/things")), Code::PathNotGranted).await;
-    assert!(rig.names.asked().is_empty());
-    rig.passes(get(URL)).await;
-    assert_eq!(rig.names.asked(), [HOST]);
+    // Under the connector's wildcard, but not the host of the action.
+    harness.refuses(get(&format!("https://{stolen}.example-saas.com/v1/things")), Code::PathNotGranted).await;
+    assert!(harness.names.asked().is_empty());
+    harness.passes(get(URL)).await;
+    assert_eq!(harness.names.asked(), [HOST]);
 }

@@ -1,13 +1,13 @@
-//! What is explained is what happens: the verdict that `explain` and the dry run give, beside what a
-//! guard does, for a little of every class of URL.
+//! `explain` tells what the guard does: the verdict of `explain` and of the dry run is compared with the
+//! guard's, for some URLs of every class.
 
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::limits::Limits;
 use portcullis_core::verdict::{AllowlistMode, OrgPolicy, judge};
 
-use super::rig::{Bench, get};
+use super::harness::{Setup, get};
 
-/// A little of every class.
+/// Some URLs of every class.
 const CLASSES: &[&str] = &[
     "https://api.example-saas.com/v1/things",
     "https://API.Example-SaaS.com/v1/things",
@@ -70,17 +70,17 @@ async fn what_explain_says_is_what_the_guard_does() {
     ];
     let mut seen = [0, 0];
     for org in policies {
-        let mut bench = Bench { org, ports: vec![8443], ..Bench::default() };
+        let mut setup = Setup { org, ports: vec![8443], ..Setup::default() };
         for host in ["ci.example-saas.com", "other.example-saas.com", "api.example-saas.com:8443"] {
-            bench.templates.extend(["/", "/v1/things"].map(|path| format!("https://{host}{path}")));
+            setup.templates.extend(["/", "/v1/things"].map(|path| format!("https://{host}{path}")));
         }
-        let rig = bench.set().await;
+        let harness = setup.start().await;
         for host in ["ci.example-saas.com", "other.example-saas.com"] {
-            rig.names.tell(host, &[crate::support::PUBLIC]);
+            harness.names.tell(host, &[crate::support::PUBLIC]);
         }
         for url in CLASSES {
-            let said = judge(url.as_bytes(), &rig.bench.rules(), Limits::default().url_bytes);
-            let done = rig.send(get(url)).await;
+            let said = judge(url.as_bytes(), &harness.setup.rules(), Limits::default().url_bytes);
+            let done = harness.send(get(url)).await;
             assert_eq!(done.report.failure, said.refusal, "{url}");
             assert_eq!(done.answer.is_ok(), said.refusal.is_none(), "{url}");
             let shared = done.report.decisions.get(..said.decisions.len());

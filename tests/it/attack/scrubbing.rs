@@ -1,4 +1,4 @@
-//! S9, S10, S12: a credential that comes back, everywhere and in every listed form.
+//! S9, S10, S12: a response that has the credential, in every part and in every listed form.
 
 use std::io::Write as _;
 
@@ -9,7 +9,7 @@ use portcullis_core::fault::Code;
 use portcullis_core::injection::{HeaderFill, Injection};
 use portcullis_core::outbound::{OutboundRequest, OutboundResponse};
 
-use super::rig::{Bench, Rig, SECRET, URL, get, values, with};
+use super::harness::{Harness, SECRET, Setup, URL, get, values, with};
 use crate::support::Script;
 
 /// The listed forms of a text, each with its name.
@@ -59,7 +59,7 @@ fn plain(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// No listed form is anywhere in the answer.
+/// Asserts that no part of the response has a listed form.
 #[track_caller]
 fn assert_clean(answer: &OutboundResponse, secret: &str, what: &str) {
     let mut seen = answer.body.clone();
@@ -72,7 +72,7 @@ fn assert_clean(answer: &OutboundResponse, secret: &str, what: &str) {
     for (name, form) in forms(secret).into_iter().filter(|(name, _)| !name.starts_with("base64")) {
         assert!(!seen.windows(form.len()).any(|w| w == form), "{what}: {name} is there");
     }
-    // Of base64 what depends on the secret alone, at each of its three places.
+    // The part of a base64 text that depends on the secret alone, at each of the three alignments.
     for shift in 0..3 {
         let encoded = STANDARD.encode(format!("{}{secret}", "\0".repeat(shift)));
         let middle = &encoded.as_bytes()[(shift * 8_usize).div_ceil(6)..(shift + secret.len()) * 8 / 6];
@@ -80,33 +80,33 @@ fn assert_clean(answer: &OutboundResponse, secret: &str, what: &str) {
     }
 }
 
-async fn echoed(rig: &Rig, bytes: Vec<u8>, what: &str) -> OutboundResponse {
-    rig.upstream.script("/v1/things", Script::Raw(bytes));
-    let answer = rig.passes(get(URL)).await;
+async fn echoed(harness: &Harness, bytes: Vec<u8>, what: &str) -> OutboundResponse {
+    harness.upstream.script("/v1/things", Script::Raw(bytes));
+    let answer = harness.passes(get(URL)).await;
     assert!(answer.redacted, "{what}: it is said that something was removed");
-    assert!(rig.log.told().pop().unwrap().1.redacted, "{what}: and so says the ledger");
+    assert!(harness.log.records().pop().unwrap().1.redacted, "{what}: recorded in the ledger");
     assert_clean(&answer, SECRET, what);
     answer
 }
 
 #[tokio::test]
 async fn s9_a_secret_in_the_body_is_removed_in_every_listed_form() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for (name, form) in forms(SECRET) {
         let body = [b"{\"seen\":\"", form.as_slice(), b"\",\"end\":1}"].concat();
-        let answer = echoed(&rig, plain(&body), name).await;
+        let answer = echoed(&harness, plain(&body), name).await;
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(text.starts_with("{\"seen\":\"") && text.ends_with("\",\"end\":1}"), "{name}: {text}");
         assert!(text.contains("[redacted]"), "{name}: {text}");
     }
-    rig.upstream.script("/v1/things", Script::Raw(plain(b"{\"seen\":\"sk-Live\"}")));
-    let innocent = rig.passes(get(URL)).await;
+    harness.upstream.script("/v1/things", Script::Raw(plain(b"{\"seen\":\"sk-Live\"}")));
+    let innocent = harness.passes(get(URL)).await;
     assert_eq!((innocent.body.as_slice(), innocent.redacted), (&b"{\"seen\":\"sk-Live\"}"[..], false));
 }
 
 #[tokio::test]
 async fn s9_a_secret_in_headers_is_removed_wherever_it_stands() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     let texts = forms(SECRET).into_iter().filter(|(name, _)| !name.starts_with("utf-16"));
     for (name, form) in texts {
         let form = String::from_utf8(form).unwrap();
@@ -117,8 +117,8 @@ async fn s9_a_secret_in_headers_is_removed_wherever_it_stands() {
             format!("www-authenticate: Bearer error=\"{form}\""),
         ] {
             let head = format!("HTTP/1.1 302 Found\r\n{line}\r\nx-end: 1\r\ncontent-length: 0\r\n\r\n");
-            rig.upstream.script("/v1/things", Script::Raw(head.into_bytes()));
-            let answer = rig.passes(get(URL)).await;
+            harness.upstream.script("/v1/things", Script::Raw(head.into_bytes()));
+            let answer = harness.passes(get(URL)).await;
             assert_clean(&answer, SECRET, &line);
             assert_eq!(values(&answer, "x-end"), [b"1"], "{name}");
             let hidden = line.starts_with("set-cookie") || line.starts_with("www-");
@@ -129,14 +129,14 @@ async fn s9_a_secret_in_headers_is_removed_wherever_it_stands() {
 
 #[tokio::test]
 async fn s9_a_secret_in_a_headers_name_in_the_status_text_and_in_a_trailer_does_not_arrive() {
-    // A header's name takes fewer characters than a value, so this key is a token.
+    // A header name allows fewer characters than a value, so this key is an RFC 9110 token.
     let key = "sk-Live-7f3a9C51e2b84d06";
-    let rig = Bench { fields: vec![("api_key", key)], ..Bench::default() }.set().await;
+    let harness = Setup { fields: vec![("api_key", key)], ..Setup::default() }.start().await;
     for name in [key.to_owned(), format!("x-{key}"), hex::encode(key), STANDARD.encode(key).replace('=', "")]
     {
         let head = format!("HTTP/1.1 200 OK\r\n{name}: 1\r\nx-end: 1\r\ncontent-length: 0\r\n\r\n");
-        rig.upstream.script("/v1/things", Script::Raw(head.into_bytes()));
-        let answer = rig.passes(get(URL)).await;
+        harness.upstream.script("/v1/things", Script::Raw(head.into_bytes()));
+        let answer = harness.passes(get(URL)).await;
         let names: Vec<&str> = answer.headers.iter().map(|(n, _)| n.as_str()).collect();
         assert!(names.contains(&"x-end"), "{names:?}");
         if !name.contains("c2st") {
@@ -149,18 +149,18 @@ async fn s9_a_secret_in_a_headers_name_in_the_status_text_and_in_a_trailer_does_
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-key\r\n\r\n2\r\n{{}}\r\n0\r\nx-key: {key}\r\n\r\n"
     );
     for text in [status, trailer] {
-        rig.upstream.script("/v1/things", Script::Raw(text.into_bytes()));
-        assert_clean(&rig.passes(get(URL)).await, key, "status text or trailer");
+        harness.upstream.script("/v1/things", Script::Raw(text.into_bytes()));
+        assert_clean(&harness.passes(get(URL)).await, key, "status text or trailer");
     }
 }
 
 #[tokio::test]
 async fn s9_a_secret_in_an_error_body_in_gzip_and_across_pieces_is_removed() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     let body = format!("{{\"error\":\"no such key {}\"}}", SECRET.replace('"', "\\\""));
     for status in [400, 401, 403, 500] {
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        let answer = echoed(&rig, head.into_bytes(), "error body").await;
+        let answer = echoed(&harness, head.into_bytes(), "error body").await;
         assert_eq!(answer.status, status);
     }
     let zipped = gzip(body.as_bytes());
@@ -171,44 +171,44 @@ async fn s9_a_secret_in_an_error_body_in_gzip_and_across_pieces_is_removed() {
         )
         .into_bytes();
         bytes.extend_from_slice(&coded);
-        let answer = echoed(&rig, bytes, coding).await;
+        let answer = echoed(&harness, bytes, coding).await;
         assert_eq!(answer.body, b"{\"error\":\"no such key [redacted]\"}");
     }
-    // Each byte of the body in a chunk of its own, each chunk in a segment of its own.
+    // Each byte of the body is one chunk, and each chunk one TCP segment.
     let mut pieces = vec![b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec()];
     pieces.extend(body.bytes().map(|b| format!("1\r\n{}\r\n", char::from(b)).into_bytes()));
     pieces.push(b"0\r\n\r\n".to_vec());
-    rig.upstream.script("/v1/things", Script::Pieces(pieces));
-    let answer = rig.passes(get(URL)).await;
+    harness.upstream.script("/v1/things", Script::Pieces(pieces));
+    let answer = harness.passes(get(URL)).await;
     assert_eq!(answer.body, b"{\"error\":\"no such key [redacted]\"}");
 }
 
 #[tokio::test]
-async fn s9_what_nobody_enumerated_is_not_caught() {
+async fn s9_a_form_that_is_not_listed_is_not_removed() {
     // This is why scrubbing is no boundary: where a credential may go is decided before it is sent.
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     let backwards: String = SECRET.chars().rev().collect();
     let spaced: String = SECRET.chars().flat_map(|c| [c, ' ']).collect();
     let halves = format!("{} {}", &SECRET[..16], &SECRET[16..]);
     for text in [backwards, spaced, halves, STANDARD.encode(STANDARD.encode(SECRET))] {
-        rig.upstream.script("/v1/things", Script::Raw(plain(text.as_bytes())));
-        let answer = rig.passes(get(URL)).await;
+        harness.upstream.script("/v1/things", Script::Raw(plain(text.as_bytes())));
+        let answer = harness.passes(get(URL)).await;
         assert_eq!((answer.body.as_slice(), answer.redacted), (text.as_bytes(), false));
     }
 }
 
 #[tokio::test]
 async fn s10_no_origin_is_sent_so_none_is_reflected() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for name in ["Origin", "ORIGIN", "origin", "Referer", "Sec-Fetch-Site"] {
-        rig.refuses(with(&[(name, b"https://app.example.org")]), Code::HeaderForbidden).await;
+        harness.refuses(with(&[(name, b"https://app.example.org")]), Code::HeaderForbidden).await;
     }
-    rig.passes(get(URL)).await;
-    assert!(rig.last().header("origin").is_empty() && rig.last().header("referer").is_empty());
-    // What an upstream says about origins is an ordinary header to a guest.
+    harness.passes(get(URL)).await;
+    assert!(harness.last().header("origin").is_empty() && harness.last().header("referer").is_empty());
+    // CORS headers of an upstream are ordinary headers for a guest.
     let head = b"HTTP/1.1 200 OK\r\naccess-control-allow-origin: *\r\ncontent-length: 0\r\n\r\n";
-    rig.upstream.script("/v1/things", Script::Raw(head.to_vec()));
-    assert_eq!(values(&rig.passes(get(URL)).await, "access-control-allow-origin"), [b"*"]);
+    harness.upstream.script("/v1/things", Script::Raw(head.to_vec()));
+    assert_eq!(values(&harness.passes(get(URL)).await, "access-control-allow-origin"), [b"*"]);
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn s12_basic_is_removed_as_the_pair_and_as_the_password() {
     };
     let (user, password) = ("ada.lovelace", "correct/horse+battery");
     let fields = vec![("user", user), ("password", password)];
-    let rig = Bench { injection, fields, ..Bench::default() }.set().await;
+    let harness = Setup { injection, fields, ..Setup::default() }.start().await;
     let pair = STANDARD.encode(format!("{user}:{password}"));
     for (what, text) in [
         ("the header", format!("Basic {pair}")),
@@ -238,8 +238,8 @@ async fn s12_basic_is_removed_as_the_pair_and_as_the_password() {
         ("the pair in base64", STANDARD.encode(&pair)),
     ] {
         let body = format!("you sent {text} to us");
-        rig.upstream.script("/v1/things", Script::Raw(plain(body.as_bytes())));
-        let answer = rig.passes(get(URL)).await;
+        harness.upstream.script("/v1/things", Script::Raw(plain(body.as_bytes())));
+        let answer = harness.passes(get(URL)).await;
         let seen = String::from_utf8(answer.body.clone()).unwrap();
         assert!(answer.redacted, "{what}: {seen}");
         assert!(seen.starts_with("you sent ") && seen.ends_with(" to us"), "{what}: {seen}");
@@ -247,10 +247,10 @@ async fn s12_basic_is_removed_as_the_pair_and_as_the_password() {
             assert_clean(&answer, secret, what);
         }
     }
-    assert_eq!(rig.last().header("authorization"), [format!("Basic {pair}")]);
+    assert_eq!(harness.last().header("authorization"), [format!("Basic {pair}")]);
     let bare = OutboundRequest { credential: None, ..get(URL) };
-    rig.passes(bare).await;
-    assert!(rig.last().header("authorization").is_empty(), "nothing is injected unasked");
+    harness.passes(bare).await;
+    assert!(harness.last().header("authorization").is_empty(), "nothing is injected unasked");
 }
 
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
-//! I: every way to spell an address, as a URL's host, as a list's entry, and as a DNS answer.
+//! I: spellings of addresses, as the host of a URL, as an entry of a list, and as a DNS answer.
 //!
-//! Which class each address belongs to, at both ends of every block and just outside, is tested
-//! beside the table; here every block is held against the whole way to a connection once.
+//! The class of each address, at both ends of every block and just outside, is tested beside the table. Here
+//! addresses of every block go through the steps up to a connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,29 +12,29 @@ use portcullis_core::limits::Limits;
 use portcullis_core::outbound::Method;
 use portcullis_egress::pin;
 
-use super::rig::{HOST, Rig, URL, get};
-use crate::support::{Names, PUBLIC};
+use super::harness::{HOST, Harness, URL, get};
+use crate::support::{FakeDns, PUBLIC};
 
-/// One spelling: refused as a literal with nothing looked up, no entry of any list, and the address
-/// that some reader makes of it refused as an answer.
+/// Asserts for one spelling: a URL with it is refused before any lookup, a list cannot have it, and the
+/// address that some parser reads in it is refused as a DNS answer.
 async fn is_no_way_in(spelling: &str, code: Code, address: Option<&str>) {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for path in ["/", "/v1/things", ":443/", ""] {
-        rig.refuses(get(&format!("https://{spelling}{path}")), code).await;
+        harness.refuses(get(&format!("https://{spelling}{path}")), code).await;
     }
-    assert!(rig.names.asked().is_empty());
+    assert!(harness.names.asked().is_empty());
     assert!(HostPattern::parse(spelling).is_err(), "{spelling} is no entry");
-    rig.passes(get(URL)).await;
+    harness.passes(get(URL)).await;
     let Some(address) = address else { return };
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     let address: IpAddr = address.parse().unwrap();
-    rig.names.tell(HOST, &[address]);
-    rig.fails(get(URL), Code::AddressForbidden).await;
-    rig.names.tell(HOST, &[PUBLIC, address]);
-    rig.fails(get(URL), Code::AddressForbidden).await;
-    assert_eq!(rig.names.asked(), [HOST, HOST]);
-    rig.names.tell(HOST, &[PUBLIC]);
-    rig.passes(get(URL)).await;
+    harness.names.tell(HOST, &[address]);
+    harness.fails(get(URL), Code::AddressForbidden).await;
+    harness.names.tell(HOST, &[PUBLIC, address]);
+    harness.fails(get(URL), Code::AddressForbidden).await;
+    assert_eq!(harness.names.asked(), [HOST, HOST]);
+    harness.names.tell(HOST, &[PUBLIC]);
+    harness.passes(get(URL)).await;
 }
 
 macro_rules! spellings {
@@ -80,14 +80,14 @@ spellings! {
     fn i31_metadata_over_ipv6("[fd00:ec2::254]", IpLiteral, "fd00:ec2::254");
 }
 
-/// Public spellings are refused as literals too: a name is what a list allows.
+/// Spellings of public addresses are refused too: a list allows names only.
 #[tokio::test]
 async fn i0_a_public_address_is_no_host_either() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for literal in ["93.184.216.34", "1572395042", "0x5db8d822", "[2606:2800:220:1::1]", "[::ffff:1.1.1.1]"] {
-        rig.refuses(get(&format!("https://{literal}/v1/things")), Code::IpLiteral).await;
+        harness.refuses(get(&format!("https://{literal}/v1/things")), Code::IpLiteral).await;
     }
-    rig.passes(get(URL)).await;
+    harness.passes(get(URL)).await;
 }
 
 #[tokio::test]
@@ -115,9 +115,9 @@ async fn both_ends_of_every_block_are_refused_as_answers_and_their_neighbours_pa
     assert!(passed > 30, "{passed}");
 }
 
-/// What the resolver's step makes of these answers.
+/// The result of [`pin`] for these answers.
 async fn pinned(answers: &[IpAddr]) -> Result<Vec<IpAddr>, Code> {
-    let names = Names::default();
+    let names = FakeDns::default();
     names.tell(HOST, answers);
     let target = granted().await;
     let mut seen = Vec::new();
@@ -130,7 +130,7 @@ async fn granted() -> portcullis_core::grant::PermittedTarget {
     use portcullis_action::UrlTemplate;
     use portcullis_core::grant::{ActionScope, EgressGrant};
     let scope = ActionScope::new(Method::Get, &UrlTemplate::parse(URL).unwrap(), &Default::default());
-    let rules = super::rig::Bench::default().rules();
+    let rules = super::harness::Setup::default().rules();
     EgressGrant::new(rules, vec![scope.unwrap()], 8192).permit(URL.as_bytes(), Method::Get).1.unwrap()
 }
 
@@ -150,7 +150,7 @@ fn after(address: IpAddr) -> Option<IpAddr> {
 
 #[tokio::test]
 async fn an_address_of_the_machines_own_is_refused_although_it_is_public() {
-    let names = Names::default();
+    let names = FakeDns::default();
     names.tell(HOST, &[PUBLIC]);
     let mut seen = Vec::new();
     let judged = pin(&names, granted().await, &Limits::default(), &[PUBLIC], &mut seen).await;

@@ -1,5 +1,5 @@
-//! The kill switches of the whole product, thrown while a call waits for an upstream that never
-//! answers: the call ends at once, and the ledger says why.
+//! The kill switches of the product, used while a call waits for an upstream that never responds: the call
+//! ends at once, and the ledger has the reason.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ impl Switch {
     }
 }
 
-/// Starts a call, waits until it hangs at the upstream, throws the switch.
+/// Starts a call, waits until it waits for the upstream, and uses the switch.
 async fn ends(switch: Switch, code: Code) {
     let (world, acme) = World::salesforce().await;
     acme.connect("salesforce", json!({ "api_key": KEY })).await;
@@ -98,7 +98,7 @@ async fn a_file_in_the_place_of_the_ledger_stops_everything_that_would_leave() {
     std::fs::write(&ledger, b"in the way").unwrap();
     let before = world.before().await;
     acme.create_contact().await.problem(Code::LedgerUnavailable);
-    // A refusal that cannot be recorded is not told as one either.
+    // A refusal that cannot be recorded is not reported as a refusal.
     acme.allow(json!([]), "enforce").await;
     acme.create_contact().await.problem(Code::LedgerUnavailable);
     world.assert_nothing_looked_up(&before).await;

@@ -1,18 +1,18 @@
-//! U: what a URL's text can pretend. Every refusal here happens before a name is looked up.
+//! U: hostile texts of URLs. Every refusal here happens before a name is looked up.
 
 use portcullis_core::fault::Code;
 
-use super::rig::{Bench, Rig, URL, get};
+use super::harness::{Harness, Setup, URL, get};
 
-/// Each URL is refused with this code and nothing happens; the granted URL passes on the same rig.
+/// Asserts that each URL is refused with this code before anything else, and that the permitted URL passes.
 async fn all_refused(code: Code, urls: &[&str]) {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for url in urls {
-        rig.refuses(get(url), code).await;
+        harness.refuses(get(url), code).await;
     }
-    assert!(rig.names.asked().is_empty());
-    assert_eq!(rig.passes(get(URL)).await.status, 201);
-    assert_eq!((rig.line.dialed().len(), rig.opens()), (1, 1), "the neighbour did go out");
+    assert!(harness.names.asked().is_empty());
+    assert_eq!(harness.passes(get(URL)).await.status, 201);
+    assert_eq!((harness.dialer.dialed().len(), harness.opens()), (1, 1), "the neighbour did go out");
 }
 
 #[tokio::test]
@@ -33,19 +33,19 @@ async fn u2_a_host_in_brackets_is_refused() {
         ],
     )
     .await;
-    // A parser that reads the address and forgets the rest.
+    // Some parsers read the address and ignore the rest.
     all_refused(Code::IpLiteral, &["https://[::1]api.example-saas.com/"]).await;
 }
 
 #[tokio::test]
 async fn u3_upper_case_folds_and_dotted_ends_are_refused() {
-    let rig = Rig::usual().await;
-    rig.refuses(get("https://evil.com./"), Code::UrlInvalid).await;
-    rig.refuses(get("https://localhost./"), Code::UrlInvalid).await;
-    rig.refuses(get("https://169.254.169.254./"), Code::IpLiteral).await;
-    rig.passes(get("https://API.Example-SaaS.com/v1/things")).await;
-    assert_eq!(rig.names.asked(), ["api.example-saas.com"]);
-    assert_eq!(rig.last().header("host"), ["api.example-saas.com"]);
+    let harness = Harness::usual().await;
+    harness.refuses(get("https://evil.com./"), Code::UrlInvalid).await;
+    harness.refuses(get("https://localhost./"), Code::UrlInvalid).await;
+    harness.refuses(get("https://169.254.169.254./"), Code::IpLiteral).await;
+    harness.passes(get("https://API.Example-SaaS.com/v1/things")).await;
+    assert_eq!(harness.names.asked(), ["api.example-saas.com"]);
+    assert_eq!(harness.last().header("host"), ["api.example-saas.com"]);
 }
 
 #[tokio::test]
@@ -71,9 +71,9 @@ async fn u5_userinfo_is_refused_on_either_side() {
         ],
     )
     .await;
-    // An @ after the authority is a path's own affair.
-    let rig = Rig::usual().await;
-    rig.passes(get("https://api.example-saas.com/v1/items/@me")).await;
+    // An @ after the authority is part of the path.
+    let harness = Harness::usual().await;
+    harness.passes(get("https://api.example-saas.com/v1/items/@me")).await;
 }
 
 #[tokio::test]
@@ -94,15 +94,15 @@ async fn u6_a_suffix_without_a_label_border_is_another_host() {
 #[tokio::test]
 async fn u7_a_wildcard_does_not_mean_its_apex() {
     all_refused(Code::HostNotInConnector, &["https://example-saas.com/"]).await;
-    let bench = Bench {
+    let setup = Setup {
         connector: vec!["*.example-saas.com", "example-saas.com"],
         templates: vec!["https://example-saas.com/".to_owned()],
-        ..Bench::default()
+        ..Setup::default()
     };
-    let rig = bench.set().await;
-    rig.names.tell("example-saas.com", &[]);
-    rig.fails(get("https://example-saas.com/"), Code::DnsFailed).await;
-    assert_eq!(rig.names.asked(), ["example-saas.com"], "with an entry of its own it gets as far as DNS");
+    let harness = setup.start().await;
+    harness.names.tell("example-saas.com", &[]);
+    harness.fails(get("https://example-saas.com/"), Code::DnsFailed).await;
+    assert_eq!(harness.names.asked(), ["example-saas.com"], "with its own entry it is looked up");
 }
 
 #[tokio::test]
@@ -169,32 +169,32 @@ async fn u10_a_port_is_digits_and_one_of_the_definitions() {
         &["https://api.example-saas.com:8443/", "https://api.example-saas.com:22/"],
     )
     .await;
-    let rig = Rig::usual().await;
-    rig.passes(get("https://api.example-saas.com:443/v1/things")).await;
-    assert_eq!(rig.last().header("host"), ["api.example-saas.com"]);
-    let bench = Bench {
+    let harness = Harness::usual().await;
+    harness.passes(get("https://api.example-saas.com:443/v1/things")).await;
+    assert_eq!(harness.last().header("host"), ["api.example-saas.com"]);
+    let setup = Setup {
         ports: vec![8443],
         templates: vec!["https://api.example-saas.com:8443/".to_owned()],
-        ..Bench::default()
+        ..Setup::default()
     };
-    let rig = bench.set().await;
-    rig.passes(get("https://api.example-saas.com:8443/")).await;
-    assert_eq!(rig.line.dialed()[0].port(), 8443);
-    rig.refuses(get("https://api.example-saas.com:22/"), Code::PortNotAllowed).await;
+    let harness = setup.start().await;
+    harness.passes(get("https://api.example-saas.com:8443/")).await;
+    assert_eq!(harness.dialer.dialed()[0].port(), 8443);
+    harness.refuses(get("https://api.example-saas.com:22/"), Code::PortNotAllowed).await;
 }
 
 #[tokio::test]
 async fn u11_whitespace_and_controls_are_refused_anywhere() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for byte in ['\t', '\r', '\n', ' ', '\0', '\u{b}', '\u{1f}', '\u{7f}'] {
         for at in 0..=URL.len() {
             let mut url = URL.to_owned();
             url.insert(at, byte);
-            rig.refuses(get(&url), Code::UrlInvalid).await;
+            harness.refuses(get(&url), Code::UrlInvalid).await;
         }
     }
-    rig.refuses(get("https://evil.com/\r\nHost: api.example-saas.com"), Code::UrlInvalid).await;
-    rig.passes(get(URL)).await;
+    harness.refuses(get("https://evil.com/\r\nHost: api.example-saas.com"), Code::UrlInvalid).await;
+    harness.passes(get(URL)).await;
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn u13_nothing_is_folded_into_ascii() {
 
 #[tokio::test]
 async fn u14_no_other_scheme_is_read() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for scheme in [
         "file",
         "gopher",
@@ -258,16 +258,18 @@ async fn u14_no_other_scheme_is_read() {
         "httpss",
         "h2",
     ] {
-        rig.refuses(get(&format!("{scheme}://api.example-saas.com/v1/things")), Code::SchemeNotHttps).await;
+        harness
+            .refuses(get(&format!("{scheme}://api.example-saas.com/v1/things")), Code::SchemeNotHttps)
+            .await;
     }
-    rig.refuses(get("jar:https://api.example-saas.com/v1/things"), Code::SchemeNotHttps).await;
-    rig.refuses(get("1https://api.example-saas.com/"), Code::UrlInvalid).await;
-    rig.passes(get("HTTPS://api.example-saas.com/v1/things")).await;
+    harness.refuses(get("jar:https://api.example-saas.com/v1/things"), Code::SchemeNotHttps).await;
+    harness.refuses(get("1https://api.example-saas.com/"), Code::UrlInvalid).await;
+    harness.passes(get("HTTPS://api.example-saas.com/v1/things")).await;
 }
 
 #[tokio::test]
 async fn u15_no_text_is_joined_to_a_base() {
-    // The gate has no base URL: what a guest sends is a whole URL or none.
+    // The gate has no base URL: a guest must send an absolute URL.
     all_refused(
         Code::UrlInvalid,
         &["//evil.com/x", "/v1/things", "@evil.com", ".evil.com/x", "v1/things", "?x=1", "#x"],
@@ -275,23 +277,23 @@ async fn u15_no_text_is_joined_to_a_base() {
     .await;
     // A port without a host has an empty scheme.
     all_refused(Code::UrlInvalid, &[":443@evil.com"]).await;
-    // What joining would have made of them.
+    // The URLs that resolution against a base would give.
     let base = "https://api.example-saas.com";
-    let rig = Rig::usual().await;
-    rig.refuses(get(&format!("{base}@evil.com")), Code::UserinfoPresent).await;
-    rig.refuses(get(&format!("{base}.evil.com/x")), Code::HostNotInConnector).await;
-    rig.refuses(get(&format!("{base}:443@evil.com")), Code::UserinfoPresent).await;
-    rig.refuses(get(&format!("{base}//evil.com/x")), Code::PathNotGranted).await;
-    rig.refuses(get(&format!("{base}/https://evil.com/x")), Code::PathNotGranted).await;
-    rig.passes(get(&format!("{base}/v1/items/https:%2F%2Fevil.com"))).await;
-    assert_eq!(rig.names.asked(), ["api.example-saas.com"], "it stayed a path");
+    let harness = Harness::usual().await;
+    harness.refuses(get(&format!("{base}@evil.com")), Code::UserinfoPresent).await;
+    harness.refuses(get(&format!("{base}.evil.com/x")), Code::HostNotInConnector).await;
+    harness.refuses(get(&format!("{base}:443@evil.com")), Code::UserinfoPresent).await;
+    harness.refuses(get(&format!("{base}//evil.com/x")), Code::PathNotGranted).await;
+    harness.refuses(get(&format!("{base}/https://evil.com/x")), Code::PathNotGranted).await;
+    harness.passes(get(&format!("{base}/v1/items/https:%2F%2Fevil.com"))).await;
+    assert_eq!(harness.names.asked(), ["api.example-saas.com"], "it stayed a path");
 }
 
 #[tokio::test]
 async fn u16_a_host_is_labels_of_letters_digits_and_inner_hyphens() {
     let label = "a".repeat(63);
     let (long_label, long_name) = (format!("{label}a"), [label.as_str(); 4].join("."));
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for host in [
         format!("{long_label}.example-saas.com"),
         format!("{long_name}.example-saas.com"),
@@ -304,33 +306,33 @@ async fn u16_a_host_is_labels_of_letters_digits_and_inner_hyphens() {
         "a*.example-saas.com".to_owned(),
         "{x}.example-saas.com".to_owned(),
     ] {
-        rig.refuses(get(&format!("https://{host}/")), Code::UrlInvalid).await;
+        harness.refuses(get(&format!("https://{host}/")), Code::UrlInvalid).await;
     }
-    // 63 bytes are a label, and 253 are a name: they get as far as the action's own host.
+    // 63 bytes are a valid label and 253 a valid name, so these reach the check of the action's host.
     let longest = format!("{label}.{label}.{label}.{}.example-saas.com", "a".repeat(253 - 3 * 64 - 17 - 1));
     for host in [format!("{label}.example-saas.com"), longest] {
         assert!(host.len() <= 253);
-        rig.refuses(get(&format!("https://{host}/")), Code::PathNotGranted).await;
+        harness.refuses(get(&format!("https://{host}/")), Code::PathNotGranted).await;
     }
 }
 
 #[tokio::test]
 async fn u17_a_long_url_is_refused_and_a_fragment_is_never_sent() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     let stem = "https://api.example-saas.com/v1/items/";
     let fits = format!("{stem}{}", "a".repeat(8192 - stem.len()));
-    rig.refuses(get(&format!("{fits}a")), Code::UrlInvalid).await;
-    rig.refuses(get(&format!("{URL}#{}", "f".repeat(8192))), Code::UrlInvalid).await;
-    rig.passes(get(&fits)).await;
-    rig.passes(get(&format!("{URL}?q=1#/../../secret"))).await;
-    assert_eq!(rig.last().line(), "GET /v1/things?q=1");
-    assert!(!rig.last().head.contains("secret"));
+    harness.refuses(get(&format!("{fits}a")), Code::UrlInvalid).await;
+    harness.refuses(get(&format!("{URL}#{}", "f".repeat(8192))), Code::UrlInvalid).await;
+    harness.passes(get(&fits)).await;
+    harness.passes(get(&format!("{URL}?q=1#/../../secret"))).await;
+    assert_eq!(harness.last().line(), "GET /v1/things?q=1");
+    assert!(!harness.last().head.contains("secret"));
 }
 
 #[tokio::test]
 async fn u18_a_path_is_held_against_the_grant_as_it_will_be_read() {
     let base = "https://api.example-saas.com";
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for path in [
         "/%2e%2e/x",
         "/v1/%2E%2e/things",
@@ -342,20 +344,20 @@ async fn u18_a_path_is_held_against_the_grant_as_it_will_be_read() {
         "/v1/items/.%2e",
         r"/v1/items\..\things",
     ] {
-        rig.refuses(get(&format!("{base}{path}")), Code::UrlInvalid).await;
+        harness.refuses(get(&format!("{base}{path}")), Code::UrlInvalid).await;
     }
     for path in ["//v1/things", "/v1//things", "/v1/things/", "/v1/items/", "/v1/items/7/8", "/V1/things"] {
-        rig.refuses(get(&format!("{base}{path}")), Code::PathNotGranted).await;
+        harness.refuses(get(&format!("{base}{path}")), Code::PathNotGranted).await;
     }
     for path in ["/v1/items/7", "/v1/items/a%2Fb", "/v1/items/...", "/v1/items/..x", "/v1/items/x;v=1"] {
-        rig.passes(get(&format!("{base}{path}"))).await;
-        assert_eq!(rig.last().line(), format!("GET {path}"));
+        harness.passes(get(&format!("{base}{path}"))).await;
+        assert_eq!(harness.last().line(), format!("GET {path}"));
     }
 }
 
 #[tokio::test]
 async fn u18_an_encoded_slash_or_backslash_makes_no_dot_segment() {
-    let rig = Rig::usual().await;
+    let harness = Harness::usual().await;
     for segment in [
         "..%2Fadmin",
         "..%2f..%2fadmin",
@@ -366,7 +368,7 @@ async fn u18_an_encoded_slash_or_backslash_makes_no_dot_segment() {
         "7%2F..",
     ] {
         let url = format!("https://api.example-saas.com/v1/items/{segment}");
-        rig.refuses(get(&url), Code::UrlInvalid).await;
+        harness.refuses(get(&url), Code::UrlInvalid).await;
     }
-    rig.passes(get("https://api.example-saas.com/v1/items/group%2Fproject")).await;
+    harness.passes(get("https://api.example-saas.com/v1/items/group%2Fproject")).await;
 }

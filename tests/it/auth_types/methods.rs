@@ -1,10 +1,10 @@
-//! Several ways to authenticate with one connector: the workspace chooses, and its choice decides form,
-//! credential and URL.
+//! Several auth methods of one connector: the workspace's choice decides the form, the credential and the
+//! URL.
 
 use portcullis_core::fault::Code;
 use serde_json::{Value, json};
 
-use super::rig::{KEY, Rig, header, places};
+use super::harness::{Harness, KEY, header, places};
 use super::second;
 
 /// Bearer at one host by default, Basic at another.
@@ -26,26 +26,26 @@ fn definition() -> Value {
 }
 
 #[tokio::test]
-async fn the_chosen_way_has_its_own_fields_credential_and_url() {
-    let rig = Rig::start().await;
-    rig.world.platform.post("/admin/connector", &definition()).await.is(201);
-    let path = rig.acme.setting("two-ways");
-    let put = async |body: Value| rig.acme.workspace.put(&path, &body).await;
+async fn the_chosen_method_has_its_own_fields_credential_and_url() {
+    let harness = Harness::start().await;
+    harness.world.platform.post("/admin/connector", &definition()).await.is(201);
+    let path = harness.acme.setting("two-ways");
+    let put = async |body: Value| harness.acme.workspace.put(&path, &body).await;
     let saved = put(json!({ "config": { "token": KEY } })).await.is(200);
     assert_eq!(saved.json["fields"].as_object().unwrap().keys().collect::<Vec<_>>(), ["token"]);
     assert_eq!(saved.json.get("auth_method"), None);
-    let answer = rig.acme.call("two-ways", "act", json!({ "title": "t" })).await.is(200);
+    let answer = harness.acme.call("two-ways", "act", json!({ "title": "t" })).await.is(200);
     assert_eq!(answer.json["status"], "succeeded");
     let classic = json!({ "user": "cnry-user-0042", "password": KEY });
     let saved = put(json!({ "auth_method": "classic", "config": classic })).await.is(200);
     assert_eq!(saved.json["auth_method"], "classic");
     assert_eq!(saved.json["fields"].as_object().unwrap().keys().collect::<Vec<_>>(), ["user", "password"]);
-    let shown = rig.rehearse("two-ways", &json!({ "title": "t" })).await;
+    let shown = harness.dry_run("two-ways", &json!({ "title": "t" })).await;
     assert_eq!(shown.json["request"]["url"], "https://basic.salesforce.com/classic/things");
     let basic = "Basic base64(<credential user>:<credential password>)";
     assert_eq!(shown.json["request"]["headers"]["authorization"], basic);
-    rig.acme.call("two-ways", "act", json!({ "title": "t" })).await.is(200);
-    let sent = rig.world.upstream.received();
+    harness.acme.call("two-ways", "act", json!({ "title": "t" })).await.is(200);
+    let sent = harness.world.upstream.received();
     assert_eq!((sent[0].line(), header(&sent[0], "host")), ("POST /v2/things", "api.example-saas.com"));
     assert_eq!((sent[1].line(), header(&sent[1], "host")), ("POST /classic/things", "basic.salesforce.com"));
     second::check("bearer", &sent[0], &json!({ "token": KEY }));
@@ -54,47 +54,47 @@ async fn the_chosen_way_has_its_own_fields_credential_and_url() {
         assert_eq!(places(request, KEY), ["header authorization"]);
     }
     put(json!({ "config": { "token": format!("2{KEY}") } })).await.is(200);
-    rig.acme.call("two-ways", "act", json!({ "title": "t" })).await.is(200);
-    let sent = rig.world.upstream.received().pop().unwrap();
+    harness.acme.call("two-ways", "act", json!({ "title": "t" })).await.is(200);
+    let sent = harness.world.upstream.received().pop().unwrap();
     assert_eq!((sent.line(), header(&sent, "host")), ("POST /v2/things", "api.example-saas.com"));
     second::check("bearer", &sent, &json!({ "token": format!("2{KEY}") }));
 }
 
 #[tokio::test]
-async fn a_way_that_there_is_not_and_fields_of_another_way_are_refused() {
-    let rig = Rig::start().await;
-    rig.world.platform.post("/admin/connector", &definition()).await.is(201);
-    let path = rig.acme.setting("two-ways");
-    let before = rig.world.before().await;
+async fn an_unknown_method_and_fields_of_another_method_are_refused() {
+    let harness = Harness::start().await;
+    harness.world.platform.post("/admin/connector", &definition()).await.is(201);
+    let path = harness.acme.setting("two-ways");
+    let before = harness.world.before().await;
     for (body, at, word) in [
         (json!({ "auth_method": "nope", "config": { "token": KEY } }), "/auth_method", "[classic]"),
         (json!({ "auth_method": "Classic", "config": { "token": KEY } }), "/auth_method", "[classic]"),
-        (json!({ "auth_method": 1, "config": { "token": KEY } }), "/auth_method", "[classic]"),
+        (json!({ "auth_method": 1, "config": { "token": KEY } }), "/auth_method", "is number"),
         (json!({ "auth_method": "classic" }), "/config", "its own config"),
         (json!({ "auth_method": "classic", "config": { "token": KEY } }), "/config/user", "user is required"),
         (json!({ "config": { "user": "u", "password": KEY } }), "/config/token", "token is required"),
     ] {
-        let answer = rig.acme.workspace.put(&path, &body).await.problem(Code::ValidationFailed);
-        assert_eq!(answer.breaches()[0].0, at, "{}", answer.text);
+        let answer = harness.acme.workspace.put(&path, &body).await.problem(Code::ValidationFailed);
+        assert_eq!(answer.violations()[0].0, at, "{}", answer.text);
         assert!(answer.messages().contains(word), "{word} in {}", answer.text);
         assert!(!answer.text.contains(KEY), "{}", answer.text);
-        rig.world.assert_untouched(&before).await;
+        harness.world.assert_untouched(&before).await;
     }
 }
 
 #[tokio::test]
-async fn opting_out_and_in_again_keeps_the_chosen_way() {
-    let rig = Rig::start().await;
-    rig.world.platform.post("/admin/connector", &definition()).await.is(201);
-    let path = rig.acme.setting("two-ways");
+async fn opting_out_and_in_again_keeps_the_chosen_method() {
+    let harness = Harness::start().await;
+    harness.world.platform.post("/admin/connector", &definition()).await.is(201);
+    let path = harness.acme.setting("two-ways");
     let classic = json!({ "user": "cnry-user-0042", "password": KEY });
     let body = json!({ "auth_method": "classic", "config": classic });
-    rig.acme.workspace.put(&path, &body).await.is(200);
+    harness.acme.workspace.put(&path, &body).await.is(200);
     for enabled in [false, true] {
-        let answer = rig.acme.workspace.put(&path, &json!({ "enabled": enabled })).await.is(200);
+        let answer = harness.acme.workspace.put(&path, &json!({ "enabled": enabled })).await.is(200);
         assert_eq!(answer.json["auth_method"], "classic", "{}", answer.text);
     }
-    rig.acme.call("two-ways", "act", json!({ "title": "t" })).await.is(200);
-    let sent = rig.world.upstream.received().pop().unwrap();
+    harness.acme.call("two-ways", "act", json!({ "title": "t" })).await.is(200);
+    let sent = harness.world.upstream.received().pop().unwrap();
     second::check("basic", &sent, &json!({ "username": "cnry-user-0042", "password": KEY }));
 }

@@ -1,9 +1,9 @@
-//! Credentials that are put somewhere as they are: nothing, API keys, bearer tokens, HTTP Basic, and
-//! several values at once.
+//! Credentials that are placed unchanged: none, API keys, bearer tokens, HTTP Basic, and several values at
+//! once.
 
 use serde_json::{Value, json};
 
-use super::rig::{Case, HOST, KEY, Rig, header, headers, target};
+use super::harness::{Case, HOST, Harness, KEY, header, headers, target};
 use super::second;
 use super::shown::percent;
 
@@ -16,8 +16,8 @@ fn api_key(auth: Value) -> Case {
 
 #[tokio::test]
 async fn none_sends_no_credential_and_opens_none() {
-    let rig = Rig::start().await;
-    let sent = rig.prove(&Case::new("none", Value::Null, Value::Null)).await;
+    let harness = Harness::start().await;
+    let sent = harness.prove(&Case::new("none", Value::Null, Value::Null)).await;
     let names: Vec<String> = headers(&sent).into_iter().map(|(name, _)| name).collect();
     for name in ["authorization", "cookie", "x-api-key"] {
         assert!(!names.iter().any(|n| n == name), "{names:?}");
@@ -28,7 +28,7 @@ async fn none_sends_no_credential_and_opens_none() {
 
 #[tokio::test]
 async fn an_api_key_in_a_header_is_there_once_under_its_name_and_prefix() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     for (auth, name, value, at) in [
         (Value::Null, "authorization", format!("Bearer {KEY}"), "header authorization"),
         (
@@ -51,7 +51,7 @@ async fn an_api_key_in_a_header_is_there_once_under_its_name_and_prefix() {
             "header x-api-key" => &[("api_key", "header x-api-key")],
             _ => &[("api_key", "header x-auth")],
         };
-        let sent = rig.prove(&api_key(auth).at(places)).await;
+        let sent = harness.prove(&api_key(auth).at(places)).await;
         assert_eq!(header(&sent, name), value);
         assert_eq!(sent.head.matches(KEY).count(), 1, "{}", sent.head);
     }
@@ -59,80 +59,80 @@ async fn an_api_key_in_a_header_is_there_once_under_its_name_and_prefix() {
 
 #[tokio::test]
 async fn an_api_key_in_the_query_is_the_last_pair_and_encoded_once() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     for (name, prefix, before) in [("key", "", ""), ("api[key]", "Key ", "?z=1&a=b%20c")] {
         let auth = json!({ "in": "query", "name": name, "prefix": prefix });
         let url = format!("https://{HOST}/v1/things{before}");
         let case = api_key(auth).at(&[("api_key", "query")]);
         let case = case.action(json!({ "http_method": "GET", "url_template": url }), json!({ "title": "t" }));
-        let sent = rig.prove(&case).await;
+        let sent = harness.prove(&case).await;
         let pair = format!("{}={}", percent(name), percent(&format!("{prefix}{KEY}")));
         let joined = if before.is_empty() { "?" } else { "&" };
         assert_eq!(sent.line(), format!("GET /v1/things{before}{}title=t&{pair}", joined));
     }
     let case = api_key(json!({ "in": "query", "name": "key" })).at(&[("api_key", "query")]);
-    let sent = rig.prove(&case.action(json!({ "body_schema": [] }), json!({}))).await;
+    let sent = harness.prove(&case.action(json!({ "body_schema": [] }), json!({}))).await;
     assert_eq!(target(&sent).1, Some(format!("key={}", percent(KEY)).as_str()), "the only pair");
 }
 
 #[tokio::test]
 async fn an_api_key_in_the_body_is_one_member_beside_the_actions_own() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let auth = json!({ "in": "body", "path": "/auth/key" });
     let (nowhere_else, input) = (&[("api_key", "body")], json!({ "title": "a=b&c", "v": 2 }));
     let schema = json!([{ "name": "title" }, { "name": "v", "type": "integer", "path": "/auth/v" }]);
     let action = json!({ "body_schema": schema });
-    let sent = rig.prove(&api_key(auth.clone()).at(nowhere_else).action(action, input.clone())).await;
+    let sent = harness.prove(&api_key(auth.clone()).at(nowhere_else).action(action, input.clone())).await;
     let document: Value = serde_json::from_slice(&sent.body).unwrap();
     assert_eq!(document, json!({ "title": "a=b&c", "auth": { "v": 2, "key": KEY } }));
     assert_eq!(header(&sent, "content-length"), sent.body.len().to_string());
     let action = json!({ "body_schema": schema, "body": { "type": "json", "wrap": "auth" } });
     let case = api_key(auth.clone()).at(nowhere_else).action(action, json!({ "title": "t" }));
-    let document: Value = serde_json::from_slice(&rig.prove(&case).await.body).unwrap();
+    let document: Value = serde_json::from_slice(&harness.prove(&case).await.body).unwrap();
     assert_eq!(document, json!({ "auth": { "title": "t", "key": KEY } }));
     let action = json!({ "body_schema": schema, "body": { "type": "form" } });
-    let sent = rig.prove(&api_key(auth).at(nowhere_else).action(action, input)).await;
+    let sent = harness.prove(&api_key(auth).at(nowhere_else).action(action, input)).await;
     let own = "title=a%3Db%26c&auth[v]=2";
     assert_eq!(sent.text(), format!("{own}&auth%5Bkey%5D={}", percent(KEY)));
 }
 
-/// An empty form was taken for no body, and the request left without its credential.
+/// Regression: an empty form counted as no body, and the request was sent without its credential.
 #[tokio::test]
 async fn an_api_key_goes_into_an_empty_body_too() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     for (kind, body) in
         [("form", format!("key={}", percent(KEY))), ("json", json!({ "key": KEY }).to_string())]
     {
         let case = api_key(json!({ "in": "body", "path": "/key" })).at(&[("api_key", "body")]);
-        let sent = rig.prove(&case.action(json!({ "body": { "type": kind } }), json!({}))).await;
+        let sent = harness.prove(&case.action(json!({ "body": { "type": kind } }), json!({}))).await;
         assert_eq!(sent.text(), body);
     }
 }
 
 #[tokio::test]
 async fn an_api_key_in_a_cookie_is_the_only_one() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let auth = json!({ "in": "cookie", "name": "sid", "prefix": "s:" });
-    let sent = rig.prove(&api_key(auth).at(&[("api_key", "header cookie")])).await;
+    let sent = harness.prove(&api_key(auth).at(&[("api_key", "header cookie")])).await;
     assert_eq!(header(&sent, "cookie"), format!("sid=s:{KEY}"));
 }
 
 #[tokio::test]
 async fn a_bearer_token_is_rfc_6750() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let here = &[("token", "header authorization")];
     let case = Case::new("bearer", Value::Null, json!({ "token": KEY })).at(here);
-    second::check("bearer", &rig.prove(&case).await, &json!({ "token": KEY }));
+    second::check("bearer", &harness.prove(&case).await, &json!({ "token": KEY }));
     let both = json!({ "account": "acct-0042", "token": KEY });
     let auth = json!({ "value": "{{cred.account}}.{{cred.token}}" });
     let here = &[("token", "header authorization"), ("account", "header authorization")];
-    let sent = rig.prove(&Case::new("bearer", auth, both).at(here)).await;
+    let sent = harness.prove(&Case::new("bearer", auth, both).at(here)).await;
     second::check("bearer", &sent, &json!({ "token": format!("acct-0042.{KEY}") }));
 }
 
 #[tokio::test]
 async fn basic_is_rfc_7617_with_templates_and_with_an_empty_password() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let email = "jörg.cnry@example.org";
     for (username, password, saved, expected) in [
         (
@@ -148,33 +148,33 @@ async fn basic_is_rfc_7617_with_templates_and_with_an_empty_password() {
         let auth = json!({ "username": username, "password": password });
         let here = &[("email", "header authorization"), ("key", "header authorization")];
         let case = Case::new("basic", auth, saved).at(here);
-        let sent = rig.prove(&case).await;
+        let sent = harness.prove(&case).await;
         second::check("basic", &sent, &json!({ "username": expected.0, "password": expected.1 }));
     }
 }
 
-/// A password that the form does not require was refused when it was left empty.
+/// Regression: an optional password was refused when it was left empty.
 #[tokio::test]
 async fn basic_with_a_password_that_was_left_empty_sends_an_empty_one() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let auth = json!({ "username": "{{cred.user}}", "password": "{{cred.password}}" });
     for saved in [json!({ "user": KEY }), json!({ "user": KEY, "password": "" })] {
         let mut case = Case::new("basic", auth.clone(), saved).at(&[("user", "header authorization")]);
         case.fields = json!([{ "name": "user", "required": true }, { "name": "password" }]);
-        let sent = rig.prove(&case).await;
+        let sent = harness.prove(&case).await;
         second::check("basic", &sent, &json!({ "username": KEY, "password": "" }));
     }
     let mut case = Case::new("basic", auth, json!({})).at(&[]);
     case.fields = json!([{ "name": "user" }, { "name": "password" }]);
-    let id = rig.upload(&case).await;
+    let id = harness.upload(&case).await;
     let body = json!({ "config": { "password": KEY } });
-    let refused = rig.acme.workspace.put(&rig.acme.setting(&id), &body).await.is(422);
+    let refused = harness.acme.workspace.put(&harness.acme.setting(&id), &body).await.is(422);
     assert!(refused.messages().contains("user"), "the user name may not be empty: {}", refused.text);
 }
 
 #[tokio::test]
 async fn custom_puts_each_value_in_its_place_and_nowhere_else() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let custom = json!({
         "headers": { "DD-API-KEY": "{{cred.first}}", "X-Account": "eu/{{config.account}}" },
         "query": { "key": "{{cred.second}}", "token": "t {{cred.third}}" },
@@ -195,7 +195,7 @@ async fn custom_puts_each_value_in_its_place_and_nowhere_else() {
     case.fields =
         ["first", "second", "third", "fourth"].map(|n| json!({ "name": n, "required": true })).into();
     case.config_fields = json!([{ "name": "account", "required": true }]);
-    let sent = rig.prove(&case).await;
+    let sent = harness.prove(&case).await;
     assert_eq!(header(&sent, "dd-api-key"), KEY);
     assert_eq!(header(&sent, "x-account"), "eu/acct 7");
     let query = format!("key={}&token={}", percent(SECOND), percent(&format!("t 3{KEY}")));

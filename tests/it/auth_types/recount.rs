@@ -1,6 +1,5 @@
-//! Signatures once more, from the texts of their specifications and with another library than the
-//! product's for hashes. Reads the document that `tests/auth_check.py` reads, and shares no code with the
-//! product.
+//! Signatures computed again from their specifications, with another hash library than the product's. Reads
+//! the same document as `tests/auth_check.py`, and shares no code with the product.
 
 use aws_lc_rs::{digest, hmac, signature};
 use base64::Engine as _;
@@ -10,10 +9,10 @@ use serde_json::Value;
 mod aws;
 mod oauth1;
 
-/// Why a request is not authenticated as it should be.
+/// Why a request is not authenticated as expected.
 type Verdict = Result<(), String>;
 
-/// A request that arrived, and what it should be authenticated with.
+/// A request that arrived, and the secrets that it should be authenticated with.
 struct Seen {
     method: String,
     host: String,
@@ -45,7 +44,7 @@ impl Seen {
         }
     }
 
-    /// The one value of a header.
+    /// The only value of a header.
     fn header(&self, name: &str) -> Result<&str, String> {
         let mut values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         match (values.next(), values.next()) {
@@ -58,7 +57,7 @@ impl Seen {
         self.secrets[name].as_str().unwrap_or_default()
     }
 
-    /// Whether a time is near enough.
+    /// Whether a time is recent enough.
     fn recent(&self, seconds: u64) -> Verdict {
         let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
         let limit = self.secrets["max_age_s"].as_u64().unwrap();
@@ -66,7 +65,7 @@ impl Seen {
     }
 }
 
-/// Judges a request.
+/// Checks a request.
 pub(super) fn check(kind: &str, document: &Value) -> Verdict {
     let seen = Seen::read(document);
     match kind {
@@ -103,7 +102,7 @@ fn encode(bytes: &[u8], kept: &[u8]) -> String {
     bytes.iter().map(|b| if plain(*b) { char::from(*b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
-/// The bytes that percent escapes stand for; nothing else is special.
+/// Decodes percent escapes and nothing else.
 fn decode(text: &str) -> Vec<u8> {
     let mut pieces = text.split('%');
     let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
@@ -131,7 +130,7 @@ fn parameters<'t>(text: &'t str, scheme: &str) -> Result<Vec<(&'t str, &'t str)>
     rest.split(',').map(|piece| pair(piece).map(|(name, value)| (name, value.trim_matches('"')))).collect()
 }
 
-/// The scheme that the definition itself describes: parts in order, a keyed hash over them.
+/// The scheme of a definition: an HMAC over parts in order.
 fn keyed_hash(seen: &Seen) -> Verdict {
     let time = match seen.secrets["timestamp_header"].as_str() {
         Some(name) => seen.header(name)?,

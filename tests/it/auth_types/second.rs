@@ -1,9 +1,8 @@
-//! The second implementation. `tests/auth_check.py` with botocore, oauthlib and `PyJWT`, where
-//! `PORTCULLIS_PYTHON` names an interpreter that has them; and always the recomputation in
-//! [`recount`](super::recount), so that no test passes without a check. With
+//! Checks by another implementation: always by [`recount`](super::recount), and by `tests/auth_check.py` with
+//! botocore, oauthlib and `PyJWT` where `PORTCULLIS_PYTHON` names an interpreter that has them. With
 //! `PORTCULLIS_REQUIRE_PYTHON=1` a missing interpreter is a failure.
 //!
-//! Each check is made twice: as it is, and with one thing falsified, which must be found.
+//! Each check runs twice: with the right values, and with one wrong value, which it must find.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,14 +13,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use super::harness::{HOST, headers, with};
 use super::recount;
-use super::rig::{HOST, headers, with};
 use crate::support::upstream::Received;
 
-/// How long ago a signature may have been made, seconds.
+/// The greatest age of a signature, seconds.
 const AGE_S: u64 = 120;
 
-/// The interpreter, if there is one. Says once which checks are made.
+/// The interpreter, if there is one. Prints once which checks run.
 fn interpreter() -> Option<&'static str> {
     static PYTHON: OnceLock<Option<String>> = OnceLock::new();
     let found = PYTHON.get_or_init(|| {
@@ -32,7 +31,7 @@ fn interpreter() -> Option<&'static str> {
             Some(python) => format!("tests/auth_check.py under {python}, and the recomputation in Rust"),
             None => "the recomputation in Rust alone (PORTCULLIS_PYTHON is not set)".to_owned(),
         };
-        // Why not `eprintln!`: the harness would swallow it in a test that passes.
+        // Why not `eprintln!`: the test runner would swallow it in a test that passes.
         let mut err = std::io::stderr();
         writeln!(err, "auth_types: signatures are checked by {by}").unwrap();
         python
@@ -40,7 +39,8 @@ fn interpreter() -> Option<&'static str> {
     found.as_deref()
 }
 
-/// The request is authenticated as `kind` says, with these secrets; see `auth_check.py <kind> --help`.
+/// Asserts that the request is authenticated as `kind`, with these secrets; see `auth_check.py <kind>
+/// --help`.
 #[track_caller]
 pub(super) fn check(kind: &str, request: &Received, secrets: &Value) {
     let secrets = with(secrets, json!({ "max_age_s": AGE_S }));
@@ -67,7 +67,7 @@ fn document(request: &Received, secrets: &Value) -> Value {
     })
 }
 
-/// The same with another key, or another signature where the key is half of a pair.
+/// The same with another key, or with another signature where the check has only the public key.
 fn falsified(kind: &str, document: &Value) -> Value {
     let mut document = document.clone();
     let key = match kind {

@@ -1,18 +1,18 @@
-//! A dry run against the real call: with the saved values in the place of `<credential NAME>`, what was
-//! shown is what was sent, header by header and byte by byte.
+//! A dry run compared with the real call: with the saved values for `<credential NAME>`, the shown request is
+//! the sent one, header by header and byte by byte.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
-use super::rig::{Case, HOST, headers, target};
+use super::harness::{Case, HOST, headers, target};
 use crate::support::Answer;
 use crate::support::upstream::Received;
 
-/// What stands for a value that is made at the last moment.
+/// The marks of a dry run for values that only a real call has.
 const MARKS: &[&str] = &["<signature>", "<timestamp>", "<nonce>", "<signed jwt>"];
 
-/// The request that was shown is the one that was sent.
+/// Asserts that the shown request is the sent one.
 #[track_caller]
 pub(super) fn assert_is(dry: &Answer, sent: &Received, case: &Case) {
     let shown = &dry.json["request"];
@@ -65,7 +65,7 @@ fn assert_body(shown: &Value, sent: &Received, case: &Case) {
     }
 }
 
-/// The saved values in the place of their names; nothing for a field that was left empty.
+/// The saved values in place of their names; empty for a field that was left empty.
 fn filled(text: &str, case: &Case, code: &dyn Fn(&str) -> String) -> String {
     let mut text = text.to_owned();
     for field in case.fields.as_array().unwrap() {
@@ -84,7 +84,7 @@ fn basic(text: &str) -> String {
     }
 }
 
-/// Whether a text is the shown one with something in the place of each mark.
+/// Whether a text is the shown one with a non-empty text for each mark.
 fn agrees(shown: &str, sent: &str) -> bool {
     let mark = MARKS.iter().filter_map(|mark| Some((shown.find(mark)?, mark.len()))).min();
     let Some((at, length)) = mark else { return shown == sent };
@@ -94,7 +94,7 @@ fn agrees(shown: &str, sent: &str) -> bool {
     !rest.is_empty() && ends.into_iter().any(|end| agrees(after, &rest[end..]))
 }
 
-/// RFC 3986: everything but unreserved characters.
+/// Percent-encodes everything but unreserved characters (RFC 3986).
 pub(super) fn percent(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()

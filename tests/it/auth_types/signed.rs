@@ -1,4 +1,5 @@
-//! Credentials that never leave: the host signs with them, and another implementation checks.
+//! Credentials that are never sent: the host signs with them, and another implementation checks the
+//! signature.
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -7,10 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use super::rig::{Case, HOST, KEY, Rig, header, places, target, with};
+use super::harness::{Case, HOST, Harness, KEY, header, places, target, with};
 use super::second;
 
-/// Of AWS; like a real one, it has a character that each coding treats in its own way.
+/// A secret key of AWS; like real ones, it has a character that encodings write differently.
 const ACCESS_KEY: &str = "AKIACNRYQ7F3A9C51E2B";
 
 /// A PEM text (RFC 7468).
@@ -35,7 +36,7 @@ pub(super) fn p256() -> (String, String) {
     (pair.serialize_pem(), pair.public_key_pem())
 }
 
-/// A case whose key is a field of several lines.
+/// A case with a multi-line field for the key.
 fn jwt(auth: Value, key: &str) -> Case {
     let mut case = Case::new("jwt", auth, json!({ "private_key": key, "issuer": "team-0042" }));
     let key = json!({ "name": "private_key", "type": "pem", "required": true });
@@ -45,14 +46,14 @@ fn jwt(auth: Value, key: &str) -> Case {
 
 #[tokio::test]
 async fn a_jwt_by_rs256_and_es256_is_verified_by_the_public_key() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     for (alg, (private, public)) in [("RS256", rsa()), ("ES256", p256())] {
         let auth = json!({
             "alg": alg, "key_field": "private_key", "kid": "kid-{{config.issuer}}", "ttl_s": 600,
             "claims": { "iss": "{{config.issuer}}", "aud": "things-v1", "scope": ["GET /v1"], "n": 1 },
             "header": { "x5t": "AbCd" },
         });
-        let sent = rig.prove(&jwt(auth, &private)).await;
+        let sent = harness.prove(&jwt(auth, &private)).await;
         let secrets = json!({
             "key": public, "alg": alg,
             "claims": { "iss": "team-0042", "aud": "things-v1", "scope": ["GET /v1"], "n": 1 },
@@ -66,24 +67,24 @@ async fn a_jwt_by_rs256_and_es256_is_verified_by_the_public_key() {
 
 #[tokio::test]
 async fn a_key_pasted_with_its_line_ends_written_out_signs_as_well() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let (private, public) = rsa();
     let auth = json!({ "alg": "RS256", "key_field": "private_key" });
-    let sent = rig.prove(&jwt(auth, &private.trim_end().replace('\n', "\\n"))).await;
+    let sent = harness.prove(&jwt(auth, &private.trim_end().replace('\n', "\\n"))).await;
     second::check("jwt", &sent, &json!({ "key": public, "alg": "RS256" }));
 }
 
 #[tokio::test]
 async fn a_jwt_by_hs256_goes_to_a_header_of_the_definitions_choice() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let auth = json!({
         "alg": "HS256", "key_field": "secret", "name": "X-Token", "prefix": "JWT ",
         "claims": { "sub": "{{cred.account}}" },
     });
     let saved = json!({ "secret": KEY, "account": "cnry-account-0042" });
-    // The account is a claim: base64url, hence found by its form.
+    // The account is a claim, so it is found in its base64url form.
     let case = Case::new("jwt", auth, saved).at(&[("account", "header x-token")]);
-    let sent = rig.prove(&case).await;
+    let sent = harness.prove(&case).await;
     let secrets = json!({
         "key": KEY, "alg": "HS256", "header": "x-token", "prefix": "JWT ",
         "claims": { "sub": "cnry-account-0042" },
@@ -92,7 +93,7 @@ async fn a_jwt_by_hs256_goes_to_a_header_of_the_definitions_choice() {
     assert!(sent.header("authorization").is_empty());
 }
 
-/// What both sides of a keyed hash agree on: the definition's members and the check's are the same.
+/// The members of an HMAC that the definition and the check share.
 fn hmac(members: Value) -> (Value, Value) {
     let checked = with(&members, json!({ "key": KEY, "signature_header": "x-signature" }));
     let mut auth = with(&members, json!({ "key_field": "secret", "header": "X-Signature" }));
@@ -106,7 +107,7 @@ fn hmac(members: Value) -> (Value, Value) {
 
 #[tokio::test]
 async fn a_keyed_hash_covers_what_its_definition_lists() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     for members in [
         json!({
             "alg": "sha256", "timestamp_header": "X-Timestamp", "timestamp_format": "epoch_ms",
@@ -119,7 +120,7 @@ async fn a_keyed_hash_covers_what_its_definition_lists() {
         json!({ "alg": "sha512", "encoding": "base64", "string_to_sign": ["path", "'?'", "query", "body"] }),
         json!({ "alg": "sha1", "string_to_sign": ["'v0:'", "timestamp", "':'", "body"],
                 "format": "v0={signature}", "timestamp_header": "X-Request-Timestamp" }),
-        // Its own header among the signed ones: refused when it was saved, as if it were there twice.
+        // Regression: with the timestamp header among the signed headers, saving was refused.
         json!({ "alg": "sha256", "string_to_sign": ["header:x-request-time", "header:host", "body"],
                 "timestamp_header": "X-Request-Time", "timestamp_format": "iso8601" }),
     ] {
@@ -129,7 +130,7 @@ async fn a_keyed_hash_covers_what_its_definition_lists() {
         let case = Case::new("hmac", auth, saved);
         let case = if named { case.at(&[("key_id", "header x-signature")]) } else { case };
         let action = json!({ "query": { "q": "{{input.title}}", "z": "1" } });
-        let sent = rig.prove(&case.action(action, json!({ "title": "Ä & b" }))).await;
+        let sent = harness.prove(&case.action(action, json!({ "title": "Ä & b" }))).await;
         assert_eq!(sent.header("x-signature").len(), 1);
         second::check("hmac", &sent, &checked);
     }
@@ -137,20 +138,20 @@ async fn a_keyed_hash_covers_what_its_definition_lists() {
 
 #[tokio::test]
 async fn two_calls_have_two_nonces_and_two_signatures() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let (auth, _) = hmac(json!({ "nonce_header": "X-Nonce", "string_to_sign": ["nonce", "body"] }));
-    let id = rig.upload(&Case::new("hmac", auth, json!({ "secret": KEY }))).await;
-    rig.acme.connect(&id, json!({ "secret": KEY })).await;
+    let id = harness.upload(&Case::new("hmac", auth, json!({ "secret": KEY }))).await;
+    harness.acme.connect(&id, json!({ "secret": KEY })).await;
     for _ in 0..2 {
-        rig.acme.call(&id, "act", json!({ "title": "t" })).await.is(200);
+        harness.acme.call(&id, "act", json!({ "title": "t" })).await.is(200);
     }
-    let sent = rig.world.upstream.received();
+    let sent = harness.world.upstream.received();
     for name in ["x-nonce", "x-signature"] {
         assert_ne!(header(&sent[0], name), header(&sent[1], name), "{name}");
     }
 }
 
-/// A definition for AWS and the check's secrets.
+/// A definition for AWS, and the secrets for the check.
 fn sigv4(service: &str, members: Value) -> (Case, Value) {
     let auth = json!({ "service": service, "region": "{{config.region}}" });
     let saved = json!({ "access_key": ACCESS_KEY, "secret_key": KEY, "region": "eu-central-1" });
@@ -165,7 +166,7 @@ fn sigv4(service: &str, members: Value) -> (Case, Value) {
 
 #[tokio::test]
 async fn sigv4_of_an_ordinary_service_signs_query_body_and_its_own_headers() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let (case, checked) = sigv4("execute-api", json!({}));
     let action = json!({
         "url_template": format!("https://{HOST}/prod/things/{{{{input.id}}}}?z=1&A=2"),
@@ -177,18 +178,18 @@ async fn sigv4_of_an_ordinary_service_signs_query_body_and_its_own_headers() {
         ],
     });
     let input = json!({ "id": "a b/ü*~", "title": "t", "tag": ["b", "a", "c+d"] });
-    let sent = rig.prove(&case.action(action, input)).await;
+    let sent = harness.prove(&case.action(action, input)).await;
     assert_eq!(target(&sent).0, "/prod/things/a%20b%2F%C3%BC%2A~");
     assert!(header(&sent, "authorization").contains("SignedHeaders=content-type;host;x-amz-content-sha256;"));
     second::check("sigv4", &sent, &checked);
     let (case, checked) = sigv4("execute-api", json!({}));
     let action = json!({ "http_method": "GET", "body_schema": [] });
-    second::check("sigv4", &rig.prove(&case.action(action, json!({}))).await, &checked);
+    second::check("sigv4", &harness.prove(&case.action(action, json!({}))).await, &checked);
 }
 
 #[tokio::test]
 async fn sigv4_of_s3_signs_keys_with_every_odd_character_once() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     for members in [json!({}), json!({ "unsigned_payload": true })] {
         for key in ["Q1 & Q2/ä$%25 (1)+@:,;='!*~.txt", "a/b c/d%2Fe", "日本/-._~"] {
             let (case, mut checked) = sigv4("s3", members.clone());
@@ -200,7 +201,7 @@ async fn sigv4_of_s3_signs_keys_with_every_odd_character_once() {
                 "body": { "type": "text", "root": "content" },
             });
             checked["unsigned_payload"] = members["unsigned_payload"].as_bool().unwrap_or_default().into();
-            let sent = rig.prove(&case.action(action, json!({ "key": key, "content": "Grüße" }))).await;
+            let sent = harness.prove(&case.action(action, json!({ "key": key, "content": "Grüße" }))).await;
             second::check("sigv4", &sent, &checked);
         }
     }
@@ -208,28 +209,28 @@ async fn sigv4_of_s3_signs_keys_with_every_odd_character_once() {
 
 #[tokio::test]
 async fn sigv4_with_a_session_token_sends_and_signs_it_and_without_one_does_not() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let token = "cnry-session//token+9c51e2b84d06==";
     let (case, mut checked) = sigv4("dynamodb", json!({ "session_token": "{{cred.session_token}}" }));
     let mut case =
         case.at(&[("access_key", "header authorization"), ("session_token", "header x-amz-security-token")]);
     case.fields.as_array_mut().unwrap().push(json!({ "name": "session_token", "type": "password" }));
-    let id = rig.upload(&case).await;
-    rig.acme.connect(&id, case.saved.clone()).await;
-    rig.acme.call(&id, "act", case.input.clone()).await.is(200);
-    let sent = rig.world.upstream.received().last().unwrap().clone();
+    let id = harness.upload(&case).await;
+    harness.acme.connect(&id, case.saved.clone()).await;
+    harness.acme.call(&id, "act", case.input.clone()).await.is(200);
+    let sent = harness.world.upstream.received().last().unwrap().clone();
     assert!(sent.header("x-amz-security-token").is_empty(), "{}", sent.head);
     second::check("sigv4", &sent, &checked);
     case.saved["session_token"] = json!(token);
     checked["session_token"] = json!(token);
-    let sent = rig.prove(&case).await;
+    let sent = harness.prove(&case).await;
     assert_eq!(header(&sent, "x-amz-security-token"), token);
     second::check("sigv4", &sent, &checked);
 }
 
 #[tokio::test]
 async fn oauth1_signs_a_form_with_sha1_and_json_with_sha256() {
-    let rig = Rig::start().await;
+    let harness = Harness::start().await;
     let saved = json!({
         "consumer_key": "cnry-consumer-0042", "consumer_secret": KEY, "token": "cnry-token/0042",
         "token_secret": format!("2{KEY}"),
@@ -252,7 +253,7 @@ async fn oauth1_signs_a_form_with_sha1_and_json_with_sha256() {
         });
         let input = json!({ "id": "x y", "status": "Ladies + Gentlemen, 100% é=&~*", "a3": "2 q" });
         let case = Case::new("oauth1", auth, saved.clone()).at(here).action(action, input);
-        let sent = rig.prove(&case).await;
+        let sent = harness.prove(&case).await;
         second::check("oauth1", &sent, &checked);
     }
 }

@@ -1,4 +1,4 @@
-//! What a name server can say, and what the guard makes of it.
+//! Answers of a name server, and how the guard treats them.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::namespaces::{Namespaces, OUTSIDE, OUTSIDE_V6};
 use super::stage::{DOMAIN, KEY, Plan, Stage, addresses, answers, both, public};
 
-/// An address inside somebody's network. On these stages it answers.
+/// A private address. On these stages it answers.
 const PRIVATE: &str = "10.0.0.5";
 const PRIVATE_V6: &str = "fd00:ec2::254";
-/// The limit of one lookup, and what a busy machine may add to it.
+/// The limit of one lookup, plus what a busy machine may add to it.
 const DNS_MAX: Duration = Duration::from_millis(3 * 3000 + 1500 + 2000);
 
-/// Calls each host and expects it refused before a single TCP segment reached the outside and before
-/// the credential was used; then shows that nothing but the guard stood in the way.
+/// Calls each host and expects a refusal before any TCP segment reached the outside and before
+/// the credential was used; then shows that the address was reachable and only the guard prevented the call.
 fn all_are_refused(hosts: Vec<(&'static str, Value)>, elsewhere: Vec<(&'static str, Value)>) {
     let Some(net) = Namespaces::make() else { return };
     let names: Vec<&str> = hosts.iter().map(|(host, _)| *host).collect();

@@ -1,4 +1,4 @@
-//! Throwaway certificate authorities. They are believed by nobody but the product under test.
+//! Throwaway certificate authorities. Only the product under test trusts them.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 

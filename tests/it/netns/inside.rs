@@ -1,4 +1,4 @@
-//! A process inside a namespace that is talked to line by line, with a deadline on every wait. Ended
+//! A process inside a namespace with line-based input and output and a deadline on every wait. Ended
 //! when dropped.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -25,7 +25,7 @@ impl Inside {
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (tell, lines) = channel();
         std::thread::spawn(move || {
-            // Why the failed send ends it: whoever would listen is gone.
+            // Why a failed send ends it: the receiver is gone.
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if tell.send(line).is_err() {
                     return;
@@ -41,7 +41,7 @@ impl Inside {
         assert!(sent.success(), "{signal}");
     }
 
-    /// SIGKILL, and waits for the end.
+    /// Sends SIGKILL and waits for the end.
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         let status = self.child.wait().unwrap();
@@ -53,12 +53,12 @@ impl Inside {
         writeln!(self.stdin, "{line}").unwrap();
     }
 
-    /// The next line. None from a process that ended or kept silent.
+    /// The next line; `None` from a process that ended or did not answer.
     pub(super) fn try_line(&self) -> Option<String> {
         self.lines.recv_timeout(WAIT_MAX).ok()
     }
 
-    /// The next line, which must come and be JSON.
+    /// The next line, which must arrive and be JSON.
     pub(super) fn json(&self) -> Value {
         let line = self.try_line().expect("the process ended or kept silent");
         serde_json::from_str(&line).unwrap()
@@ -67,7 +67,7 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        // Why ignored: it may have ended by itself.
+        // Why ignored: it may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,7 +1,7 @@
 //! Two network namespaces joined by one cable: `product`, where the binary runs, and `outside`, which
-//! is all of the internet it can reach. Made by the test, removed when dropped, also on panic.
+//! is the only network it can reach. Made by the test, removed when dropped, also on panic.
 //!
-//! The addresses look public and exist nowhere but here: neither namespace has a route out.
+//! The addresses look public and exist only here: neither namespace has a route out.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(super) const OUTSIDE: &str = "93.184.216.34";
 /// The same over IPv6.
 pub(super) const OUTSIDE_V6: &str = "2606:4700:10::34";
-/// The product's own interface, which looks just as public.
+/// The product's own interface, with an address that also looks public.
 pub(super) const OWN: &str = "93.184.216.1";
 /// The same over IPv6.
 pub(super) const OWN_V6: &str = "2606:4700:10::1";
 
 /// The cable, addresses and routes, as arguments of `ip`. `P` and `O` stand for the namespaces.
 ///
-/// Why the local routes: the outside answers on whole blocks, private ones included, so that nothing
-/// but the guard keeps the product from a private address.
+/// Why the local routes: the outside answers on whole blocks, private ones included, so that only
+/// the guard keeps the product from a private address.
 const PLAN: &[&str] = &[
     "netns add P",
     "netns add O",
@@ -47,7 +47,7 @@ const PLAN: &[&str] = &[
     "netns exec P true",
 ];
 
-/// Which of the two.
+/// One of the two namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     /// Where the binary runs.
@@ -63,12 +63,12 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Makes them. `None`, and a line on standard error, where this machine does not allow it; a
-    /// failure there when `PORTCULLIS_REQUIRE_NETNS` is `1`.
+    /// Makes them. `None`, and a line on standard error, if this machine does not allow it; a
+    /// failure instead if `PORTCULLIS_REQUIRE_NETNS` is `1`.
     pub(super) fn make() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let stem = format!("pc-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        // Why before the first command: what a half-made pair left behind is removed as well.
+        // Why before the first command: the remains of a half-made pair are removed as well.
         let pair = Self { product: format!("{stem}-product"), outside: format!("{stem}-outside") };
         let Err(why) = PLAN.iter().try_for_each(|line| pair.ip(line)) else {
             return Some(pair);
@@ -76,7 +76,7 @@ impl Namespaces {
         if std::env::var("PORTCULLIS_REQUIRE_NETNS").is_ok_and(|v| v == "1") {
             panic!("network namespaces are required here and cannot be made: {why}");
         }
-        // Why not `eprintln!`: the harness would swallow it in a test that passes.
+        // Why not `eprintln!`: the test runner would hide it in a test that passes.
         let line = format!("netns tests not run: {why}\n");
         std::io::stderr().write_all(line.as_bytes()).unwrap();
         None
@@ -89,7 +89,7 @@ impl Namespaces {
         command
     }
 
-    /// What a short command inside printed.
+    /// The output of a short command inside.
     pub(super) fn output(&self, side: Side, program: &str, arguments: &[&str]) -> String {
         let output = self.command(side, program).args(arguments).output().unwrap();
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
@@ -105,7 +105,7 @@ impl Namespaces {
         values.split(' ').nth(at).unwrap().parse().unwrap()
     }
 
-    /// Gives the product's side a file of its own in `/etc`.
+    /// Gives the product's side a separate file in `/etc`.
     pub(super) fn write_etc(&self, name: &str, text: &str) {
         let dir = self.etc(Side::Product);
         std::fs::create_dir_all(&dir).unwrap();
@@ -140,12 +140,12 @@ impl Namespaces {
 
 impl Drop for Namespaces {
     fn drop(&mut self) {
-        // Why ignored: a pair that was never made, or a file never written, is not there to remove.
+        // Why ignored: a pair that was never made, or a file never written, cannot be removed.
         for side in [Side::Product, Side::Outside] {
             let _ = std::fs::remove_dir_all(self.etc(side));
             let _ = Command::new("ip").args(["netns", "del", self.name(side)]).output();
         }
-        // Why: removed only when it is empty, so another's files are never touched.
+        // Why: removed only if it is empty, so the files of others are never touched.
         let _ = std::fs::remove_dir("/etc/netns");
     }
 }

@@ -1,4 +1,4 @@
-//! The shipped binary killed while it renews a token: after the server answered, before it was stored.
+//! The shipped binary, killed while it renews a token: after the server answered, before the answer was stored.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::namespaces::Namespaces;
 use super::stage::{DOMAIN, Plan, Stage, public};
 
-/// Longest recovery: far below the time that a lease holds.
+/// Longest recovery: far below the duration of a lease.
 const RECOVERY_MAX: Duration = Duration::from_secs(20);
 
-/// A connector with a pasted refresh token, whose server gives a new one with each renewal. The first
-/// token is at its end at once, and the second answer is held.
+/// A connector with a pasted refresh token, whose server returns a new one with each renewal. The first
+/// token expires at once, and the second answer is held.
 fn plan() -> Plan {
     let auth = json!({
         "auth_type": "oauth2_refresh_token",
@@ -34,7 +34,7 @@ fn plan() -> Plan {
     Plan { auth: Some((auth, saved)), replies, ..Plan::new(vec![("api", public())]) }
 }
 
-/// What arrived at a path.
+/// The requests that arrived at a path.
 fn arrived(stage: &mut Stage, target: &str) -> Vec<Value> {
     stage.seen("request").into_iter().filter(|request| request["target"] == target).collect()
 }

@@ -15,46 +15,46 @@ use crate::support::binary;
 
 /// The domain of the connector on this stage.
 pub(super) const DOMAIN: &str = "example-saas.com";
-/// The workspace's key. It opens nothing anywhere.
+/// The workspace's key. It is valid nowhere.
 pub(super) const KEY: &str = "netns-key-61f0b7c2d94e48a5";
-/// Where the product's log goes, in the stage's directory.
+/// The product's log file, in the stage's directory.
 const LOG: &str = "product.log";
-/// Where the CA of `--egress-ca-file` is.
+/// File with the CA of `--egress-ca-file`.
 const CA_FILE: &str = "ca.pem";
 
-/// Whose certificate the upstream shows.
+/// The certificate that the upstream presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
     /// Its own, signed by the CA of `--egress-ca-file`.
     Own,
-    /// Signed by that CA, for somebody else's name.
+    /// Signed by that CA, for another name.
     OfAnotherName,
-    /// For its own name, signed by a CA that nobody gave to the product.
+    /// For its own name, signed by a CA that the product does not know.
     OfUnknownCa,
 }
 
 /// What differs between stages.
 pub(super) struct Plan {
-    /// Names below [`DOMAIN`], each an action of the same id, and what the name server says.
+    /// Names below [`DOMAIN`], each an action with the same id, and the name server's answers.
     pub(super) hosts: Vec<(&'static str, Value)>,
-    /// Names outside the connector's domains, which aliases may lead to.
+    /// Names outside the connector's domains, to which aliases may lead.
     pub(super) elsewhere: Vec<(&'static str, Value)>,
     /// The upstream's certificate.
     pub(super) shown: Shown,
     /// Whether the upstream keeps connections open.
     pub(super) keep_alive: bool,
-    /// Whether the product is left to the system's resolver configuration.
+    /// Whether the product uses the system's resolver configuration.
     pub(super) system_resolver: bool,
     /// Environment of the product.
     pub(super) environment: Vec<(&'static str, String)>,
-    /// The connector's `auth_type`, `auth` and `auth_schema`, and what is saved, instead of an API key.
+    /// The connector's `auth_type`, `auth` and `auth_schema`, and the saved config, instead of an API key.
     pub(super) auth: Option<(Value, Value)>,
-    /// What the upstream answers, by path.
+    /// The upstream's answers, by path.
     pub(super) replies: Value,
 }
 
 impl Plan {
-    /// Hosts and their answers; all else as it should be.
+    /// Hosts and their answers; everything else normal.
     pub(super) fn new(hosts: Vec<(&'static str, Value)>) -> Self {
         Self {
             hosts,
@@ -68,7 +68,7 @@ impl Plan {
         }
     }
 
-    /// What is saved.
+    /// The config to save.
     fn config(&self) -> Value {
         self.auth.as_ref().map_or_else(|| json!({ "api_key": KEY }), |(_, config)| config.clone())
     }
@@ -97,7 +97,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Sets the stage and connects one workspace.
+    /// Builds the stage and connects one workspace.
     pub(super) fn set(net: Namespaces, plan: &Plan) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ours = Authority::new("Throwaway CA");
@@ -158,7 +158,7 @@ impl Stage {
         Outcome { status, body, took: started.elapsed() }
     }
 
-    /// Begins such a run and does not wait for its end.
+    /// Starts such a run and does not wait for its end.
     pub(super) fn begin(&mut self, host: &str) {
         let request = json!({
             "address": self.address, "method": "POST", "token": self.run,
@@ -167,12 +167,12 @@ impl Stage {
         self.client.say(&request.to_string());
     }
 
-    /// Stops the product where it stands; it does not notice.
+    /// Stops the product with SIGSTOP.
     pub(super) fn freeze(&self) {
         self.product.signal("-STOP");
     }
 
-    /// Lets one held answer of the upstream go, and waits until it is on the wire.
+    /// Releases one held answer of the upstream, and waits until it is sent.
     pub(super) fn release(&mut self) {
         let sent = |stage: &Self| stage.net.counter(Side::Outside, "Tcp", "OutSegs");
         let before = sent(self);
@@ -184,7 +184,7 @@ impl Stage {
         }
     }
 
-    /// `kill -9`, and the product started again on its data. The run that was begun is lost.
+    /// `kill -9`, and the product started again with its data. The started run is lost.
     pub(super) fn kill_and_restart(&mut self, plan: &Plan) {
         self.product.kill();
         let lost = self.client.json();
@@ -200,9 +200,9 @@ impl Stage {
         answer["data"][0].take()
     }
 
-    /// Everything of that kind that the outside has seen so far.
+    /// Every event of that kind that the outside has seen so far.
     pub(super) fn seen(&mut self, kind: &str) -> Vec<Value> {
-        // Why this is complete: the peer tells each event before it answers, and `sync` after them.
+        // Why this is complete: the peer reports each event before it answers, and `sync` after them.
         self.outside.say("sync");
         loop {
             let event = self.outside.json();
@@ -214,7 +214,7 @@ impl Stage {
         self.told.iter().filter(|e| e["event"] == kind).cloned().collect()
     }
 
-    /// Waits until the outside has seen so many of that kind.
+    /// Waits until the outside has seen `count` events of that kind.
     pub(super) fn await_seen(&mut self, kind: &str, count: usize) -> Vec<Value> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -227,7 +227,7 @@ impl Stage {
         }
     }
 
-    /// Questions for a name, both kinds together.
+    /// DNS queries for a name, both kinds together.
     pub(super) fn questions(&mut self, name: &str) -> usize {
         self.seen("query").iter().filter(|q| q["name"] == name).count()
     }
@@ -237,7 +237,7 @@ impl Stage {
         self.net.counter(Side::Outside, "Tcp", "InSegs")
     }
 
-    /// Opens and closes a plain TCP connection from the product's side: is the way open at all?
+    /// Opens and closes a plain TCP connection from the product's side, to show whether the route is open.
     pub(super) fn plain_connect(&mut self, address: &str) -> Value {
         self.client.say(&json!({ "connect": address }).to_string());
         self.client.json()
@@ -282,7 +282,7 @@ impl Outcome {
         assert_eq!((self.status, &self.body["status"]), (200, &json!("succeeded")), "{}", self.body);
     }
 
-    /// The guard said no.
+    /// The guard refused.
     #[track_caller]
     pub(super) fn refused(&self, code: &str) {
         assert_eq!((self.status, &self.body["code"]), (403, &json!(code)), "{}", self.body);
@@ -297,22 +297,22 @@ impl Outcome {
     }
 }
 
-/// What a name server says: IPv4 answers in order, then IPv6 answers in order.
+/// The name server's answers: IPv4 answers in order, then IPv6 answers in order.
 pub(super) fn answers(a: &[Value], aaaa: &[Value]) -> Value {
     json!({ "a": a, "aaaa": aaaa })
 }
 
-/// The same answer to questions of either kind, always.
+/// The same answer to queries of either kind, always.
 pub(super) fn both(answer: &Value) -> Value {
     json!({ "a": [answer], "aaaa": [answer] })
 }
 
-/// These addresses, not to be kept.
+/// These addresses, not to be cached.
 pub(super) fn addresses(addresses: &[&str]) -> Value {
     json!({ "addresses": addresses, "ttl": 0 })
 }
 
-/// A name that leads where it should.
+/// A name that resolves to the upstream's address.
 pub(super) fn public() -> Value {
     answers(&[addresses(&[OUTSIDE])], &[])
 }
@@ -368,7 +368,7 @@ fn start_peer(net: &Namespaces, side: Side, dir: &Path, script: &Value) -> Insid
     peer
 }
 
-/// A command of the shipped binary, with nothing of our environment in it.
+/// A command of the shipped binary, with nothing from this process's environment.
 fn command(net: &Namespaces, dir: &Path, verb: &str) -> Command {
     let mut command = net.command(Side::Product, binary::path());
     command.arg(verb).arg("--data-dir").arg(dir.join("data"));
@@ -376,7 +376,7 @@ fn command(net: &Namespaces, dir: &Path, verb: &str) -> Command {
     command
 }
 
-/// Initialises the product; the first token.
+/// Initialises the product; returns the first token.
 fn initialise(net: &Namespaces, dir: &Path) -> String {
     let init = command(net, dir, "init").output().unwrap();
     let printed = String::from_utf8_lossy(&init.stdout).into_owned();
@@ -384,7 +384,7 @@ fn initialise(net: &Namespaces, dir: &Path) -> String {
     token.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&init.stderr))).to_owned()
 }
 
-/// Starts the product: its address, and the process.
+/// Starts the product; returns its address and the process.
 fn serve(net: &Namespaces, plan: &Plan, dir: &Path) -> (String, Inside) {
     let mut serve = command(net, dir, "serve");
     serve.args(["--listen", "127.0.0.1:0", "--log", "info,portcullis_egress=debug"]);

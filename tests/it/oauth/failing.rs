@@ -1,119 +1,120 @@
-//! A token endpoint that fails: what people see of it, what runs answer, and how it ends by itself.
+//! A token endpoint that fails: what people see of it, how runs answer, and how it recovers.
 
 use portcullis_core::fault::Code;
 use serde_json::json;
 
-use super::{ID, LONG_AGO, Rig, client, client_credentials};
+use super::{Harness, ID, LONG_AGO, client, client_credentials};
 use crate::support::{Script, until};
 
-/// Nothing of this may be shown to anybody.
+/// None of this may be shown to anyone.
 const WORDS: &str = r#"{"error":"invalid_grant","error_description":"canary for ada: secret s3cr3t"}"#;
 
-async fn assert_attention(rig: &Rig, reason: &str) {
-    let setting = rig.setting().await;
+async fn assert_attention(harness: &Harness, reason: &str) {
+    let setting = harness.setting().await;
     assert_eq!(setting["state"], "needs_attention", "{setting}");
     let text = setting["reason"].as_str().unwrap();
     assert!(text.starts_with(reason), "{text}");
     assert!(setting["token"]["failure"]["retry_at"].is_string(), "{setting}");
     let all = setting.to_string();
     assert!(!all.contains("canary") && !all.contains("s3cr3t"), "{all}");
-    let answer = rig.list().await.problem(Code::CredentialNeedsAttention);
+    let answer = harness.list().await.problem(Code::CredentialNeedsAttention);
     assert!(answer.json["detail"].as_str().unwrap().contains(reason), "{}", answer.text);
     assert!(!answer.text.contains("canary"), "{}", answer.text);
 }
 
 #[tokio::test]
 async fn a_failing_endpoint_needs_attention_and_recovers_by_itself_after_the_pause() {
-    let rig = Rig::connected().await;
-    rig.reads().await;
-    rig.expire().await;
-    rig.server.change(|ways| ways.instead = Some(Script::Json(500, WORDS)));
-    rig.list().await.problem(Code::CredentialNeedsAttention);
-    assert_attention(&rig, "the token endpoint answered 500").await;
-    let asked = rig.server.asked().len();
-    rig.prolong_pause().await;
+    let harness = Harness::connected().await;
+    harness.reads().await;
+    harness.expire().await;
+    harness.server.change(|ways| ways.instead = Some(Script::Json(500, WORDS)));
+    harness.list().await.problem(Code::CredentialNeedsAttention);
+    assert_attention(&harness, "the token endpoint answered 500").await;
+    let asked = harness.server.asked().len();
+    harness.prolong_pause().await;
     for _ in 0..5 {
-        rig.list().await.problem(Code::CredentialNeedsAttention);
+        harness.list().await.problem(Code::CredentialNeedsAttention);
     }
-    assert_eq!(rig.server.asked().len(), asked, "not asked again during the pause");
-    rig.server.change(|ways| ways.instead = Some(Script::Json(400, WORDS)));
-    rig.end_pause().await;
-    rig.list().await.problem(Code::CredentialNeedsAttention);
-    assert_attention(&rig, "the token endpoint answered 400 invalid_grant").await;
-    let failure = rig.token().await.0.failure.unwrap();
+    assert_eq!(harness.server.asked().len(), asked, "not asked again during the pause");
+    harness.server.change(|ways| ways.instead = Some(Script::Json(400, WORDS)));
+    harness.end_pause().await;
+    harness.list().await.problem(Code::CredentialNeedsAttention);
+    assert_attention(&harness, "the token endpoint answered 400 invalid_grant").await;
+    let failure = harness.token().await.0.failure.unwrap();
     assert_eq!(failure.times, 2);
-    rig.server.change(|ways| ways.instead = None);
-    rig.list().await.problem(Code::CredentialNeedsAttention);
-    rig.end_pause().await;
-    rig.reads().await;
-    let setting = rig.setting().await;
+    harness.server.change(|ways| ways.instead = None);
+    harness.list().await.problem(Code::CredentialNeedsAttention);
+    harness.end_pause().await;
+    harness.reads().await;
+    let setting = harness.setting().await;
     assert_eq!((&setting["state"], &setting["token"]["failure"]), (&json!("connected"), &json!(null)));
 }
 
 #[tokio::test]
 async fn the_pause_after_a_passing_failure_is_a_second_and_a_run_after_it_recovers() {
-    let rig = Rig::connected().await;
-    rig.server.change(|ways| ways.instead = Some(Script::HangUp));
-    rig.list().await.problem(Code::CredentialNeedsAttention);
-    assert_attention(&rig, "token request: ").await;
-    rig.server.change(|ways| ways.instead = None);
-    until("it recovers without anybody", async || rig.list().await.status == 200).await;
-    assert_eq!(rig.setting().await["state"], "connected");
+    let harness = Harness::connected().await;
+    harness.server.change(|ways| ways.instead = Some(Script::HangUp));
+    harness.list().await.problem(Code::CredentialNeedsAttention);
+    assert_attention(&harness, "token request: ").await;
+    harness.server.change(|ways| ways.instead = None);
+    until("it recovers without anybody", async || harness.list().await.status == 200).await;
+    assert_eq!(harness.setting().await["state"], "connected");
 }
 
 #[tokio::test]
 async fn a_person_who_tests_recovers_it_at_once() {
-    let rig = Rig::connected().await;
-    rig.server.change(|ways| ways.instead = Some(Script::Json(400, WORDS)));
-    rig.list().await.problem(Code::CredentialNeedsAttention);
-    let trial = rig.trial().await;
+    let harness = Harness::connected().await;
+    harness.server.change(|ways| ways.instead = Some(Script::Json(400, WORDS)));
+    harness.list().await.problem(Code::CredentialNeedsAttention);
+    let trial = harness.trial().await;
     assert_eq!(
         (&trial.json["ok"], &trial.json["code"]),
         (&json!(false), &json!("credential_needs_attention"))
     );
     assert!(!trial.text.contains("canary"), "{}", trial.text);
-    assert_eq!(rig.server.asked().len(), 2, "the test asked although the pause was not over");
-    rig.server.change(|ways| ways.instead = None);
-    assert_eq!(rig.trial().await.json["ok"], true);
-    assert_eq!(rig.setting().await["state"], "connected");
-    rig.reads().await;
+    assert_eq!(harness.server.asked().len(), 2, "the test asked although the pause was not over");
+    harness.server.change(|ways| ways.instead = None);
+    assert_eq!(harness.trial().await.json["ok"], true);
+    assert_eq!(harness.setting().await["state"], "connected");
+    harness.reads().await;
 }
 
 #[tokio::test]
 async fn a_test_also_renews_a_living_token_whose_last_renewal_failed() {
-    let rig = Rig::connected().await;
-    rig.reads().await;
-    rig.server.revoke_access();
-    rig.server.change(|ways| ways.instead = Some(Script::Json(400, WORDS)));
-    let answer = rig.list().await.problem(Code::UpstreamStatus);
+    let harness = Harness::connected().await;
+    harness.reads().await;
+    harness.server.revoke_access();
+    harness.server.change(|ways| ways.instead = Some(Script::Json(400, WORDS)));
+    let answer = harness.list().await.problem(Code::UpstreamStatus);
     assert_eq!(answer.json["run"]["class"], "auth", "the upstream's no stands");
-    assert_eq!(rig.setting().await["state"], "needs_attention");
-    rig.server.change(|ways| ways.instead = None);
-    assert_eq!(rig.list().await.problem(Code::UpstreamStatus).json["run"]["class"], "auth");
-    assert_eq!(rig.trial().await.json["ok"], true);
-    rig.reads().await;
+    assert_eq!(harness.setting().await["state"], "needs_attention");
+    harness.server.change(|ways| ways.instead = None);
+    assert_eq!(harness.list().await.problem(Code::UpstreamStatus).json["run"]["class"], "auth");
+    assert_eq!(harness.trial().await.json["ok"], true);
+    harness.reads().await;
 }
 
 #[tokio::test]
 async fn a_failing_renewal_ahead_of_the_end_fails_no_run_while_the_token_lives() {
-    let rig = Rig::connected().await;
-    rig.reads().await;
-    // Within the sixty seconds before its end.
+    let harness = Harness::connected().await;
+    harness.reads().await;
+    // Within the sixty seconds before it expires.
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(20);
-    rig.let_time_change(|token| {
-        token.obtained_at = Some(LONG_AGO.to_owned());
-        token.expires_at = Some(soon.to_string());
-    })
-    .await;
-    rig.server.change(|ways| ways.instead = Some(Script::Json(503, WORDS)));
-    rig.reads().await;
-    rig.prolong_pause().await;
+    harness
+        .let_time_change(|token| {
+            token.obtained_at = Some(LONG_AGO.to_owned());
+            token.expires_at = Some(soon.to_string());
+        })
+        .await;
+    harness.server.change(|ways| ways.instead = Some(Script::Json(503, WORDS)));
+    harness.reads().await;
+    harness.prolong_pause().await;
     for _ in 0..3 {
-        rig.reads().await;
+        harness.reads().await;
     }
-    assert_eq!(rig.server.asked().len(), 2, "one attempt, and then the pause");
-    rig.let_time_change(|token| token.expires_at = Some(LONG_AGO.to_owned())).await;
-    rig.list().await.problem(Code::CredentialNeedsAttention);
+    assert_eq!(harness.server.asked().len(), 2, "one attempt, and then the pause");
+    harness.let_time_change(|token| token.expires_at = Some(LONG_AGO.to_owned())).await;
+    harness.list().await.problem(Code::CredentialNeedsAttention);
 }
 
 #[tokio::test]
@@ -129,35 +130,35 @@ async fn answers_that_are_no_token_are_refused_with_a_reason_of_ours() {
         (Script::HangUp, "token request: "),
         (Script::Raw(b"canary\r\n\r\n".to_vec()), "token request: "),
     ] {
-        let rig = Rig::of(&client_credentials()).await;
-        rig.acme.connect(ID, client()).await;
-        rig.server.change(|ways| ways.instead = Some(answer));
-        rig.list().await.problem(Code::CredentialNeedsAttention);
-        assert_attention(&rig, reason).await;
-        assert!(rig.world.upstream.received_on("/v1/things").is_empty(), "no call without a token");
+        let harness = Harness::of(&client_credentials()).await;
+        harness.acme.connect(ID, client()).await;
+        harness.server.change(|ways| ways.instead = Some(answer));
+        harness.list().await.problem(Code::CredentialNeedsAttention);
+        assert_attention(&harness, reason).await;
+        assert!(harness.world.upstream.received_on("/v1/things").is_empty(), "no call without a token");
     }
 }
 
 #[tokio::test]
 async fn a_credential_saved_during_a_renewal_gets_a_token_of_its_own() {
-    let rig = Rig::connected().await;
+    let harness = Harness::connected().await;
     let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let body = r#"{"access_token":"at-of-before-1Zz9","expires_in":3600}"#;
     let held = Script::Held(std::sync::Arc::clone(&permits), Box::new(Script::Json(200, body)));
-    rig.server.change(|ways| ways.instead = Some(held));
-    let run = rig.acme.run.clone();
+    harness.server.change(|ways| ways.instead = Some(held));
+    let run = harness.acme.run.clone();
     let call =
         tokio::spawn(
             async move { run.post("/run/acme/main/connector/saas/list", &json!({ "input": {} })).await },
         );
-    until("the token is asked for", async || rig.server.asked().len() == 1).await;
-    rig.acme.connect(ID, json!({ "client_id": "client-new", "client_secret": "new-secret-1" })).await;
-    rig.server.change(|ways| ways.instead = None);
+    until("the token is asked for", async || harness.server.asked().len() == 1).await;
+    harness.acme.connect(ID, json!({ "client_id": "client-new", "client_secret": "new-secret-1" })).await;
+    harness.server.change(|ways| ways.instead = None);
     permits.add_permits(1);
     call.await.unwrap();
-    rig.reads().await;
-    assert_eq!(rig.server.asked().last().unwrap().get("client_id"), "client-new");
-    let sent = rig.world.upstream.received_on("/v1/things");
+    harness.reads().await;
+    assert_eq!(harness.server.asked().last().unwrap().get("client_id"), "client-new");
+    let sent = harness.world.upstream.received_on("/v1/things");
     let sent = sent.last().unwrap().header("authorization").join(",");
     assert_ne!(sent, "Bearer at-of-before-1Zz9");
 }

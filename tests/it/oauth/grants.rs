@@ -1,4 +1,4 @@
-//! Every way to get a token without a person's consent, and what is read from the answer.
+//! Every way to obtain a token without a person's consent, and what is read from the answer.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine as _;
@@ -7,7 +7,7 @@ use portcullis_store::TokenState;
 use rcgen::{KeyPair, PublicKeyData as _};
 use serde_json::{Value, json};
 
-use super::{CLIENT, ID, LOGIN, Rig, SECRET, client, client_credentials, definition, pasted_values};
+use super::{CLIENT, Harness, ID, LOGIN, SECRET, client, client_credentials, definition, pasted_values};
 use crate::support::token_server::answer_with;
 use crate::support::{Script, Stage};
 
@@ -22,11 +22,11 @@ async fn client_credentials_go_as_basic_or_in_the_body_and_as_form_or_json() {
             "extra_params": { "resource": "r&1" },
         });
         let fields = ["client_id", "client_secret"];
-        let rig = Rig::of(&definition("oauth2_client_credentials", &auth, &fields)).await;
-        assert_eq!(rig.acme.connect(ID, client()).await.json["state"], "connected");
-        rig.reads().await;
-        rig.reads().await;
-        let asked = rig.server.asked();
+        let harness = Harness::of(&definition("oauth2_client_credentials", &auth, &fields)).await;
+        assert_eq!(harness.acme.connect(ID, client()).await.json["state"], "connected");
+        harness.reads().await;
+        harness.reads().await;
+        let asked = harness.server.asked();
         assert_eq!(asked.len(), 1, "{proof} {format}: kept, and asked for once");
         let asked = &asked[0];
         for (name, value) in [
@@ -48,9 +48,9 @@ async fn client_credentials_go_as_basic_or_in_the_body_and_as_form_or_json() {
             assert!(asked.request.header("authorization").is_empty());
             assert_eq!((asked.get("client_id"), asked.get("client_secret")), (CLIENT, SECRET));
         }
-        rig.expire().await;
-        rig.reads().await;
-        assert_eq!(rig.server.asked()[1].get("grant_type"), "client_credentials");
+        harness.expire().await;
+        harness.reads().await;
+        assert_eq!(harness.server.asked()[1].get("grant_type"), "client_credentials");
     }
 }
 
@@ -72,12 +72,12 @@ async fn a_jwt_bearer_signs_its_assertion_and_asks_with_it() {
         "claims": { "iss": "{{cred.account}}" },
     });
     let fields = ["account", "key_id", "key"];
-    let rig = Rig::of(&definition("oauth2_jwt_bearer", &auth, &fields)).await;
+    let harness = Harness::of(&definition("oauth2_jwt_bearer", &auth, &fields)).await;
     let key = KeyPair::generate().unwrap();
     let values = json!({ "account": "robot@example.org", "key_id": "k1", "key": key.serialize_pem() });
-    rig.acme.connect(ID, values).await;
-    rig.reads().await;
-    let asked = &rig.server.asked()[0];
+    harness.acme.connect(ID, values).await;
+    harness.reads().await;
+    let asked = &harness.server.asked()[0];
     assert_eq!(asked.get("grant_type"), JWT_BEARER);
     let (header, claims) = verified(asked.get("assertion"), &key);
     assert_eq!((&header["alg"], &header["kid"]), (&json!("ES256"), &json!("k1")));
@@ -87,19 +87,19 @@ async fn a_jwt_bearer_signs_its_assertion_and_asks_with_it() {
     let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
     assert_eq!(life, 300);
     assert!(!asked.request.text().contains("PRIVATE"));
-    rig.expire().await;
-    rig.reads().await;
-    assert_eq!(rig.server.asked().len(), 2);
+    harness.expire().await;
+    harness.reads().await;
+    assert_eq!(harness.server.asked().len(), 2);
 }
 
 #[tokio::test]
 async fn a_client_may_prove_itself_with_a_signed_assertion() {
     let auth = json!({ "client_auth": "private_key_jwt", "alg": "ES256", "key_field": "key" });
-    let rig = Rig::of(&definition("oauth2_client_credentials", &auth, &["client_id", "key"])).await;
+    let harness = Harness::of(&definition("oauth2_client_credentials", &auth, &["client_id", "key"])).await;
     let key = KeyPair::generate().unwrap();
-    rig.acme.connect(ID, json!({ "client_id": CLIENT, "key": key.serialize_pem() })).await;
-    rig.reads().await;
-    let asked = &rig.server.asked()[0];
+    harness.acme.connect(ID, json!({ "client_id": CLIENT, "key": key.serialize_pem() })).await;
+    harness.reads().await;
+    let asked = &harness.server.asked()[0];
     let (_, claims) = verified(asked.get("client_assertion"), &key);
     assert_eq!((&claims["iss"], &claims["sub"]), (&json!(CLIENT), &json!(CLIENT)));
     assert_eq!(asked.get("client_assertion_type"), "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
@@ -108,21 +108,22 @@ async fn a_client_may_prove_itself_with_a_signed_assertion() {
 
 #[tokio::test]
 async fn a_pasted_refresh_token_is_used_once_and_then_the_servers_own() {
-    let rig = Rig::with_pasted(Stage::default()).await;
-    rig.reads().await;
-    rig.expire().await;
-    rig.reads().await;
-    let sent: Vec<String> = rig.server.asked().iter().map(|a| a.get("refresh_token").to_owned()).collect();
+    let harness = Harness::with_pasted(Stage::default()).await;
+    harness.reads().await;
+    harness.expire().await;
+    harness.reads().await;
+    let sent: Vec<String> =
+        harness.server.asked().iter().map(|a| a.get("refresh_token").to_owned()).collect();
     assert_eq!(sent, ["rt-pasted-5cB8nQ1z", "rt-0001-hV9xLm3e"]);
-    assert_eq!(rig.server.asked()[1].get("grant_type"), "refresh_token");
-    rig.acme.connect(ID, pasted_values()).await;
-    rig.server.know_refresh("rt-pasted-5cB8nQ1z");
-    rig.reads().await;
-    let sent = rig.server.asked();
+    assert_eq!(harness.server.asked()[1].get("grant_type"), "refresh_token");
+    harness.acme.connect(ID, pasted_values()).await;
+    harness.server.know_refresh("rt-pasted-5cB8nQ1z");
+    harness.reads().await;
+    let sent = harness.server.asked();
     assert_eq!(sent[2].get("refresh_token"), "rt-pasted-5cB8nQ1z", "saved anew, pasted anew");
 }
 
-/// A login whose session becomes a token in a second step, which comes from there.
+/// A login whose session becomes a token in a second step; `token_from` is the source of the token.
 fn two_steps(token_from: &str) -> Value {
     let auth = json!({
         "default_ttl_s": 600,
@@ -148,16 +149,16 @@ async fn two_steps_make_a_token_that_comes_in_the_body_a_header_or_a_cookie() {
         ("header:X-Auth-Token", "tok-head-5Ks1"),
         ("cookie:tok", "tok-cook-9Lp4"),
     ] {
-        let rig = Rig::of(&two_steps(from)).await;
+        let harness = Harness::of(&two_steps(from)).await;
         let login =
             [("set-cookie", "other=1; Path=/"), ("set-cookie", "sid=sess-1; HttpOnly"), ("x-csrf", "c&1")];
-        rig.world.upstream.script("/session", answer_with(200, &login, r#"{"account":{"id":7}}"#));
+        harness.world.upstream.script("/session", answer_with(200, &login, r#"{"account":{"id":7}}"#));
         let given = [("x-auth-token", "tok-head-5Ks1"), ("set-cookie", "tok=tok-cook-9Lp4; Secure")];
-        rig.world.upstream.script("/exchange", answer_with(201, &given, body));
-        rig.world.upstream.script("/v1/things", Script::Json(200, "{}"));
-        rig.acme.connect(ID, json!({ "user": "ada", "password": "p=w&d" })).await;
-        rig.list().await.is(200);
-        let received = rig.world.upstream.received();
+        harness.world.upstream.script("/exchange", answer_with(201, &given, body));
+        harness.world.upstream.script("/v1/things", Script::Json(200, "{}"));
+        harness.acme.connect(ID, json!({ "user": "ada", "password": "p=w&d" })).await;
+        harness.list().await.is(200);
+        let received = harness.world.upstream.received();
         let lines: Vec<&str> = received.iter().map(|r| r.line()).collect();
         assert_eq!(lines, ["POST /session", "POST /exchange", "GET /v1/things"], "{from}");
         assert_eq!(received[0].text(), "user=ada&password=p%3Dw%26d", "a form of secrets only");
@@ -166,14 +167,14 @@ async fn two_steps_make_a_token_that_comes_in_the_body_a_header_or_a_cookie() {
         let sent: Value = serde_json::from_slice(&received[1].body).unwrap();
         assert_eq!(sent, json!({ "csrf": "c&1", "in": { "account": "7" }, "n": 1 }));
         assert_eq!(received[2].header("authorization"), [format!("Bearer {token}")]);
-        assert!((1195..=1200).contains(&life_s(&rig.token().await.0)), "{from}");
-        rig.expire().await;
-        rig.list().await.is(200);
-        assert_eq!(rig.world.upstream.received_on("/session").len(), 2, "both steps again");
+        assert!((1195..=1200).contains(&life_s(&harness.token().await.0)), "{from}");
+        harness.expire().await;
+        harness.list().await.is(200);
+        assert_eq!(harness.world.upstream.received_on("/session").len(), 2, "both steps again");
     }
 }
 
-/// How long a token lives from when it was got.
+/// Lifetime of a token from the time it was obtained, seconds.
 fn life_s(token: &TokenState) -> i64 {
     let read = |text: &Option<String>| text.as_ref().unwrap().parse::<jiff::Timestamp>().unwrap();
     read(&token.expires_at).duration_since(read(&token.obtained_at)).as_secs()
@@ -195,14 +196,14 @@ async fn a_lifetime_is_read_in_every_unit_and_without_one_the_definition_says() 
     ] {
         let auth = json!({ "expires_unit": unit, "default_ttl_s": 900, "expires_in_path": "/meta/life" });
         let fields = ["client_id", "client_secret"];
-        let rig = Rig::of(&definition("oauth2_client_credentials", &auth, &fields)).await;
-        rig.server.change(|ways| {
+        let harness = Harness::of(&definition("oauth2_client_credentials", &auth, &fields)).await;
+        harness.server.change(|ways| {
             ways.expires_in = Value::Null;
             ways.more = json!({ "meta": { "life": written } });
         });
-        rig.acme.connect(ID, client()).await;
-        rig.reads().await;
-        let life = life_s(&rig.token().await.0);
+        harness.acme.connect(ID, client()).await;
+        harness.reads().await;
+        let life = life_s(&harness.token().await.0);
         assert!((expected - 60..=expected).contains(&life), "{unit} {written}: {life}");
     }
 }
@@ -213,30 +214,34 @@ async fn a_token_may_be_elsewhere_in_the_answer_and_bring_the_host_of_the_api() 
     let mut definition = definition("oauth2_client_credentials", &auth, &["client_id", "client_secret"]);
     definition["config_fields"] = json!([{ "name": "instance", "automated": true }]);
     definition["actions"][0]["url_template"] = json!("https://{{config.instance}}.salesforce.com/v1/things");
-    let rig = Rig::of(&definition).await;
+    let harness = Harness::of(&definition).await;
     let answer = r#"{"authed":{"access_token":"at-else-1Xc4","instance":"api"}}"#;
-    rig.server.change(|ways| ways.instead = Some(Script::Json(200, answer)));
-    rig.world.upstream.script("/v1/things", Script::Json(200, "{}"));
-    rig.acme.connect(ID, client()).await;
-    rig.list().await.is(200);
-    let received = rig.world.upstream.received();
+    harness.server.change(|ways| ways.instead = Some(Script::Json(200, answer)));
+    harness.world.upstream.script("/v1/things", Script::Json(200, "{}"));
+    harness.acme.connect(ID, client()).await;
+    harness.list().await.is(200);
+    let received = harness.world.upstream.received();
     assert_eq!(received[1].header("authorization"), ["Bearer at-else-1Xc4"]);
     assert_eq!(received[1].header("host"), ["api.salesforce.com"]);
-    assert_eq!(rig.setting().await["fields"]["instance"]["set"], true);
+    assert_eq!(harness.setting().await["fields"]["instance"]["set"], true);
     let elsewhere = r#"{"authed":{"access_token":"at-else-2Xc4","instance":"evil.example.com/"}}"#;
-    rig.server.change(|ways| ways.instead = Some(Script::Json(200, elsewhere)));
-    rig.expire().await;
-    rig.list().await.is(409);
-    assert_eq!(rig.world.upstream.received_on("/v1/things").len(), 1, "a captured host must be one label");
+    harness.server.change(|ways| ways.instead = Some(Script::Json(200, elsewhere)));
+    harness.expire().await;
+    harness.list().await.is(409);
+    assert_eq!(
+        harness.world.upstream.received_on("/v1/things").len(),
+        1,
+        "a captured host must be one label"
+    );
 }
 
 #[tokio::test]
 async fn the_first_token_of_many_runs_at_once_is_asked_for_once() {
-    let rig = Rig::of(&client_credentials()).await;
-    rig.acme.connect(ID, client()).await;
+    let harness = Harness::of(&client_credentials()).await;
+    harness.acme.connect(ID, client()).await;
     let calls: Vec<_> = (0..20)
         .map(|_| {
-            let run = rig.acme.run.clone();
+            let run = harness.acme.run.clone();
             tokio::spawn(async move {
                 run.post("/run/acme/main/connector/saas/list", &json!({ "input": {} })).await
             })
@@ -245,5 +250,5 @@ async fn the_first_token_of_many_runs_at_once_is_asked_for_once() {
     for call in calls {
         call.await.unwrap().is(200);
     }
-    assert_eq!(rig.server.asked().len(), 1);
+    assert_eq!(harness.server.asked().len(), 1);
 }

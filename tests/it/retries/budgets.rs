@@ -1,4 +1,4 @@
-//! The connection's own budgets: how often, how many at a time, and who shares them.
+//! The connection's own budgets: how often, how many at the same time, and who shares them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ async fn no_stretch_of_time_sees_more_than_the_budgets_requests() {
         done.push(call.await.unwrap());
     }
     done.sort();
-    // Ends come after their turns, so this can only fail for a budget that gives too much.
+    // Ends follow their turns, so this can only fail for a budget that allows too much.
     assert!(done[3] >= PER && done[6] >= 2 * PER, "{done:?}");
     assert_eq!(world.upstream.received().len(), 9);
 }
@@ -109,7 +109,7 @@ async fn no_more_calls_run_at_a_time_than_the_budget_says() {
         .collect();
     for round in 1..=3 {
         until("two are there", async || world.upstream.received().len() >= 2 * round).await;
-        // Whoever came too early would be there by the time of the next answer.
+        // A call that was not delayed would have arrived by the time of the next answer.
         acme.ledger().await;
         assert_eq!(world.upstream.received().len(), 2 * round);
         permits.add_permits(2);

@@ -1,4 +1,4 @@
-//! Config values that nobody types in: asked for once, with the credential that was saved.
+//! Automated config values: requested once, with the saved credential.
 
 use portcullis_core::fault::Code;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{ID, PATH, connect, connected, definition};
 use crate::support::{PUBLIC, Script, Tenant, World};
 
-/// A connector whose host is found out.
+/// A connector whose host is discovered.
 async fn unknown_host() -> (World, Tenant) {
     let top = json!({
         "config_fields": [{ "name": "dc", "automated": true }],

@@ -15,7 +15,7 @@ async fn list(acme: &Tenant) -> Answer {
     acme.call(ID, "act", json!({})).await
 }
 
-/// Three pages by the number in the query; `next` says what the answer of a page names as the next.
+/// Three pages by the number in the query; `next` makes the next page's URL in a page's answer.
 fn pages(world: &World, next: impl Fn(u32) -> (Vec<(String, String)>, Value) + Send + Sync + 'static) {
     let make = move |request: &crate::support::upstream::Received| {
         let page = request.line().rsplit_once("p=").map_or(1, |(_, page)| page.parse().unwrap());
@@ -69,7 +69,7 @@ async fn three_pages_by_cursor_link_header_and_next_url_are_one_list() {
             assert_eq!(request.header("authorization"), ["Bearer sk-live-0123456789abcdef"]);
         }
         assert_eq!(acme.ledger().await.len(), 3, "each page is in the ledger");
-        assert_eq!(world.app.vault.opens(), 3, "and opens the credential for itself");
+        assert_eq!(world.engine.vault().opens(), 3, "and opens the credential for itself");
     }
 }
 
@@ -88,7 +88,7 @@ async fn a_list_that_goes_round_is_an_error_and_not_an_endless_call() {
         world.upstream.script(PATH, answer_with(200, &link, &body));
         let answer = list(&acme).await.problem(Code::PaginationFailed);
         assert_eq!(world.upstream.received().len(), requests, "{next}");
-        assert!(answer.json["detail"].as_str().unwrap().contains("circle"), "{}", answer.text);
+        assert!(answer.json["detail"].as_str().unwrap().contains("loops"), "{}", answer.text);
     }
 }
 

@@ -5,13 +5,13 @@ use portcullis_core::limits::Limits;
 use serde_json::{Value, json};
 
 use super::{ID, PATH, connect, connected, connected_on, definition};
-use crate::support::line::Manner;
+use crate::support::fake_network::DialManner;
 use crate::support::token_server::answer_with;
 use crate::support::{Script, Stage, Tenant, World};
 
-/// How many tries there are, of three at most. `+` is an answer with `Retry-After`.
+/// Number of attempts, of three at most. `+` is an answer with `Retry-After`.
 ///
-/// refused: no connection. unread: closed before any byte was read, which the sender cannot tell from
+/// refused: no connection. unread: closed before any byte was read, which the sender cannot distinguish from
 /// after. read: closed after the request was read. slow: no first byte in time.
 const TABLE: &str = "
     method options                    refused unread read slow 401 409 429 429+ 500 503 503+
@@ -66,7 +66,7 @@ fn rows() -> Vec<Row> {
 
 /// Makes the next requests fail like this.
 fn arrange(world: &World, point: &str) {
-    world.line.behave(if point == "refused" { Manner::Dead } else { Manner::Honest });
+    world.dialer.behave(if point == "refused" { DialManner::Dead } else { DialManner::Honest });
     world.upstream.close_unread(if point == "unread" { usize::MAX } else { 0 });
     let script = match point {
         "refused" | "unread" | "read" => Script::HangUp,
@@ -86,14 +86,14 @@ async fn check(world: &World, acme: &Tenant, method: &str, option: &str, cell: (
     arrange(world, point);
     // A new credential is a new pool.
     connect(acme).await;
-    let (dials, received) = (world.line.dialed().len(), world.upstream.received().len());
+    let (dials, received) = (world.dialer.dialed().len(), world.upstream.received().len());
     let answer = acme.call(ID, "act", json!({})).await;
     let run = &answer.json["run"];
     assert_eq!(run["status"], "failed", "{what}: {}", answer.text);
     assert_eq!(run["usage"]["retries"], tries - 1, "{what}: {}", answer.text);
     let arrived = world.upstream.received().len() - received;
     match point {
-        "refused" => assert_eq!((world.line.dialed().len() - dials, arrived), (tries, 0), "{what}"),
+        "refused" => assert_eq!((world.dialer.dialed().len() - dials, arrived), (tries, 0), "{what}"),
         "unread" => assert_eq!(arrived, 0, "{what}"),
         _ => assert_eq!(arrived, tries, "{what}"),
     }

@@ -1,5 +1,5 @@
-//! Waits between tries: as long as the upstream asks, never longer than the definition allows, and over
-//! at once when somebody says so.
+//! Waits between attempts: as long as the upstream asks, never longer than the definition allows, and ended
+//! at once when the call is.
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ async fn a_wait_that_ends_after_the_call_is_not_begun() {
 }
 
 #[tokio::test]
-async fn a_wait_is_ended_within_a_second_by_whoever_may_end_the_call() {
+async fn a_wait_is_ended_within_a_second_by_all_who_may_end_the_call() {
     for (ends, code) in
         [("kill", Code::ConnectorDisabled), ("opt_out", Code::CallEnded), ("org_list", Code::HostNotInOrg)]
     {

@@ -1,23 +1,23 @@
-//! The real binary, started as a person would start it, with an environment of its own.
+//! The built binary, run as a user runs it, with an empty environment.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-/// The binary of this build: beside the test's own.
+/// The binary of this build, which is in a folder above the test binary.
 pub(crate) fn path() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let found = own.ancestors().skip(1).map(|dir| dir.join("portcullis")).find(|path| path.is_file());
     found.expect("no portcullis binary beside the tests; build it with: cargo build --workspace --bins")
 }
 
-/// A command with nothing of our environment in it, in this directory.
+/// A command with an empty environment, in this directory.
 pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
     alone(Command::new(path()), dir, arguments)
 }
 
-/// The same behind these words of a shell.
+/// The same, run by a shell behind these words.
 pub(crate) fn command_behind(words: &str, dir: &Path, arguments: &[&str]) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(format!("{words} \"$0\" \"$@\"")).arg(path());
@@ -29,12 +29,12 @@ fn alone(mut command: Command, dir: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs to the end.
+/// Runs a command to its end.
 pub(crate) fn run(dir: &Path, arguments: &[&str]) -> Ran {
     Ran::of(command(dir, arguments).output().unwrap())
 }
 
-/// What a command that ended left behind.
+/// Exit code and output of a command that ended.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -51,30 +51,30 @@ impl Ran {
         }
     }
 
-    /// It ended with this exit code.
+    /// Asserts the exit code.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         self
     }
 
-    /// Standard output, each line a JSON value.
+    /// The lines of standard output as JSON values.
     #[track_caller]
     pub(crate) fn json_lines(&self) -> Vec<serde_json::Value> {
         self.out.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 }
 
-/// `portcullis init`; the first platform token, from its line of its own.
+/// `portcullis init`; returns the first platform token, which has a line to itself.
 pub(crate) fn init(dir: &Path) -> String {
     let ran = run(dir, &["init"]).exits(0);
     let mut tokens = ran.out.lines().filter(|line| line.starts_with("pc_platform_"));
-    let token = tokens.next().expect("no token on a line of its own").to_owned();
+    let token = tokens.next().expect("no line with a token").to_owned();
     assert_eq!(tokens.next(), None);
     token
 }
 
-/// Serving on a free port.
+/// Arguments to serve on a free port.
 pub(crate) const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 
 /// A serving process. Killed when dropped.
@@ -84,7 +84,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `portcullis serve` on a free port, with more arguments.
+    /// `portcullis serve` on a free port, with further arguments.
     pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
         Self::of(command(dir, &[&SERVE, more].concat()))
     }
@@ -111,7 +111,7 @@ impl Server {
         Self { child, address }
     }
 
-    /// SIGKILL, as `kill -9` sends it, and waits for the end.
+    /// Sends SIGKILL and waits for the end.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         let status = self.child.wait().unwrap();

@@ -1,4 +1,4 @@
-//! A caller of the API over its real socket, with a record of everything it heard.
+//! An HTTP client of the API that records every response, and checks it against the API's document.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,9 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-/// Who calls: an address and, usually, a token.
+use super::answer_schema;
+
+/// The address of the API, usually with a token.
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
@@ -26,32 +28,30 @@ impl Client {
         Self { address, token: None, heard: Arc::default() }
     }
 
-    /// Where it asks.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its token.
     pub(crate) fn token(&self) -> Option<String> {
         self.token.clone()
     }
 
-    /// The same server and the same record, with another token.
+    /// The same server and record, with another token.
     pub(crate) fn with_token(&self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self.clone() }
     }
 
-    /// The same token and the same record, with another server.
+    /// The same token and record, with another server.
     pub(crate) fn at(&self, address: SocketAddr) -> Self {
         Self { address, ..self.clone() }
     }
 
-    /// Without any token.
+    /// Without a token.
     pub(crate) fn anonymous(&self) -> Self {
         Self { token: None, ..self.clone() }
     }
 
-    /// Heads and bodies of every answer so far.
+    /// Heads and bodies of all responses so far.
     pub(crate) fn heard(&self) -> Vec<u8> {
         self.heard.lock().unwrap().clone()
     }
@@ -76,12 +76,12 @@ impl Client {
         self.write("PATCH", path, body.to_string()).await
     }
 
-    /// A JSON body exactly as given.
+    /// Sends a JSON body exactly as given.
     pub(crate) async fn write(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Answer {
         self.send(method, path, &[(CONTENT_TYPE.as_str(), "application/json")], body.into()).await
     }
 
-    /// One request on a connection of its own.
+    /// One request on a new connection.
     pub(crate) async fn send(
         &self,
         method: &str,
@@ -92,6 +92,7 @@ impl Client {
         let what = format!("{method} {path}");
         let (parts, body) = self.exchange(method, path, headers, body).await.into_parts();
         let body = body.collect().await.unwrap_or_else(|e| panic!("{what}: {e}")).to_bytes();
+        answer_schema::check(method, path, parts.status.as_u16(), &parts.headers, &body);
         let text = String::from_utf8_lossy(&body).into_owned();
         let mut heard = self.heard.lock().unwrap();
         heard.extend_from_slice(format!("{:?}\n", parts.headers).as_bytes());
@@ -106,10 +107,11 @@ impl Client {
         }
     }
 
-    /// One request whose answer is read as it comes.
+    /// One request whose response is read as it arrives.
     pub(crate) async fn follow(&self, path: &str) -> Stream {
         let response = self.exchange("GET", path, &[], Vec::new()).await;
         assert_eq!(response.status(), 200, "{path}");
+        answer_schema::check("GET", path, 200, response.headers(), b"");
         Stream { response, text: String::new() }
     }
 
@@ -139,14 +141,14 @@ impl Client {
     }
 }
 
-/// An answer that is still coming.
+/// A response that is still arriving.
 pub(crate) struct Stream {
     pub(crate) response: Response<Incoming>,
     text: String,
 }
 
 impl Stream {
-    /// Reads on until the text so far holds this; all of it.
+    /// Reads until the text so far contains this; returns all of it.
     pub(crate) async fn until(&mut self, part: &str) -> &str {
         let read = async {
             while !self.text.contains(part) {
@@ -159,7 +161,7 @@ impl Stream {
     }
 }
 
-/// An answer.
+/// A response of the API.
 #[derive(Debug)]
 pub(crate) struct Answer {
     what: String,
@@ -170,14 +172,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// It has this status.
+    /// Asserts the status.
     #[track_caller]
     pub(crate) fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}: {}", self.what, self.text);
         self
     }
 
-    /// It is a whole problem document with this code, and the status that goes with it.
+    /// Asserts a complete problem document with this code and its status.
     #[track_caller]
     pub(crate) fn problem(self, code: Code) -> Self {
         assert_eq!(self.json["code"], code.as_str(), "{}: {} {}", self.what, self.status, self.text);
@@ -191,8 +193,8 @@ impl Answer {
         self
     }
 
-    /// Its breaches, in order, as (pointer, code).
-    pub(crate) fn breaches(&self) -> Vec<(&str, &str)> {
+    /// The violations of a problem document, in order, as (pointer, code).
+    pub(crate) fn violations(&self) -> Vec<(&str, &str)> {
         self.json["errors"]
             .as_array()
             .into_iter()
@@ -201,7 +203,7 @@ impl Answer {
             .collect()
     }
 
-    /// The messages of its breaches, joined.
+    /// The messages of the violations, joined.
     pub(crate) fn messages(&self) -> String {
         let errors = self.json["errors"].as_array().cloned().unwrap_or_default();
         errors.iter().filter_map(|e| e["message"].as_str()).collect::<Vec<_>>().join("\n")
@@ -212,7 +214,7 @@ impl Answer {
     }
 }
 
-/// The next answer on a connection: its head's lines and its body.
+/// The next response on a connection: the lines of its head, and its body.
 pub(crate) async fn answer_on(connection: &mut TcpStream) -> (Vec<String>, Value) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! A store whose disk fails when told to: every other call goes to the engine below.
+//! A store whose disk fails while a switch is on; otherwise every call goes to a memory store.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(crate) struct Failing {
 }
 
 impl Failing {
-    /// The store, whole, and its switch.
+    /// The store, and its switch, which is off.
     pub(crate) fn new() -> (Self, Arc<AtomicBool>) {
         let broken = Arc::new(AtomicBool::new(false));
         (Self { below: MemoryStore::new(), broken: Arc::clone(&broken) }, broken)

@@ -1,5 +1,5 @@
-//! Hostile guests, encoded by hand: a component that imports what it should not, and handlers that
-//! trap, loop, or answer nonsense.
+//! Hostile guests, encoded by hand: a component with a forbidden import, and handlers that trap, loop or
+//! return invalid output.
 
 use portcullis_connectors::HTTP_HANDLER;
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, decode, embed_component_metadata};
@@ -11,23 +11,23 @@ pub(crate) enum Manner {
     Trap,
     /// Never returns.
     Loop,
-    /// Succeeds with this text for an output document.
+    /// Succeeds with this text as its output.
     Output(&'static str),
-    /// Ends with a failure of this code and message.
+    /// Fails with this code and message.
     Fail(&'static str, &'static str),
 }
 
-/// Where the answer lies in the guest's memory, its texts after it, and what it allocates from.
+/// Addresses in the guest's memory: the result, its texts, and where it allocates.
 const ANSWER: u32 = 16;
 const TEXTS: u32 = 512;
 const HEAP: u32 = 4096;
 
-/// A component preamble and nothing more: no import, no export.
+/// A component without imports and exports: the preamble only.
 pub(crate) fn empty_component() -> Vec<u8> {
     b"\0asm\x0d\0\x01\0".to_vec()
 }
 
-/// A component whose only content is the import of an empty interface of that name.
+/// A component that only imports an empty interface of that name.
 pub(crate) fn importing(interface: &str) -> Vec<u8> {
     let mut bytes = empty_component();
     // One type: an instance type without declarations.
@@ -50,13 +50,13 @@ pub(crate) fn handler(manner: Manner) -> Vec<u8> {
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
-/// The core module: `invoke` with its fourteen lowered parameters, an allocator that always gives
-/// the same place, and four pages of memory.
+/// The core module: `invoke` with its fourteen lowered parameters, an allocator that always returns the same
+/// address, and four pages of memory.
 fn core_module(manner: Manner) -> Vec<u8> {
     const I32: u8 = 0x7f;
     const I64: u8 = 0x7e;
     let mut bytes = b"\0asm\x01\0\0\0".to_vec();
-    // Five texts of two, the time, and the optional key of three.
+    // Five texts with two values each, the time, and the optional key with three.
     let mut types = vec![2, 0x60, 14];
     types.extend([I32; 10]);
     types.push(I64);
@@ -121,7 +121,7 @@ fn answer(manner: Manner) -> (Vec<u8>, Vec<u8>) {
 /// `i32.const`
 fn constant(value: u32) -> Vec<u8> {
     let mut bytes = vec![0x41];
-    // One more group of seven bits than an unsigned number may need, so that the sign stays clear.
+    // One more group of seven bits than an unsigned number needs, so that the sign bit stays clear.
     bytes.extend([
         u8::try_from(value & 0x7f).unwrap() | 0x80,
         u8::try_from((value >> 7) & 0x7f).unwrap() | 0x80,

@@ -1,6 +1,6 @@
-//! An authorization server: it keeps the rules of RFC 6749 for refresh tokens, counts, and can be told
-//! to be slow, to rotate, to forgive a repeat, and to fail. Every token it gives is remembered, and the
-//! API beside it takes the newest only.
+//! An authorization server that follows RFC 6749 for refresh tokens and records every request. A test can
+//! make it slow, rotate tokens, accept a repeated refresh token, or fail. The API beside it accepts only the
+//! newest token.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,24 +16,24 @@ pub(crate) const TOKEN: &str = "/oauth/token";
 /// The path of the API.
 pub(crate) const API: &str = "/v1/things";
 
-/// How the server behaves; all of it may be changed between requests.
+/// How the server behaves; a test may change it between requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Ways {
-    /// Every refresh token works once.
+    /// Each refresh token works once.
     pub(crate) rotates: bool,
-    /// The refresh token before the newest works too, until the newest pair was used.
+    /// The refresh token before the newest also works until the newest pair is used.
     pub(crate) grace: bool,
-    /// Whether refresh tokens are given at all.
+    /// Whether it issues refresh tokens.
     pub(crate) refreshable: bool,
     /// `expires_in`; left out when null.
     pub(crate) expires_in: Value,
-    /// More members of a good answer.
+    /// Further members of a successful response.
     pub(crate) more: Value,
-    /// Instead of an answer by the rules.
+    /// Replaces the response of the token endpoint.
     pub(crate) instead: Option<Script>,
-    /// What the API answers to a good token.
+    /// Response of the API to a valid token.
     pub(crate) api: Script,
-    /// What the API answers to any other.
+    /// Response of the API to any other token.
     pub(crate) stale: Script,
 }
 
@@ -55,9 +55,9 @@ impl Default for Ways {
 #[derive(Default)]
 struct State {
     ways: Ways,
-    /// How many tokens were given.
+    /// The number of tokens issued.
     given: usize,
-    /// Before the newest pair was given, this one worked.
+    /// The refresh token before the newest.
     previous_refresh: Option<String>,
     refresh: Option<String>,
     access: Option<String>,
@@ -66,7 +66,7 @@ struct State {
     asked: Vec<Asked>,
 }
 
-/// A token request, read.
+/// A token request.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     /// Members of its form or JSON body.
@@ -76,7 +76,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// A member's value.
+    /// The value of a member; empty when absent.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.members.get(name).map_or("", String::as_str)
     }
@@ -89,12 +89,11 @@ impl Asked {
     }
 }
 
-/// The server.
 #[derive(Clone, Default)]
 pub(crate) struct TokenServer(Arc<Mutex<State>>);
 
 impl TokenServer {
-    /// Puts it on an upstream.
+    /// Adds it to an upstream.
     pub(crate) fn on(upstream: &Upstream) -> Self {
         let server = Self::default();
         let (tokens, api) = (server.clone(), server.clone());
@@ -107,7 +106,7 @@ impl TokenServer {
         self.0.lock().unwrap()
     }
 
-    /// Changes its ways.
+    /// Changes how it behaves.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Ways)) {
         change(&mut self.state().ways);
     }
@@ -122,12 +121,12 @@ impl TokenServer {
         self.state().access.clone().unwrap_or_default()
     }
 
-    /// From now on no token that was given is good at the API.
+    /// From now on the API accepts none of the tokens issued so far.
     pub(crate) fn revoke_access(&self) {
         self.state().access = None;
     }
 
-    /// This refresh token works, as if it had been given to a person.
+    /// From now on this refresh token works, as if a user had received it.
     pub(crate) fn know_refresh(&self, token: &str) {
         self.state().refresh = Some(token.to_owned());
     }
@@ -196,7 +195,7 @@ fn members(request: &Received) -> HashMap<String, String> {
     pairs.map(|(name, value)| (unescaped(name), unescaped(value))).collect()
 }
 
-/// A form's text without its percent escapes.
+/// Decodes the percent escapes of a form.
 pub(crate) fn unescaped(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
@@ -213,7 +212,7 @@ pub(crate) fn unescaped(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// An answer with headers of its own.
+/// A response with these headers.
 pub(crate) fn answer_with(status: u16, headers: &[(&str, &str)], body: &str) -> Script {
     Script::Kept(whole(status, headers, body))
 }

@@ -1,6 +1,5 @@
-//! The third party: a TLS server with a certificate of its own CA that records every request as it
-//! was on the wire and answers by script. It speaks HTTP/1.1 by hand, so that it can also speak it
-//! badly.
+//! The third party: a TLS server with a test CA that records every request as it was on the wire and responds
+//! by script. Its HTTP/1.1 is written by hand, so that it can also send invalid messages.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,41 +9,41 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use portcullis::demo::certificates;
+use portcullis_stand_in::certificates;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// What is answered on a path.
+/// The response on a path.
 #[derive(Debug, Clone)]
 pub(crate) enum Script {
-    /// A whole JSON answer.
+    /// A complete JSON response.
     Json(u16, &'static str),
     /// These bytes, then the connection is closed.
     Raw(Vec<u8>),
     /// These bytes; the connection is kept.
     Kept(Vec<u8>),
-    /// These pieces, each flushed on its own, a moment apart; then the connection is closed.
+    /// These pieces, each flushed separately with a short pause; then the connection is closed.
     Pieces(Vec<Vec<u8>>),
-    /// The head, then the piece again and again, until the peer is gone.
+    /// The head, then the piece repeatedly until the peer closes the connection.
     Endless { head: Vec<u8>, piece: Vec<u8>, pause: Duration },
-    /// This status; the request's Authorization comes back in the body, in headers, and coded.
+    /// This status, and the request's Authorization in the body and in headers, also encoded.
     Echo(u16),
-    /// The connection is closed without an answer.
+    /// The connection is closed without a response.
     HangUp,
-    /// Nothing at all, for ever.
+    /// No response; the connection stays open.
     Silence,
-    /// What the test makes of the request.
+    /// A script that the test makes from the request.
     Made(Maker),
-    /// The rest after this time.
+    /// The inner script after this time.
     After(Duration, Box<Script>),
-    /// The rest once the test gives a permit.
+    /// The inner script once the test adds a permit.
     Held(Arc<Semaphore>, Box<Script>),
 }
 
-/// A test's own way to answer.
+/// Makes a script from a request.
 #[derive(Clone)]
 pub(crate) struct Maker(Arc<dyn Fn(&Received) -> Script + Send + Sync>);
 
@@ -55,17 +54,17 @@ impl std::fmt::Debug for Maker {
 }
 
 impl Script {
-    /// An answer made from the request.
+    /// A script made from each request.
     pub(crate) fn made(make: impl Fn(&Received) -> Self + Send + Sync + 'static) -> Self {
         Self::Made(Maker(Arc::new(make)))
     }
 
-    /// A whole JSON answer on a connection that is kept.
+    /// A complete JSON response; the connection is kept.
     pub(crate) fn json(status: u16, body: &serde_json::Value) -> Self {
         Self::Kept(whole(status, &[], &body.to_string()))
     }
 
-    /// These answers in turn; the last one stays.
+    /// These scripts one after the other; the last one repeats.
     pub(crate) fn turns(turns: Vec<Self>) -> Self {
         let count = AtomicUsize::new(0);
         Self::made(move |_| {
@@ -114,15 +113,14 @@ impl Received {
 struct Shared {
     received: Mutex<Vec<Received>>,
     scripts: Mutex<HashMap<String, Script>>,
-    /// Handshakes that ended well.
+    /// Completed TLS handshakes.
     sessions: Mutex<usize>,
-    /// Of them, those whose connection has ended.
+    /// Those of them whose connection has ended.
     ended: Mutex<usize>,
-    /// How many of the next sessions are closed before anything is read.
+    /// The number of next sessions that are closed before anything is read.
     unread: AtomicUsize,
 }
 
-/// The running server.
 pub(crate) struct Upstream {
     pub(crate) ca_pem: String,
     pub(crate) address: SocketAddr,
@@ -140,7 +138,7 @@ impl Upstream {
         Self { ca_pem, address, shared }
     }
 
-    /// From now on `path` is answered like this; elsewhere it is 201 with a small JSON object.
+    /// Sets the script of a path; a path without one gets 201 and a small JSON object.
     pub(crate) fn script(&self, path: &str, script: Script) {
         self.shared.scripts.lock().unwrap().insert(path.to_owned(), script);
     }
@@ -149,7 +147,7 @@ impl Upstream {
         self.shared.received.lock().unwrap().clone()
     }
 
-    /// What arrived on a path.
+    /// The requests on a path.
     pub(crate) fn received_on(&self, path: &str) -> Vec<Received> {
         self.received().into_iter().filter(|request| request.path() == path).collect()
     }
@@ -215,7 +213,7 @@ async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<Received> {
     Some(request)
 }
 
-/// Answers one request; whether the connection is kept.
+/// Responds to one request; returns whether the connection is kept.
 async fn answer(stream: &mut TlsStream<TcpStream>, shared: &Shared, request: &Received) -> bool {
     let script = shared.scripts.lock().unwrap().get(request.path()).cloned();
     let mut script = script.unwrap_or(Script::Json(201, r#"{"id":"003","success":true}"#));
@@ -242,17 +240,17 @@ async fn answer(stream: &mut TlsStream<TcpStream>, shared: &Shared, request: &Re
         Script::Endless { head, piece, pause } => return send_endless(stream, head, &piece, pause).await,
         Script::HangUp => (Vec::new(), false),
         Script::Silence => std::future::pending().await,
-        Script::Made(_) | Script::After(..) | Script::Held(..) => unreachable!("taken apart above"),
+        Script::Made(_) | Script::After(..) | Script::Held(..) => unreachable!("resolved above"),
     };
     let written = stream.write_all(&bytes).await.is_ok() && stream.flush().await.is_ok();
     if !keep {
-        // The peer may have gone already; nothing here depends on it.
+        // Why ignored: the peer may have closed the connection already.
         let _ = stream.shutdown().await;
     }
     written && keep
 }
 
-/// Whether the connection is kept, which it never is.
+/// Returns whether the connection is kept: never.
 async fn send_pieces(stream: &mut TlsStream<TcpStream>, pieces: Vec<Vec<u8>>) -> bool {
     for piece in pieces {
         if stream.write_all(&piece).await.is_err() || stream.flush().await.is_err() {
@@ -260,12 +258,12 @@ async fn send_pieces(stream: &mut TlsStream<TcpStream>, pieces: Vec<Vec<u8>>) ->
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // The peer may have gone already; nothing here depends on it.
+    // Why ignored: the peer may have closed the connection already.
     let _ = stream.shutdown().await;
     false
 }
 
-/// Writes until the peer is gone.
+/// Writes until the peer closes the connection.
 async fn send_endless(
     stream: &mut TlsStream<TcpStream>,
     head: Vec<u8>,
@@ -306,7 +304,7 @@ fn echo(status: u16, request: &Received) -> Vec<u8> {
     whole(status, &[("x-echo", &sent), ("x-echo-base64", &BASE64.encode(&sent))], &body.to_string())
 }
 
-/// The escapes of a query, as common libraries write them.
+/// Percent-encodes a text as common libraries do for a query.
 fn percent(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()

@@ -1,38 +1,43 @@
-//! The product in this process: real API on a real socket, real store, vault, sandbox, handler, gate
-//! and ledger. Swapped by constructor: the resolver, the dialer and the TLS roots.
+//! The product in this process: API on a real socket, store, vault, sandbox, handler, gate and ledger.
+//! Replaced by constructor: the resolver, the dialer and the TLS roots.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis::app::{App, AppParts};
-use portcullis::token::{self, TokenSpec};
+use portcullis_api::Api;
+use portcullis_connectors::HTTP_HANDLER;
 use portcullis_core::limits::Limits;
-use portcullis_egress::{Gate, GateParts, Trust};
-use portcullis_store::{LedgerSync, MasterKey, MemoryStore, Records, Role, SledStore, Store, Vault};
+use portcullis_egress::{Gate, GateParts, TlsRoots};
+use portcullis_engine::api_token::{self, NewToken};
+use portcullis_engine::{Engine, EngineParts};
+use portcullis_store::{
+    Backends, LedgerSync, MasterKey, MemoryStore, Records, Role, SledStore, Store, Vault,
+};
 use serde_json::{Value, json};
 
-use super::{Answer, Client, Line, Names, PUBLIC, SALESFORCE, Upstream};
+use super::{Answer, Client, FakeDialer, FakeDns, PUBLIC, SALESFORCE, Upstream};
 
-/// Where people would reach the product.
+/// The public URL of the product.
 pub(crate) const PUBLIC_URL: &str = "https://portcullis.example.com";
 
-/// What a world is made of when it is not the usual.
+/// The parts of a world that a test may replace.
 pub(crate) struct Stage {
     pub(crate) limits: Limits,
     /// On disk instead of in memory.
     pub(crate) sled: bool,
-    /// A store of the test's own.
+    /// A store that the test made.
     pub(crate) store: Option<Arc<dyn Store>>,
-    /// Another component in the place of the generic handler.
+    /// Another component instead of the generic handler.
     pub(crate) handler: Option<Vec<u8>>,
-    /// Another third party in the place of the scripted one: where it is, and its CA.
+    /// Another third party instead of the scripted one: its address and its CA.
     pub(crate) third_party: Option<(SocketAddr, String)>,
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        // Few slots, because each test makes a sandbox of its own.
+        // Why few slots: each test creates its own sandbox.
         let limits = Limits { concurrent_calls: 32, ..Limits::default() };
         Self { limits, sled: false, store: None, handler: None, third_party: None }
     }
@@ -40,13 +45,13 @@ impl Default for Stage {
 
 impl Stage {
     pub(crate) async fn start(mut self) -> World {
-        // Why patient: the machine may be busy with other tests, and they are not about that.
+        // Why at least ten seconds: the machine may be busy with other tests.
         self.limits.queue_ms = self.limits.queue_ms.max(10_000);
         let dir = tempfile::tempdir().unwrap();
         let upstream = Upstream::start(&["*.salesforce.com", "api.example-saas.com"]).await;
         let scripted = (upstream.address, upstream.ca_pem.clone());
         let (address, ca_pem) = self.third_party.unwrap_or(scripted);
-        let (names, line) = (Arc::new(Names::default()), Arc::new(Line::to(address)));
+        let (names, dialer) = (Arc::new(FakeDns::default()), Arc::new(FakeDialer::to(address)));
         names.tell("api.salesforce.com", &[PUBLIC]);
         let limits = Arc::new(self.limits);
         let store: Arc<dyn Store> = match self.store {
@@ -57,68 +62,77 @@ impl Stage {
         let records = Records::new(Arc::clone(&store));
         let master_key = MasterKey::generate().unwrap();
         Vault::initialise(records.clone(), master_key.clone()).await.unwrap();
-        let secret = token::generate(Role::Platform).unwrap();
-        let spec =
-            TokenSpec { role: Role::Platform, org: None, workspace: None, label: None, expires_at: None };
-        let (_, writes) = token::record(&secret, spec).unwrap();
+        let secret = api_token::generate(Role::Platform).unwrap();
+        let (_, writes) = api_token::record(&secret, NewToken::platform(None)).unwrap();
         records.commit(writes).await.unwrap();
-        let around = Around { limits, ca_pem, names, line, master_key };
-        let mut app = around.open(dir.path(), store).await;
-        if let Some(bytes) = self.handler {
-            let mut inner = Arc::into_inner(app).unwrap();
-            inner.http_handler = inner.sandbox.load(&bytes).unwrap();
-            app = Arc::new(inner);
-        }
-        let address = serve(&app).await;
+        let http_handler = self.handler.map_or(HTTP_HANDLER.into(), Cow::Owned);
+        let around = Around { limits, ca_pem, names, dialer, master_key, http_handler };
+        let engine = around.open(dir.path(), store).await;
+        let api = Api::new(Arc::clone(&engine));
+        let address = serve(&api).await;
         let platform = Client::new(address).with_token(secret);
-        let (names, line) = (Arc::clone(&around.names), Arc::clone(&around.line));
-        World { app, upstream, names, line, platform, around, dir }
+        let (names, dialer) = (Arc::clone(&around.names), Arc::clone(&around.dialer));
+        World { engine, api, upstream, names, dialer, platform, around, dir }
     }
 }
 
-/// What stays when a product ends and another one starts on the same records.
+/// What stays the same when another product starts on the same records.
 struct Around {
     limits: Arc<Limits>,
     ca_pem: String,
-    names: Arc<Names>,
-    line: Arc<Line>,
+    names: Arc<FakeDns>,
+    dialer: Arc<FakeDialer>,
     master_key: MasterKey,
+    http_handler: Cow<'static, [u8]>,
 }
 
 impl Around {
-    async fn open(&self, dir: &Path, store: Arc<dyn Store>) -> Arc<App> {
+    async fn open(&self, dir: &Path, store: Arc<dyn Store>) -> Arc<Engine> {
+        self.engine(dir, Backends::beside(store, dir, LedgerSync::Group).unwrap()).await
+    }
+
+    async fn engine(&self, dir: &Path, backends: Backends) -> Arc<Engine> {
         let limits = Arc::clone(&self.limits);
         let gate = Gate::new(GateParts {
             resolver: Arc::clone(&self.names) as _,
-            dialer: Arc::clone(&self.line) as _,
-            trust: Trust::only(self.ca_pem.as_bytes()).unwrap(),
+            dialer: Arc::clone(&self.dialer) as _,
+            tls_roots: TlsRoots::only(self.ca_pem.as_bytes()).unwrap(),
             limits: Arc::clone(&limits),
         });
         let (master_key, public_url) = (self.master_key.clone(), PUBLIC_URL.to_owned());
-        let parts = AppParts { limits, store, master_key, gate, ledger_sync: LedgerSync::Group, public_url };
-        App::open(dir, parts).await.unwrap()
+        let parts = EngineParts {
+            limits,
+            backends,
+            http_handler: self.http_handler.clone(),
+            master_key,
+            gate,
+            compiled_dir: dir.join("compiled"),
+            public_url,
+        };
+        Engine::open(parts).await.unwrap()
     }
 }
 
-async fn serve(app: &Arc<App>) -> SocketAddr {
-    let listener = portcullis::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+async fn serve(api: &Arc<Api>) -> SocketAddr {
+    let listener = portcullis_api::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(portcullis::serve::serve(Arc::clone(app), listener, std::future::pending()));
+    tokio::spawn(portcullis_api::serve::serve(Arc::clone(api), listener, std::future::pending()));
     address
 }
 
 /// A running product.
 pub(crate) struct World {
-    pub(crate) app: Arc<App>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) api: Arc<Api>,
     pub(crate) upstream: Upstream,
-    pub(crate) names: Arc<Names>,
-    pub(crate) line: Arc<Line>,
+    pub(crate) names: Arc<FakeDns>,
+    pub(crate) dialer: Arc<FakeDialer>,
     pub(crate) platform: Client,
     around: Around,
     dir: tempfile::TempDir,
 }
 
-/// Counts before something that must change none of them.
+/// Counts that a refused request must not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Before {
     commits: u64,
@@ -130,12 +144,12 @@ pub(crate) struct Before {
 }
 
 impl World {
-    /// The usual world.
+    /// The default world.
     pub(crate) async fn start() -> Self {
         Stage::default().start().await
     }
 
-    /// The usual world with the brief's connector, org `acme` and workspace `main`.
+    /// The default world with the connector of the Salesforce example, org `acme` and workspace `main`.
     pub(crate) async fn salesforce() -> (Self, Tenant) {
         Self::salesforce_on(Stage::default()).await
     }
@@ -148,11 +162,33 @@ impl World {
         (world, tenant)
     }
 
-    /// Another product on these records, as after a restart; its ledger is a new one.
-    pub(crate) async fn another_life(&self, store: Arc<dyn Store>) -> (Arc<App>, SocketAddr) {
-        let app = self.around.open(&tempfile::tempdir_in(self.dir.path()).unwrap().keep(), store).await;
-        let address = serve(&app).await;
-        (app, address)
+    /// The product on a data directory that was made before, with one of its platform tokens.
+    pub(crate) async fn on_directory(dir: tempfile::TempDir, data: &Path, token: &str) -> Self {
+        let upstream = Upstream::start(&["*.salesforce.com"]).await;
+        let names = Arc::new(FakeDns::default());
+        names.tell("api.salesforce.com", &[PUBLIC]);
+        let key = std::fs::read_to_string(data.join("master.key")).unwrap();
+        let around = Around {
+            limits: Arc::new(Limits::default()),
+            ca_pem: upstream.ca_pem.clone(),
+            dialer: Arc::new(FakeDialer::to(upstream.address)),
+            names,
+            master_key: MasterKey::from_text(key.trim()).unwrap(),
+            http_handler: HTTP_HANDLER.into(),
+        };
+        let backends = Backends::open_directory(data, LedgerSync::Group).unwrap();
+        let engine = around.engine(data, backends).await;
+        let api = Api::new(Arc::clone(&engine));
+        let platform = Client::new(serve(&api).await).with_token(token.to_owned());
+        let (names, dialer) = (Arc::clone(&around.names), Arc::clone(&around.dialer));
+        Self { engine, api, upstream, names, dialer, platform, around, dir }
+    }
+
+    /// Another product on these records, as after a restart, with a new ledger.
+    pub(crate) async fn another_life(&self, store: Arc<dyn Store>) -> (Arc<Engine>, SocketAddr) {
+        let engine = self.around.open(&tempfile::tempdir_in(self.dir.path()).unwrap().keep(), store).await;
+        let address = serve(&Api::new(Arc::clone(&engine))).await;
+        (engine, address)
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -165,7 +201,7 @@ impl World {
         answer.json["token"].as_str().unwrap().to_owned()
     }
 
-    /// An org with a workspace and a token of each tier. The org may exist.
+    /// A workspace with a token of each role; the org is created if it does not exist.
     pub(crate) async fn tenant(&self, org: &str, workspace: &str) -> Tenant {
         let made = self.platform.post("/admin/org", &json!({ "org": org })).await;
         assert!(matches!(made.status, 201 | 409), "{}", made.text);
@@ -184,25 +220,26 @@ impl World {
         }
     }
 
-    /// The counts as they are.
+    /// The counts now.
     pub(crate) async fn before(&self) -> Before {
-        let stats = self.app.records.store().stats().await.unwrap();
+        let stats = self.engine.records().store().stats().await.unwrap();
         Before {
             commits: stats.seq,
             records: stats.records,
-            opens: self.app.vault.opens(),
-            dials: self.line.dialed().len(),
+            opens: self.engine.vault().opens(),
+            dials: self.dialer.dialed().len(),
             lookups: self.names.asked().len(),
             received: self.upstream.received().len(),
         }
     }
 
-    /// Nothing was stored, looked up, dialed, opened or sent.
+    /// Asserts that nothing was stored, looked up, dialed, opened or sent.
     pub(crate) async fn assert_untouched(&self, before: &Before) {
         assert_eq!(self.before().await, *before);
     }
 
-    /// No credential was opened, no socket was opened, nothing arrived. A lookup may have happened.
+    /// Asserts that no credential and no socket was opened and nothing was received. A lookup may have
+    /// happened.
     pub(crate) async fn assert_nothing_left(&self, before: &Before) {
         let now = self.before().await;
         assert_eq!(
@@ -212,14 +249,14 @@ impl World {
         );
     }
 
-    /// As [`Self::assert_nothing_left`], and no name was looked up.
+    /// As [`Self::assert_nothing_left`], and that no name was looked up.
     pub(crate) async fn assert_nothing_looked_up(&self, before: &Before) {
         self.assert_nothing_left(before).await;
         assert_eq!(self.before().await.lookups, before.lookups, "lookups");
     }
 }
 
-/// An org, one of its workspaces, and a client of each tier.
+/// An org, one of its workspaces, and a client of each role.
 pub(crate) struct Tenant {
     pub(crate) org: Client,
     pub(crate) workspace: Client,
@@ -229,7 +266,7 @@ pub(crate) struct Tenant {
 }
 
 impl Tenant {
-    /// The same tenant, asking another product.
+    /// The same tenant at another product.
     pub(crate) fn at(&self, address: SocketAddr) -> Self {
         Self {
             org: self.org.at(address),
@@ -240,7 +277,7 @@ impl Tenant {
         }
     }
 
-    /// Path of the workspace's setting of a connector.
+    /// Path of the workspace's settings of a connector.
     pub(crate) fn setting(&self, connector: &str) -> String {
         format!("/workspace/{}/{}/settings/connector/{connector}", self.org_id, self.workspace_id)
     }
@@ -257,25 +294,25 @@ impl Tenant {
         self.run.post(&path, &json!({ "input": input })).await
     }
 
-    /// Calls the brief's action with a good input.
+    /// Calls the action of the Salesforce example with a valid input.
     pub(crate) async fn create_contact(&self) -> Answer {
         self.call("salesforce", "create-contact", json!({ "Email": "ada@example.org" })).await
     }
 
-    /// Makes the brief's automation; its id.
+    /// Creates the automation of the Salesforce example; returns its id.
     pub(crate) async fn automation(&self) -> String {
         let path = format!("/org/{}/automation", self.org_id);
         let answer = self.org.post(&path, &contact_automation()).await.is(201);
         answer.json["automation_id"].as_str().unwrap().to_owned()
     }
 
-    /// Fires an automation with this source.
+    /// Runs an automation with this source.
     pub(crate) async fn fire(&self, automation: &str, source: Value) -> Answer {
         let path = format!("/run/{}/{}/automation/{automation}", self.org_id, self.workspace_id);
         self.run.post(&path, &json!({ "source": source })).await
     }
 
-    /// Sets the org's list.
+    /// Sets the org's list of hosts.
     pub(crate) async fn allow(&self, list: Value, mode: &str) {
         let path = format!("/org/{}/settings/integrations", self.org_id);
         self.org.put(&path, &json!({ "domain_allowlist": list, "mode": mode })).await.is(200);
@@ -288,7 +325,7 @@ impl Tenant {
     }
 }
 
-/// The brief's automation, as the demo maps it.
+/// The automation of the Salesforce example, as the demo maps it.
 pub(crate) fn contact_automation() -> Value {
-    portcullis::demo::automation()
+    portcullis_stand_in::automation()
 }

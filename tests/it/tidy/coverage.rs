@@ -1,7 +1,7 @@
 //! Coverage that cannot silently shrink: every route of the table and every code of the list is
 //! tried by some test.
 
-use portcullis::api::routes::ROUTES;
+use portcullis_api::ROUTES;
 use portcullis_core::fault::Code;
 
 use super::{PRODUCT, sources};

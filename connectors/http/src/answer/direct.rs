@@ -1,9 +1,9 @@
-//! The document of a success whose output is the answer's body as it is: text put together from text.
+//! The document of a success whose output is the answer's body unchanged: text assembled from text.
 
 use portcullis_action::json::push_string;
 use portcullis_action::response::join_headers;
 
-/// What the document has besides the body and the headers, and some room for numbers.
+/// Length of the document without body and headers, with some room for numbers.
 const FRAME_BYTES: usize = 96;
 
 /// The document that [`super::Document`] would be written as.

@@ -59,13 +59,13 @@ pub(crate) fn encode_value(value: &str, out: &mut String) -> Result<(), EscapeEr
     Ok(())
 }
 
-/// A value at a position where nothing is to be escaped, or only later.
+/// A value at a position where nothing is escaped, or only later.
 pub(crate) fn as_is(value: &str, out: &mut String) -> Result<(), std::convert::Infallible> {
     out.push_str(value);
     Ok(())
 }
 
-/// Percent-encodes a name that a definition chose: `[` and `]` are its own structure and stay.
+/// Percent-encodes a name that a definition chose: its `[` and `]` are structure and stay.
 pub(crate) fn encode_name(name: &str, out: &mut String) {
     for piece in name.split_inclusive(['[', ']']) {
         let bracket = piece.chars().last().filter(|c| matches!(c, '[' | ']'));
@@ -96,7 +96,8 @@ pub fn path_segments(value: &str, out: &mut String) -> Result<(), EscapeError> {
 /// Appends a value as XML 1.0 text or attribute value.
 ///
 /// # Errors
-/// [`EscapeError::XmlCharacter`] for what the `Char` production does not have, even as a reference.
+/// [`EscapeError::XmlCharacter`] for characters outside the `Char` production, which XML cannot contain even as
+/// a reference.
 pub fn xml_text(value: &str, out: &mut String) -> Result<(), EscapeError> {
     for ch in value.chars() {
         match ch {
@@ -152,7 +153,7 @@ pub fn header_value(value: &str, out: &mut String) -> Result<(), EscapeError> {
 pub(crate) mod tests {
     use super::*;
 
-    /// The text that a percent-encoded text stands for.
+    /// The text, percent-decoded.
     pub(crate) fn decoded(text: &str) -> String {
         let mut bytes = Vec::new();
         let mut rest = text.bytes();

@@ -1,8 +1,8 @@
 //! Filters of the template language: pure functions on one value, from a closed list.
 //!
-//! The same list serves `{{input.x | lower}}`, an input's `transform` and a computed field. A filter
-//! sees an absent value as absent; what does not apply to a value leaves it as it is, so that the
-//! position where it ends up can refuse it by name.
+//! The same list is used by `{{input.x | lower}}`, an input's `transform` and a computed field. A filter
+//! passes an absent value on as absent; a value that it does not apply to stays as it is, so that the
+//! position where it is used can refuse it by name.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -16,7 +16,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::escape;
-use crate::template::{TemplateError, scalar_text, split_outside_quotes};
+use crate::scalar::scalar_text;
 
 /// A pure function on a value, from the closed list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Filter {
     Upper,
     /// `trim`: text without white space at both ends.
     Trim,
-    /// `default:'text'`: stands in for an absent or null value.
+    /// `default:'text'`: replaces an absent or null value.
     Default(String),
     /// `json`: the value as JSON text.
     Json,
@@ -57,11 +57,11 @@ pub enum Filter {
     Replace(String, String),
     /// `join:'x'`: the scalars of an array with `x` between them.
     Join(String),
-    /// `date:'%Y-%m-%d'`: a moment in UTC in the words of strftime.
+    /// `date:'%Y-%m-%d'`: a time in UTC, formatted as by strftime.
     Date(String),
-    /// `iso8601`: a moment as RFC 3339 in UTC.
+    /// `iso8601`: a time as RFC 3339 in UTC.
     Iso8601,
-    /// `epoch`: a moment as whole seconds since 1970.
+    /// `epoch`: a time as whole seconds since 1970.
     Epoch,
 }
 
@@ -70,21 +70,38 @@ pub(crate) const FILTER_LIST: &str = "lower, upper, trim, default:'…', json, s
      base64url, hex, urlencode, md5, sha1, sha256, after_last:'…', before_first:'…', \
      replace:'…','…', join:'…', date:'…', iso8601, epoch";
 
+/// Longest chain of filters, bytes; a template cannot hold more.
+const FILTERS_BYTES_MAX: usize = 8192;
+
+/// Why a text is not a filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// The chain is too long.
+    #[error("filters are {0} bytes, the limit is {FILTERS_BYTES_MAX}")]
+    TooLong(usize),
+    /// A filter outside the closed list.
+    #[error("unknown filter {0:?}; the list is {FILTER_LIST}")]
+    Unknown(String),
+    /// A date format that strftime does not know.
+    #[error("{0:?} is not a date format; write it as for strftime, such as '%Y-%m-%d'")]
+    DateFormat(String),
+}
+
 /// Parses a chain such as `lower | md5`: an input's `transform`, a computed field's `filter`.
 ///
 /// # Errors
-/// [`TemplateError`] naming the filter that is not in the list or whose arguments are wrong.
-pub fn parse_filters(text: &str) -> Result<Vec<Filter>, TemplateError> {
-    if text.len() > crate::template::TEMPLATE_BYTES_MAX {
-        return Err(TemplateError::TooLong(text.len()));
+/// [`FilterError`] naming the filter that is not in the list or whose arguments are wrong.
+pub fn parse_filters(text: &str) -> Result<Vec<Filter>, FilterError> {
+    if text.len() > FILTERS_BYTES_MAX {
+        return Err(FilterError::TooLong(text.len()));
     }
     split_outside_quotes(text, '|').into_iter().map(parse_filter).collect()
 }
 
 /// Parses one filter.
-pub(crate) fn parse_filter(text: &str) -> Result<Filter, TemplateError> {
+pub(crate) fn parse_filter(text: &str) -> Result<Filter, FilterError> {
     let text = text.trim();
-    let unknown = || TemplateError::UnknownFilter(text.chars().take(80).collect());
+    let unknown = || FilterError::Unknown(text.chars().take(80).collect());
     let (name, arguments) = match text.split_once(':') {
         Some((name, arguments)) => (name.trim(), parse_arguments(arguments).ok_or_else(unknown)?),
         None => (text, Vec::new()),
@@ -108,7 +125,7 @@ pub(crate) fn parse_filter(text: &str) -> Result<Filter, TemplateError> {
         ("epoch", None, ..) => Filter::Epoch,
         ("default", Some(text), None, _) => Filter::Default(text),
         ("join", Some(text), None, _) => Filter::Join(text),
-        // Why: an empty separator is found everywhere and cuts nothing.
+        // Why: an empty separator is found everywhere and separates nothing.
         ("after_last", Some(text), None, _) if !text.is_empty() => Filter::AfterLast(text),
         ("before_first", Some(text), None, _) if !text.is_empty() => Filter::BeforeFirst(text),
         ("replace", Some(from), Some(to), None) if !from.is_empty() => Filter::Replace(from, to),
@@ -116,6 +133,18 @@ pub(crate) fn parse_filter(text: &str) -> Result<Filter, TemplateError> {
         _ => return Err(unknown()),
     };
     Ok(filter)
+}
+
+/// Splits at a separator outside quotes.
+pub(crate) fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+    let mut quoted = false;
+    text.split(|ch| {
+        if ch == '\'' {
+            quoted = !quoted;
+        }
+        ch == separator && !quoted
+    })
+    .collect()
 }
 
 /// `'a','b'`.
@@ -137,11 +166,11 @@ fn unquote(argument: &str) -> Option<String> {
     Some(out)
 }
 
-/// A format is tried on a fixed moment, so that a wrong one is known when the definition is read.
-fn checked_date(format: String) -> Result<Filter, TemplateError> {
+/// A format is tested on a fixed time, so that an invalid one is found when the definition is read.
+fn checked_date(format: String) -> Result<Filter, FilterError> {
     match format_moment(&format, Timestamp::UNIX_EPOCH) {
         Some(_) => Ok(Filter::Date(format)),
-        None => Err(TemplateError::DateFormat(format.chars().take(80).collect())),
+        None => Err(FilterError::DateFormat(format.chars().take(80).collect())),
     }
 }
 
@@ -194,8 +223,8 @@ fn apply(filter: &Filter, value: Value) -> Option<Value> {
     }
 }
 
-/// The value as text whatever it is. Why not "leave it": a value that was to be hashed must never
-/// leave in the clear because it was a list.
+/// Any value as text. Why not leave a list unchanged: a value that was to be hashed must never
+/// be sent in the clear because it was a list.
 fn whole_text(value: Value) -> String {
     match value {
         Value::String(text) => text,
@@ -214,7 +243,7 @@ fn map_text(value: Value, change: impl Fn(&str) -> String) -> Value {
     }
 }
 
-/// Text of JSON's number grammar. An integer that does not fit 64 bits is not rounded but absent:
+/// Text of JSON's number grammar. An integer that does not fit 64 bits is absent rather than rounded:
 /// a wrong id is worse than none.
 fn to_number(value: Value) -> Option<Number> {
     match value {
@@ -237,7 +266,7 @@ fn join(value: Value, separator: &str) -> Value {
     }
 }
 
-/// A moment: milliseconds since 1970, RFC 3339 text, or a full date (its midnight in UTC).
+/// A time: milliseconds since 1970, RFC 3339 text, or a full date (its midnight in UTC).
 fn moment(value: &Value) -> Option<Timestamp> {
     match value {
         Value::Number(number) => Timestamp::from_millisecond(number.as_i64()?).ok(),
@@ -257,7 +286,7 @@ fn format_moment(format: &str, moment: Timestamp) -> Option<String> {
     strtime::format(format, &moment.to_zoned(TimeZone::UTC)).ok()
 }
 
-/// RFC 3339 in UTC of milliseconds since 1970; absent when no calendar reaches that far.
+/// RFC 3339 in UTC of milliseconds since 1970; absent outside the calendar's range.
 pub(crate) fn rfc3339_of_ms(ms: i64) -> Option<String> {
     Timestamp::from_millisecond(ms).ok().map(|moment| moment.to_string())
 }

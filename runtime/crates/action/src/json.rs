@@ -1,11 +1,11 @@
-//! JSON text that is passed on without being taken apart.
+//! JSON text that is passed on without being parsed into a tree.
 //!
-//! What only travels through a call, most of its input and most of its answer, need not become a tree: one
-//! pass over the text checks it and brings it into the form that `serde_json` would write. Where a text has
-//! something that this pass does not decide (an escaped character outside the plain ones, a float that may
-//! be written in another way, a member that is there twice, deep nesting), it says `None`, and the caller
-//! takes the way through [`serde_json::Value`]. So this module decides how fast something is, never what
-//! comes out.
+//! Most of a call's input and answer is only passed on and need not become a tree: one pass over the text
+//! validates it and brings it into the form that `serde_json` would write. Where the text has something that this pass
+//! does not handle (a `\u` escape, a float that may be written in another way, a duplicate member, deep nesting), the
+//! result is `None`, and the caller goes through [`serde_json::Value`]. So this module affects the speed
+//! and never the result; unit tests and the fuzz target `guest_json` compare it with `serde_json`. Called by
+//! rendering and judging, in the guest and in the host.
 
 mod object;
 mod reader;
@@ -16,8 +16,8 @@ pub(crate) use object::read;
 pub use object::{Members, Object};
 pub(crate) use reader::Reader;
 
-/// The text as `serde_json` writes what it reads there, without white space; `None` when that cannot be
-/// told here, or the text is not JSON.
+/// The text as `serde_json` would write what it reads from it, without white space; `None` if this module does not
+/// handle it, or the text is not JSON.
 #[must_use]
 pub fn compact(body: &[u8]) -> Option<Cow<'_, str>> {
     let mut reader = Reader::new(std::str::from_utf8(body).ok()?);
@@ -34,7 +34,7 @@ pub fn push_string(text: &str, out: &mut String) {
         out.push('"');
         return;
     }
-    // Why no error: a text has a form in JSON, and memory does not fail to be written to.
+    // Why no error: every text can be written as JSON, and writing to memory does not fail.
     out.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
 

@@ -1,7 +1,7 @@
-//! What an answer means: a success with its output, or an error with its class and what is to be done.
+//! What an answer means: a success with its output, or an error with its class and the reaction to it.
 //!
-//! A success has one of the statuses, reads as its type and satisfies the predicate. Anything else is
-//! looked up in the error rules, first match wins; without one the status says what it is. A rule can
+//! A success has one of the statuses, can be read as its type and satisfies the predicate. Anything else is
+//! looked up in the error rules, first match wins; if no rule matches, the status decides. A rule can
 //! turn an error into a success, never a success into an error.
 
 use std::borrow::Cow;
@@ -18,13 +18,13 @@ use crate::response::{
     read_json, without_mark,
 };
 
-/// Longest code or message that is taken from an upstream, characters.
+/// Longest code or message copied from an upstream, characters.
 pub const UPSTREAM_TEXT_CHARS_MAX: usize = 500;
 
-/// Code of an answer that should have been JSON and is not.
+/// Code of an answer that should be JSON and is not.
 pub const RESPONSE_NOT_JSON: &str = "response_not_json";
 
-/// Code of a plan whose predicates cannot be read.
+/// Code of a plan whose predicates cannot be parsed.
 pub const PLAN_INVALID: &str = "plan_invalid";
 
 /// An answer that was judged.
@@ -32,30 +32,26 @@ pub const PLAN_INVALID: &str = "plan_invalid";
 pub struct Answer {
     /// The answer as the caller of a run sees it.
     pub mapped: MappedResponse,
-    /// What it means.
     pub outcome: Outcome,
 }
 
 /// What an answer means.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The action succeeded.
-    Success {
-        /// Its output.
-        output: Value,
-    },
-    /// It did not.
+    /// The action succeeded; its output.
+    Success { output: Value },
+    /// The action failed.
     Error(UpstreamError),
 }
 
-/// An error that the upstream answered.
+/// An error that the upstream returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamError {
-    /// What it is.
+    /// Kind of failure.
     pub class: ErrorClass,
-    /// What is to be done.
+    /// Reaction to it.
     pub action: ErrorAction,
-    /// A rule of the definition said so; otherwise the status did.
+    /// Whether a rule of the definition decided; otherwise the status did.
     #[serde(default)]
     pub ruled: bool,
     /// The upstream's code, or [`RESPONSE_NOT_JSON`].
@@ -66,7 +62,7 @@ pub struct UpstreamError {
 
 /// Judges one answer. Use [`Judge`] for several answers of one action.
 ///
-/// A plan whose predicates cannot be read makes every answer an error.
+/// A plan whose predicates cannot be parsed makes every answer an error.
 #[must_use]
 pub fn judge(plan: &ActionPlan, status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) -> Answer {
     match Judge::new(plan) {
@@ -79,7 +75,7 @@ pub fn judge(plan: &ActionPlan, status: u16, headers: &[(String, Vec<u8>)], body
     }
 }
 
-/// The rules of one action, read once.
+/// The rules of one action, parsed once.
 #[derive(Debug, Clone)]
 pub struct Judge<'p> {
     plan: &'p ActionPlan,
@@ -95,10 +91,10 @@ struct Rule<'p> {
 }
 
 impl<'p> Judge<'p> {
-    /// Reads the predicates of a plan.
+    /// Parses the predicates of a plan.
     ///
     /// # Errors
-    /// [`PredicateError`] naming the place in the plan.
+    /// [`PredicateError`] naming the position in the plan.
     pub fn new(plan: &'p ActionPlan) -> Result<Self, PredicateError> {
         let predicate = parse(plan.success.predicate.as_ref(), || "/success/predicate".to_owned())?;
         let rules = plan.errors.iter().enumerate().map(|(i, rule)| {
@@ -143,7 +139,7 @@ impl<'p> Judge<'p> {
     }
 
     /// The body of an answer that needs no judging, as compact JSON: it is a success, and its output is its
-    /// body. `None` when [`Judge::answer`] has to look at it.
+    /// body. `None` if [`Judge::answer`] must look at it.
     #[must_use]
     pub fn as_it_is<'b>(
         &self,
@@ -166,7 +162,7 @@ impl<'p> Judge<'p> {
         if is_json { json::compact(without_mark(body)) } else { None }
     }
 
-    /// The index of the first rule that an error answer meets.
+    /// The index of the first rule that matches an error answer.
     #[must_use]
     pub fn rule_of(&self, answer: &MappedResponse) -> Option<usize> {
         self.rules.iter().position(|rule| rule.matches(answer))
@@ -183,7 +179,7 @@ impl<'p> Judge<'p> {
     }
 
     fn read_success(&self, status: u16, headers: &Map<String, Value>, body: &[u8]) -> Option<Value> {
-        // Why: these answers have no content by definition (RFC 9110 sections 9.3.2, 15.3.5, 15.3.6).
+        // Why: such answers have no content by definition (RFC 9110 sections 9.3.2, 15.3.5, 15.3.6).
         if body.is_empty() && (self.plan.method == Method::Head || matches!(status, 204 | 205 | 304)) {
             return Some(Value::Null);
         }
@@ -195,7 +191,7 @@ impl<'p> Judge<'p> {
             return true;
         };
         match self.plan.response.r#type {
-            // Why: what is not kept can still say `"ok": false`.
+            // Why: a body that is not kept can still contain `"ok": false`.
             ResponseType::None | ResponseType::Binary => {
                 predicate.holds(&read_auto(content_type(headers), body))
             }
@@ -203,7 +199,7 @@ impl<'p> Judge<'p> {
         }
     }
 
-    /// Errors are read by content type: an image's error is often JSON, and JSON's often HTML.
+    /// Errors are read by content type: an image API's error is often JSON, a JSON API's often HTML.
     fn read_error(&self, headers: &Map<String, Value>, body: &[u8]) -> Value {
         let forced = if self.plan.response.r#type == ResponseType::Json { read_json(body) } else { None };
         forced.unwrap_or_else(|| read_auto(content_type(headers), body))
@@ -241,7 +237,7 @@ fn parse(predicate: Option<&Value>, place: impl Fn() -> String) -> Result<Option
     predicate.map(Predicate::parse).transpose().map_err(|error| error.below(&place()))
 }
 
-/// The status alone says what it is; a 2xx that is no success is permanent.
+/// The class from the status alone; a 2xx that is not a success is permanent.
 fn unruled(status: u16) -> UpstreamError {
     let class = ErrorClass::of_status(status);
     UpstreamError { class, action: class.default_action(), ruled: false, code: None, message: None }

@@ -5,6 +5,7 @@
 //! template can lead before anything runs), so it is written once, here, without I/O, clock or
 //! randomness, and compiles for `wasm32-unknown-unknown`. It never sees a credential.
 
+#![allow(missing_docs, reason = "an internal crate: comments stand where the name does not say it")]
 #![cfg_attr(
     test,
     allow(
@@ -27,12 +28,15 @@ pub mod pattern;
 pub mod plan;
 pub mod predicate;
 pub mod render;
+mod render_error;
 pub mod response;
 pub mod retry;
+mod scalar;
 pub mod template;
 pub mod url_template;
 pub mod values;
 
+pub use filter::FilterError;
 pub use judge::{Answer, Judge, Outcome, UpstreamError, judge};
 pub use pagination::{PageError, Pages};
 pub use plan::{ActionPlan, BodyPlan, InputPlace, InputPlan, Method};

@@ -1,14 +1,15 @@
 //! Field mappings of automations: `{"Email": "{{source.email}}"}` to concrete input.
 //!
-//! A mapping value that is one variable keeps its type; a variable inside text is joined as text;
-//! anything that is not a template stands as it is. The result is plain data: nothing in a source
+//! A mapping value that is a single variable keeps its type; a variable inside text is inserted as text;
+//! anything that is not a template stays as it is. The result is plain data: nothing in a source
 //! document is ever read as a template.
 
 use serde_json::{Map, Value};
 
 use crate::escape;
-use crate::render::{RenderError, Values};
+use crate::render_error::RenderError;
 use crate::template::{Scope, Template, TemplateError};
+use crate::values::Values;
 
 /// Checks every template of a mapping. Returns the input name and what is wrong with it.
 #[must_use]
@@ -41,7 +42,7 @@ fn visit_text(value: &Value, visit: &mut impl FnMut(&str)) {
     }
 }
 
-/// Resolves a mapping against a source document. Inputs that resolve to nothing are left out.
+/// Resolves a mapping against a source document. Inputs that resolve to an absent value are left out.
 ///
 /// # Errors
 /// [`RenderError`] naming the source path that is missing inside a text.

@@ -1,7 +1,7 @@
-//! How a list goes on: from one page's answer to the request of the next, until the list or a limit
+//! Pagination: from one page's answer to the request of the next, until the list or a limit
 //! ends.
 //!
-//! The driver is pure: the caller sends. A next URL that the upstream names must stay on the host and
+//! The driver is pure: the caller sends. A next URL from the upstream must stay on the host and
 //! port of the first request; the gate checks every page again, from the top.
 
 use std::collections::BTreeSet;
@@ -18,28 +18,28 @@ mod next_url;
 
 use next_url::Origin;
 
-/// Why a list cannot go on.
+/// Why a list cannot be followed further.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    /// The upstream named a page a second time.
-    #[error("the list goes round in a circle: the upstream named the same {0} twice")]
+    /// The upstream returned the same cursor or URL a second time.
+    #[error("the list loops: the upstream returned the same {0} twice")]
     Loop(&'static str),
     /// The next URL leads away from the first request.
     #[error("the next page's URL leaves the scheme, host or port of the first request")]
     Foreign,
-    /// The next URL is not of an accepted form.
+    /// The next URL is in no accepted form.
     #[error("the next page's URL must be https://…, /path or ?query, in printable ASCII")]
     NotAUrl,
-    /// RFC 8288 does not read like this.
+    /// The header does not follow RFC 8288.
     #[error("the link header cannot be read")]
     LinkHeader,
-    /// There is something else where the list should be.
+    /// The value at the list's position is not a list.
     #[error("there is no list at {0:?} of the answer")]
     NotAList(String),
-    /// There is no cursor where one must be, or it is no scalar.
+    /// The cursor is missing or not a scalar.
     #[error("the cursor at {0:?} is missing, or is neither text nor a number")]
     Cursor(String),
-    /// The request has no such place.
+    /// The request's body has no such position.
     #[error("the request's body has no place for the page's {0:?}")]
     NoPlace(String),
 }
@@ -60,10 +60,10 @@ impl PageError {
 #[derive(Debug, Clone)]
 pub struct Pages<'p> {
     plan: &'p PaginationPlan,
-    /// Where the first request goes; `None` when its URL is of no accepted form.
+    /// Origin of the first request; `None` if its URL is in no accepted form.
     origin: Option<Origin>,
     items: Vec<Value>,
-    /// Cursors or URLs that were used.
+    /// Cursors or URLs that were used already.
     seen: BTreeSet<String>,
     /// Page number or offset of the last request.
     position: u64,
@@ -90,7 +90,7 @@ impl<'p> Pages<'p> {
         }
     }
 
-    /// The first request with the page size and the first page in it.
+    /// The first request, with the page size and the first page inserted.
     ///
     /// # Errors
     /// [`PageError::NoPlace`] when the body cannot take them.
@@ -110,10 +110,10 @@ impl<'p> Pages<'p> {
     }
 
     /// Takes a page's items and makes the request of the next page; `None` at the end of the list or
-    /// at a limit, which [`Pages::truncated`] tells apart.
+    /// at a limit; [`Pages::truncated`] says which.
     ///
     /// # Errors
-    /// [`PageError`] when the list cannot go on.
+    /// [`PageError`] if the list cannot be followed.
     pub fn next(
         &mut self,
         last: &RenderedRequest,
@@ -135,13 +135,13 @@ impl<'p> Pages<'p> {
         Ok(following)
     }
 
-    /// How many pages were taken.
+    /// Number of pages taken.
     #[must_use]
     pub const fn count(&self) -> u32 {
         self.pages
     }
 
-    /// Whether a limit ended the list before its end.
+    /// Whether a limit stopped the list before its end.
     #[must_use]
     pub const fn truncated(&self) -> bool {
         self.truncated
@@ -153,7 +153,7 @@ impl<'p> Pages<'p> {
         Value::Array(self.items)
     }
 
-    /// The items of a page. Several vendors leave an empty list out.
+    /// The items of a page. Several vendors omit an empty list.
     fn page<'b>(&self, body: &'b Value) -> Result<&'b [Value], PageError> {
         match body.pointer(&self.plan.items) {
             Some(Value::Array(items)) => Ok(items),
@@ -213,8 +213,8 @@ impl<'p> Pages<'p> {
         }
     }
 
-    /// A page without items ends a counted list, and so does a short one unless the answer says that
-    /// there is more.
+    /// A page without items ends a counted list, and so does a short page unless the answer says that
+    /// there are more.
     fn counts_as_last(&self, found: usize, more: Option<bool>) -> bool {
         let short = |size: u32| found < usize::try_from(size).unwrap_or(usize::MAX);
         found == 0 || (more.is_none() && self.plan.page_size.is_some_and(short))
@@ -243,7 +243,7 @@ fn with(
     Ok(Some(request))
 }
 
-/// The cursor there; `None` when it is absent, null, empty or false.
+/// The cursor at a path; `None` when it is absent, null, empty or false.
 fn cursor<'b>(body: &'b Value, path: &str) -> Result<Option<&'b Value>, PageError> {
     match body.pointer(path) {
         None | Some(Value::Null | Value::Bool(false)) => Ok(None),
@@ -253,7 +253,7 @@ fn cursor<'b>(body: &'b Value, path: &str) -> Result<Option<&'b Value>, PageErro
     }
 }
 
-/// A text or number as it is written in a query.
+/// A text or number as written in a query.
 fn scalar_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

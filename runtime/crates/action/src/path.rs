@@ -1,15 +1,15 @@
 //! Paths into a JSON document: JSON pointers (RFC 6901) whose step `*` stands for every element of
 //! an array or member of an object.
 //!
-//! A path is read once and followed often. Following it touches each node of the document at most
-//! once, so a wildcard costs no more than the document is large.
+//! A path is parsed once and followed often. Following it touches each node of the document at most
+//! once, so the cost of a wildcard is bounded by the size of the document.
 
 use serde_json::Value;
 
 /// Longest path, bytes.
 pub const PATH_BYTES_MAX: usize = 400;
 
-/// A path that was read.
+/// A parsed path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
     steps: Vec<Step>,
@@ -19,12 +19,12 @@ pub struct Path {
 enum Step {
     /// `*`
     Every,
-    /// A member's name, and the index it is in an array.
+    /// A member's name, and the array index that it stands for.
     Named { name: String, index: Option<usize> },
 }
 
 impl Path {
-    /// Reads a path; `None` when it neither is empty nor begins with `/`, or is too long.
+    /// Parses a path; `None` if it is neither empty nor begins with `/`, or is too long.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > PATH_BYTES_MAX {
@@ -37,12 +37,12 @@ impl Path {
         Some(Self { steps })
     }
 
-    /// Whether `holds` is true for one of the values there.
+    /// Whether `holds` is true for one of the values at the path.
     pub fn any<'v>(&self, document: &'v Value, mut holds: impl FnMut(&'v Value) -> bool) -> bool {
         follow(&self.steps, document, &mut holds)
     }
 
-    /// The first value there that is not null.
+    /// The first value at the path that is not null.
     #[must_use]
     pub fn first<'v>(&self, document: &'v Value) -> Option<&'v Value> {
         let mut first = None;
@@ -56,7 +56,7 @@ impl Path {
     }
 }
 
-/// The first value at `path` that is not null; `None` also for a text that is no path.
+/// The first value at `path` that is not null; `None` also for a text that is not a path.
 #[must_use]
 pub fn first<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
     Path::parse(path)?.first(document)

@@ -6,8 +6,8 @@ use regex_lite::{Regex, RegexBuilder};
 pub const PATTERN_BYTES_MAX: usize = 500;
 /// Largest compiled pattern, bytes. `a{1000}` fits; `(a{1000}){1000}` does not.
 const COMPILED_BYTES_MAX: usize = 1 << 18;
-/// Longest text that is looked at, bytes: time is pattern times text, and conditions also run in the
-/// host, where no fuel ends them. A longer text does not match.
+/// Longest text that is searched, bytes: time is pattern times text, and conditions also run in the
+/// host, without a fuel limit. A longer text does not match.
 const TEXT_BYTES_MAX: usize = 1 << 16;
 
 /// A compiled pattern. Two are equal when their texts are.
@@ -29,12 +29,12 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it.
     pub fn whole(text: &str) -> Result<Self, String> {
-        // Why: `a)|(?:b` alone is an error; inside the group below it would slip out of the anchors.
+        // Why: `a)|(?:b` alone is an error; inside the group below it would escape the anchors.
         compile(text)?;
         Ok(Self { text: text.to_owned(), regex: compile_bounded(&format!("\\A(?:{text})\\z"))? })
     }
 
-    /// A pattern that is searched for.
+    /// A pattern that may match anywhere in a text.
     ///
     /// # Errors
     /// What is wrong with it.

@@ -1,19 +1,21 @@
 //! The action plan: what a guest needs to know to make one action's request, and nothing more.
 //!
-//! The host makes it from a checked definition and hands it over as JSON with each call. It holds
-//! no secret, no domain list and no rule of the gate: a guest that ignores it gains nothing.
+//! The host makes it from a checked definition and passes it as JSON with each call. It contains
+//! no secret, no domain list and no rule of the gate: a guest gains nothing by ignoring it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::response::ErrorClass;
-
+mod error;
 mod read;
 
-/// The methods that exist here. CONNECT, TRACE and custom methods cannot be written down.
+pub use error::{ErrorAction, ErrorClass, ErrorRule};
+
+/// The supported methods. CONNECT, TRACE and custom methods cannot be expressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// GET
@@ -52,7 +54,7 @@ impl Method {
         }
     }
 
-    /// The method of that exact token; tokens are case-sensitive (RFC 9110 section 9.1).
+    /// The method with exactly that token; tokens are case-sensitive (RFC 9110 section 9.1).
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|method| method.as_str() == token)
@@ -65,7 +67,7 @@ impl Method {
         !matches!(self, Self::Post | Self::Patch)
     }
 
-    /// Whether inputs go to the body unless said otherwise.
+    /// Whether inputs go to the body by default.
     #[must_use]
     pub const fn has_body(self) -> bool {
         matches!(self, Self::Post | Self::Put | Self::Patch)
@@ -80,13 +82,14 @@ impl fmt::Display for Method {
 
 /// Where an input goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum InputPlace {
-    /// The URL template places it.
+    /// A variable in the URL template's path.
     Path,
-    /// A query pair of its own.
+    /// A query pair.
     Query,
-    /// A header of its own.
+    /// A header.
     Header,
     /// The body.
     #[default]
@@ -95,6 +98,7 @@ pub enum InputPlace {
 
 /// How an array or object is written in a query or form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ArrayFormat {
     /// `a=1&a=2`
@@ -114,6 +118,7 @@ pub enum ArrayFormat {
 
 /// When an input is left out of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OmitIf {
     /// When it is null or absent.
@@ -129,14 +134,12 @@ pub enum OmitIf {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct InputPlan {
-    /// Name in `input`.
     pub name: String,
-    /// Name on the wire, where it differs.
+    /// Name on the wire, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<String>,
-    /// Where it goes.
     pub place: InputPlace,
-    /// Steps of its place in the body; the wire name at the top when empty. A step of digits is an
+    /// Steps of its position in the body; if empty, the wire name at the top level. A step of digits is an
     /// index of an array.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub path: Vec<String>,
@@ -149,7 +152,7 @@ pub struct InputPlan {
     /// When it is left out.
     #[serde(skip_serializing_if = "is_default")]
     pub omit_if: OmitIf,
-    /// Its value is a file: `{"filename", "content_type"?, "data": <base64>}`, or plain text.
+    /// Whether its value is a file: `{"filename", "content_type"?, "data": <base64>}`, or plain text.
     #[serde(skip_serializing_if = "is_default")]
     pub file: bool,
 }
@@ -168,6 +171,7 @@ impl InputPlan {
 
 /// How nested values are written in a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum FormStyle {
     /// `a[b][c]=1`
@@ -187,9 +191,9 @@ pub enum BodyPlan {
     #[default]
     None,
     /// A JSON document (RFC 8259): `template` with the body inputs merged into it, under `wrap`; or
-    /// the one input that is the whole of it.
+    /// the one input that is the whole body.
     Json {
-        /// Name that the object is put under.
+        /// Name under which the object is put.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         wrap: Option<String>,
         /// Document whose texts are templates.
@@ -211,20 +215,11 @@ pub enum BodyPlan {
     /// `multipart/form-data` (RFC 7578).
     Multipart,
     /// XML from a text template.
-    Xml {
-        /// The template.
-        template: String,
-    },
+    Xml { template: String },
     /// Text from a template.
-    Text {
-        /// The template.
-        template: String,
-    },
-    /// The bytes of one file input.
-    Raw {
-        /// The input.
-        root: String,
-    },
+    Text { template: String },
+    /// The bytes of the file input named by `root`.
+    Raw { root: String },
     /// GraphQL over HTTP.
     Graphql {
         /// The operation; not a template.
@@ -239,11 +234,11 @@ pub enum BodyPlan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "in", content = "name")]
 pub enum KeyPlace {
-    /// A header of this name.
+    /// A header with this name.
     Header(String),
-    /// A query pair of this name.
+    /// A query pair with this name.
     Query(String),
-    /// Steps of a place in the JSON body.
+    /// Steps of a position in the JSON body.
     Body(Vec<String>),
 }
 
@@ -251,9 +246,7 @@ pub enum KeyPlace {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct ActionPlan {
-    /// The action.
     pub action_id: String,
-    /// Its method.
     pub method: Method,
     /// URL template text, absolute.
     pub url: String,
@@ -266,9 +259,8 @@ pub struct ActionPlan {
     /// Inputs in definition order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputPlan>,
-    /// Body shape.
     pub body: BodyPlan,
-    /// Content type of the body, when it is not the usual one of its shape.
+    /// Content type of the body, if it is not the usual one of its shape.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// Where the idempotency key goes.
@@ -280,13 +272,13 @@ pub struct ActionPlan {
     /// Which answers are a success.
     #[serde(skip_serializing_if = "is_default")]
     pub success: SuccessPlan,
-    /// What becomes of the answer.
+    /// How the answer becomes the output.
     #[serde(skip_serializing_if = "is_default")]
     pub response: ResponsePlan,
-    /// What error answers mean, first match wins.
+    /// What error answers mean; the first matching rule applies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ErrorRule>,
-    /// How the list goes on.
+    /// How the next page of a list is requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pagination: Option<PaginationPlan>,
 }
@@ -305,6 +297,7 @@ pub struct SuccessPlan {
 
 /// How an answer's body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ResponseType {
     /// JSON where the content type says so and it parses, else text.
@@ -322,69 +315,28 @@ pub enum ResponseType {
     None,
 }
 
-/// What becomes of an answer.
+/// How an answer becomes the output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct ResponsePlan {
     /// How the body is read.
     #[serde(skip_serializing_if = "is_default")]
     pub r#type: ResponseType,
-    /// JSON pointer of what the output is made from.
+    /// JSON pointer to the value that the output is made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
-    /// Output member to where its value is: a pointer below `root`, `header:<name>` or `status`.
+    /// Name of an output member and the source of its value: a pointer below `root`, `header:<name>` or `status`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<(String, String)>,
 }
 
-/// What is done about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorAction {
-    /// The run fails.
-    Fail,
-    /// It is tried again as the retry rules say.
-    Retry,
-    /// The token is renewed, once, and it is tried again.
-    RefreshRetry,
-    /// It counts as a success.
-    Ignore,
-}
-
-/// What one kind of error answer means. Every condition that is there must hold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ErrorRule {
-    /// One of these statuses; any when empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub status: Vec<u16>,
-    /// A predicate on the body, as written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub predicate: Option<Value>,
-    /// A predicate on the object of headers (names in lower case, values text), as written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub header: Option<Value>,
-    /// What it is.
-    pub class: ErrorClass,
-    /// What is done.
-    pub action: ErrorAction,
-    /// Pointer of the upstream's code in the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code_path: Option<String>,
-    /// Pointer of the upstream's message in the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message_path: Option<String>,
-    /// What is said to people instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-/// Ways a list goes on.
+/// Pagination types.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum PaginationKind {
-    /// The answer names a cursor for the next request; null, absent or empty ends the list.
+    /// The answer contains a cursor for the next request; null, absent or empty ends the list.
     Cursor {
-        /// Pointer of the cursor.
+        /// Pointer to the cursor.
         cursor_path: String,
         /// Where the cursor goes.
         param: PageParam,
@@ -412,9 +364,9 @@ pub enum PaginationKind {
     },
     /// `Link: <…>; rel="next"` (RFC 8288).
     LinkHeader,
-    /// The answer names the next URL.
+    /// The answer contains the next URL.
     NextUrl {
-        /// Pointer of the URL.
+        /// Pointer to the URL.
         cursor_path: String,
     },
 }
@@ -423,31 +375,28 @@ pub enum PaginationKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "in", content = "name")]
 pub enum PageParam {
-    /// A query pair of this name; replaces one of the same name.
+    /// A query pair with this name; replaces one with the same name.
     Query(String),
-    /// Steps of a place in the JSON body (a GraphQL cursor's begin with `variables`).
+    /// Steps of a position in the JSON body (a GraphQL cursor's begin with `variables`).
     Body(Vec<String>),
 }
 
-/// How a list goes on.
+/// How the next page of a list is requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaginationPlan {
-    /// Which way.
     pub kind: PaginationKind,
-    /// Pointer of the list in the answer; empty for the answer itself.
+    /// Pointer to the list in the answer; empty for the answer itself.
     pub items: String,
-    /// Pointer of a boolean that says whether there is more.
+    /// Pointer to a boolean that says whether there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub has_more_path: Option<String>,
     /// Where the page size goes, and the size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<(PageParam, u32)>,
-    /// The page size that the upstream was asked for or uses, if it is known: fewer items than that end a
+    /// The page size that is requested or that the upstream uses, if known: fewer items than that end a
     /// `page` or `offset` list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_size: Option<u32>,
-    /// Most pages.
     pub max_pages: u32,
-    /// Most items.
     pub max_items: u32,
 }

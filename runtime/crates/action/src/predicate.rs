@@ -3,7 +3,7 @@
 //! | form | holds when |
 //! |---|---|
 //! | `{"path": "/status", "eq": "open"}` | a value there equals this one |
-//! | `{"path": "/status", "ne": "open"}` | none does: the opposite of `eq`, also where there is nothing |
+//! | `{"path": "/status", "ne": "open"}` | no value there does: the opposite of `eq`, also if there is no value |
 //! | `{"path": "/n", "in": [1, 2]}` | a value there is one of these |
 //! | `{"path": "/tags/0", "exists": true}` | a value there is not null |
 //! | `{"path": "/code", "matches": "RATE.*"}` | a text, number or boolean there matches as a whole |
@@ -11,8 +11,8 @@
 //! | `{"path": "/n", "gt": 5}`, `gte`, `lt`, `lte` | a number there, or a text that is one, compares so |
 //! | `{"all": […]}`, `{"any": […]}`, `{"not": {…}}` | each, one, or it does not; a list stands for `all` |
 //!
-//! Paths are those of [`crate::path`]: with a `*` in it, a predicate holds when it does for one of
-//! the values there. Numbers are equal by value: `1` is `1.0`.
+//! Paths are those of [`crate::path`]: with a `*`, a predicate holds if it does for one of
+//! the values. Numbers are equal by value: `1` is `1.0`.
 
 use std::cmp::Ordering;
 
@@ -23,12 +23,12 @@ use crate::pattern::Pattern;
 
 /// Deepest nesting. A condition that needs more belongs in a program.
 const DEPTH_MAX: usize = 8;
-/// Most predicates of one list.
+/// Maximum predicates of one list.
 const ITEMS_MAX: usize = 64;
 
 const FORMS: &str = "must be {path, eq|ne|in|exists|matches|contains|gt|gte|lt|lte}, {all}, {any} or {not}";
 
-/// A parsed predicate: paths are read and patterns compiled, so that it can be asked often.
+/// A parsed predicate: paths parsed and patterns compiled, so that it can be evaluated often.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predicate(Node);
 
@@ -48,7 +48,7 @@ enum Test {
     Exists(bool),
     Matches(Pattern),
     Contains(Value),
-    /// The accepted orderings of the found number to this one.
+    /// The accepted results of comparing the found number with this one.
     Compare(&'static [Ordering], Number),
 }
 
@@ -63,7 +63,7 @@ pub struct PredicateError {
 }
 
 impl PredicateError {
-    /// The same error, seen from the document that has the predicate at `place`.
+    /// The same error, with a pointer into the document that contains the predicate at `place`.
     #[must_use]
     pub fn below(self, place: &str) -> Self {
         Self { pointer: format!("{place}{}", self.pointer), message: self.message }
@@ -74,7 +74,7 @@ impl Predicate {
     /// Reads a predicate.
     ///
     /// # Errors
-    /// [`PredicateError`] naming the place.
+    /// [`PredicateError`] naming the position.
     pub fn parse(value: &Value) -> Result<Self, PredicateError> {
         parse(value, "", DEPTH_MAX).map(Self)
     }
@@ -85,10 +85,10 @@ impl Predicate {
         self.0.holds(document)
     }
 
-    /// Whether it holds for an object of these members.
+    /// Whether it holds for an object with these members.
     #[must_use]
     pub fn holds_for_members(&self, members: &Map<String, Value>) -> bool {
-        // Why a copy: a path begins at a value, and headers are few and capped.
+        // Why a copy: a path needs a value to start from, and headers are few and bounded.
         self.holds(&Value::Object(members.clone()))
     }
 }
@@ -124,7 +124,7 @@ impl Test {
             Self::Compare(accepted, limit) => path.any(document, |found| {
                 let number = match found {
                     Value::Number(number) => Some(number.clone()),
-                    // Why: the values of headers are text.
+                    // Why: header values are text.
                     Value::String(text) => text.trim().parse().ok(),
                     _ => None,
                 };
@@ -189,7 +189,7 @@ fn test(map: &Map<String, Value>) -> Result<Node, String> {
     };
     let test = match name.as_str() {
         "eq" => Test::Eq(value.clone()),
-        // Why: it would hold where there is nothing, which is never what is meant.
+        // Why: it would hold for absent values, which is never intended.
         "ne" if value.is_null() => return Err("ne must not be null; write exists: true".to_owned()),
         "ne" => Test::Ne(value.clone()),
         "in" => Test::In(value.as_array().ok_or("in must be a list")?.clone()),

@@ -1,11 +1,10 @@
 //! From an action plan and values to a request, still without a credential.
 //!
-//! The order is fixed: each input passes its `transform`, then `omit_if` decides whether it is there,
-//! then the URL, the query, the body and the headers take what is theirs. The result depends on the
-//! plan and the values alone: the same call makes the same bytes.
+//! The order is fixed: each input passes its `transform`, then `omit_if` decides whether it is present,
+//! then URL, query, body and headers are filled. The result depends on the
+//! plan and the values only: the same call makes the same bytes.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -13,7 +12,10 @@ use crate::escape;
 use crate::filter::{apply_filters, parse_filters};
 use crate::json::Object;
 use crate::plan::{ActionPlan, BodyPlan, InputPlace, InputPlan, KeyPlace, Method, OmitIf, ResponseType};
-use crate::template::{Template, TemplateError, Variable, scalar_cow};
+use crate::render_error::NOT_SCALAR;
+pub use crate::render_error::RenderError;
+use crate::scalar::scalar_cow;
+use crate::template::{Template, TemplateError};
 use crate::url_template::{self, UrlTemplate};
 pub use crate::values::{Values, dotted};
 
@@ -26,59 +28,14 @@ mod pairs;
 mod query;
 mod text_body;
 
-/// Why a request cannot be rendered. The message names the variable, never its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RenderError {
-    /// The variable, as `input.id`; empty for an error of the plan itself.
-    pub variable: String,
-    /// What is wrong with its value.
-    pub why: String,
-}
-
-impl fmt::Display for RenderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.variable.is_empty() {
-            write!(f, "{} ", self.variable)?;
-        }
-        f.write_str(&self.why)
-    }
-}
-
-impl std::error::Error for RenderError {}
-
-impl RenderError {
-    pub(crate) fn new(variable: String, why: String) -> Self {
-        Self { variable, why }
-    }
-    pub(crate) fn at(variable: &Variable, error: &escape::EscapeError) -> Self {
-        Self::new(variable.to_string(), error.to_string())
-    }
-    pub(crate) fn missing(variable: &Variable) -> Self {
-        Self::new(variable.to_string(), "has no value".to_owned())
-    }
-    pub(crate) fn not_scalar(variable: &Variable) -> Self {
-        Self::new(variable.to_string(), NOT_SCALAR.to_owned())
-    }
-    fn input(name: &str, why: impl fmt::Display) -> Self {
-        Self::new(format!("input.{name}"), why.to_string())
-    }
-    fn plan(why: impl fmt::Display) -> Self {
-        Self::new(String::new(), why.to_string())
-    }
-}
-
-const NOT_SCALAR: &str = "must be text, a number or a boolean here";
-
-/// A request as the guest hands it to the gate: no credential, no host-owned header.
+/// A request as the guest passes it to the gate: no credential, no host-owned header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderedRequest {
-    /// HTTP method.
     pub method: Method,
     /// Absolute `https` URL.
     pub url: String,
     /// Header names in lower case with their values.
     pub headers: Vec<(String, String)>,
-    /// Body bytes, when the action has a body.
     pub body: Option<Vec<u8>>,
 }
 
@@ -105,20 +62,20 @@ pub fn render_request(plan: &ActionPlan, values: &Values<'_>) -> Result<Rendered
     Ok(RenderedRequest { method: plan.method, url, headers, body: body.map(|b| b.bytes) })
 }
 
-/// The inputs after `transform` and without those that `omit_if` leaves out, so that whatever places
-/// one of them, a template or the plan, sees the same value. None when they are as they were given.
+/// The inputs after `transform` and without those that `omit_if` leaves out, so that template and plan
+/// use the same value of an input. `None` if all inputs are as they were given.
 fn settled_inputs<'v>(
     plan: &ActionPlan,
     input: Object<'v>,
 ) -> Result<Option<Cow<'v, Map<String, Value>>>, RenderError> {
-    // Why: the usual call transforms nothing and omits nothing; it pays for no copy.
+    // Why: the usual call transforms and omits nothing, and needs no copy.
     let has_empty = input.may_have_empty();
     let changes = |field: &&InputPlan| {
         field.transform.is_some()
             || (has_empty && input.get(&field.name).is_some_and(|value| is_omitted(field, &value)))
     };
     if !plan.inputs.iter().any(|field| changes(&field)) {
-        // Why: pairs and parts are made from values, all of them.
+        // Why: these bodies are made from all values.
         let of_pairs = matches!(plan.body, BodyPlan::Form { .. } | BodyPlan::Multipart);
         return Ok(of_pairs.then(|| input.to_map()));
     }
@@ -151,7 +108,7 @@ fn is_omitted(field: &InputPlan, value: &Value) -> bool {
     }
 }
 
-/// The inputs of one place that have a value, in definition order.
+/// The inputs for one position that have a value, in definition order.
 fn inputs_at<'p, 'v: 'p>(
     plan: &'p ActionPlan,
     values: &Values<'v>,
@@ -214,7 +171,7 @@ fn render_headers(
         let mut out = String::new();
         escape::header_value(&text, &mut out).map_err(|e| RenderError::input(&field.name, e))?;
         let name = field.wire_name().to_ascii_lowercase();
-        // Why: two fields of one name are one list to the receiver (RFC 9110 section 5.3).
+        // Why: two fields with the same name are one list to the receiver (RFC 9110 section 5.3).
         headers.retain(|(other, _)| *other != name);
         headers.push((name, out));
     }
@@ -240,7 +197,7 @@ fn push_absent(headers: &mut Vec<(String, String)>, name: &str, value: String) {
 fn set_content_type(plan: &ActionPlan, body: &Body, headers: &mut Vec<(String, String)>) {
     let own = body.content_type.as_ref();
     let chosen = headers.iter_mut().find(|(name, _)| name == "content-type").map(|(_, value)| value);
-    // Why: without the boundary, which only the rendering knows, nobody can read the parts.
+    // Why: without the boundary, which only the rendering knows, the receiver cannot read the parts.
     let boundary = match plan.body {
         BodyPlan::Multipart => own.split_once(';').map(|(_, boundary)| boundary),
         _ => None,
@@ -252,7 +209,7 @@ fn set_content_type(plan: &ActionPlan, body: &Body, headers: &mut Vec<(String, S
         return;
     }
     let value = match (&plan.content_type, boundary) {
-        // Why: a file says what it is; `text_body::raw` has weighed the plan's word already.
+        // Why: the file has its own type; `text_body::raw` has considered the plan's already.
         (Some(_), _) if matches!(plan.body, BodyPlan::Raw { .. }) => own.to_owned(),
         (Some(given), Some(boundary)) => {
             format!("{};{boundary}", given.split(';').next().unwrap_or_default())

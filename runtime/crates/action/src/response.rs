@@ -1,5 +1,5 @@
 //! From an upstream's answer to an action's output: headers joined, the body read by its type, and
-//! the output's members taken from where the plan says. What the answer means is for
+//! the output's members taken from where the plan says. What the answer means is decided in
 //! [`crate::judge()`].
 
 use base64::Engine as _;
@@ -8,108 +8,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::path;
-use crate::plan::{ErrorAction, ResponsePlan, ResponseType};
+// Kept at this path for callers; the class belongs to the plan.
+pub use crate::plan::ErrorClass;
+use crate::plan::{ResponsePlan, ResponseType};
 
 /// The answer as the caller of a run sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MappedResponse {
-    /// HTTP status.
     pub status: u16,
     /// Header names in lower case; repeated headers joined with `, ` (RFC 9110 section 5.3).
     pub headers: Map<String, Value>,
-    /// As the plan reads it: by default JSON where the content type says so and it parses, else text,
+    /// As the plan reads it: by default JSON if the content type says so and it parses, else text,
     /// else null.
     pub body: Value,
-}
-
-/// What kind of failure an answer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorClass {
-    /// The credential was not accepted.
-    Auth,
-    /// The credential may not do this.
-    Permission,
-    /// The request's content was not accepted.
-    Validation,
-    /// The thing does not exist.
-    NotFound,
-    /// The thing is in another state.
-    Conflict,
-    /// Too many requests for now.
-    RateLimit,
-    /// The account has used up what it has.
-    Quota,
-    /// May pass by itself.
-    Transient,
-    /// Will not pass by itself.
-    Permanent,
-    /// Not an error after all.
-    Ignored,
-}
-
-impl ErrorClass {
-    /// All classes.
-    pub const ALL: [Self; 10] = [
-        Self::Auth,
-        Self::Permission,
-        Self::Validation,
-        Self::NotFound,
-        Self::Conflict,
-        Self::RateLimit,
-        Self::Quota,
-        Self::Transient,
-        Self::Permanent,
-        Self::Ignored,
-    ];
-
-    /// The class of that name on the wire.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.as_str() == name)
-    }
-
-    /// What is done about an error of the class unless a rule says otherwise.
-    #[must_use]
-    pub const fn default_action(self) -> ErrorAction {
-        match self {
-            Self::RateLimit | Self::Transient => ErrorAction::Retry,
-            Self::Ignored => ErrorAction::Ignore,
-            _ => ErrorAction::Fail,
-        }
-    }
-
-    /// The class by status alone (RFC 9110 section 15, RFC 6585 section 4).
-    #[must_use]
-    pub const fn of_status(status: u16) -> Self {
-        match status {
-            401 => Self::Auth,
-            403 => Self::Permission,
-            400 | 422 => Self::Validation,
-            404 | 410 => Self::NotFound,
-            409 | 412 => Self::Conflict,
-            429 => Self::RateLimit,
-            408 | 425 | 500..=599 => Self::Transient,
-            _ => Self::Permanent,
-        }
-    }
-
-    /// The name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Permission => "permission",
-            Self::Validation => "validation",
-            Self::NotFound => "not_found",
-            Self::Conflict => "conflict",
-            Self::RateLimit => "rate_limit",
-            Self::Quota => "quota",
-            Self::Transient => "transient",
-            Self::Permanent => "permanent",
-            Self::Ignored => "ignored",
-        }
-    }
 }
 
 /// Whether the status is a success by default (RFC 9110 section 15.3).
@@ -146,7 +57,7 @@ pub(crate) fn content_type(headers: &Map<String, Value>) -> &str {
     headers.get("content-type").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The body of a success as its plan reads it; `None` when it should be JSON and is not.
+/// The body of a success as its plan reads it; `None` if it should be JSON and is not.
 pub(crate) fn read(kind: ResponseType, content_type: &str, body: &[u8]) -> Option<Value> {
     match kind {
         ResponseType::Auto => Some(read_auto(content_type, body)),
@@ -177,7 +88,7 @@ pub(crate) fn is_json(content_type: &str) -> bool {
         || media.starts_with("application/x-amz-json-")
 }
 
-/// The body as JSON, whatever its content type says.
+/// The body as JSON, whatever its content type is.
 pub(crate) fn read_json(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(without_mark(body)).ok()
 }
@@ -191,8 +102,8 @@ fn read_text(body: &[u8]) -> Value {
     Value::String(String::from_utf8_lossy(body).into_owned())
 }
 
-/// The output of a success: the body below `root`, or the members that `map` names. What is not
-/// there is null.
+/// The output of a success: the body below `root`, or the members that `map` names. Absent
+/// values are null.
 pub(crate) fn output(plan: &ResponsePlan, answer: &MappedResponse) -> Value {
     let root = match &plan.root {
         Some(pointer) => path::first(&answer.body, pointer).unwrap_or(&Value::Null),
@@ -288,16 +199,5 @@ mod tests {
             [("id", "/id"), ("m", "header:X-Message-Id"), ("s", "status"), ("no", "/x"), ("h", "header:h")];
         let expected = json!({ "id": 7, "m": "m1", "s": 202, "no": null, "h": null });
         assert_eq!(output(&plan(Some("/data"), &map), &answer), expected);
-    }
-
-    #[test]
-    fn a_class_has_one_name() {
-        for class in ErrorClass::ALL {
-            assert_eq!(ErrorClass::parse(class.as_str()), Some(class));
-            assert_eq!(json!(class), json!(class.as_str()));
-        }
-        assert_eq!(ErrorClass::parse("Auth"), None);
-        assert_eq!(ErrorClass::RateLimit.default_action(), ErrorAction::Retry);
-        assert_eq!(ErrorClass::Quota.default_action(), ErrorAction::Fail);
     }
 }

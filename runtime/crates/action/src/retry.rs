@@ -1,7 +1,7 @@
-//! When a failed call is tried again, and after how long.
+//! Whether and when a failed call is retried.
 //!
-//! Pure: the host asks, waits with no guest alive, and calls again. What may have been carried out is
-//! never repeated, unless repeating does no harm.
+//! Pure: the host asks, waits without a guest instance, and calls again. A request that may have been carried out is
+//! never repeated, unless a repeat does no harm.
 
 use std::time::Duration;
 
@@ -14,11 +14,12 @@ mod wait;
 
 pub use wait::wait_of;
 
-/// How a wait is written.
+/// Format of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WaitKind {
-    /// Seconds or an HTTP date (RFC 9110 section 10.2.3), RFC 3339 or a duration, told apart by look; a
+    /// Seconds or an HTTP date (RFC 9110 section 10.2.3), RFC 3339 or a duration, distinguished by form; a
     /// number above 10⁹ is a point in time in seconds, above 10¹² in milliseconds.
     #[default]
     Auto,
@@ -39,29 +40,26 @@ pub enum WaitKind {
 /// A header that says how long to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitHeader {
-    /// Its name, lower case.
     pub name: String,
-    /// How it is written.
     pub kind: WaitKind,
     /// Only when this other header, lower case, is zero.
     pub when_remaining_zero: Option<String>,
 }
 
-/// A wait written in the body.
+/// A wait given in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitBody {
-    /// JSON pointer of the text or number.
+    /// JSON pointer to the text or number.
     pub path: String,
     /// Regular expression whose first group is the wait.
     pub pattern: Option<String>,
-    /// How it is written.
     pub kind: WaitKind,
 }
 
 /// The retry rules of one action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPlan {
-    /// Most tries, the first included.
+    /// Maximum attempts, including the first.
     pub max_attempts: u8,
     /// First wait, milliseconds; doubled each time, full jitter.
     pub base_ms: u32,
@@ -71,13 +69,13 @@ pub struct RetryPlan {
     pub on_status: Vec<u16>,
     /// Whether a failed connection is retried.
     pub on_network: bool,
-    /// Also repeat what may have been carried out.
+    /// Also retry requests that may have been carried out.
     pub allow_non_idempotent: bool,
-    /// The vendor promises that a 429 or 503 with a wait was not carried out.
+    /// The vendor guarantees that a request answered with 429 or 503 and a wait was not carried out.
     pub rate_limited_not_executed: bool,
     /// Headers that say how long to wait, tried in order.
     pub headers: Vec<WaitHeader>,
-    /// A wait written in the body.
+    /// A wait given in the body.
     pub body: Option<WaitBody>,
 }
 
@@ -102,72 +100,69 @@ impl Default for RetryPlan {
     }
 }
 
-/// A try that failed.
+/// An attempt that failed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tried<'a> {
-    /// Which try it was; the first is 1.
+    /// Number of the attempt; the first is 1.
     pub attempt: u8,
-    /// How it failed.
     pub failure: Failure<'a>,
-    /// The action may be repeated without changing its effect.
+    /// Whether the action may be repeated without changing its effect.
     pub idempotent: bool,
-    /// An idempotency key went with it.
+    /// Whether an idempotency key was sent.
     pub keyed: bool,
-    /// The token was renewed for this call already.
+    /// Whether the token was renewed for this call already.
     pub refreshed: bool,
-    /// A random number of 0 to 1, from the caller.
+    /// A random number from 0 to 1, from the caller.
     pub jitter: f64,
-    /// The present, milliseconds since 1970.
+    /// Current time, milliseconds since 1970.
     pub now_ms: i64,
 }
 
-/// How a try failed.
+/// How an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Failure<'a> {
     /// There is no answer.
     Network {
-        /// Bytes of the request may have arrived.
+        /// Whether bytes of the request may have arrived.
         sent: bool,
     },
     /// The answer was an error.
     Upstream {
-        /// Its status.
         status: u16,
-        /// What is to be done, as [`crate::judge::UpstreamError`] has it.
+        /// The reaction, from [`crate::judge::UpstreamError`].
         action: ErrorAction,
-        /// A rule of the definition said so; otherwise the status decides.
+        /// Whether a rule of the definition decided; otherwise the status does.
         ruled: bool,
         /// Headers, names in lower case.
         headers: &'a Map<String, Value>,
-        /// Body.
         body: &'a Value,
     },
 }
 
-/// What is done after a failed try.
+/// What is done after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing: it failed.
+    /// The call has failed.
     Stop,
-    /// It is tried again.
+    /// It is retried.
     Again {
         /// After this wait.
         after: Duration,
     },
-    /// The upstream asks for more than the longest wait: it failed, and may be tried again then.
+    /// The upstream asks for more than the longest wait: the call has failed, and may be retried after the wait.
     TooLong {
-        /// The wait that it asks for.
+        /// The wait that the upstream asks for.
         wait: Duration,
     },
-    /// The token is renewed and it is tried again at once.
+    /// The token is renewed and the call is retried at once.
     RefreshThenAgain,
 }
 
-/// What is done after a failed try.
+/// What is done after a failed attempt.
 ///
-/// A request that may have been carried out is repeated only when that does no harm: the action is
-/// idempotent, a key went with it, the definition allows it, or the vendor promises that a refusal
-/// for the rate was not carried out. Renewing the token is no try of `max_attempts`: it happens once.
+/// A request that may have been carried out is repeated only if that does no harm: the action is
+/// idempotent, a key was sent, the definition allows it, or the vendor guarantees that a rate-limited
+/// request was not carried out. Renewing the token does not count towards `max_attempts`: it happens once.
 #[must_use]
 pub fn decide(plan: &RetryPlan, tried: &Tried<'_>) -> Decision {
     let harmless = tried.idempotent || tried.keyed || plan.allow_non_idempotent;
@@ -197,8 +192,8 @@ fn max_wait(plan: &RetryPlan) -> Duration {
     Duration::from_millis(plan.max_wait_ms.into())
 }
 
-/// Full jitter below a bound that doubles with each try; never less than what the upstream asks for,
-/// to which a tenth at most is added, so that callers who were told the same do not come together.
+/// Full jitter below a bound that doubles with each attempt; never less than what the upstream asks for,
+/// to which up to a tenth is added, so that callers with the same answer do not return at the same time.
 fn backoff(plan: &RetryPlan, tried: &Tried<'_>, asked: Duration) -> Duration {
     let jitter = if tried.jitter.is_finite() { tried.jitter.clamp(0.0, 1.0) } else { 0.0 };
     let doublings = u32::from(tried.attempt.saturating_sub(1)).min(30);

@@ -1,21 +1,19 @@
 //! Templates: literal text with `{{scope.name | filter}}` in it.
 //!
 //! Parsing is strict (an unclosed brace, an unknown scope or an unknown filter is an error with its
-//! offset), evaluation never scans substituted text again, and the filter list is closed. What the
-//! value becomes at its position is the business of `escape`, what a filter does that of `filter`;
-//! this module only reads the text.
+//! offset), evaluation never scans substituted text again, and the filter list is closed. Encoding a
+//! value for its position is done in `escape`, filters in `filter`;
+//! this module only parses the text.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use serde_json::Value;
-
-use crate::filter::{FILTER_LIST, parse_filter};
 pub use crate::filter::{Filter, apply_filters, parse_filters};
+use crate::filter::{FilterError, parse_filter, split_outside_quotes};
+pub use crate::scalar::scalar_text;
 
-/// Longest template, bytes. A URL is at most 8 KiB; a template has no reason to be longer.
+/// Longest template, bytes. A URL is at most 8 KiB; a template need not be longer.
 pub const TEMPLATE_BYTES_MAX: usize = 8192;
-/// Most variables in one template.
+/// Maximum variables in one template.
 pub const TEMPLATE_VARIABLES_MAX: usize = 64;
 
 /// Where a variable's value comes from.
@@ -33,7 +31,7 @@ pub enum Scope {
     Source,
     /// `{{cred.x}}`: a secret; legal only in `auth`, never reaches a guest.
     Cred,
-    /// `{{now}}`: when the call was made, in milliseconds since 1970; RFC 3339 without a filter.
+    /// `{{now}}`: the time of the call, in milliseconds since 1970; RFC 3339 without a filter.
     Now,
     /// `{{sign.signature}}`, `{{sign.timestamp}}`, `{{sign.nonce}}`: made by the host's signer; legal
     /// only in `auth`.
@@ -93,10 +91,10 @@ impl Scope {
 pub struct Variable {
     /// Where the value comes from.
     pub scope: Scope,
-    /// The name inside the scope, empty for [`Scope::Now`]; for [`Scope::Source`] and, where no input
-    /// has that very name, for [`Scope::Input`] a dotted path.
+    /// The name inside the scope, empty for [`Scope::Now`]; for [`Scope::Source`] and, if no input
+    /// has exactly that name, for [`Scope::Input`] a dotted path.
     pub name: String,
-    /// `{{+scope.name}}`: several path segments; legal only where it fills one segment of a URL.
+    /// Whether it is `{{+scope.name}}`: several path segments; legal only where it fills one segment of a URL.
     pub multi: bool,
     /// Applied from left to right.
     pub filters: Vec<Filter>,
@@ -112,9 +110,9 @@ impl fmt::Display for Variable {
 /// Literal text or a variable.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part {
-    /// Text that stands as it is.
+    /// Fixed text.
     Literal(String),
-    /// Text that is looked up.
+    /// A value that is looked up.
     Variable(Variable),
 }
 
@@ -143,15 +141,12 @@ pub enum TemplateError {
          and in auth alone cred.x, sign.signature, sign.timestamp, sign.nonce, jwt.token"
     )]
     NotAVariable {
-        /// What stood between the braces.
+        /// The text between the braces.
         text: String,
     },
-    /// A filter outside the closed list.
-    #[error("unknown filter {0:?}; the list is {FILTER_LIST}")]
-    UnknownFilter(String),
-    /// A date format that strftime does not know.
-    #[error("{0:?} is not a date format; write it as for strftime, such as '%Y-%m-%d'")]
-    DateFormat(String),
+    /// Not a filter.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// `{{+…}}` where it is not a whole segment of a URL's path.
     #[error("{{{{+{0}}}}} must fill one segment of a URL's path alone")]
     MultiMisplaced(String),
@@ -166,7 +161,7 @@ impl Template {
         if text.len() > TEMPLATE_BYTES_MAX {
             return Err(TemplateError::TooLong(text.len()));
         }
-        // Why: most texts of a plan are fixed, and a search for two characters is dear to begin.
+        // Why: most texts of a plan are fixed, and starting a search for two characters is expensive.
         if !text.bytes().any(|byte| matches!(byte, b'{' | b'}')) {
             let literal = Part::Literal(text.to_owned());
             return Ok(Self { parts: if text.is_empty() { Vec::new() } else { vec![literal] } });
@@ -219,7 +214,7 @@ impl Template {
         })
     }
 
-    /// The text, when there is no variable.
+    /// The text, if there is no variable.
     #[must_use]
     pub fn as_literal(&self) -> Option<&str> {
         match self.parts.as_slice() {
@@ -229,7 +224,7 @@ impl Template {
         }
     }
 
-    /// The variable, when the template is one variable and nothing else.
+    /// The variable, if the template is one variable and nothing else.
     #[must_use]
     pub fn as_single_variable(&self) -> Option<&Variable> {
         match self.parts.as_slice() {
@@ -283,37 +278,8 @@ fn parse_variable(inner: &str) -> Result<Variable, TemplateError> {
         None => (head, ""),
     };
     let scope = Scope::parse(scope).filter(|scope| scope.has(name)).ok_or_else(not_a_variable)?;
-    let filters = pieces.map(parse_filter).collect::<Result<_, _>>()?;
+    let filters = pieces.map(parse_filter).collect::<Result<_, FilterError>>()?;
     Ok(Variable { scope, name: name.to_owned(), multi, filters })
-}
-
-/// Cuts at a separator that is not between quotes.
-pub(crate) fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
-    let mut quoted = false;
-    text.split(|ch| {
-        if ch == '\'' {
-            quoted = !quoted;
-        }
-        ch == separator && !quoted
-    })
-    .collect()
-}
-
-/// The text of a scalar: strings as they are, numbers and booleans as JSON writes them.
-/// `None` for null, arrays and objects.
-#[must_use]
-pub fn scalar_text(value: &Value) -> Option<String> {
-    scalar_cow(value).map(Cow::into_owned)
-}
-
-/// [`scalar_text`] without a copy of what is text already.
-pub(crate) fn scalar_cow(value: &Value) -> Option<Cow<'_, str>> {
-    match value {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
-        Value::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
 }
 
 #[cfg(test)]
@@ -353,7 +319,7 @@ mod tests {
             assert!(matches!(Template::parse(bad), Err(TemplateError::Unbalanced(_))), "{bad}");
         }
         for bad in ["{{input.x|eval}}", "{{input.x|default:1}}", "{{input.x|lower:'a'}}", "{{input.x|}}"] {
-            assert!(matches!(Template::parse(bad), Err(TemplateError::UnknownFilter(_))), "{bad}");
+            assert!(matches!(Template::parse(bad), Err(TemplateError::Filter(_))), "{bad}");
         }
     }
 

@@ -1,12 +1,13 @@
 //! URL templates: `https://{{config.shop}}.example.com/v1/items/{{input.id}}?q={{input.q}}`.
 //!
-//! The template is cut into host labels, path segments and query pairs *before* anything is
-//! substituted, so a value can never move a border. From the same cut come two proofs: which hosts
-//! the template can ever name, and which paths the action may ever ask for.
+//! The template is split into host labels, path segments and query pairs *before* anything is
+//! substituted, so a value can never move a boundary. The same split proves two things: which hosts
+//! the template can lead to, and which paths the action can request.
 
 use crate::escape::{self, EscapeError};
-use crate::render::{RenderError, Values};
+use crate::render_error::RenderError;
 use crate::template::{Part, Template, TemplateError, Variable};
+use crate::values::Values;
 
 mod fixed;
 mod parse;
@@ -51,7 +52,7 @@ impl HostLabel {
         &self.parts
     }
 
-    /// The label, when no variable is in it (lower case).
+    /// The label, if it has no variable (lower case).
     #[must_use]
     pub fn literal(&self) -> Option<&str> {
         match self.parts.as_slice() {
@@ -132,7 +133,7 @@ impl UrlTemplate {
         })
     }
 
-    /// The host as a person writes it, variables shown as `{{scope.name}}`.
+    /// The host for people, variables shown as `{{scope.name}}`.
     #[must_use]
     pub fn host_text(&self) -> String {
         let labels: Vec<String> = self
@@ -152,7 +153,7 @@ impl UrlTemplate {
         labels.join(".")
     }
 
-    /// Renders the URL without adding inputs that the template does not name.
+    /// Renders the URL without adding inputs that the template does not use.
     ///
     /// # Errors
     /// [`RenderError`] naming the variable whose value is absent or cannot stand at its position.
@@ -234,7 +235,7 @@ fn render_segment(segment: &Template, values: &Values<'_>, out: &mut String) -> 
     }
 }
 
-/// A pair whose value is one absent variable is left out whole: an optional filter not given.
+/// A pair whose value is one absent variable is left out: an optional filter that was not given.
 fn render_pair(
     name: &Template,
     value: Option<&Template>,

@@ -1,4 +1,4 @@
-//! What the variables of templates stand for in one call.
+//! The values of template variables in one call.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -7,12 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::filter::{apply_filters, rfc3339_of_ms};
 use crate::json::Object;
-use crate::render::RenderError;
-use crate::template::{Part, Scope, Template, Variable, scalar_cow};
+use crate::render_error::RenderError;
+use crate::scalar::scalar_cow;
+use crate::template::{Part, Scope, Template, Variable};
 
 static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
-/// Everything a template may ask for. A credential is not among it.
+/// Everything a template may use. There is no credential.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {
     /// The action's validated input.
@@ -25,15 +26,15 @@ pub struct Values<'a> {
     pub run_id: &'a str,
     /// `{{source.…}}`: only an automation has one.
     pub source: Option<&'a Value>,
-    /// `{{now}}`: when the call was made, milliseconds since 1970. The host says it; nothing here
+    /// `{{now}}`: the time of the call, milliseconds since 1970. The host supplies it; nothing here
     /// reads a clock.
     pub now_ms: i64,
-    /// The key that tells a repeat from a new request, put where the plan says.
+    /// The key by which the vendor recognizes a repeat, put where the plan says.
     pub idempotency_key: Option<&'a str>,
 }
 
 impl<'a> Values<'a> {
-    /// Values of a connection alone, for what is the same in all its calls: hosts, path patterns.
+    /// Values of a connection only, for what is the same in all its calls: hosts, path patterns.
     #[must_use]
     pub fn config_only(config: &'a Map<String, Value>) -> Self {
         Self {
@@ -47,7 +48,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Values of an automation's event alone.
+    /// Values of an automation's event only.
     #[must_use]
     pub fn source_only(source: &'a Value) -> Self {
         Self { source: Some(source), ..Self::config_only(&EMPTY) }
@@ -59,7 +60,7 @@ impl<'a> Values<'a> {
         self.find(variable).map(Cow::into_owned)
     }
 
-    /// [`Values::get`] without a copy where no filter makes one necessary.
+    /// [`Values::get`] without a copy if no filter needs one.
     pub(crate) fn find(&self, variable: &Variable) -> Option<Cow<'a, Value>> {
         let name = variable.name.as_str();
         let found = match variable.scope {
@@ -72,7 +73,7 @@ impl<'a> Values<'a> {
                 rfc3339_of_ms(self.now_ms).map(|text| Cow::Owned(Value::String(text)))
             }
             Scope::Now => Some(Cow::Owned(Value::Number(self.now_ms.into()))),
-            // Why: a secret, and what is made with one, has no value here by construction; injection
+            // Why: secrets, and values made with them, never reach this code; injection
             // happens behind the gate.
             Scope::Cred | Scope::Sign | Scope::Jwt => None,
         };
@@ -82,7 +83,7 @@ impl<'a> Values<'a> {
         apply_filters(found.map(Cow::into_owned), &variable.filters).map(Cow::Owned)
     }
 
-    /// The text of a variable that must have one.
+    /// The text of a variable that must have a value.
     pub(crate) fn text(&self, variable: &Variable) -> Result<Cow<'a, str>, RenderError> {
         match self.find(variable) {
             None | Some(Cow::Borrowed(Value::Null) | Cow::Owned(Value::Null)) => {
@@ -96,7 +97,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Whether a template is one variable and that has no value: what it makes is left out whole.
+    /// Whether a template is one variable without a value: the pair or header is then left out.
     pub(crate) fn leaves_out(&self, template: &Template) -> bool {
         template.as_single_variable().is_some_and(|v| self.find(v).is_none_or(|found| found.is_null()))
     }

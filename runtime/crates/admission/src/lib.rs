@@ -1,7 +1,7 @@
-//! Admission: which calls a process takes on, and which of them computes next.
+//! Admission: which calls a process accepts, and which of them computes next.
 //!
 //! It knows workspaces by name and calls as futures, and nothing of what a call does; it has no async runtime, no
-//! I/O and no clock but the system's monotonic one. The API admits a call here before it reads its body.
+//! I/O and no clock except the system's monotonic one. The API admits a call here before it reads its body.
 
 #![cfg_attr(
     test,
@@ -14,6 +14,8 @@
     )
 )]
 
+mod request_head;
 mod scheduler;
 
+pub use request_head::RequestHead;
 pub use scheduler::{Permit, Refused, Scheduled, Scheduler};

@@ -11,12 +11,13 @@
 //! would wait longer is refused at once instead of being served late.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
+use portcullis_core::sync;
 
 use clock::Clock;
 use tenant_queues::TenantQueues;
@@ -24,11 +25,11 @@ use tenant_queues::TenantQueues;
 mod clock;
 mod tenant_queues;
 
-/// Scheduler for each processor: one that computes, and one that is about to, so that none stands idle while
+/// Turns for each processor: one that computes, and one that is about to, so that none is idle while
 /// another thread wakes up.
 const TURNS_PER_PROCESSOR: usize = 2;
 
-/// A dispatch latency up to this counts as none: it is what one or two other calls compute for.
+/// A dispatch latency up to this counts as none: it is the time for which one or two other calls compute.
 const SHORT: Duration = Duration::from_micros(300);
 
 /// The dispatch latency is measured at one turn in this number. Measuring costs a poll, a microsecond or two.
@@ -47,10 +48,10 @@ struct Shared {
 
 struct State {
     clock: Clock,
-    /// Scheduler that nobody holds.
+    /// Turns that no call holds.
     free: usize,
     dispatch: DispatchLatency,
-    /// Admitted calls.
+    /// Number of admitted calls.
     calls: usize,
     tenants: TenantQueues,
 }
@@ -66,7 +67,7 @@ impl State {
 /// waking is the order of computing, so every call waits here for its turn. While it is short, a call that finds
 /// every turn free takes one at once, and only one in [`MEASURED`] waits, to measure the latency again.
 struct DispatchLatency {
-    /// Calls that take a turn at once before the next measurement.
+    /// Number of calls that take a turn at once before the next measurement.
     short: u8,
 }
 
@@ -108,7 +109,7 @@ impl Refused {
 }
 
 impl Scheduler {
-    /// Scheduler for the processors of this machine.
+    /// A scheduler for the processors of this machine.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -135,7 +136,7 @@ impl Scheduler {
     /// A permit for one call of a workspace.
     ///
     /// # Errors
-    /// [`Refused`], at once: nothing waits here.
+    /// [`Refused`], immediately: nothing waits here.
     pub fn admit(&self, workspace: &str) -> Result<Permit, Refused> {
         let shared = &self.0;
         let mut state = shared.lock();
@@ -157,7 +158,7 @@ impl Scheduler {
         self.0.verdict(&mut state, tenant)
     }
 
-    /// How many calls are admitted.
+    /// Number of admitted calls.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.0.lock().calls
@@ -166,7 +167,7 @@ impl Scheduler {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 
     /// Why a call of a workspace is not admitted; a workspace without calls has no queue.
@@ -182,7 +183,7 @@ impl Shared {
         late.then_some(Refused::Queue(self.queue))
     }
 
-    /// Gives a turn to the next call; keeps it free when none waits.
+    /// Gives a turn to the next call; keeps it free if none waits.
     fn pass_on(&self) {
         let next = {
             let mut state = self.lock();
@@ -199,14 +200,14 @@ impl Shared {
     }
 }
 
-/// The permission of one call to run; given back when dropped.
+/// The permission for one call to run; released when dropped.
 pub struct Permit {
     shared: Arc<Shared>,
     tenant: usize,
 }
 
 impl Permit {
-    /// The call, taking its turns.
+    /// The call, computing only in its turns.
     pub fn run<F: Future + Unpin>(self, call: F) -> Scheduled<F> {
         let since = {
             let mut state = self.shared.lock();
@@ -225,18 +226,18 @@ impl Drop for Permit {
     }
 }
 
-/// A call that computes only while it holds a turn. Ends with [`Refused::Queue`] when its first turn comes
+/// A call that computes only while it holds a turn. Ends with [`Refused::Queue`] if its first turn comes
 /// too late.
 pub struct Scheduled<F> {
-    /// Dropped before its permit is given back: the next call needs what this one holds.
+    /// Dropped before its permit is released: the next call needs the resources that this one holds.
     call: F,
     permit: Permit,
     at: CallState,
-    /// Since when it waits for its first turn; nothing once it has begun.
+    /// Start of the wait for its first turn; `None` once the call has begun.
     fresh_since: Option<Instant>,
 }
 
-/// Where a call is between two polls.
+/// The state of a call between two polls.
 enum CallState {
     /// Spawned, not polled yet.
     Coming,
@@ -247,7 +248,7 @@ enum CallState {
 }
 
 impl<F: Future + Unpin> Scheduled<F> {
-    /// Takes a turn; when that was. Otherwise it waits for one.
+    /// Takes a turn and returns its time; otherwise waits for one.
     fn take_turn(&mut self, waker: &Waker) -> Option<Instant> {
         let mut state = self.permit.shared.lock();
         let now = state.now();
@@ -262,8 +263,8 @@ impl<F: Future + Unpin> Scheduled<F> {
             CallState::Idle => {}
         }
         self.at = CallState::Idle;
-        // Why only when all turns are free: beside others it takes its place in the rotation, or a crowd that came a
-        // moment before is served first. Why measured all the same: on one thread no other call is seen computing.
+        // Why only when all turns are free: beside others it queues in the rotation, otherwise a crowd that came a
+        // moment before is served first. Why measured nevertheless: on one thread no other call is seen computing.
         if state.free == self.permit.shared.turns && state.dispatch.is_short() {
             state.free -= 1;
             if self.fresh_since.is_some() {
@@ -273,7 +274,7 @@ impl<F: Future + Unpin> Scheduled<F> {
         }
         let number = state.tenants.wait_for_turn(self.permit.tenant, self.fresh_since, waker.clone(), now);
         self.at = CallState::Queued(number);
-        // No call is passed over: a turn is only free while none waits.
+        // No call is overtaken: a turn is only free while none waits.
         if state.free > 0 {
             state.free -= 1;
             drop(state);

@@ -1,17 +1,20 @@
 //! JSON Web Tokens (RFC 7519) in compact form (RFC 7515 section 3.1), signed with the algorithms of
 //! RFC 7518 and RFC 8037.
 //!
-//! Times (`iat`, `exp`) are claims like any other and are the caller's to set; nothing is added but
-//! `alg`, `typ` and `kid`. The signer of `jsonwebtoken` is asked for by name rather than through its
-//! process-wide default, so that no other crate's feature can change or unset it.
+//! The caller sets all claims, also the times (`iat`, `exp`); only `alg`, `typ` and `kid` are added. The
+//! signer of `jsonwebtoken` is named here instead of taken from its process-wide default, so that a feature
+//! of another crate cannot change it.
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use portcullis_core::definition::AlgDef;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use self::key::Family;
 use crate::SignError;
 
 mod key;
@@ -19,107 +22,72 @@ mod key;
 #[cfg(test)]
 mod tests;
 
-/// A signature algorithm, as JOSE names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alg {
-    /// HMAC with SHA-256.
-    HS256,
-    /// HMAC with SHA-384.
-    HS384,
-    /// HMAC with SHA-512.
-    HS512,
-    /// RSA PKCS#1 v1.5 with SHA-256.
-    RS256,
-    /// RSA PKCS#1 v1.5 with SHA-384.
-    RS384,
-    /// RSA PKCS#1 v1.5 with SHA-512.
-    RS512,
-    /// RSA PSS with SHA-256.
-    PS256,
-    /// ECDSA on P-256 with SHA-256.
-    ES256,
-    /// ECDSA on P-384 with SHA-384.
-    ES384,
-    /// Ed25519.
-    EdDSA,
-}
-
-impl Alg {
-    /// The value of the `alg` header.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::HS256 => "HS256",
-            Self::HS384 => "HS384",
-            Self::HS512 => "HS512",
-            Self::RS256 => "RS256",
-            Self::RS384 => "RS384",
-            Self::RS512 => "RS512",
-            Self::PS256 => "PS256",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::EdDSA => "EdDSA",
-        }
-    }
-
-    const fn algorithm(self) -> Algorithm {
-        match self {
-            Self::HS256 => Algorithm::HS256,
-            Self::HS384 => Algorithm::HS384,
-            Self::HS512 => Algorithm::HS512,
-            Self::RS256 => Algorithm::RS256,
-            Self::RS384 => Algorithm::RS384,
-            Self::RS512 => Algorithm::RS512,
-            Self::PS256 => Algorithm::PS256,
-            Self::ES256 => Algorithm::ES256,
-            Self::ES384 => Algorithm::ES384,
-            Self::EdDSA => Algorithm::EdDSA,
-        }
-    }
-}
-
-/// What a token says.
+/// The content of a token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JwtSpec {
-    /// The algorithm.
-    pub alg: Alg,
+    pub alg: AlgDef,
     /// The `kid` header.
     pub kid: Option<String>,
-    /// Further headers, kept in order; `typ` replaces the usual `JWT`.
+    /// More headers, in order; `typ` replaces `JWT`.
     pub header: Map<String, Value>,
-    /// The claims, kept in order.
+    /// In order.
     pub claims: Map<String, Value>,
 }
 
 /// The signed token.
 ///
-/// The key is the secret's text for HS*, and otherwise a private key in PEM: PKCS#8 for all, PKCS#1
-/// for RSA and SEC1 for EC as well. A PEM whose line ends were written as `\n` in two characters, as
-/// the JSON of a service account has them, is understood.
+/// The key is the text of the secret for HS*, and a private key in PEM for the others: PKCS#8 for all, PKCS#1
+/// for RSA and SEC1 for EC as well. Line ends may be the two characters `\n`, as in the JSON of a service
+/// account.
 ///
 /// # Errors
-/// [`SignError`] when the key does not fit the algorithm, or when a header is not the caller's to set.
+/// [`SignError`] when the key does not fit the algorithm, or when the caller may not set a header.
 pub fn sign_jwt(spec: &JwtSpec, key: &str) -> Result<Zeroizing<String>, SignError> {
-    let refused = |_| SignError::Key(spec.alg.name());
-    let header = encoded(Value::Object(header(spec)?));
+    let Jose { name, algorithm, family } = jose(spec.alg)?;
+    let refused = |_| SignError::Key(name);
+    let header = encoded(Value::Object(header(spec, name)?));
     let claims = encoded(Value::Object(spec.claims.clone()));
     let message = format!("{header}.{claims}");
-    let key = key::load(spec.alg, key)?;
-    let signer = (DEFAULT_PROVIDER.signer_factory)(&spec.alg.algorithm(), &key).map_err(refused)?;
-    let signature = signer.try_sign(message.as_bytes()).map_err(|_| SignError::Key(spec.alg.name()))?;
+    let key = key::load(name, &family, key)?;
+    let signer = (DEFAULT_PROVIDER.signer_factory)(&algorithm, &key).map_err(refused)?;
+    let signature = signer.try_sign(message.as_bytes()).map_err(|_| SignError::Key(name))?;
     let signature = Zeroizing::new(URL_SAFE_NO_PAD.encode(signature));
     Ok(Zeroizing::new(format!("{message}.{}", signature.as_str())))
 }
 
-fn header(spec: &JwtSpec) -> Result<Map<String, Value>, SignError> {
+/// An algorithm: its name in JOSE, its name in `jsonwebtoken`, and the type of its key.
+struct Jose {
+    name: &'static str,
+    algorithm: Algorithm,
+    family: Family,
+}
+
+fn jose(alg: AlgDef) -> Result<Jose, SignError> {
+    let (name, algorithm, family) = match alg {
+        AlgDef::HS256 => ("HS256", Algorithm::HS256, Family::Secret),
+        AlgDef::HS384 => ("HS384", Algorithm::HS384, Family::Secret),
+        AlgDef::HS512 => ("HS512", Algorithm::HS512, Family::Secret),
+        AlgDef::RS256 => ("RS256", Algorithm::RS256, Family::Rsa),
+        AlgDef::RS384 => ("RS384", Algorithm::RS384, Family::Rsa),
+        AlgDef::RS512 => ("RS512", Algorithm::RS512, Family::Rsa),
+        AlgDef::PS256 => ("PS256", Algorithm::PS256, Family::Rsa),
+        AlgDef::ES256 => ("ES256", Algorithm::ES256, Family::Ec(&ECDSA_P256_SHA256_FIXED_SIGNING)),
+        AlgDef::ES384 => ("ES384", Algorithm::ES384, Family::Ec(&ECDSA_P384_SHA384_FIXED_SIGNING)),
+        AlgDef::EdDSA => ("EdDSA", Algorithm::EdDSA, Family::Ed25519),
+        AlgDef::Sha1 | AlgDef::Sha256 | AlgDef::Sha512 => return Err(SignError::Algorithm("a JWT")),
+    };
+    Ok(Jose { name, algorithm, family })
+}
+
+fn header(spec: &JwtSpec, alg: &str) -> Result<Map<String, Value>, SignError> {
     let mut header = Map::new();
-    header.insert("alg".to_owned(), spec.alg.name().into());
+    header.insert("alg".to_owned(), alg.into());
     header.insert("typ".to_owned(), "JWT".into());
     if let Some(kid) = &spec.kid {
         header.insert("kid".to_owned(), kid.as_str().into());
     }
     for (name, value) in &spec.header {
-        // Why `b64` and `crit`: they change what is signed (RFC 7797), which this signer would not do.
+        // Why `b64` and `crit`: they change what is signed (RFC 7797), and this signer ignores them.
         let reserved = matches!(name.as_str(), "alg" | "b64" | "crit");
         if reserved || (name == "kid" && spec.kid.is_some()) {
             return Err(SignError::JwtHeader(name.clone()));

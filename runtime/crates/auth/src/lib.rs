@@ -1,21 +1,20 @@
-//! Request signatures: what an upstream asks for beyond a plain secret in a header.
+//! Request signatures, for upstreams that ask for more than a secret in a header. Called by egress alone.
 //!
-//! JWT ([RFC 7519] over [RFC 7515]), HMAC over chosen parts of a request ([RFC 2104]), AWS Signature
-//! Version 4 and OAuth 1.0 ([RFC 5849]). All of it is pure: no I/O, no clock and no state; time and nonce
-//! come in as parameters, secrets as `&str`. The one randomness is that which ECDSA and PSS need inside
-//! AWS-LC. The gate calls it after the last byte of the request is known, because each of these signs
-//! what is sent.
+//! JWT ([RFC 7519] over [RFC 7515]), HMAC over chosen parts of a request ([RFC 2104]), AWS Signature Version
+//! 4 and OAuth 1.0 ([RFC 5849]). No I/O, no clock and no state: time and nonce are parameters, and so are the
+//! secrets. The only randomness is inside AWS-LC, for ECDSA and PSS. Egress signs when the request is
+//! complete, because a signature covers the bytes that are sent.
 //!
-//! Choices of libraries: JWT is `jsonwebtoken` on the AWS-LC that TLS already brings, SigV4 is AWS's own
-//! `aws-sigv4`. OAuth 1.0 is written here: the Rust crate in wide use (`oauth1-request`) serializes and
-//! signs typed parameters, where this crate signs a request that is already bytes, and it brings
-//! HMAC-SHA1 alone.
+//! Libraries: JWT uses `jsonwebtoken` on AWS-LC, which TLS needs anyway; SigV4 uses AWS's own `aws-sigv4`.
+//! OAuth 1.0 is written here: the common Rust crate (`oauth1-request`) signs typed parameters that it
+//! serializes itself, with HMAC-SHA1 only, and this crate signs a request that is bytes already.
 //!
 //! [RFC 2104]: https://www.rfc-editor.org/rfc/rfc2104
 //! [RFC 5849]: https://www.rfc-editor.org/rfc/rfc5849
 //! [RFC 7515]: https://www.rfc-editor.org/rfc/rfc7515
 //! [RFC 7519]: https://www.rfc-editor.org/rfc/rfc7519
 
+#![allow(missing_docs, reason = "an internal crate: comments stand where the name does not say it")]
 #![cfg_attr(
     test,
     allow(
@@ -29,15 +28,15 @@
 
 mod digest;
 mod error;
-pub mod hmac_sign;
-pub mod jwt;
-pub mod oauth1;
+mod hmac_sign;
+mod jwt;
+mod oauth1;
 mod signable;
-pub mod sigv4;
+mod sigv4;
 
 pub use error::SignError;
-pub use hmac_sign::{Component, Encoding, HmacAlg, HmacSpec, TimestampFormat, sign_hmac, timestamp};
-pub use jwt::{Alg, JwtSpec, sign_jwt};
-pub use oauth1::{OAuth1Method, OAuth1Spec, sign_oauth1};
+pub use hmac_sign::{sign_hmac, timestamp};
+pub use jwt::{JwtSpec, sign_jwt};
+pub use oauth1::{OAuth1Spec, sign_oauth1};
 pub use signable::Signable;
 pub use sigv4::{SigV4Spec, sign_sigv4};

@@ -1,14 +1,14 @@
-//! OAuth 1.0 (RFC 5849): HMAC-SHA1 as its section 3.4.2 says, HMAC-SHA256 likewise with the other hash,
-//! as NetSuite and the common libraries write it.
+//! OAuth 1.0 (RFC 5849): HMAC-SHA1 of section 3.4.2, and HMAC-SHA256, which NetSuite and the common libraries
+//! compute in the same way with the other hash.
 //!
-//! Signs a request that has its tokens; obtaining them (section 2) is not done here, and neither are
-//! RSA-SHA1 and PLAINTEXT. Parameters are handled as bytes, so that a query which is not UTF-8 is
-//! signed as it is sent.
+//! Signs a request with tokens it is given. It does not obtain tokens (section 2), and has no RSA-SHA1 and no
+//! PLAINTEXT. Parameters are bytes, so that a query that is not UTF-8 is signed as it is sent.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use portcullis_core::definition::OAuth1MethodDef;
 use zeroize::Zeroizing;
 
 use crate::digest::{self, Hash};
@@ -17,10 +17,10 @@ use crate::{SignError, Signable};
 #[cfg(test)]
 mod tests;
 
-/// What section 3.6 does not encode is letters, digits and these four.
+/// Section 3.6 leaves letters, digits and these four unencoded.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Parameters that the signature sets, in the order of the header.
+// Parameters that the signature sets, in the order of the header.
 const CONSUMER_KEY: &str = "oauth_consumer_key";
 const NONCE: &str = "oauth_nonce";
 const SIGNATURE: &str = "oauth_signature";
@@ -29,58 +29,29 @@ const TIMESTAMP: &str = "oauth_timestamp";
 const TOKEN: &str = "oauth_token";
 const VERSION: &str = "oauth_version";
 
-/// Names and values, percent-encoded. Holds tokens, hence wiped.
+/// Names and values, percent-encoded. Zeroized because it holds tokens.
 type Pairs = Zeroizing<Vec<(String, String)>>;
 
-/// The signature method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OAuth1Method {
-    /// `HMAC-SHA1`.
-    HmacSha1,
-    /// `HMAC-SHA256`.
-    HmacSha256,
-}
-
-impl OAuth1Method {
-    /// The value of `oauth_signature_method`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::HmacSha1 => "HMAC-SHA1",
-            Self::HmacSha256 => "HMAC-SHA256",
-        }
-    }
-
-    const fn hash(self) -> Hash {
-        match self {
-            Self::HmacSha1 => Hash::Sha1,
-            Self::HmacSha256 => Hash::Sha256,
-        }
-    }
-}
-
-/// Who signs, and how. Holds secrets: it has no `Debug`.
+/// The credentials and the method. No `Debug`, because it holds secrets.
 #[derive(Clone, Copy)]
 pub struct OAuth1Spec<'a> {
-    /// The signature method.
-    pub method: OAuth1Method,
-    /// Key of the client.
+    pub method: OAuth1MethodDef,
     pub consumer_key: &'a str,
-    /// Secret of the client; may be empty.
+    /// May be empty.
     pub consumer_secret: &'a str,
-    /// The token; when empty, `oauth_token` is left out (section 3.1).
+    /// When empty, `oauth_token` is left out (section 3.1).
     pub token: &'a str,
-    /// Secret of the token; may be empty.
+    /// May be empty.
     pub token_secret: &'a str,
-    /// The realm, such as NetSuite's account.
+    /// For example NetSuite's account.
     pub realm: Option<&'a str>,
 }
 
 /// The value of the `authorization` header, marked sensitive.
 ///
 /// # Errors
-/// [`SignError`] when the client's key or the nonce is empty, when the realm cannot stand between
-/// quotes, or when the request already has a parameter that the signature sets.
+/// [`SignError`] when the consumer key or the nonce is empty, when the realm cannot be quoted, or when the request
+/// already has a parameter that the signature sets.
 pub fn sign_oauth1(
     spec: &OAuth1Spec<'_>,
     request: &Signable<'_>,
@@ -124,7 +95,7 @@ fn protocol_parameters(spec: &OAuth1Spec<'_>, timestamp_s: u64, nonce: &str) -> 
     let parameters = [
         (CONSUMER_KEY, spec.consumer_key),
         (NONCE, nonce),
-        (SIGNATURE_METHOD, spec.method.name()),
+        (SIGNATURE_METHOD, method_name(spec.method)),
         (TIMESTAMP, &timestamp),
         (TOKEN, spec.token),
         (VERSION, "1.0"),
@@ -133,12 +104,27 @@ fn protocol_parameters(spec: &OAuth1Spec<'_>, timestamp_s: u64, nonce: &str) -> 
     Zeroizing::new(present.map(|(name, value)| (name.to_owned(), encode(value.as_bytes()))).collect())
 }
 
+/// The value of `oauth_signature_method`.
+const fn method_name(method: OAuth1MethodDef) -> &'static str {
+    match method {
+        OAuth1MethodDef::HmacSha1 => "HMAC-SHA1",
+        OAuth1MethodDef::HmacSha256 => "HMAC-SHA256",
+    }
+}
+
+const fn hash(method: OAuth1MethodDef) -> Hash {
+    match method {
+        OAuth1MethodDef::HmacSha1 => Hash::Sha1,
+        OAuth1MethodDef::HmacSha256 => Hash::Sha256,
+    }
+}
+
 /// Section 3.4.2.
 fn signature(spec: &OAuth1Spec<'_>, base: &str) -> Result<Zeroizing<String>, SignError> {
     let consumer = Zeroizing::new(encode(spec.consumer_secret.as_bytes()));
     let token = Zeroizing::new(encode(spec.token_secret.as_bytes()));
     let key = Zeroizing::new(format!("{}&{}", consumer.as_str(), token.as_str()));
-    let mac = digest::hmac(spec.method.hash(), key.as_bytes(), [base.as_bytes()])?;
+    let mac = digest::hmac(hash(spec.method), key.as_bytes(), [base.as_bytes()])?;
     Ok(Zeroizing::new(STANDARD.encode(mac.as_slice())))
 }
 
@@ -151,7 +137,7 @@ fn base_string(
     let mut pairs: Pairs = protocol.clone();
     let form = if is_form(request) { request.body } else { b"" };
     for (name, value) in decoded(request.query.unwrap_or_default().as_bytes()).chain(decoded(form)) {
-        // Two values for one of these, and the upstream may check one and act on the other.
+        // Why refused: with two values the upstream may check one and use the other.
         let set = [CONSUMER_KEY, NONCE, SIGNATURE, SIGNATURE_METHOD, TIMESTAMP, TOKEN, VERSION];
         if let Some(taken) = set.into_iter().find(|set| set.as_bytes() == name) {
             return Err(SignError::TakenParameter(taken));
@@ -186,15 +172,15 @@ fn base_uri(scheme: &str, request: &Signable<'_>) -> String {
     format!("{scheme}://{host}{path}")
 }
 
-/// Section 3.4.1.3.1: a body takes part when it is a form, whatever the parameters of its type.
+/// Section 3.4.1.3.1: a body is signed when it is a form; parameters of its media type do not matter.
 fn is_form(request: &Signable<'_>) -> bool {
     let value = request.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Names and values of a query or a form, with `+` as a space. Unlike the parser of `url` it keeps
-/// bytes that are not UTF-8.
+/// Names and values of a query or a form, with `+` as a space. Keeps bytes that are not UTF-8, unlike the
+/// parser of `url`.
 fn decoded(text: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
         let mut sides = pair.splitn(2, |byte| *byte == b'=');

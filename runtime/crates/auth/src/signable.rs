@@ -1,11 +1,11 @@
-//! A request as the signatures see it: the final bytes, borrowed. Made by the gate when nothing will
-//! change any more; a signature over anything else is a signature the upstream refuses.
+//! A finished request, borrowed, as the signatures read it. Made by egress once nothing of the request
+//! changes any more: the upstream refuses a signature over anything else.
 
 use http::{HeaderMap, HeaderName};
 
 use crate::SignError;
 
-/// The request to sign, as it is about to be sent over TLS.
+/// The request to sign, exactly as it will be sent.
 #[derive(Clone, Copy)]
 pub struct Signable<'a> {
     /// Method, upper case.
@@ -16,20 +16,20 @@ pub struct Signable<'a> {
     pub path: &'a str,
     /// Query as sent, without `?`; `None` when the request line has no `?`.
     pub query: Option<&'a str>,
-    /// Headers without those of the signature itself.
+    /// Without the headers of the signature.
     pub headers: &'a HeaderMap,
     /// Body as sent; empty when there is none.
     pub body: &'a [u8],
 }
 
 impl Signable<'_> {
-    /// The absolute URL. Always `https`: nothing else leaves the gate.
+    /// The absolute URL. Always `https`, the only scheme that is sent.
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://{}{}", self.host, self.path_and_query())
     }
 
-    /// The path, and the query if there is one: the target of the request line.
+    /// The target of the request line: the path, and the query if there is one.
     #[must_use]
     pub fn path_and_query(&self) -> String {
         match self.query {
@@ -38,7 +38,7 @@ impl Signable<'_> {
         }
     }
 
-    /// The one value of a header. The host answers for `host` when the map does not have it.
+    /// The only value of a header; `host` comes from [`Self::host`] when the map does not have it.
     pub(crate) fn header(&self, name: &HeaderName) -> Result<&[u8], SignError> {
         let mut values = self.headers.get_all(name).iter();
         match (values.next(), values.next()) {

@@ -1,9 +1,8 @@
 //! AWS Signature Version 4 in headers ("Signing AWS API requests", IAM user guide; for S3, "Signature
 //! Calculations for the Authorization Header").
 //!
-//! The algorithm is that of `aws-sigv4`; this module decides what goes in. Signed are `host`,
-//! `content-type` and `x-amz-*`: nothing that a proxy on the way may change. Presigned URLs, chunked
-//! payloads and SigV4A are not made here.
+//! `aws-sigv4` computes the signature; this module decides what it covers: `host`, `content-type` and
+//! `x-amz-*`, which proxies do not change. It makes no presigned URLs, chunked payloads or SigV4A.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -24,33 +23,31 @@ mod tests;
 /// Last millisecond of the year 9999; the date format has four digits for the year.
 const TIME_MS_MAX: u64 = 253_402_300_799_999;
 
-/// What S3 encodes in a path, apart from `%`, which a path as sent has only in escapes.
+/// What S3 encodes in a path. `%` is left out: a path as sent has it only in escapes.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b'%');
 
-/// Headers that the signature sets; of the request's own, none of these takes part.
+/// Headers that the signature sets; a request's own value of these is not signed.
 const SET: [&str; 3] = ["x-amz-date", "x-amz-content-sha256", "x-amz-security-token"];
 
-/// Who signs, and for what. Holds secrets: it has no `Debug`.
+/// The credentials and their scope. No `Debug`, because it holds secrets.
 #[derive(Clone, Copy)]
 pub struct SigV4Spec<'a> {
     /// Service name of the credential scope, such as `s3` or `execute-api`.
     pub service: &'a str,
     /// Region of the credential scope.
     pub region: &'a str,
-    /// Access key id.
     pub access_key: &'a str,
-    /// Secret access key.
     pub secret_key: &'a str,
-    /// Session token of temporary credentials.
+    /// Of temporary credentials.
     pub session_token: Option<&'a str>,
-    /// Leaves the body out of the signature; S3 accepts this over TLS.
+    /// Leaves the body out of the signature, which S3 accepts over TLS.
     pub unsigned_payload: bool,
-    /// Normalizes the path and encodes it once more, as every service but S3 expects.
+    /// Normalizes the path and encodes it a second time, as every service except S3 expects.
     pub double_encode_path: bool,
 }
 
-/// What else is signed. The public function has one answer; the published vectors need others.
+/// What else is signed. Product code always uses one setting; the published test vectors need others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Covered {
     /// Sets and signs `x-amz-content-sha256`.
@@ -60,7 +57,7 @@ pub(crate) struct Covered {
 }
 
 /// The headers to set: `authorization`, `x-amz-date`, `x-amz-content-sha256` and, for temporary
-/// credentials, `x-amz-security-token`; values are marked sensitive. They replace the request's own.
+/// credentials, `x-amz-security-token`; values are marked sensitive. They replace the request's.
 ///
 /// # Errors
 /// [`SignError`] when a field is empty or has a character that breaks the scope, or when the path, the
@@ -94,8 +91,7 @@ pub(crate) fn sign_covering(
         .build()
         .map_err(|_| SignError::Request("signature"))?
         .into();
-    // The hash is made here: a body handed over would be printed by its `Debug` under a variable of
-    // the environment.
+    // Why hashed here: the library can print a body that it is given, when an environment variable says so.
     let body = if spec.unsigned_payload {
         SignableBody::UnsignedPayload
     } else {
@@ -118,7 +114,7 @@ fn set(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), SignError> {
     Ok((name, value))
 }
 
-/// Every field ends up in a header or in the scope, whose parts are joined by `/`.
+/// Checks the fields: each is put into a header or into the scope, whose parts are joined by `/`.
 fn check(spec: &SigV4Spec<'_>) -> Result<(), SignError> {
     let fields = [
         ("service", spec.service, true),
@@ -144,7 +140,7 @@ fn settings(spec: &SigV4Spec<'_>, covered: Covered) -> SigningSettings {
     if covered.payload_header {
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
     }
-    // S3 takes keys such as `a//b` and `a/../b` as they are: where it encodes once, it normalizes nothing.
+    // Why no normalization for S3: object keys such as `a//b` and `a/../b` are valid and different.
     if spec.double_encode_path {
         settings.percent_encoding_mode = PercentEncodingMode::Double;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Enabled;
@@ -155,7 +151,7 @@ fn settings(spec: &SigV4Spec<'_>, covered: Covered) -> SigningSettings {
     settings
 }
 
-/// The headers that are signed, apart from those that the signature sets.
+/// The signed headers, without those that the signature sets.
 fn headers<'r>(request: &Signable<'r>, covered: Covered) -> Result<Vec<(&'r str, &'r str)>, SignError> {
     let mut headers = vec![("host", request.host)];
     for (name, value) in request.headers {
@@ -170,16 +166,16 @@ fn headers<'r>(request: &Signable<'r>, covered: Covered) -> Result<Vec<(&'r str,
     Ok(headers)
 }
 
-/// Path and query in the form that the signature is computed over; what is sent does not change.
+/// Path and query in the form that is signed; the form that is sent does not change.
 fn target(spec: &SigV4Spec<'_>, request: &Signable<'_>) -> Result<String, SignError> {
-    // Why: S3 decodes the path and encodes it by its own rule, so `$` sent bare is signed as `%24`.
+    // Why encoded: S3 decodes the path and encodes it again, so a bare `$` is signed as `%24`.
     let path = if spec.double_encode_path {
         request.path.to_owned()
     } else {
         utf8_percent_encode(request.path, PATH).to_string()
     };
     let Some(query) = request.query else { return Ok(path) };
-    // Why: the signer decodes the query as UTF-8 and would sign replacement characters.
+    // Why refused: the library decodes the query as UTF-8 and would sign replacement characters.
     percent_decode_str(query).decode_utf8().map_err(|_| SignError::Request("query"))?;
     Ok(format!("{path}?{query}"))
 }

@@ -2,6 +2,7 @@
 //!
 //! [`Connector::parse`] is the only maker. It reads the wire form, applies every rule, and reports
 //! every breach at once with a JSON pointer and a stable code; lint, validate and upload share it.
+//! [`Connector::parse_bytes`] parses the text first, with the reader that refuses duplicate members.
 
 use portcullis_action::retry::RetryPlan;
 use portcullis_action::template::Template;
@@ -13,6 +14,7 @@ use crate::form::Field;
 use crate::host_pattern::HostPattern;
 use crate::id::{ActionId, ConnectorId};
 use crate::input::Input;
+use crate::json_reader;
 use crate::limits::Limits;
 use crate::violation::Violation;
 
@@ -27,143 +29,102 @@ mod methods;
 mod place;
 mod reach;
 
+pub use crate::definition::{BudgetScope, Effect};
 pub use auth::Auth;
 pub use methods::AuthMethod;
 pub use place::steps;
 
-/// The slot name under which a connector's credential is asked for.
+/// The slot name under which a guest asks for a connector's credential.
 pub const DEFAULT_SLOT: &str = "default";
 
-/// Most redirects followed for one request. An API that needs more is not one.
+/// Maximum redirects followed for one request; no known API needs more.
 pub const REDIRECT_HOPS_MAX: u8 = 3;
 
 /// Which redirects are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RedirectPolicy {
-    /// Where to.
     pub follow: RedirectFollow,
-    /// Most hops.
+    /// Maximum number of hops.
     pub hops_max: u8,
 }
 
 impl RedirectPolicy {
-    /// None is followed: the default.
+    /// The default: no redirect is followed.
     pub const NONE: Self = Self { follow: RedirectFollow::None, hops_max: 0 };
 }
 
-/// A checked connector, under one of its ways to authenticate.
+/// A checked connector, under one of its authentication methods.
 #[derive(Debug, Clone)]
 pub struct Connector {
-    /// Its id.
     pub id: ConnectorId,
-    /// Name for people.
     pub display_name: String,
-    /// Version of the definition, for people.
+    /// Version of the definition, chosen by its author.
     pub version: Option<String>,
-    /// How far it has come.
+    /// Draft, beta or stable.
     pub status: StatusDef,
-    /// Whether it should not be used for anything new.
     pub deprecated: bool,
-    /// What it is.
     pub description: Option<String>,
-    /// Where it is documented.
     pub docs_url: Option<String>,
     /// The kill switch, as uploaded.
     pub enabled: bool,
-    /// How requests are authenticated.
     pub auth_type: AuthType,
     /// Credential form and config fields together, in order.
     pub fields: Vec<Field>,
-    /// Where the credential goes and how a token is got.
+    /// Where the credential goes and how a token is obtained.
     pub auth: Auth,
-    /// What it can do.
     pub actions: Vec<Action>,
-    /// The credential check.
     pub test: Option<Test>,
-    /// What fills automated config fields.
+    /// Requests that fill automated config fields.
     pub discover: Vec<Discovery>,
     /// Hosts that requests may go to.
     pub allowed_domains: Vec<HostPattern>,
     /// Ports besides 443.
     pub ports: Vec<u16>,
-    /// Which redirects are followed.
     pub redirects: RedirectPolicy,
     /// Whether HTTP/2 is offered to upstreams.
     pub http2: bool,
-    /// The other ways to authenticate, each a connector of its own.
+    /// The other authentication methods, each with the connector it makes.
     pub methods: Vec<AuthMethod>,
 }
 
 /// A checked action.
 #[derive(Debug, Clone)]
 pub struct Action {
-    /// Its id.
     pub id: ActionId,
-    /// Name for people.
     pub name: Option<String>,
-    /// What it does.
     pub description: Option<String>,
-    /// Where it is documented.
     pub docs_url: Option<String>,
-    /// Whether it should not be used for anything new.
     pub deprecated: bool,
-    /// Whether it is not offered when something new is made.
+    /// Not offered when something new is made.
     pub hidden: bool,
-    /// What it does to the other side.
+    /// What it does at the third party.
     pub effect: Effect,
-    /// Whether doing it twice is doing it once.
+    /// Whether repeating the request has the same effect as sending it once.
     pub idempotent: bool,
-    /// Method.
     pub method: Method,
-    /// URL template.
     pub url: UrlTemplate,
-    /// Inputs.
     pub inputs: Vec<Input>,
-    /// What later steps can use.
+    /// Values that later steps can use.
     pub outputs: Vec<OutputFieldDef>,
     /// Scopes that a token must have.
     pub requires_scopes: Vec<String>,
-    /// When a failed call is tried again.
+    /// When a failed call is retried.
     pub retry: RetryPlan,
-    /// Client-side budgets.
     pub budgets: Vec<Budget>,
-    /// Lower limits.
+    /// Limits below the platform's.
     pub limits: RequestLimits,
-    /// What the vendor says of idempotency keys, where one goes with the request.
+    /// The vendor's rules for idempotency keys, where one goes with the request.
     pub key: Option<KeyRules>,
-    /// What the guest is given.
+    /// What the guest receives.
     pub plan: ActionPlan,
     /// [`Self::plan`] as JSON, encoded once.
     pub plan_json: String,
 }
 
-/// What an action does to the other side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing.
-    Read,
-    /// It makes or changes something.
-    Write,
-    /// It removes something.
-    Delete,
-}
-
-impl Effect {
-    /// The name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Delete => "delete",
-        }
-    }
-}
-
-/// Lower limits of one request than the platform's.
+/// Limits of one request, below the platform's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// Largest answer, bytes.
+    /// Largest response body, bytes.
     pub response_bytes: Option<u64>,
     /// Longest request, milliseconds.
     pub timeout_ms: Option<u32>,
@@ -171,72 +132,66 @@ pub struct RequestLimits {
     pub connect_timeout_ms: Option<u32>,
 }
 
-/// What a vendor says of its idempotency keys.
+/// A vendor's rules for its idempotency keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyRules {
     /// Longest key, characters.
     pub chars_max: u16,
-    /// How long a key is remembered, seconds: a repeat after that is a new request.
+    /// How long the vendor remembers a key, seconds: a repeat after that is a new request.
     pub ttl_s: Option<u32>,
 }
 
-/// Who shares a budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BudgetScope {
-    /// One workspace's connection.
-    Connection,
-    /// Every workspace of one org.
-    Org,
-    /// Every call of the connector.
-    Connector,
-}
-
-/// A client-side budget.
+/// A client-side budget: how often and how concurrently the vendor is called.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    /// Tells it from the connector's other budgets.
+    /// Distinguishes it from the connector's other budgets.
     pub id: String,
-    /// Requests per so many milliseconds.
+    /// Number of requests, and the period in milliseconds.
     pub requests: Option<(u32, u32)>,
-    /// Most calls at a time.
+    /// Maximum concurrent calls.
     pub concurrency: Option<u32>,
-    /// Who shares it.
     pub scope: BudgetScope,
-    /// What parts it further.
+    /// Divides the budget: each rendered value has a budget for itself.
     pub key: Option<Template>,
 }
 
 /// The credential check.
 #[derive(Debug, Clone)]
 pub struct Test {
-    /// Its request.
     pub action: Action,
-    /// Pointer of what names the account.
+    /// Pointer to the value in the answer that names the account.
     pub label: Option<String>,
 }
 
-/// What fills automated config fields.
+/// A request that fills automated config fields.
 #[derive(Debug, Clone)]
 pub struct Discovery {
-    /// Its request.
     pub action: Action,
-    /// Name of a config field to the pointer of its value.
+    /// Config field name, and the pointer to its value in the answer.
     pub capture: Vec<(String, String)>,
 }
 
-/// What checking a document gave.
+/// The result of checking a document.
 #[derive(Debug)]
 pub struct Checked {
-    /// The connector, when there is no breach.
+    /// The connector, if no rule is broken.
     pub connector: Option<Connector>,
-    /// Violationes.
     pub errors: Vec<Violation>,
     /// What is legal but unwise.
     pub warnings: Vec<Violation>,
 }
 
 impl Connector {
-    /// Reads and checks a definition document.
+    /// Reads and checks the text of a definition.
+    #[must_use]
+    pub fn parse_bytes(text: &[u8], limits: &Limits) -> Checked {
+        match json_reader::read(text, limits) {
+            Ok(document) => Self::parse(&document, limits),
+            Err(error) => Checked { connector: None, errors: error.into_violations(), warnings: Vec::new() },
+        }
+    }
+
+    /// Checks a definition document that is parsed already.
     #[must_use]
     pub fn parse(document: &Value, limits: &Limits) -> Checked {
         let mut errors = Vec::new();
@@ -251,27 +206,27 @@ impl Connector {
                 examples::check(&definition, connector, &mut errors, &mut warnings);
             }
         }
-        // Why: what a definition says once for all is looked at once for each action.
+        // Why: rules of the whole definition are checked again for each action.
         document::once(&mut errors);
         document::once(&mut warnings);
         let connector = if errors.is_empty() { connector } else { None };
         Checked { connector, errors, warnings }
     }
 
-    /// The action of that id.
+    /// The action with that id.
     #[must_use]
     pub fn action(&self, id: &str) -> Option<&Action> {
         self.actions.iter().find(|action| action.id.as_str() == id)
     }
 
-    /// The connector under the way to authenticate of that id; itself for none.
+    /// The connector under the authentication method with that id; the connector itself for `None`.
     #[must_use]
     pub fn under(&self, method: Option<&str>) -> &Self {
         let chosen = method.and_then(|id| self.methods.iter().find(|m| m.id == id));
         chosen.map_or(self, |method| &method.connector)
     }
 
-    /// Whether there is a way to authenticate of that id.
+    /// Whether there is an authentication method with that id.
     #[must_use]
     pub fn has_method(&self, id: &str) -> bool {
         self.methods.iter().any(|method| method.id == id)
@@ -284,7 +239,7 @@ impl Connector {
     }
 }
 
-/// Builds a connector under its default way to authenticate.
+/// Builds a connector under its default authentication method.
 fn build(
     definition: &Definition,
     errors: &mut Vec<Violation>,
@@ -293,7 +248,7 @@ fn build(
     let allowed_domains = reach::domains(definition, errors, warnings);
     let reach = reach::Reach::new(definition, &allowed_domains);
     let fields = fields::fields(definition, errors);
-    // Why: under an auth_type that is none, every member of auth would be reported as unread.
+    // Why: with an unknown auth_type, every member of auth would be reported as unread.
     let auth_type_known = !errors.iter().any(|p| p.pointer == "/auth_type");
     let auth = if auth_type_known { auth::build(definition, &fields, reach, errors) } else { None };
     let none = Auth::default();

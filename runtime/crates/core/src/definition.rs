@@ -18,15 +18,11 @@ mod field;
 mod structure;
 mod token;
 
-pub use action::{
-    ActionDef, ArrayFormatDef, BodyDef, BodyTypeDef, EffectDef, FormStyleDef, InputDef, InputIn, InputType,
-    MethodDef, OmitIfDef, OutputFieldDef, ResponseDef, ResponseTypeDef,
-};
+pub use action::{ActionDef, BodyDef, BodyTypeDef, Effect, InputDef, InputType, OutputFieldDef, ResponseDef};
 pub use auth::{AuthDef, AuthMethodDef, AuthPlace, AuthType, CustomAuthDef};
 pub use behaviour::{
-    BudgetScopeDef, ErrorActionDef, ErrorClassDef, ErrorRuleDef, ErrorWhenDef, IdempotencyDef, IdempotencyIn,
-    PaginationDef, PaginationIn, PaginationType, RateLimitDef, RetryBodyDef, RetryDef, RetryHeaderDef,
-    SuccessDef, WaitKindDef,
+    BudgetScope, ErrorRuleDef, ErrorWhenDef, IdempotencyDef, IdempotencyIn, PaginationDef, PaginationIn,
+    PaginationType, RateLimitDef, RetryBodyDef, RetryDef, RetryHeaderDef, SuccessDef,
 };
 pub use example::{ExampleDef, ExampleErrorDef, ExampleRequestDef, ExampleResponseDef};
 pub use field::{AuthSchema, ComputedDef, EnumValue, FieldDef, FieldFormat, FieldType, VisibleWhenDef};
@@ -53,41 +49,44 @@ pub struct Definition {
     /// Version of this definition, for people.
     #[schemars(length(max = 64))]
     pub version: Option<String>,
-    /// How far it has come; a draft is visible to platform admins only.
+    /// Release status; a draft is visible to platform admins only.
     pub status: StatusDef,
     /// What the third party is.
     #[schemars(length(max = 2000))]
     pub description: Option<String>,
     /// Picture as a `data:image/…` URL; nothing is ever fetched for it.
     #[schemars(length(max = 16384), regex(pattern = "^data:image/(png|svg\\+xml|webp|jpeg);base64,"))]
+    #[schemars(extend("x-effect" = "none"))]
     pub icon: Option<String>,
-    /// Where its documentation is.
+    /// Link to its documentation.
     #[schemars(length(max = 500))]
     pub docs_url: Option<String>,
-    /// Where help is.
+    /// Link to help.
     #[schemars(length(max = 500))]
+    #[schemars(extend("x-effect" = "none"))]
     pub support_url: Option<String>,
-    /// Kinds of system it belongs to.
+    /// Categories of the third party's system.
     #[schemars(length(max = 16), inner(length(min = 1, max = 60)))]
     pub categories: Vec<String>,
-    /// Words to find it by.
+    /// Search words.
     #[schemars(length(max = 32), inner(length(min = 1, max = 60)))]
+    #[schemars(extend("x-effect" = "none"))]
     pub tags: Vec<String>,
-    /// Not to be used for anything new.
+    /// Deprecated: not to be used for anything new.
     pub deprecated: Option<DeprecatedDef>,
-    /// How requests are authenticated. With `auth_methods` it names the default.
+    /// How requests are authenticated. With `auth_methods` it is the default method.
     pub auth_type: AuthType,
     /// The credential form.
     pub auth_schema: AuthSchema,
     /// Where the credential goes and how it is made.
     pub auth: Option<AuthDef>,
-    /// Several ways to authenticate; the workspace chooses one. The connector's own `auth_type`,
-    /// `auth` and `auth_schema` are the default way.
+    /// Further authentication methods; the workspace chooses one. The connector's own `auth_type`,
+    /// `auth` and `auth_schema` are the default method.
     #[schemars(length(max = 8))]
     pub auth_methods: Vec<AuthMethodDef>,
     /// Non-secret values of each workspace's connection.
     pub config_fields: Vec<FieldDef>,
-    /// What a `url_template` that begins with `/` is joined to; may name `config.*`.
+    /// Base of every `url_template` that begins with `/`; may use `config.*`.
     #[schemars(length(min = 1, max = 2048))]
     pub base_url: Option<String>,
     /// What the connector can do.
@@ -105,19 +104,19 @@ pub struct Definition {
     /// Reads that fill `config_fields` marked `automated` after a credential was saved.
     #[schemars(length(max = 4))]
     pub discover: Vec<DiscoverDef>,
-    /// Narrowing of the gate.
+    /// Rules of the outbound gate.
     pub egress: EgressDef,
-    /// Narrowing of the platform's limits.
+    /// Limits below the platform's.
     pub limits: LimitsDef,
     /// Client-side budgets of every action.
     #[schemars(length(max = 8))]
     pub rate_limit: Vec<RateLimitDef>,
-    /// What error answers mean, first match wins; tried after the action's own.
+    /// What error answers mean; the first matching rule applies. Checked after the action's own rules.
     #[schemars(length(max = 32))]
     pub errors: Vec<ErrorRuleDef>,
-    /// When a failed call is tried again, for every action without its own.
+    /// When a failed call is retried, for every action without rules of its own.
     pub retry: Option<RetryDef>,
-    /// How lists go on, for every action without its own and with `paginate: true`.
+    /// How the pages of a list are requested, for every action with `paginate: true`.
     pub pagination: Option<PaginationDef>,
     /// The kill switch.
     #[serde(default = "yes")]
@@ -128,31 +127,34 @@ pub(crate) const fn yes() -> bool {
     true
 }
 
-/// How far a definition has come.
+/// Release status of a definition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusDef {
-    /// Platform admins see it.
+    /// Visible to platform admins only.
     Draft,
-    /// Everybody sees it; it may change.
+    /// Visible to everyone; may still change.
     Beta,
-    /// Everybody sees it.
+    /// Visible to everyone.
     #[default]
     Stable,
 }
 
-/// Why something should not be used any more.
+/// Why something should not be used for anything new.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DeprecatedDef {
     /// Since when.
     #[schemars(length(max = 64))]
+    #[schemars(extend("x-effect" = "none"))]
     pub since: Option<String>,
     /// Why.
     #[schemars(length(max = 500))]
+    #[schemars(extend("x-effect" = "none"))]
     pub reason: Option<String>,
     /// What to use instead.
     #[schemars(length(max = 120))]
+    #[schemars(extend("x-effect" = "none"))]
     pub replaced_by: Option<String>,
 }
 
@@ -161,35 +163,35 @@ pub struct DeprecatedDef {
 #[serde(default)]
 #[schemars(extend("required" = ["request"]))]
 pub struct TestDef {
-    /// The request, an action without inputs that must be given.
+    /// The request: an action whose inputs all have defaults.
     pub request: ActionDef,
-    /// Pointer into the answer to what names the account, such as `/login`.
+    /// Pointer to the value in the answer that names the account, such as `/login`.
     #[schemars(length(max = 200))]
     pub label: Option<String>,
 }
 
-/// One discovery.
+/// A request that fills config fields.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["request", "capture"]))]
 pub struct DiscoverDef {
-    /// The request, an action without inputs that must be given.
+    /// The request: an action whose inputs all have defaults.
     pub request: ActionDef,
-    /// Name of a config field marked `automated` to the pointer of its value in the answer.
+    /// Name of a config field marked `automated`, with the pointer to its value in the answer.
     #[schemars(extend("minProperties" = 1))]
     pub capture: BTreeMap<String, String>,
 }
 
-/// Narrowing of the gate below the domain list.
+/// Rules of the outbound gate besides the domain list.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EgressDef {
-    /// Ports that may be named besides 443.
+    /// Ports besides 443 that URLs may use.
     #[schemars(length(max = 16), inner(range(min = 1)))]
     pub ports: Vec<u16>,
     /// Which redirects are followed; by default none, and a 3xx answer is the action's answer.
     pub redirects: RedirectsDef,
-    /// Whether HTTP/2 is offered; HTTP/1.1 is spoken otherwise.
+    /// Whether HTTP/2 is offered; otherwise HTTP/1.1 is used.
     pub http2: bool,
 }
 
@@ -197,9 +199,9 @@ pub struct EgressDef {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RedirectsDef {
-    /// Where to.
+    /// Where they may lead.
     pub follow: RedirectFollow,
-    /// Most hops, 1 to 3; 3 by default.
+    /// Maximum number of hops, 1 to 3; 3 by default.
     #[schemars(range(min = 1, max = 3))]
     pub max: Option<u8>,
 }
@@ -213,18 +215,18 @@ pub enum RedirectFollow {
     None,
     /// To the same host and port.
     SameHost,
-    /// To any host that both lists allow; credential and headers are dropped on the way.
+    /// To any host that both lists allow; credential and headers are dropped.
     AllowedHosts,
 }
 
-/// Lower limits than the platform's; a higher number is the platform's.
+/// Limits below the platform's; a higher number has no effect.
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LimitsDef {
     /// Largest answer, bytes.
     #[schemars(range(min = 1))]
     pub response_bytes: Option<u64>,
-    /// Longest request from begin to end, milliseconds.
+    /// Longest request from start to end, milliseconds.
     #[schemars(range(min = 1))]
     pub timeout_ms: Option<u32>,
     /// Longest TCP connect, milliseconds.

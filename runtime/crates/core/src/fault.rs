@@ -13,9 +13,9 @@ use serde::{Serialize, Serializer};
 pub enum Fault {
     /// The request was wrong; nothing ran.
     Caller,
-    /// A check of the gate said no.
+    /// A check of the gate refused.
     Policy,
-    /// The guest trapped, looped or answered nonsense.
+    /// The guest trapped, looped or returned invalid output.
     Guest,
     /// The network or the third party failed.
     Upstream,
@@ -78,7 +78,9 @@ macro_rules! codes {
 
 codes! {
     BadJson "bad_json" 400 Caller "The body is not JSON.";
+    DuplicateMember "duplicate_member" 400 Caller "A JSON object has a member twice.";
     BadRequest "bad_request" 400 Caller "The request is malformed.";
+    UnknownParameter "unknown_parameter" 400 Caller "The query has a parameter that this route does not take.";
     Unauthorized "unauthorized" 401 Caller "A valid token is required.";
     RoleNotAllowed "role_not_allowed" 403 Caller "This token's role may not use this route.";
     NotFound "not_found" 404 Caller "There is no such thing here.";
@@ -140,7 +142,7 @@ codes! {
 }
 
 impl Code {
-    /// The code of that text.
+    /// The code with that text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
@@ -150,6 +152,17 @@ impl Code {
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl schemars::JsonSchema for Code {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let codes: Vec<&str> = Self::ALL.iter().map(|code| code.as_str()).collect();
+        schemars::json_schema!({ "type": "string", "enum": codes })
     }
 }
 
@@ -173,5 +186,11 @@ mod tests {
             assert_eq!(Code::parse(text), Some(*code));
             assert!((400..600).contains(&code.status()), "{text}");
         }
+    }
+
+    #[test]
+    fn the_schema_lists_what_is_written() {
+        let written: Vec<_> = Code::ALL.iter().map(|code| serde_json::to_value(code).unwrap()).collect();
+        assert_eq!(schemars::schema_for!(Code).get("enum"), Some(&written.into()));
     }
 }

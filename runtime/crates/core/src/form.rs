@@ -1,4 +1,4 @@
-//! A filled-in credential form, held against what the definition asks for, and parted into what is
+//! A filled-in credential form, checked against the definition's fields and split into what is
 //! sealed and what is not.
 
 use portcullis_action::template::{Filter, apply_filters, scalar_text};
@@ -14,49 +14,41 @@ use zeroize::Zeroizing;
 /// One field of a credential form or of a connection's config.
 #[derive(Debug, Clone, Default)]
 pub struct Field {
-    /// Name in `config`.
     pub name: String,
-    /// Label for people.
     pub label: Option<String>,
-    /// Type.
     pub kind: FieldType,
-    /// Whether a value must be given.
     pub required: bool,
     /// Whether it is sealed and never shown to a guest.
     pub secret: bool,
-    /// What stands in when nothing is given; never for a secret.
+    /// Value used when none is given; never for a secret.
     pub default: Option<String>,
     /// Shortest value, characters.
     pub min_length: Option<u32>,
     /// Longest value, characters.
     pub max_length: Option<u32>,
-    /// Accepted values.
     pub accepted: Option<Vec<EnumValue>>,
-    /// Shown in the empty field.
     pub placeholder: Option<String>,
-    /// For people.
     pub help: Option<String>,
-    /// Where the help is explained further.
+    /// Link to a longer explanation.
     pub help_url: Option<String>,
-    /// Heading it stands under.
+    /// Heading it is grouped under.
     pub group: Option<String>,
-    /// Place among the others.
+    /// Position among the others.
     pub order: Option<i32>,
     /// Anchored pattern of the whole value.
     pub pattern: Option<Pattern>,
-    /// What the value must look like.
     pub format: Option<FieldFormat>,
-    /// Taken off the front of a pasted value.
+    /// Removed from the start of a pasted value.
     pub prefix: Option<String>,
-    /// Taken off a pasted value, with everything behind it.
+    /// Removed from a pasted value, with everything after it.
     pub suffix: Option<String>,
-    /// When it is shown.
+    /// Condition under which it is shown.
     pub visible_when: Option<VisibleWhen>,
     /// Filled by the product, not by a person.
     pub automated: bool,
-    /// Made from another field.
+    /// Computed from another field.
     pub computed: Option<Computed>,
-    /// Whether white space at both ends is taken off.
+    /// Whether white space at both ends is removed.
     pub trim: bool,
 }
 
@@ -69,7 +61,7 @@ pub struct VisibleWhen {
     pub accepted: Vec<String>,
 }
 
-/// How a config value is made from another field.
+/// How a config value is computed from another field.
 #[derive(Debug, Clone)]
 pub struct Computed {
     /// The other field.
@@ -79,7 +71,7 @@ pub struct Computed {
 }
 
 impl Field {
-    /// Whether a person must give a value, the form being otherwise filled in like `given`.
+    /// Whether a person must give a value, given the rest of the form.
     fn is_asked(&self, fields: &[Self], given: &Map<String, Value>) -> bool {
         let shown = self.visible_when.as_ref().is_none_or(|when| {
             let other = fields.iter().find(|field| field.name == when.field);
@@ -97,7 +89,7 @@ impl Field {
         check_text(self, self.tidy(text), u64::MAX, pointer, problems);
     }
 
-    /// What a person meant: white space, scheme, prefix and suffix of a pasted value taken off.
+    /// What a person meant: a pasted value without white space, scheme, prefix and suffix.
     fn tidy<'t>(&self, text: &'t str) -> &'t str {
         let mut text = if self.trim { text.trim() } else { text };
         if matches!(self.format, Some(FieldFormat::Hostname | FieldFormat::HostnameLabel)) {
@@ -114,7 +106,7 @@ impl Field {
     }
 }
 
-/// A form's values, parted into what is sealed and what is not.
+/// A form's values, split into what is sealed and what is not.
 #[derive(Debug, Default)]
 pub struct FormValues {
     /// Secret fields in form order.
@@ -153,7 +145,7 @@ pub fn check_form(
                 continue;
             }
         };
-        // Why wiped: it may be a secret as it was pasted.
+        // Why wiped: it may be a secret, as it was pasted.
         let text = text.map(Zeroizing::new);
         let Some(text) = text.map(|t| field.tidy(&t).to_owned()).filter(|t| !t.is_empty()) else {
             if field.required && asked {
@@ -182,7 +174,7 @@ pub fn check_form(
     if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
-/// Makes the fields that are made from others, and checks them like any other.
+/// Computes the fields that depend on others, and checks them like any other.
 fn compute(fields: &[Field], values: &mut FormValues, problems: &mut Vec<Violation>) {
     for field in fields {
         let Some(computed) = &field.computed else { continue };
@@ -207,8 +199,8 @@ fn compute(fields: &[Field], values: &mut FormValues, problems: &mut Vec<Violati
     }
 }
 
-/// Whether a visible text that was cut out of a secret is too much of it: more than half. A cut whose
-/// separator is not in the secret gives the whole.
+/// Whether a visible text taken from a secret reveals too much of it: more than half. A filter whose
+/// separator is not in the secret returns the whole secret.
 fn tells(secret: &SecretValue, text: &str, filters: &[Filter]) -> bool {
     let hashed = filters.iter().any(|f| matches!(f, Filter::Md5 | Filter::Sha1 | Filter::Sha256));
     !hashed && text.len() * 2 > secret.len()

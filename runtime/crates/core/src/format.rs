@@ -1,4 +1,4 @@
-//! What a text must look like: the closed list of formats of forms and inputs.
+//! The formats of forms and inputs, as a closed list.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +23,7 @@ pub fn is_base64(text: &str) -> bool {
     STANDARD.decode(text).is_ok()
 }
 
-/// Why a text does not have a format, as what it must be; `None` when it has.
+/// Describes the format if a text does not have it; `None` if it has.
 #[must_use]
 pub fn breach(format: FieldFormat, text: &str) -> Option<&'static str> {
     let (holds, name) = match format {
@@ -58,7 +58,7 @@ fn is_https_url(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(plain)
 }
 
-/// Something, one `@`, and a host: more would refuse addresses that work.
+/// At least one character, one `@`, and a host: stricter rules would refuse addresses that work.
 fn is_email(text: &str) -> bool {
     let plain = !text.chars().any(|c| c.is_whitespace() || c.is_control());
     plain
@@ -73,7 +73,7 @@ fn is_uuid(text: &str) -> bool {
         && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Key files are pasted with line ends written as `\n`, too.
+/// Key files are also pasted with line ends written as `\n`.
 fn is_pem(text: &str) -> bool {
     let text = text.trim();
     text.starts_with("-----BEGIN ") && text.ends_with("-----") && text.contains("-----END ")

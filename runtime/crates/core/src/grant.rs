@@ -8,7 +8,7 @@
 //! let forged = PermittedTarget { target: todo!(), matched_connector: todo!(), matched_org: None };
 //! ```
 //!
-//! The passing twin asks for it:
+//! The same code compiles when it calls `permit`:
 //!
 //! ```
 //! use portcullis_core::grant::{ActionScope, EgressGrant};
@@ -105,16 +105,16 @@ impl Glob {
     }
 }
 
-/// One place of a path pattern.
+/// One step of a path pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
     /// One segment.
     One(Glob),
-    /// One segment or more, none of them empty or a dot segment: `{{+input.path}}`.
+    /// One segment or more, each neither empty nor a dot segment: `{{+input.path}}`.
     Rest,
 }
 
-/// Whether a path, cut at its slashes, is what the pattern says.
+/// Whether a path, split at its slashes, matches the pattern.
 ///
 /// Instead of trying every division of the path among the `Rest` steps one after the other, all of
 /// them are followed at once: the work is steps times segments whatever a guest asks for.
@@ -187,8 +187,8 @@ impl ActionScope {
         Ok(Self { method, host, port: template.port.unwrap_or(DEFAULT_PORT), path })
     }
 
-    /// The same for the pages that follow the first, where the upstream names their URLs: any path of the
-    /// same host. What it names is not known beforehand, and is still inside both lists.
+    /// The same for the pages that follow the first, where the upstream gives their URLs: any path of the
+    /// same host. The path is not known beforehand; the URL must still be inside both lists.
     #[must_use]
     pub fn pages(&self) -> Self {
         Self { path: vec![Step::Rest], ..self.clone() }
@@ -215,7 +215,7 @@ impl ActionScope {
     }
 }
 
-/// The steps of one segment of the template; a `{{+config.x}}` is as many as its value has.
+/// The steps of one segment of the template; a `{{+config.x}}` has as many as its value.
 fn bind_segment(
     segment: &Template,
     config: &Map<String, Value>,
@@ -286,7 +286,6 @@ pub struct PermittedTarget {
 }
 
 impl PermittedTarget {
-    /// The target.
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target

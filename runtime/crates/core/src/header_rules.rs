@@ -5,7 +5,7 @@
 
 /// Names that the host owns or that would change who the request is for. Lower case.
 const FORBIDDEN: &[&str] = &[
-    // The host's own, always set or left out by it.
+    // Always set or left out by the host.
     "host",
     "content-length",
     "accept-encoding",
@@ -40,7 +40,7 @@ const FORBIDDEN: &[&str] = &[
     "metadata-flavor",
     "x-aws-ec2-metadata-token",
     "x-aws-ec2-metadata-token-ttl-seconds",
-    // Browser state has no business here.
+    // Cookies are set by injection only.
     "cookie",
     "cookie2",
     "origin",

@@ -18,7 +18,7 @@ pub fn push(bytes: &[u8], out: &mut String) {
     for chunk in bytes.chunks(CHUNK_BYTES) {
         let mut digits = [[b'0'; 2]; CHUNK_BYTES];
         for (pair, byte) in digits.iter_mut().zip(chunk) {
-            // Why never absent: four bits each.
+            // Why never absent: the index has four bits.
             *pair =
                 [byte >> 4, byte & 15].map(|nibble| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0'));
         }

@@ -50,7 +50,7 @@ const SPECIAL_SUFFIXES: &[&str] = &[
     "alt",
 ];
 
-/// Suffixes under which anybody can rent a name, so that a wildcard over them is a way out for data.
+/// Suffixes under which anyone can rent a name, so that a wildcard over them allows data to be exfiltrated.
 const SHARED_HOSTING: &[&str] = &[
     "amazonaws.com",
     "api.gateway.dev",
@@ -79,7 +79,7 @@ const SHARED_HOSTING: &[&str] = &[
     "workers.dev",
 ];
 
-/// What every entry below a name begins with.
+/// The beginning of an entry for every host below a name.
 const BELOW: &str = "*.";
 
 impl HostPattern {
@@ -91,7 +91,7 @@ impl HostPattern {
         check(text).map(|entry| Self(Arc::from(&*entry))).map_err(|refusal| refusal.error(text))
     }
 
-    /// Whether a text is an entry that means this host: [`Self::parse`] and [`Self::matches`] in one.
+    /// Whether a text is an entry that matches this host: [`Self::parse`] and [`Self::matches`] in one.
     #[must_use]
     pub fn text_matches(text: &str, host: &str) -> bool {
         check(text).is_ok_and(|entry| entry_matches(&entry, host))
@@ -103,19 +103,19 @@ impl HostPattern {
         &self.0
     }
 
-    /// The name that every host meant is below; `None` for an entry that means one host.
+    /// The name below which every matching host is; `None` for an entry that matches one host.
     #[must_use]
     pub fn below(&self) -> Option<&str> {
         self.0.strip_prefix(BELOW)
     }
 
-    /// Whether `host` (lower case, as [`crate::target::Target`] holds it) is meant by this entry.
+    /// Whether `host` (lower case, as [`crate::target::Target`] holds it) matches this entry.
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         entry_matches(&self.0, host)
     }
 
-    /// Whether every host that the template can name is meant by this entry. A variable in a host
+    /// Whether every host that the template can produce matches this entry. A variable in a host
     /// is one label, or part of one, so the number of labels is fixed.
     #[must_use]
     pub fn covers(&self, template: &UrlTemplate) -> bool {
@@ -131,7 +131,7 @@ impl HostPattern {
                 .all(|(have, want)| have.is_some_and(|label| label == *want))
     }
 
-    /// The risk of a wildcard over a suffix where anybody can rent a name.
+    /// The risk of a wildcard over a suffix where anyone can rent a name.
     #[must_use]
     pub fn shared_hosting(&self) -> Option<&str> {
         let name = self.below()?;
@@ -143,6 +143,19 @@ impl HostPattern {
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl schemars::JsonSchema for HostPattern {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "HostPattern".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A host, or `*.` and a host for everything below it.",
+        })
     }
 }
 
@@ -172,11 +185,11 @@ impl Refusal {
     }
 }
 
-/// The entry in lower case, or why it is none.
+/// The entry in lower case, or why it is not one.
 fn check(text: &str) -> Result<Cow<'_, str>, Refusal> {
     let ordinary = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
     let is_ordinary = text.strip_prefix(BELOW).unwrap_or(text).bytes().all(ordinary);
-    // Why a shorter way: nothing of this can be in such a text, and entries are checked in every call.
+    // Why the shortcut: such a text needs no folding, and entries are checked in every call.
     let entry = if is_ordinary && text != BELOW { Cow::Borrowed(text) } else { fold(text)? };
     let name = entry.strip_prefix(BELOW).unwrap_or(&entry);
     if is_address(text) {
@@ -200,7 +213,7 @@ fn check(text: &str) -> Result<Cow<'_, str>, Refusal> {
     Ok(entry)
 }
 
-/// Refuses what has characters that no entry has, and folds the case.
+/// Refuses characters that no entry may have, and folds the case.
 fn fold(text: &str) -> Result<Cow<'_, str>, Refusal> {
     if text == "*" || text == BELOW {
         return Err(Refusal("allowed_domain_any", "would allow every host"));
@@ -244,7 +257,7 @@ pub fn parse_list<'t>(
     patterns
 }
 
-/// A warning for every wildcard over a suffix where anybody can rent a name.
+/// A warning for every wildcard over a suffix where anyone can rent a name.
 #[must_use]
 pub fn shared_hosting_warnings<'t>(
     pointer: &str,
@@ -255,7 +268,7 @@ pub fn shared_hosting_warnings<'t>(
         let pattern = HostPattern::parse(text).ok();
         if let Some(suffix) = pattern.as_ref().and_then(HostPattern::shared_hosting) {
             let message = format!(
-                "anybody can rent a name under {suffix}: this wildcard is a way out for data unless every \
+                "anyone can rent a name under {suffix}: this wildcard allows data to be exfiltrated unless every \
                  url_template pins the name by config.*"
             );
             warnings.push(Violation::new(
@@ -299,14 +312,14 @@ fn is_at_or_below(host: &str, name: &str) -> bool {
     host == name || is_below(host, name)
 }
 
-/// Whether a name is a registry's suffix, under which anybody can register a name.
+/// Whether a name is a registry's suffix, under which anyone can register a name.
 fn is_public_suffix(name: &str) -> bool {
     psl::suffix(name.as_bytes())
         .is_some_and(|s| s.as_bytes() == name.as_bytes() && s.typ() != Some(psl::Type::Private))
 }
 
-/// Whether a name is a company's suffix (the list's private part), under which its customers have names:
-/// `myshopify.com`. A template that pins the customer is sound; one that does not is a way out for data.
+/// Whether a name is a company's suffix (the list's private part), under which its customers have names, like
+/// `myshopify.com`. A template that fixes the customer is safe; one that does not allows data to be exfiltrated.
 fn is_rented_suffix(name: &str) -> bool {
     psl::suffix(name.as_bytes())
         .is_some_and(|s| s.as_bytes() == name.as_bytes() && s.typ() == Some(psl::Type::Private))

@@ -1,7 +1,7 @@
 //! Identifiers: one newtype each, from one macro, checked when made.
 //!
 //! An identifier that exists is well formed, so it can stand in a storage key, a file name or a
-//! log line as it is. Nothing here draws random numbers; whoever needs a fresh id brings the text.
+//! log line as it is. Nothing here draws random numbers; the caller supplies the text of a new id.
 //! Called by every other crate.
 
 use std::fmt;
@@ -120,7 +120,7 @@ identifiers! {
     ActionId, "action_id", is_name, "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
     /// One automation of an org: `auto_` and a UUIDv7.
     AutomationId, "automation_id", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
-    /// A connector, the durable name that joins the three tiers.
+    /// A connector: the durable name used in definitions, credentials and automations.
     ConnectorId, "connector_id", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
     /// One saved credential of one workspace: `cred_` and a UUIDv7.
     CredentialId, "credential_id", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";

@@ -1,8 +1,8 @@
 //! How a credential becomes part of a request: the plan, and its execution on opened fields.
 //!
-//! The plan is made from a checked definition and holds no secret. It is executed by the gate after
-//! the TLS handshake, on fields opened for that one request. This is one of the few places where a
-//! secret's text is read. Signatures are planned in [`crate::signing`] and made by another crate.
+//! The plan is made from a checked definition and contains no secret. The gate executes it after
+//! the TLS handshake, on fields opened for that one request. This is one of the few files where a
+//! secret's text is read. Signatures are planned in [`crate::signing`] and made by the `auth` crate.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,7 +29,7 @@ pub enum HeaderFill {
     },
 }
 
-/// Where the credential of a connector goes. Every list may be empty; all of them: no credential.
+/// Where the credential of a connector goes. Any list may be empty; if all are, there is no credential.
 #[derive(Debug, Clone, Default)]
 pub struct Injection {
     /// Headers to set.
@@ -38,7 +38,7 @@ pub struct Injection {
     pub query: Vec<(String, Template)>,
     /// Cookies (RFC 6265) of the one `Cookie` header.
     pub cookies: Vec<(String, Template)>,
-    /// Members of the JSON or form body, by the steps of their place.
+    /// Members of the JSON or form body, each with the steps of its position.
     pub body: Vec<(Vec<String>, Template)>,
     /// The JWT that `{{jwt.token}}` stands for.
     pub jwt: Option<JwtPlan>,
@@ -66,14 +66,13 @@ pub enum InjectionError {
     Signature(String),
 }
 
-/// What injection adds, and what must never come back.
+/// What injection adds, and the texts that a response must not contain.
 #[derive(Default)]
 pub struct Injected {
     /// Headers to set, marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Encoded pairs, joined by `&`, to append to the query.
     pub query: Option<Zeroizing<String>>,
-    /// Members of the body.
     pub body: Vec<(Vec<String>, Zeroizing<String>)>,
     /// Texts that must not reach a guest: every secret field and every derived form.
     pub secrets: Vec<Zeroizing<String>>,
@@ -111,7 +110,7 @@ impl Injection {
         url::form_urlencoded::parse(query.as_bytes()).any(|(given, _)| self.takes_query(&given))
     }
 
-    /// Every template, for checks.
+    /// Every template of the plan.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let headers = self.headers.iter().flat_map(|(_, fill)| match fill {
             HeaderFill::Text(value) => [Some(value), None],
@@ -126,11 +125,11 @@ impl Injection {
             .chain(self.signing.iter().flat_map(Signing::templates))
     }
 
-    /// Names of the fields that injection cannot do without.
+    /// Names of the fields that injection requires.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         let keys = self.jwt.iter().map(|jwt| jwt.key_field.as_str());
         let signing = self.signing.iter().filter_map(Signing::key_field);
-        // Why not those: a session token is used where there is one, and a password may be empty.
+        // Why not those: a session token is used if there is one, and a password may be empty.
         let mut optional: Vec<&Template> =
             self.signing.iter().filter_map(Signing::optional_template).collect();
         optional.extend(self.headers.iter().filter_map(|(_, fill)| match fill {
@@ -157,7 +156,7 @@ impl Injection {
     }
 
     /// Executes the plan on opened fields. `jwt` is the token that [`Self::jwt`] describes, signed by
-    /// the caller for this moment.
+    /// the caller for this request.
     ///
     /// # Errors
     /// [`InjectionError`] naming the field.
@@ -251,7 +250,7 @@ fn basic(
 }
 
 /// Secrets are printable ASCII in a header (RFC 9110 section 5.5 without obs-text): anything else is
-/// more likely a pasted mistake than a key.
+/// more likely a copy error than a key.
 fn header_value(text: &str) -> Result<HeaderValue, InjectionError> {
     if !text.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
         return Err(InjectionError::Character);
@@ -261,27 +260,26 @@ fn header_value(text: &str) -> Result<HeaderValue, InjectionError> {
     Ok(value)
 }
 
-/// Where the templates of an injection find their texts.
+/// Where the templates of an injection take their texts from.
 #[derive(Clone, Copy)]
 pub struct Texts<'a> {
     /// Opened secrets.
     pub fields: &'a SecretFields,
     /// Non-secret values of the connection.
     pub config: &'a Map<String, Value>,
-    /// What `{{jwt.token}}` stands for.
+    /// The text for `{{jwt.token}}`.
     pub jwt: Option<&'a String>,
-    /// What `{{sign.…}}` stands for.
+    /// The texts for `{{sign.…}}`.
     pub sign: Option<SignTexts<'a>>,
 }
 
-/// A signature and what went into it.
+/// A signature with its time and nonce.
 #[derive(Clone, Copy)]
 pub struct SignTexts<'a> {
-    /// The signature as it is written.
+    /// The signature, encoded.
     pub signature: &'a str,
-    /// Its time as it is written.
+    /// The time, formatted.
     pub timestamp: &'a str,
-    /// Its nonce.
     pub nonce: &'a str,
 }
 

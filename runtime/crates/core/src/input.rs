@@ -1,4 +1,4 @@
-//! An action's input, held against what the definition asks for.
+//! An action's input, checked against the definition.
 //!
 //! Nothing is coerced: text that looks like a number is text. Every breach is reported at once.
 
@@ -9,7 +9,7 @@ use crate::definition::{FieldFormat, InputType};
 use crate::format;
 use crate::violation::{Violation, nearest, step};
 
-/// An anchored regular expression with the sentence that is said when it does not match.
+/// An anchored regular expression and the message shown when it does not match.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     text: String,
@@ -48,27 +48,19 @@ impl Pattern {
 /// One input of an action.
 #[derive(Debug, Clone, Default)]
 pub struct Input {
-    /// Name in `input`.
     pub name: String,
-    /// Label for people.
     pub label: Option<String>,
-    /// Type.
     pub kind: InputType,
-    /// Whether it must be given.
     pub required: bool,
-    /// Whether null is a value of its own, to be written; else it is as if nothing were given.
+    /// Whether an explicit null is a value to be sent; otherwise it counts as not given.
     pub nullable: bool,
-    /// What stands in when it is not given.
+    /// Value used when none is given.
     pub default: Option<Value>,
-    /// Accepted values.
     pub accepted: Option<Vec<Value>>,
     /// Anchored pattern of a text.
     pub pattern: Option<Pattern>,
-    /// What a text must look like.
     pub format: Option<FieldFormat>,
-    /// Smallest number.
     pub min: Option<f64>,
-    /// Largest number.
     pub max: Option<f64>,
     /// Shortest text in characters, or fewest entries.
     pub min_length: Option<u32>,
@@ -76,13 +68,11 @@ pub struct Input {
     pub max_length: Option<u32>,
     /// Its value is not shown in dry runs.
     pub sensitive: bool,
-    /// For people.
     pub help: Option<String>,
-    /// An example value.
     pub example: Option<Value>,
 }
 
-/// The name of an input type as callers write it.
+/// The name of an input type as callers know it.
 #[must_use]
 pub const fn type_name(kind: InputType) -> &'static str {
     match kind {
@@ -196,7 +186,7 @@ pub fn check_input(
         }
     }
     for input in inputs {
-        // Why made late: nothing is wrong with most inputs.
+        // Why a closure: most inputs have no error and need no pointer.
         let pointer = || format!("/input/{}", step(&input.name));
         match given.get(&input.name).filter(|v| input.nullable || !v.is_null()) {
             Some(Value::Null) => {

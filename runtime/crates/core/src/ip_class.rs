@@ -1,7 +1,7 @@
-//! Which addresses may be reached: `classify` puts every address into one closed class.
+//! Which addresses may be reached: `classify` puts every address into exactly one class.
 //!
 //! Two rules. IPv4 is public only outside the table. IPv6 is public only inside `2000::/3` and
-//! outside the table, so a block that nobody has heard of yet is refused without a change here.
+//! outside the table, so a block that is allocated in future is refused without a change here.
 //! IPv4 inside IPv6 (mapped, translated, NAT64, 6to4, Teredo) is refused whole, never unwrapped and
 //! allowed. The host's own interface addresses are not known here; the dialer adds them.
 
@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// What an address is for, as far as reaching it goes.
+/// What kind of address it is, for the decision whether to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IpClass {
     /// A public unicast address.
@@ -23,7 +23,7 @@ pub enum IpClass {
     CarrierNat,
     /// Link-local; cloud metadata services live here.
     LinkLocal,
-    /// A cloud platform's service on a public-looking address.
+    /// A cloud platform's service on an address that looks public.
     CloudService,
     /// Documentation and benchmarking.
     Documentation,
@@ -99,7 +99,7 @@ pub const IPV4_BLOCKS: &[(Ipv4Net, IpClass, &str)] = &[
 ];
 
 /// Refused IPv6 blocks with their class and source. Those outside `2000::/3` are refused anyway;
-/// they stand here for their class.
+/// they are listed for their class.
 pub const IPV6_BLOCKS: &[(Ipv6Net, IpClass, &str)] = &[
     (v6([0, 0, 0, 0, 0, 0, 0, 0], 128), IpClass::Loopback, "RFC 4291 unspecified"),
     (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), IpClass::Loopback, "RFC 4291 loopback"),

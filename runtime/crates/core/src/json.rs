@@ -1,9 +1,9 @@
-//! Pieces of compact JSON, written without detours where a call writes them every time. They are exactly
+//! Pieces of compact JSON, written directly because every call writes them. The output is exactly
 //! what `serde_json` writes.
 
 pub use portcullis_action::json::push_string as push_text;
 
-/// Appends a text that holds nothing to escape, such as an identifier, with its quotes.
+/// Appends a text without characters to escape, such as an identifier, with its quotes.
 pub fn push_plain(text: &str, out: &mut String) {
     out.push('"');
     out.push_str(text);

@@ -1,4 +1,4 @@
-//! What the outbound ledger says about one attempt to leave: the content of a record.
+//! The content of an outbound ledger record: what is recorded about one outbound attempt.
 //!
 //! Never a secret, a query string or a body. How records are chained and stored is the store's
 //! business; this is only their shape, shared by the guard (which knows the facts), the runtime
@@ -18,7 +18,7 @@ pub enum LedgerPhase {
     Begin,
     /// Written after the attempt ended, whatever its end.
     Complete,
-    /// A check said no before anything left; such an attempt has this one record only.
+    /// A check refused before anything left; such an attempt has only this record.
     Refused,
 }
 
@@ -39,18 +39,23 @@ pub enum LedgerVerdict {
 pub struct PhaseDurations {
     /// Name lookup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     pub dns_us: Option<u64>,
     /// TCP connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     pub connect_us: Option<u64>,
     /// TLS handshake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     pub tls_us: Option<u64>,
     /// From the request's first byte to the response's headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     pub first_byte_us: Option<u64>,
     /// The whole attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     pub total_us: Option<u64>,
 }
 
@@ -77,6 +82,7 @@ pub struct LedgerEvent {
     pub run_id: RunId,
     /// The automation that fired, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AutomationId")]
     pub automation_id: Option<AutomationId>,
     /// HTTP method.
     pub method: String,
@@ -86,14 +92,17 @@ pub struct LedgerEvent {
     pub path: String,
     /// How it ended (or, in a `begin`, that the checks so far passed).
     pub verdict: LedgerVerdict,
-    /// Why not, from the closed list of codes.
+    /// The reason for a refusal or error, from the closed list of codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub code: Option<String>,
     /// The connector's `allowed_domains` entry that matched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub matched_connector: Option<String>,
     /// The org's allowlist entry that matched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub matched_org: Option<String>,
     /// The org's list would have refused it, had it been enforced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -103,12 +112,15 @@ pub struct LedgerEvent {
     pub addresses: Vec<String>,
     /// The address connected to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub chosen_address: Option<String>,
     /// Negotiated TLS version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub tls_version: Option<String>,
     /// Upstream's HTTP status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u16")]
     pub status: Option<u16>,
     /// Request body bytes sent.
     #[serde(default)]
@@ -121,9 +133,11 @@ pub struct LedgerEvent {
     pub durations: PhaseDurations,
     /// Credential slot that was injected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub credential_slot: Option<String>,
     /// Version of the credential that was injected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     pub credential_version: Option<u64>,
     /// Whether the response held the secret and was scrubbed.
     #[serde(default)]

@@ -1,9 +1,10 @@
 //! The pure domain of Portcullis: what a connector is, where it may go, and why not.
 //!
 //! No I/O, no clock, no randomness, no async runtime: everything here is a function of its
-//! arguments, so every rule of the gate can be tried on a table. Egress acts on these decisions,
+//! arguments, so every rule of the gate can be tested with a table. Egress acts on these decisions,
 //! the sandbox carries these requests, the store keeps these documents.
 
+#![allow(missing_docs, reason = "an internal crate: comments stand where the name does not say it")]
 #![cfg_attr(
     test,
     allow(
@@ -29,11 +30,14 @@ pub mod injection;
 pub mod input;
 pub mod ip_class;
 pub mod json;
+pub mod json_reader;
 pub mod ledger;
 pub mod limits;
 pub mod outbound;
 pub mod secret;
 pub mod signing;
+pub mod structure;
+pub mod sync;
 pub mod target;
 pub mod token_plan;
 pub mod verdict;

@@ -23,13 +23,11 @@ macro_rules! limits {
         pub struct LimitRow {
             /// Name, also the configuration key after `limits.`.
             pub name: &'static str,
-            /// Default.
             pub default: u64,
             /// Highest value that configuration may set.
             pub max: u64,
-            /// Unit.
             pub unit: &'static str,
-            /// Why this number.
+            /// The reason for this number.
             pub reason: &'static str,
         }
 
@@ -71,6 +69,7 @@ const MIB: u64 = 1024 * 1024;
 
 limits! {
     api_body_bytes = 8 * MIB, max 16 * MIB, "bytes", "An API request's body; a whole API description or a file of a few MiB fits.";
+    json_levels = 100, max 120, "levels", "Arrays and objects within each other in JSON from outside. What is kept stands inside a record, and a record is read up to 127 levels.";
     definition_bytes = 4 * MIB, max 6 * MIB, "bytes", "A connector definition; the largest public API imported whole is below 2 MiB.";
     actions_per_connector = 2000, max 5000, "actions", "Actions of one connector; the largest public API imported whole has 1,200.";
     fields_per_form = 64, max 256, "fields", "Credential and config fields of one connector.";

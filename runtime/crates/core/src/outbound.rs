@@ -1,7 +1,7 @@
-//! The seam between sandbox and gate: one request out, one answer back.
+//! The interface between sandbox and gate: one request out, one answer back.
 //!
-//! The sandbox is given an [`Outbound`] and knows nothing about it; the gate implements it. Shapes
-//! mirror `wit/connector.wit`. No credential value can be expressed here.
+//! The sandbox holds an [`Outbound`] without knowing what is behind it; the gate implements it. Shapes
+//! mirror `wit/connector.wit`. A credential value cannot be expressed here.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,13 +15,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// One request of a guest, untrusted.
 #[derive(Debug, Clone)]
 pub struct OutboundRequest {
-    /// Method.
     pub method: Method,
-    /// URL text as the guest wrote it.
+    /// URL as the guest wrote it, unchecked.
     pub url: String,
     /// Headers in order.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// Body.
     pub body: Option<Vec<u8>>,
     /// Name of a credential slot.
     pub credential: Option<String>,
@@ -45,51 +43,49 @@ pub struct OutboundOptions {
 /// One answer, capped, decoded and scrubbed.
 #[derive(Debug, Clone)]
 pub struct OutboundResponse {
-    /// Status.
     pub status: u16,
     /// Headers that a guest may see, names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// Body.
     pub body: Vec<u8>,
-    /// The upstream echoed the credential and it was removed.
+    /// Whether the upstream echoed the credential and it was removed.
     pub redacted: bool,
 }
 
-/// Why the gate said no, as far as a guest may know.
+/// Why the gate refused, as far as a guest may know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DenyReason {
-    /// Only https.
+    /// The scheme is not https.
     SchemeNotHttps,
-    /// Not a URL the gate reads.
+    /// The gate cannot read it as a URL.
     UrlInvalid,
-    /// `user@`.
+    /// The URL has `user@`.
     UserinfoPresent,
-    /// An address for a host.
+    /// The host is an IP address.
     IpLiteral,
-    /// Port outside the definition's list.
+    /// The port is not in the definition's list.
     PortNotAllowed,
-    /// Connector's list.
+    /// The host is not in the connector's list.
     HostNotInConnector,
-    /// Org's list.
+    /// The host is not in the org's list.
     HostNotInOrg,
-    /// Redirect.
+    /// The redirect may not be followed.
     RedirectForbidden,
-    /// Header.
+    /// The guest may not set this header.
     HeaderForbidden,
-    /// Method.
+    /// The action was not granted this method.
     MethodForbidden,
-    /// Path.
+    /// The action was not granted this path.
     PathNotGranted,
-    /// Credential bound to another origin.
+    /// The credential is bound to another origin.
     CredentialNotBound,
-    /// No such slot.
+    /// There is no such slot.
     CredentialMissing,
 }
 
-/// Which wait ran out.
+/// Which wait timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeoutPhase {
-    /// Waiting for a turn.
+    /// Waiting to be scheduled.
     Queue,
     /// Name lookup.
     Dns,
@@ -101,37 +97,30 @@ pub enum TimeoutPhase {
     FirstByte,
     /// Between two pieces of a body.
     BetweenBytes,
-    /// Whole request.
     Total,
 }
 
-/// Which limit was passed.
+/// Which limit was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitKind {
-    /// URL length.
     UrlBytes,
-    /// Header bytes.
     HeaderBytes,
-    /// Header count.
     HeaderCount,
-    /// Request body.
     RequestBytes,
-    /// Response body.
     ResponseBytes,
-    /// Response body after decoding.
     DecodedBytes,
     /// Requests of one call.
     Calls,
-    /// Calls at once.
+    /// Concurrent calls.
     Concurrency,
-    /// Rate.
+    /// Requests per time.
     Rate,
 }
 
-/// Why there is no answer, as a guest may know it. A forbidden address is [`Self::DnsFailed`] here.
+/// Why there is no answer, as far as a guest may know. A forbidden address is [`Self::DnsFailed`] here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutboundError {
-    /// A check said no.
+    /// A check refused.
     Denied(DenyReason),
     /// No usable address.
     DnsFailed,
@@ -139,24 +128,19 @@ pub enum OutboundError {
     ConnectFailed,
     /// No TLS session.
     TlsFailed,
-    /// A wait ran out.
+    /// A wait timed out.
     Timeout(TimeoutPhase),
-    /// A limit was passed.
-    Limit {
-        /// Which.
-        kind: LimitKind,
-        /// Its number.
-        limit: u64,
-    },
-    /// Not HTTP as it should be.
+    /// A limit was exceeded.
+    Limit { kind: LimitKind, limit: u64 },
+    /// The upstream did not speak HTTP correctly.
     Protocol,
-    /// The call was ended.
+    /// The call was ended from outside.
     Cancelled,
-    /// Correlation id only.
+    /// Something failed inside; the text is a correlation id only.
     Internal(String),
 }
 
-/// The one way out of the sandbox. Dropping the future cancels the request.
+/// The only way out of the sandbox. Dropping the future cancels the request.
 pub trait Outbound: Send + Sync {
     /// Sends one request through every check and waits for its answer.
     fn send(&self, request: OutboundRequest) -> BoxFuture<'_, Result<OutboundResponse, OutboundError>>;

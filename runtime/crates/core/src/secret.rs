@@ -55,7 +55,7 @@ impl SecretFields {
         Self(fields)
     }
 
-    /// The field of that name.
+    /// The field with that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&SecretValue> {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value)

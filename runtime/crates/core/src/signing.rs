@@ -1,5 +1,5 @@
-//! Plans of what is signed with a credential: JWTs of our own, and signatures over a finished
-//! request. Data only: another crate makes the signatures.
+//! Plans of what is signed with a credential: JWTs that the host signs, and signatures over a finished
+//! request. Data only: the `auth` crate makes the signatures.
 
 use http::HeaderName;
 use portcullis_action::template::Template;
@@ -10,33 +10,30 @@ use crate::definition::{AlgDef, EncodingDef, OAuth1MethodDef, TimestampFormatDef
 /// A JWT (RFC 7519) that the host signs.
 #[derive(Debug, Clone)]
 pub struct JwtPlan {
-    /// Signature algorithm.
     pub alg: AlgDef,
     /// The credential's field that holds the key.
     pub key_field: String,
-    /// Key id.
     pub kid: Option<Template>,
-    /// More members of the JOSE header.
+    /// Additional members of the JOSE header.
     pub header: Map<String, Value>,
-    /// Claims with texts as they are.
+    /// Claims whose texts are fixed.
     pub claims: Map<String, Value>,
     /// Claims whose texts are templates over `cred.*` and `config.*`.
     pub claim_templates: Vec<(String, Template)>,
-    /// How long it is good, seconds.
+    /// Lifetime, seconds.
     pub ttl_s: u32,
 }
 
 impl JwtPlan {
-    /// Every template.
+    /// Every template of the plan.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         self.kid.iter().chain(self.claim_templates.iter().map(|(_, template)| template))
     }
 }
 
-/// What a keyed hash is made over.
+/// What a keyed hash covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignedPart {
-    /// The method.
     Method,
     /// The path as sent.
     Path,
@@ -44,17 +41,13 @@ pub enum SignedPart {
     Query,
     /// Path and query as sent.
     PathAndQuery,
-    /// The body.
     Body,
     /// SHA-256 of the body, hexadecimal.
     BodySha256,
-    /// The timestamp.
     Timestamp,
-    /// The nonce.
     Nonce,
     /// A header's value.
     Header(HeaderName),
-    /// Text.
     Literal(String),
 }
 
@@ -72,21 +65,19 @@ pub enum Signing {
 /// A keyed hash over parts of the request.
 #[derive(Debug, Clone)]
 pub struct HmacPlan {
-    /// Hash.
     pub alg: AlgDef,
     /// The credential's field that holds the key.
     pub key_field: String,
     /// What is signed, in order.
     pub parts: Vec<SignedPart>,
-    /// How the signature is written.
+    /// Encoding of the signature.
     pub encoding: EncodingDef,
-    /// The header that carries it.
+    /// The header that carries the signature.
     pub header: HeaderName,
     /// The header's value, over `sign.*`, `cred.*` and `config.*`; the signature alone when absent.
     pub format: Option<Template>,
     /// The header that carries the timestamp.
     pub timestamp_header: Option<HeaderName>,
-    /// How the timestamp is written.
     pub timestamp_format: TimestampFormatDef,
     /// The header that carries the nonce.
     pub nonce_header: Option<HeaderName>,
@@ -95,41 +86,30 @@ pub struct HmacPlan {
 /// AWS Signature Version 4.
 #[derive(Debug, Clone)]
 pub struct SigV4Plan {
-    /// Service.
     pub service: Template,
-    /// Region.
     pub region: Template,
-    /// Access key id.
     pub access_key: Template,
-    /// Secret access key.
     pub secret_key: Template,
-    /// Session token.
     pub session_token: Option<Template>,
     /// Sign without the body's hash.
     pub unsigned_payload: bool,
-    /// Encode the path twice; by the service when absent.
+    /// Encode the path twice; if absent, decided by the service.
     pub double_encode_path: Option<bool>,
 }
 
 /// OAuth 1.0.
 #[derive(Debug, Clone)]
 pub struct OAuth1Plan {
-    /// Signature method.
     pub method: OAuth1MethodDef,
-    /// Consumer key.
     pub consumer_key: Template,
-    /// Consumer secret.
     pub consumer_secret: Template,
-    /// Token.
     pub token: Template,
-    /// Token secret.
     pub token_secret: Template,
-    /// Realm.
     pub realm: Option<Template>,
 }
 
 impl Signing {
-    /// Names of the headers that it sets, lower case.
+    /// Names of the headers that the signature sets, lower case.
     #[must_use]
     pub fn header_names(&self) -> Vec<&str> {
         match self {
@@ -147,7 +127,7 @@ impl Signing {
         }
     }
 
-    /// Every template.
+    /// Every template of the plan.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let all: Vec<&Template> = match self {
             Self::Hmac(plan) => plan.format.iter().collect(),
@@ -165,7 +145,7 @@ impl Signing {
         all.into_iter()
     }
 
-    /// The template that a request can do without.
+    /// The template that may have no value.
     #[must_use]
     pub fn optional_template(&self) -> Option<&Template> {
         match self {

@@ -16,7 +16,7 @@ use crate::host_pattern::is_host_name;
 /// The port that needs no permission.
 pub const DEFAULT_PORT: u16 = 443;
 
-/// The one scheme, with what follows it.
+/// The only scheme, with the separator after it.
 const SCHEME: &str = "https://";
 
 /// A parsed outbound URL. Invariant: https, a DNS host in lower case, no user information, no
@@ -42,7 +42,7 @@ impl Target {
         if raw.len() as u64 > url_bytes_max {
             return Err(Code::UrlInvalid);
         }
-        // Why: everything a later parser might fold, drop or reinterpret is refused here.
+        // Why: everything that a later parser might fold, drop or reinterpret is refused here.
         if !raw.iter().fold(true, |all, b| all & ((0x21..=0x7e).contains(b) && *b != b'\\')) {
             return Err(Code::UrlInvalid);
         }
@@ -58,7 +58,7 @@ impl Target {
             Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Err(Code::IpLiteral),
             None => return Err(Code::UrlInvalid),
         };
-        // Why all of it: what stands before the host is the scheme, and user information if there is any.
+        // Why all of it: before the host stands the scheme, and user information if there is any.
         if !agrees || url[..Position::BeforeHost] != *SCHEME {
             return Err(Code::UrlInvalid);
         }
@@ -72,11 +72,10 @@ impl Target {
     }
 
     fn part(&self, from: usize, to: usize) -> &str {
-        // Why never empty for want of a place: the places are the parser's own.
+        // Why never empty in practice: the indices come from the parser.
         self.text.get(from..to).unwrap_or_default()
     }
 
-    /// Host name, lower case.
     #[must_use]
     pub fn host(&self) -> &str {
         self.part(SCHEME.len(), self.host_end)
@@ -119,7 +118,7 @@ impl Target {
     }
 }
 
-/// What follows `https://`, or why there is none.
+/// The text after `https://`, or the reason of the refusal.
 fn strip_https(text: &str) -> Result<&str, Code> {
     let scheme_end = text.find(':').ok_or(Code::UrlInvalid)?;
     let (scheme, rest) = text.split_at(scheme_end);
@@ -138,7 +137,7 @@ fn strip_https(text: &str) -> Result<&str, Code> {
     Ok(rest)
 }
 
-/// Checks `host[:port]` as written and gives the host in lower case.
+/// Checks `host[:port]` as written and returns the host in lower case.
 fn check_authority(authority: &str) -> Result<Cow<'_, str>, Code> {
     if authority.contains('@') {
         return Err(Code::UserinfoPresent);
@@ -181,7 +180,7 @@ fn reads_as_address(host: &str) -> bool {
         })
 }
 
-/// Refuses path segments that somebody on the way might resolve: `.`, `..`, their encoded forms, the
+/// Refuses path segments that a proxy or server might resolve: `.`, `..`, their encoded forms, the
 /// `..;` form that servlet containers resolve, and any of them behind an encoded slash or backslash.
 fn check_path(tail: &str) -> Result<(), Code> {
     let path = tail.split(['?', '#']).next().unwrap_or_default();

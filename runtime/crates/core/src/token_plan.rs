@@ -1,4 +1,4 @@
-//! Plans of how a token is got and renewed. Data only; the runtime's token keeper carries them out,
+//! Plans of how a token is obtained and renewed. Data only; the engine carries them out
 //! through the gate, and no guest ever sees a token request or its answer.
 
 use portcullis_action::predicate::Predicate;
@@ -9,44 +9,41 @@ use serde_json::Value;
 use crate::definition::ExpiresUnitDef;
 use crate::injection::Injection;
 
-/// How a token is got.
+/// How a token is obtained.
 #[derive(Debug, Clone)]
 pub struct TokenPlan {
-    /// The request that gets a token without anybody's help; absent where a person must consent first.
+    /// The request that obtains a token without a person; empty where a person must consent first.
     pub obtain: Vec<TokenStep>,
     /// The request that renews a token with a refresh token.
     pub renew: Option<TokenStep>,
-    /// The consent of a person.
+    /// A person's consent, where the flow needs it.
     pub consent: Option<ConsentPlan>,
-    /// Where a token is given back.
+    /// The revocation request (RFC 7009).
     pub revoke: Option<TokenStep>,
-    /// Whether every renewal spends its refresh token.
+    /// Whether every renewal invalidates the refresh token it used.
     pub rotates: bool,
-    /// Lifetime where the answer gives none, seconds.
+    /// Lifetime used when the answer has none, seconds.
     pub default_ttl_s: u32,
-    /// How long before its end a token is renewed, seconds.
+    /// How long before its expiry a token is renewed, seconds.
     pub refresh_skew_s: u32,
-    /// Which answers say that the token is no good any more.
+    /// Which answers mean that the token is no longer valid.
     pub refresh_on: RefreshOn,
 }
 
-/// Which answers say that a token is no good any more.
+/// Which answers mean that a token is no longer valid.
 #[derive(Debug, Clone)]
 pub struct RefreshOn {
-    /// Statuses.
     pub status: Vec<u16>,
-    /// A condition on the body.
     pub predicate: Option<Predicate>,
 }
 
 /// The consent of a person (RFC 6749 section 4.1, RFC 7636).
 #[derive(Debug, Clone)]
 pub struct ConsentPlan {
-    /// Where the person is sent.
+    /// Where the person gives consent.
     pub authorize_url: UrlTemplate,
-    /// Pairs of that URL besides the protocol's own.
+    /// Pairs of that URL in addition to the protocol's.
     pub params: Vec<(String, Template)>,
-    /// Client id.
     pub client_id: Template,
     /// Scopes, joined.
     pub scope: String,
@@ -57,10 +54,9 @@ pub struct ConsentPlan {
     pub exchange: TokenStep,
 }
 
-/// One request of the host's own and what is taken from its answer.
+/// One request of the host, and what is taken from its answer.
 #[derive(Debug, Clone)]
 pub struct TokenStep {
-    /// Method.
     pub method: Method,
     /// URL, over `config.*`.
     pub url: UrlTemplate,
@@ -70,21 +66,20 @@ pub struct TokenStep {
     pub body: StepBody,
     /// Where the secrets go.
     pub injection: Injection,
-    /// What is taken from the answer, by name. `access_token` is the token, `refresh_token` renews it;
-    /// any other is a field of its own.
+    /// Values captured from the answer, by name. `access_token` is the token, `refresh_token` renews it;
+    /// any other is an additional field.
     pub capture: Vec<(String, Capture)>,
     /// Config values taken from the answer, by name.
     pub config: Vec<(String, String)>,
-    /// Pointer of the lifetime.
+    /// Pointer to the lifetime.
     pub expires_in_path: String,
-    /// Its unit.
     pub expires_unit: ExpiresUnitDef,
 }
 
 /// A step's body without its secrets.
 #[derive(Debug, Clone)]
 pub enum StepBody {
-    /// None.
+    /// No body.
     None,
     /// `application/x-www-form-urlencoded`.
     Form(Vec<(String, String)>),
@@ -97,8 +92,7 @@ pub enum StepBody {
 pub enum Capture {
     /// JSON pointer into the body.
     Body(String),
-    /// A header.
     Header(String),
-    /// A cookie that is set.
+    /// A cookie that the answer sets.
     Cookie(String),
 }

@@ -1,16 +1,18 @@
-//! The verdict on a URL: may a request go there, by the connector's and the org's lists?
+//! The verdict on a URL: do the connector's and the org's lists allow a request to it?
 //!
-//! One function serves the gate, the dry run and `portcullis explain`, so what is explained is what
+//! The gate, the dry run and `portcullis explain` use the same function, so the explanation is what
 //! happens. It is pure: names are not looked up here.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::Code;
 use crate::host_pattern::HostPattern;
 use crate::target::{DEFAULT_PORT, Target};
 
 /// Whether an org's list only reports or also refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum AllowlistMode {
     /// Would-be refusals are recorded, nothing is refused.
     Report,
@@ -18,22 +20,17 @@ pub enum AllowlistMode {
     Enforce,
 }
 
-/// What an org says about where its calls may go.
+/// An org's restriction on where its calls may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrgPolicy {
-    /// No list: no further restriction.
+    /// No list, no further restriction.
     Unrestricted,
-    /// A list; empty means nothing may leave.
-    List {
-        /// Its entries.
-        patterns: Vec<HostPattern>,
-        /// Report or enforce.
-        mode: AllowlistMode,
-    },
+    /// A list; an empty one means nothing may leave.
+    List { patterns: Vec<HostPattern>, mode: AllowlistMode },
 }
 
-/// The rules that a URL is held against.
-#[derive(Debug, Clone)]
+/// The rules that a URL is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRules {
     /// The connector's `allowed_domains`.
     pub connector: Vec<HostPattern>,
@@ -44,7 +41,7 @@ pub struct HostRules {
 }
 
 /// How one check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckVerdict {
     /// It passed.
@@ -56,22 +53,24 @@ pub enum CheckVerdict {
 }
 
 /// One check and how it ended; a run shows them in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Decision {
     /// Which check.
     pub check: &'static str,
     /// How it ended.
     pub verdict: CheckVerdict,
     /// The entry that matched.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "HostPattern")]
     pub matched: Option<HostPattern>,
     /// The code, when it refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Code")]
     pub code: Option<Code>,
 }
 
 impl Decision {
-    /// A passed check.
+    /// A check that passed.
     #[must_use]
     pub const fn pass(check: &'static str, matched: Option<HostPattern>) -> Self {
         Self { check, verdict: CheckVerdict::Pass, matched, code: None }
@@ -84,7 +83,7 @@ impl Decision {
     }
 }
 
-/// What the lists say about one URL.
+/// The result of checking one URL against the lists.
 #[derive(Debug, Clone)]
 pub struct Verdict {
     /// The URL as parsed, when it could be.
@@ -93,7 +92,7 @@ pub struct Verdict {
     pub matched_connector: Option<HostPattern>,
     /// Entry of the org's list that matched.
     pub matched_org: Option<HostPattern>,
-    /// Why not; absent when the URL may go on to the name lookup.
+    /// The reason of a refusal; absent when the URL may go on to the name lookup.
     pub refusal: Option<Code>,
     /// Every check in order.
     pub decisions: Vec<Decision>,
@@ -115,7 +114,7 @@ pub fn judge(raw: &[u8], rules: &HostRules, url_bytes_max: u64) -> Verdict {
         matched_connector: None,
         matched_org: None,
         refusal: None,
-        // Room for those of the gate that follow.
+        // Room for the gate's decisions that follow.
         decisions: Vec::with_capacity(8),
     };
     let target = match Target::parse(raw, url_bytes_max) {
@@ -228,5 +227,14 @@ mod tests {
         assert_eq!(code("https://10.0.0.1/", OrgPolicy::Unrestricted), "ip_literal");
         assert_eq!(code("https://evil.example.net:22/", OrgPolicy::Unrestricted), "port_not_allowed");
         assert_eq!(code("https://u@evil.example.net/", OrgPolicy::Unrestricted), "userinfo_present");
+    }
+    #[test]
+    fn the_schema_of_a_check_is_what_is_written() {
+        let list = list(&["*.salesforce.com"], AllowlistMode::Report);
+        for url in ["https://api.salesforce.com/", "https://a.example.com/", "http://a.example.com/"] {
+            for decision in judge(url.as_bytes(), &rules(list.clone()), 8192).decisions {
+                crate::structure::assert_written(&decision);
+            }
+        }
     }
 }

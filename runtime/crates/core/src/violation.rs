@@ -1,9 +1,10 @@
 //! One thing that is wrong with a document: where, which rule, and what would be right.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A breach of a rule, found by validation. Never quotes a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Violation {
     /// JSON pointer (RFC 6901) into the document that was sent.
     pub pointer: String,
@@ -21,13 +22,13 @@ impl Violation {
     }
 }
 
-/// One JSON pointer step: `~` and `/` escaped (RFC 6901 section 3).
+/// One step of a JSON pointer, with `~` and `/` escaped (RFC 6901 section 3).
 #[must_use]
 pub fn step(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// The known name nearest to a mistyped one, if any is near: at most two edits, and fewer than half
+/// The known name closest to a mistyped one, if any is close: at most two edits, and fewer than half
 /// of its letters.
 #[must_use]
 pub fn nearest<'n>(typed: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
@@ -74,6 +75,11 @@ mod tests {
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("", "abc"), 3);
         assert_eq!(edit_distance("abc", "abc"), 0);
+    }
+
+    #[test]
+    fn its_schema_is_what_is_written() {
+        crate::structure::assert_written(&Violation::new("/a", "wrong_type", "must be string"));
     }
 
     #[test]

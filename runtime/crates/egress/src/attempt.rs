@@ -1,7 +1,7 @@
-//! One attempt to leave, as the ledger will tell it, and the bracket around it.
+//! One outbound request as the ledger records it, and the pair of records around it. Called by the guard.
 //!
-//! `begin` must succeed before anything leaves, a name lookup included. `complete` is written
-//! whatever happens, also when the call is dropped in the middle.
+//! `begin` must succeed before anything is sent, a DNS query included. `complete` is written in every case,
+//! also when the call is dropped half-way.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,18 +10,17 @@ use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::ledger::{LedgerVerdict, PhaseDurations};
 use portcullis_core::outbound::BoxFuture;
 
-/// The facts of one attempt. No secret, no query, no body.
+/// The facts of one outbound request. No secret, no query, no body.
 #[derive(Debug, Clone)]
-pub struct Attempt {
-    /// HTTP method.
+pub struct OutboundAttempt {
     pub method: &'static str,
-    /// `https://host[:port]`, empty when there was none to read.
+    /// `https://host[:port]`; empty when the URL has none that can be read.
     pub origin: String,
-    /// Path without query.
+    /// Without the query.
     pub path: String,
     /// Verdict so far.
     pub verdict: LedgerVerdict,
-    /// Why not.
+    /// Why it was refused, or why it failed.
     pub code: Option<Code>,
     /// Entry of the connector's list that matched.
     pub matched_connector: Option<HostPattern>,
@@ -29,29 +28,24 @@ pub struct Attempt {
     pub matched_org: Option<HostPattern>,
     /// The org's list would have refused it, had it been enforced.
     pub would_refuse: bool,
-    /// Every address of the answer.
+    /// Every address of the DNS answer.
     pub addresses: Vec<String>,
     /// The address connected to.
     pub chosen_address: Option<String>,
-    /// Negotiated TLS version.
     pub tls_version: Option<String>,
-    /// Upstream's status.
     pub status: Option<u16>,
     /// Request body bytes.
     pub bytes_out: u64,
     /// Response body bytes as received.
     pub bytes_in: u64,
-    /// Durations.
     pub durations: PhaseDurations,
-    /// Slot of the injected credential.
     pub credential_slot: Option<String>,
-    /// Version of the injected credential.
     pub credential_version: Option<u64>,
-    /// Whether an echo of the secret was removed.
+    /// Whether the credential was removed from the response.
     pub redacted: bool,
 }
 
-impl Attempt {
+impl OutboundAttempt {
     pub(crate) const fn new(method: &'static str) -> Self {
         Self {
             method,
@@ -85,35 +79,36 @@ impl Attempt {
 /// The ledger could not be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the outbound ledger cannot be written")]
-pub struct AttemptLogError;
+pub struct OutboundLogError;
 
-/// Where attempts are recorded. One log serves one call and knows who asks.
-pub trait AttemptLog: Send + Sync {
-    /// Records a refusal: nothing left.
-    fn refused(&self, attempt: Attempt) -> BoxFuture<'_, Result<(), AttemptLogError>>;
+/// Where outbound requests are recorded. One log serves one call and knows its tenant.
+pub trait OutboundLog: Send + Sync {
+    /// Records a refusal: nothing was sent.
+    fn refused(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<(), OutboundLogError>>;
 
-    /// Records that an attempt is about to leave. When this fails, it does not leave. The text names
+    /// Records a request that is about to be sent; when this fails, it is not sent. The returned text names
     /// the entry for `complete`.
-    fn begin(&self, attempt: Attempt) -> BoxFuture<'_, Result<String, AttemptLogError>>;
+    fn begin(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<String, OutboundLogError>>;
 
-    /// Records how an attempt ended. Retried by the implementation; never changes the answer.
-    fn complete(self: Arc<Self>, entry: String, attempt: Attempt) -> BoxFuture<'static, ()>;
+    /// Records how the request ended. The implementation retries; the outcome never changes the response.
+    fn complete(self: Arc<Self>, entry: String, attempt: OutboundAttempt) -> BoxFuture<'static, ()>;
 }
 
-/// An open bracket. Dropped without [`Self::close`], it records that the call was ended.
+/// A request with a `begin` and no `complete` yet. Dropped without [`Self::close`], it records that the call
+/// was ended.
 pub(crate) struct Bracket {
-    open: Option<(Arc<dyn AttemptLog>, String)>,
+    open: Option<(Arc<dyn OutboundLog>, String)>,
     ended: Arc<OnceLock<Code>>,
-    pub(crate) attempt: Attempt,
+    pub(crate) attempt: OutboundAttempt,
 }
 
 impl Bracket {
-    /// Writes `begin`. `ended` holds why the call was ended, should it be.
+    /// Writes `begin`. `ended` holds why the call was ended, if it was.
     pub(crate) async fn begin(
-        log: &Arc<dyn AttemptLog>,
+        log: &Arc<dyn OutboundLog>,
         ended: &Arc<OnceLock<Code>>,
-        attempt: Attempt,
-    ) -> Result<Self, AttemptLogError> {
+        attempt: OutboundAttempt,
+    ) -> Result<Self, OutboundLogError> {
         let entry = log.begin(attempt.clone()).await?;
         Ok(Self { open: Some((Arc::clone(log), entry)), ended: Arc::clone(ended), attempt })
     }
@@ -125,9 +120,8 @@ impl Bracket {
         }
     }
 
-    /// The attempt itself, for its last record.
-    fn take_attempt(&mut self) -> Attempt {
-        std::mem::replace(&mut self.attempt, Attempt::new(""))
+    fn take_attempt(&mut self) -> OutboundAttempt {
+        std::mem::replace(&mut self.attempt, OutboundAttempt::new(""))
     }
 }
 
@@ -139,7 +133,7 @@ impl Drop for Bracket {
         let mut attempt = self.take_attempt();
         attempt.verdict = LedgerVerdict::Error;
         attempt.code = self.ended.get().copied().or(Some(Code::CallEnded));
-        // Why a task: a dropped future cannot wait, and the record must still be written.
+        // Why a task: a dropped future cannot await, and the record must still be written.
         if let Ok(handle) = tokio::runtime::Handle::try_current() {
             handle.spawn(log.complete(entry, attempt));
         }

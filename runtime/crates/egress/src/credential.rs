@@ -1,7 +1,7 @@
-//! The credential of one call: a handle that can be opened, and the moment it is.
+//! The credential of one call: a handle that can open the sealed record. Opens nothing itself.
 //!
-//! The gate holds no key. It is handed something that can open the sealed record, opens it after
-//! the TLS handshake, and lets go of it when the request is written.
+//! The gate holds no key. It opens the credential after the TLS handshake and drops it once the request is
+//! written.
 
 use std::sync::Arc;
 
@@ -12,35 +12,32 @@ use portcullis_core::secret::SecretFields;
 /// A credential bound to one connector and workspace, still sealed.
 #[derive(Clone)]
 pub struct BoundCredential {
-    /// The slot's name.
     pub slot: String,
-    /// Version of the stored record.
     pub version: u64,
-    /// Host entries it was sealed for, as known without opening it.
+    /// The hosts it was sealed for, as stored outside the seal.
     pub allowed_hosts: Vec<String>,
-    /// Opens it.
     pub source: Arc<dyn OpenCredential>,
 }
 
-/// Why a credential cannot be opened. Details go to the log of the opener.
+/// Why a credential cannot be opened. The opener logs the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// The host list inside the seal does not name the host. No secret was opened.
+    /// The list inside the seal does not have the host. No secret was opened.
     #[error("the credential was not sealed for this host")]
     NotBound,
-    /// It does not open.
+    /// The record cannot be decrypted or read.
     #[error("the credential cannot be opened")]
     Closed,
 }
 
 /// Opens a sealed credential.
 pub trait OpenCredential: Send + Sync {
-    /// Opens it for one host. Called once per request, after every check and the TLS handshake. The
-    /// host is held against the list inside the seal before any secret is opened.
+    /// Opens it for one host. Called once per request, after every check and the TLS handshake. The host is
+    /// compared with the list inside the seal before any secret is opened.
     fn open<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<SecretFields, CredentialError>>;
 }
 
-/// Whether one of a credential's host entries means this host.
+/// Whether one of a credential's host entries matches this host.
 #[must_use]
 pub fn sealed_for(entries: &[String], host: &str) -> bool {
     entries.iter().any(|entry| HostPattern::text_matches(entry, host))

@@ -1,9 +1,10 @@
-//! Undoing content codings within limits (RFC 9110 section 8.4): gzip, deflate, br, zstd.
+//! Decoding content codings within limits (RFC 9110 section 8.4): gzip, deflate, br, zstd. Called by the
+//! response reader.
 //!
-//! What cannot be read cannot be scrubbed, so every coding is undone before the guest sees a byte,
-//! and a coding that is not on the list ends the answer. Decoding stops at the byte limit and, after
-//! the first MiB, at the ratio limit: no honest document compresses better. What is longer than a MiB is
-//! decoded twice, the first time only to count it, so that a bomb never takes more memory than that.
+//! Only a decoded body can be scrubbed, so every coding is decoded before the guest sees a byte, and an
+//! unknown coding is an error. Decoding stops at the byte limit and, after the first MiB, at the ratio limit,
+//! which ordinary documents do not reach. A body longer than a MiB is decoded twice, the first time only to
+//! count its bytes, so that a bomb never takes more than a MiB of memory.
 
 use std::io::Read;
 
@@ -13,16 +14,16 @@ use portcullis_core::outbound::LimitKind;
 
 use crate::error::SendError;
 
-/// Codings on top of each other; two are already unusual.
+/// The most codings of one body; two are already unusual.
 const CODINGS_MAX: usize = 3;
-/// Decoded bytes before the ratio counts.
+/// Decoded bytes before the ratio limit applies.
 const RATIO_FREE_BYTES: u64 = 1024 * 1024;
-/// Piece that is decoded at a time, bytes.
+/// Bytes decoded at a time.
 const PIECE: usize = 16 * 1024;
-/// Decoded bytes that are kept before their number is known.
+/// The most decoded bytes kept before their number is known.
 const UNCOUNTED_MAX: usize = 1024 * 1024;
 
-/// Undoes a Content-Encoding, as the gate does with every answer.
+/// Decodes a body with this Content-Encoding; public for the fuzz target.
 ///
 /// # Errors
 /// `response_too_large` at a limit, `upstream_protocol` for an unknown coding or broken data.
@@ -30,7 +31,7 @@ pub fn decode_body(content_encoding: &str, body: Vec<u8>, limits: &Limits) -> Re
     decode(&codings([content_encoding.as_bytes()].into_iter()), body, limits).map_err(|e| e.code)
 }
 
-/// Undoes `codings` (the Content-Encoding list, first applied first).
+/// Decodes a body with these codings, in the order they were applied.
 ///
 /// # Errors
 /// `response_too_large` at a limit, `upstream_protocol` for an unknown coding or broken data.
@@ -41,7 +42,7 @@ pub(crate) fn decode(codings: &[String], body: Vec<u8>, limits: &Limits) -> Resu
     codings.iter().rev().try_fold(body, |body, coding| undo(coding, &body, limits))
 }
 
-/// The list in a Content-Encoding header, lower case, `identity` left out.
+/// The codings of a Content-Encoding header, in lower case, without `identity`.
 pub(crate) fn codings<'v>(values: impl Iterator<Item = &'v [u8]>) -> Vec<String> {
     values
         .flat_map(|value| value.split(|b| *b == b','))
@@ -71,7 +72,7 @@ fn is_zlib(body: &[u8]) -> bool {
         && matches!(body, [a, b, ..] if (u16::from(*a) * 256 + u16::from(*b)).is_multiple_of(31))
 }
 
-/// Everything that a decoder gives, within the limits.
+/// The whole output of a decoder, within the limits.
 fn drain<R: Read>(
     decoder: impl Fn() -> Result<R, SendError>,
     received: usize,
@@ -94,7 +95,7 @@ fn drain<R: Read>(
     Ok(out)
 }
 
-/// Reads to the end; how many bytes there were.
+/// Reads to the end; returns the number of bytes.
 fn read_through(mut decoder: impl Read, limit: u64, mut each: impl FnMut(&[u8])) -> Result<usize, SendError> {
     let mut piece = [0_u8; PIECE];
     let mut bytes = 0_usize;
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn each_coding_is_undone() {
+    fn each_coding_is_decoded() {
         let text = b"{\"id\":1} and some more text, and some more text";
         assert_eq!(run("gzip", gzip(text)).unwrap(), text);
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
@@ -141,7 +142,7 @@ mod tests {
         let mut raw = DeflateEncoder::new(Vec::new(), Compression::fast());
         raw.write_all(text).unwrap();
         assert_eq!(run("Deflate", raw.finish().unwrap()).unwrap(), text);
-        // `hello` as brotli (quality 0, one metablock) and as a zstd frame, by their own tools.
+        // `hello` as brotli (quality 0, one metablock) and as a zstd frame, made by the reference tools.
         let brotli = [0x0b, 0x02, 0x80, b'h', b'e', b'l', b'l', b'o', 0x03];
         assert_eq!(run("br", brotli.to_vec()).unwrap(), b"hello");
         let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x05, 0x29, 0x00, 0x00, b'h', b'e', b'l', b'l', b'o'];
@@ -180,7 +181,7 @@ mod tests {
     fn a_bomb_ends_at_the_ratio_and_at_the_byte_limit() {
         // 4 MiB of zeroes is about 4 KiB of gzip: past the ratio long before the byte limit.
         assert_eq!(run("gzip", gzip(&vec![0; 4 * 1024 * 1024])), Err(Code::ResponseTooLarge));
-        // Within the free first MiB any ratio passes.
+        // Within the first MiB any ratio passes.
         assert_eq!(run("gzip", gzip(&vec![0; 1024 * 1024])).unwrap().len(), 1024 * 1024);
         let limits = Limits { decoded_bytes: 100, ..Limits::default() };
         assert!(decode(&["gzip".to_owned()], gzip(&[b'x'; 100]), &limits).is_ok());

@@ -1,8 +1,7 @@
-//! Connecting: the only place where a socket to the outside is opened.
+//! Connecting: the only place where an outbound socket is opened. Called by the gate.
 //!
-//! It takes a [`PinnedAddr`] and nothing less, judges each address a second time, and judges the
-//! peer once more after the connect, so that neither a stale answer nor a lying network can lead a
-//! connection elsewhere.
+//! It takes a [`PinnedAddr`] only, judges each address a second time before the connect, and compares the
+//! peer after it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,19 +11,16 @@ use portcullis_core::fault::Code;
 use portcullis_core::outbound::BoxFuture;
 use tokio::net::TcpStream;
 
-use crate::resolve::{PinnedAddr, may_reach};
+use crate::dns::{PinnedAddr, may_reach};
 
-/// A connected socket and the peer it is connected to.
 pub struct Dialed {
-    /// The stream.
     pub stream: TcpStream,
-    /// Its peer, as the system reports it.
+    /// As the system reports it.
     pub peer: SocketAddr,
 }
 
-/// The last system call of a connect.
+/// The last system call of a connect; replaced in tests and in the demo.
 pub trait Dial: Send + Sync {
-    /// Connects to that address.
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Dialed>>;
 }
 
@@ -43,7 +39,7 @@ impl Dial for TcpDialer {
     }
 }
 
-/// The addresses of this machine's own interfaces; a connection to them would come back in.
+/// The addresses of this machine's interfaces, which no guest may reach.
 #[must_use]
 pub fn own_addresses() -> Vec<IpAddr> {
     if_addrs::get_if_addrs()
@@ -51,7 +47,7 @@ pub fn own_addresses() -> Vec<IpAddr> {
         .unwrap_or_default()
 }
 
-/// Connects to the first address that answers.
+/// Connects to the first address that accepts the connection.
 ///
 /// # Errors
 /// `connect_failed`, or `address_forbidden` when an address or the peer may not be reached.

@@ -1,11 +1,11 @@
-//! One error of the gate, in the two forms it is told in: a code for the caller, the ledger and the
-//! run, and what the guest may know.
+//! The error of the gate in its two forms: the code for the caller, the ledger and the run, and the error
+//! that the guest gets.
 
 use portcullis_core::fault::{Code, Fault};
 use portcullis_core::ledger::LedgerVerdict;
 use portcullis_core::outbound::{DenyReason, LimitKind, OutboundError, TimeoutPhase};
 
-/// Why a send ended without an answer.
+/// Why a request got no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SendError {
     pub(crate) code: Code,
@@ -27,7 +27,7 @@ impl SendError {
 }
 
 impl From<Code> for SendError {
-    /// The guest's view of a code. A forbidden address looks like a name that does not exist.
+    /// The error that a guest gets for a code. A forbidden address looks like a name that does not exist.
     fn from(code: Code) -> Self {
         let guest = match code {
             Code::SchemeNotHttps => OutboundError::Denied(DenyReason::SchemeNotHttps),
@@ -38,7 +38,7 @@ impl From<Code> for SendError {
             Code::HostNotInConnector => OutboundError::Denied(DenyReason::HostNotInConnector),
             Code::HostNotInOrg => OutboundError::Denied(DenyReason::HostNotInOrg),
             Code::RedirectForbidden => OutboundError::Denied(DenyReason::RedirectForbidden),
-            // The interface has one word for a place that belongs to the credential.
+            // The guest's interface has one error for every place that belongs to the credential.
             Code::HeaderForbidden | Code::QueryForbidden | Code::BodyForbidden => {
                 OutboundError::Denied(DenyReason::HeaderForbidden)
             }

@@ -1,5 +1,5 @@
-//! The gate of the process: resolver, dialer, roots, connection pool and limits, and the making of a
-//! connection. Which request may use it is decided in [`crate::guard`].
+//! The gate of the process: resolver, dialer, TLS roots, connection pool and limits. Opens connections; which
+//! request may use them is decided in [`crate::guard`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,86 +15,74 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::attempt::Attempt;
+use crate::attempt::OutboundAttempt;
 use crate::dial::{self, Dial};
-use crate::guard::{Guard, GuardSpec, PoolScope};
-use crate::pool::{Connection, Pool, PoolKey};
-use crate::resolve::{self, Resolve};
+use crate::dns::{self, Resolve};
+use crate::pool::{Connection, Pool, PoolKey, PoolScope};
 use crate::sender::Sender;
-use crate::trust::Trust;
+use crate::tls::TlsRoots;
 
 /// What a gate is made of.
 pub struct GateParts {
-    /// Name lookup.
     pub resolver: Arc<dyn Resolve>,
-    /// TCP connect.
     pub dialer: Arc<dyn Dial>,
-    /// TLS roots.
-    pub trust: Trust,
-    /// Limits in force.
+    pub tls_roots: TlsRoots,
     pub limits: Arc<Limits>,
 }
 
-/// The one way out of the process.
+/// Makes every outbound connection of the process.
 pub struct Gate {
     resolver: Arc<dyn Resolve>,
     dialer: Arc<dyn Dial>,
-    trust: Trust,
+    tls_roots: TlsRoots,
     pub(crate) limits: Arc<Limits>,
     pub(crate) pool: Pool,
 }
 
 impl Gate {
-    /// Puts a gate together.
     #[must_use]
     pub fn new(parts: GateParts) -> Arc<Self> {
         let pool = Pool::new(&parts.limits);
         Arc::new(Self {
             resolver: parts.resolver,
             dialer: parts.dialer,
-            trust: parts.trust,
+            tls_roots: parts.tls_roots,
             limits: parts.limits,
             pool,
         })
     }
 
-    /// The capability of one call. Dropped with it.
-    #[must_use]
-    pub fn guard(self: &Arc<Self>, spec: GuardSpec) -> Guard {
-        Guard::new(Arc::clone(self), spec)
-    }
-
-    /// Looks a host up and judges the answers, without connecting: for `explain --resolve`.
+    /// Looks a host up and judges the addresses, without connecting; for `explain --resolve`.
     ///
     /// # Errors
     /// `dns_failed` or `address_forbidden`.
     pub async fn judge_host(&self, host: &str, seen: &mut Vec<String>) -> Result<(), Code> {
         let own = dial::own_addresses();
-        resolve::judge_host(self.resolver.as_ref(), host, &self.limits, &own, seen).await.map(|_| ())
+        dns::judge_host(self.resolver.as_ref(), host, &self.limits, &own, seen).await.map(|_| ())
     }
 
-    /// Closes connections that have been idle for too long; answers how many are left.
+    /// Closes connections that were idle for too long; returns how many are left.
     pub fn sweep(&self) -> usize {
         self.pool.sweep()
     }
 
-    /// Closes idle connections of every scope that the predicate names.
+    /// Closes the idle connections of every scope that the predicate selects.
     pub fn drop_connections(&self, doomed: impl Fn(&PoolScope) -> bool) {
         self.pool.drop_where(doomed);
     }
 
-    /// A new connection to a permitted target: resolve → judge → connect → judge → TLS.
+    /// A new connection to a permitted target: look up → judge → connect → judge the peer → TLS.
     pub(crate) async fn connect(
         &self,
         key: &PoolKey,
         target: PermittedTarget,
         connect_timeout: Option<Duration>,
-        attempt: &mut Attempt,
+        attempt: &mut OutboundAttempt,
     ) -> Result<Connection, Code> {
         let own: Vec<IpAddr> = dial::own_addresses();
         let started = Instant::now();
         let pinned =
-            resolve::pin(self.resolver.as_ref(), target, &self.limits, &own, &mut attempt.addresses).await;
+            dns::pin(self.resolver.as_ref(), target, &self.limits, &own, &mut attempt.addresses).await;
         attempt.durations.dns_us = Some(micros(started));
         let pinned = pinned?;
         let started = Instant::now();
@@ -112,7 +100,7 @@ impl Gate {
 
     async fn handshake(&self, key: &PoolKey, stream: TcpStream) -> Result<TlsStream<TcpStream>, Code> {
         let name = ServerName::try_from(key.host.clone()).map_err(|_| Code::TlsFailed)?;
-        let config = self.trust.client_config(&key.scope.workspace, key.scope.http2);
+        let config = self.tls_roots.client_config(&key.scope.workspace, key.scope.http2);
         let connector = TlsConnector::from(config);
         let handshake = connector.connect(name, stream);
         match tokio::time::timeout(Duration::from_millis(self.limits.tls_ms), handshake).await {
@@ -163,7 +151,7 @@ impl Gate {
     }
 }
 
-/// Runs a connection until it ends; its sender notices.
+/// Drives a connection until it ends; its [`Sender`] then reports that it is closed.
 fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -172,7 +160,6 @@ fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
     });
 }
 
-/// Microseconds since `started`.
 pub(crate) fn micros(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

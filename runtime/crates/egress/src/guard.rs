@@ -1,6 +1,8 @@
-//! The guard of one call: every request of a guest passes through [`Guard::send`], from the top.
+//! The guard of one call: what the call may do, and what it did. Each request, and each redirect, passes
+//! all checks (`guard/check.rs`) and is then sent (`guard/send.rs`). Made by the gate, dropped with the
+//! call.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use portcullis_core::connector::{RedirectPolicy, RequestLimits};
@@ -14,89 +16,72 @@ use portcullis_core::outbound::{
 use portcullis_core::verdict::Decision;
 use serde_json::{Map, Value};
 
-use crate::attempt::{Attempt, AttemptLog, Bracket};
+use crate::attempt::{Bracket, OutboundAttempt, OutboundLog};
 use crate::credential::BoundCredential;
+use crate::dry_run::DryRun;
 use crate::error::SendError;
 use crate::gate::{Gate, micros};
+use crate::pool::PoolScope;
 use crate::redirect::{self, Hop};
-use crate::rehearsal::Rehearsal;
+use portcullis_core::sync::lock;
 
-mod clear;
-mod perform;
+mod check;
+mod send;
 
-/// What keeps pooled connections and TLS sessions apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PoolScope {
-    /// `org/workspace`.
-    pub workspace: String,
-    /// Connector id.
-    pub connector: String,
-    /// Version of the credential.
-    pub credential_version: u64,
-    /// Counts up with every change of connector, credential or org policy.
-    pub policy_generation: u64,
-    /// Whether HTTP/2 is offered.
-    pub http2: bool,
-}
-
-/// What one call may do and with what.
+/// What one call may do, and its credential.
 pub struct GuardSpec {
-    /// Where it may go.
+    /// Hosts, methods and paths that it may call.
     pub grant: EgressGrant,
-    /// The credential, still sealed.
+    /// Still sealed.
     pub credential: Option<BoundCredential>,
-    /// Where the credential goes.
+    /// Where in a request the credential goes.
     pub injection: Arc<Injection>,
     /// Non-secret values of the connection.
     pub config: Arc<Map<String, Value>>,
-    /// Where attempts are recorded.
-    pub log: Arc<dyn AttemptLog>,
-    /// Most requests of this call.
+    pub log: Arc<dyn OutboundLog>,
+    /// The most requests of this call.
     pub requests_max: u64,
-    /// Which redirects are followed.
     pub redirects: RedirectPolicy,
-    /// Lower limits than the gate's.
+    /// Limits of the definition; they only lower the gate's.
     pub limits: RequestLimits,
-    /// Who reads the answers.
     pub answers: Answers,
-    /// Stop before anything leaves, and show the request.
-    pub rehearse: bool,
-    /// Texts of the request that differ from run to run, for its hash.
+    /// Stop before anything is sent, and report the request.
+    pub dry_run: bool,
+    /// Texts of the request that differ from run to run; left out of its hash.
     pub varying: Vec<String>,
-    /// What keeps its connections apart.
     pub scope: Arc<PoolScope>,
 }
 
-/// Who reads the answers of a call.
+/// Who reads the responses of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
-    /// A guest: every form of the credential is removed from them.
+    /// A guest: every form of the credential is removed.
     Guest,
-    /// The host's token keeper, whose answers are secrets themselves and go no further.
+    /// The host, in a token request: the response is a secret itself and stays in the host.
     TokenKeeper,
 }
 
 /// What happened in a call, for its run record.
 #[derive(Debug, Clone, Default)]
 pub struct GuardReport {
-    /// Checks of the last request, in order.
+    /// The checks of the last request, in order.
     pub decisions: Vec<Decision>,
-    /// Why the last request had no answer.
+    /// Why the last request got no response.
     pub failure: Option<Code>,
-    /// Requests that were answered.
+    /// Requests that got a response.
     pub requests: u64,
-    /// Time spent waiting for upstreams, microseconds.
+    /// Microseconds spent waiting for upstreams.
     pub upstream_us: u64,
-    /// Status of the last answer.
+    /// Status of the last response.
     pub last_status: Option<u16>,
-    /// Whether an echoed credential was removed.
+    /// Whether the credential was removed from a response.
     pub redacted: bool,
-    /// Whether something of the last request may have reached the upstream.
+    /// Whether any byte of the last request may have reached the upstream.
     pub sent: bool,
-    /// Hash of the first request, before its credential; see [`Rehearsal`].
+    /// Hash of the first request, before its credential; see [`DryRun`].
     pub request_hash: Option<String>,
-    /// The request that would have been sent, of a call that is a rehearsal.
-    pub rehearsal: Option<Rehearsal>,
+    /// In a dry run: the request that would have been sent.
+    pub dry_run: Option<DryRun>,
 }
 
 #[derive(Default)]
@@ -106,12 +91,21 @@ struct State {
     report: GuardReport,
 }
 
-/// The only way out that a guest is given.
+/// The only way for a guest to reach the network.
 pub struct Guard {
     gate: Arc<Gate>,
     spec: GuardSpec,
     state: Mutex<State>,
     ended: Arc<OnceLock<Code>>,
+}
+
+impl Gate {
+    /// The guard of one call; dropped with it.
+    #[must_use]
+    pub fn guard(self: &Arc<Self>, spec: GuardSpec) -> Guard {
+        let state = Mutex::new(State::default());
+        Guard { gate: Arc::clone(self), spec, state, ended: Arc::default() }
+    }
 }
 
 impl Outbound for Guard {
@@ -128,70 +122,66 @@ impl Outbound for Guard {
     }
 }
 
-/// A request that passed every check before the first packet.
-struct Cleared {
+/// A request that passed every check of `guard/check.rs`.
+struct Checked {
     target: PermittedTarget,
     hop: Hop,
     options: OutboundOptions,
 }
 
 impl Guard {
-    pub(crate) fn new(gate: Arc<Gate>, spec: GuardSpec) -> Self {
-        Self { gate, spec, state: Mutex::new(State::default()), ended: Arc::default() }
-    }
-
-    /// What happened so far.
+    /// The report so far.
     #[must_use]
     pub fn report(&self) -> GuardReport {
         self.with_state(|s| s.report.clone())
     }
 
-    /// Notes why the call is about to be dropped, for the ledger.
+    /// Sets why the call is about to be dropped, for the ledger.
     pub fn end(&self, code: Code) {
-        // Why ignored: the first reason stands.
+        // Why ignored: the first reason counts.
         let _ = self.ended.set(code);
     }
 
     fn with_state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.state))
     }
 
-    /// A request and the redirects it leads to, where they are followed.
+    /// A request and the redirects that follow it, where the definition allows them.
     async fn follow(&self, request: OutboundRequest) -> Result<OutboundResponse, SendError> {
-        let mut attempt = Attempt::new(request.method.as_str());
-        let cleared = self.clear(request, &mut attempt);
-        let (mut cleared, mut response) = self.bracketed(cleared, attempt).await?;
+        let mut attempt = OutboundAttempt::new(request.method.as_str());
+        let checked = self.check(request, &mut attempt);
+        let (mut checked, mut response) = self.bracketed(checked, attempt).await?;
         let policy = self.spec.redirects;
         let mut hops = 0;
         while policy.follow != RedirectFollow::None && redirect::is_redirect(response.status) {
             let Some(location) = header(&response, "location") else { break };
             hops += 1;
-            let mut attempt = Attempt::new(cleared.hop.method.as_str());
+            let mut attempt = OutboundAttempt::new(checked.hop.method.as_str());
             let next = if hops > policy.hops_max {
-                attempt.origin = cleared.target.target().origin().to_owned();
+                attempt.origin = checked.target.target().origin().to_owned();
                 Err(SendError::from(Code::RedirectForbidden))
             } else {
-                self.clear_redirect(response.status, &location, cleared, &mut attempt)
+                self.check_redirect(response.status, &location, checked, &mut attempt)
             };
-            (cleared, response) = Box::pin(self.bracketed(next, attempt)).await?;
+            (checked, response) = Box::pin(self.bracketed(next, attempt)).await?;
         }
         Ok(response)
     }
 
-    /// One attempt inside its ledger bracket; a refusal has a record of its own.
+    /// One outbound request between its `begin` and `complete` records; a refusal has one separate record.
     async fn bracketed(
         &self,
-        cleared: Result<Cleared, SendError>,
-        mut attempt: Attempt,
-    ) -> Result<(Cleared, OutboundResponse), SendError> {
+        checked: Result<Checked, SendError>,
+        mut attempt: OutboundAttempt,
+    ) -> Result<(Checked, OutboundResponse), SendError> {
         let started = Instant::now();
         let unavailable = |_| SendError::from(Code::LedgerUnavailable);
         self.with_state(|s| s.report.sent = false);
-        if self.spec.rehearse {
-            return Err(self.rehearse(&cleared?));
+        if self.spec.dry_run {
+            return Err(self.dry_run(&checked?));
         }
-        let cleared = match cleared {
-            Ok(cleared) => cleared,
+        let checked = match checked {
+            Ok(checked) => checked,
             Err(error) => {
                 attempt.verdict = error.verdict();
                 attempt.code = Some(error.code);
@@ -199,15 +189,16 @@ impl Guard {
                 return Err(error);
             }
         };
-        attempt.bytes_out = cleared.hop.body.len() as u64;
+        attempt.bytes_out = checked.hop.body.len() as u64;
         let mut bracket = Bracket::begin(&self.spec.log, &self.ended, attempt).await.map_err(unavailable)?;
         let own_limit = self.spec.limits.timeout_ms.map(|ms| Duration::from_millis(u64::from(ms)));
-        let total = cap(cleared.options.total_timeout.or(own_limit), self.gate.limits.total_ms);
+        let total = cap(checked.options.total_timeout.or(own_limit), self.gate.limits.total_ms);
         let total = own_limit.map_or(total, |own| total.min(own));
-        let outcome = match tokio::time::timeout(total, self.perform(&cleared, &mut bracket.attempt)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(SendError::timeout(TimeoutPhase::Total)),
-        };
+        let outcome =
+            match tokio::time::timeout(total, self.send_checked(&checked, &mut bracket.attempt)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(SendError::timeout(TimeoutPhase::Total)),
+            };
         bracket.attempt.durations.total_us = Some(micros(started));
         if let Err(error) = &outcome {
             bracket.attempt.verdict = error.verdict();
@@ -224,17 +215,16 @@ impl Guard {
                 s.report.failure = None;
             }
         });
-        outcome.map(|response| (cleared, response))
+        outcome.map(|response| (checked, response))
     }
 }
 
-/// A guest's wish for a timeout, which can only lower the host's.
+/// A timeout that the guest asked for, which can only lower the host's.
 fn cap(wish: Option<Duration>, limit_ms: u64) -> Duration {
     let limit = Duration::from_millis(limit_ms);
     wish.map_or(limit, |w| w.min(limit))
 }
 
-/// The first header of that name.
 fn header(response: &OutboundResponse, name: &str) -> Option<Vec<u8>> {
     response.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
 }

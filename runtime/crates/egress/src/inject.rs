@@ -1,4 +1,5 @@
-//! The last step before a request is written: the credential opened, placed, and signed over.
+//! The credential in a request: places an opened credential and signs the result. The last step before the
+//! request is written; called by the guard.
 
 use http::{HeaderName, Request};
 use http_body_util::Full;
@@ -18,7 +19,7 @@ use crate::redirect::Hop;
 use crate::request::{self, Draft};
 use crate::signing::{self, Moment};
 
-/// A finished message and the texts that must not come back.
+/// A finished message, and the secret texts that the response must not show.
 pub(crate) struct Message {
     pub(crate) request: Request<Full<Bytes>>,
     pub(crate) secrets: Vec<Zeroizing<String>>,
@@ -33,8 +34,8 @@ pub(crate) fn plain(target: &Target, hop: &Hop) -> Result<Message, SendError> {
 /// Places an opened credential in a message and signs it.
 ///
 /// # Errors
-/// `credential_missing` when the fields do not make what the plan asks for, `body_forbidden` when the
-/// body cannot take its part. Details go to the log, without values.
+/// `credential_missing` when the fields lack what the plan needs, `body_forbidden` when the body cannot take
+/// the credential. Details go to the log, without values.
 pub(crate) fn with_credential(
     target: &Target,
     hop: &Hop,
@@ -54,11 +55,11 @@ pub(crate) fn with_credential(
     Ok(Message { request: draft.finish()?, secrets: injected.secrets })
 }
 
-/// Whether these fields can make what the plan asks for: tried on a request that goes nowhere, so that
-/// a key that can never be sent is said to the person who saves it.
+/// Checks that these fields are enough for the plan, on a request that is never sent: a key that cannot be
+/// used is reported to the person who saves it.
 ///
 /// # Errors
-/// [`InjectionError`] naming the field.
+/// [`InjectionError`], which names the field.
 pub fn try_injection(
     injection: &Injection,
     fields: &SecretFields,
@@ -70,7 +71,7 @@ pub fn try_injection(
         Hop { method: Method::Get, headers: http::HeaderMap::new(), body: Bytes::new(), credential: true };
     let mut draft = request::draft(&target, &hop).map_err(|_| unmade())?;
     if let Some(Signing::Hmac(plan)) = &injection.signing {
-        // Why filled in: whether the action sets the headers that are signed is not known here.
+        // Why filled in: which headers the actions set is not known here.
         for name in plan.parts.iter().filter_map(header_of) {
             draft.headers.entry(name.clone()).or_insert(http::HeaderValue::from_static("x"));
         }

@@ -1,21 +1,34 @@
-//! Idle upstream connections, kept apart by everything that could make sharing them wrong.
+//! The pool of idle upstream connections. Called by the gate and the guard; opens no connection itself.
 //!
-//! The key holds workspace, connector, credential version, policy generation, host and port: a
-//! change of any of them is another key, so a connection never outlives what it was opened under.
+//! The key holds workspace, connector, credential version, policy generation, host and port. When any of them
+//! changes, the key changes, so a connection is never used under another policy than it was opened under.
 //!
-//! How many are kept is bounded for a key, for a workspace and for the process: a workspace that asks
-//! ever new hosts closes its own connections, not its neighbours', and the calls of all find descriptors.
+//! The number of connections is bounded per key, per workspace and for the process. A workspace that keeps
+//! calling new hosts closes its own connections, not those of others, and leaves file descriptors for calls.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use portcullis_core::limits::Limits;
 
-use crate::guard::PoolScope;
 use crate::sender::Sender;
+use portcullis_core::sync::lock;
 
-/// What an idle connection may be used for.
+/// What separates pooled connections: they are shared within one scope only.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PoolScope {
+    /// `org/workspace`.
+    pub workspace: String,
+    pub connector: String,
+    pub credential_version: u64,
+    /// Grows with every change of connector, credential or org policy.
+    pub policy_generation: u64,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+}
+
+/// Requests of the same key may use the same connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PoolKey {
     pub(crate) scope: Arc<PoolScope>,
@@ -23,15 +36,15 @@ pub(crate) struct PoolKey {
     pub(crate) port: u16,
 }
 
-/// A connection and what the ledger says about it.
+/// A connection, with what the ledger records about it.
 pub(crate) struct Connection {
     pub(crate) sender: Sender,
-    /// The peer's, as text.
+    /// The peer's address.
     pub(crate) address: String,
     pub(crate) tls_version: &'static str,
 }
 
-/// How many are kept, and for how long.
+/// The most idle connections of each kind, and how long one may be idle.
 struct Bounds {
     idle: Duration,
     key: usize,
@@ -39,9 +52,8 @@ struct Bounds {
     process: usize,
 }
 
-/// All idle connections.
 pub(crate) struct Pool {
-    kept: Mutex<Kept>,
+    idle: Mutex<IdleConnections>,
     bounds: Bounds,
 }
 
@@ -54,13 +66,13 @@ impl Pool {
             workspace: number(limits.pool_connections_per_workspace),
             process: number(limits.pool_connections),
         };
-        Self { kept: Mutex::default(), bounds }
+        Self { idle: Mutex::default(), bounds }
     }
 
     /// The most recently used connection of that key that is still open.
     pub(crate) fn take(&self, key: &PoolKey) -> Option<Connection> {
-        let mut kept = self.lock();
-        let Kept { workspaces, count } = &mut *kept;
+        let mut all = lock(&self.idle);
+        let IdleConnections { workspaces, count } = &mut *all;
         let workspace = workspaces.get_mut(&key.scope.workspace)?;
         let list = workspace.by_key.get_mut(key)?;
         while let Some(idle) = list.pop() {
@@ -69,36 +81,38 @@ impl Pool {
                 return Some(idle.connection);
             }
         }
-        // Why the empty list stays until it is swept: the connection mostly comes back.
+        // Why the empty list stays until the sweep: the connection usually comes back.
         None
     }
 
-    /// Keeps a connection for the next request of the same key. Beyond a bound an older one is closed for
-    /// it: the workspace's own, or for want of room in the process that of a workspace with more than its share.
+    /// Keeps a connection for the next request of the same key. At a bound an older connection is closed for
+    /// it: one of the same workspace or, when the process is full, one of a workspace with more than its
+    /// share.
     pub(crate) fn put(&self, key: PoolKey, connection: Connection) {
         if connection.sender.is_closed() {
             return;
         }
         let idle = Idle { connection, since: Instant::now() };
-        let closed = self.lock().put(key, idle, &self.bounds);
-        // After the lock: to close it wakes the task that drives it.
+        let closed = lock(&self.idle).put(key, idle, &self.bounds);
+        // Why after the lock: closing wakes the task that drives the connection.
         drop(closed);
     }
 
-    /// Closes what has been idle for too long; how many are left. Called by the runtime's housekeeping.
+    /// Closes connections that were idle for too long; returns how many are left. Called by the runtime's
+    /// housekeeping.
     pub(crate) fn sweep(&self) -> usize {
         self.retain(|_| true)
     }
 
-    /// Closes every connection of a connector or workspace that a predicate names.
+    /// Closes every idle connection of a scope that the predicate selects.
     pub(crate) fn drop_where(&self, doomed: impl Fn(&PoolScope) -> bool) {
         self.retain(|scope| !doomed(scope));
     }
 
-    /// Keeps what is good and of these scopes; how many are left.
+    /// Keeps usable connections of the selected scopes; returns how many are left.
     fn retain(&self, keep: impl Fn(&PoolScope) -> bool) -> usize {
-        let mut kept = self.lock();
-        kept.workspaces.retain(|_, workspace| {
+        let mut all = lock(&self.idle);
+        all.workspaces.retain(|_, workspace| {
             workspace.by_key.retain(|key, list| {
                 list.retain(|idle| idle.is_good(&self.bounds));
                 !list.is_empty() && keep(&key.scope)
@@ -106,12 +120,8 @@ impl Pool {
             workspace.count = workspace.by_key.values().map(Vec::len).sum();
             workspace.count > 0
         });
-        kept.count = kept.workspaces.values().map(|workspace| workspace.count).sum();
-        kept.count
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        all.count = all.workspaces.values().map(|workspace| workspace.count).sum();
+        all.count
     }
 }
 
@@ -126,22 +136,22 @@ impl Idle {
     }
 }
 
-/// What is kept, by workspace (`org/workspace`).
+/// Idle connections by workspace (`org/workspace`).
 #[derive(Default)]
-struct Kept {
+struct IdleConnections {
     workspaces: HashMap<String, Workspace>,
     count: usize,
 }
 
 #[derive(Default)]
 struct Workspace {
-    /// Each list by age: the last is used first, so the first is its oldest.
+    /// Each list is ordered by age, the oldest first; the last is used first.
     by_key: HashMap<PoolKey, Vec<Idle>>,
     count: usize,
 }
 
-impl Kept {
-    /// Keeps one; what is closed for it, perhaps itself.
+impl IdleConnections {
+    /// Keeps a connection; returns the one to close for it, which may be the new one.
     fn put(&mut self, key: PoolKey, idle: Idle, bounds: &Bounds) -> Option<Idle> {
         let own = self.workspaces.get(&key.scope.workspace);
         let own_key = own.and_then(|workspace| workspace.by_key.get(&key)).map_or(0, Vec::len);
@@ -166,9 +176,10 @@ impl Kept {
         closed
     }
 
-    /// Whose connection is closed when the process keeps as many as it may and a workspace with `own` of them
-    /// brings one more: its own if it has its share, otherwise that of any that has more. Why any and not the
-    /// one with most: to look at all of them for each call is what a hostile workspace could make us do.
+    /// Which workspace loses a connection when the process is full and `workspace`, which has `own` of them,
+    /// adds one: itself if it has its share, otherwise any workspace with more than its share. Why any and
+    /// not the one with the most: a hostile workspace could force a search through all workspaces on every
+    /// call.
     fn loser(&self, workspace: &str, own: usize, bounds: &Bounds) -> Option<String> {
         let sharing = self.workspaces.len() + usize::from(!self.workspaces.contains_key(workspace));
         let share = (bounds.process / sharing).max(1);
@@ -178,7 +189,7 @@ impl Kept {
         self.workspaces.iter().find(|(_, other)| other.count > share).map(|(name, _)| name.clone())
     }
 
-    /// Takes the connection of a workspace out that has been idle for longest.
+    /// Removes the connection of a workspace that has been idle for longest.
     fn close_oldest(&mut self, workspace: &str) -> Option<Idle> {
         let found = self.workspaces.get_mut(workspace)?;
         let since = |list: &Vec<Idle>| list.first().map(|idle| idle.since);
@@ -224,11 +235,11 @@ mod tests {
         PoolKey { scope: Arc::new(scope), host: host.to_owned(), port: 443 }
     }
 
-    /// Connections whose other ends are held open, each known by its address.
+    /// Connections whose other ends stay open; each is identified by its address.
     #[derive(Default)]
-    struct Line(Vec<(DuplexStream, tokio::task::JoinHandle<()>)>);
+    struct FarEnds(Vec<(DuplexStream, tokio::task::JoinHandle<()>)>);
 
-    impl Line {
+    impl FarEnds {
         async fn open(&mut self, address: &str) -> Connection {
             let (near, far) = tokio::io::duplex(64);
             let (sender, connection) =
@@ -244,9 +255,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_most_recent_connection_of_a_key_comes_back_and_no_other_key_gets_it() {
-        let (pool, mut line) = (pool(2, 9, 9), Line::default());
+        let (pool, mut far) = (pool(2, 9, 9), FarEnds::default());
         for address in ["1", "2", "3"] {
-            pool.put(key("a", "h"), line.open(address).await);
+            pool.put(key("a", "h"), far.open(address).await);
         }
         for other in [key("b", "h"), key("a", "i")] {
             assert_eq!(taken(&pool, &other), None);
@@ -257,30 +268,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_workspace_that_asks_ever_new_hosts_closes_its_own_oldest() {
-        let (pool, mut line) = (pool(9, 3, 100), Line::default());
-        pool.put(key("neighbour", "h"), line.open("n").await);
+    async fn a_workspace_that_calls_many_hosts_closes_its_own_oldest_connections() {
+        let (pool, mut far) = (pool(9, 3, 100), FarEnds::default());
+        pool.put(key("neighbour", "h"), far.open("n").await);
         for host in ["1", "2", "3", "4", "5"] {
-            pool.put(key("a", host), line.open(host).await);
+            pool.put(key("a", host), far.open(host).await);
         }
         assert_eq!(pool.sweep(), 4);
         let left = ["1", "2", "3", "4", "5"].map(|host| taken(&pool, &key("a", host)).is_some());
         assert_eq!(left, [false, false, true, true, true]);
         assert_eq!(taken(&pool, &key("neighbour", "h")).as_deref(), Some("n"));
         // What was taken makes room again.
-        pool.put(key("a", "6"), line.open("6").await);
+        pool.put(key("a", "6"), far.open("6").await);
         assert_eq!((taken(&pool, &key("a", "6")).is_some(), pool.sweep()), (true, 0));
     }
 
     #[tokio::test]
-    async fn when_the_process_is_full_whoever_has_more_than_its_share_gives_way() {
-        let (pool, mut line) = (pool(9, 9, 4), Line::default());
+    async fn when_the_process_is_full_a_workspace_with_more_than_its_share_loses_connections() {
+        let (pool, mut far) = (pool(9, 9, 4), FarEnds::default());
         for host in ["1", "2", "3", "4", "5"] {
-            pool.put(key("big", host), line.open(host).await);
+            pool.put(key("big", host), far.open(host).await);
         }
         assert_eq!(pool.sweep(), 4, "the bound of the process");
         for address in ["s1", "s2", "s3"] {
-            pool.put(key("small", "h"), line.open(address).await);
+            pool.put(key("small", "h"), far.open(address).await);
         }
         assert_eq!(pool.sweep(), 4);
         let big = ["2", "3", "4", "5"].map(|host| taken(&pool, &key("big", host)).is_some());
@@ -291,9 +302,9 @@ mod tests {
 
     #[tokio::test]
     async fn more_workspaces_than_connections_are_kept_for_the_first() {
-        let (pool, mut line) = (pool(9, 9, 2), Line::default());
+        let (pool, mut far) = (pool(9, 9, 2), FarEnds::default());
         for workspace in ["a", "b", "c"] {
-            pool.put(key(workspace, "h"), line.open(workspace).await);
+            pool.put(key(workspace, "h"), far.open(workspace).await);
         }
         let kept = ["a", "b", "c"].map(|workspace| taken(&pool, &key(workspace, "h")).is_some());
         assert_eq!(kept, [true, true, false]);
@@ -301,14 +312,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_dropped_by_scope_or_was_closed_counts_no_more() {
-        let (pool, mut line) = (pool(9, 9, 9), Line::default());
+        let (pool, mut far) = (pool(9, 9, 9), FarEnds::default());
         for workspace in ["a", "b"] {
-            pool.put(key(workspace, "h"), line.open(workspace).await);
+            pool.put(key(workspace, "h"), far.open(workspace).await);
         }
         pool.drop_where(|scope| scope.workspace == "a");
         assert_eq!((taken(&pool, &key("a", "h")), pool.sweep()), (None, 1));
-        for (far, driver) in line.0 {
-            drop(far);
+        for (end, driver) in far.0 {
+            drop(end);
             driver.await.unwrap();
         }
         assert_eq!((taken(&pool, &key("b", "h")), pool.sweep()), (None, 0));

@@ -1,7 +1,8 @@
-//! Following a redirect, where a definition allows it: each hop is a new request from the top.
+//! Redirects, where a definition allows them: each hop is a new request that passes every check. Called by
+//! the guard.
 //!
-//! A hop to another origin takes nothing along: no credential, no header of the guest, no body. What
-//! was dropped stays dropped, also when the redirects lead back. `Refresh` and HTML are never read.
+//! A hop to another origin keeps no credential, no header of the guest (except `Accept`) and no body. What
+//! was dropped stays dropped, also when a later redirect leads back. `Refresh` and HTML are never read.
 
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -10,7 +11,7 @@ use portcullis_core::fault::Code;
 use portcullis_core::outbound::Method;
 use portcullis_core::target::Target;
 
-/// What a redirect does to the request (RFC 9110 section 15.4).
+/// The parts of a request that a redirect may change (RFC 9110 section 15.4).
 pub(crate) struct Hop {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
@@ -23,7 +24,7 @@ pub(crate) const fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// The URL that a Location names, as text for the parser that judges it.
+/// The absolute URL of a Location, as text for the parser that judges it.
 ///
 /// # Errors
 /// `redirect_forbidden` for anything but printable ASCII, or a reference that cannot be resolved.
@@ -35,7 +36,7 @@ pub(crate) fn location(from: &Target, value: &[u8], bytes_max: u64) -> Result<St
     let text = std::str::from_utf8(value).map_err(|_| Code::RedirectForbidden)?;
     let has_scheme = text.split(['/', '?', '#']).next().is_some_and(|head| head.contains(':'));
     if has_scheme {
-        // Why as it is: the judge reads the upstream's own spelling, not a parser's repair of it.
+        // Why unparsed: the judge must see the upstream's spelling, not what a parser makes of it.
         return Ok(text.to_owned());
     }
     if text.starts_with("//") {
@@ -46,7 +47,7 @@ pub(crate) fn location(from: &Target, value: &[u8], bytes_max: u64) -> Result<St
     base.join(text).map(String::from).map_err(|_| Code::RedirectForbidden)
 }
 
-/// What goes along on the next hop.
+/// The request of the next hop.
 ///
 /// # Errors
 /// `redirect_forbidden` when a body would go to another origin.

@@ -1,7 +1,8 @@
-//! From a guest's request to the bytes that leave: header policy, caps, and the host's own headers.
+//! From a guest's request to the message that is sent: header rules, size limits, and the headers that the
+//! host sets. Sends nothing; called by the guard, the injection and the dry run.
 //!
-//! The request target is always rebuilt in origin-form from the parsed target; guest text never
-//! reaches the connection as it was. One Host header, one Content-Length, both the host's.
+//! The request target is rebuilt in origin-form from the parsed URL, so guest text never reaches the
+//! connection unparsed. The host sets the only Host and the only Content-Length header.
 
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
@@ -19,18 +20,17 @@ use zeroize::Zeroizing;
 use crate::error::SendError;
 use crate::redirect::Hop;
 
-/// How the product names itself to upstreams.
+/// `User-Agent`.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Portcullis/", env!("CARGO_PKG_VERSION")));
-/// What the decoder reads; the host owns the header because the scrubber must read what comes back.
+/// The codings that the decoder knows. The host sets the header because the scrubber must read the response.
 const CODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
-/// Media type of a form.
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Checks a guest's headers and body against the rules and caps.
+/// Checks a guest's headers and body against the rules and limits.
 ///
 /// # Errors
-/// `header_forbidden`, or the limit that was passed.
+/// `header_forbidden`, or the limit that was exceeded.
 pub(crate) fn check(
     request: &OutboundRequest,
     injected: &[&str],
@@ -66,7 +66,7 @@ pub(crate) fn check(
     Ok(headers)
 }
 
-/// A request that is nearly finished: host-owned headers set, credential not yet in it.
+/// A request with the host's headers and without the credential.
 pub(crate) struct Draft {
     pub(crate) method: Method,
     /// Origin-form.
@@ -75,7 +75,6 @@ pub(crate) struct Draft {
     pub(crate) body: Bytes,
 }
 
-/// Puts a request together, without a credential.
 pub(crate) fn draft(target: &Target, hop: &Hop) -> Result<Draft, SendError> {
     let mut headers = hop.headers.clone();
     let host = HeaderValue::from_str(target.authority()).map_err(|_| SendError::from(Code::UrlInvalid))?;
@@ -86,8 +85,8 @@ pub(crate) fn draft(target: &Target, hop: &Hop) -> Result<Draft, SendError> {
 }
 
 impl Draft {
-    /// Whether there must be a body for a member to go into. An empty form is one; a redirect that
-    /// became a GET has left its body behind.
+    /// Whether there is a body that can take a member. An empty form can; a GET that a redirect made has no
+    /// body.
     pub(crate) fn has_body(&self) -> bool {
         self.method != Method::Get || !self.body.is_empty()
     }
@@ -101,8 +100,8 @@ impl Draft {
         self.media().is_some_and(|media| media == FORM)
     }
 
-    /// Puts members into the JSON or form body. `None` when it is neither, or has one of them already:
-    /// an upstream may read the first of two.
+    /// Puts members into the JSON or form body. `None` when it is neither, or when it has one of them
+    /// already: of two members an upstream may read the first.
     pub(crate) fn fill_body(&mut self, members: &[(Vec<String>, Zeroizing<String>)]) -> Option<()> {
         if !self.is_form() {
             return self.fill_body_coded(members);
@@ -115,7 +114,7 @@ impl Draft {
         self.fill_body_coded(&members.iter().map(coded).collect::<Vec<_>>())
     }
 
-    /// The same with values that are already percent-encoded where the body is a form.
+    /// The same; where the body is a form, the values are percent-encoded already.
     pub(crate) fn fill_body_coded(&mut self, members: &[(Vec<String>, Zeroizing<String>)]) -> Option<()> {
         let media = self.media()?;
         let body = if media == FORM {
@@ -129,10 +128,9 @@ impl Draft {
         Some(())
     }
 
-    /// The message that is written.
     pub(crate) fn finish(mut self) -> Result<Request<Full<Bytes>>, SendError> {
         if self.body.is_empty() && self.method.has_body() {
-            // A length of nothing is said where a body is expected (RFC 9110 section 8.6).
+            // A length is sent where the method expects a body (RFC 9110 section 8.6).
             self.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let mut request = Request::new(Full::new(self.body));

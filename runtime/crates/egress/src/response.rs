@@ -1,5 +1,5 @@
-//! Reading an upstream's answer within its limits. The upstream is hostile input: lengths lie, bodies
-//! never end, codings are bombs.
+//! Reading a response within its limits, and removing the credential from it. A response is hostile input:
+//! lengths can be wrong, bodies endless, codings bombs. Called by the guard.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,17 +19,17 @@ use crate::decode;
 use crate::error::SendError;
 use crate::scrub::Scrubber;
 
-/// Most bytes that are reserved because an upstream says they will come.
+/// The most memory reserved on the word of a Content-Length, bytes.
 const BODY_RESERVED_MAX: u64 = 64 * 1024;
 
-/// Bodies that are decoded at once.
+/// Limits how many bodies are decoded at once.
 static DECODERS: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
 /// Header fields in order, names in lower case.
 type Headers = Vec<(String, Vec<u8>)>;
 
-/// An answer before scrubbing.
+/// A response before scrubbing.
 #[derive(Debug)]
 pub(crate) struct Raw {
     pub(crate) status: u16,
@@ -38,13 +38,13 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    /// The answer as it came, for the host itself.
+    /// The response unchanged, for the host.
     pub(crate) fn whole(self) -> OutboundResponse {
         OutboundResponse { status: self.status, headers: self.headers, body: self.body, redacted: false }
     }
 
-    /// The answer as a guest sees it: without the headers that are the host's, and without any form of
-    /// these texts.
+    /// The response for a guest: without headers that only the host sees, and without any form of these
+    /// texts.
     pub(crate) fn for_guest(self, secrets: &[Zeroizing<String>]) -> OutboundResponse {
         let Self { status, mut headers, mut body } = self;
         headers.retain(|(name, _)| is_visible_to_guest(name));
@@ -66,7 +66,7 @@ impl Raw {
     }
 }
 
-/// Checks the header section against the caps that the HTTP library does not hold.
+/// Checks the header section against limits that the HTTP library does not enforce.
 fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<Vec<(String, Vec<u8>)>, SendError> {
     if headers.len() as u64 > limits.response_header_count {
         let limit = limits.response_header_count;
@@ -81,7 +81,7 @@ fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<Vec<(String, Ve
     Ok(headers.iter().map(|(name, value)| (name.as_str().to_owned(), bytes(value))).collect())
 }
 
-/// Reads the whole answer. `received` counts body bytes as they come, for the ledger.
+/// Reads the whole response. `received` counts body bytes as they arrive, for the ledger.
 ///
 /// # Errors
 /// `response_too_large`, `upstream_protocol` or `upstream_timeout`.
@@ -101,12 +101,12 @@ pub(crate) async fn read(
     let too_large = || SendError::limit(Code::ResponseTooLarge, LimitKind::ResponseBytes, bytes_max);
     let announced =
         parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-    // An answer to HEAD, and 304, may name the length of a body that does not come (RFC 9110 section 8.6).
+    // A response to HEAD, and a 304, may name the length of a body that is not sent (RFC 9110 section 8.6).
     let bodiless = method == Method::Head || parts.status == StatusCode::NOT_MODIFIED;
     if !bodiless && announced.is_some_and(|length| length > bytes_max) {
         return Err(too_large());
     }
-    // Why no more than that: a length is a claim, and what never comes should not be waited for in memory.
+    // Why no more: the length is a claim, and memory is not reserved for bytes that may never come.
     let expected = announced.unwrap_or(0).min(BODY_RESERVED_MAX);
     let mut body = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     let pause = Duration::from_millis(limits.between_bytes_ms);
@@ -116,7 +116,7 @@ pub(crate) async fn read(
             .map_err(|_| SendError::timeout(TimeoutPhase::BetweenBytes))?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| SendError::from(Code::UpstreamProtocol))?;
-        // Trailers are dropped: nothing here reads them.
+        // Trailers are dropped.
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -134,7 +134,7 @@ pub(crate) async fn read(
     Ok(Raw { status: parts.status.as_u16(), headers, body })
 }
 
-/// Undoes the codings; what the headers said of the coded body goes with them.
+/// Decodes the body, and removes the headers that describe the coded body.
 async fn decoded(
     codings: Vec<String>,
     mut headers: Headers,
@@ -143,9 +143,9 @@ async fn decoded(
 ) -> Result<(Headers, Vec<u8>), SendError> {
     headers.retain(|(name, _)| name != "content-encoding" && name != "content-length");
     let limits = limits.clone();
-    // Why no more than processors: bodies of one tenant must not take every thread of the pool from the others.
+    // Why limited: the bodies of one tenant must not take every thread of the pool.
     let turn = DECODERS.acquire().await.map_err(|_| SendError::from(Code::Internal))?;
-    // Why another thread: a large body takes milliseconds, and others wait for this one.
+    // Why another thread: a large body takes milliseconds, which would block other calls on this thread.
     let work = tokio::task::spawn_blocking(move || decode::decode(&codings, body, &limits));
     let body = work.await.map_err(|_| SendError::from(Code::Internal))??;
     drop(turn);

@@ -1,8 +1,8 @@
-//! Removing an echoed credential from an answer: extra defence, not the boundary.
+//! Removing an echoed credential from a response. This is an additional defence, not a boundary. Called by
+//! the response reader.
 //!
-//! Every secret text is looked for as it is and in the forms that services echo it in. A form that
-//! nobody enumerated (reversed, encrypted, cut in pieces by the upstream) passes; that is stated in
-//! the documentation.
+//! Each secret is searched for as it is and in the forms in which services echo it (`scrub/forms.rs`). Any
+//! other form (reversed, encrypted, split) is not found; the documentation says so.
 
 use std::cell::OnceCell;
 
@@ -14,24 +14,23 @@ use self::starts::Starts;
 mod forms;
 mod starts;
 
-/// What stands where a secret stood.
+/// Replaces a secret.
 const MARK: &[u8] = b"[redacted]";
-/// Rounds of replacing before the text is withheld whole. One is enough unless a secret looks like
-/// the mark.
+/// Rounds of replacement before the whole text is withheld. One is enough unless a secret resembles the mark.
 const ROUNDS_MAX: usize = 4;
-/// Shorter texts would hit innocent bytes everywhere and protect nothing.
+/// Shorter texts would match ordinary bytes everywhere.
 const SECRET_BYTES_MIN: usize = 4;
 
-/// The byte forms of one call's secrets.
+/// Searches for the secrets of one call.
 pub struct Scrubber<'s> {
     secrets: Vec<&'s str>,
     starts: Starts,
-    /// Made when one of the starts was seen: longest first.
+    /// Made once one of the starts was found; the longest first.
     forms: OnceCell<Vec<Zeroizing<Vec<u8>>>>,
 }
 
 impl<'s> Scrubber<'s> {
-    /// Prepares the forms of these secrets.
+    /// A scrubber for these secrets.
     #[must_use]
     pub fn new(all: impl Iterator<Item = &'s str>) -> Self {
         let mut secrets: Vec<&str> = Vec::with_capacity(4);
@@ -57,8 +56,8 @@ impl<'s> Scrubber<'s> {
         })
     }
 
-    /// Replaces every form in `text`; says whether there was one. Afterwards none is left: where the
-    /// mark and its surroundings go on spelling a secret, the whole text is withheld.
+    /// Replaces every form in `text`; returns whether there was one. None is left afterwards: where the mark
+    /// and the bytes around it still spell a secret, the whole text is removed.
     pub fn scrub(&self, text: &mut Vec<u8>) -> bool {
         for round in 0..ROUNDS_MAX {
             if !self.pass(text) {
@@ -82,7 +81,7 @@ impl<'s> Scrubber<'s> {
         found
     }
 
-    /// Whether `text` holds a form.
+    /// Whether `text` has a secret in any form.
     #[must_use]
     pub fn is_in(&self, text: &[u8]) -> bool {
         self.starts.may_be_in(text) && self.forms().iter().any(|form| memmem::find(text, form).is_some())

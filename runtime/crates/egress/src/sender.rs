@@ -1,4 +1,4 @@
-//! One upstream connection's sending half: HTTP/1.1, or HTTP/2 where a definition asks for it.
+//! The sending half of an upstream connection: HTTP/1.1, or HTTP/2 where a definition asks for it.
 //!
 //! An HTTP/2 connection carries one request at a time and is pooled under the same key as any other:
 //! nothing is coalesced across hosts, tenants or credentials.
@@ -10,15 +10,14 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 
-/// The sending half.
 pub(crate) enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// Why a message was not answered.
+/// Why a message got no response.
 pub(crate) enum SendFailure {
-    /// Nothing of it was written; here it is back.
+    /// Nothing of it was written; the message comes back.
     NotSent(Box<Request<Full<Bytes>>>),
     /// It may have been written.
     Lost,
@@ -52,7 +51,7 @@ impl Sender {
             Self::Http2(sender) => sender.try_send_request(absolute(message)).await,
         };
         answer.map_err(|mut error| match error.take_message() {
-            // Why back: the connection that carries it next may speak the other version.
+            // Why in origin form: the next connection may speak HTTP/1.1.
             Some(message) => SendFailure::NotSent(Box::new(origin_form(message))),
             None => SendFailure::Lost,
         })
@@ -75,8 +74,8 @@ fn absolute(mut message: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     message
 }
 
-/// HTTP/1.1 carries the path alone, and the authority in Host (RFC 9112 section 3.2.1). A message of
-/// that form stays as it is.
+/// HTTP/1.1 carries the path alone, and the authority in Host (RFC 9112 section 3.2.1). A message already in
+/// this form does not change.
 fn origin_form(mut message: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     let parts = message.uri().clone().into_parts();
     if let Some(host) = parts.authority.as_ref().and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {

@@ -1,23 +1,23 @@
-//! Signatures made with an opened credential: from the plans of a definition to the signer's terms.
+//! Signatures made with an opened credential: renders a definition's plan and calls the signer in
+//! `portcullis-auth`. Called by [`crate::inject`].
 //!
-//! A JWT is made before injection, because templates name it; a request signature after everything
-//! else, because it covers the bytes that leave.
+//! A JWT is made before injection, because templates refer to it; a request signature is made last, because
+//! it covers the bytes that are sent.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue};
 use portcullis_auth::{
-    Alg, Component, Encoding, HmacAlg, HmacSpec, JwtSpec, OAuth1Method, OAuth1Spec, SigV4Spec, SignError,
-    Signable, TimestampFormat, sign_hmac, sign_jwt, sign_oauth1, sign_sigv4, timestamp,
+    JwtSpec, OAuth1Spec, SigV4Spec, SignError, Signable, sign_hmac, sign_jwt, sign_oauth1, sign_sigv4,
+    timestamp,
 };
-use portcullis_core::definition::{AlgDef, EncodingDef, OAuth1MethodDef, TimestampFormatDef};
 use portcullis_core::injection::{InjectionError, SignTexts, Texts};
 use portcullis_core::secret::SecretValue;
-use portcullis_core::signing::{HmacPlan, JwtPlan, OAuth1Plan, SigV4Plan, SignedPart, Signing};
+use portcullis_core::signing::{HmacPlan, JwtPlan, OAuth1Plan, SigV4Plan, Signing};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-/// When a signature is made, and what keeps it from being used twice.
+/// Time and nonce of a signature.
 #[derive(Debug, Clone)]
 pub(crate) struct Moment {
     now_ms: u64,
@@ -53,8 +53,8 @@ pub(crate) fn jwt(
     moment: &Moment,
 ) -> Result<Zeroizing<String>, InjectionError> {
     let key = key(texts, &plan.key_field)?;
-    // Why a while back, and the end counted from there: an upstream whose clock is behind refuses a token
-    // from the future, and one that allows an hour refuses a minute more.
+    // Why issued up to a minute ago: an upstream whose clock is behind refuses a token from the future. Why
+    // the lifetime counts from there: an upstream that allows an hour refuses an hour and a minute.
     let ttl_s = u64::from(plan.ttl_s);
     let issued = (moment.now_ms / 1000).saturating_sub(60.min(ttl_s / 2));
     let mut claims = plan.claims.clone();
@@ -64,31 +64,9 @@ pub(crate) fn jwt(
     claims.entry("iat").or_insert_with(|| json!(issued));
     claims.entry("exp").or_insert_with(|| json!(issued + ttl_s));
     let kid = plan.kid.as_ref().map(|kid| texts.render(kid)).transpose()?;
-    let spec = JwtSpec {
-        alg: jwt_alg(plan.alg)?,
-        kid: kid.map(|kid| kid.to_string()),
-        header: plan.header.clone(),
-        claims,
-    };
+    let spec =
+        JwtSpec { alg: plan.alg, kid: kid.map(|kid| kid.to_string()), header: plan.header.clone(), claims };
     sign_jwt(&spec, key.expose()).map_err(failed(&plan.key_field))
-}
-
-fn jwt_alg(alg: AlgDef) -> Result<Alg, InjectionError> {
-    Ok(match alg {
-        AlgDef::HS256 => Alg::HS256,
-        AlgDef::HS384 => Alg::HS384,
-        AlgDef::HS512 => Alg::HS512,
-        AlgDef::RS256 => Alg::RS256,
-        AlgDef::RS384 => Alg::RS384,
-        AlgDef::RS512 => Alg::RS512,
-        AlgDef::PS256 => Alg::PS256,
-        AlgDef::ES256 => Alg::ES256,
-        AlgDef::ES384 => Alg::ES384,
-        AlgDef::EdDSA => Alg::EdDSA,
-        AlgDef::Sha1 | AlgDef::Sha256 | AlgDef::Sha512 => {
-            return Err(InjectionError::Signature("a hash is no JWT algorithm".to_owned()));
-        }
-    })
 }
 
 fn key<'f>(texts: &Texts<'f>, field: &str) -> Result<&'f SecretValue, InjectionError> {
@@ -115,32 +93,14 @@ fn hmac(
     texts: &Texts<'_>,
     moment: &Moment,
 ) -> Result<SignedHeaders, InjectionError> {
-    let format = match plan.timestamp_format {
-        TimestampFormatDef::EpochS => TimestampFormat::EpochS,
-        TimestampFormatDef::EpochMs => TimestampFormat::EpochMs,
-        TimestampFormatDef::Iso8601 => TimestampFormat::Iso8601,
-    };
-    let spec = HmacSpec {
-        alg: match plan.alg {
-            AlgDef::Sha1 => HmacAlg::Sha1,
-            AlgDef::Sha512 => HmacAlg::Sha512,
-            _ => HmacAlg::Sha256,
-        },
-        string_to_sign: plan.parts.iter().map(component).collect(),
-        encoding: match plan.encoding {
-            EncodingDef::Hex => Encoding::Hex,
-            EncodingDef::Base64 => Encoding::Base64,
-        },
-        timestamp_format: format,
-    };
     let mut headers = SignedHeaders::new();
-    let time = timestamp(format, moment.now_ms);
+    let time = timestamp(plan.timestamp_format, moment.now_ms);
     for (name, text) in [(&plan.timestamp_header, &time), (&plan.nonce_header, &moment.nonce)] {
         if let Some(name) = name {
             headers.push((name.clone(), value(text)?));
         }
     }
-    // Why first: a signature may cover the headers that carry time and nonce.
+    // Why set before signing: a signature may cover the headers that carry time and nonce.
     let mut with = request.headers.clone();
     for (name, value) in &headers {
         with.insert(name.clone(), value.clone());
@@ -148,7 +108,7 @@ fn hmac(
     let request = Signable { headers: &with, ..*request };
     let key = key(texts, &plan.key_field)?.expose().as_bytes();
     let signature =
-        sign_hmac(&spec, &request, key, moment.now_ms, &moment.nonce).map_err(failed("signature"))?;
+        sign_hmac(plan, &request, key, moment.now_ms, &moment.nonce).map_err(failed("signature"))?;
     let text = match &plan.format {
         None => signature,
         Some(format) => {
@@ -158,21 +118,6 @@ fn hmac(
     };
     headers.push((plan.header.clone(), value(&text)?));
     Ok(headers)
-}
-
-fn component(part: &SignedPart) -> Component {
-    match part {
-        SignedPart::Method => Component::Method,
-        SignedPart::Path => Component::Path,
-        SignedPart::Query => Component::Query,
-        SignedPart::PathAndQuery => Component::PathAndQuery,
-        SignedPart::Body => Component::Body,
-        SignedPart::BodySha256 => Component::BodySha256,
-        SignedPart::Timestamp => Component::Timestamp,
-        SignedPart::Nonce => Component::Nonce,
-        SignedPart::Header(name) => Component::Header(name.clone()),
-        SignedPart::Literal(text) => Component::Literal(text.clone()),
-    }
 }
 
 fn value(text: &str) -> Result<HeaderValue, InjectionError> {
@@ -189,7 +134,7 @@ fn sigv4(
 ) -> Result<SignedHeaders, InjectionError> {
     let (service, region) = (texts.render(&plan.service)?, texts.render(&plan.region)?);
     let (access_key, secret_key) = (texts.render(&plan.access_key)?, texts.render(&plan.secret_key)?);
-    // Why absent when empty: a session token is optional in the form.
+    // Why a missing value is no error: a session token is optional in the form.
     let session_token = match &plan.session_token {
         Some(template) => match texts.render(template) {
             Err(InjectionError::Missing(_)) => None,
@@ -220,10 +165,7 @@ fn oauth1(
     let (token, token_secret) = (texts.render(&plan.token)?, texts.render(&plan.token_secret)?);
     let realm = plan.realm.as_ref().map(|realm| texts.render(realm)).transpose()?;
     let spec = OAuth1Spec {
-        method: match plan.method {
-            OAuth1MethodDef::HmacSha1 => OAuth1Method::HmacSha1,
-            OAuth1MethodDef::HmacSha256 => OAuth1Method::HmacSha256,
-        },
+        method: plan.method,
         consumer_key: &consumer_key,
         consumer_secret: &consumer_secret,
         token: &token,

@@ -11,13 +11,13 @@ use crate::limits::{CONFIG_FIELDS_MAX, HELP_CHARS_MAX, HOSTS_MAX, VALUE_CHARS_MA
 use crate::names::{field_name, one_line, paragraph};
 use crate::servers::{self, Server, ServerProblem};
 
-/// Names that the credential form may use; a config field with one of them would stand twice.
+/// Names that the credential form may use; a config field with one of them would be a duplicate.
 const CREDENTIAL_NAMES: &[&str] = &["api_key", "client_id", "client_secret", "password", "token", "username"];
 
 /// The bases of a draft.
 #[derive(Debug, Default)]
 pub(crate) struct Bases {
-    /// Base of operations without servers of their own.
+    /// Base of operations without servers in their own description.
     main: String,
     /// `allowed_domains`.
     pub(crate) domains: Vec<String>,
@@ -95,7 +95,7 @@ impl Bases {
         Err(first.unwrap_or_default())
     }
 
-    /// Lets requests go to one more host.
+    /// Adds one more allowed host.
     pub(crate) fn allow(&mut self, domain: &str) -> bool {
         if self.domains.iter().any(|d| d == domain) {
             return true;
@@ -131,11 +131,11 @@ impl Bases {
                 text = text.replace(&format!("{{{name}}}"), &format!("\u{1}{field}\u{2}"));
             }
         }
-        // Why in two steps: a field's text must not be taken for the next variable.
+        // Why in two steps: a field's text must not be read as the next variable.
         Ok(text.replace('\u{1}', "{{config.").replace('\u{2}', "}}"))
     }
 
-    /// The config field of a server variable, made or found; its name.
+    /// The name of the config field for a server variable; creates the field if there is none.
     fn field(&mut self, name: &str, declared: Option<&Value>, in_host: bool) -> Result<String, String> {
         let mut plain = field_name(name);
         if CREDENTIAL_NAMES.contains(&plain.as_str()) {
@@ -187,7 +187,7 @@ fn config_field(own: &str, name: &str, declared: Option<&Value>, in_host: bool) 
     Value::Object(field)
 }
 
-/// Where the description says, or could have said, where it is.
+/// Pointer to the description's servers, or to where they are missing.
 fn servers_pointer(context: &Context<'_>) -> &'static str {
     let name = if context.dialect == Dialect::Two { "host" } else { "servers" };
     match (context.root.get(name), name) {
@@ -208,7 +208,7 @@ fn why(url: &str, problem: &ServerProblem) -> String {
 /// A server URL and its variables.
 type Entry<'a> = (String, Option<&'a Map<String, Value>>);
 
-/// A server that can be used, and its variables.
+/// A usable server, and its variables.
 type Chosen<'a> = (Server, Option<&'a Map<String, Value>>);
 
 fn openapi_servers(root: &Value) -> Vec<Entry<'_>> {
@@ -231,12 +231,12 @@ fn swagger_servers(root: &Value) -> Vec<Entry<'_>> {
     }
     let schemes = root.get("schemes").and_then(Value::as_array);
     let names = |scheme: &str| schemes.is_some_and(|list| list.iter().any(|s| s == scheme));
-    // Why https when nothing is said: it is the scheme of the page the description came from.
+    // Why https by default: it is the scheme of the page that the description came from.
     let scheme = if names("http") && !names("https") { "http" } else { "https" };
     vec![(format!("{scheme}://{}/{base_path}", text("host")), None)]
 }
 
-/// The first server that a connector may name; the others are reported.
+/// The first server that a connector may use; the others are reported.
 fn first_usable<'a>(context: &mut Context<'_>, servers: &[Entry<'a>]) -> Result<Chosen<'a>, ImportError> {
     let at = servers_pointer(context);
     let mut first = None;
@@ -261,7 +261,7 @@ fn first_usable<'a>(context: &mut Context<'_>, servers: &[Entry<'a>]) -> Result<
     Err(ImportError::BaseUrl(first.unwrap_or_else(|| "the description names no server".to_owned())))
 }
 
-/// The caller's base URL; without a path of its own it takes that of a relative first server.
+/// The caller's base URL; if it has no path, the path of a relative first server is added.
 fn with_relative_path(mut base: Server, servers: &[Entry<'_>]) -> Server {
     if base.path.is_empty()
         && let Some((url, _)) = servers.first()

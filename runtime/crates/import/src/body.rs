@@ -1,4 +1,4 @@
-//! The request body: JSON members as inputs, or one input that is the whole of it.
+//! The request body: JSON members as inputs, or one input that is the whole body.
 
 use serde_json::{Map, Value, json};
 
@@ -13,29 +13,29 @@ use crate::select::Operation;
 use crate::shape::{At, Wanted, describe};
 use portcullis_core::violation::step;
 
-/// What became of a body.
+/// The result of importing a body.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
-    /// It is said by this `body`; the default, JSON, when absent.
+    /// The `body` member of the action; the default, JSON, when absent.
     Carried(Option<Value>),
-    /// A call without it is refused, and it cannot be said.
+    /// The body is required, and a definition cannot express it.
     LeftOut(String),
 }
 
-/// A body of the description, whatever the dialect.
+/// A body of the description, in either dialect.
 pub(crate) struct Body<'a> {
     pub(crate) schema: Option<&'a Value>,
     /// `encoding` of a form's members.
     pub(crate) encoding: Option<&'a Value>,
     pub(crate) description: Option<&'a str>,
     pub(crate) required: bool,
-    /// Pointer of the schema.
+    /// Pointer to the schema.
     pub(crate) at: String,
 }
 
 const MEMBER: Wanted = Wanted { files: false, sends_default: false };
 
-/// Puts the body's inputs into `inputs`.
+/// Adds the body's inputs to `inputs`.
 pub(crate) fn carry<'a>(
     context: &mut Context<'a>,
     operation: &Operation<'a>,
@@ -54,7 +54,7 @@ fn none(has_body: bool) -> Outcome {
     Outcome::Carried(has_body.then(|| json!({ "type": "none" })))
 }
 
-/// Reports a body of a method that has none here.
+/// Reports a body of a method that has none in a definition.
 fn bodyless(context: &mut Context<'_>, operation: &Operation<'_>, at: &str, required: bool) -> Outcome {
     let needed = if required { "; the API requires it" } else { "" };
     let message = format!("{} has no body here{needed}", operation.method.to_ascii_uppercase());
@@ -95,7 +95,7 @@ fn openapi<'a>(
     dispatch(context, media, name, &body, inputs)
 }
 
-/// The pointer of a schema, or of what should have one.
+/// The pointer to a schema, or to what should have one.
 fn schema_at(mut holder: String, schema: Option<&Value>) -> String {
     if schema.is_some() {
         holder.push_str("/schema");
@@ -121,10 +121,10 @@ fn dispatch<'a>(
     }
 }
 
-/// A body that cannot be said: left away where it may be.
+/// A body that a definition cannot express: left out if it is optional.
 pub(crate) fn unsupported(context: &mut Context<'_>, at: &str, what: &str, required: bool) -> Outcome {
     if required {
-        return Outcome::LeftOut(format!("its body is required and cannot be said: {what}"));
+        return Outcome::LeftOut(format!("its body is required and a definition cannot express it: {what}"));
     }
     context.report.add(at, "media_type_not_supported", format!("carried without its optional body: {what}"));
     none(true)
@@ -226,7 +226,7 @@ fn text<'a>(context: &mut Context<'a>, body: &Body<'a>, inputs: &mut Inputs) -> 
     }
 }
 
-/// Puts every member of an object into `inputs`. `format` tells how an array or object is written,
+/// Adds every member of an object to `inputs`. `format` returns how an array or object is written,
 /// or why it cannot be.
 pub(crate) fn members<'a>(
     context: &mut Context<'a>,

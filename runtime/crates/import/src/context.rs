@@ -1,4 +1,4 @@
-//! What every step of an import shares: the description, its dialect, the report and the budget.
+//! State shared by all steps of an import: the description, its dialect, the report and the budget.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::names::shown;
 use crate::refs;
 use crate::report::Collector;
 
-/// Which OpenAPI.
+/// Version of OpenAPI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// 2.0, once named Swagger.
@@ -61,7 +61,7 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// What a reference leads to, or the value itself; a reference that leads nowhere is reported.
+    /// The target of a reference, or the value itself; a broken reference is reported.
     pub(crate) fn resolve(&mut self, value: &'a Value, at: &str) -> Option<&'a Value> {
         match refs::resolve(self.root, value) {
             Ok(found) => Some(found),
@@ -73,12 +73,12 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// [`Self::resolve`] for what must be an object.
+    /// [`Self::resolve`] for a value that must be an object.
     pub(crate) fn object(&mut self, value: &'a Value, at: &str) -> Option<&'a Map<String, Value>> {
         self.resolve(value, at)?.as_object()
     }
 
-    /// [`Self::object`] with the pointer of where it really is.
+    /// [`Self::object`] with the pointer to its actual position.
     pub(crate) fn object_at(
         &mut self,
         value: &'a Value,
@@ -88,7 +88,7 @@ impl<'a> Context<'a> {
         Some((object, refs::home(self.root, value).unwrap_or_else(|| at.to_owned())))
     }
 
-    /// Whether a schema that loops is met for the first time; it is reported once, however often
+    /// Whether a recursive schema is met for the first time; it is reported once, however often
     /// it is used.
     pub(crate) fn is_new_loop(&mut self, schema: &Value) -> bool {
         self.loops.insert(std::ptr::from_ref(schema).addr())

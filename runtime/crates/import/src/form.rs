@@ -23,7 +23,7 @@ const fn wanted(multipart: bool) -> Wanted {
     Wanted { files: multipart, sends_default: false }
 }
 
-/// A form of a schema's members.
+/// A form from a schema's members.
 pub(crate) fn carry<'a>(
     context: &mut Context<'a>,
     body: &Body<'a>,
@@ -45,7 +45,7 @@ pub(crate) fn carry<'a>(
     plan(multipart)
 }
 
-/// How an array of a urlencoded form is written: as its `encoding` says, else one pair per entry.
+/// How an array of a urlencoded form is written: as its `encoding` says, otherwise one pair per entry.
 fn array_format<'a>(
     context: &mut Context<'a>,
     encoding: Option<&Value>,
@@ -61,7 +61,7 @@ fn array_format<'a>(
     if essence(text("contentType")).ends_with("json") {
         return Ok(Some("json"));
     }
-    // Why: pairs of one name cannot hold objects; `form_style` can.
+    // Why: pairs with one name cannot hold objects; `form_style` can.
     let items = member.facet("items").map(|items| context.flatten(items, at, false).kind);
     if matches!(items, Some(Kind::Object | Kind::Array)) {
         return Ok(Some("brackets"));
@@ -82,7 +82,7 @@ pub(crate) fn is_multipart(fields: &[&Parameter<'_>], consumes: &[&str]) -> bool
     file || (names("multipart/form-data") && !names("application/x-www-form-urlencoded"))
 }
 
-/// A form of 2.0's `formData` parameters.
+/// A form from 2.0's `formData` parameters.
 pub(crate) fn carry_fields<'a>(
     context: &mut Context<'a>,
     fields: &[&Parameter<'a>],

@@ -1,4 +1,4 @@
-//! The inputs of one action: every name once, and no more than allowed.
+//! The inputs of one action: every name once, and no more than the limit.
 
 use std::collections::HashSet;
 
@@ -29,10 +29,10 @@ impl Place {
     }
 }
 
-/// How much an action needs an input.
+/// How necessary an input is for an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
-    /// The action names it.
+    /// The action refers to it.
     Named,
     /// A call without it is refused.
     Required,
@@ -47,22 +47,20 @@ pub(crate) struct Inputs {
     names: Unique,
 }
 
-/// One input to put in.
+/// An input to add.
 pub(crate) struct NewInput<'n> {
-    /// Its name on the wire.
     pub(crate) wire: &'n str,
-    /// Where it goes.
     pub(crate) place: Place,
     /// Whether a call without it is refused.
     pub(crate) required: bool,
-    /// Whether the action names it.
+    /// Whether the action refers to it.
     pub(crate) named: bool,
     /// `array_format`.
     pub(crate) array_format: Option<&'static str>,
 }
 
 impl Inputs {
-    /// Puts an input in and tells its name; `None` when its wire name is not one.
+    /// Adds an input and returns its name; `None` if its wire name is invalid.
     pub(crate) fn push(
         &mut self,
         context: &mut Context<'_>,
@@ -99,7 +97,7 @@ impl Inputs {
         if matches!(new.place, Place::Query | Place::Header) {
             input.insert("in".to_owned(), json!(new.place.word()));
         }
-        // Why not in the path: there the template is the wire name.
+        // Why not in the path: there the template has the wire name.
         if name != new.wire && new.place != Place::Path && !new.named {
             input.insert("as".to_owned(), json!(new.wire));
         }
@@ -116,8 +114,8 @@ impl Inputs {
         Some(name)
     }
 
-    /// At most `max` inputs in their order, the needed ones first. `None` when not even those that
-    /// the action names fit.
+    /// At most `max` inputs in their order, the necessary ones first. `None` if not even those that
+    /// the action refers to fit.
     pub(crate) fn finish(self, context: &mut Context<'_>, max: usize, at: &str) -> Option<Vec<Value>> {
         let named = self.list.iter().filter(|(need, _)| *need == Need::Named).count();
         if named > max {

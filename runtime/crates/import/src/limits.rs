@@ -1,10 +1,10 @@
-//! Every limit of the import, with its reason. A description is somebody else's document: whatever
-//! is in it, the work and the result are bounded.
+//! Every limit of the import, with its reason. Descriptions come from third parties: whatever
+//! they contain, work and result are bounded.
 
-/// Actions of a draft unless the caller says otherwise; no catalog offers more to choose from.
+/// Default for the actions of a draft; no catalog offers more to choose from.
 pub const ACTIONS_MAX_DEFAULT: usize = 2000;
 
-/// Inputs of one action unless the caller says otherwise; what a platform accepts by default.
+/// Default for the inputs of one action; a platform accepts as many by default.
 pub const INPUTS_MAX_DEFAULT: usize = 200;
 
 /// Text that is read, bytes. GitHub's whole description is 13 MB of JSON.
@@ -16,10 +16,10 @@ pub(crate) const YAML_NODES_MAX: usize = 4_000_000;
 /// Nesting of a YAML document; the JSON reader stops at about the same depth.
 pub(crate) const YAML_DEPTH_MAX: usize = 120;
 
-/// References followed one after another. Honest descriptions have two or three.
+/// References followed one after another. Real descriptions have two or three.
 pub(crate) const REF_HOPS_MAX: usize = 16;
 
-/// Schemas inside schemas by reference or composition. Honest ones stay below ten.
+/// Schemas inside schemas by reference or composition. Real ones stay below ten.
 pub(crate) const SCHEMA_DEPTH_MAX: usize = 32;
 
 /// Schemas and properties looked at in one import. GitHub's whole description needs about 7,000.
@@ -28,10 +28,10 @@ pub(crate) const SCHEMA_STEPS_MAX: usize = 300_000;
 /// Parameters of one operation that are looked at.
 pub(crate) const PARAMETERS_MAX: usize = 1000;
 
-/// Items of a report; nobody reads more.
+/// Items of a report; a longer one is not read.
 pub(crate) const REPORT_ITEMS_MAX: usize = 10_000;
 
-/// Longest pointer of a report item, bytes; a longer one is cut to the nearest ancestor.
+/// Longest pointer of a report item, bytes; a longer one is replaced by its nearest ancestor.
 pub(crate) const POINTER_BYTES_MAX: usize = 4096;
 
 /// Longest path of a description, bytes; with its base it must fit into a URL template (8 KiB).
@@ -70,10 +70,10 @@ pub(crate) const PATTERN_CHARS_MAX: usize = 500;
 /// Size of a compiled pattern, bytes: what a repetition like `(a{1000}){1000}` may become.
 pub(crate) const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
-/// Hosts of a draft; a connector with more is not one connector.
+/// Hosts of a draft; more of them belong to several connectors.
 pub(crate) const HOSTS_MAX: usize = 32;
 
-/// Config fields of a draft; beyond it a server variable keeps its default.
+/// Config fields of a draft; after that a server variable keeps its default.
 pub(crate) const CONFIG_FIELDS_MAX: usize = 32;
 
 /// Scopes of a draft (format).

@@ -46,12 +46,12 @@ pub(crate) fn essence(name: &str) -> String {
     name.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The best of a list of media types, by preference; the first of those that are equally good.
+/// The best of a list of media types, by preference; the first one if several are equally good.
 pub(crate) fn best<'n>(names: impl Iterator<Item = &'n str>) -> Option<(Media, &'n str)> {
     names.filter_map(|name| Some((Media::of(name)?, name))).min_by_key(|(media, _)| *media)
 }
 
-/// Chooses from a `content` object and reports the media types that are not carried.
+/// Chooses from a `content` object and reports the media types that are not imported.
 pub(crate) fn choose<'a>(
     context: &mut Context<'a>,
     content: &'a Map<String, Value>,

@@ -1,13 +1,13 @@
-//! Names and texts: what a description calls things, made to fit the format.
+//! Names and texts of a description, adapted to the format.
 
 use std::collections::HashMap;
 
-/// A piece of somebody else's text, short enough for a message.
+/// A piece of the description's text, short enough for a message.
 pub(crate) fn shown(text: &str) -> String {
     cut(text, 100).0
 }
 
-/// At most `max` characters, and whether something was cut.
+/// At most `max` characters, and whether the text was cut.
 pub(crate) fn cut(text: &str, max: usize) -> (String, bool) {
     match text.char_indices().nth(max) {
         None => (text.to_owned(), false),
@@ -15,7 +15,7 @@ pub(crate) fn cut(text: &str, max: usize) -> (String, bool) {
     }
 }
 
-/// One line of at most `max` characters: control characters and runs of blanks become one blank.
+/// One line of at most `max` characters: control characters and runs of white space become one space.
 pub(crate) fn one_line(text: &str, max: usize) -> (String, bool) {
     let mut out = String::new();
     let mut count = 0_usize;
@@ -37,15 +37,15 @@ pub(crate) fn one_line(text: &str, max: usize) -> (String, bool) {
     (out, false)
 }
 
-/// Several lines of at most `max` characters, without control characters but line feeds and tabs.
+/// Several lines of at most `max` characters, without control characters except line feeds and tabs.
 pub(crate) fn paragraph(text: &str, max: usize) -> (String, bool) {
     let mut kept = text.trim().chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t'));
     let out: String = kept.by_ref().take(max).collect();
     (out, kept.next().is_some())
 }
 
-/// Text of `allowed` characters, every run of others one `-`; at most 63, from the first letter or
-/// digit on. Empty when there is none.
+/// Text of `allowed` characters, every run of others replaced by one `-`; at most 63, from the first letter or
+/// digit on. Empty if there is none.
 fn slug(text: &str, allowed: fn(char) -> bool) -> String {
     let mut out = String::new();
     for ch in text.chars() {
@@ -64,14 +64,14 @@ fn slug(text: &str, allowed: fn(char) -> bool) -> String {
     out.trim_end_matches(['-', '.', '_']).to_owned()
 }
 
-/// A connector id of a title: `^[a-z0-9][a-z0-9_-]{0,62}$`.
+/// A connector id from a title: `^[a-z0-9][a-z0-9_-]{0,62}$`.
 pub(crate) fn connector_id(title: &str) -> String {
     let lower: String = title.chars().take(200).flat_map(char::to_lowercase).collect();
     let id = slug(&lower, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if id.is_empty() { "imported-api".to_owned() } else { id }
 }
 
-/// An action id: `^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`. Empty when the text has no letter or digit.
+/// An action id: `^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`. Empty if the text has no letter or digit.
 pub(crate) fn action_id(text: &str) -> String {
     slug(text, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
@@ -86,7 +86,7 @@ pub(crate) fn field_name(text: &str) -> String {
     out
 }
 
-/// A name that may stand in a template: without braces, quotes, bars, control characters and blanks
+/// A name that may be used in a template: without braces, quotes, bars, control characters and white space
 /// at its ends.
 pub(crate) fn template_name(text: &str) -> String {
     let clean: String = text
@@ -99,7 +99,7 @@ pub(crate) fn template_name(text: &str) -> String {
     if clean.is_empty() { "_".to_owned() } else { clean.to_owned() }
 }
 
-/// Hands out names, each once; a second one gets `-2`, a third `-3`.
+/// Assigns names, each once; a second one gets `-2`, a third `-3`.
 #[derive(Debug, Default)]
 pub(crate) struct Unique {
     next: HashMap<String, usize>,

@@ -20,7 +20,7 @@ use crate::url::{Piece, path_problem, pieces, push_encoded};
 /// Why an operation is left out: code and sentence.
 pub(crate) type LeftOut = (&'static str, String);
 
-/// What an action is made with.
+/// What an action is made from.
 pub(crate) struct Maker<'m> {
     pub(crate) bases: &'m mut Bases,
     pub(crate) credentials: &'m Credentials,
@@ -81,7 +81,7 @@ impl Maker<'_> {
         let id = self.ids.take(&slug, 63);
         match operation.id() {
             Some(written) if written == id => {}
-            // Why counted: a `/` in every id of a description is one thing to know, not a thousand.
+            // Why counted: a `/` in every id of a description is one fact, not a thousand.
             Some(written) if written.chars().count() == id.chars().count() => {
                 let what = "characters of an operationId became `-`";
                 context.report.tally(&operation.at, "action_id_changed", what);
@@ -140,7 +140,7 @@ fn texts_of(context: &mut Context<'_>, operation: &Operation<'_>, action: &mut M
     }
 }
 
-/// `externalDocs.url` of an object, when it is a web address.
+/// `externalDocs.url` of an object, if it is a web address.
 pub(crate) fn docs_url(object: &Map<String, Value>) -> Option<&str> {
     let url = object.get("externalDocs")?.get("url")?.as_str()?.trim();
     let web = url.starts_with("https://") || url.starts_with("http://");
@@ -148,7 +148,7 @@ pub(crate) fn docs_url(object: &Map<String, Value>) -> Option<&str> {
     (sound && url.chars().nth(DOCS_URL_CHARS_MAX).is_none()).then_some(url)
 }
 
-/// What an action has no words for.
+/// Reports what an action cannot express.
 fn report_unsaid<'a>(context: &mut Context<'a>, operation: &Operation<'a>) {
     let filled = |value: &Value| value.as_object().is_some_and(|map| !map.is_empty());
     if operation.object.get("callbacks").is_some_and(filled) {

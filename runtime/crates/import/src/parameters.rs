@@ -14,7 +14,7 @@ use crate::select::Operation;
 use crate::shape::{At, Shape, Wanted, describe};
 use crate::url::{Piece, pieces};
 
-/// Headers that the body or the credential makes, besides those that the host owns.
+/// Headers that the body or the credential sets, besides those that the host owns.
 const MADE_HEADERS: &[&str] = &["accept", "authorization", "content-type"];
 
 const SENT: Wanted = Wanted { files: false, sends_default: true };
@@ -23,9 +23,9 @@ const SENT: Wanted = Wanted { files: false, sends_default: true };
 #[derive(Debug, Clone)]
 pub(crate) struct Parameter<'a> {
     pub(crate) object: &'a Map<String, Value>,
-    /// Where it is used.
+    /// Pointer to where it is used.
     pub(crate) at: String,
-    /// Where it is.
+    /// Pointer to where it is defined.
     pub(crate) home: String,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Parameter<'a> {
     }
 }
 
-/// The parameters of an operation: its path's, then its own, the latter winning.
+/// The parameters of an operation: its path's and its own; its own win.
 pub(crate) fn effective<'a>(context: &mut Context<'a>, operation: &Operation<'a>) -> Vec<Parameter<'a>> {
     let mut list: Vec<Parameter<'a>> = Vec::new();
     let mut known: HashMap<(&'a str, &'a str), usize> = HashMap::new();
@@ -71,7 +71,7 @@ pub(crate) fn effective<'a>(context: &mut Context<'a>, operation: &Operation<'a>
     list
 }
 
-/// Puts the parameters into `inputs`; what each `{variable}` of the path becomes.
+/// Adds the parameters to `inputs`; returns what each `{variable}` of the path becomes.
 pub(crate) fn carry<'a>(
     context: &mut Context<'a>,
     operation: &Operation<'a>,
@@ -85,7 +85,7 @@ pub(crate) fn carry<'a>(
         .filter_map(|piece| if let Piece::Variable(name) = piece { Some(name) } else { None })
         .collect();
     let mut texts = HashMap::new();
-    // Why first: a name that stands in the URL keeps it, whatever else has the same.
+    // Why first: a name in the URL is kept, whatever else has the same name.
     for parameter in parameters.iter().filter(|p| p.text("in") == "path") {
         path(context, parameter, &variables, inputs, &mut texts);
     }
@@ -149,7 +149,7 @@ fn path<'a>(
         return;
     }
     let mut shape = shape(context, parameter);
-    // Why not for untyped ones: `{}` in a path is a text to everybody.
+    // Why not for untyped ones: `{}` in a path is commonly a text.
     if matches!(shape.input_type, "array" | "object") {
         let message =
             format!("{:?} is an {}; it is taken as the text it becomes", shown(name), shape.input_type);
@@ -196,7 +196,7 @@ fn array_format(
 ) -> Result<Option<&'static str>, String> {
     if parameter.object.contains_key("content") {
         return match input_type {
-            "array" | "object" | "any" => Err("its value is a document of its own (`content`)".to_owned()),
+            "array" | "object" | "any" => Err("its value is a separate document (`content`)".to_owned()),
             _ => Ok(None),
         };
     }

@@ -1,6 +1,6 @@
-//! Reads a description's text: JSON, else YAML.
+//! Reads a description's text: JSON, otherwise YAML.
 //!
-//! YAML through `serde-saphyr`: it is maintained, pure safe Rust, knows YAML 1.2, and bounds alias
+//! YAML is read by `serde-saphyr`: it is maintained, pure safe Rust, supports YAML 1.2, and bounds alias
 //! expansion, which the wrappers of libyaml leave to the caller.
 
 use serde_json::Value;
@@ -11,13 +11,13 @@ use crate::limits::{DOCUMENT_BYTES_MAX, YAML_DEPTH_MAX, YAML_NODES_MAX};
 /// Reads JSON or YAML.
 ///
 /// # Errors
-/// [`ImportError::TooLarge`], or [`ImportError::Syntax`] with the place of the fault.
+/// [`ImportError::TooLarge`], or [`ImportError::Syntax`] with the position of the fault.
 pub fn read(text: &str) -> Result<Value, ImportError> {
     if text.len() > DOCUMENT_BYTES_MAX {
         return Err(ImportError::TooLarge { bytes: text.len() });
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // Why not YAML for everything: JSON is read ten times faster as JSON, and its faults are told
+    // Why not YAML for everything: JSON is read ten times faster as JSON, and its faults are reported
     // in JSON's terms.
     if text.trim_start().starts_with('{') {
         match serde_json::from_str(text) {

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use crate::limits::REF_HOPS_MAX;
 
-/// Why a reference leads nowhere.
+/// Why a reference cannot be resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefProblem {
-    /// To another document, or by `$id` or `$anchor`.
+    /// It refers to another document, or to `$id` or `$anchor`.
     External,
-    /// To a place that is not there.
+    /// Its target does not exist.
     Missing,
-    /// To itself, or through too many others.
+    /// It refers to itself, or through too many others.
     Cycle,
 }
 
@@ -28,7 +28,7 @@ impl RefProblem {
     pub(crate) const fn why(self) -> &'static str {
         match self {
             Self::External => "leads out of the description; nothing is fetched",
-            Self::Missing => "leads to a place that is not there",
+            Self::Missing => "leads to a part of the description that does not exist",
             Self::Cycle => "leads to itself",
         }
     }
@@ -39,7 +39,7 @@ pub(crate) fn reference(value: &Value) -> Option<&str> {
     value.get("$ref").and_then(Value::as_str)
 }
 
-/// Follows references until something that is none.
+/// Follows references to the first value that is not one.
 pub(crate) fn resolve<'a>(root: &'a Value, value: &'a Value) -> Result<&'a Value, RefProblem> {
     let mut value = value;
     for _ in 0..REF_HOPS_MAX {
@@ -51,7 +51,7 @@ pub(crate) fn resolve<'a>(root: &'a Value, value: &'a Value) -> Result<&'a Value
     Err(RefProblem::Cycle)
 }
 
-/// The place that one reference names.
+/// The value that one reference names.
 pub(crate) fn lookup<'a>(root: &'a Value, reference: &str) -> Result<&'a Value, RefProblem> {
     let fragment = reference.strip_prefix('#').ok_or(RefProblem::External)?;
     if !fragment.is_empty() && !fragment.starts_with('/') {
@@ -61,7 +61,7 @@ pub(crate) fn lookup<'a>(root: &'a Value, reference: &str) -> Result<&'a Value, 
     root.pointer(&pointer).ok_or(RefProblem::Missing)
 }
 
-/// The pointer that a reference leads to in the end; `None` for what is no reference.
+/// The pointer to a reference's final target; `None` if the value is not a reference.
 pub(crate) fn home(root: &Value, value: &Value) -> Option<String> {
     let mut value = value;
     let mut pointer = None;

@@ -1,21 +1,21 @@
-//! The report of an import: what was not carried or was changed, where, and why.
+//! The report of an import: what was not imported or was changed, where, and why.
 
 use serde::Serialize;
 
 use crate::limits::{POINTER_BYTES_MAX, REPORT_ITEMS_MAX};
 
-/// One thing that the draft does not say as the description does.
+/// One difference between draft and description.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReportItem {
     /// JSON pointer (RFC 6901) into the description.
     pub pointer: String,
     /// Stable snake_case code.
     pub code: &'static str,
-    /// What it is and what became of it.
+    /// What it is and how the import treated it.
     pub message: String,
 }
 
-/// What became of the operations. `total` is the sum of the others.
+/// Number of operations by result. `total` is the sum of the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Operations {
     /// In the description.
@@ -24,7 +24,7 @@ pub struct Operations {
     pub carried: usize,
     /// Not in the draft; each has an item.
     pub left_out: usize,
-    /// Not asked for by `ImportOptions::only`.
+    /// Not selected by `ImportOptions::only`.
     pub not_selected: usize,
 }
 
@@ -33,9 +33,9 @@ pub struct Operations {
 pub struct Report {
     /// Operations and inputs in the draft, together.
     pub carried: usize,
-    /// What was not carried or was changed, in the order of the description; counts come last.
+    /// What was not imported or was changed, in the order of the description; counts come last.
     pub items: Vec<ReportItem>,
-    /// What became of the operations.
+    /// Number of operations by result.
     pub operations: Operations,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Collector {
     cut: usize,
 }
 
-/// Something that happens so often that one item with a count says more than each on its own.
+/// Something so frequent that one item with a count says more than an item each.
 #[derive(Debug)]
 struct Tally {
     code: &'static str,
@@ -77,12 +77,12 @@ impl Collector {
         self.items.last().map(|item| item.message.as_str())
     }
 
-    /// How many items there are, to go back to with [`Self::since`].
+    /// Number of items, for [`Self::rewind`].
     pub(crate) fn mark(&self) -> usize {
         self.items.len()
     }
 
-    /// Drops the items since `mark`: they are about something that is left out whole.
+    /// Drops the items since `mark`: they concern something that is left out completely.
     pub(crate) fn rewind(&mut self, mark: usize) {
         self.items.truncate(mark);
     }

@@ -1,7 +1,7 @@
 //! Schemas, flattened: references followed, `allOf` merged, alternatives united, one level deep.
 //!
-//! The format types an input and leaves what is inside objects and arrays alone, so nothing below
-//! the first level of a body is looked at.
+//! The format has a type for an input and none for what is inside objects and arrays, so nothing below
+//! the first level of a body is read.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,10 +12,10 @@ use crate::limits::SCHEMA_DEPTH_MAX;
 use crate::names::shown;
 use crate::refs;
 
-/// What a schema accepts, as far as an input can say it.
+/// What a schema accepts, as far as an input can express it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Kind {
-    /// Nothing is said.
+    /// Not specified.
     #[default]
     Unknown,
     String,
@@ -44,7 +44,7 @@ impl Kind {
         }
     }
 
-    /// What is accepted when either is.
+    /// The kind that accepts what either accepts.
     fn either(self, other: Self) -> Self {
         match (self, other) {
             _ if self == other => self,
@@ -54,7 +54,7 @@ impl Kind {
     }
 }
 
-/// Keywords that are looked at beside type and members; the first one found counts.
+/// Keywords that are read besides type and members; the first one found counts.
 const FACETS: &[&str] = &[
     "contentEncoding",
     "contentMediaType",
@@ -84,9 +84,9 @@ pub(crate) struct Flat<'a> {
     /// Members in order.
     pub(crate) properties: Vec<(&'a str, &'a Value)>,
     pub(crate) required: HashSet<&'a str>,
-    /// It has members, whether they were listed or not.
+    /// Whether it has members, listed or not.
     pub(crate) has_properties: bool,
-    /// It allows members that are not listed, and says so.
+    /// Whether it explicitly allows members that are not listed.
     pub(crate) open: bool,
     /// Values of `enum` or `const`.
     pub(crate) values: Option<Vec<&'a Value>>,
@@ -115,7 +115,7 @@ impl<'a> Flat<'a> {
         }
     }
 
-    /// Adds what another schema says of the same value.
+    /// Adds another schema of the same value.
     fn and(&mut self, other: Self) {
         self.kind = match (self.kind, other.kind) {
             (Kind::Unknown | Kind::Mixed, kind) => kind,
@@ -147,7 +147,7 @@ impl<'a> Context<'a> {
         self.flatten_in(schema, at, members, &mut Vec::new())
     }
 
-    /// Flattens a 2.0 parameter, which is a schema and more.
+    /// Flattens a 2.0 parameter, which is a schema with more members.
     pub(crate) fn flatten_object(&mut self, map: &'a Map<String, Value>, at: &str) -> Flat<'a> {
         let mut flat = Flat::default();
         take_facets(map, FACETS, &mut flat);
@@ -167,7 +167,7 @@ impl<'a> Context<'a> {
         }
         let mut flat = Flat::default();
         if let (Some(_), Some(map)) = (refs::reference(schema), schema.as_object()) {
-            // Why: 3.1 allows a description and a default beside a reference, and 3.0 writers do it too.
+            // Why: 3.1 allows a description and a default beside a reference, and 3.0 authors write them too.
             take_facets(map, &["title", "description", "default", "readOnly"], &mut flat);
         }
         let Some(node) = self.resolve(schema, at) else { return flat };
@@ -201,7 +201,7 @@ impl<'a> Context<'a> {
         flat
     }
 
-    /// What a schema says itself, without composition.
+    /// What a schema says without its compositions.
     fn own(&mut self, map: &'a Map<String, Value>, at: &str, members: bool, flat: &mut Flat<'a>) {
         flat.kind = kind_of(map);
         if let Some(properties) = map.get("properties").and_then(Value::as_object) {
@@ -229,7 +229,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// `oneOf` or `anyOf`: one alternative besides null is what it is; objects are united; anything
+    /// `oneOf` or `anyOf`: a single alternative besides null is used; objects are united; anything
     /// else is untyped.
     fn alternatives(
         &mut self,
@@ -265,14 +265,14 @@ impl<'a> Context<'a> {
         } else if flat.kind == Kind::Object && members {
             flat.kind = Kind::Mixed;
         }
-        // Why: values count only where every alternative is a list of them.
+        // Why: values count only if every alternative is a list of values.
         if flat.values.is_none() && options.iter().all(|o| o.values.is_some()) {
             flat.values = Some(options.into_iter().filter_map(|o| o.values).flatten().collect());
         }
     }
 }
 
-/// Objects as one: all their members, and required what every one requires.
+/// Unites objects: all their members; required is what every one of them requires.
 fn unite<'a>(options: Vec<Flat<'a>>, flat: &mut Flat<'a>) {
     flat.kind = Kind::Object;
     let mut required: Option<HashSet<&'a str>> = None;
@@ -298,7 +298,7 @@ fn take_facets<'a>(schema: &'a Map<String, Value>, names: &[&'static str], flat:
     }
 }
 
-/// The type that a schema names or, without `type`, shows.
+/// The type that a schema has or, without `type`, implies.
 fn kind_of(map: &Map<String, Value>) -> Kind {
     match map.get("type") {
         Some(Value::String(name)) => return Kind::parse(name),

@@ -1,4 +1,4 @@
-//! Security schemes: the one that the draft uses, and the parameters that credentials go to.
+//! Security schemes: the one that the draft uses, and the parameters that carry credentials.
 
 use std::collections::HashSet;
 
@@ -33,17 +33,17 @@ fn fold(header: &str) -> String {
 }
 
 impl Credentials {
-    /// Whether a credential goes to that header.
+    /// Whether a credential goes into that header.
     pub(crate) fn has_header(&self, name: &str) -> bool {
         self.headers.contains(&fold(name))
     }
 
-    /// Whether a credential goes to that query pair.
+    /// Whether a credential goes into that query pair.
     pub(crate) fn has_query(&self, name: &str) -> bool {
         self.queries.contains(&name.to_ascii_lowercase())
     }
 
-    /// Reports an operation that asks for another credential than the draft has.
+    /// Reports an operation that requires another credential than the draft has.
     pub(crate) fn compare(&self, context: &mut Context<'_>, operation: &Operation<'_>) {
         let Some(list) = operation.object.get("security").and_then(Value::as_array) else { return };
         let accepts = |requirement: &Value| {
@@ -61,7 +61,7 @@ impl Credentials {
     }
 }
 
-/// A scheme as the format says it.
+/// A scheme as the format expresses it.
 struct Usable {
     auth_type: &'static str,
     auth: Option<Map<String, Value>>,
@@ -90,7 +90,9 @@ pub(crate) fn choose<'a>(
         let Some(scheme) = schemes.get(*name) else { continue };
         let Some(scheme) = context.object(scheme, &at) else { continue };
         let found = read_scheme(context.dialect, scheme).and_then(|usable| match &usable.token_host {
-            Some(host) if !bases.allow(host) => Err("its token host would be one too many".to_owned()),
+            Some(host) if !bases.allow(host) => {
+                Err("its token host would exceed the limit of hosts".to_owned())
+            }
             _ => Ok(usable),
         });
         match found {
@@ -129,7 +131,7 @@ fn take<'a>(
     }
 }
 
-/// Where API keys go, chosen or not: none of it is an input.
+/// Records where API keys go, chosen or not: these are no inputs.
 fn note_parameters<'a>(
     context: &mut Context<'a>,
     schemes: &'a Map<String, Value>,
@@ -147,7 +149,7 @@ fn note_parameters<'a>(
     }
 }
 
-/// Names of schemes that are enough alone: the description's in its order, else the operations',
+/// Names of schemes that are sufficient alone: the description's in its order, otherwise the operations',
 /// the most used first.
 fn candidates<'a>(context: &mut Context<'a>, operations: &[Operation<'a>]) -> Vec<&'a str> {
     let root = context.root;
@@ -163,7 +165,7 @@ fn candidates<'a>(context: &mut Context<'a>, operations: &[Operation<'a>]) -> Ve
             }
         }
     }
-    // A stable sort: of two that are used as often, the first that was met.
+    // A stable sort: of two that are used equally often, the first one met.
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     for (name, _) in counts {
         if !names.contains(&name) {
@@ -212,7 +214,7 @@ fn read_scheme(dialect: Dialect, scheme: &Map<String, Value>) -> Result<Usable, 
     match text("type") {
         "http" if text("scheme").eq_ignore_ascii_case("bearer") => Ok(bearer()),
         "http" if text("scheme").eq_ignore_ascii_case("basic") => Ok(basic()),
-        "http" => Err(format!("HTTP scheme {:?} is not spoken", shown(text("scheme")))),
+        "http" => Err(format!("HTTP scheme {:?} is not supported", shown(text("scheme")))),
         "basic" if dialect == Dialect::Two => Ok(basic()),
         "apiKey" => api_key(text("in"), text("name")),
         "oauth2" => oauth2(dialect, scheme),
@@ -253,7 +255,7 @@ fn api_key(place: &str, name: &str) -> Result<Usable, String> {
     Ok(Usable { auth_type: "api_key", auth: Some(auth), fields, token_host: None })
 }
 
-/// The flow of a scheme: its name, as 3.x has it, and where its URLs are.
+/// The flow of a scheme: its name in 3.x, and the object with its URLs.
 fn flows(dialect: Dialect, scheme: &Map<String, Value>) -> Vec<(&'static str, &Map<String, Value>)> {
     if dialect == Dialect::Two {
         return match scheme.get("flow").and_then(Value::as_str) {
@@ -307,7 +309,7 @@ fn https_host(url: &str) -> Result<String, &'static str> {
     }
     let template = UrlTemplate::parse(url).map_err(|_| "is not an absolute https URL")?;
     if template.port.is_some_and(|port| port != 443) {
-        return Err("has a port of its own");
+        return Err("has a port");
     }
     let host = template.host_text();
     match crate::servers::domain(&host) {
@@ -316,8 +318,8 @@ fn https_host(url: &str) -> Result<String, &'static str> {
     }
 }
 
-/// The scopes that the operations ask for, of those that the scheme declares; all of these when
-/// none is asked for.
+/// The scopes that the operations require, of those that the scheme declares; all declared ones if
+/// none is required.
 fn scopes<'a>(
     context: &mut Context<'a>,
     operations: &[Operation<'a>],

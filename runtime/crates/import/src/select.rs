@@ -1,4 +1,4 @@
-//! Which operations are asked for, and where they are.
+//! Selects operations, and finds them in the description.
 
 use serde_json::{Map, Value};
 
@@ -13,32 +13,29 @@ const METHODS: &[&str] = &["get", "put", "post", "delete", "options", "head", "p
 /// One operation of the description.
 #[derive(Debug, Clone)]
 pub(crate) struct Operation<'a> {
-    /// Its path.
     pub(crate) path: &'a str,
-    /// Its method in lower case.
+    /// Method in lower case.
     pub(crate) method: &'a str,
-    /// The path item.
     pub(crate) item: &'a Map<String, Value>,
-    /// The operation object.
     pub(crate) object: &'a Map<String, Value>,
-    /// Its pointer.
+    /// Pointer to the operation.
     pub(crate) at: String,
 }
 
 /// The operations of a description.
 #[derive(Debug, Default)]
 pub(crate) struct Selection<'a> {
-    /// Those that are asked for.
+    /// The selected ones.
     pub(crate) operations: Vec<Operation<'a>>,
-    /// All.
+    /// All operations.
     pub(crate) total: usize,
-    /// Those that are not asked for.
+    /// Number of those not selected.
     pub(crate) not_selected: usize,
-    /// Those that cannot even be named.
+    /// Number of those that have no valid name.
     pub(crate) left_out: usize,
 }
 
-/// Finds the operations that `only` names; all of them when it is empty.
+/// Finds the operations that `only` names; all if it is empty.
 pub(crate) fn select<'a>(context: &mut Context<'a>, only: &[String]) -> Selection<'a> {
     let mut selection = Selection::default();
     let root = context.root;
@@ -83,7 +80,7 @@ impl Operation<'_> {
     }
 }
 
-/// Whether a text is what a pattern means; `*` stands for any text.
+/// Whether a text matches a pattern; `*` stands for any text.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };

@@ -12,22 +12,22 @@ use crate::url::{Piece, pieces, push_encoded};
 pub(crate) enum Choice {
     /// A config field; the description's variable object, if it is declared.
     Config,
-    /// Its default, for good.
+    /// Its default, as fixed text.
     Fixed(String),
 }
 
-/// A server URL that a connector may name.
+/// A server URL that a connector may use.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Server {
-    /// Host, port and path of it: `{name}` where a variable is left.
+    /// Its host: `{name}` where a variable remains.
     pub(crate) host: String,
-    /// Path without a slash at its end; `{name}` where a variable is left.
+    /// Path without a slash at its end; `{name}` where a variable remains.
     pub(crate) path: String,
-    /// Port, when it is not 443.
+    /// Port, if it is not 443.
     pub(crate) port: Option<u16>,
     /// Entry of `allowed_domains`.
     pub(crate) domain: String,
-    /// Variables that are left, in order; the flag tells one in the host.
+    /// Remaining variables, in order; the flag marks one in the host.
     pub(crate) variables: Vec<(String, bool)>,
     /// What was changed: code and message.
     pub(crate) notes: Vec<(&'static str, String)>,
@@ -36,9 +36,9 @@ pub(crate) struct Server {
 /// Why a server cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerProblem {
-    /// It has no host of its own; the path is given.
+    /// It has no host; the path is given.
     Relative(String),
-    /// Something else.
+    /// Any other reason.
     Unusable(String),
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn read(url: &str, variables: Option<&Map<String, Value>>) -> Result<
         None | Some(Some(443)) => None,
         Some(Some(80)) if plain_http => None,
         Some(Some(port)) if !plain_http => Some(port),
-        Some(_) => return unusable(url, "has a port that https is not spoken on"),
+        Some(_) => return unusable(url, "has a port that is not used for https"),
     };
     if let Some(port) = port {
         notes.push(("port_not_443", format!("port {port} is put into egress.ports")));
@@ -79,7 +79,7 @@ pub(crate) fn read(url: &str, variables: Option<&Map<String, Value>>) -> Result<
     Ok(Server { host, path, port, domain, variables: left, notes })
 }
 
-/// Whether it is plain http, and what follows the scheme; `None` for a relative URL.
+/// Whether it is plain http, and the rest after the scheme; `None` for a relative URL.
 fn split_scheme<'u>(
     url: &'u str,
     notes: &mut Vec<(&'static str, String)>,
@@ -97,11 +97,11 @@ fn split_scheme<'u>(
     if !variable && !scheme.eq_ignore_ascii_case("http") {
         return unusable(url, "is neither https nor http");
     }
-    notes.push(("server_not_https", format!("{scheme:?} became https: nothing else is spoken")));
+    notes.push(("server_not_https", format!("{scheme:?} became https: nothing else is supported")));
     Ok(Some((!variable, rest)))
 }
 
-/// Splits at the first `stop` that is not inside braces; `stop` itself is left out.
+/// Splits at the first `stop` that is not inside braces; `stop` itself is dropped.
 fn split_outside_braces(text: &str, stop: char) -> (&str, Option<&str>) {
     let mut inside = false;
     for (at, ch) in text.char_indices() {
@@ -130,7 +130,7 @@ fn declared<'v>(name: &str, variables: Option<&'v Map<String, Value>>) -> Option
     variables.and_then(|v| v.get(name))
 }
 
-/// The default of a variable; YAML gives numbers for versions and ports.
+/// The default of a variable; in YAML, versions and ports may be numbers.
 fn default_of(name: &str, variables: Option<&Map<String, Value>>) -> Option<String> {
     value_text(declared(name, variables)?.get("default")?)
 }
@@ -150,7 +150,7 @@ pub(crate) fn enum_of(variable: Option<&Value>) -> Vec<String> {
     list.into_iter().flatten().filter_map(value_text).collect()
 }
 
-/// A variable stays one where every value that is known of it can stand at its place.
+/// A variable remains one if every value that is known of it is valid at its position.
 fn choose(name: &str, variables: Option<&Map<String, Value>>, stands: fn(&str) -> bool) -> Choice {
     let default = default_of(name, variables).filter(|d| !d.is_empty());
     let values = enum_of(declared(name, variables));
@@ -172,7 +172,7 @@ fn host_and_domain(
     let parts = pieces(host).or_else(|why| unusable(url, why))?;
     let is_label_text = |v: &str| !v.is_empty() && v.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let mut first_problem = None;
-    // Why twice: where anybody can register a name below the variable, the default is all there is.
+    // Why twice: if anyone can register a name below the variable, only the default is safe.
     for all_fixed in [false, true] {
         let mut text = String::new();
         let mut names = Vec::new();

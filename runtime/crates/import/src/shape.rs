@@ -8,19 +8,19 @@ use crate::names::{paragraph, shown};
 use crate::schema::{Flat, Kind};
 use crate::value::{has_type, is_small, matches, pattern};
 
-/// What the place of an input allows.
+/// What the position of an input allows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
-    /// Files can go there.
+    /// Whether files can go there.
     pub(crate) files: bool,
-    /// A default is sent when nothing is given.
+    /// Whether a default is sent when no value is given.
     pub(crate) sends_default: bool,
 }
 
-/// Which input of the description is spoken of.
+/// Identifies an input of the description in messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At<'p> {
-    /// Where it is.
+    /// Pointer to it.
     pub(crate) pointer: &'p str,
     /// Its name; a member of a referenced schema has no pointer of its own in the operation.
     pub(crate) name: &'p str,
@@ -37,13 +37,13 @@ impl At<'_> {
 pub(crate) struct Shape {
     /// `type`.
     pub(crate) input_type: &'static str,
-    /// Everything but name, label, type, required and place.
+    /// Everything but name, label, type, required and position.
     pub(crate) attributes: Map<String, Value>,
     /// `title`, for the label.
     pub(crate) title: Option<String>,
 }
 
-/// Makes the attributes of an input. `description` wins over that of the schema.
+/// Makes the attributes of an input. `description` takes precedence over that of the schema.
 pub(crate) fn describe<'a>(
     context: &mut Context<'a>,
     flat: &Flat<'a>,
@@ -121,7 +121,7 @@ fn has_binary_items<'a>(context: &mut Context<'a>, flat: &Flat<'a>, at: &str) ->
     items.kind == Kind::File || items.facet("format").and_then(Value::as_str) == Some("binary")
 }
 
-/// The values of an `enum` that the input can have, each once.
+/// The values of an `enum` that the input can have, without duplicates.
 fn values(
     context: &mut Context<'_>,
     flat: &Flat<'_>,
@@ -148,7 +148,7 @@ fn values(
         }
     }
     if lost > 0 {
-        // Why all of them: a list that lacks a value would refuse what the API accepts.
+        // Why all of them: a list without one of the values would refuse what the API accepts.
         let message = format!("{lost} of its values are not of type {input_type} or too long");
         place.add(context, "enum_not_carried", &message);
         return None;
@@ -195,7 +195,7 @@ fn number_bounds(
     let mut inexact = flat.facet("multipleOf").is_some();
     let mut bound = |inclusive: &str, exclusive: &str, step: i64| -> Option<Value> {
         let plain = flat.facet(inclusive).filter(|v| v.is_number());
-        // 3.0 has a flag beside the bound, 3.1 a bound of its own.
+        // 3.0 has a flag beside the bound, 3.1 a separate bound.
         let (value, is_exclusive) = match flat.facet(exclusive) {
             Some(Value::Bool(flag)) => (plain, *flag),
             Some(value @ Value::Number(_)) => (Some(value), true),
@@ -249,8 +249,8 @@ fn default_value(
     help: &mut String,
 ) {
     if !wanted.sends_default {
-        // Why: sent with an update, a default would overwrite what is there.
-        let what = "a body member's default is told in the help and not sent";
+        // Why: sent with an update, a default would overwrite the existing value.
+        let what = "a body member's default is mentioned in the help and not sent";
         context.report.tally(place.pointer, "body_default_not_sent", what);
         if is_small(default) && !default.is_object() && !default.is_array() {
             let text = default.as_str().map_or_else(|| default.to_string(), str::to_owned);

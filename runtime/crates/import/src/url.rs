@@ -1,17 +1,17 @@
-//! Texts with `{variables}`: paths and server URLs, cut into pieces and written as URL template text.
+//! Texts with `{variables}`: paths and server URLs, split into pieces and written as URL template text.
 
 use std::fmt::Write as _;
 
 /// Literal text or the name of a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece<'t> {
-    /// Text that stands as it is.
+    /// Fixed text.
     Literal(&'t str),
     /// `{name}`.
     Variable(&'t str),
 }
 
-/// Cuts a text at its `{variables}`.
+/// Splits a text at its `{variables}`.
 pub(crate) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, &'static str> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -38,7 +38,7 @@ fn push_literal<'t>(literal: &'t str, pieces: &mut Vec<Piece<'t>>) -> Result<(),
     Ok(())
 }
 
-/// Appends literal path or query text, percent-encoding what may not stand in a URL. What is
+/// Appends literal path or query text, percent-encoding what is not allowed in a URL. Text that is
 /// encoded already stays.
 pub(crate) fn push_encoded(text: &str, out: &mut String) {
     for (at, byte) in text.bytes().enumerate() {
@@ -54,7 +54,7 @@ pub(crate) fn push_encoded(text: &str, out: &mut String) {
     }
 }
 
-/// Why a path cannot be one of a URL template.
+/// Why a path is not valid in a URL template.
 pub(crate) fn path_problem(path: &str) -> Option<&'static str> {
     if !path.starts_with('/') {
         return Some("does not begin with /");

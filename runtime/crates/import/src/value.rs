@@ -20,7 +20,7 @@ pub(crate) fn has_type(value: &Value, input_type: &str) -> bool {
     }
 }
 
-/// Whether a value is small enough to stand in a draft.
+/// Whether a value is small enough for a draft.
 pub(crate) fn is_small(value: &Value) -> bool {
     fn fits(value: &Value, nodes: &mut usize) -> bool {
         if *nodes == 0 {
@@ -41,11 +41,11 @@ pub(crate) fn is_small(value: &Value) -> bool {
 
 /// The pattern of an input, which is matched against the whole text.
 ///
-/// A pattern of a description is searched for (ECMA-262); where it is not anchored itself, that is
+/// A pattern of a description is searched for (ECMA-262); if it is not anchored itself, that is
 /// written out.
 ///
 /// # Errors
-/// Why it cannot be one.
+/// Why it cannot be converted.
 pub(crate) fn pattern(text: &str) -> Result<String, &'static str> {
     if text.is_empty() {
         return Err("is empty");
@@ -66,7 +66,7 @@ pub(crate) fn pattern(text: &str) -> Result<String, &'static str> {
     if whole.chars().count() > PATTERN_CHARS_MAX {
         return Err("is too long");
     }
-    // Why alone too: `a)|(?:b` is none, but would slip out of the anchors around it.
+    // Why alone too: `a)|(?:b` is invalid alone, but would escape the anchors around it.
     if compiled(&whole).is_none() || anchored(&whole).is_none() {
         return Err("is too large, or has something that the platform's engine does not know");
     }

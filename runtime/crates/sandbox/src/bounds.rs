@@ -1,4 +1,4 @@
-//! What one instance may allocate, counted.
+//! The memory and table limits of one instance. wasmtime asks before every growth.
 
 use wasmtime::ResourceLimiter;
 

@@ -1,4 +1,5 @@
-//! One call: a fresh store and instance, the guest's run, and what it used.
+//! One call: a fresh store and instance, the run of the guest, and what it used. Opens no connection; the
+//! guest's requests go to the given [`Outbound`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,14 +8,13 @@ use portcullis_core::outbound::Outbound;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use crate::bindings::exports::portcullis::connector::handler;
-use crate::bindings::portcullis::connector::{outbound_http, types};
 use crate::bounds::Bounds;
+use crate::call_state::CallState;
 use crate::engine::{Sandbox, TICK};
 use crate::fault::SandboxFault;
 use crate::module::Module;
-use crate::wire;
 
-/// Longest failure text kept, bytes. It is a guest's, so it is a hint and not a report.
+/// Longest failure text kept, bytes. The guest wrote it, so it cannot be relied on.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
 /// Arguments of one call.
@@ -28,67 +28,44 @@ pub struct Invocation {
     pub input: String,
     /// Non-secret values of the connection, JSON object.
     pub config: String,
-    /// The run.
     pub run_id: String,
-    /// When the call was made, milliseconds since 1970.
+    /// Time of the call, milliseconds since 1970.
     pub now_ms: u64,
-    /// The same for every try of the run.
+    /// The same in every attempt of the run.
     pub idempotency_key: Option<String>,
 }
 
 /// What a call used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Instructions.
+    /// Instructions executed.
     pub fuel: u64,
     /// Highest linear memory, bytes.
     pub memory_peak_bytes: u64,
-    /// Time not spent waiting for the gate, microseconds; instantiation included.
+    /// Microseconds without the time spent waiting for the gate; with instantiation.
     pub guest_us: u64,
 }
 
-/// A guest's own clean failure.
+/// A failure that the guest returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestFailure {
-    /// Its code.
     pub code: String,
-    /// Its message, cut.
+    /// Shortened.
     pub message: String,
-    /// Class of an upstream's error.
+    /// The class of the upstream's error.
     pub class: Option<String>,
-    /// Whether it thinks another try may succeed.
+    /// Whether another attempt may succeed, as the guest says.
     pub retryable: bool,
-    /// The upstream's answer as JSON.
+    /// The upstream's response as JSON.
     pub response: Option<String>,
 }
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallEnd {
-    /// The guest's output or failure, or how it was ended.
+    /// The guest's output or failure, or why the host ended it.
     pub result: Result<Result<String, GuestFailure>, SandboxFault>,
-    /// What it used.
     pub usage: Usage,
-}
-
-/// The host side of one call.
-pub(crate) struct Host {
-    outbound: Arc<dyn Outbound>,
-    bounds: Bounds,
-    ticks_left: u64,
-    out_of_time: bool,
-    waited: Duration,
-}
-
-impl types::Host for Host {}
-
-impl outbound_http::Host for Host {
-    async fn send(&mut self, request: types::Request) -> Result<types::Response, types::Error> {
-        let started = Instant::now();
-        let answer = self.outbound.send(wire::request(request)).await;
-        self.waited += started.elapsed();
-        answer.map(wire::response).map_err(|e| wire::error(&e))
-    }
 }
 
 impl Sandbox {
@@ -102,43 +79,43 @@ impl Sandbox {
         let started = Instant::now();
         let mut store = self.store(outbound);
         let result = self.run(&mut store, module, invocation).await;
-        let host = store.data();
+        let state = store.data();
         let usage = Usage {
             fuel: self.limits.guest_fuel.saturating_sub(store.get_fuel().unwrap_or_default()),
-            memory_peak_bytes: host.bounds.memory_peak_bytes as u64,
-            guest_us: u64::try_from(started.elapsed().saturating_sub(host.waited).as_micros())
+            memory_peak_bytes: state.bounds.memory_peak_bytes as u64,
+            guest_us: u64::try_from(started.elapsed().saturating_sub(state.waited).as_micros())
                 .unwrap_or(u64::MAX),
         };
         CallEnd { result, usage }
     }
 
-    fn store(&self, outbound: Arc<dyn Outbound>) -> Store<Host> {
+    fn store(&self, outbound: Arc<dyn Outbound>) -> Store<CallState> {
         let limits = &self.limits;
         let bounds = Bounds::new(
             usize::try_from(limits.guest_memory_bytes).unwrap_or(usize::MAX),
             usize::try_from(limits.guest_table_elements).unwrap_or(usize::MAX),
         );
         let tick_ms = u64::try_from(TICK.as_millis()).unwrap_or(1).max(1);
-        let host = Host {
+        let state = CallState {
             outbound,
             bounds,
             ticks_left: limits.guest_cpu_ms.div_ceil(tick_ms),
             out_of_time: false,
             waited: Duration::ZERO,
         };
-        let mut store = Store::new(&self.engine, host);
-        store.limiter(|host| &mut host.bounds);
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.bounds);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| {
-            // Why count here: a tick is only noticed while the guest computes, so waiting is free.
-            let host = context.data_mut();
-            match host.ticks_left.checked_sub(1) {
+            // Why counted here: ticks are noticed only while the guest computes, so waiting does not count.
+            let state = context.data_mut();
+            match state.ticks_left.checked_sub(1) {
                 Some(left) => {
-                    host.ticks_left = left;
+                    state.ticks_left = left;
                     Ok(UpdateDeadline::Yield(1))
                 }
                 None => {
-                    host.out_of_time = true;
+                    state.out_of_time = true;
                     Ok(UpdateDeadline::Interrupt)
                 }
             }
@@ -148,7 +125,7 @@ impl Sandbox {
 
     async fn run(
         &self,
-        store: &mut Store<Host>,
+        store: &mut Store<CallState>,
         module: &Module,
         invocation: Invocation,
     ) -> Result<Result<String, GuestFailure>, SandboxFault> {
@@ -176,7 +153,7 @@ impl Sandbox {
     }
 }
 
-/// Which fault an engine error is, by its type.
+/// The fault of an engine error, by its type.
 fn classify(error: &wasmtime::Error, out_of_time: bool) -> SandboxFault {
     if error.is::<PoolConcurrencyLimitError>() {
         return SandboxFault::Full;
@@ -199,7 +176,7 @@ fn clean(failure: handler::Failure) -> GuestFailure {
     }
 }
 
-/// The text's first characters without controls: it goes to logs and answers.
+/// The first characters of a text that goes to logs and responses, with spaces for control characters.
 fn cut(text: String, bytes_max: usize) -> String {
     let mut out = String::new();
     for ch in text.chars() {

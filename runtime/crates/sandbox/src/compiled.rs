@@ -1,9 +1,10 @@
-//! A folder of compiled components, so that a start need not compile what an earlier one has compiled.
+//! A folder of compiled components, so that a start does not compile what an earlier start compiled. Called
+//! when the handler is loaded.
 //!
-//! Loading machine code is trusting it, and the folder is not: a file counts only with the right HMAC-SHA256
-//! (RFC 2104) of its content and of what it is the code of, under a key that is derived from the master key.
-//! It is read whole and checked in memory before the engine sees a byte, so nobody can exchange it in between.
-//! Whatever is wrong with a file, the component is compiled anew and the file replaced.
+//! The folder is not trusted. A file is used only if it has the right HMAC-SHA256 (RFC 2104) of its content
+//! and of the component's identity, under a key that is derived from the master key. The file is read whole
+//! and checked in memory before the engine gets it, so it cannot be exchanged after the check. If anything is
+//! wrong with a file, the component is compiled again and the file replaced.
 
 use std::fmt;
 use std::fs;
@@ -22,16 +23,16 @@ use crate::engine::Sandbox;
 use crate::fault::LoadError;
 use crate::module::Module;
 
-/// First bytes of a file: what it is, and the version of its form.
+/// First bytes of a file: kind and version of the format.
 const MAGIC: &[u8; 16] = b"portcullis-aot 1";
-/// Length of the HMAC that follows.
+/// Length of the HMAC after it.
 const TAG_BYTES: usize = 32;
-/// Largest file that is read: code is a few times the component's size.
+/// Largest file that is read; machine code is a few times larger than the component.
 const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
-/// Files kept: the handler of this version and of some before, for the way back.
+/// Files kept: the handler of this version and of a few earlier ones, for a downgrade.
 const FILES_MAX: usize = 8;
 
-/// Where compiled components are kept, and the key that tells ours.
+/// The folder of compiled components, and the key that authenticates them.
 pub struct CompiledCache {
     dir: PathBuf,
     key: hmac::Key,
@@ -43,23 +44,20 @@ impl fmt::Debug for CompiledCache {
     }
 }
 
-/// Where a module's machine code is from.
+/// Where the machine code of a module came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The cache.
     Cache,
-    /// It was compiled now.
     Compiled,
 }
 
 impl CompiledCache {
-    /// A cache in `dir`, which need not exist yet, under a key of 32 bytes that nobody else uses.
+    /// A cache in `dir`, which need not exist yet, under a key of 32 bytes that has no other use.
     #[must_use]
     pub fn new(dir: PathBuf, key: &[u8; 32]) -> Self {
         Self { dir, key: hmac::Key::new(hmac::HMAC_SHA256, key) }
     }
 
-    /// The file of a component under an engine's settings.
     fn path(&self, identity: &Identity) -> PathBuf {
         self.dir.join(format!("{}.cwasm", identity.0))
     }
@@ -72,7 +70,7 @@ impl CompiledCache {
         context.sign()
     }
 
-    /// The code kept for a component; `None` unless every byte is ours.
+    /// The code kept for a component; `None` unless its HMAC is right.
     fn read(&self, identity: &Identity) -> Option<Vec<u8>> {
         let mut file = match read_file(&self.path(identity)) {
             Ok(file) => file,
@@ -86,19 +84,19 @@ impl CompiledCache {
             |(tag, code)| verify_slices_are_equal(self.tag(identity, code).as_ref(), tag).is_ok(),
         );
         if !sound {
-            tracing::warn!("a compiled component is not as it was written; it is compiled anew");
+            tracing::warn!("a compiled component was changed after it was written; it is compiled again");
             return None;
         }
         file.drain(..MAGIC.len() + TAG_BYTES);
         Some(file)
     }
 
-    /// Keeps code, whole or not at all.
+    /// Writes a file completely or not at all.
     fn write(&self, identity: &Identity, code: &[u8]) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let path = self.path(identity);
         let unfinished = self.dir.join(format!("{}.{}.new", identity.0, std::process::id()));
-        // Why ignored: usually there is none; `create_new` follows no link that somebody put there.
+        // Why ignored: usually there is none, and `create_new` follows no link.
         let _ = fs::remove_file(&unfinished);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         let written = file
@@ -107,7 +105,7 @@ impl CompiledCache {
             .and_then(|()| file.write_all(code))
             .and_then(|()| fs::rename(&unfinished, &path));
         if written.is_err() {
-            // Why ignored: the error that matters is the first.
+            // Why ignored: the first error is returned.
             let _ = fs::remove_file(&unfinished);
         }
         written?;
@@ -124,25 +122,26 @@ impl CompiledCache {
         files.sort();
         let more = files.len().saturating_sub(FILES_MAX - 1);
         for (_, path) in files.iter().take(more) {
-            // Why ignored: another process may have removed it, and one too many does no harm.
+            // Why ignored: another process may have removed it, and an extra file does no harm.
             let _ = fs::remove_file(path);
         }
         Ok(())
     }
 }
 
-/// A file's content, if it is a file and no larger than code can be: neither a pipe nor a device is waited for.
+/// The content of a regular file within the size limit. Pipes and devices are refused, since reading could
+/// block.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let kind = fs::symlink_metadata(path)?;
     if !kind.is_file() || kind.len() > FILE_BYTES_MAX {
-        return Err(io::Error::other("it is no file of code"));
+        return Err(io::Error::other("it is not a regular file, or too large"));
     }
     let mut content = Vec::new();
     fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut content)?;
     Ok(content)
 }
 
-/// What a file is the code of: the component, and everything of the engine that changes its code.
+/// The identity of compiled code: the component, and all engine settings that change the code.
 struct Identity(String);
 
 impl Identity {
@@ -155,11 +154,10 @@ impl Identity {
 }
 
 impl Sandbox {
-    /// As [`Sandbox::load`], with the machine code from `cache` where it is there.
+    /// As [`Sandbox::load`], with the machine code from `cache` if it is there.
     ///
     /// # Errors
-    /// As [`Sandbox::load`]. What is wrong with the cache is no error: it is logged, and the component is
-    /// compiled.
+    /// As [`Sandbox::load`]. Problems of the cache are logged, and the component is compiled.
     pub fn load_cached(&self, bytes: &[u8], cache: &CompiledCache) -> Result<(Module, Origin), LoadError> {
         let identity = Identity::of(self, bytes);
         let kept = cache.read(&identity).and_then(|code| {
@@ -181,11 +179,11 @@ impl Sandbox {
         Ok((module, Origin::Compiled))
     }
 
-    #[allow(unsafe_code, reason = "machine code of our own making; see the SAFETY comment")]
+    #[allow(unsafe_code, reason = "machine code that this installation made; see the SAFETY comment")]
     fn deserialize(&self, code: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: `deserialize` asks for bytes that came unchanged out of `serialize`. The one caller passes
-        // bytes whose HMAC under a key of this installation it has just verified, and that tag is only ever
-        // made over what `serialize` gave. The engine checks its own version and settings besides.
+        // SAFETY: `deserialize` requires bytes that `serialize` returned, unchanged. The only caller passes
+        // bytes whose HMAC under a key of this installation it has just verified, and that HMAC is made only
+        // over bytes that `serialize` returned. The engine also checks its version and settings.
         unsafe { Component::deserialize(&self.engine, code) }
     }
 }

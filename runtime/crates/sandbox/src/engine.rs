@@ -1,4 +1,4 @@
-//! The engine: every knob, with its reason, and the clock that ends loops.
+//! The engine: every setting with its reason, and the clock that ends loops. Runs no guest itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::bindings::portcullis::connector::outbound_http;
-use crate::call::Host;
+use crate::call_state::CallState;
 use crate::fault::LoadError;
 
-/// Length of one epoch tick. A guest yields to other work at each, and is ended after
-/// `guest_cpu_ms` of them.
+/// Length of one epoch tick. A guest yields to other work at each tick, and is ended after `guest_cpu_ms` of
+/// computing.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Host stack of one call: wasm frames and the host functions they call.
 const ASYNC_STACK_BYTES: usize = 1024 * 1024;
-/// The part of it that wasm may use; deep recursion traps here.
+/// The part of it for wasm frames; deeper recursion traps.
 const WASM_STACK_BYTES: usize = 512 * 1024;
-/// Pages of a slot that are cleaned by writing zeroes instead of returning them to the system:
-/// returning costs an inter-processor interrupt for every call.
+/// The part of a slot that is cleared by writing zeroes. Returning its pages to the system instead would cost
+/// an inter-processor interrupt per call.
 const KEEP_RESIDENT_BYTES: usize = 2 * 1024 * 1024;
 /// Core instances inside one component: the guest, and the shims and adapters it was composed with
 /// (three for the generic handler).
@@ -32,7 +32,7 @@ const TABLES_PER_COMPONENT: u32 = 4;
 #[derive(Clone)]
 pub struct Sandbox {
     pub(crate) engine: Engine,
-    pub(crate) linker: Arc<Linker<Host>>,
+    pub(crate) linker: Arc<Linker<CallState>>,
     pub(crate) limits: Arc<Limits>,
     _ticker: Arc<Ticker>,
 }
@@ -41,12 +41,12 @@ impl Sandbox {
     /// Builds the engine and starts its clock.
     ///
     /// # Errors
-    /// [`LoadError::Engine`] when the machine cannot give what the limits ask for, such as address
-    /// space for `concurrent_calls` instances.
+    /// [`LoadError::Engine`] when the machine cannot provide what the limits need, such as address space for
+    /// `concurrent_calls` instances.
     pub fn new(limits: Arc<Limits>) -> Result<Self, LoadError> {
         let engine = Engine::new(&config(&limits)?).map_err(|e| LoadError::Engine(format!("{e:#}")))?;
         let mut linker = Linker::new(&engine);
-        outbound_http::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)
+        outbound_http::add_to_linker::<CallState, HasSelf<CallState>>(&mut linker, |state| state)
             .map_err(|e| LoadError::Engine(format!("{e:#}")))?;
         let ticker = Ticker::start(&engine).map_err(|e| LoadError::Engine(e.to_string()))?;
         Ok(Self { engine, linker: Arc::new(linker), limits, _ticker: Arc::new(ticker) })
@@ -77,21 +77,21 @@ fn config(limits: &Limits) -> Result<Config, LoadError> {
 
     let mut config = Config::new();
     config
-        // Pre-allocated slots: an instance costs no mmap.
+        // Pre-allocated slots: an instance needs no mmap.
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        // Ends loops and lets other calls run in between.
+        // Ends endless loops, and lets other calls run meanwhile.
         .epoch_interruption(true)
-        // The determinate count of instructions for run records, and a second end for loops.
+        // A deterministic count of instructions for run records, and a second limit on loops.
         .consume_fuel(true)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(ASYNC_STACK_BYTES)
-        // What guests do not need is off: less surface.
+        // Features that guests do not need are off, for less attack surface.
         .wasm_memory64(false)
         .wasm_multi_memory(false)
         .wasm_relaxed_simd(false)
-        // A copy-on-write image of the initial memory: nothing is copied to start a call.
+        // A copy-on-write image of the initial memory, so that starting a call copies nothing.
         .memory_init_cow(true)
-        // Frames of a hostile guest have no reader.
+        // The stack frames of a guest are never shown.
         .wasm_backtrace_max_frames(None);
     Ok(config)
 }

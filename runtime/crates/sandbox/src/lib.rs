@@ -1,10 +1,10 @@
 //! The sandbox: one wasmtime engine, a fresh instance for every call, one import.
 //!
-//! Guests are hostile from their first instruction. A guest is given its arguments and an
-//! [`Outbound`](portcullis_core::outbound::Outbound); it has no clock, file, environment, socket or
-//! randomness, because nothing of the kind is linked. This crate cannot name a secret, a store or a
-//! socket.
+//! Guests are hostile. A guest gets its arguments and an [`Outbound`](portcullis_core::outbound::Outbound);
+//! it has no clock, file, environment, socket or randomness, because none is linked. This crate does not
+//! depend on the vault, the store or the gate.
 
+#![allow(missing_docs, reason = "an internal crate: comments stand where the name does not say it")]
 #![cfg_attr(
     test,
     allow(
@@ -19,6 +19,7 @@
 mod bindings;
 mod bounds;
 mod call;
+mod call_state;
 mod compiled;
 mod engine;
 mod fault;

@@ -1,13 +1,13 @@
-//! A component, checked and compiled, ready to be instantiated for each call.
+//! A component, checked and compiled, ready to be instantiated for each call. Runs nothing.
 
 use wasmtime::component::Component;
 
 use crate::bindings::ConnectorPre;
-use crate::call::Host;
+use crate::call_state::CallState;
 use crate::engine::Sandbox;
 use crate::fault::LoadError;
 
-/// Interfaces that a guest may import.
+/// The only interfaces that a guest may import.
 const ALLOWED_IMPORTS: &[&str] =
     &["portcullis:connector/outbound-http@0.1.0", "portcullis:connector/types@0.1.0"];
 /// The interface it must export.
@@ -16,14 +16,14 @@ const HANDLER: &str = "portcullis:connector/handler@0.1.0";
 /// A loaded component. Cloning shares the code; instances share nothing.
 #[derive(Clone)]
 pub struct Module {
-    pub(crate) pre: ConnectorPre<Host>,
+    pub(crate) pre: ConnectorPre<CallState>,
 }
 
 impl Sandbox {
     /// Checks and compiles a component.
     ///
     /// # Errors
-    /// [`LoadError`] naming the forbidden import, or what is wrong with the bytes.
+    /// [`LoadError`] for a forbidden import, or for bytes that are no such component.
     pub fn load(&self, bytes: &[u8]) -> Result<Module, LoadError> {
         self.module(&self.compile(bytes)?)
     }
@@ -35,7 +35,7 @@ impl Sandbox {
         Component::from_binary(&self.engine, bytes).map_err(|e| LoadError::Invalid(format!("{e:#}")))
     }
 
-    /// The component, if it has no way out but the one and exports the handler.
+    /// The module, if the component imports nothing else and exports the handler.
     pub(crate) fn module(&self, component: &Component) -> Result<Module, LoadError> {
         let kind = component.component_type();
         for (name, _) in kind.imports(&self.engine) {

@@ -1,4 +1,4 @@
-//! Between the generated shapes and the core's: moves, no decisions.
+//! Conversions between the generated types and those of core. No decisions.
 
 use std::time::Duration;
 

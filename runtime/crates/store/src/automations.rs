@@ -11,15 +11,13 @@ use crate::records::Document;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AutomationRecord {
-    /// The automation.
     pub automation_id: AutomationId,
-    /// Whose it is.
     pub org: OrgId,
     /// What it does, as given.
     pub definition: serde_json::Value,
-    /// 1, 2, 3 and so on.
+    /// Counts up from 1.
     pub revision: u64,
-    /// When it was made, RFC 3339.
+    /// When it was created, RFC 3339.
     pub created_at: String,
     /// When it was last changed, RFC 3339.
     pub updated_at: String,

@@ -1,5 +1,5 @@
-//! What is kept of a connection beyond its credential: tokens that were got with it, consents that are
-//! under way, and config values that were discovered.
+//! What is stored for a connection besides its credential: tokens obtained with it, pending consents
+//! and discovered config values.
 //!
 //! Tokens and code verifiers are sealed by the vault before they get here.
 
@@ -12,58 +12,57 @@ use crate::records::Document;
 
 /// A connection's token. Parts: `[org, workspace, connector_id]`.
 ///
-/// Written with compare-and-set only: whoever renews holds the lease, and a token that was got is
-/// never lost to one that was got earlier.
+/// Written with compare-and-set only: the process that renews holds the lease, and a newer token is
+/// never overwritten by an older one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenState {
-    /// What the sealed bytes are bound to, with [`Self::revision`].
+    /// The sealed bytes are bound to it, together with [`Self::revision`].
     pub token_id: CredentialId,
     /// Counts up with every token.
     pub revision: u64,
-    /// Revision of the credential that it was got with; another one makes it worthless.
+    /// Revision of the credential that it was obtained with; the token is unusable with any other.
     pub credential_revision: u64,
     /// The token and what came with it, sealed; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<String>,
-    /// Whether a refresh token is among it.
+    /// Whether it contains a refresh token.
     #[serde(default)]
     pub renewable: bool,
-    /// When it was got, RFC 3339.
+    /// When it was obtained, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obtained_at: Option<String>,
-    /// When it ends, RFC 3339.
+    /// When it expires, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// Somebody is getting a new one.
+    /// The lease, while a new token is being obtained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<TokenLease>,
-    /// Why the last attempt to get one failed.
+    /// Why the last attempt to obtain one failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<TokenFailure>,
 }
 
-/// The right to get a new token, for a while.
+/// A lease: the exclusive right to obtain a new token for a limited time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenLease {
-    /// Who holds it.
     pub holder: String,
-    /// When it ends by itself, RFC 3339.
+    /// When it expires, RFC 3339.
     pub until: String,
 }
 
-/// Why a token could not be got. Never quotes an answer.
+/// Why a token could not be obtained. Never quotes an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenFailure {
-    /// For a person.
+    /// Shown to people.
     pub reason: String,
     /// When, RFC 3339.
     pub at: String,
-    /// How often in a row.
+    /// Number of failures in a row.
     pub times: u32,
-    /// When it is tried again, RFC 3339.
+    /// When the next attempt is due, RFC 3339.
     pub retry_at: String,
 }
 
@@ -71,7 +70,7 @@ impl Document for TokenState {
     const KIND: &'static str = "token_state";
 }
 
-/// Config values of a connection that nobody typed in. Parts: `[org, workspace, connector_id]`.
+/// Automated config values of a connection. Parts: `[org, workspace, connector_id]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoveredConfig {
@@ -83,29 +82,25 @@ impl Document for DiscoveredConfig {
     const KIND: &'static str = "discovered_config";
 }
 
-/// A consent that a person was sent to give. Parts: `[hash of the state]`.
+/// A consent that a person was asked for. Parts: `[hash of the state]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PendingConsent {
-    /// What the sealed verifier is bound to.
+    /// The sealed verifier is bound to it.
     pub consent_id: CredentialId,
-    /// Org.
     pub org: String,
-    /// Workspace.
     pub workspace: String,
-    /// Connector.
     pub connector: String,
-    /// The credential whose client asks.
+    /// The credential that contains the OAuth client.
     pub credential_id: CredentialId,
-    /// Its revision.
     pub credential_revision: u64,
-    /// Where the person comes back to, exactly.
+    /// Where the person is redirected back to, exactly.
     pub redirect_uri: String,
     /// Code verifier (RFC 7636), sealed.
     pub sealed_verifier: String,
-    /// SHA-256 of the cookie of the browser that was sent, hexadecimal.
+    /// SHA-256 of the cookie of the browser that was sent away, hexadecimal.
     pub browser: String,
-    /// When it ends by itself, RFC 3339.
+    /// When it expires, RFC 3339.
     pub expires_at: String,
 }
 

@@ -1,21 +1,20 @@
-//! Documents of tier 1: a connector's current definition, and every revision it had.
+//! Documents of tier 1: a connector's current definition, and all its revisions.
 //!
-//! The definition is kept as it was uploaded and not interpreted here; `core` parses it.
+//! The definition is stored as uploaded and not interpreted here; `core` parses it.
 
 use portcullis_core::id::ConnectorId;
 use serde::{Deserialize, Serialize};
 
 use crate::records::Document;
 
-/// A connector as it is now. Parts: `[connector_id]`.
+/// The current state of a connector. Parts: `[connector_id]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectorRecord {
-    /// The connector.
     pub connector_id: ConnectorId,
     /// Whether orgs may use it.
     pub enabled: bool,
-    /// 1, 2, 3 and so on, as users see it; not the store's commit sequence.
+    /// Counts up from 1, as users see it; not the store's commit sequence.
     pub revision: u64,
     /// The definition as uploaded.
     pub definition: serde_json::Value,
@@ -29,22 +28,21 @@ impl Document for ConnectorRecord {
     const KIND: &'static str = "connector";
 }
 
-/// A connector as it was at one revision; never changed. Parts: `[connector_id, revision]`, the
+/// A connector at one revision; never changed. Parts: `[connector_id, revision]`, the
 /// revision from [`ConnectorRevision::part`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectorRevision {
-    /// The connector.
     pub connector_id: ConnectorId,
     /// Whether orgs could use it.
     pub enabled: bool,
-    /// 1, 2, 3 and so on.
+    /// Counts up from 1.
     pub revision: u64,
     /// The definition as uploaded.
     pub definition: serde_json::Value,
     /// When the connector was first uploaded, RFC 3339.
     pub created_at: String,
-    /// When this revision was made, RFC 3339.
+    /// When this revision was created, RFC 3339.
     pub updated_at: String,
 }
 

@@ -1,12 +1,12 @@
 //! What can go wrong while storing records.
 //!
 //! One closed set for all engines, so that callers match on variants and never on text. It does not
-//! map to HTTP (the runtime does) and never carries a stored value.
+//! map to HTTP (the API does) and never carries a stored value.
 
-/// The repair that a damaged store names.
+/// The repair that the error about a damaged store names.
 pub const REPAIR_RESTORE: &str = "run `portcullis restore` with the newest snapshot";
 
-/// Why a storage call did not do what was asked.
+/// Why a storage call failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -16,12 +16,11 @@ pub enum StoreError {
         /// The key whose precondition failed.
         key: String,
     },
-    /// Stored bytes are not what was written, or the store went back in time.
+    /// Stored bytes are not what was written, or the store is older than it was.
     #[error("{what}; {repair}")]
     Damaged {
-        /// What was found.
         what: String,
-        /// What the operator does about it.
+        /// What the operator can do about it.
         repair: &'static str,
     },
     /// A value is over the limit.
@@ -55,7 +54,7 @@ pub enum StoreError {
         key: String,
         /// The document kind that was asked for.
         kind: &'static str,
-        /// What the parser says; names fields, never values of sealed ones.
+        /// The parser's description; names fields, never values of sealed ones.
         reason: String,
     },
     /// The change feed no longer reaches back that far: read everything again.
@@ -75,10 +74,10 @@ pub enum StoreError {
     /// A snapshot can be restored into an empty store only.
     #[error("the store is not empty; restore into a new directory")]
     NotEmpty,
-    /// A snapshot stream is not one, or not all of one.
+    /// A snapshot stream is invalid or incomplete.
     #[error("snapshot is not usable: {0}")]
     BadSnapshot(&'static str),
-    /// The storage cannot be reached or written; nothing can be said about the call's effect.
+    /// The storage cannot be reached or written; the effect of the call is unknown.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
 }

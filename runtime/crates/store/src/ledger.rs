@@ -1,240 +1,90 @@
-//! The outbound ledger: per org, an append-only chain of records in segment files.
+//! The outbound ledger: what left, and what was refused, as an append-only chain of records for each org.
 //!
-//! A record is handed to the operating system before `append` returns, so it survives the death of
-//! the process, and reaches the disk within 100 ms (or before returning, when strict). It stores what
-//! it is given and decides nothing; secrets, queries and bodies must not get here. It is not in sled,
-//! because a chain that only grows would never give its space back there. Called by the runtime.
+//! It stores what it receives and decides nothing; secrets, queries and bodies must not get here.
+//! Implemented in files and in memory; the same conformance suite runs over both. Called by the engine.
 
-use std::collections::HashMap;
-use std::fs::File;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use portcullis_core::id::OrgId;
 use portcullis_core::ledger::LedgerEvent;
 use tokio::sync::broadcast;
 
-use self::open_orgs::OpenOrgs;
-use self::slot::Slot;
-use crate::syncing::Syncer;
+use crate::task::{self, BoxFuture};
 
 mod error;
+mod file;
 mod line;
-mod marks;
-mod open_orgs;
-mod org_log;
+mod memory;
 mod query;
-mod recovery;
-mod scan;
-mod segment;
-mod slot;
-#[cfg(test)]
-mod tests;
-mod verify;
+mod report;
+mod subscribers;
 
 pub use error::{BadRecord, LedgerError};
+pub use file::{FileLedger, LedgerSync, verify_directory};
 pub use line::LedgerLine;
-pub use org_log::PruneReport;
+pub use memory::MemoryLedger;
 pub use query::{LEDGER_PAGE_ENTRIES_MAX, LedgerPage, LedgerQuery};
-pub use verify::{VerifyReport, verify_directory};
+pub use report::{PruneReport, VerifyReport};
 
-/// A segment is closed once it is this long, so that reading one backwards takes bounded memory.
+/// A segment is closed at this length, so that reading one backwards takes bounded memory.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Lines a subscriber may fall behind before it is told that it missed some.
-const SUBSCRIBER_LINES: usize = 1024;
+/// Receives the records of an export; breaking ends the export.
+pub type LedgerSink = Box<dyn FnMut(&LedgerLine) -> ControlFlow<()> + Send>;
 
-/// When a record must be on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LedgerSync {
-    /// Within 100 ms, many records at once.
-    Group,
-    /// Before `append` returns.
-    Strict,
-}
-
-/// The ledgers of all orgs.
-pub struct Ledger {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-    /// Held for its lock.
-    _lock: File,
-}
-
-struct Shared {
-    dir: PathBuf,
-    sync: LedgerSync,
-    orgs: OpenOrgs,
-    syncer: Syncer<Slot>,
-    subscribers: Mutex<HashMap<OrgId, broadcast::Sender<Arc<LedgerLine>>>>,
-}
-
-impl Ledger {
-    /// Opens the ledgers below `dir` (one directory per org), making it when there is none. Orgs are
-    /// opened and checked when first written to.
+/// The ledgers of all orgs. The chain of an org without records is intact and empty.
+///
+/// Errors of all methods: [`LedgerError::Damaged`] if a record is not what was written,
+/// [`LedgerError::Unavailable`] if the storage cannot be used.
+pub trait Ledger: Send + Sync + 'static {
+    /// Appends one record to its org's chain and returns its sequence, from 1 without gaps.
     ///
-    /// # Errors
-    /// [`LedgerError::AlreadyOpen`], and [`LedgerError::Unavailable`] when the directory cannot be used.
-    pub fn open(dir: &Path, sync: LedgerSync) -> Result<Self, LedgerError> {
-        Self::open_with_segments(dir, sync, SEGMENT_BYTES)
-    }
-
-    fn open_with_segments(dir: &Path, sync: LedgerSync, segment_bytes: u64) -> Result<Self, LedgerError> {
-        std::fs::create_dir_all(dir)
-            .map_err(|error| LedgerError::io("creating the ledger directory", &error))?;
-        let lock = lock_directory(dir)?;
-        let shared = Arc::new(Shared {
-            dir: dir.to_owned(),
-            sync,
-            orgs: OpenOrgs::new(dir.to_owned(), segment_bytes),
-            syncer: Syncer::default(),
-            subscribers: Mutex::default(),
-        });
-        let syncing = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("ledger-sync".to_owned())
-            .spawn(move || syncing.syncer.run())
-            .map_err(|error| LedgerError::io("starting the ledger's sync thread", &error))?;
-        Ok(Self { shared, thread: Some(thread), _lock: lock })
-    }
-
-    /// Appends one record to its org's chain and returns its sequence.
-    ///
-    /// # Errors
-    /// The chain has not moved after [`LedgerError::TooLarge`], [`LedgerError::Damaged`] and a failed
-    /// write; after a failed sync the record may or may not be on disk, and the org's ledger refuses
-    /// everything until a restart.
-    pub async fn append(&self, event: &LedgerEvent) -> Result<u64, LedgerError> {
-        let text = line::serialise(event)?;
-        let slot = self.shared.orgs.slot(&event.org);
-        if !slot.is_open() {
-            let opening = Arc::clone(&slot);
-            blocking(move || opening.open()).await?;
-        }
-        // In line: a write into the page cache takes microseconds.
-        let appended = slot.append(&text, |line| self.publish(&event.org, event, line))?;
-        let strict = self.shared.sync == LedgerSync::Strict;
-        if appended.first_unsynced || strict {
-            self.shared.syncer.ask(&slot, strict);
-        }
-        if strict {
-            slot.synced(appended.seq).await?;
-        }
-        Ok(appended.seq)
-    }
+    /// Every request writes two, so this should be cheap. Errors besides the common ones:
+    /// [`LedgerError::TooLarge`]. The chain has not moved after an error, unless the storage failed after
+    /// the record was written; it then refuses everything until a restart.
+    fn append<'a>(&'a self, event: &'a LedgerEvent) -> BoxFuture<'a, Result<u64, LedgerError>>;
 
     /// One page of an org's entries, newest first; see [`LedgerQuery`].
     ///
-    /// # Errors
-    /// [`LedgerError::UnknownCursor`], [`LedgerError::Damaged`], [`LedgerError::Unavailable`].
-    pub async fn read(&self, org: &OrgId, query: &LedgerQuery) -> Result<LedgerPage, LedgerError> {
-        let (org, query, dir) = (org.clone(), query.clone(), self.org_dir(org));
-        blocking(move || query::read(&org, &dir, &query)).await
-    }
+    /// Errors besides the common ones: [`LedgerError::UnknownCursor`].
+    fn read<'a>(
+        &'a self,
+        org: &'a OrgId,
+        query: &'a LedgerQuery,
+    ) -> BoxFuture<'a, Result<LedgerPage, LedgerError>>;
 
-    /// The org's records as they are appended from now on. A subscriber that falls 1,024 lines behind
-    /// is told how many it missed.
-    #[must_use]
-    pub fn subscribe(&self, org: &OrgId) -> broadcast::Receiver<Arc<LedgerLine>> {
-        let mut subscribers = self.subscribers();
-        subscribers.retain(|_, sender| sender.receiver_count() > 0);
-        subscribers.entry(org.clone()).or_insert_with(|| broadcast::channel(SUBSCRIBER_LINES).0).subscribe()
-    }
+    /// The org's records as they are appended from now on, in the chain's order. A subscriber that falls
+    /// 1,024 lines behind learns how many it missed.
+    fn subscribe(&self, org: &OrgId) -> broadcast::Receiver<Arc<LedgerLine>>;
 
-    /// Gives the org's records that match to `sink`, oldest first, as they were written: `begin` and
-    /// `complete` apart, cursor and limit ignored. Returns how many were given; `sink` ends it early
-    /// by breaking. Runs on a blocking thread, so `sink` may block.
-    ///
-    /// # Errors
-    /// [`LedgerError::Damaged`] at the first record that does not verify, [`LedgerError::Unavailable`].
-    pub async fn export<F>(&self, org: &OrgId, query: &LedgerQuery, sink: F) -> Result<u64, LedgerError>
-    where
-        F: FnMut(&LedgerLine) -> ControlFlow<()> + Send + 'static,
-    {
-        let (org, query, dir) = (org.clone(), query.clone(), self.org_dir(org));
-        blocking(move || query::export(&org, &dir, &query, sink)).await
-    }
+    /// Passes the org's matching records to `sink`, oldest first, as they were written: `begin` and
+    /// `complete` separately, cursor and limit ignored. Returns their number. Runs on a blocking
+    /// thread, so `sink` may block.
+    fn export<'a>(
+        &'a self,
+        org: &'a OrgId,
+        query: &'a LedgerQuery,
+        sink: LedgerSink,
+    ) -> BoxFuture<'a, Result<u64, LedgerError>>;
 
-    /// Proves the org's chain from its files, as [`verify_directory`] does. An org without a ledger
-    /// has an intact one of no records.
-    ///
-    /// # Errors
-    /// [`LedgerError::Unavailable`] when the files cannot be read; damage is in the report.
-    pub async fn verify(&self, org: &OrgId) -> Result<VerifyReport, LedgerError> {
-        let (org, dir) = (org.clone(), self.org_dir(org));
-        blocking(move || verify::verify(&org, &dir)).await
-    }
+    /// Verifies the org's chain from what is stored. Damage is in the report and is not an error.
+    fn verify<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<VerifyReport, LedgerError>>;
 
     /// Drops the oldest segments of an org, keeping at least `keep_segments` and never less than one.
-    /// The chain is anchored at the cut.
-    ///
-    /// # Errors
-    /// [`LedgerError::Damaged`], [`LedgerError::Unavailable`]; a prune that was cut short is finished
-    /// when the org is opened next.
-    pub async fn prune(&self, org: &OrgId, keep_segments: usize) -> Result<PruneReport, LedgerError> {
-        if !self.org_dir(org).exists() {
-            return Ok(PruneReport::default());
-        }
-        let slot = self.shared.orgs.slot(org);
-        blocking(move || {
-            slot.open()?;
-            slot.prune(keep_segments)
-        })
-        .await
-    }
-
-    fn org_dir(&self, org: &OrgId) -> PathBuf {
-        self.shared.dir.join(org.as_str())
-    }
-
-    fn subscribers(&self) -> std::sync::MutexGuard<'_, HashMap<OrgId, broadcast::Sender<Arc<LedgerLine>>>> {
-        self.shared.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn publish(&self, org: &OrgId, event: &LedgerEvent, written: &line::Written<'_>) {
-        if let Some(sender) = self.subscribers().get(org) {
-            // No receiver any more is fine.
-            drop(sender.send(Arc::new(LedgerLine::from_written(written, event.clone()))));
-        }
-    }
-}
-
-impl Drop for Ledger {
-    fn drop(&mut self) {
-        self.shared.syncer.stop();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the ledger's sync thread ended with a panic");
-        }
-    }
-}
-
-fn lock_directory(dir: &Path) -> Result<File, LedgerError> {
-    // No org can have this name: ids do not start with a dot.
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join(".lock"))
-        .map_err(|error| LedgerError::io("opening the ledger's lock file", &error))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(LedgerError::AlreadyOpen { dir: dir.display().to_string() })
-        }
-        Err(std::fs::TryLockError::Error(error)) => {
-            Err(LedgerError::io("locking the ledger directory", &error))
-        }
-    }
+    /// The chain is anchored at the cut. After an error some may be deleted; pruning again completes it.
+    fn prune<'a>(
+        &'a self,
+        org: &'a OrgId,
+        keep_segments: usize,
+    ) -> BoxFuture<'a, Result<PruneReport, LedgerError>>;
 }
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, LedgerError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| LedgerError::Unavailable("a ledger task ended early".to_owned()))?
+    task::blocking(|| LedgerError::Unavailable("a ledger task ended early".to_owned()), work).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
-//! Records, vault and outbound ledger: everything Portcullis keeps, and the only code that holds keys.
+//! Records, vault and outbound ledger: everything Portcullis stores, and the only code that holds keys.
 //!
-//! It stores, seals and opens; it deliberately does not dial, parse definitions or decide policy, and
-//! apart from identifiers in the ledger it never interprets what it keeps. Called by the runtime,
+//! It stores, seals and opens; it does not dial, parse definitions or decide policy, and
+//! apart from identifiers in the ledger it never interprets what it stores. Called by the engine,
 //! which alone joins it with egress and the sandbox.
 
+#![allow(missing_docs, reason = "an internal crate: comments stand where the name does not say it")]
 #![cfg_attr(
     test,
     allow(
@@ -15,45 +16,44 @@
     )
 )]
 
-mod archive;
 mod automations;
+mod backend;
+mod backends;
 mod connection;
 mod connectors;
-mod engine;
+mod disk_sync;
 mod error;
-mod generations;
 mod ledger;
-mod memory;
+mod lower_hex;
 mod orgs;
 mod records;
 mod runs;
 mod settings;
-mod sled_store;
-mod syncing;
+mod task;
 mod tokens;
 mod vault;
 
 pub use automations::AutomationRecord;
+pub use backend::{
+    BATCH_OPERATIONS_MAX, Batch, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX, LIST_ENTRIES_MAX,
+    MemoryStore, Precondition, SledStore, SnapshotReport, Store, StoreStats, VALUE_BYTES_MAX, Versioned,
+};
+pub use backends::{Backends, OpenError, STORE_DIR, open_store};
 pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
-pub use engine::{
-    BATCH_OPERATIONS_MAX, Batch, BoxFuture, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX,
-    LIST_ENTRIES_MAX, Precondition, SnapshotReport, Store, StoreStats, VALUE_BYTES_MAX, Versioned,
-};
 pub use error::{REPAIR_RESTORE, StoreError};
 pub use ledger::{
-    BadRecord, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery, LedgerSync,
-    PruneReport, VerifyReport, verify_directory,
+    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery,
+    LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, verify_directory,
 };
-pub use memory::MemoryStore;
 pub use orgs::{OrgRecord, WorkspaceRecord};
 pub use records::{Document, Key, Listed, Records, Writes};
-pub use runs::{RunLog, RunRecord};
+pub use runs::{FileRuns, MemoryRuns, RunRecord, Runs};
 pub use settings::{
     AllowlistMode, ConnectorSetting, ConnectorSettingValue, CredentialFieldState, CredentialState,
     IntegrationSettings, SettingGroup,
 };
-pub use sled_store::SledStore;
+pub use task::BoxFuture;
 pub use tokens::{Role, TokenIndex, TokenRecord};
 pub use vault::{
     Binding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, SEALED_TEXT_BYTES_MAX, Sealed,

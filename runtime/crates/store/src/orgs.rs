@@ -1,6 +1,6 @@
-//! Documents that name who exists: orgs and their workspaces.
+//! Documents of orgs and their workspaces.
 //!
-//! They hold no settings; those are in `settings`.
+//! They contain no settings; those are in `settings`.
 
 use portcullis_core::id::{OrgId, WorkspaceId};
 use serde::{Deserialize, Serialize};
@@ -11,12 +11,11 @@ use crate::records::Document;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrgRecord {
-    /// The org.
     pub org: OrgId,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// When it was made, RFC 3339.
+    /// When it was created, RFC 3339.
     pub created_at: String,
 }
 
@@ -28,14 +27,12 @@ impl Document for OrgRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceRecord {
-    /// The org.
     pub org: OrgId,
-    /// The workspace.
     pub workspace: WorkspaceId,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// When it was made, RFC 3339.
+    /// When it was created, RFC 3339.
     pub created_at: String,
 }
 

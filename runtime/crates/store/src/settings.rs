@@ -1,33 +1,24 @@
-//! Documents of tiers 2 and 3: an org's allowlist, a workspace's connector setting, and what is known
-//! about its credential without opening it.
+//! Documents of tiers 2 and 3: an org's allowlist, a workspace's connector setting, and the metadata of
+//! its credential, which is readable without opening the credential.
 //!
 //! Nothing here is secret: `encrypted_config` is sealed by the vault before it gets here.
 
 use std::collections::BTreeMap;
 
 use portcullis_core::id::{ConnectorId, CredentialId};
+pub use portcullis_core::verdict::AllowlistMode;
 use serde::{Deserialize, Serialize};
 
 use crate::records::Document;
-
-/// What happens to a call outside the org's allowlist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AllowlistMode {
-    /// It goes through and is reported.
-    Report,
-    /// It is refused.
-    Enforce,
-}
 
 /// An org's integration settings. Parts: `[org]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IntegrationSettings {
-    /// Hosts the org allows; absent: the connectors' own lists decide alone.
+    /// Hosts the org allows; if absent, only the connectors' own lists apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain_allowlist: Option<Vec<String>>,
-    /// What happens outside it.
+    /// What happens to requests outside the list.
     pub mode: AllowlistMode,
     /// When it was last changed, RFC 3339.
     pub updated_at: String,
@@ -37,7 +28,7 @@ impl Document for IntegrationSettings {
     const KIND: &'static str = "integration_settings";
 }
 
-/// The group of a setting. There is one so far.
+/// The group of a setting. Currently there is only one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SettingGroup {
@@ -47,15 +38,13 @@ pub enum SettingGroup {
 
 /// A workspace's setting of one connector. Parts: `[org, workspace, connector_id]`.
 ///
-/// Opting out is `enabled: false`, with or without a credential that is kept.
+/// Opting out is `enabled: false`, with or without a stored credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectorSetting {
     /// Always [`SettingGroup::Connector`].
     pub group: SettingGroup,
-    /// The connector.
     pub name: ConnectorId,
-    /// The setting.
     pub value: ConnectorSettingValue,
 }
 
@@ -67,7 +56,7 @@ impl ConnectorSetting {
         Self { group: SettingGroup::Connector, name, value }
     }
 
-    /// The same under another way to authenticate than the connector's default.
+    /// The same with another authentication method than the connector's default.
     #[must_use]
     pub fn under(mut self, auth_method: Option<String>) -> Self {
         self.value.auth_method = auth_method;
@@ -88,21 +77,20 @@ pub struct ConnectorSettingValue {
     /// The sealed credential, base64; see [`crate::Sealed`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encrypted_config: Option<String>,
-    /// The chosen way to authenticate; the connector's default when absent.
+    /// The chosen authentication method; the connector's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_method: Option<String>,
 }
 
-/// What is known about a credential without opening it. Parts: `[org, workspace, connector_id]`.
+/// Metadata of a credential, readable without opening it. Parts: `[org, workspace, connector_id]`.
 ///
-/// It holds the revision that the sealed bytes are bound to, so that older sealed bytes put back
+/// It contains the revision that the sealed bytes are bound to, so that older sealed bytes put back
 /// into the setting do not open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialState {
-    /// The credential.
     pub credential_id: CredentialId,
-    /// Counts up on every write; bound into the sealed bytes.
+    /// Counts up on every write; the sealed bytes are bound to it.
     pub revision: u64,
     /// The workspace key it is sealed under; see [`crate::Sealed::key_id`].
     pub key_id: String,
@@ -111,7 +99,7 @@ pub struct CredentialState {
     /// The fields that are not secret, with their values.
     pub config: BTreeMap<String, serde_json::Value>,
     /// Host entries it was sealed for, so that a call elsewhere is refused before anything is opened;
-    /// the sealed copy is what counts.
+    /// the sealed copy is authoritative.
     #[serde(default)]
     pub allowed_hosts: Vec<String>,
     /// When it was last changed, RFC 3339.
@@ -122,7 +110,7 @@ impl Document for CredentialState {
     const KIND: &'static str = "credential";
 }
 
-/// What is known about one secret field.
+/// Metadata of one secret field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialFieldState {

@@ -2,8 +2,8 @@
 //!
 //! A master key wraps one random key per workspace; a workspace key wraps one random data key per
 //! write; a data key encrypts the fields of that one write. Every ciphertext is bound to its org,
-//! workspace, connector, credential and revision. The vault keeps no credential, decides nothing
-//! about who may open one, and has no plaintext mode. Called by the runtime's credential code.
+//! workspace, connector, credential and revision. The vault stores no credential, does not decide
+//! who may open one, and has no plaintext mode. Called by the engine's credential code.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,8 +30,6 @@ mod kek;
 mod random;
 mod seal;
 #[cfg(test)]
-mod second;
-#[cfg(test)]
 mod tests;
 mod workspace_key;
 mod wrap;
@@ -42,18 +40,14 @@ pub use format::SEALED_TEXT_BYTES_MAX;
 pub use kek::{KekProvider, KeyId, MasterKey, MasterKeys};
 pub use workspace_key::WorkspaceKeyRecord;
 
-/// What a sealed credential belongs to. It opens under exactly this and nothing else.
+/// What a sealed credential is bound to. It opens under exactly this and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
-    /// The org.
     pub org: OrgId,
-    /// The workspace.
     pub workspace: WorkspaceId,
-    /// The connector.
     pub connector: ConnectorId,
-    /// The credential.
     pub credential: CredentialId,
-    /// The credential's revision, known outside the sealed bytes; see
+    /// The credential's revision, stored outside the sealed bytes; see
     /// [`CredentialState`](crate::CredentialState).
     pub revision: u64,
 }
@@ -63,7 +57,7 @@ pub struct Binding {
 pub struct SecretPayload {
     /// The fields, in order. Names are 1 to 64 bytes of `[A-Za-z0-9._-]`.
     pub fields: SecretFields,
-    /// Hosts this credential may be sent to, besides the connector's own list. Sealed too, so that
+    /// Hosts this credential may be sent to; the connector's list applies as well. Sealed, so that
     /// a change to the stored row cannot widen it.
     pub allowed_hosts: Vec<String>,
 }
@@ -93,16 +87,16 @@ impl fmt::Debug for Vault {
 }
 
 impl Vault {
-    /// Makes the key check of a new store. Doing it again with the same key changes nothing.
+    /// Creates the key check of a new store. Repeating it with the same key changes nothing.
     ///
     /// # Errors
-    /// [`VaultError::WrongKey`] when the store belongs to another key,
-    /// [`VaultError::KeyCheckMissing`] when it holds workspace keys but no key check, and store errors.
+    /// [`VaultError::WrongKey`] if the store belongs to another key,
+    /// [`VaultError::KeyCheckMissing`] if it contains workspace keys but no key check, and store errors.
     pub async fn initialise(records: Records, keys: impl Into<MasterKeys>) -> Result<(), VaultError> {
         Self::initialise_with(records, Arc::new(keys.into())).await
     }
 
-    /// [`Vault::initialise`] with a provider of one's own, such as a KMS.
+    /// [`Vault::initialise`] with a custom provider, such as a KMS.
     ///
     /// # Errors
     /// As for [`Vault::initialise`].
@@ -125,7 +119,7 @@ impl Vault {
         Self::open_with(records, Arc::new(keys.into())).await
     }
 
-    /// [`Vault::open`] with a provider of one's own, such as a KMS.
+    /// [`Vault::open`] with a custom provider, such as a KMS.
     ///
     /// # Errors
     /// As for [`Vault::open`].
@@ -140,10 +134,10 @@ impl Vault {
         })
     }
 
-    /// Makes the workspace's key unless it has one.
+    /// Creates the workspace's key if it has none.
     ///
     /// # Errors
-    /// Store errors, and [`VaultError::Refused`] when the key that is there does not open.
+    /// Store errors, and [`VaultError::Refused`] if the existing key does not open.
     pub async fn ensure_workspace_key(&self, org: &OrgId, workspace: &WorkspaceId) -> Result<(), VaultError> {
         match self.workspace_key(org, workspace).await {
             Err(VaultError::NoWorkspaceKey { .. }) => {}
@@ -153,13 +147,13 @@ impl Vault {
         let parts = [org.as_str(), workspace.as_str()];
         match self.records.commit(Writes::new().create(&parts, &record)).await {
             Ok(_) => Ok(()),
-            // Somebody else made it in between: theirs is the key.
+            // Another task or process created it in between: that key is used.
             Err(crate::StoreError::Conflict { .. }) => self.workspace_key(org, workspace).await.map(|_| ()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Seals a payload under a fresh data key. It is not stored: the caller writes the text into the
+    /// Seals a payload under a new data key. It is not stored: the caller writes the text into the
     /// connector setting, together with the revision it is bound to.
     ///
     /// # Errors
@@ -172,11 +166,11 @@ impl Vault {
     }
 
     /// Opens what [`Vault::seal`] made for the same binding, for a use that its sealed host list
-    /// admits. The list is opened first and alone: where `admits` says no, no secret is.
+    /// admits. The list is opened first and alone: if `admits` refuses, no secret is opened.
     ///
     /// # Errors
-    /// [`VaultError::NotAdmitted`] when `admits` said no,
-    /// [`VaultError::Malformed`] when the text is not the format, [`VaultError::Refused`] when it was
+    /// [`VaultError::NotAdmitted`] if `admits` refused,
+    /// [`VaultError::Malformed`] if the text is not in the format, [`VaultError::Refused`] if it was
     /// sealed for another binding or changed since, [`VaultError::UnknownKey`] when its workspace key
     /// is gone, [`VaultError::NoWorkspaceKey`], and store errors.
     pub async fn open_sealed(
@@ -197,11 +191,11 @@ impl Vault {
         })
     }
 
-    /// Deletes the workspace's key. Whatever was sealed under it stays closed for ever, also in
-    /// backups that do not hold the key record.
+    /// Deletes the workspace's key. Everything sealed under it can never be opened again, also in
+    /// backups that do not contain the key record.
     ///
     /// # Errors
-    /// Store errors; the key may then still be there.
+    /// Store errors; the key may then still exist.
     pub async fn shred_workspace(&self, org: &OrgId, workspace: &WorkspaceId) -> Result<(), VaultError> {
         let parts = [org.as_str(), workspace.as_str()];
         let deleted = self.records.commit(Writes::new().delete::<WorkspaceKeyRecord>(&parts)).await;
@@ -209,6 +203,17 @@ impl Vault {
         self.cache.forget(org, workspace);
         deleted?;
         Ok(())
+    }
+
+    /// Drops the workspace's unwrapped key, which the next use unwraps again from its record: for a change of
+    /// [`WorkspaceKeyRecord`] by another process.
+    pub fn forget_workspace(&self, org: &OrgId, workspace: &WorkspaceId) {
+        self.cache.forget(org, workspace);
+    }
+
+    /// As [`Vault::forget_workspace`] for every workspace: for changes that are not known.
+    pub fn forget_all(&self) {
+        self.cache.forget_all();
     }
 
     /// How often a credential's secrets were opened. For tests that assert that none was.

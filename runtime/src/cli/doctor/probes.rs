@@ -14,8 +14,8 @@ use portcullis_core::limits::Limits;
 use portcullis_core::outbound::{BoxFuture, Outbound as _, OutboundOptions, OutboundRequest};
 use portcullis_core::verdict::{HostRules, OrgPolicy};
 use portcullis_egress::{
-    Answers, Attempt, AttemptLog, AttemptLogError, Dial, Dialed, Gate, GateParts, GuardSpec, PoolScope,
-    Resolve, ResolveError, Trust,
+    Answers, Dial, Dialed, Gate, GateParts, GuardSpec, OutboundAttempt, OutboundLog, OutboundLogError,
+    PoolScope, Resolve, ResolveError, TlsRoots,
 };
 use serde_json::Map;
 
@@ -24,7 +24,7 @@ use super::{Finding, Health};
 const HOST: &str = "probe.doctor-saas.com";
 const URL: &str = "https://probe.doctor-saas.com/";
 
-/// What the name is made to lead to, and what it stands for.
+/// The addresses that the name resolves to, and what each stands for.
 const ADDRESSES: &[(&str, &str)] = &[
     ("127.0.0.1", "loopback"),
     ("0.0.0.0", "this host"),
@@ -53,7 +53,7 @@ const ADDRESSES: &[(&str, &str)] = &[
     ("5f00::1", "outside global unicast"),
 ];
 
-/// A name that leads to these addresses.
+/// A resolver that returns these addresses.
 struct Table(Vec<IpAddr>);
 
 impl Resolve for Table {
@@ -62,7 +62,7 @@ impl Resolve for Table {
     }
 }
 
-/// Public first, private from then on.
+/// A public address first, private ones afterwards.
 struct Rebinding(AtomicUsize);
 
 impl Resolve for Rebinding {
@@ -88,22 +88,22 @@ impl Dial for NoDial {
     }
 }
 
-/// Attempts of the doctor are not an org's.
+/// Attempts of the doctor do not belong to an org.
 struct NoLog;
 
-impl AttemptLog for NoLog {
-    fn refused(&self, _: Attempt) -> BoxFuture<'_, Result<(), AttemptLogError>> {
+impl OutboundLog for NoLog {
+    fn refused(&self, _: OutboundAttempt) -> BoxFuture<'_, Result<(), OutboundLogError>> {
         Box::pin(async { Ok(()) })
     }
-    fn begin(&self, _: Attempt) -> BoxFuture<'_, Result<String, AttemptLogError>> {
+    fn begin(&self, _: OutboundAttempt) -> BoxFuture<'_, Result<String, OutboundLogError>> {
         Box::pin(async { Ok(String::new()) })
     }
-    fn complete(self: Arc<Self>, _: String, _: Attempt) -> BoxFuture<'static, ()> {
+    fn complete(self: Arc<Self>, _: String, _: OutboundAttempt) -> BoxFuture<'static, ()> {
         Box::pin(async {})
     }
 }
 
-/// Tries everything.
+/// Tests every address.
 pub(super) async fn run() -> Result<Vec<Finding>, String> {
     let mut findings = Vec::new();
     for (text, what) in ADDRESSES {
@@ -126,7 +126,7 @@ async fn probe(name: String, answers: Vec<IpAddr>) -> Result<Finding, String> {
     Ok(Finding::new(health, name, format!("{shown}, {dials} sockets opened")))
 }
 
-/// The connection must use the answer that was judged, and the next lookup must be judged anew.
+/// The connection must use the address that was checked, and the next lookup must be checked again.
 async fn rebinding() -> Result<Finding, String> {
     let dialer = Arc::new(NoDial::default());
     let code = ask(Arc::new(Rebinding(AtomicUsize::new(0))), &dialer, 2).await?;
@@ -141,13 +141,13 @@ async fn rebinding() -> Result<Finding, String> {
     Ok(Finding::new(health, "a name that changes to a private address", detail))
 }
 
-/// Sends `times` requests through a real guard; the last one's code.
+/// Sends `times` requests through a real guard; returns the last one's code.
 async fn ask(resolver: Arc<dyn Resolve>, dialer: &Arc<NoDial>, times: u64) -> Result<Option<Code>, String> {
     let limits = Arc::new(Limits::default());
     let gate = Gate::new(GateParts {
         resolver,
         dialer: Arc::clone(dialer) as _,
-        trust: Trust::public(None).map_err(|e| e.to_string())?,
+        tls_roots: TlsRoots::public(None).map_err(|e| e.to_string())?,
         limits: Arc::clone(&limits),
     });
     let template = UrlTemplate::parse(URL).map_err(|e| e.to_string())?;
@@ -167,7 +167,7 @@ async fn ask(resolver: Arc<dyn Resolve>, dialer: &Arc<NoDial>, times: u64) -> Re
         redirects: RedirectPolicy::NONE,
         limits: RequestLimits::default(),
         answers: Answers::Guest,
-        rehearse: false,
+        dry_run: false,
         varying: Vec::new(),
         scope: Arc::new(PoolScope {
             workspace: "doctor/doctor".to_owned(),
@@ -186,7 +186,7 @@ async fn ask(resolver: Arc<dyn Resolve>, dialer: &Arc<NoDial>, times: u64) -> Re
             credential: None,
             options: OutboundOptions::default(),
         };
-        // Why ignored: what matters is the code that the guard noted.
+        // Why ignored: the test reads the code that the guard recorded.
         let _ = guard.send(request).await;
     }
     Ok(guard.report().failure)

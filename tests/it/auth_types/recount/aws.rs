@@ -39,7 +39,7 @@ pub(super) fn check(seen: &Seen) -> Verdict {
     same("signature", given("Signature")?, &hex::encode(mac(HMAC_SHA256, &key, text.as_bytes())))
 }
 
-/// Host, content type and every header of AWS's own.
+/// Host, content type and every `x-amz-` header.
 fn signed_headers(seen: &Seen) -> Vec<&str> {
     let own = |name: &&str| matches!(*name, "host" | "content-type") || name.starts_with("x-amz-");
     let mut names: Vec<&str> = seen.headers.iter().map(|(name, _)| name.as_str()).filter(own).collect();
@@ -47,7 +47,7 @@ fn signed_headers(seen: &Seen) -> Vec<&str> {
     names
 }
 
-/// S3 decodes and encodes once; every other service encodes what was sent once more.
+/// S3 decodes and encodes once; every other service encodes the sent path again.
 fn path(seen: &Seen) -> String {
     match seen.secret("service") {
         "s3" => encode(&decode(&seen.path), b"/"),

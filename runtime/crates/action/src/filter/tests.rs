@@ -1,4 +1,4 @@
-//! Each filter against values that others computed, and each way to write one wrongly.
+//! Each filter against values computed by other tools, and each way to write one incorrectly.
 
 use serde_json::json;
 
@@ -120,10 +120,10 @@ fn what_is_not_in_the_list_is_refused() {
         "md5()",
         "Lower",
     ] {
-        assert!(matches!(parse_filters(bad), Err(TemplateError::UnknownFilter(_))), "{bad}");
+        assert!(matches!(parse_filters(bad), Err(FilterError::Unknown(_))), "{bad}");
     }
     for bad in ["date:'%'", "date:'%!'", "date:'%Y-%J'"] {
-        assert!(matches!(parse_filters(bad), Err(TemplateError::DateFormat(_))), "{bad}");
+        assert!(matches!(parse_filters(bad), Err(FilterError::DateFormat(_))), "{bad}");
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::Reader;
 use super::reader::{NAMES_MAX, is_same};
 
-/// The members of an object as text.
+/// The members of an object, as JSON texts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Members<'t> {
     list: Vec<(&'t str, Cow<'t, str>)>,
@@ -16,7 +16,7 @@ pub struct Members<'t> {
 }
 
 impl<'t> Members<'t> {
-    /// Reads the text of an object; `None` when it has to be read as a [`Map`], or is no object.
+    /// Reads the text of an object; `None` if it must be read as a [`Map`], or is not an object.
     #[must_use]
     pub fn read(text: &'t str) -> Option<Self> {
         let mut reader = Reader::new(text);
@@ -44,10 +44,10 @@ impl<'t> Members<'t> {
     }
 }
 
-/// An object, taken apart or as the text of its members. What a call does not look into stays text.
+/// An object, parsed or as the texts of its members. What a call does not look into stays text.
 #[derive(Debug, Clone, Copy)]
 pub enum Object<'a> {
-    /// Taken apart.
+    /// Parsed.
     Map(&'a Map<String, Value>),
     /// As text.
     Members(&'a Members<'a>),
@@ -83,7 +83,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// All of it, taken apart.
+    /// The whole object, parsed.
     pub(crate) fn to_map(self) -> Cow<'a, Map<String, Value>> {
         match self {
             Self::Map(map) => Cow::Borrowed(map),
@@ -94,7 +94,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The value of a text in compact form.
+/// The value of a compact JSON text.
 pub(crate) fn read(text: &str) -> Value {
     let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     if let Some(inner) = inner.filter(|inner| !inner.contains('\\')) {

@@ -2,29 +2,32 @@
 
 use std::borrow::Cow;
 
-/// Deepest nesting that is read here; below what `serde_json` accepts.
+/// Deepest nesting that is read here; less than `serde_json` accepts.
 const DEPTH_MAX: u32 = 100;
-/// Longest number, digits: integers of that length fit 64 bits, and floats are what they are written as.
+/// Longest number, digits: such integers fit 64 bits, and such floats are written back unchanged.
 const DIGITS_MAX: usize = 15;
 
-/// Members that an object has as a rule.
+/// Most objects have no more members; memory for this number of names is reserved.
 const NAMES: usize = 16;
 
-/// Members of an object that is read in one pass.
+/// Maximum members of an object that is read in one pass.
 pub(super) const NAMES_MAX: usize = 64;
+
+/// If this is an object's first name, `serde_json` reads the member's text in place of the object.
+const EMBEDDED: &[u8] = b"$serde_json::private::RawValue";
 
 const LOWEST: u64 = 0x0101_0101_0101_0101;
 const HIGHEST: u64 = 0x8080_8080_8080_8080;
 
-/// A place in a text.
+/// A position in a text.
 pub(crate) struct Reader<'t> {
     text: &'t str,
     rest: &'t [u8],
-    /// What was written of the value that is read, up to `kept`.
+    /// The output for the current value, up to `kept`.
     written: String,
-    /// Where the part of the text begins that is to be written as it stands.
+    /// Start of the part of the text that is copied unchanged.
     kept: usize,
-    /// Names of the members of the objects around the place.
+    /// Names of the members of the objects around the position.
     names: Vec<&'t [u8]>,
 }
 
@@ -33,7 +36,7 @@ impl<'t> Reader<'t> {
         Self { text, rest: text.as_bytes(), written: String::new(), kept: 0, names: Vec::new() }
     }
 
-    /// Whether nothing but white space follows.
+    /// Whether only white space follows.
     pub(crate) fn end(&mut self) -> Option<()> {
         self.skip_space();
         self.rest.is_empty().then_some(())
@@ -75,7 +78,7 @@ impl<'t> Reader<'t> {
         serde_json::from_str(self.raw()?).ok().map(Cow::Owned)
     }
 
-    /// The next value as it is written. It is not checked: whoever reads it does that.
+    /// The next value as it is written. It is not checked; the caller has to parse it.
     pub(crate) fn raw(&mut self) -> Option<&'t str> {
         self.skip_space();
         let (start, mut depth, mut end) = (self.at(), 0_u32, None);
@@ -109,12 +112,12 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Passes over these very bytes, if they come next.
+    /// Skips exactly these bytes, if they come next.
     pub(crate) fn literal(&mut self, bytes: &[u8]) -> bool {
         self.rest.strip_prefix(bytes).map(|rest| self.rest = rest).is_some()
     }
 
-    /// The string between `before` and `after`, where the text goes on like that; otherwise nothing is read.
+    /// The string between `before` and `after`, if the text continues like that; otherwise nothing is read.
     pub(crate) fn between(&mut self, before: &[u8], after: &[u8]) -> Option<&'t str> {
         let rest = self.rest.strip_prefix(before)?;
         let start = self.text.len().wrapping_sub(rest.len());
@@ -183,14 +186,14 @@ impl<'t> Reader<'t> {
 
     #[inline(always)]
     fn skip_space(&mut self) {
-        // Why the first test: there is none, as a rule, and then one comparison tells.
+        // Why the first test: usually there is no white space, and one comparison is enough.
         while let [..=b' ', ..] = self.rest {
             let [b' ' | b'\n' | b'\t' | b'\r', rest @ ..] = self.rest else { return };
             self.rest = rest;
         }
     }
 
-    /// Passes over white space inside a value, which is not written.
+    /// Skips white space inside a value, which is not copied.
     #[inline(always)]
     fn drop_space(&mut self) -> Option<()> {
         if let [..=b' ', ..] = self.rest {
@@ -201,7 +204,7 @@ impl<'t> Reader<'t> {
         Some(())
     }
 
-    /// Writes what is kept up to there, and goes on keeping from here.
+    /// Copies the unchanged part up to here, and starts the next one.
     #[cold]
     fn write_until(&mut self, end: usize) -> Option<()> {
         self.written.push_str(self.text.get(self.kept..end)?);
@@ -266,10 +269,11 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Refuses a name that the object has already: the last value of the two would count.
+    /// Refuses a duplicate name, since the last of both values would count, and a name that
+    /// `serde_json` treats specially.
     fn add_name(&mut self, name: &'t [u8], outer: usize, marks: &mut u64) -> Option<()> {
-        // Why: each name is compared with those before it, which many make dear. Maps of many go the old way.
-        if self.names.len() - outer >= NAMES_MAX {
+        // Why a limit: each name is compared with those before it, so the cost is quadratic.
+        if self.names.len() - outer >= NAMES_MAX || is_same(name, EMBEDDED) {
             return None;
         }
         let mark = 1_u64 << (mark_of(name) & 63);
@@ -297,7 +301,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A string after its first quote. Escapes that `serde_json` writes the same way stay; `\/` loses its
-    /// backslash; for the others the caller takes the long way.
+    /// backslash; others are left to `serde_json`.
     fn string_body(&mut self) -> Option<()> {
         loop {
             let (_, rest) = self.rest.split_at_checked(special(self.rest)?)?;
@@ -310,14 +314,14 @@ impl<'t> Reader<'t> {
                 [b'\\', rest @ ..] if rest.first() == Some(&b'/') => {
                     self.rest = rest;
                     self.write_until(self.at().wrapping_sub(1))?;
-                    // The slash itself is kept; it is no special character.
+                    // The slash itself is copied; it is not a special character.
                 }
                 _ => return None,
             }
         }
     }
 
-    /// A number that is written as it was read: an integer, or a float without exponent whose digits are
+    /// A number that is written back as it was read: an integer, or a float without exponent whose digits are
     /// all needed.
     fn number(&mut self) -> Option<()> {
         let (negative, rest) = match self.rest {
@@ -345,7 +349,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// Few names of one object have the same mark.
+/// A hash of a name; few names of one object share it.
 fn mark_of(name: &[u8]) -> usize {
     let byte = |at: usize| name.get(at).map_or(0, |byte| usize::from(*byte));
     let last = name.last().map_or(0, |byte| usize::from(*byte));
@@ -360,7 +364,7 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at_checked(text.len().wrapping_sub(rest.len())).unwrap_or((text, &[]))
 }
 
-/// Whether two names are the same. Why not `==`: it is a call that goes byte by byte in a guest.
+/// Whether two names are equal. Why not `==`: in a guest it is a call that compares byte by byte.
 #[inline(always)]
 pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
@@ -378,20 +382,20 @@ pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.iter().zip(other).all(|(one, other)| one == other)
 }
 
-/// Whether a text is a JSON string as it is, between quotes.
+/// Whether a text can be put between quotes unchanged as a JSON string.
 #[inline]
 pub(super) fn is_plain(text: &str) -> bool {
     special(text.as_bytes()).is_none()
 }
 
-/// Where the first quote, backslash or control character is.
+/// Position of the first quote, backslash or control character.
 #[inline(always)]
 fn special(bytes: &[u8]) -> Option<usize> {
     let zero = |word: u64| word.wrapping_sub(LOWEST) & !word;
     let mut rest = bytes;
     while let Some((chunk, tail)) = rest.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*chunk);
-        // The lowest mark is right: a borrow can only make wrong ones above a right one.
+        // The lowest mark is correct: a borrow can only set wrong ones above a correct one.
         let quotes = zero(word ^ (LOWEST * b'"' as u64));
         let backslashes = zero(word ^ (LOWEST * b'\\' as u64));
         let controls = word.wrapping_sub(LOWEST * b' ' as u64) & !word;

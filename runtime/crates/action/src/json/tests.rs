@@ -1,11 +1,13 @@
-//! What comes out is what `serde_json` makes of the text, or nothing.
+//! The result is what `serde_json` makes of the text, or `None`.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
 
-/// What the text is written as by the long way; `None` when it is not JSON.
+mod compare;
+
+/// The text as a [`Value`] writes it; `None` if it is not JSON.
 fn slow(text: &str) -> Option<String> {
     serde_json::from_str::<Value>(text).ok().map(|value| value.to_string())
 }
@@ -25,6 +27,7 @@ fn usual_texts_come_out_compact() {
         r#"{"a":{"b":1},"c":{"b":2}}"#,
     ] {
         assert_eq!(compact(text.as_bytes()).map(Cow::into_owned), slow(text), "{text}");
+        assert!(compare::agree(text.as_bytes()), "{text}");
         assert!(slow(text).is_some(), "{text}");
     }
     assert!(matches!(compact(b"{\"a\":1}"), Some(Cow::Borrowed(_))), "nothing is copied");
@@ -50,6 +53,17 @@ fn what_may_be_written_differently_is_left_to_the_parser() {
         assert_eq!(compact(text.as_bytes()), None, "{text}");
         assert!(slow(text).is_some(), "{text}");
     }
+}
+
+#[test]
+fn a_private_name_of_the_library_is_left_to_the_parser() {
+    let of = |name: &str| {
+        let text = format!(r#"{{"a":[{{"{name}":"[1]"}}]}}"#);
+        compare::agree(text.as_bytes());
+        compact(text.as_bytes()).is_some()
+    };
+    assert!(of("$serde_json::private::RawValu") && of("serde_json::private::RawValue") && of("$"));
+    assert!(!of("$serde_json::private::RawValue"));
 }
 
 #[test]
@@ -159,22 +173,24 @@ proptest! {
     #[test]
     fn what_comes_out_is_what_serde_writes(value in value(), pretty: bool) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
-        if let Some(compact) = compact(text.as_bytes()) {
-            prop_assert_eq!(Some(compact.into_owned()), slow(&text));
-        }
+        compare::agree(text.as_bytes());
     }
 
     #[test]
     fn near_json_is_read_as_serde_reads_it(text in r#"[\[\]{}",:0-9.eE \\/nultr-]{0,14}"#) {
-        if let Some(compact) = compact(text.as_bytes()) {
-            prop_assert_eq!(Some(compact.into_owned()), slow(&text));
-        }
+        compare::agree(text.as_bytes());
+    }
+
+    #[test]
+    fn bytes_are_read_as_serde_reads_them(value in value(), at: prop::sample::Index, byte: u8) {
+        let mut bytes = value.to_string().into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        compare::agree(&bytes);
     }
 
     #[test]
     fn decimals_are_written_as_they_were(text in r"-?[0-9]{1,9}\.[0-9]{1,9}") {
-        if let Some(compact) = compact(text.as_bytes()) {
-            prop_assert_eq!(Some(compact.into_owned()), slow(&text));
-        }
+        compare::agree(text.as_bytes());
     }
 }

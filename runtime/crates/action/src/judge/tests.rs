@@ -1,9 +1,9 @@
-//! Recorded answers of real APIs, each beside a neighbour that means something else.
+//! Recorded answers of real APIs, each beside a similar one that means something else.
 
 use super::*;
 use serde_json::json;
 
-/// A plan of the behaviour blocks alone.
+/// A plan with the behaviour members only.
 fn plan(behaviour: Value) -> ActionPlan {
     serde_json::from_value(behaviour).unwrap()
 }
@@ -33,7 +33,7 @@ fn said(answer: &Answer) -> String {
     }
 }
 
-/// Status, headers besides the content type, body, and what is said of it.
+/// Status, headers besides the content type, body, and the expected verdict.
 type Case<'a> = (u16, &'a [(&'a str, &'a str)], &'a str, &'a str);
 
 #[track_caller]

@@ -1,4 +1,4 @@
-//! Putting a page's value into a request that was rendered: into the query, the JSON body or a form.
+//! Inserts a page's value into a rendered request: into the query, the JSON body or a form.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use crate::escape::append_pair;
 use crate::plan::PageParam;
 use crate::render::RenderedRequest;
 
-/// Sets one value; what was there is replaced.
+/// Sets one value; replaces an earlier one.
 pub(super) fn set(request: &mut RenderedRequest, param: &PageParam, value: &Value) -> Result<(), PageError> {
     match param {
         PageParam::Query(name) => {
@@ -41,7 +41,7 @@ fn set_body(request: &RenderedRequest, steps: &[String], value: &Value) -> Optio
     serde_json::to_vec(&document).ok()
 }
 
-/// Objects are made on the way; a scalar on the way, and an element that is not there, are no place.
+/// Creates missing objects along the path; fails at a scalar or a missing array element.
 fn place(document: &mut Value, steps: &[String], value: &Value) -> Option<()> {
     let Some((step, rest)) = steps.split_first() else {
         *document = value.clone();
@@ -58,7 +58,7 @@ fn place(document: &mut Value, steps: &[String], value: &Value) -> Option<()> {
     place(below, rest, value)
 }
 
-/// The pairs with this one in the place of the first of its name, or at the end. The others keep
+/// Replaces the first pair with this name, or appends it. The other pairs keep
 /// their spelling.
 fn set_pair(pairs: &str, name: &str, value: &str) -> String {
     let mut pair = String::new();
@@ -77,7 +77,7 @@ fn set_pair(pairs: &str, name: &str, value: &str) -> String {
     out.join("&")
 }
 
-/// The bytes that a name of a query or form stands for.
+/// The name of a query or form pair, percent-decoded, as bytes.
 fn decode(name: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
     let mut bytes = name.bytes();

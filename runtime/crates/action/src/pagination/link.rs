@@ -37,7 +37,7 @@ fn read_link(text: &str) -> Option<(Link<'_>, &str)> {
         match name.to_ascii_lowercase().as_str() {
             // Why: only the first `rel` of a link counts (section 3.3).
             "rel" if relation.is_none() => relation = Some(value),
-            // Why: the link is one of another document then (section 3.2).
+            // Why: the link then belongs to another document (section 3.2).
             "anchor" => anchored = true,
             _ => {}
         }

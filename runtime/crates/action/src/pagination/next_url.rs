@@ -1,6 +1,6 @@
-//! A next URL that the upstream names: same scheme, host and port as the first request, or refused.
+//! A next URL from the upstream: same scheme, host and port as the first request, or refused.
 //!
-//! Two parsers that read one URL differently are how requests are led astray, so whatever another
+//! Attacks use URLs that two parsers read differently, so whatever another
 //! parser might repair (a backslash, a tab, a missing slash) is refused here and not repaired.
 
 use super::PageError;
@@ -14,7 +14,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The origin of an absolute URL; `None` for another scheme, user information or a strange port.
+    /// The origin of an absolute URL; `None` for another scheme, user information or an invalid port.
     pub(super) fn of(url: &str) -> Option<Self> {
         let (authority, _) = split(url)?;
         let (host, port) = match authority.rsplit_once(':') {
@@ -30,7 +30,7 @@ impl Origin {
     }
 }
 
-/// The authority of an `https` URL and what follows it.
+/// The authority of an `https` URL, and the rest.
 fn split(url: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = url.split_at_checked("https://".len())?;
     if !scheme.eq_ignore_ascii_case("https://") {

@@ -1,4 +1,4 @@
-//! Each way to go on over three pages, where a list ends, and what is refused.
+//! Each pagination type over three pages, where a list ends, and what is refused.
 
 use super::*;
 use crate::plan::{Method, PageParam};
@@ -33,16 +33,16 @@ fn plan(kind: PaginationKind, items: &str) -> PaginationPlan {
     }
 }
 
-/// What became of a list.
+/// The result of following a list.
 #[derive(Debug, PartialEq)]
 struct Walk {
-    /// URL of each request, with its body when there is one.
+    /// URL of each request, with its body if it has one.
     requests: Vec<String>,
     items: Value,
     truncated: bool,
 }
 
-/// Follows a list over answers: body and `Link` header. Fewer requests than answers fail the walk.
+/// Follows a list over answers: body and `Link` header. Fewer requests than answers fail the test.
 fn walk(plan: &PaginationPlan, first: RenderedRequest, answers: &[(Value, &str)]) -> Result<Walk, PageError> {
     let mut pages = Pages::new(plan, &first);
     let mut request = pages.first(first)?;

@@ -1,5 +1,5 @@
-//! Reading a plan as the host writes it, in one pass: a guest reads one in every call, and what serde makes
-//! for so many shapes is a fifth of a guest.
+//! Reads a plan as the host writes it, in one pass: a guest reads one in every call, and serde's code
+//! for all these types would be a fifth of a guest.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -7,18 +7,17 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::{
-    ActionPlan, ArrayFormat, ErrorAction, ErrorRule, InputPlace, InputPlan, KeyPlace, Method, OmitIf,
-    PageParam, ResponsePlan, ResponseType, SuccessPlan,
+    ActionPlan, ArrayFormat, ErrorAction, ErrorClass, ErrorRule, InputPlace, InputPlan, KeyPlace, Method,
+    OmitIf, PageParam, ResponsePlan, ResponseType, SuccessPlan,
 };
 use crate::json::Reader;
-use crate::response::ErrorClass;
 
 mod body;
 mod pages;
 
 impl ActionPlan {
-    /// Reads a plan; `None` when it is not of the form that the host writes. Members may be in any order;
-    /// one that is not known is an error, because it would have no effect.
+    /// Reads a plan; `None` if it is not in the form that the host writes. Members may be in any order;
+    /// an unknown one is an error, because it would have no effect.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let mut plan = Self::default();
@@ -83,7 +82,7 @@ fn pairs(reader: &mut Reader<'_>) -> Option<Vec<(String, String)>> {
 fn inputs(reader: &mut Reader<'_>) -> Option<Vec<InputPlan>> {
     let mut inputs = Vec::with_capacity(8);
     reader.items(|reader| {
-        // Why: most inputs are written like that.
+        // Why: most inputs are written like this.
         if let Some(name) = reader.between(br#"{"name":""#, br#"","place":"body"}"#) {
             inputs.push(InputPlan { name: name.to_owned(), ..InputPlan::default() });
             return Some(());

@@ -1,4 +1,4 @@
-//! Each form from both sides, wildcards, and what is refused with its place.
+//! Each form with and without a match, wildcards, and refusals with their positions.
 
 use super::*;
 use serde_json::json;

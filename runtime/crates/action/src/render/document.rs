@@ -1,5 +1,5 @@
-//! A body document while it is put together: what is given stays borrowed, only what has to become
-//! a container of several givers is taken apart.
+//! A body document under construction: given values stay borrowed, only containers that combine
+//! several sources are taken apart.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,9 @@ use crate::plan::InputPlan;
 /// A value of the document.
 #[derive(Debug)]
 pub(super) enum Node<'a> {
-    /// As it was given, and by which input.
+    /// A given value, and the input that gave it.
     Leaf(Cow<'a, Value>, Option<&'a InputPlan>),
-    /// The same as JSON text in compact form, which is read when something has to be put into it.
+    /// The same as compact JSON text, which is parsed when something is put into it.
     Text(&'a str, Option<&'a InputPlan>),
     /// Members in order of appearance.
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
@@ -21,17 +21,17 @@ pub(super) enum Node<'a> {
     Array(Vec<Node<'a>>),
 }
 
-/// Why a value cannot be put at its place.
+/// Why a value cannot be put at its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Conflict {
-    /// Something stands there, or on the way there, that has no members.
-    #[error("has a place in the body where something else stands already")]
+    /// The position, or one before it, holds a value without members.
+    #[error("has a position in the body that already holds another value")]
     Taken,
-    /// An index beyond the end.
-    #[error("has a place in the body with an array index that leaves a gap")]
+    /// An index beyond the end of an array.
+    #[error("has a position in the body with an array index that leaves a gap")]
     Gap,
-    /// A name in an array.
-    #[error("has a place in the body that names a member of an array; write its index")]
+    /// A name used as an index of an array.
+    #[error("has a position in the body that names a member of an array; write its index")]
     NotAnIndex,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Node<'a> {
         Self::Object(Vec::new())
     }
 
-    /// A member of the call's input, and the plan of it.
+    /// A member of the call's input, with its plan.
     pub(super) fn given(input: Object<'a>, name: &str, origin: Option<&'a InputPlan>) -> Option<Self> {
         match input {
             Object::Map(map) => map.get(name).map(|value| Self::Leaf(Cow::Borrowed(value), origin)),
@@ -73,7 +73,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The input that gave it.
+    /// The input that gave the value.
     pub(super) const fn origin(&self) -> Option<&'a InputPlan> {
         match self {
             Self::Leaf(_, origin) | Self::Text(_, origin) => *origin,
@@ -81,7 +81,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A given array or object taken apart by one level; anything else as it is.
+    /// A given array or object taken apart by one level; anything else unchanged.
     pub(super) fn expanded(self) -> Self {
         match self {
             Self::Text(text, origin) if self.is_container() => {
@@ -112,8 +112,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Puts a value at the place of these steps. Containers on the way are made where they are
-    /// missing; two objects at one place become one; nothing is ever overwritten.
+    /// Puts a value at the position of these steps. Missing containers are
+    /// created; two objects at one position are merged; nothing is overwritten.
     pub(super) fn place(&mut self, steps: &'a [String], node: Self) -> Result<(), Conflict> {
         let Some((step, rest)) = steps.split_first() else {
             return self.merge(node);
@@ -143,7 +143,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Whether anything stands at that place.
+    /// Whether there is a value at that position.
     pub(super) fn has(&self, steps: &[String]) -> bool {
         let Some((step, rest)) = steps.split_first() else {
             return true;
@@ -160,9 +160,9 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The document as JSON in compact form.
+    /// The document as compact JSON.
     pub(super) fn to_text(&self) -> String {
-        // Why: most bodies fit, and what does not grows.
+        // Why: most bodies fit; the buffer grows for others.
         let mut out = String::with_capacity(512);
         self.write(&mut out);
         out
@@ -224,7 +224,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// An index as RFC 6901 section 4 writes it: no sign, no leading zero.
+/// An array index in the form of RFC 6901 section 4: no sign, no leading zero.
 fn index_of(step: &str) -> Option<usize> {
     let plain = step == "0" || !step.starts_with('0');
     (plain && step.bytes().all(|b| b.is_ascii_digit())).then(|| step.parse().ok()).flatten()
@@ -279,7 +279,7 @@ mod tests {
                 vec![("f", json!({ "s": 1, "k": { "y": 2 } })), ("f/l/1", json!(2))],
                 json!({ "f": { "k": { "z": 1, "y": 2 }, "l": [1, 2], "s": 1 } }),
             ),
-            // A step of digits is a member where an object is there already; `01` always is.
+            // A step of digits is a member where an object exists already; `01` always is.
             (json!({ "a": {} }), vec![("a/0", json!(1))], json!({ "a": { "0": 1 } })),
             (json!({}), vec![("a/01", json!(1))], json!({ "a": { "01": 1 } })),
             (json!([{}]), vec![("0/a", json!(1)), ("1", json!(2))], json!([{ "a": 1 }, 2])),

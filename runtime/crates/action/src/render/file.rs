@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::RenderError;
 use crate::escape;
 
-/// Base64 with or without its padding: both are met in the wild and mean the same bytes.
+/// Base64 with or without padding: both occur in practice and mean the same bytes.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -19,11 +19,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// A file as it was given.
 #[derive(Debug)]
 pub(super) struct File<'a> {
-    /// Its name, if it says one.
+    /// Its name, if given.
     pub(super) filename: Option<&'a str>,
-    /// Its type, if it says one; fit for a header.
+    /// Its type, if given; valid in a header.
     pub(super) content_type: Option<&'a str>,
-    /// Its bytes.
     pub(super) data: Cow<'a, [u8]>,
 }
 

@@ -11,7 +11,7 @@ use super::{Body, RenderError};
 use crate::plan::{ActionPlan, FormStyle};
 use crate::values::Values;
 
-/// A form; none when it is empty and the method needs none.
+/// A form; `None` if it is empty and the method needs no body.
 pub(super) fn render<'a>(
     plan: &'a ActionPlan,
     values: &Values<'a>,

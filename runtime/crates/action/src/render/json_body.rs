@@ -11,7 +11,7 @@ use crate::plan::{ActionPlan, InputPlace, InputPlan, KeyPlace};
 use crate::template::Scope;
 use crate::values::Values;
 
-/// A JSON body; none when there is nothing to say and the method needs none.
+/// A JSON body; `None` if it is empty and the method needs no body.
 pub(super) fn render<'a>(
     plan: &'a ActionPlan,
     values: &Values<'a>,
@@ -36,7 +36,7 @@ pub(super) fn render<'a>(
     Ok(Some(to_body(&document)))
 }
 
-/// GraphQL over HTTP. The operation stands as it is; values go in by `variables` alone.
+/// GraphQL over HTTP. The operation is sent as it is; values go into `variables` only.
 pub(super) fn graphql<'a>(
     plan: &'a ActionPlan,
     values: &Values<'a>,
@@ -53,7 +53,7 @@ pub(super) fn graphql<'a>(
     Ok(to_body(&document))
 }
 
-/// The document of a template, an empty object without one.
+/// The document of a template; an empty object if there is none.
 pub(super) fn from_template<'a>(
     template: Option<&'a Value>,
     values: &Values<'a>,
@@ -62,7 +62,7 @@ pub(super) fn from_template<'a>(
     Ok(document.flatten().unwrap_or_else(Node::empty))
 }
 
-/// Puts every body input at its place, but the one that is the whole body.
+/// Puts every body input at its position, except the one that is the whole body.
 pub(super) fn put_inputs<'a>(
     document: &mut Node<'a>,
     plan: &'a ActionPlan,
@@ -78,7 +78,7 @@ pub(super) fn put_inputs<'a>(
     Ok(())
 }
 
-/// Puts the idempotency key where the plan says, unless the caller's own stands there already.
+/// Puts the idempotency key at the plan's position, unless the caller set a value there.
 pub(super) fn put_key<'a>(
     document: &mut Node<'a>,
     plan: &'a ActionPlan,
@@ -108,7 +108,7 @@ fn to_body(document: &Node<'_>) -> Body {
     Body { bytes, content_type: Cow::Borrowed("application/json") }
 }
 
-/// A template value; `None` when it is one variable that has no value.
+/// A template value; `None` if it is one variable without a value.
 fn resolve<'a>(template: &'a Value, values: &Values<'a>) -> Result<Option<Node<'a>>, RenderError> {
     Ok(match template {
         Value::String(text) => resolve_text(template, text, values)?,
@@ -141,7 +141,7 @@ fn resolve_text<'a>(
         return Ok(Some(Node::Leaf(Cow::Borrowed(whole), None)));
     }
     if let Some(variable) = template.as_single_variable() {
-        // Why: an input that is null here is one whose plan says that null is written.
+        // Why: an input that is null here is one whose plan says that null is sent.
         let found = values.find(variable).filter(|v| variable.scope == Scope::Input || !v.is_null());
         return Ok(found.map(|value| Node::Leaf(value, None)));
     }

@@ -1,8 +1,8 @@
 //! `multipart/form-data` bodies (RFC 7578), names written as browsers write them (WHATWG HTML,
 //! "multipart/form-data encoding algorithm").
 //!
-//! The boundary is made from the parts themselves: the same call makes the same bytes, and a boundary
-//! that occurs in a part is made again with a counter.
+//! The boundary is derived from the parts: the same call makes the same bytes, and a boundary
+//! that occurs in a part is derived again with a counter.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::file::File;
 use super::{Body, RenderError, inputs_at};
 use crate::plan::{ActionPlan, ArrayFormat, InputPlace, InputPlan, KeyPlace};
-use crate::template::scalar_cow;
+use crate::scalar::scalar_cow;
 use crate::values::Values;
 
 /// Characters of a boundary: half a SHA-256 in hex, within the 70 of RFC 2046 section 5.1.1.
@@ -25,7 +25,7 @@ struct Part<'a> {
     content: Cow<'a, [u8]>,
 }
 
-/// The body of all body inputs; none when there is none and the method needs none.
+/// The body of all body inputs; `None` if there are none and the method needs no body.
 pub(super) fn render(plan: &ActionPlan, values: &Values<'_>) -> Result<Option<Body>, RenderError> {
     let given: Vec<_> = inputs_at(plan, values, InputPlace::Body).collect();
     let mut parts = Vec::new();
@@ -93,7 +93,7 @@ fn push_part<'a>(
 ) -> Result<(), RenderError> {
     if field.file {
         let file = File::of(&field.name, value)?;
-        // Why a name is made up: a part without one is a field to the receiver, not a file.
+        // Why a fallback name: a part without a filename is a field to the receiver, not a file.
         let (fallback, usual) = match value {
             Value::String(_) => (format!("{}.txt", field.wire_name()), "text/plain; charset=utf-8"),
             _ => (field.wire_name().to_owned(), "application/octet-stream"),
@@ -120,7 +120,7 @@ fn push_part<'a>(
 fn head(name: &str, filename: Option<&str>, content_type: Option<&str>) -> String {
     let mut head = format!("Content-Disposition: form-data; name=\"{}\"", quoted(name));
     if let Some(filename) = filename {
-        // A `String` takes every write.
+        // Writing to a `String` cannot fail.
         let _ = write!(head, "; filename=\"{}\"", quoted(filename));
     }
     head.push_str("\r\n");
@@ -130,7 +130,7 @@ fn head(name: &str, filename: Option<&str>, content_type: Option<&str>) -> Strin
     head
 }
 
-/// What would end the quotes or the line is percent-encoded; everything else stands as UTF-8.
+/// What would end the quotes or the line is percent-encoded; everything else stays UTF-8.
 fn quoted(text: &str) -> String {
     text.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
 }
@@ -148,7 +148,7 @@ fn boundary_of(parts: &[Part<'_>]) -> String {
     let mut all = Sha256::new();
     for part in parts {
         for piece in [part.head.as_bytes(), part.content.as_ref()] {
-            // Why the length: two different cuts of the same bytes are different bodies.
+            // Why the length: two different divisions of the same bytes are different bodies.
             all.update((piece.len() as u64).to_be_bytes());
             all.update(piece);
         }
@@ -156,7 +156,7 @@ fn boundary_of(parts: &[Part<'_>]) -> String {
     first_free(&all, |boundary| parts.iter().any(|part| contains(&part.content, boundary.as_bytes())))
 }
 
-/// The first boundary made from this hash and a counter that is not taken.
+/// The first boundary, derived from this hash and a counter, that does not occur.
 fn first_free(all: &Sha256, is_taken: impl Fn(&str) -> bool) -> String {
     let mut counter = 0_u64;
     loop {

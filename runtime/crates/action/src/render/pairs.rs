@@ -1,7 +1,7 @@
 //! Values as `name=value` pairs: the query, and the form body that is written the same way.
 //!
 //! Every byte of a name or value outside RFC 3986 `unreserved` is percent-encoded once. The structure
-//! that this module writes itself stays literal: `[`, `]`, `.` in names and `,` between elements.
+//! that this module writes stays literal: `[`, `]`, `.` in names and `,` between elements.
 
 use std::borrow::Cow;
 
@@ -12,9 +12,9 @@ use super::document::Node;
 use crate::escape;
 use crate::json;
 use crate::plan::{ArrayFormat, FormStyle, InputPlan};
-use crate::template::scalar_cow;
+use crate::scalar::scalar_cow;
 
-/// Where the pairs stand, which decides what is done where the input says nothing.
+/// Where the pairs go, which decides the format if the input has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     /// In the query: arrays repeat, objects need a format.
@@ -96,7 +96,7 @@ impl<'o> Pairs<'o> {
         escape::percent_encode(value, self.out);
     }
 
-    /// `above` is the input that gave the container around the node, if one did.
+    /// `above` is the input that gave the surrounding container, if one did.
     fn node(
         &mut self,
         name: &mut String,
@@ -193,7 +193,7 @@ fn element<'n>(node: &'n Node<'_>, origin: Option<&InputPlan>) -> Result<Cow<'n,
     }
 }
 
-/// The text of a scalar; null, which is here only when it is to be written, is the empty text.
+/// The text of a scalar; null, which only gets here if it is to be sent, is the empty text.
 fn scalar_or_empty(value: &Value) -> Cow<'_, str> {
     scalar_cow(value).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The query: the URL template's own pairs, then the plan's, then the query inputs.
+//! The query: the URL template's pairs, then the plan's, then the query inputs.
 
 use super::document::Node;
 use super::pairs::{Pairs, Style};
@@ -7,7 +7,7 @@ use crate::escape;
 use crate::plan::{ActionPlan, InputPlace, KeyPlace};
 use crate::values::Values;
 
-/// Appends to a URL what its template does not say itself.
+/// Appends to a URL the pairs that its template does not have.
 pub(super) fn append(plan: &ActionPlan, values: &Values<'_>, url: &mut String) -> Result<(), RenderError> {
     let key = match (&plan.idempotency, values.idempotency_key) {
         (Some(KeyPlace::Query(name)), Some(key)) => Some((name, key)),
@@ -23,7 +23,7 @@ pub(super) fn append(plan: &ActionPlan, values: &Values<'_>, url: &mut String) -
         values.join(&template, &mut value, escape::as_is)?;
         fixed.push((name, value));
     }
-    // Why: every value is encoded, so the first `?` can only be the template's own.
+    // Why: every value is encoded, so the first `?` can only come from the template.
     let first = if url.contains('?') { '&' } else { '?' };
     let mut pairs = Pairs::new(url, Some(first), Style::Query);
     for (name, value) in &fixed {
@@ -41,7 +41,7 @@ pub(super) fn append(plan: &ActionPlan, values: &Values<'_>, url: &mut String) -
     Ok(())
 }
 
-/// Whether the URL has a pair of that name, in either spelling of brackets.
+/// Whether the URL has a pair with that name, with brackets encoded or not.
 fn has_name(url: &str, name: &str) -> bool {
     let (mut literal, mut encoded) = (String::new(), String::new());
     escape::encode_name(name, &mut literal);

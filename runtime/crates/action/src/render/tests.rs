@@ -1,4 +1,4 @@
-//! Requests as real APIs want them, byte by byte, and what must not become one.
+//! Requests as real APIs require them, byte by byte, and values that are refused.
 
 mod bodies;
 mod multipart;

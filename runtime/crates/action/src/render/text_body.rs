@@ -21,7 +21,7 @@ pub(super) fn text(template: &str, values: &Values<'_>) -> Result<Body, RenderEr
     Ok(Body { bytes: out.into_bytes(), content_type: Cow::Borrowed("text/plain; charset=utf-8") })
 }
 
-/// The bytes of one file input. Its own type comes before the plan's, which is for files without one.
+/// The bytes of one file input. Its own type takes precedence over the plan's, which is for files without one.
 pub(super) fn raw(root: &str, values: &Values<'_>, planned: Option<&str>) -> Result<Body, RenderError> {
     let value = values.input.get(root).filter(|value| !value.is_null());
     let value = value.ok_or_else(|| RenderError::input(root, "has no value"))?;

@@ -1,9 +1,9 @@
-//! The decision table, and how long is waited.
+//! The decision table, and the length of waits.
 
 use super::*;
 use serde_json::json;
 
-/// Rows: how it failed. Columns: what is known of the request; `promise` is
+/// Rows: the failure. Columns: what is known of the request; `promise` is
 /// `rate_limited_not_executed`, `allow` is `allow_non_idempotent`. Only `idempotent` is idempotent.
 const TABLE: &str = "
     failure              | idempotent | plain   | keyed   | promise | keyed+promise | allow
@@ -40,7 +40,7 @@ fn word(decision: Decision) -> &'static str {
     }
 }
 
-/// `429 wait=2` with its headers; unruled actions are those of the class.
+/// `429 wait=2` with its headers; without a rule the action is that of the class.
 fn failure<'a>(row: &str, headers: &'a mut Map<String, Value>) -> Failure<'a> {
     match row {
         "unsent" => return Failure::Network { sent: false },

@@ -1,8 +1,8 @@
 //! The wait that an answer asks for: from headers of several kinds, or from the body.
 //!
-//! Vendors disagree about everything here, so several headers may apply and several values may be in
-//! one header: the longest wait wins, because too short a wait is answered with another refusal. What
-//! cannot be read is ignored.
+//! Vendors differ in everything here, so several headers may apply and several values may be in
+//! one header: the longest wait wins, because after too short a wait the upstream refuses again. What
+//! cannot be parsed is ignored.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::path::Path;
 use crate::pattern::Pattern;
 use crate::retry::{RetryPlan, WaitBody, WaitHeader, WaitKind};
 
-/// The wait that an answer asks for, if it names one. A point in time that is past is no wait.
+/// The wait that an answer asks for, if it does. A point in time in the past is no wait.
 #[must_use]
 pub fn wait_of(
     plan: &RetryPlan,
@@ -36,7 +36,7 @@ fn header_wait(header: &WaitHeader, headers: &Map<String, Value>, now_ms: i64) -
         }
     }
     let parts: Vec<&str> = text(&header.name)?.split(',').collect();
-    // Why pairs: an HTTP date has a comma of its own.
+    // Why pairs: an HTTP date contains a comma.
     let pairs = parts.windows(2).map(|pair| pair.join(","));
     let single = parts.iter().map(|part| (*part).to_owned());
     single.chain(pairs).filter_map(|part| read(&part, header.kind, now_ms)).max()
@@ -56,7 +56,7 @@ fn body_wait(place: &WaitBody, body: &Value, now_ms: i64) -> Option<Duration> {
     }
 }
 
-/// The wait that a text asks for.
+/// The wait that a text gives.
 fn read(text: &str, kind: WaitKind, now_ms: i64) -> Option<Duration> {
     let text = text.trim();
     match kind {
@@ -90,7 +90,7 @@ fn seconds(value: f64) -> Option<Duration> {
 }
 
 fn until(at_ms: f64, now_ms: i64) -> Duration {
-    // A cast of a float saturates.
+    // The cast of a float saturates.
     let wait = (at_ms as i64).saturating_sub(now_ms);
     Duration::from_millis(u64::try_from(wait).unwrap_or(0))
 }
@@ -100,9 +100,9 @@ fn until_instant(at: Timestamp, now_ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(wait).unwrap_or(0))
 }
 
-/// The three forms of RFC 9110 section 5.6.7; the two old ones must still be read.
+/// The three forms of RFC 9110 section 5.6.7; the two obsolete ones must still be read.
 fn http_date(text: &str) -> Option<Timestamp> {
-    // Why relaxed: a wrong name of the day does not change the instant.
+    // Why relaxed: a wrong name of the day does not change the time.
     let parser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
     if let Ok(at) = parser.parse_timestamp(text) {
         return Some(at);

@@ -1,10 +1,10 @@
-//! URL templates without anything to fill in.
+//! URL templates without variables.
 
 /// Longest label of a host (RFC 1035 section 2.3.4).
 const LABEL_BYTES_MAX: u32 = 63;
 
-/// The URL of a template that stands for itself: no variable, port, query or fragment, and right in every
-/// other respect. `None` does not say that it is wrong, only that [`super::UrlTemplate`] has to look at it.
+/// The URL of a template without variable, port, query or fragment that is valid in every
+/// other respect. `None` does not mean that it is invalid, only that [`super::UrlTemplate`] must parse it.
 pub(crate) fn fixed(template: &str) -> Option<String> {
     let rest = template.strip_prefix("https://")?;
     let mut bytes = rest.as_bytes().iter();
@@ -32,7 +32,7 @@ pub(crate) fn fixed(template: &str) -> Option<String> {
     before = Class::Slash;
     for byte in bytes {
         let class = class_of(*byte);
-        // Why no dot at the begin of a segment: the segment could be `.` or `..`.
+        // Why no dot at the start of a segment: the segment could be `.` or `..`.
         if class == Class::Other || (class == Class::Dot && before == Class::Slash) {
             return None;
         }
@@ -46,7 +46,7 @@ pub(crate) fn fixed(template: &str) -> Option<String> {
     Some(url)
 }
 
-/// What a byte may stand for.
+/// What a byte may be part of.
 #[derive(Clone, Copy, PartialEq)]
 enum Class {
     /// A letter or digit of a host, or of a path.
@@ -54,7 +54,7 @@ enum Class {
     Hyphen,
     Dot,
     Slash,
-    /// What a path alone may have. Capitals are here: in a host they would have to be written small.
+    /// Characters allowed in a path only. Capitals are here: in a host they would have to be lowered.
     Path,
     Other,
 }

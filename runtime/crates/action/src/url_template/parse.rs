@@ -1,10 +1,10 @@
-//! Cutting a URL template into host, path and query before anything is substituted.
+//! Splits a URL template into host, path and query before anything is substituted.
 
 use super::{HostLabel, UrlTemplateError};
 use crate::escape;
 use crate::template::{Part, Template, TemplateError, Variable};
 
-/// Cuts a part list at the first of `stops` that stands in a literal.
+/// Splits a part list at the first of `stops` that occurs in a literal.
 pub(super) fn cut_first(parts: Vec<Part>, stops: &[char]) -> (Vec<Part>, Option<(char, Vec<Part>)>) {
     let mut before = Vec::new();
     let mut parts = parts.into_iter();

@@ -1,4 +1,4 @@
-//! Values never move a border of a URL, and templates that could are refused.
+//! Values never move a boundary of a URL, and templates in which they could are refused.
 
 use serde_json::{Map, Value, json};
 

@@ -1,13 +1,13 @@
-//! Time as the process lived it: between two looks at the clock no more than [`ONE_WAIT`] goes by.
+//! Time during which the process ran: between two readings of the clock at most [`ONE_WAIT`] passes.
 //!
-//! A process that was stopped, or had no processor for a moment, goes on as before: calls that waited meanwhile can
+//! A process that was stopped, or had no processor for a moment, continues as before: calls that waited meanwhile can
 //! be served at once and are not too late. While calls wait because others compute, the clock is read all the time.
 
 use std::time::{Duration, Instant};
 
 use super::tenant_queues::ONE_WAIT;
 
-/// Knows how much time was missed.
+/// Adds up the time that was missed.
 pub(super) struct Clock {
     looked: Instant,
     missed: Duration,
@@ -48,7 +48,7 @@ mod tests {
         }
     }
 
-    /// A call waits for its first turn for longer than it may, and others come all the while or only at the end.
+    /// A call waits too long for its first turn, while others arrive continuously or only at the end.
     #[test]
     fn nobody_is_late_for_a_stop_of_the_process_but_for_others_who_compute() {
         for stopped in [true, false] {

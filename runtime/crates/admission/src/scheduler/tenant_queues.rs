@@ -1,6 +1,6 @@
 //! The queues of calls that wait for a turn: one for each workspace that has calls, served in rotation.
 //!
-//! They decide the order and estimate the waiting time; admission itself is the scheduler's.
+//! They decide the order and estimate the waiting time; the scheduler decides on admission.
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
@@ -8,26 +8,26 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-/// Time from one beginning to the next before any was seen: what two processors need.
+/// Initial time from one start of a call to the next, before any was measured: what two processors need.
 pub(super) const PACE_AT_FIRST: Duration = Duration::from_micros(250);
 
-/// The factor by which a wait may exceed what is expected: the pace is an average, and under five times the load it
-/// swings. A call that waits in vain costs several times what refusing it at once does.
+/// The factor by which a wait may exceed the estimate: the pace is an average, and under five times the load it
+/// varies. A call that waits in vain costs several times as much as refusing it at once.
 pub(super) const MARGIN: u32 = 3;
 
-/// Over how much waiting the pace is taken. Calls begin in bursts, between which those that have begun go on:
-/// an average over some number of beginnings would be that of a burst, and let in several times too many.
+/// The waiting time over which the pace is averaged. Calls start in bursts, between which those that have begun
+/// continue: an average over a number of starts would be that of a burst, and admit several times too many.
 const PACE_TIME: Duration = Duration::from_millis(200);
 
-/// Most that one wait counts for: the process may have been stopped meanwhile, and goes on as before.
+/// Maximum that one wait counts for: the process may have been stopped meanwhile, and continues as before.
 pub(super) const ONE_WAIT: Duration = Duration::from_millis(50);
 
-/// This number of beginnings within [`FASTER_TIME`], without as much waiting, shows that the pace has become faster.
-/// Why both: a crowd that comes after a quiet hour must not be let in whole because of its first few calls.
+/// This number of starts within [`FASTER_TIME`], without as much waiting, shows that the pace has become faster.
+/// Why both: a crowd that comes after a quiet hour must not be admitted as a whole because of its first few calls.
 pub(super) const FASTER_BEGINNINGS: u32 = 32;
 const FASTER_TIME: Duration = Duration::from_secs(1);
 
-/// Numbers of the forgotten that a queue may hold beside twice those who wait.
+/// Maximum numbers of dropped calls in a queue, besides twice the number of waiting calls.
 const FORGOTTEN_MAX: usize = 16;
 
 /// A call that waits for a turn.
@@ -38,7 +38,7 @@ struct Waiter {
     /// Whether the call has not begun.
     fresh: bool,
     granted: Option<Instant>,
-    /// The call is gone; its number is still in a queue.
+    /// Whether the call was dropped while its number is still in a queue.
     forgotten: bool,
 }
 
@@ -49,25 +49,25 @@ struct TenantQueue {
     calls: usize,
     begun: VecDeque<usize>,
     fresh: VecDeque<usize>,
-    /// Those in `fresh` that are not forgotten.
+    /// Number of calls in `fresh` that are not forgotten.
     fresh_waiting: usize,
-    /// Calls that were spawned and not polled yet.
+    /// Number of calls that were spawned and not polled yet.
     coming: usize,
     in_rotation: bool,
 }
 
-/// How fast calls begin while some wait. It outlives the queue it was measured on: what comes next is most likely
-/// like what was before, and a crowd that finds the queue empty must not be let in whole.
+/// How fast calls start while some wait. It outlives the queue it was measured on: the next load is most likely
+/// similar, and a crowd that finds the queue empty must not be admitted as a whole.
 struct Pace {
-    /// The time from one beginning to the next, on average over the last [`PACE_TIME`] of waiting.
+    /// The time from one start to the next, on average over the last [`PACE_TIME`] of waiting.
     each: Duration,
-    /// Since when a call waits to begin.
+    /// Since when a call has been waiting to start.
     since: Option<Instant>,
-    /// What `each` does not know of yet.
+    /// Measurements that are not in `each` yet.
     unknown: Unknown,
 }
 
-/// Beginnings, and how long they were waited for.
+/// Starts, and the time waited for them.
 #[derive(Default)]
 struct Unknown {
     first: Option<Instant>,
@@ -88,7 +88,7 @@ impl Pace {
         self.since.get_or_insert(now);
     }
 
-    /// A call has begun that waited.
+    /// A call that waited has started.
     fn begun(&mut self, now: Instant) {
         if let Some(since) = self.since.replace(now) {
             self.unknown.waited += now.saturating_duration_since(since).min(ONE_WAIT);
@@ -97,7 +97,7 @@ impl Pace {
         self.take(now);
     }
 
-    /// A call has begun, after waiting or not.
+    /// A call has started, after waiting or not.
     fn take(&mut self, now: Instant) {
         let unknown = &mut self.unknown;
         unknown.begun += 1;
@@ -113,7 +113,7 @@ impl Pace {
         self.unknown = Unknown::default();
     }
 
-    /// How long this number of beginnings takes.
+    /// How long this number of starts takes.
     fn time_for(&self, beginnings: usize, now: Instant) -> Wait {
         Wait {
             expected: self.each.saturating_mul(u32::try_from(beginnings).unwrap_or(u32::MAX)),
@@ -122,17 +122,17 @@ impl Pace {
     }
 }
 
-/// How long a call would wait until it begins.
+/// How long a call would wait until it starts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Wait {
-    /// What the calls before it take at the usual pace.
+    /// Time for the calls before it at the usual pace.
     pub(super) expected: Duration,
-    /// For how long no call has begun although one waits.
+    /// Time for which no call has started although one waits.
     pub(super) stalled: Duration,
 }
 
 impl Wait {
-    /// How long it may become. Only what is expected: a process that was stopped for a moment goes on as before.
+    /// The longest wait to expect. Only `expected`: a process that was stopped for a moment continues as before.
     pub(super) fn longest(self) -> Duration {
         self.expected.saturating_mul(MARGIN).saturating_add(self.stalled)
     }
@@ -143,7 +143,7 @@ pub(super) struct TenantQueues {
     by_workspace: HashMap<Box<str>, usize>,
     tenants: Slab<TenantQueue>,
     waiters: Slab<Waiter>,
-    /// Queues in which somebody waits, in the order of service.
+    /// Queues with waiting calls, in the order of service.
     rotation: VecDeque<usize>,
     fresh: FreshCalls,
 }
@@ -152,7 +152,7 @@ pub(super) struct TenantQueues {
 struct FreshCalls {
     waiting: usize,
     coming: usize,
-    /// Queues that have any.
+    /// Number of queues that have any.
     tenants: usize,
     pace: Pace,
 }
@@ -166,7 +166,7 @@ impl FreshCalls {
         self.pace.wanted(now);
     }
 
-    /// One fewer.
+    /// One call of this workspace fewer waits.
     fn leaves(&mut self, tenant: &mut TenantQueue) {
         tenant.fresh_waiting -= 1;
         self.waiting -= 1;
@@ -190,12 +190,12 @@ impl Default for TenantQueues {
 }
 
 impl TenantQueues {
-    /// The queue of a workspace that has one.
+    /// The queue of a workspace, if it has one.
     pub(super) fn find(&self, workspace: &str) -> Option<usize> {
         self.by_workspace.get(workspace).copied()
     }
 
-    /// The queue of a workspace, made where there is none.
+    /// The queue of a workspace; created if there is none.
     pub(super) fn open(&mut self, workspace: &str) -> usize {
         if let Some(tenant) = self.find(workspace) {
             return tenant;
@@ -206,12 +206,12 @@ impl TenantQueues {
         number
     }
 
-    /// Its admitted calls.
+    /// Number of its admitted calls.
     pub(super) fn calls(&mut self, tenant: usize) -> usize {
         self.tenants.get_mut(tenant).map_or(0, |tenant| tenant.calls)
     }
 
-    /// How long a call that came now would wait until it begins: the workspaces are served in rotation, so the calls
+    /// How long a call that arrives now would wait until it starts: the workspaces are served in rotation, so the calls
     /// before it in its own queue count once for each workspace in which a call waits.
     pub(super) fn wait(&mut self, tenant: usize, now: Instant) -> Wait {
         match self.tenants.get_mut(tenant).map_or(0, |tenant| tenant.fresh_waiting + tenant.coming) {
@@ -223,8 +223,8 @@ impl TenantQueues {
         }
     }
 
-    /// A call was spawned and is not polled yet. Why that counts: in a crowd the runtime takes a while to poll it, and
-    /// as many again would be let in meanwhile.
+    /// A call was spawned and is not polled yet. Why it counts: under load the runtime takes a while to poll it, and
+    /// as many again would be admitted meanwhile.
     pub(super) fn expect(&mut self, tenant: usize) {
         if let Some(tenant) = self.tenants.get_mut(tenant) {
             tenant.coming += 1;
@@ -232,7 +232,7 @@ impl TenantQueues {
         }
     }
 
-    /// The call was polled, or is gone.
+    /// The call was polled, or dropped.
     pub(super) fn arrive(&mut self, tenant: usize) {
         if let Some(tenant) = self.tenants.get_mut(tenant) {
             tenant.coming -= 1;
@@ -240,19 +240,19 @@ impl TenantQueues {
         }
     }
 
-    /// A call began without waiting.
+    /// A call started without waiting.
     pub(super) fn begun_at_once(&mut self, now: Instant) {
         self.fresh.pace.take(now);
     }
 
-    /// One call more.
+    /// One more call.
     pub(super) fn enter(&mut self, tenant: usize) {
         if let Some(tenant) = self.tenants.get_mut(tenant) {
             tenant.calls += 1;
         }
     }
 
-    /// One call less.
+    /// One call fewer.
     pub(super) fn leave(&mut self, tenant: usize) {
         if let Some(found) = self.tenants.get_mut(tenant) {
             found.calls -= 1;
@@ -262,7 +262,7 @@ impl TenantQueues {
 
     /// Removes a queue without calls.
     fn close_if_unused(&mut self, tenant: usize) {
-        // Why the rotation: its queues may still hold numbers of the forgotten.
+        // Why the rotation: its queues may still contain numbers of dropped calls.
         if self.tenants.get_mut(tenant).is_some_and(|tenant| tenant.calls == 0 && !tenant.in_rotation)
             && let Some(gone) = self.tenants.try_remove(tenant)
         {
@@ -270,8 +270,8 @@ impl TenantQueues {
         }
     }
 
-    /// Queues a call; `fresh_since` says since when it waits to begin, if it has not begun. Returns its number, valid
-    /// until the turn is taken or the call forgotten.
+    /// Queues a call; `fresh_since` is the start of its wait if it has not begun. Returns its number, valid
+    /// until the turn is taken or the call is dropped.
     pub(super) fn wait_for_turn(
         &mut self,
         tenant: usize,
@@ -296,7 +296,7 @@ impl TenantQueues {
         number
     }
 
-    /// When the call was given a turn, if it was; its number is then free. Otherwise this waker will wake it.
+    /// The time at which the call received a turn, if it did; its number is then free. Otherwise it sets the waker.
     pub(super) fn granted(&mut self, number: usize, waker: &Waker) -> Option<Instant> {
         let waiter = self.waiters.get_mut(number)?;
         if waiter.granted.is_none() {
@@ -306,7 +306,7 @@ impl TenantQueues {
         self.waiters.try_remove(number)?.granted
     }
 
-    /// The call waits no more. Returns whether it had been given a turn, which the next call must get.
+    /// The call waits no longer. Returns whether it had received a turn, which the next call must get.
     pub(super) fn forget(&mut self, number: usize) -> bool {
         let Some(waiter) = self.waiters.get_mut(number) else { return false };
         if waiter.granted.is_some() {
@@ -335,7 +335,7 @@ impl TenantQueues {
     }
 
     /// Gives the next turn to a call of the next workspace and returns its waker. Within a workspace calls that have
-    /// begun come first, except that one which has waited longer than `queue` is taken before: it only needs to be refused.
+    /// begun come first, but one that has waited longer than `queue` is taken before them: it only needs to be refused.
     pub(super) fn next(&mut self, now: Instant, queue: Duration) -> Option<Waker> {
         while let Some(number) = self.rotation.pop_front() {
             let found = self.next_of(number, now, queue);
@@ -353,7 +353,7 @@ impl TenantQueues {
         None
     }
 
-    /// Gives a turn to the first call of a workspace; none when all in its queues are forgotten.
+    /// Gives a turn to the first call of a workspace; `None` if all in its queues were dropped.
     fn next_of(&mut self, tenant: usize, now: Instant, queue: Duration) -> Option<Waker> {
         let (tenant, waiters) = (self.tenants.get_mut(tenant)?, &mut self.waiters);
         loop {
@@ -370,7 +370,7 @@ impl TenantQueues {
             }
             waiter.granted = Some(now);
             if waiter.fresh {
-                // Why not the late ones: refusing one takes no time and says nothing of how long a beginning takes.
+                // Why not the late ones: refusing one takes no time and shows nothing about the pace.
                 if now.saturating_duration_since(waiter.since) <= queue {
                     self.fresh.pace.begun(now);
                 }

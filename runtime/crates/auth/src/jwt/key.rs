@@ -1,19 +1,16 @@
-//! From the text of a key to what the signer takes: PEM (RFC 7468) holding PKCS#8 (RFC 5208), PKCS#1
-//! (RFC 8017) or SEC1 (RFC 5915).
+//! Reading private keys: PEM (RFC 7468) with PKCS#8 (RFC 5208), PKCS#1 (RFC 8017) or SEC1 (RFC 5915). Called
+//! by the JWT signer; does not check the key itself.
 //!
-//! The signer wants PKCS#1 for RSA and PKCS#8 for the others, so each form is brought to that one. The
-//! PEM support of `jsonwebtoken` is not used: it refuses SEC1, recurses as deep as the input says and
-//! leaves copies of the key behind.
+//! The signer takes PKCS#1 for RSA and PKCS#8 for the others, so keys are converted. The PEM support of
+//! `jsonwebtoken` is not used: it refuses SEC1, its recursion is as deep as the input says, and it leaves
+//! copies of the key in memory.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-};
+use aws_lc_rs::signature::{EcdsaKeyPair, EcdsaSigningAlgorithm};
 use jsonwebtoken::EncodingKey;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
-use super::Alg;
 use crate::SignError;
 
 /// `rsaEncoding`, 1.2.840.113549.1.1.1.
@@ -23,18 +20,29 @@ const OID_EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 /// `id-Ed25519`, 1.3.101.112.
 const OID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
-/// What a PEM block held, wiped when dropped.
+/// The content of a PEM block, zeroized when dropped.
 type PemKey = Zeroizing<PrivateKeyDer<'static>>;
 
-/// The key in the form that the signer of `alg` takes.
-pub(super) fn load(alg: Alg, key: &str) -> Result<EncodingKey, SignError> {
-    match alg {
-        Alg::HS256 | Alg::HS384 | Alg::HS512 if key.is_empty() => Err(SignError::Empty("the key")),
-        Alg::HS256 | Alg::HS384 | Alg::HS512 => Ok(EncodingKey::from_secret(key.as_bytes())),
-        Alg::RS256 | Alg::RS384 | Alg::RS512 | Alg::PS256 => rsa(alg, &parse(key)?),
-        Alg::ES256 => ec(alg, &ECDSA_P256_SHA256_FIXED_SIGNING, &parse(key)?),
-        Alg::ES384 => ec(alg, &ECDSA_P384_SHA384_FIXED_SIGNING, &parse(key)?),
-        Alg::EdDSA => ed25519(alg, &parse(key)?),
+/// The type of key that an algorithm takes.
+pub(super) enum Family {
+    /// The text of a secret.
+    Secret,
+    /// An RSA key in PEM.
+    Rsa,
+    /// A key on this curve in PEM.
+    Ec(&'static EcdsaSigningAlgorithm),
+    /// An Ed25519 key in PEM.
+    Ed25519,
+}
+
+/// The key in the form that the signer takes; `alg` is the algorithm's name in JOSE.
+pub(super) fn load(alg: &'static str, family: &Family, key: &str) -> Result<EncodingKey, SignError> {
+    match family {
+        Family::Secret if key.is_empty() => Err(SignError::Empty("the key")),
+        Family::Secret => Ok(EncodingKey::from_secret(key.as_bytes())),
+        Family::Rsa => rsa(alg, &parse(key)?),
+        Family::Ec(curve) => ec(alg, curve, &parse(key)?),
+        Family::Ed25519 => ed25519(alg, &parse(key)?),
     }
 }
 
@@ -46,55 +54,59 @@ fn parse(key: &str) -> Result<PemKey, SignError> {
         unescaped = Zeroizing::new(key.replace("\\r", "").replace("\\n", "\n"));
         unescaped.as_str()
     };
-    // Both forms of an encrypted key say so: the label of PKCS#8, the Proc-Type of older files.
+    // An encrypted key is recognised by the label of PKCS#8 or the Proc-Type of older files.
     if text.lines().any(|line| line.starts_with("-----BEGIN ENCRYPTED") || line.ends_with(",ENCRYPTED")) {
         return Err(SignError::EncryptedKey);
     }
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map(Zeroizing::new).map_err(|_| SignError::NotPem)
 }
 
-fn rsa(alg: Alg, der: &PemKey) -> Result<EncodingKey, SignError> {
+fn rsa(alg: &'static str, der: &PemKey) -> Result<EncodingKey, SignError> {
     match &**der {
         PrivateKeyDer::Pkcs1(key) => Ok(EncodingKey::from_rsa_der(key.secret_pkcs1_der())),
         PrivateKeyDer::Pkcs8(key) => match private_key_info(key.secret_pkcs8_der()) {
             Some((OID_RSA, inner)) => Ok(EncodingKey::from_rsa_der(inner)),
-            Some(_) => Err(SignError::KeyType { alg: alg.name(), wanted: "an RSA" }),
-            None => Err(SignError::Key(alg.name())),
+            Some(_) => Err(SignError::KeyType { alg, wanted: "an RSA" }),
+            None => Err(SignError::Key(alg)),
         },
-        _ => Err(SignError::KeyType { alg: alg.name(), wanted: "an RSA" }),
+        _ => Err(SignError::KeyType { alg, wanted: "an RSA" }),
     }
 }
 
-fn ec(alg: Alg, curve: &'static EcdsaSigningAlgorithm, der: &PemKey) -> Result<EncodingKey, SignError> {
+fn ec(
+    alg: &'static str,
+    curve: &'static EcdsaSigningAlgorithm,
+    der: &PemKey,
+) -> Result<EncodingKey, SignError> {
     match &**der {
         PrivateKeyDer::Sec1(key) => {
-            let refused = |_| SignError::Key(alg.name());
+            let refused = |_| SignError::Key(alg);
             let pair = EcdsaKeyPair::from_private_key_der(curve, key.secret_sec1_der()).map_err(refused)?;
-            let document = pair.to_pkcs8v1().map_err(|_| SignError::Key(alg.name()))?;
+            let document = pair.to_pkcs8v1().map_err(|_| SignError::Key(alg))?;
             Ok(EncodingKey::from_ec_der(document.as_ref()))
         }
         PrivateKeyDer::Pkcs8(key) => match private_key_info(key.secret_pkcs8_der()) {
             Some((OID_EC, _)) => Ok(EncodingKey::from_ec_der(key.secret_pkcs8_der())),
-            Some(_) => Err(SignError::KeyType { alg: alg.name(), wanted: "an EC" }),
-            None => Err(SignError::Key(alg.name())),
+            Some(_) => Err(SignError::KeyType { alg, wanted: "an EC" }),
+            None => Err(SignError::Key(alg)),
         },
-        _ => Err(SignError::KeyType { alg: alg.name(), wanted: "an EC" }),
+        _ => Err(SignError::KeyType { alg, wanted: "an EC" }),
     }
 }
 
-fn ed25519(alg: Alg, der: &PemKey) -> Result<EncodingKey, SignError> {
+fn ed25519(alg: &'static str, der: &PemKey) -> Result<EncodingKey, SignError> {
     match &**der {
         PrivateKeyDer::Pkcs8(key) => match private_key_info(key.secret_pkcs8_der()) {
             Some((OID_ED25519, _)) => Ok(EncodingKey::from_ed_der(key.secret_pkcs8_der())),
-            Some(_) => Err(SignError::KeyType { alg: alg.name(), wanted: "an Ed25519" }),
-            None => Err(SignError::Key(alg.name())),
+            Some(_) => Err(SignError::KeyType { alg, wanted: "an Ed25519" }),
+            None => Err(SignError::Key(alg)),
         },
-        _ => Err(SignError::KeyType { alg: alg.name(), wanted: "an Ed25519" }),
+        _ => Err(SignError::KeyType { alg, wanted: "an Ed25519" }),
     }
 }
 
-/// The algorithm and the private key of `PrivateKeyInfo` (RFC 5208 section 5). Only finds them; the
-/// key itself is judged by the library that signs with it.
+/// The algorithm and the private key of `PrivateKeyInfo` (RFC 5208 section 5). The library that signs checks
+/// the key.
 fn private_key_info(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (info, _) = element(der, 0x30)?;
     let (_version, rest) = element(info, 0x02)?;
@@ -104,7 +116,7 @@ fn private_key_info(der: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((oid, key))
 }
 
-/// The content of the first DER element, which must have this tag, and what follows it.
+/// The content of the first DER element, which must have this tag, and the bytes after it.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;

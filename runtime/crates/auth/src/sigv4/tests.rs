@@ -18,7 +18,7 @@ const STS: &str = "\
 const FORM: &str = "application/x-www-form-urlencoded";
 const UNRESERVED: &str = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// One case of the suite: what is asked, and what the suite says is signed and how.
+/// One case of the suite: the request, the signed headers and the signature.
 struct Case {
     name: &'static str,
     method: &'static str,
@@ -47,7 +47,7 @@ fn case(name: &'static str, request: &str, signed: &'static str, signature: &'st
     }
 }
 
-/// Cases without headers of their own.
+/// Cases without further headers.
 fn plain() -> Vec<Case> {
     let unreserved = format!("GET /{UNRESERVED}");
     let unreserved_query = format!("GET /?{UNRESERVED}={UNRESERVED}");
@@ -241,7 +241,7 @@ fn the_aws_test_suite_is_signed_as_published() {
 
 #[test]
 fn the_examples_of_the_s3_manual_are_signed_as_published() {
-    // 2013-05-24T00:00:00Z. The second path has a character that S3 encodes and the request did not.
+    // 2013-05-24T00:00:00Z. The second path has a character that S3 encodes and the request does not.
     const S3_NOW_MS: u64 = 1_369_353_600_000;
     let spec = SigV4Spec { secret_key: S3_SECRET_KEY, ..spec("s3", "AKIAIOSFODNN7EXAMPLE") };
     let put: &[(&str, &str)] =
@@ -334,10 +334,10 @@ fn a_path_is_encoded_once_for_s3_and_twice_elsewhere() {
     assert_eq!(at("/a//../b", true), at("/b", true), "normalized");
     assert_ne!(at("/a//../b", false), at("/b", false), "a key of S3 is taken as it is");
     assert_eq!(at("/a(b)", false), at("/a%28b%29", false));
-    // The suite's get-space, whose request line was written with a bare space: its escape is the encoding.
+    // The suite's get-space, whose request line has a bare space; here it is escaped already.
     let space = "652487583200325589f1fba4c7e578f72c47cb61beeca81406b39ddec1366741";
     assert!(at("/example%20space/", false).ends_with(space));
-    // The suite's get-slashes without normalization, which only S3 wants.
+    // The suite's get-slashes without normalization, as for S3.
     let slashes = "87cca117541a147f6df867677d98a7d80dff226d2bfca9e4ffa899665623c7e5";
     assert!(at("//example//", false).ends_with(slashes));
 }

@@ -1,4 +1,4 @@
-//! From one action of the definition to a checked action and the plan its guest is given.
+//! From one action of the definition to a checked action and the plan its guest receives.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use portcullis_action::{ActionPlan, InputPlace, Method, UrlTemplate};
 use super::base::Base;
 use super::reach::Reach;
 use super::{Action, DEFAULT_SLOT, Effect};
-use crate::definition::{ActionDef, Definition, EffectDef, MethodDef};
+use crate::definition::{ActionDef, Definition};
 use crate::form::Field;
 use crate::header_rules::{HeaderRefusal, check_request_header};
 use crate::id::ActionId;
@@ -25,8 +25,6 @@ mod pagination;
 mod retry;
 mod rules;
 
-pub(super) use behaviour::error_class;
-
 /// What an action is checked against.
 pub(super) struct Context<'a> {
     pub(super) definition: &'a Definition,
@@ -39,7 +37,7 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Whether the credential goes to the query pair of this name. Some frameworks read `key[]` and
+    /// Whether the credential goes into the query pair with this name. Some frameworks read `key[]` and
     /// `key[a]` where `key` is meant.
     fn takes_query(&self, name: &str) -> bool {
         let stem = name.split('[').next().unwrap_or_default();
@@ -47,12 +45,12 @@ impl Context<'_> {
     }
 }
 
-/// The name that a name in a URL's query stands for.
+/// A name in a URL's query, percent-decoded.
 pub(super) fn decoded(name: &str) -> String {
     url::form_urlencoded::parse(name.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
 }
 
-/// Where breaches go.
+/// Collects what the checks find.
 pub(super) struct Report<'a> {
     pub(super) errors: &'a mut Vec<Violation>,
     pub(super) warnings: &'a mut Vec<Violation>,
@@ -73,18 +71,6 @@ impl Report<'_> {
     }
 }
 
-pub(super) const fn method(wire: MethodDef) -> Method {
-    match wire {
-        MethodDef::Get => Method::Get,
-        MethodDef::Head => Method::Head,
-        MethodDef::Post => Method::Post,
-        MethodDef::Put => Method::Put,
-        MethodDef::Patch => Method::Patch,
-        MethodDef::Delete => Method::Delete,
-        MethodDef::Options => Method::Options,
-    }
-}
-
 /// Checks one action; `None` after an error that leaves nothing to build.
 pub(super) fn build(
     context: &Context<'_>,
@@ -94,7 +80,7 @@ pub(super) fn build(
 ) -> Option<Action> {
     let url_text = full_url(context, wire, pointer, report);
     let url = url_text.as_ref().and_then(|text| check_url(context, wire, text, pointer, report));
-    let method = method(wire.http_method);
+    let method = wire.http_method;
     let headers = check_headers(context, wire, pointer, report);
     let query = check_query(context, wire, url.as_ref(), pointer, report);
     let (body, content_type) = body::build(context, wire, method, pointer, report);
@@ -145,9 +131,8 @@ pub(super) fn build(
 
 const fn effect(wire: &ActionDef, method: Method) -> Effect {
     match (wire.effect, method) {
-        (Some(EffectDef::Read), _) => Effect::Read,
-        (Some(EffectDef::Write), _) => Effect::Write,
-        (Some(EffectDef::Delete), _) | (None, Method::Delete) => Effect::Delete,
+        (Some(effect), _) => effect,
+        (None, Method::Delete) => Effect::Delete,
         (None, Method::Get | Method::Head | Method::Options) => Effect::Read,
         (None, _) => Effect::Write,
     }
@@ -201,7 +186,7 @@ fn check_url(
     Some(url)
 }
 
-/// Whether a variable exists and may stand in an action.
+/// Checks that a variable exists and may be used in an action.
 pub(super) fn check_variable(
     context: &Context<'_>,
     wire: &ActionDef,
@@ -254,7 +239,7 @@ pub(super) fn check_template(
     }
 }
 
-/// Default entries and the action's own, the action's winning, each with its pointer.
+/// Default entries merged with the action's own, which win, each with its pointer.
 fn merged<'a>(
     defaults: (&'a BTreeMap<String, String>, &str),
     own: (&'a BTreeMap<String, String>, String),
@@ -332,7 +317,7 @@ fn check_query(
     query
 }
 
-/// Inputs that a template places: they go nowhere else.
+/// Inputs that a template uses: they go nowhere else.
 fn named_inputs(
     url: Option<&UrlTemplate>,
     headers: &[(String, String)],
@@ -356,7 +341,7 @@ fn named_inputs(
     names
 }
 
-/// Where an input goes when nothing is written: where a template names it, else by method.
+/// The default position of an input: where a template uses it, otherwise by method.
 pub(super) const fn default_place(method: Method, named: bool) -> InputPlace {
     match (named, method.has_body()) {
         (true, _) => InputPlace::Path,

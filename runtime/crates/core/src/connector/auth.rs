@@ -1,4 +1,4 @@
-//! From the definition's `auth` object to plans: where a credential goes, how a token is got, what is
+//! From the definition's `auth` object to plans: where a credential goes, how a token is obtained, what is
 //! signed.
 
 use std::sync::Arc;
@@ -25,22 +25,22 @@ mod templates;
 pub struct Auth {
     /// Where the credential goes.
     pub injection: Arc<Injection>,
-    /// How a token is got, for auth types that have one.
+    /// How a token is obtained, for auth types that have one.
     pub token: Option<TokenPlan>,
 }
 
-/// Fields of the host's own in a token request, that a form's field of that name would hide.
+/// Fields that the host adds to a token request; a form field with such a name would be hidden by it.
 const TOKEN_FIELDS: &[&str] = &["access_token", "code", "code_verifier", "redirect_uri"];
 
 /// What an `auth` object is checked against. Errors are collected; a method that returns `None` has
-/// reported why.
+/// reported the reason.
 struct Reader<'a> {
     auth: &'a AuthDef,
     fields: &'a [Field],
     /// Ids of the actions, for scopes that say which need them.
     actions: Vec<&'a str>,
     reach: Reach<'a>,
-    /// Names that answers gave so far, available as `cred.<name>`.
+    /// Names captured from answers so far, available as `cred.<name>`.
     captured: Vec<String>,
     errors: &'a mut Vec<Violation>,
 }
@@ -76,7 +76,7 @@ pub(super) fn build(
 }
 
 impl Reader<'_> {
-    /// How a token is got: `Some(None)` for an auth type that has none.
+    /// How a token is obtained: `Some(None)` for an auth type that has none.
     fn token(&mut self, auth_type: AuthType) -> Option<Option<TokenPlan>> {
         let plan = match auth_type {
             AuthType::OAuth2ClientCredentials => self.client_credentials()?,
@@ -88,7 +88,7 @@ impl Reader<'_> {
         };
         self.check_scopes();
         for (index, field) in self.fields.iter().enumerate() {
-            // Why not by index for config fields: they come after the form's, and have another place.
+            // Why not by index for config fields: they follow the form's fields and have another pointer.
             let renews = auth_type == AuthType::OAuth2AuthorizationCode && field.name == "refresh_token";
             if field.secret && (renews || TOKEN_FIELDS.contains(&field.name.as_str())) {
                 let message =
@@ -108,7 +108,7 @@ impl Reader<'_> {
         None
     }
 
-    /// A template as written, or the field of the same name.
+    /// A template as written, otherwise the field with the same name.
     fn named(&mut self, written: Option<String>, field: &str) -> Option<Template> {
         let text = written.unwrap_or_else(|| format!("{{{{cred.{field}}}}}"));
         self.secret_template(&text, &format!("/{field}"), &[Scope::Cred, Scope::Config])

@@ -8,18 +8,17 @@ use crate::definition::Definition;
 use crate::form::Field;
 use crate::violation::Violation;
 
-/// What is known of a definition's base URL.
+/// The result of checking a definition's base URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Base {
-    /// There is none.
     Absent,
-    /// There is one and it was refused: what is joined to it need not be reported again.
+    /// There is one and it was refused: URLs joined to it need no report.
     Unsound,
     /// The text to put before a path.
     Sound(String),
 }
 
-/// A last path segment that shows whether a path was appended to the path or to something else.
+/// A last path segment that shows whether a path was appended to the base's path or to another part of it.
 const PROBE: &str = "portcullis-probe";
 
 /// Checks the base URL: over `config.*`, without query and fragment, inside `allowed_domains`.

@@ -1,5 +1,5 @@
-//! Rules of the document as a whole: how much there may be of everything, links for people, and that a
-//! breach is reported once.
+//! Rules of the document as a whole: maximum counts, links for people, and that a breach is reported
+//! once.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub(super) fn check(
     check_automated(definition, warnings);
 }
 
-/// Drops what was reported before.
+/// Removes duplicate reports.
 pub(super) fn once(problems: &mut Vec<Violation>) {
     let mut seen = BTreeSet::new();
     problems.retain(|p| seen.insert((p.pointer.clone(), p.code, p.message.clone())));
@@ -62,7 +62,7 @@ fn check_counts(definition: &Definition, limits: &Limits, errors: &mut Vec<Viola
     }
 }
 
-/// Links are shown to people as links, so nothing but a web address is one.
+/// Links are shown to people as links, so only web addresses are accepted.
 fn check_links(definition: &Definition, errors: &mut Vec<Violation>) {
     let mut links: Vec<(String, Option<&String>)> = vec![
         ("/docs_url".to_owned(), definition.docs_url.as_ref()),
@@ -94,7 +94,7 @@ fn all_fields(definition: &Definition) -> impl Iterator<Item = (String, &FieldDe
     form.chain(numbered("/config_fields", config).into_iter().zip(config)).chain(methods)
 }
 
-/// A field that is filled by itself and that nothing fills stays empty for ever.
+/// An automated field that no request fills stays empty for ever.
 fn check_automated(definition: &Definition, warnings: &mut Vec<Violation>) {
     let auths = definition.auth.iter().chain(definition.auth_methods.iter().filter_map(|m| m.auth.as_ref()));
     let captured = auths.flat_map(|auth| auth.capture.keys());

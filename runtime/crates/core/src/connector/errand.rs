@@ -1,4 +1,4 @@
-//! Requests of the product's own, that nobody gives an input to: the credential check, and what fills
+//! Requests that Portcullis makes without a caller's input: the credential check, and those that fill
 //! automated config fields.
 
 use portcullis_action::ActionPlan;
@@ -19,7 +19,7 @@ pub(super) fn test(context: &Context<'_>, report: &mut Report<'_>) -> Option<Tes
     Some(Test { action, label: wire.label.clone() })
 }
 
-/// What fills automated config fields.
+/// The requests that fill automated config fields.
 pub(super) fn discoveries(context: &Context<'_>, report: &mut Report<'_>) -> Vec<Discovery> {
     let mut discoveries: Vec<Discovery> = Vec::new();
     let mut taken: Vec<&String> = Vec::new();
@@ -49,11 +49,11 @@ pub(super) fn discoveries(context: &Context<'_>, report: &mut Report<'_>) -> Vec
     discoveries
 }
 
-/// An action like any other, without inputs to give, that reads.
+/// An action like any other that reads, and whose inputs all have defaults.
 fn request(context: &Context<'_>, at: &str, wire: &ActionDef, report: &mut Report<'_>) -> Option<Action> {
     for (index, input) in wire.body_schema.iter().enumerate() {
         if input.default.is_none() {
-            let message = format!("nobody gives {:?} here; give it a default", input.name);
+            let message = format!("this request has no caller to give {:?}; write a default", input.name);
             report.error(format!("{at}/body_schema/{index}/default"), "input_nobody_gives", message);
         }
     }

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 
 use portcullis_action::judge::{Judge, Outcome, UpstreamError};
 use portcullis_action::plan::ErrorAction;
+use portcullis_action::plan::ErrorClass;
 use portcullis_action::render::{RenderedRequest, render_request};
-use portcullis_action::response::ErrorClass;
 use portcullis_action::{Pages, Values};
 use serde_json::{Map, Value, json};
 
-use super::action::error_class;
 use super::document::requests;
 use super::{Action, Connector};
 use crate::definition::{
@@ -19,21 +18,21 @@ use crate::definition::{
 use crate::input::check_input;
 use crate::violation::{Violation, step};
 
-/// The moment at which every example happens: 2026-01-01T00:00:00Z, in milliseconds.
+/// The time of every example: 2026-01-01T00:00:00Z, in milliseconds.
 const NOW_MS: i64 = 1_767_225_600_000;
 /// The run id of every example.
 const RUN_ID: &str = "run_example";
 /// The idempotency key of every example.
 const KEY: &str = "example-key";
 
-/// Which rules of the definition an example's answer has met.
+/// Which rules of the definition are covered by an example's answer.
 #[derive(Default)]
 struct Met {
-    /// By pointer of the rule.
+    /// Pointers of the rules.
     rules: Vec<String>,
 }
 
-/// Checks every example of every action, and warns of error rules that none of them meets.
+/// Checks every example of every action, and warns of error rules that no example covers.
 pub(super) fn check(
     definition: &Definition,
     connector: &Connector,
@@ -43,7 +42,7 @@ pub(super) fn check(
     let mut met = Met::default();
     let test = connector.test.iter().map(|test| &test.action);
     let discover = connector.discover.iter().map(|discovery| &discovery.action);
-    // The definition has no breach, so that there is one of each.
+    // The definition has no breach, so there is a built action for each written one.
     let built = connector.actions.iter().chain(test).chain(discover);
     for ((at, wire), action) in requests(definition).zip(built) {
         for (i, example) in wire.examples.iter().enumerate() {
@@ -71,7 +70,7 @@ fn warn_of_unmet(definition: &Definition, met: &Met, warnings: &mut Vec<Violatio
     }
 }
 
-/// One example under check.
+/// One example being checked.
 struct Case<'a> {
     connector: &'a Connector,
     action: &'a Action,
@@ -133,7 +132,7 @@ impl Case<'_> {
         }
     }
 
-    /// Config of an example is of fields that exist, looks like them, and is no secret.
+    /// Config of an example names existing fields, has valid values, and has no secret.
     fn check_config(&mut self) {
         for (name, value) in &self.example.config {
             let at = format!("{}/config/{}", self.pointer, step(name));
@@ -171,7 +170,7 @@ impl Case<'_> {
     }
 
     fn check_request(&mut self, expected: &ExampleRequestDef, request: &RenderedRequest) {
-        let method = super::action::method(expected.method);
+        let method = expected.method;
         if method != request.method {
             let message = format!("the action's method is {}", request.method);
             self.refuse("/expect_request/method", "example_differs", message);
@@ -207,7 +206,7 @@ impl Case<'_> {
             let rule = self.action.plan.errors.get(*rule);
             rule.is_some_and(|r| r.action == ErrorAction::Ignore || r.class == ErrorClass::Ignored)
         };
-        // Why: a success meets no rule, unless a rule made it one.
+        // Why: a success matches no rule, unless a rule made it one.
         let is_error = matches!(answer.outcome, Outcome::Error(_));
         let rule = rule.filter(|rule| is_error || ignores(rule));
         self.note(rule);
@@ -252,7 +251,7 @@ impl Case<'_> {
         }
     }
 
-    /// The rules of the plan are the action's own, then the connector's.
+    /// The plan lists the action's rules first, then the connector's.
     fn note(&mut self, rule: Option<usize>) {
         let Some(rule) = rule else { return };
         let own = self.wire.errors.len();
@@ -263,7 +262,7 @@ impl Case<'_> {
     }
 
     fn check_error(&mut self, expected: &ExampleErrorDef, error: &UpstreamError, wait_ms: Option<u64>) {
-        let class: ErrorClass = error_class(expected.class);
+        let class = expected.class;
         if class != error.class {
             let message = format!("the answer's class is {}", error.class.as_str());
             self.refuse("/expect_error/class", "example_differs", message);
@@ -282,7 +281,7 @@ impl Case<'_> {
     }
 }
 
-/// A JSON body as the document it is, any other as its text.
+/// A JSON body as a document, any other as text.
 fn body_value(request: &RenderedRequest) -> Option<Value> {
     let body = request.body.as_ref()?;
     let media = request.headers.iter().find(|(name, _)| name == "content-type");

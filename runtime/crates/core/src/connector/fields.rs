@@ -7,11 +7,11 @@ use crate::form::{Computed, Field, VisibleWhen};
 use crate::input::Pattern;
 use crate::violation::Violation;
 
-/// What is said of a filter that would show a secret.
+/// The message about a filter that would reveal a secret.
 const NOT_REDUCING: &str = "is made from a secret and visible to guests: only after_last, before_first, \
                             md5, sha1 and sha256 may be applied, at least one of them";
 
-/// Compiles an anchored pattern; linear-time by its engine.
+/// Compiles an anchored pattern; matching takes linear time.
 pub(super) fn pattern(
     text: &str,
     message: Option<&str>,
@@ -27,7 +27,7 @@ pub(super) fn pattern(
     }
 }
 
-/// A field as written, with its place and whether it stands in the credential form.
+/// A field as written, with its pointer and whether it belongs to the credential form.
 type Written<'d> = (String, &'d FieldDef, bool);
 
 fn written(definition: &Definition) -> impl Iterator<Item = Written<'_>> {
@@ -101,7 +101,7 @@ fn field(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Violati
     field
 }
 
-/// Rules of one field alone.
+/// Rules that concern one field alone.
 fn check_rules(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Violation>) {
     let secret = wire.secret.unwrap_or(in_form);
     let mut refuse = |member: &str, code: &'static str, message: &str| {
@@ -133,7 +133,7 @@ fn check_rules(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<V
         );
     }
     if wire.min_length.zip(wire.max_length).is_some_and(|(min, max)| min > max) {
-        refuse("min_length", "rule_contradiction", "is more than max_length: no value would do");
+        refuse("min_length", "rule_contradiction", "is more than max_length: no value is possible");
     }
     if wire.pattern_message.is_some() && wire.pattern.is_none() {
         refuse(
@@ -151,7 +151,7 @@ fn check_rules(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<V
     }
 }
 
-/// Fields that name other fields name ones that exist and can be used so.
+/// References to other fields must name fields that exist and can be used that way.
 fn check_references(wire: &FieldDef, fields: &[Field], pointer: &str, errors: &mut Vec<Violation>) {
     let mut refuse = |member: &str, code: &'static str, message: String| {
         errors.push(Violation::new(format!("{pointer}/{member}"), code, message));
@@ -189,7 +189,7 @@ fn no_field(name: &str) -> String {
     format!("there is no other field {name:?}")
 }
 
-/// Whether a filter gives a part or a hash, never the whole.
+/// Whether a filter returns a part or a hash, never the whole.
 const fn reduces(filter: &Filter) -> bool {
     matches!(
         filter,

@@ -1,23 +1,21 @@
-//! Several ways to authenticate: each makes a connector of its own from the same definition.
+//! Several authentication methods: each makes a complete connector from the same definition.
 
 use super::{Connector, build};
 use crate::definition::{AuthMethodDef, AuthSchema, Definition};
 use crate::violation::Violation;
 
-/// One of several ways to authenticate.
+/// One of several authentication methods.
 #[derive(Debug, Clone)]
 pub struct AuthMethod {
-    /// Its id.
     pub id: String,
-    /// Label for people.
     pub label: Option<String>,
-    /// Shown as the one to choose.
+    /// Shown as the recommended choice.
     pub recommended: bool,
-    /// The connector under this way.
+    /// The connector under this method.
     pub connector: Connector,
 }
 
-/// Builds a connector for every way; breaches that the default way has too are not repeated.
+/// Builds a connector for every method; breaches that the default method has too are not repeated.
 pub(super) fn build_all(
     definition: &Definition,
     errors: &mut Vec<Violation>,
@@ -35,7 +33,7 @@ pub(super) fn build_all(
             let message = "another method is the recommended one already";
             errors.push(Violation::new(format!("{at}/recommended"), "duplicate_method", message));
         }
-        // Why: under an auth_type that is none, every member of auth would be reported as unread.
+        // Why: with an unknown auth_type, every member of auth would be reported as unread.
         let broken = format!("{at}/auth_type");
         if errors.iter().any(|p| p.pointer == broken) {
             continue;
@@ -54,7 +52,7 @@ pub(super) fn build_all(
     methods
 }
 
-/// The definition as if the method were its only way to authenticate.
+/// The definition as if the method were its only one.
 fn variant(definition: &Definition, wire: &AuthMethodDef) -> Definition {
     Definition {
         auth_type: wire.auth_type,
@@ -66,8 +64,8 @@ fn variant(definition: &Definition, wire: &AuthMethodDef) -> Definition {
     }
 }
 
-/// Takes over what only this method has: at its place in the method, or with the method's name where
-/// the place is shared.
+/// Adds breaches that only this method has: at its pointer inside the method, or with the method's name
+/// where the pointer is shared.
 fn adopt(own: Vec<Violation>, wire: &AuthMethodDef, at: &str, problems: &mut Vec<Violation>) {
     for mut problem in own {
         match moved(&problem.pointer, at, wire.base_url.is_some()) {
@@ -79,7 +77,7 @@ fn adopt(own: Vec<Violation>, wire: &AuthMethodDef, at: &str, problems: &mut Vec
     }
 }
 
-/// Where the method has what a connector has at the top; `None` for what the ways share.
+/// The pointer inside the method for a pointer at the top; `None` for members that all methods share.
 fn moved(pointer: &str, at: &str, own_base: bool) -> Option<String> {
     if let Some(rest) = pointer.strip_prefix("/auth_schema/fields") {
         return Some(format!("{at}/fields{rest}"));

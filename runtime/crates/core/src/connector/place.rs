@@ -1,8 +1,8 @@
-//! Places in documents, as definitions write them: JSON pointers and dotted paths.
+//! Positions in documents, as definitions write them: JSON pointers and dotted paths.
 
 use crate::violation::Violation;
 
-/// Steps of a place in a body, written as a JSON pointer or as a dotted path.
+/// The steps of a position in a body, written as a JSON pointer or as a dotted path.
 #[must_use]
 pub fn steps(path: &str) -> Vec<String> {
     match path.strip_prefix('/') {
@@ -11,7 +11,7 @@ pub fn steps(path: &str) -> Vec<String> {
     }
 }
 
-/// The steps of a place in a body that is to be written to; none of them may be empty.
+/// The steps of a position in a body that is to be written to; no step may be empty.
 pub(super) fn body_place(path: &str, at: &str, errors: &mut Vec<Violation>) -> Vec<String> {
     let steps = steps(path);
     if steps.iter().any(String::is_empty) {
@@ -21,7 +21,7 @@ pub(super) fn body_place(path: &str, at: &str, errors: &mut Vec<Violation>) -> V
     steps
 }
 
-/// Reports what is no JSON pointer (RFC 6901); the empty one is the whole document.
+/// Reports what is not a JSON pointer (RFC 6901); the empty one is the whole document.
 pub(super) fn check_pointer(text: &str, at: &str, errors: &mut Vec<Violation>) {
     if !text.is_empty() && !text.starts_with('/') {
         let message = format!("{text:?} is not a JSON pointer; it begins with /, as in /data/id");
@@ -29,12 +29,12 @@ pub(super) fn check_pointer(text: &str, at: &str, errors: &mut Vec<Violation>) {
     }
 }
 
-/// Whether one place is the other or inside it.
+/// Whether the positions are the same, or one is inside the other.
 pub(super) fn overlap(a: &[String], b: &[String]) -> bool {
     a.starts_with(b) || b.starts_with(a)
 }
 
-/// Whether a pointer names something that is secret by its name: what is captured there would be visible.
+/// Whether a pointer's last name suggests a secret: what is captured there would be visible.
 pub(super) fn names_secret(pointer: &str) -> bool {
     let last = pointer.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     ["token", "secret", "password", "assertion", "private_key", "api_key"]

@@ -1,4 +1,4 @@
-//! Where a connector's requests may go: whether a URL template can only name allowed hosts and listed
+//! Where a connector's requests may go: whether a URL template can only lead to allowed hosts and listed
 //! ports, whatever its variables are.
 
 use portcullis_action::UrlTemplate;
@@ -13,12 +13,12 @@ use crate::violation::Violation;
 pub(super) struct Reach<'a> {
     allowed: &'a [HostPattern],
     ports: &'a [u16],
-    /// Whether every entry of the list was sound.
+    /// Whether every entry of the list was valid.
     whole: bool,
 }
 
 impl<'a> Reach<'a> {
-    /// `allowed` are the sound entries of the definition's list.
+    /// `allowed` are the valid entries of the definition's list.
     pub(super) fn new(definition: &'a Definition, allowed: &'a [HostPattern]) -> Self {
         let whole = allowed.len() == definition.allowed_domains.len();
         Self { allowed, ports: &definition.egress.ports, whole }
@@ -27,7 +27,7 @@ impl<'a> Reach<'a> {
     /// Reports where a URL could lead outside.
     pub(super) fn check(self, url: &UrlTemplate, pointer: &str, errors: &mut Vec<Violation>) -> bool {
         let before = errors.len();
-        // Why only when every entry was sound: a broken entry would be reported twice.
+        // Why only when every entry is valid: an invalid entry would be reported twice.
         if self.whole && !self.allowed.iter().any(|pattern| pattern.covers(url)) {
             let list: Vec<String> = self.allowed.iter().map(ToString::to_string).collect();
             let message = format!(
@@ -46,7 +46,7 @@ impl<'a> Reach<'a> {
     }
 }
 
-/// The sound entries of `allowed_domains`.
+/// The valid entries of `allowed_domains`.
 pub(super) fn domains(
     definition: &Definition,
     errors: &mut Vec<Violation>,

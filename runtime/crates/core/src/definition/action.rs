@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use portcullis_action::plan::{ArrayFormat, FormStyle, InputPlace, Method, OmitIf, ResponseType};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -28,86 +29,78 @@ pub struct ActionDef {
     /// Where it is documented.
     #[schemars(length(max = 500))]
     pub docs_url: Option<String>,
-    /// Not to be used for anything new.
+    /// Deprecated: not to be used for anything new.
     pub deprecated: Option<DeprecatedDef>,
     /// Not offered when something new is made.
     pub hidden: bool,
     /// Method.
-    pub http_method: MethodDef,
-    /// URL, with `{{input.x}}` and `{{config.x}}`; joined to `base_url` when it begins with `/`.
+    pub http_method: Method,
+    /// URL, with `{{input.x}}` and `{{config.x}}`; appended to `base_url` when it begins with `/`.
     #[schemars(length(min = 1, max = 8192))]
     pub url_template: String,
-    /// What it does to the other side; by the method unless said: GET and HEAD read, DELETE deletes.
-    pub effect: Option<EffectDef>,
-    /// Whether doing it twice is doing it once; by the method unless said (RFC 9110 section 9.2.2).
+    /// What it does at the third party; by default from the method: GET and HEAD read, DELETE deletes.
+    pub effect: Option<Effect>,
+    /// Whether repeating the request has the same effect as sending it once; by default from the method (RFC 9110
+    /// section 9.2.2).
     pub idempotent: Option<bool>,
     /// Headers; templates.
     pub headers: BTreeMap<String, String>,
-    /// Query pairs; templates. A pair that is one absent variable is left out.
+    /// Query pairs; templates. A pair whose template is one absent variable is left out.
     pub query: BTreeMap<String, String>,
-    /// Inputs. One without more is optional text at the top of the body.
+    /// Inputs. One with a name only is an optional text at the top level of the body.
     pub body_schema: Vec<InputDef>,
-    /// Shape of the body; a JSON object of the body inputs by default.
+    /// Shape of the body; by default a JSON object of the body inputs.
     pub body: Option<BodyDef>,
     /// Which answers are a success; a 2xx status by default.
     pub success: Option<SuccessDef>,
-    /// What becomes of the answer.
+    /// How the answer becomes the output.
     pub response: Option<ResponseDef>,
-    /// What error answers mean, first match wins; tried before the connector's.
+    /// What error answers mean; the first matching rule applies. Checked before the connector's rules.
     #[schemars(length(max = 32))]
     pub errors: Vec<ErrorRuleDef>,
-    /// When a failed call is tried again.
+    /// When a failed call is retried.
     pub retry: Option<RetryDef>,
-    /// How the list goes on.
+    /// How the pages of the list are requested.
     pub pagination: Option<PaginationDef>,
-    /// Take the connector's `pagination`.
+    /// Use the connector's `pagination`.
     pub paginate: bool,
-    /// Client-side budgets besides the connector's.
+    /// Client-side budgets in addition to the connector's.
     #[schemars(length(max = 4))]
     pub rate_limit: Vec<RateLimitDef>,
-    /// Lower limits.
+    /// Limits below the platform's.
     pub limits: Option<LimitsDef>,
-    /// How a repeat is told from a new request.
+    /// The idempotency key, by which the vendor recognizes a repeated request.
     pub idempotency: Option<IdempotencyDef>,
     /// Scopes that a token must have.
     #[schemars(length(max = 32))]
     pub requires_scopes: Vec<String>,
-    /// Proof without a network: an input, the exact request it makes, and what an answer becomes.
+    /// Checks without a network: an input, the exact request it makes, and the output of a recorded answer.
     #[schemars(length(max = 64))]
     pub examples: Vec<ExampleDef>,
 }
 
-/// What an action does to the other side.
+/// What an action does at the third party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum EffectDef {
-    /// Nothing.
+pub enum Effect {
+    /// Changes nothing.
     Read,
-    /// It makes or changes something.
+    /// Creates or changes something.
     Write,
-    /// It removes something.
+    /// Removes something.
     Delete,
 }
 
-/// Methods that exist here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum MethodDef {
-    /// GET
-    #[default]
-    Get,
-    /// HEAD
-    Head,
-    /// POST
-    Post,
-    /// PUT
-    Put,
-    /// PATCH
-    Patch,
-    /// DELETE
-    Delete,
-    /// OPTIONS
-    Options,
+impl Effect {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Delete => "delete",
+        }
+    }
 }
 
 /// An input's type.
@@ -133,54 +126,8 @@ pub enum InputType {
     Datetime,
     /// `{"filename", "content_type"?, "data": <base64>}`; or plain text.
     File,
-    /// Anything.
+    /// Any JSON value.
     Any,
-}
-
-/// Where an input goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InputIn {
-    /// The URL template places it.
-    Path,
-    /// A query pair.
-    Query,
-    /// A header.
-    Header,
-    /// The body.
-    Body,
-}
-
-/// How arrays (and objects, for `brackets`, `dots`) are written in a query or form.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ArrayFormatDef {
-    /// `a=1&a=2`
-    #[default]
-    Repeat,
-    /// `a[]=1&a[]=2`; an object is `a[k]=v`.
-    Brackets,
-    /// `a[0]=1&a[1]=2`; an object is `a[k]=v`.
-    Indices,
-    /// `a=1,2`
-    Comma,
-    /// `a=1|2`
-    Pipe,
-    /// `a=["1","2"]`
-    Json,
-}
-
-/// When an input is left out of the request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OmitIfDef {
-    /// When it is null or absent.
-    #[default]
-    Null,
-    /// Also when it is an empty text, array or object.
-    Empty,
-    /// Only when it is absent: null is written.
-    Never,
 }
 
 /// One input of an action.
@@ -198,14 +145,14 @@ pub struct InputDef {
     pub r#type: InputType,
     /// Whether it must be given.
     pub required: bool,
-    /// What stands in when it is not given.
+    /// Value used when none is given.
     pub default: Option<Value>,
     /// Accepted values.
     pub r#enum: Option<Vec<Value>>,
     /// Anchored regular expression (RE2 syntax) of the whole text.
     #[schemars(length(min = 1, max = 500))]
     pub pattern: Option<String>,
-    /// What a text must look like.
+    /// Format of a text.
     pub format: Option<super::FieldFormat>,
     /// Smallest number.
     pub min: Option<f64>,
@@ -218,21 +165,21 @@ pub struct InputDef {
     /// Where it goes; by default the path when the URL template names it, else the body (the query
     /// for GET, HEAD, DELETE and OPTIONS). An input that a header, query or body template names goes
     /// there alone.
-    pub r#in: Option<InputIn>,
+    pub r#in: Option<InputPlace>,
     /// Name on the wire, when it differs.
     #[schemars(length(min = 1, max = 200))]
     pub r#as: Option<String>,
-    /// Place in the body: a JSON pointer (`/properties/email`) or a dotted path.
+    /// Position in the body: a JSON pointer (`/properties/email`) or a dotted path.
     #[schemars(length(min = 1, max = 400))]
     pub path: Option<String>,
     /// How an array or object is written in a query or form.
-    pub array_format: Option<ArrayFormatDef>,
+    pub array_format: Option<ArrayFormat>,
     /// Filters of the template language, such as `lower | md5`.
     #[schemars(length(min = 1, max = 200))]
     pub transform: Option<String>,
     /// When it is left out.
-    pub omit_if: Option<OmitIfDef>,
-    /// Its value is personal: it is not shown in dry runs and logs.
+    pub omit_if: Option<OmitIf>,
+    /// Its value is personal data: it is not shown in dry runs and logs.
     pub sensitive: bool,
     /// Shown beside the field.
     #[schemars(length(max = 1000))]
@@ -246,7 +193,7 @@ pub struct InputDef {
 #[serde(default)]
 #[schemars(extend("required" = ["type"]))]
 pub struct BodyDef {
-    /// Which.
+    /// The body's type.
     pub r#type: BodyTypeDef,
     /// `json`: the object is put under this name, as in `{"ticket": {…}}`.
     #[schemars(length(min = 1, max = 120))]
@@ -258,8 +205,8 @@ pub struct BodyDef {
     #[schemars(length(min = 1, max = 120))]
     pub root: Option<String>,
     /// `form`: how nested values are written; `brackets` by default.
-    pub form_style: Option<FormStyleDef>,
-    /// Content type, when it is not the usual one of the body's type.
+    pub form_style: Option<FormStyle>,
+    /// Content type, when it differs from the usual one of the body's type.
     #[schemars(length(min = 3, max = 200))]
     pub content_type: Option<String>,
     /// `graphql`: the operation; no template.
@@ -292,56 +239,24 @@ pub enum BodyTypeDef {
     Graphql,
 }
 
-/// How nested values are written in a form.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FormStyleDef {
-    /// `a[b][c]=1`
-    #[default]
-    Brackets,
-    /// `a.b.c=1`
-    Dots,
-    /// Nested values are JSON text.
-    Flat,
-}
-
-/// What becomes of an answer.
+/// How an answer becomes the output.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ResponseDef {
-    /// How the body is read; by its content type unless said.
-    pub r#type: ResponseTypeDef,
-    /// Pointer of what the output is made from, such as `/data`.
+    /// How the body is parsed; by default from its content type.
+    pub r#type: ResponseType,
+    /// Pointer to the value that the output is made from, such as `/data`.
     #[schemars(length(max = 400))]
     pub root: Option<String>,
-    /// Output member to where its value is: a pointer below `root`, `header:<name>` or `status`.
-    /// Without it the output is what is at `root`.
+    /// Name of an output member, with the source of its value: a pointer below `root`, `header:<name>` or `status`.
+    /// Without `map` the output is the value at `root`.
     pub map: BTreeMap<String, String>,
-    /// What later steps can use.
+    /// Values that later steps can use.
     #[schemars(length(max = 200))]
     pub fields: Vec<OutputFieldDef>,
-    /// Largest answer, bytes.
+    /// Largest response body, bytes.
     #[schemars(range(min = 1))]
     pub max_bytes: Option<u64>,
-}
-
-/// How an answer's body is read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ResponseTypeDef {
-    /// JSON where the content type says so, else text.
-    #[default]
-    Auto,
-    /// JSON; anything else is an error.
-    Json,
-    /// Text.
-    Text,
-    /// XML as text.
-    Xml,
-    /// `{"content_type", "data": <base64>}`.
-    Binary,
-    /// Not read.
-    None,
 }
 
 /// One value that later steps can use.
@@ -349,7 +264,7 @@ pub enum ResponseTypeDef {
 #[serde(default)]
 #[schemars(extend("required" = ["name"]))]
 pub struct OutputFieldDef {
-    /// Its name.
+    /// Name.
     #[schemars(length(min = 1, max = 120))]
     pub name: String,
     /// Label for people.

@@ -1,5 +1,5 @@
-//! How requests are authenticated, as written. One flat object: which of its members are read
-//! depends on `auth_type`, and one that is not read is refused.
+//! How requests are authenticated, as written. One flat object: `auth_type` decides which of its members
+//! are read, and any other is refused.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ pub enum AuthType {
     /// A signed assertion for a token (RFC 7523).
     #[serde(rename = "oauth2_jwt_bearer")]
     OAuth2JwtBearer,
-    /// A JWT (RFC 7519) of our own making in a header.
+    /// A JWT (RFC 7519) that the host signs, in a header.
     Jwt,
     /// Login requests that end with a token or a session.
     TokenExchange,
@@ -49,7 +49,7 @@ pub enum AuthType {
     /// OAuth 1.0 (RFC 5849).
     #[serde(rename = "oauth1")]
     OAuth1,
-    /// Several values at once.
+    /// Several values, each at its position.
     Custom,
 }
 
@@ -76,12 +76,12 @@ impl AuthType {
     }
 }
 
-/// One of several ways to authenticate.
+/// One of several authentication methods.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["id", "auth_type"]))]
 pub struct AuthMethodDef {
-    /// Its id; the workspace's settings hold it.
+    /// Id; the workspace's settings contain it.
     #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$"))]
     pub id: String,
     /// Label for people.
@@ -93,10 +93,10 @@ pub struct AuthMethodDef {
     pub auth: Option<AuthDef>,
     /// The credential form.
     pub fields: Vec<FieldDef>,
-    /// Instead of the connector's `base_url`.
+    /// Used instead of the connector's `base_url`.
     #[schemars(length(min = 1, max = 2048))]
     pub base_url: Option<String>,
-    /// Shown as the one to choose.
+    /// Shown as the recommended choice.
     pub recommended: bool,
 }
 
@@ -106,15 +106,15 @@ pub struct AuthMethodDef {
 pub struct AuthDef {
     /// Where an API key or a token goes.
     pub r#in: Option<AuthPlace>,
-    /// Header, query, cookie name; `Authorization` by default.
+    /// Name of the header, query pair or cookie; `Authorization` by default.
     #[schemars(length(min = 1, max = 120))]
     pub name: Option<String>,
-    /// Put before the value; `Bearer ` by default when the header is `Authorization`.
+    /// Text before the value; `Bearer ` by default when the header is `Authorization`.
     #[schemars(length(max = 60))]
     pub prefix: Option<String>,
-    /// Template over `cred.*`; the first secret field, or the token, by default.
+    /// Template over `cred.*`; by default the first secret field, or the token.
     pub value: Option<String>,
-    /// Pointer of the body member that an API key becomes.
+    /// Pointer to the body member that holds the API key.
     #[schemars(length(min = 2, max = 200))]
     pub path: Option<String>,
     /// Template of the user name, for `basic`.
@@ -125,10 +125,10 @@ pub struct AuthDef {
     /// Token endpoint; a template over `config.*`.
     #[schemars(length(min = 1, max = 2048))]
     pub token_url: Option<String>,
-    /// Where the person is sent to consent; a template over `config.*`.
+    /// Authorization endpoint, where the person gives consent; a template over `config.*`.
     #[schemars(length(min = 1, max = 2048))]
     pub authorize_url: Option<String>,
-    /// Where a token is given back (RFC 7009).
+    /// Revocation endpoint (RFC 7009).
     #[schemars(length(min = 1, max = 2048))]
     pub revoke_url: Option<String>,
     /// Template of the client id; `{{cred.client_id}}` by default.
@@ -137,44 +137,44 @@ pub struct AuthDef {
     pub client_secret: Option<String>,
     /// Template of the pasted refresh token; `{{cred.refresh_token}}` by default.
     pub refresh_token: Option<String>,
-    /// Scopes to ask for.
+    /// Scopes to request.
     #[schemars(length(max = 100))]
     pub scopes: Vec<ScopeDef>,
-    /// Between scopes; a space by default.
+    /// Separator between scopes; a space by default.
     #[schemars(length(min = 1, max = 4))]
     pub scope_separator: Option<String>,
-    /// How the client proves itself at the token endpoint; `body` by default.
+    /// How the client authenticates at the token endpoint; `body` by default.
     pub client_auth: Option<ClientAuthDef>,
     /// Shape of the token request; `form` by default.
     pub body_format: Option<BodyFormatDef>,
-    /// More members of the token request; templates over `cred.*` and `config.*`.
+    /// Additional members of the token request; templates over `cred.*` and `config.*`.
     pub extra_params: BTreeMap<String, String>,
-    /// More pairs of the authorization URL; templates over `config.*`.
+    /// Additional pairs of the authorization URL; templates over `config.*`.
     pub authorize_params: BTreeMap<String, String>,
     /// `audience` of a client credentials request, `aud` of a JWT bearer; a template over `config.*`.
     #[schemars(length(max = 500))]
     pub audience: Option<String>,
-    /// Pointer of the token in the answer; `/access_token` by default.
+    /// Pointer to the token in the answer; `/access_token` by default.
     #[schemars(length(min = 2, max = 200))]
     pub token_path: Option<String>,
-    /// Pointer of the lifetime in the answer; `/expires_in` by default.
+    /// Pointer to the lifetime in the answer; `/expires_in` by default.
     #[schemars(length(min = 2, max = 200))]
     pub expires_in_path: Option<String>,
     /// Unit of the lifetime; seconds by default.
     pub expires_unit: Option<ExpiresUnitDef>,
-    /// Lifetime where the answer gives none, seconds; 3600 by default.
+    /// Lifetime used when the answer has none, seconds; 3600 by default.
     #[schemars(range(min = 1, max = 31_536_000))]
     pub default_ttl_s: Option<u32>,
-    /// How long before its end a token is renewed, seconds; 60 by default.
+    /// How long before its expiry a token is renewed, seconds; 60 by default.
     #[schemars(range(max = 86_400))]
     pub refresh_skew_s: Option<u32>,
-    /// Name of a config field marked `automated` to the pointer of its value in the token answer.
+    /// Name of a config field marked `automated`, with the pointer to its value in the token answer.
     pub capture: BTreeMap<String, String>,
     /// Proof key of the authorization code; `S256` by default.
     pub pkce: Option<PkceDef>,
     /// How a token is renewed.
     pub refresh: Option<RefreshDef>,
-    /// Which answers say that the token is no good any more, whatever its lifetime.
+    /// Which answers mean that the token is no longer valid, whatever its lifetime.
     pub refresh_on: Option<RefreshOnDef>,
 
     /// Signature algorithm of a JWT or HMAC.
@@ -183,11 +183,11 @@ pub struct AuthDef {
     pub key_field: Option<String>,
     /// Key id; a template over `cred.*` and `config.*`.
     pub kid: Option<String>,
-    /// Claims; texts are templates over `cred.*` and `config.*`. `iat` and `exp` are made.
+    /// Claims; texts are templates over `cred.*` and `config.*`. `iat` and `exp` are set when the JWT is signed.
     pub claims: Map<String, Value>,
-    /// `hmac`: the header that carries the signature. Elsewhere: more members of a JWT's JOSE header.
+    /// `hmac`: the header that carries the signature. JWT: additional members of the JOSE header.
     pub header: Option<HeaderMemberDef>,
-    /// How long a JWT of ours is good, seconds; 300 by default.
+    /// Lifetime of the JWT, seconds; 300 by default.
     #[schemars(range(min = 1, max = 86_400))]
     pub ttl_s: Option<u32>,
     /// `grant_type` of a JWT bearer; the one of RFC 7523 by default.
@@ -202,7 +202,7 @@ pub struct AuthDef {
     /// `timestamp`, `nonce`, `header:<name>`, or `'literal text'`.
     #[schemars(length(max = 32))]
     pub string_to_sign: Vec<String>,
-    /// How the signature is written; `hex` by default.
+    /// Encoding of the signature; `hex` by default.
     pub encoding: Option<EncodingDef>,
     /// Template of the header's value over `cred.*`, `config.*`, `sign.signature`, `sign.timestamp`
     /// and `sign.nonce`; the signature alone by default.
@@ -211,7 +211,7 @@ pub struct AuthDef {
     /// Header that carries the timestamp.
     #[schemars(length(max = 120))]
     pub timestamp_header: Option<String>,
-    /// How the timestamp is written; `epoch_s` by default.
+    /// Format of the timestamp; `epoch_s` by default.
     pub timestamp_format: Option<TimestampFormatDef>,
     /// Header that carries the nonce.
     #[schemars(length(max = 120))]
@@ -245,7 +245,7 @@ pub struct AuthDef {
     /// Template of the token secret; `{{cred.token_secret}}` by default.
     pub token_secret: Option<String>,
 
-    /// Several values at once.
+    /// Several values, each at its position.
     pub custom: Option<CustomAuthDef>,
 }
 
@@ -264,7 +264,7 @@ pub enum AuthPlace {
     Cookie,
 }
 
-/// Several values at once; templates over `cred.*` and `config.*`.
+/// Several values, each at its position; templates over `cred.*` and `config.*`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CustomAuthDef {
@@ -272,6 +272,6 @@ pub struct CustomAuthDef {
     pub headers: BTreeMap<String, String>,
     /// Query pairs.
     pub query: BTreeMap<String, String>,
-    /// Pointer of a body member to its value.
+    /// Pointer to a body member, with its value.
     pub body: BTreeMap<String, String>,
 }

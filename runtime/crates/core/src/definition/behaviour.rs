@@ -1,5 +1,8 @@
-//! How an action behaves after its request left: success, errors, retries, lists, budgets.
+//! What happens after an action's request is sent: success, errors, retries, pagination, budgets.
 
+use portcullis_action::plan::ErrorAction;
+use portcullis_action::plan::ErrorClass;
+use portcullis_action::retry::WaitKind;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +14,7 @@ pub struct SuccessDef {
     /// Statuses; every 2xx by default.
     #[schemars(length(max = 32), inner(range(min = 100, max = 599)))]
     pub status: Vec<u16>,
-    /// A condition on the body, besides the status.
+    /// A condition on the body, in addition to the status.
     pub predicate: Option<Value>,
 }
 
@@ -20,19 +23,19 @@ pub struct SuccessDef {
 #[serde(default)]
 #[schemars(extend("required" = ["when", "class"]))]
 pub struct ErrorRuleDef {
-    /// When it applies: every member that is written must hold.
+    /// When it applies: every condition that is written must hold.
     pub when: ErrorWhenDef,
-    /// What it is.
-    pub class: ErrorClassDef,
-    /// What is done; by class unless said: `rate_limit` and `transient` are retried.
-    pub action: Option<ErrorActionDef>,
-    /// Pointer of the upstream's code in the body.
+    /// Class of the error.
+    pub class: ErrorClass,
+    /// What is done; by default from the class: `rate_limit` and `transient` are retried.
+    pub action: Option<ErrorAction>,
+    /// Pointer to the upstream's code in the body.
     #[schemars(length(max = 400))]
     pub code_path: Option<String>,
-    /// Pointer of the upstream's message in the body.
+    /// Pointer to the upstream's message in the body.
     #[schemars(length(max = 400))]
     pub message_path: Option<String>,
-    /// What is said to people instead.
+    /// Message shown to people instead.
     #[schemars(length(max = 500))]
     pub message: Option<String>,
 }
@@ -51,55 +54,14 @@ pub struct ErrorWhenDef {
     pub header: Option<Value>,
 }
 
-/// What an error is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorClassDef {
-    /// The credential was not accepted.
-    Auth,
-    /// The credential may not do this.
-    Permission,
-    /// The request's content was not accepted.
-    Validation,
-    /// The thing does not exist.
-    NotFound,
-    /// The thing is in another state.
-    Conflict,
-    /// Too many requests for now.
-    RateLimit,
-    /// The account has used up what it has.
-    Quota,
-    /// May pass by itself.
-    Transient,
-    /// Will not pass by itself.
-    #[default]
-    Permanent,
-    /// Not an error after all.
-    Ignored,
-}
-
-/// What is done about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorActionDef {
-    /// The run fails.
-    Fail,
-    /// It is tried again as `retry` says.
-    Retry,
-    /// The token is renewed, once, and it is tried again.
-    RefreshRetry,
-    /// It counts as a success.
-    Ignore,
-}
-
-/// When a failed call is tried again.
+/// When a failed call is retried.
 ///
 /// A request that may have been carried out is never sent again unless the action is idempotent, an
 /// idempotency key went with it, or `allow_non_idempotent` is set.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RetryDef {
-    /// Most tries, the first included; 3 by default.
+    /// Maximum attempts, including the first; 3 by default.
     #[schemars(range(min = 1, max = 10))]
     pub max_attempts: Option<u8>,
     /// First wait, milliseconds; doubled each time, full jitter; 500 by default.
@@ -112,16 +74,16 @@ pub struct RetryDef {
     /// Statuses to retry; 408, 429, 502, 503, 504 by default.
     #[schemars(length(max = 32), inner(range(min = 400, max = 599)))]
     pub on_status: Option<Vec<u16>>,
-    /// Whether a failed connection is retried; yes by default.
+    /// Whether a failed connection is retried; true by default.
     pub on_network: Option<bool>,
-    /// Also repeat what may have been carried out.
+    /// Also retry requests that may have been carried out.
     pub allow_non_idempotent: bool,
-    /// The vendor promises that a 429 or 503 with a wait was not carried out.
+    /// The vendor guarantees that a request answered with 429 or 503 and a wait was not carried out.
     pub rate_limited_not_executed: bool,
     /// Headers that say how long to wait, tried in order; `retry-after` (auto) by default.
     #[schemars(length(max = 8))]
     pub headers: Vec<RetryHeaderDef>,
-    /// A wait written in the body.
+    /// A wait given in the body.
     pub body: Option<RetryBodyDef>,
 }
 
@@ -130,54 +92,32 @@ pub struct RetryDef {
 #[serde(default)]
 #[schemars(extend("required" = ["name"]))]
 pub struct RetryHeaderDef {
-    /// Its name.
+    /// Name.
     #[schemars(length(min = 1, max = 120))]
     pub name: String,
-    /// How it is written.
-    pub kind: WaitKindDef,
+    /// Format of its value.
+    pub kind: WaitKind,
     /// Only when this other header is zero.
     #[schemars(length(min = 1, max = 120))]
     pub when_remaining_zero: Option<String>,
 }
 
-/// A wait written in the body.
+/// A wait given in the body.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["path"]))]
 pub struct RetryBodyDef {
-    /// Pointer of the text or number.
+    /// Pointer to the text or number.
     #[schemars(length(min = 1, max = 400))]
     pub path: String,
     /// Regular expression whose first group is the wait.
     #[schemars(length(min = 1, max = 500))]
     pub pattern: Option<String>,
-    /// How it is written.
-    pub kind: WaitKindDef,
+    /// Format of the value.
+    pub kind: WaitKind,
 }
 
-/// How a wait is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WaitKindDef {
-    /// Seconds or an HTTP date (RFC 9110 section 10.2.3), told apart by look; a large number is a
-    /// point in time.
-    #[default]
-    Auto,
-    /// Seconds from now; may have a fraction.
-    Seconds,
-    /// A point in time: seconds since 1970.
-    EpochS,
-    /// A point in time: milliseconds since 1970.
-    EpochMs,
-    /// A point in time (RFC 9110 section 5.6.7).
-    HttpDate,
-    /// A point in time (RFC 3339).
-    Iso8601,
-    /// `6m0s`, `1.5s`, `200ms`.
-    Duration,
-}
-
-/// How a repeat is told from a new request.
+/// The idempotency key, by which the vendor recognizes a repeated request.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["in", "name"]))]
@@ -187,7 +127,7 @@ pub struct IdempotencyDef {
     /// Header or query name, or pointer into the body.
     #[schemars(length(min = 1, max = 120))]
     pub name: String,
-    /// Longest key the vendor takes, characters; 255 by default.
+    /// Longest key the vendor accepts, characters; 255 by default.
     #[schemars(range(min = 16, max = 255))]
     pub max_length: Option<u16>,
     /// How long the vendor remembers it, seconds.
@@ -207,21 +147,21 @@ pub enum IdempotencyIn {
     Body,
 }
 
-/// How a list goes on.
+/// How the pages of a list are requested.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["type", "items"]))]
 pub struct PaginationDef {
-    /// Which way.
+    /// Pagination type.
     pub r#type: PaginationType,
-    /// Pointer of the list in the answer; empty for the answer itself.
+    /// Pointer to the list in the answer; empty for the answer itself.
     #[schemars(length(max = 400))]
     pub items: String,
-    /// `cursor`, `graphql_cursor`, `next_url`: pointer of the cursor or URL. `last_id`: pointer below
+    /// `cursor`, `graphql_cursor`, `next_url`: pointer to the cursor or URL. `last_id`: pointer below
     /// the last item, `/id` by default.
     #[schemars(length(min = 1, max = 400))]
     pub cursor_path: Option<String>,
-    /// Pointer of a boolean that says whether there is more.
+    /// Pointer to a boolean that says whether there is another page.
     #[schemars(length(min = 1, max = 400))]
     pub has_more_path: Option<String>,
     /// Name of the query pair, or pointer into the JSON body, that carries cursor, page or offset.
@@ -229,7 +169,7 @@ pub struct PaginationDef {
     pub param: Option<String>,
     /// Where `param` and `limit_param` go; the query by default.
     pub r#in: PaginationIn,
-    /// Name or pointer of what carries the page size.
+    /// Name or pointer of the parameter with the page size.
     #[schemars(length(min = 1, max = 200))]
     pub limit_param: Option<String>,
     /// Page size.
@@ -237,30 +177,30 @@ pub struct PaginationDef {
     pub limit: Option<u32>,
     /// First page number (1 by default) or offset (0 by default).
     pub start: Option<u64>,
-    /// Most pages, 1 to 100; 10 by default.
+    /// Maximum pages, 1 to 100; 10 by default.
     #[schemars(range(min = 1, max = 100))]
     pub max_pages: Option<u32>,
-    /// Most items; 10,000 by default.
+    /// Maximum items; 10,000 by default.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_items: Option<u32>,
 }
 
-/// Ways a list goes on.
+/// Pagination types.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaginationType {
-    /// The answer names a cursor for the next request.
+    /// The answer contains a cursor for the next request.
     #[default]
     Cursor,
     /// The last item's id is the cursor.
     LastId,
     /// Pages are numbered.
     Page,
-    /// Items are counted.
+    /// An offset counts the items.
     Offset,
     /// `Link: <…>; rel="next"` (RFC 8288).
     LinkHeader,
-    /// The answer names the next URL, absolute or relative; same scheme and host only.
+    /// The answer contains the next URL, absolute or relative; same scheme and host only.
     NextUrl,
     /// A cursor that goes into the GraphQL variables.
     GraphqlCursor,
@@ -287,20 +227,21 @@ pub struct RateLimitDef {
     /// The period, milliseconds; 1,000 by default.
     #[schemars(range(min = 1, max = 86_400_000))]
     pub per_ms: Option<u32>,
-    /// Most calls at a time.
+    /// Maximum concurrent calls.
     #[schemars(range(min = 1, max = 1_000))]
     pub concurrency: Option<u32>,
     /// Who shares it.
-    pub scope: BudgetScopeDef,
-    /// Template over `input.*` and `config.*` that parts it further, such as `{{input.base_id}}`.
+    pub scope: BudgetScope,
+    /// Template over `input.*` and `config.*` that divides the budget, one for each value, such as
+    /// `{{input.base_id}}`.
     #[schemars(length(min = 1, max = 200))]
     pub key: Option<String>,
 }
 
 /// Who shares a budget.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum BudgetScopeDef {
+pub enum BudgetScope {
     /// One workspace's connection.
     #[default]
     Connection,

@@ -9,7 +9,7 @@ use super::yes;
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuthSchema {
-    /// Its fields.
+    /// Fields.
     pub fields: Vec<FieldDef>,
 }
 
@@ -81,7 +81,7 @@ impl JsonSchema for FieldType {
     }
 }
 
-/// What a value must look like.
+/// Format of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldFormat {
@@ -124,24 +124,24 @@ pub struct FieldDef {
     /// Shown beside the field.
     #[schemars(length(max = 1000))]
     pub help: Option<String>,
-    /// Where the help is explained further.
+    /// Link to a longer explanation.
     #[schemars(length(max = 500))]
     pub help_url: Option<String>,
-    /// What stands in when nothing is given; non-secret fields only.
+    /// Value used when none is given; non-secret fields only.
     #[schemars(length(max = 1000))]
     pub default: Option<String>,
-    /// Place among the others; fields without one keep their order.
+    /// Position among the others; fields without one keep their order.
     pub order: Option<i32>,
-    /// Heading it stands under.
+    /// Heading it is grouped under.
     #[schemars(length(max = 120))]
     pub group: Option<String>,
     /// Anchored regular expression (RE2 syntax) of the whole value.
     #[schemars(length(min = 1, max = 500))]
     pub pattern: Option<String>,
-    /// What is said when the pattern does not match.
+    /// Message shown when the pattern does not match.
     #[schemars(length(max = 300))]
     pub pattern_message: Option<String>,
-    /// What the value must look like.
+    /// Format of the value.
     pub format: Option<FieldFormat>,
     /// Shortest value, characters.
     pub min_length: Option<u32>,
@@ -149,19 +149,19 @@ pub struct FieldDef {
     pub max_length: Option<u32>,
     /// Accepted values.
     pub r#enum: Option<Vec<EnumValue>>,
-    /// Shown before the value; taken off a pasted value that has it.
+    /// Shown before the value; removed from a pasted value that has it.
     #[schemars(length(min = 1, max = 120))]
     pub prefix: Option<String>,
-    /// Shown after the value; taken off a pasted value that has it, with everything behind it.
+    /// Shown after the value; removed from a pasted value that has it, with everything after it.
     #[schemars(length(min = 1, max = 120))]
     pub suffix: Option<String>,
     /// When the field is shown and, if required, must be given.
     pub visible_when: Option<VisibleWhenDef>,
     /// Filled by `discover` or by `capture`, not by a person; config fields only.
     pub automated: bool,
-    /// Made from another field when saved; config fields only.
+    /// Computed from another field when saved; config fields only.
     pub computed: Option<ComputedDef>,
-    /// Whether white space at both ends is taken off.
+    /// Whether white space at both ends is removed.
     #[serde(default = "yes")]
     #[schemars(default = "yes")]
     pub trim: bool,
@@ -174,7 +174,7 @@ pub struct FieldDef {
 pub struct EnumValue {
     /// The value.
     pub value: String,
-    /// Its label.
+    /// Label for people.
     pub label: Option<String>,
 }
 
@@ -185,18 +185,18 @@ pub struct EnumValue {
 pub struct VisibleWhenDef {
     /// The other field.
     pub field: String,
-    /// Its value.
+    /// The value it must have.
     pub equals: Option<String>,
-    /// Or one of these.
+    /// Or one of these values.
     pub r#in: Option<Vec<String>>,
 }
 
-/// How a config value is made from another field.
+/// How a config value is computed from another field.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["from"]))]
 pub struct ComputedDef {
-    /// The other field; what is made of a secret must not give the secret away.
+    /// The other field; a value computed from a secret must not reveal the secret.
     pub from: String,
     /// Filters of the template language, such as `after_last:'-'`.
     #[schemars(length(max = 200))]

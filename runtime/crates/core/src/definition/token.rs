@@ -3,19 +3,20 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use portcullis_action::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{BodyTypeDef, MethodDef};
+use super::BodyTypeDef;
 
-/// A scope, by name or with what people should know.
+/// A scope: its name, or an object that describes it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum ScopeDef {
-    /// Its name.
+    /// The name only.
     Name(String),
-    /// More about it.
+    /// Name and description.
     Described {
         /// Its name.
         name: String,
@@ -64,7 +65,7 @@ impl JsonSchema for ScopeDef {
     }
 }
 
-/// How a client proves itself (RFC 6749 section 2.3, RFC 7523 section 2.2).
+/// Client authentication (RFC 6749 section 2.3, RFC 7523 section 2.2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuthDef {
@@ -120,13 +121,13 @@ pub enum PkceDef {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RefreshDef {
-    /// Every renewal gives a new refresh token and spends the old one.
+    /// Every renewal returns a new refresh token and invalidates the old one.
     pub rotates: bool,
-    /// More members of the refresh request; templates over `cred.*` and `config.*`.
+    /// Additional members of the refresh request; templates over `cred.*` and `config.*`.
     pub extra_params: BTreeMap<String, String>,
 }
 
-/// Which answers say that the token is no good any more.
+/// Which answers mean that the token is no longer valid.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RefreshOnDef {
@@ -174,7 +175,7 @@ impl JsonSchema for HeaderMemberDef {
         "HeaderMemberDef".into()
     }
 
-    // Why by hand: as above.
+    // Why by hand: as for [`ScopeDef`].
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "description": "`hmac`: a header's name. `jwt`: more members of the JOSE header.",
@@ -192,11 +193,11 @@ impl JsonSchema for HeaderMemberDef {
 pub struct StepDef {
     /// The request.
     pub request: StepRequestDef,
-    /// Name to where its value is in the answer: a pointer into the body, `header:<name>` or
+    /// Name, with the source of its value in the answer: a pointer into the body, `header:<name>` or
     /// `cookie:<name>`. Later steps and `value` read it as `cred.<name>`; `access_token` is the token.
     #[schemars(extend("minProperties" = 1))]
     pub capture: BTreeMap<String, String>,
-    /// Pointer of the lifetime in the answer.
+    /// Pointer to the lifetime in the answer.
     #[schemars(length(max = 200))]
     pub expires_in_path: Option<String>,
 }
@@ -207,7 +208,7 @@ pub struct StepDef {
 #[schemars(extend("required" = ["url"]))]
 pub struct StepRequestDef {
     /// Method; POST by default.
-    pub method: Option<MethodDef>,
+    pub method: Option<Method>,
     /// URL; a template over `config.*`.
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
@@ -219,7 +220,7 @@ pub struct StepRequestDef {
     pub body: Option<Value>,
 }
 
-/// How a signature is written.
+/// Encoding of a signature.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EncodingDef {
@@ -230,7 +231,7 @@ pub enum EncodingDef {
     Base64,
 }
 
-/// How a timestamp is written.
+/// Format of a timestamp.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimestampFormatDef {

@@ -1,4 +1,4 @@
-//! What a grant covers, and what stands right beside it.
+//! What a grant covers, and similar requests that it does not.
 
 use super::*;
 use crate::host_pattern::HostPattern;

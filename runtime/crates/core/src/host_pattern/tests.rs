@@ -1,4 +1,4 @@
-//! What is an entry and what is none, and which hosts an entry means.
+//! What is a valid entry and what is not, and which hosts an entry matches.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Every block at both ends and both neighbours, and the well-known dangers by name.
+//! Every block at both ends and both neighbours, and well-known dangerous addresses by name.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ fn class(text: &str) -> IpClass {
     classify(text.parse().unwrap())
 }
 
-/// First and last of every block are refused; the neighbours just outside are judged on their own.
+/// First and last of every block are refused; the addresses just outside are classified separately.
 #[test]
 fn every_ipv4_block_is_refused_at_both_ends_and_its_neighbours_are_not_caught() {
     for (net, expected, source) in IPV4_BLOCKS {
@@ -109,7 +109,7 @@ fn well_known_dangers_are_refused_with_their_class() {
 }
 
 proptest! {
-    /// An independent statement of the IPv4 half, by the standard library where it has one.
+    /// The IPv4 rules again, from the standard library where it has them.
     #[test]
     fn nothing_that_std_calls_special_is_public(bits: u32) {
         let address = Ipv4Addr::from(bits);

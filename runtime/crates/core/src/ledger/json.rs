@@ -1,19 +1,19 @@
-//! The text of a record, written without detours: a call writes two of them.
+//! The text of a record, written directly because a call writes two of them.
 //!
-//! It is exactly what `serde_json` makes of the same record; the tests hold one against the other.
+//! It is exactly what `serde_json` makes of the same record; the tests compare both.
 
 use crate::json::{push_number, push_plain, push_text};
 
 use super::{LedgerEvent, LedgerPhase, LedgerVerdict, PhaseDurations};
 
-/// Room for the text of an ordinary record.
+/// Enough for the text of an ordinary record.
 const ORDINARY_BYTES: usize = 1024;
 
 impl LedgerEvent {
     /// The record as compact JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Taken apart, so that a field which is not written does not compile.
+        // Destructured, so that a field which is not written does not compile.
         let Self {
             entry_id,
             at,
@@ -81,7 +81,7 @@ impl LedgerEvent {
     }
 }
 
-/// What serde calls it, here and below.
+/// The name that serde gives it, here and below.
 const fn phase_word(phase: LedgerPhase) -> &'static str {
     match phase {
         LedgerPhase::Begin => "begin",
@@ -98,11 +98,11 @@ const fn verdict_word(verdict: LedgerVerdict) -> &'static str {
     }
 }
 
-/// A text being written. A key comes with what stands before it.
+/// A text being written. A key is passed with the punctuation before it.
 struct Json(String);
 
 impl Json {
-    /// A text that holds nothing to escape: a word of ours, or an identifier.
+    /// A text without characters to escape: a fixed word, or an identifier.
     fn plain(&mut self, key: &str, text: &str) {
         self.0.push_str(key);
         push_plain(text, &mut self.0);
@@ -181,6 +181,7 @@ mod tests {
     fn is_the_same(fields: &Value) {
         let event = event(fields);
         assert_eq!(event.to_json(), serde_json::to_string(&event).unwrap());
+        crate::structure::assert_written(&event);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The forms that services echo a value in. Each is written in one place, whole for the search or only its
-//! beginning for the quick look, so that no form can be looked for whose beginning is not known.
+//! The forms in which services echo a value. One place writes each form, whole for the search or only its
+//! start for the prefilter, so every form that is searched for has a start in the prefilter.
 
 use zeroize::Zeroizing;
 
@@ -12,14 +12,13 @@ const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// RFC 4648 section 5.
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Most bytes that a form has for one byte of its secret: `\u0041`, `&quot;`.
+/// The most bytes of a form for one byte of its secret: `\u0041`, `&quot;`.
 const GROWTH: usize = 6;
 
-/// What a form is written to.
 pub(super) trait Sink {
     fn push(&mut self, byte: u8);
 
-    /// Whether nothing more is wanted.
+    /// Whether further bytes are ignored.
     fn is_full(&self) -> bool;
 
     fn put(&mut self, bytes: &[u8]) {
@@ -49,7 +48,7 @@ struct Start {
     bits: u32,
 }
 
-/// Bits of a whole [`Start`].
+/// Bits of a complete [`Start`].
 const START_BITS: u32 = 8 * SECRET_BYTES_MIN as u32;
 
 impl Sink for Start {
@@ -65,29 +64,28 @@ impl Sink for Start {
     }
 }
 
-/// How digits are written.
+/// The hexadecimal digits, in lower or upper case.
 type Digits = &'static [u8; 16];
 
-/// One way to write a value.
 #[derive(Clone, Copy)]
 enum Form {
     Plain,
     LowerCase,
     UpperCase,
-    /// Percent-encoded, with what stands for a space.
+    /// Percent-encoded, with the text for a space.
     Percent(Digits, &'static [u8]),
-    /// Inside a JSON text, with what stands for a slash.
+    /// Inside a JSON string, with the text for a slash.
     Json(&'static [u8]),
     JsonCodes(Digits),
-    /// Inside a JSON text of ASCII alone, as Python and PHP write by default, with what stands for a slash.
-    /// Nothing for a value of ASCII alone, which it would write as [`Form::Json`].
+    /// Inside an ASCII JSON string, as Python and PHP write by default, with the text for a slash. Empty for
+    /// an ASCII value, whose form would be [`Form::Json`].
     JsonAscii(Digits, &'static [u8]),
     Html,
     HtmlDecimal,
     HtmlHex(Digits),
     PercentAll(Digits),
     Hex(Digits),
-    /// The middle of a base64 text, so many bytes into a group of three.
+    /// The middle of a base64 text that has this many bytes before the secret, modulo three.
     Base64(u32, &'static [u8; 64]),
     Utf16Little,
     Utf16Big,
@@ -128,7 +126,7 @@ const FORMS: [Form; 29] = [
 /// Every form of a secret, whole.
 pub(super) fn wholes(secret: &str) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
     FORMS.iter().map(move |form| {
-        // Room for all of it at once: growing would leave a copy behind.
+        // Why all at once: growing would leave a copy of the secret in freed memory.
         let room = secret.len().saturating_mul(GROWTH);
         let mut whole = Whole(Zeroizing::new(Vec::with_capacity(room)));
         form.write(secret, &mut whole);
@@ -136,7 +134,7 @@ pub(super) fn wholes(secret: &str) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
     })
 }
 
-/// The first bytes of every form of a secret that is long enough to be looked for, as a number.
+/// The first bytes, as a number, of every form that is long enough to be searched for.
 pub(super) fn starts(secret: &str) -> impl Iterator<Item = u32> {
     FORMS.iter().filter_map(move |form| {
         let mut start = Start::default();
@@ -152,7 +150,7 @@ impl Form {
             Self::LowerCase if secret.is_ascii() => {
                 bytes(secret, out, |byte, out| out.push(byte.to_ascii_lowercase()));
             }
-            // Why the whole text: elsewhere the case of a letter may depend on what follows it.
+            // Why the whole text: outside ASCII the case of a letter may depend on its neighbours.
             Self::LowerCase => out.put(Zeroizing::new(secret.to_lowercase()).as_bytes()),
             Self::UpperCase => chars(secret, out, |ch, out| {
                 ch.to_uppercase().for_each(|upper| text(upper, out));
@@ -236,7 +234,7 @@ fn percent(byte: u8, digits: Digits, out: &mut impl Sink) {
     pair(byte, digits, out);
 }
 
-/// Hexadecimal, with zeros in front up to `width` digits.
+/// Hexadecimal, padded with zeros to `width` digits.
 fn hex(value: u32, width: u32, digits: Digits, out: &mut impl Sink) {
     let used = (32 - value.leading_zeros()).div_ceil(4).max(width);
     for place in (0..used).rev() {
@@ -251,7 +249,7 @@ fn decimal(value: u32, out: &mut impl Sink) {
     digit(value % 10, LOWER, out);
 }
 
-/// The UTF-16 units of a character as JSON writes them: two beyond U+FFFF (RFC 8259 section 7).
+/// The UTF-16 units of a character as JSON escapes: two beyond U+FFFF (RFC 8259 section 7).
 fn codes(ch: char, digits: Digits, out: &mut impl Sink) {
     for unit in ch.encode_utf16(&mut [0; 2]) {
         out.put(b"\\u");
@@ -289,10 +287,10 @@ fn html(byte: u8, out: &mut impl Sink) {
     }
 }
 
-/// The characters of a base64 text that depend on the secret alone, when it begins `shift` bytes
-/// into a group of three: what stands before and after it cannot change them.
+/// The characters of a base64 text that depend on the secret alone, when it begins `shift` bytes into a group
+/// of three: the bytes before and after it cannot change them.
 fn base64_middle(secret: &str, shift: u32, alphabet: &[u8; 64], out: &mut impl Sink) {
-    // Bits of the secret that share a character with what stands before it.
+    // Bits of the secret that share a character with the byte before it.
     let mut foreign = (6 - shift * 8 % 6) % 6;
     let (mut held, mut bits) = (0_u32, 0_u32);
     for byte in secret.bytes() {

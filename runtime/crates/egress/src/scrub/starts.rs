@@ -1,14 +1,14 @@
-//! How every form of a secret starts: a quick look that clears almost every answer, so that the forms
-//! themselves need not be made and looked for one by one.
+//! The prefilter of the scrubber: the first bytes of every form. Almost every response has none of them, and
+//! then the forms are neither made nor searched for.
 
 use zeroize::Zeroizing;
 
 use super::{SECRET_BYTES_MIN, forms};
 
-/// Starts of three ordinary secrets, of which many are the same.
+/// Room for the starts of three usual secrets, many of which are equal.
 const STARTS: usize = 64;
 
-/// Bits of the table, and of the hash that chooses one.
+/// Bits of the hash that chooses a bit of the table.
 const TABLE_BITS: u32 = 12;
 
 /// The first four bytes of every form.
@@ -20,12 +20,12 @@ pub(super) struct Starts {
 impl Starts {
     pub(super) fn of<'s>(secrets: impl Iterator<Item = &'s str>) -> Self {
         let mut table = Zeroizing::new([0; 1 << (TABLE_BITS - 6)]);
-        // Room for a few secrets at once: growing would leave a copy behind.
+        // Why with room for several secrets: growing would leave a copy in freed memory.
         let mut starts = Zeroizing::new(Vec::with_capacity(STARTS));
         for start in secrets.flat_map(forms::starts) {
             let (word, bit) = place(start);
             let Some(word) = table.get_mut(word) else { continue };
-            // Why looked for only then: most starts are new, and a new one's bit is rarely taken.
+            // Why searched only if the bit is set: a new start's bit is rarely set already.
             if *word & bit == 0 || !starts.contains(&start) {
                 *word |= bit;
                 starts.push(start);
@@ -35,7 +35,8 @@ impl Starts {
         Self { table, starts }
     }
 
-    /// Whether a form starts anywhere in `text`. Sometimes yes when none goes on; never no when one does.
+    /// Whether a start is anywhere in `text`. It may be there without its form, but no form is there without
+    /// it.
     pub(super) fn may_be_in(&self, text: &[u8]) -> bool {
         text.windows(SECRET_BYTES_MIN).filter_map(<[u8]>::first_chunk).any(|window| {
             let start = u32::from_le_bytes(*window);

@@ -1,4 +1,4 @@
-//! Every form that is looked for is found, and nothing else is touched.
+//! Every listed form is found, and nothing else is changed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -66,7 +66,7 @@ fn what_is_not_the_secret_stays() {
     assert_eq!(scrubbed(text), (false, text.to_vec()));
     let scrubber = Scrubber::new(["abc"].into_iter());
     let mut text = b"abc".to_vec();
-    assert!(!scrubber.scrub(&mut text), "too short to look for");
+    assert!(!scrubber.scrub(&mut text), "too short to be searched for");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn every_occurrence_is_removed() {
     assert_eq!(scrubbed(text.as_bytes()).1, b"[redacted][redacted] and [redacted]");
 }
 
-/// Found by fuzzing: the mark put behind a byte spelled the secret again.
+/// Found by fuzzing: the mark and the byte before it spelled the secret again.
 #[test]
 fn the_mark_never_spells_a_secret_with_its_surroundings() {
     for (secret, text) in [("\0[re", &b"\0\0[re"[..]), ("[red", b"a [red b"), ("ted]x", b"ted]xx and ted]x")]
@@ -129,9 +129,9 @@ proptest! {
         prop_assert_eq!(forms::wholes(&secret).collect::<Vec<_>>(), forms_of(&secret));
     }
 
-    /// The quick look clears no text that holds a form of a secret: any secret, any form, anywhere.
+    /// The prefilter passes no text that has a form: any secret, any form, anywhere.
     #[test]
-    fn the_quick_look_never_misses_a_form(
+    fn the_prefilter_never_misses_a_form(
         secret in "\\PC{4,40}",
         others in prop::collection::vec("[ -~]{4,20}", 0..3),
         before in prop::collection::vec(any::<u8>(), 0..20),
@@ -147,10 +147,10 @@ proptest! {
 }
 
 #[test]
-fn the_quick_look_clears_what_holds_nothing() {
+fn the_prefilter_finds_nothing_in_a_text_without_a_secret() {
     let starts = Starts::of([SECRET].into_iter());
     assert!(!starts.may_be_in(b"{\"id\":\"003\",\"success\":true}"));
     assert!(!starts.may_be_in(b"sk/"));
-    // How a form starts is enough for a closer look.
+    // The start of a form is enough.
     assert!(starts.may_be_in(b"a sk/lab b"));
 }

@@ -1,4 +1,4 @@
-//! Descriptions that mean harm: the work ends, and the draft stays a definition.
+//! Malicious descriptions: the work ends, and the draft remains a valid definition.
 
 use std::time::{Duration, Instant};
 

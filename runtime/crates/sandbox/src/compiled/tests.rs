@@ -1,4 +1,4 @@
-//! The cache of compiled components: what it takes for its own, and what it never does.
+//! Which files the cache of compiled components accepts, and which it refuses.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use portcullis_core::limits::Limits;
 
 use super::*;
 
-/// A component with the world's export and no more.
+/// The text of an empty component.
 const TINY: &str = "(component)";
 
 fn sandbox() -> Sandbox {

@@ -1,4 +1,4 @@
-//! What can go wrong with the ledger, and the name of a bad record.
+//! What can go wrong with the ledger, and the description of a bad record.
 //!
 //! Never the content of a record.
 
@@ -12,9 +12,8 @@ pub struct BadRecord {
     pub segment: String,
     /// Line in that file, from 1.
     pub line: u64,
-    /// Sequence the record there should have.
+    /// Sequence that the record there should have.
     pub seq: u64,
-    /// What is wrong.
     pub reason: String,
 }
 
@@ -24,7 +23,7 @@ impl std::fmt::Display for BadRecord {
     }
 }
 
-/// Why the ledger did not do what was asked.
+/// Why a ledger call failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
@@ -33,12 +32,7 @@ pub enum LedgerError {
         "ledger of {org} is damaged at {bad}; look at it with `portcullis ledger verify`, and move \
          the org's directory aside to start a new chain"
     )]
-    Damaged {
-        /// The org.
-        org: OrgId,
-        /// Where.
-        bad: BadRecord,
-    },
+    Damaged { org: OrgId, bad: BadRecord },
     /// The event is too large for one record.
     #[error("ledger event has {bytes} bytes, the limit is {limit}")]
     TooLarge {
@@ -47,7 +41,7 @@ pub enum LedgerError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// No entry has the id a page was to start after.
+    /// No entry has the id after which a page was to start.
     #[error("no ledger entry has the id the page starts after")]
     UnknownCursor,
     /// Another process, or another handle of this one, has the ledgers open.

@@ -1,7 +1,7 @@
-//! One line of a segment: its exact text, and the hash that joins it to the one before.
+//! One line of a segment: its exact text, and the hash that links it to the line before.
 //!
-//! The hash is over the event's bytes as they stand in the file, never over bytes serialised again.
-//! The text is taken apart by position for that reason: there is one way to write a line.
+//! The hash covers the event's bytes as they are in the file, never bytes serialised again.
+//! For that reason the text is split by position: there is only one way to write a line.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use portcullis_core::hex;
@@ -11,11 +11,12 @@ use portcullis_core::ledger::LedgerEvent;
 use serde::Serialize;
 
 use super::error::LedgerError;
+use crate::lower_hex;
 
 /// Longest event in bytes, as JSON.
 pub(super) const EVENT_BYTES_MAX: usize = 64 * 1024;
 
-/// Most bytes of a line around its event, with its end.
+/// Maximum bytes of a line besides its event, with its end.
 const AROUND_BYTES: usize = 256;
 
 /// Longest line in bytes, with its end.
@@ -26,7 +27,7 @@ pub(super) const LINE_BYTES_MAX: usize = EVENT_BYTES_MAX + AROUND_BYTES;
 pub struct LedgerLine {
     /// Position in the org's chain, from 1.
     pub seq: u64,
-    /// Hash of the record before, 64 hex digits; for the first one, derived from the org's name.
+    /// Hash of the previous record, 64 hex digits; for the first one, derived from the org's name.
     pub prev: String,
     /// What happened.
     pub event: LedgerEvent,
@@ -37,8 +38,8 @@ pub struct LedgerLine {
 }
 
 impl LedgerLine {
-    /// The line as it stands in the segment file, without its end. Exports give this, so that
-    /// whoever receives it can check the hashes.
+    /// The line as it is in the segment file, without its end. Exports use it, so that
+    /// the receiver can check the hashes.
     #[must_use]
     pub fn as_text(&self) -> &str {
         &self.text
@@ -75,7 +76,7 @@ pub(super) struct Written<'a> {
     pub(super) line: &'a str,
 }
 
-/// The end of a chain: what the next record continues.
+/// The end of a chain, which the next record continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) seq: u64,
@@ -99,7 +100,7 @@ impl Link {
     }
 }
 
-/// Hash of a record, over everything in it and the org it belongs to.
+/// Hash of a record: covers all its parts and the org it belongs to.
 fn chain_hash(org: &OrgId, seq: u64, prev: &[u8; 32], event: &str) -> [u8; 32] {
     let mut hash = Context::new(&SHA256);
     hash.update(b"portcullis ledger record v1");
@@ -112,7 +113,7 @@ fn chain_hash(org: &OrgId, seq: u64, prev: &[u8; 32], event: &str) -> [u8; 32] {
     finish(hash)
 }
 
-// Why this library and not the vault's: two records a call are hashed, and it is several times as fast.
+// Why this library and not the vault's: every call hashes two records, and it is several times faster.
 fn finish(hash: Context) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(hash.finish().as_ref());
@@ -123,7 +124,7 @@ fn length(bytes: usize) -> [u8; 8] {
     u64::try_from(bytes).unwrap_or(u64::MAX).to_be_bytes()
 }
 
-/// The event as JSON, on one line by the nature of compact JSON.
+/// The event as JSON; compact JSON is always one line.
 pub(super) fn serialise(event: &LedgerEvent) -> Result<String, LedgerError> {
     let text = event.to_json();
     if text.len() > EVENT_BYTES_MAX {
@@ -147,7 +148,7 @@ pub(super) fn format_line(link: &Link, prev: &[u8; 32], event: &str) -> String {
     line
 }
 
-/// A line taken apart.
+/// The parts of a line.
 #[derive(Debug)]
 pub(super) struct RawLine<'a> {
     pub(super) seq: u64,
@@ -157,8 +158,8 @@ pub(super) struct RawLine<'a> {
     pub(super) hash: [u8; 32],
 }
 
-/// Takes a line (without its end) apart and checks its own hash, or says what is wrong with it.
-/// Whether it continues the line before is for the caller to compare.
+/// Splits a line (without its end) and checks its own hash, or returns what is wrong with it.
+/// The caller must check that it continues the line before.
 pub(super) fn parse<'a>(org: &OrgId, line: &'a [u8]) -> Result<RawLine<'a>, &'static str> {
     let text = std::str::from_utf8(line).map_err(|_| "it is not text")?;
     let raw = take_apart(text).ok_or("it does not have the form of a record")?;
@@ -180,15 +181,8 @@ fn take_apart(text: &str) -> Option<RawLine<'_>> {
     let number: u64 = seq.parse().ok()?;
     (number.to_string() == seq).then_some(RawLine {
         seq: number,
-        prev: lower_hex(prev)?,
+        prev: lower_hex::decode(prev)?,
         event,
-        hash: lower_hex(hash)?,
+        hash: lower_hex::decode(hash)?,
     })
-}
-
-/// Lower case only: there is one way to write a hash, so that every changed byte shows.
-pub(super) fn lower_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0_u8; 32];
-    ::hex::decode_to_slice(text, &mut bytes).ok()?;
-    (hex::encode(&bytes) == text).then_some(bytes)
 }

@@ -1,40 +1,32 @@
-//! Reading an org's ledger: filtered pages newest first, and streams oldest first.
+//! Queries of a ledger, and how a page is assembled from its records.
 //!
-//! A page merges `begin` and `complete` of one attempt; a stream gives records as they are. Every
-//! record's own hash is checked on the way, its place in the chain is not (`verify` does that).
+//! A page joins `begin` and `complete` of one attempt. It does no I/O: the backends pass it the records,
+//! newest first.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::path::Path;
 
-use portcullis_core::id::{ActionId, ConnectorId, EntryId, OrgId, RunId, WorkspaceId};
+use portcullis_core::id::{ActionId, ConnectorId, EntryId, RunId, WorkspaceId};
 use portcullis_core::ledger::{LedgerEvent, LedgerPhase, LedgerVerdict};
 
-use super::error::{BadRecord, LedgerError};
-use super::line::{LedgerLine, parse};
-use super::marks::read_anchor;
-use super::scan::ScanError;
-use super::segment::{LineEnd, Lines, Segment, list};
+use super::error::LedgerError;
+use super::line::LedgerLine;
 
-/// Most entries on one page.
+/// Maximum entries on one page.
 pub const LEDGER_PAGE_ENTRIES_MAX: usize = 1000;
 
-/// Which entries are wanted; what is `None` does not matter.
+/// A filter for entries; `None` matches everything.
 #[derive(Debug, Clone)]
 pub struct LedgerQuery {
-    /// Of this workspace.
     pub workspace: Option<WorkspaceId>,
-    /// Through this connector.
     pub connector_id: Option<ConnectorId>,
-    /// Of this action.
     pub action_id: Option<ActionId>,
-    /// Of this run.
     pub run_id: Option<RunId>,
-    /// To this host, without port, in any case.
+    /// Host without port, in any case.
     pub host: Option<String>,
-    /// That ended so.
+    /// How the attempt ended.
     pub verdict: Option<LedgerVerdict>,
-    /// With this code.
+    /// Code of the record.
     pub code: Option<String>,
     /// At this time or later; RFC 3339 in UTC, compared as text.
     pub since: Option<String>,
@@ -42,7 +34,7 @@ pub struct LedgerQuery {
     pub until: Option<String>,
     /// Only entries older than this one.
     pub starting_after: Option<EntryId>,
-    /// Most entries on the page, at most [`LEDGER_PAGE_ENTRIES_MAX`].
+    /// Maximum entries on the page, at most [`LEDGER_PAGE_ENTRIES_MAX`].
     pub limit: usize,
 }
 
@@ -65,7 +57,7 @@ impl Default for LedgerQuery {
 }
 
 impl LedgerQuery {
-    /// Whether an event is wanted; cursor and limit are not looked at.
+    /// Whether an event matches; cursor and limit are ignored.
     #[must_use]
     pub fn matches(&self, event: &LedgerEvent) -> bool {
         fn is<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
@@ -95,78 +87,65 @@ fn host_of(origin: &str) -> &str {
 /// One page.
 #[derive(Debug, Clone, Default)]
 pub struct LedgerPage {
-    /// One record per attempt: its `complete` or `refused`, or its `begin` when it has not ended.
-    /// Ordered by when the attempts began, newest first, so that pages do not shift as they end.
+    /// One record per attempt: its `complete` or `refused`, or its `begin` if it has not ended.
+    /// Ordered by the start of the attempts, newest first, so that pages do not shift as attempts end.
     pub entries: Vec<LedgerLine>,
     /// Whether there are older ones; the next page starts after this page's last entry.
     pub has_more: bool,
 }
 
-/// Reads one page.
-pub(super) fn read(org: &OrgId, dir: &Path, query: &LedgerQuery) -> Result<LedgerPage, LedgerError> {
-    let mut page = PageBuilder {
-        query,
-        limit: query.limit.min(LEDGER_PAGE_ENTRIES_MAX),
-        skipping: query.starting_after.is_some(),
-        page: LedgerPage::default(),
-    };
-    // Ends of attempts whose beginnings are further back.
-    let mut ended: HashMap<EntryId, LedgerLine> = HashMap::new();
-    for segment in segments(org, dir)?.iter().rev() {
-        let bytes = match std::fs::read(&segment.path) {
-            Ok(bytes) => bytes,
-            // Dropped since it was listed, and everything older with it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
-            Err(error) => return Err(LedgerError::io("reading a ledger segment", &error)),
-        };
-        // Whatever follows the last line end is being written now.
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-        let lines = bytes.get(..whole).unwrap_or_default();
-        if lines.is_empty() {
-            continue;
-        }
-        for (back, line) in lines.rsplit(|byte| *byte == b'\n').enumerate() {
-            let line = checked(org, segment, line, || {
-                let total = lines.split(|byte| *byte == b'\n').count();
-                total.saturating_sub(back)
-            })?;
-            let entry = match line.event.phase {
-                LedgerPhase::Complete => {
-                    ended.entry(line.event.entry_id.clone()).or_insert(line);
-                    continue;
-                }
-                LedgerPhase::Begin => ended.remove(&line.event.entry_id).unwrap_or(line),
-                LedgerPhase::Refused => line,
-            };
-            if page.add(entry).is_break() {
-                return Ok(page.page);
-            }
-        }
-    }
-    // Their beginnings were dropped with old segments.
-    let mut orphans: Vec<LedgerLine> = ended.into_values().collect();
-    orphans.sort_by_key(|line| std::cmp::Reverse(line.seq));
-    for orphan in orphans {
-        if page.add(orphan).is_break() {
-            return Ok(page.page);
-        }
-    }
-    if page.skipping {
-        return Err(LedgerError::UnknownCursor);
-    }
-    Ok(page.page)
-}
-
-struct PageBuilder<'a> {
+/// Assembles one page.
+pub(super) struct PageBuilder<'a> {
     query: &'a LedgerQuery,
     limit: usize,
-    /// Whether the cursor's entry is still to come.
+    /// Whether the cursor's entry has not been reached yet.
     skipping: bool,
+    /// Ends of attempts whose `begin` is further back.
+    ended: HashMap<EntryId, LedgerLine>,
     page: LedgerPage,
 }
 
-impl PageBuilder<'_> {
-    fn add(&mut self, entry: LedgerLine) -> ControlFlow<()> {
+impl<'a> PageBuilder<'a> {
+    pub(super) fn new(query: &'a LedgerQuery) -> Self {
+        Self {
+            query,
+            limit: query.limit.min(LEDGER_PAGE_ENTRIES_MAX),
+            skipping: query.starting_after.is_some(),
+            ended: HashMap::new(),
+            page: LedgerPage::default(),
+        }
+    }
+
+    /// Takes the next older record; breaks when the page is full.
+    pub(super) fn add(&mut self, line: LedgerLine) -> ControlFlow<()> {
+        let entry = match line.event.phase {
+            LedgerPhase::Complete => {
+                self.ended.entry(line.event.entry_id.clone()).or_insert(line);
+                return ControlFlow::Continue(());
+            }
+            LedgerPhase::Begin => self.ended.remove(&line.event.entry_id).unwrap_or(line),
+            LedgerPhase::Refused => line,
+        };
+        self.add_entry(entry)
+    }
+
+    /// The page, when it is full or there are no more records.
+    pub(super) fn finish(mut self) -> Result<LedgerPage, LedgerError> {
+        if self.page.has_more {
+            return Ok(self.page);
+        }
+        // Their `begin` was dropped with old segments.
+        let mut orphans: Vec<LedgerLine> = std::mem::take(&mut self.ended).into_values().collect();
+        orphans.sort_by_key(|line| std::cmp::Reverse(line.seq));
+        for orphan in orphans {
+            if self.add_entry(orphan).is_break() {
+                break;
+            }
+        }
+        if self.skipping { Err(LedgerError::UnknownCursor) } else { Ok(self.page) }
+    }
+
+    fn add_entry(&mut self, entry: LedgerLine) -> ControlFlow<()> {
         if self.skipping {
             self.skipping = self.query.starting_after.as_ref() != Some(&entry.event.entry_id);
             return ControlFlow::Continue(());
@@ -181,69 +160,4 @@ impl PageBuilder<'_> {
         self.page.entries.push(entry);
         ControlFlow::Continue(())
     }
-}
-
-/// Gives matching records to `sink`, oldest first.
-pub(super) fn export(
-    org: &OrgId,
-    dir: &Path,
-    query: &LedgerQuery,
-    mut sink: impl FnMut(&LedgerLine) -> ControlFlow<()>,
-) -> Result<u64, LedgerError> {
-    let failed = |error: std::io::Error| LedgerError::io("reading a ledger segment", &error);
-    let mut given = 0_u64;
-    let mut line = Vec::new();
-    for segment in segments(org, dir)? {
-        let mut lines = match Lines::open(&segment.path) {
-            Ok(lines) => lines,
-            // Dropped since it was listed.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failed(error)),
-        };
-        let mut number = 0_usize;
-        while let Some(end) = lines.next(&mut line).map_err(failed)? {
-            if end == LineEnd::Torn {
-                break;
-            }
-            number = number.saturating_add(1);
-            let line = checked(org, &segment, &line, || number)?;
-            if query.matches(&line.event) {
-                given = given.saturating_add(1);
-                if sink(&line).is_break() {
-                    return Ok(given);
-                }
-            }
-        }
-    }
-    Ok(given)
-}
-
-fn segments(org: &OrgId, dir: &Path) -> Result<Vec<Segment>, LedgerError> {
-    if !dir.exists() {
-        return Ok(Vec::new());
-    }
-    let anchor = read_anchor(dir).map_err(|error| ScanError::from(error).for_org(org))?;
-    list(dir, anchor.map_or(1, |anchor| anchor.first_segment))
-        .map_err(|error| LedgerError::io("listing ledger segments", &error))
-}
-
-fn checked(
-    org: &OrgId,
-    segment: &Segment,
-    line: &[u8],
-    number: impl FnOnce() -> usize,
-) -> Result<LedgerLine, LedgerError> {
-    let judged = parse(org, line).and_then(|raw| {
-        let text = std::str::from_utf8(line).map_err(|_| "it is not text")?;
-        LedgerLine::from_raw(text, &raw)
-    });
-    judged.map_err(|reason| LedgerError::Damaged {
-        org: org.clone(),
-        bad: BadRecord {
-            segment: segment.name(),
-            line: u64::try_from(number()).unwrap_or(u64::MAX),
-            seq: 0,
-            reason: reason.to_owned(),
-        },
-    })
 }

@@ -1,30 +1,31 @@
-//! Documents that are larger than one value of an engine: cut into parts, which are kept under the
+//! Documents that are larger than one value of an engine: split into parts, which are stored under the
 //! hash of the whole.
 //!
 //! A part never changes and is written in the same commit as the document that refers to it. Parts are
-//! not deleted with a document: a connector's revisions, which refer to the same ones, never go.
+//! not deleted with a document: a connector's revisions, which refer to the same parts, are never deleted.
 
+use portcullis_core::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::{Batch, Store};
+use crate::backend::{Batch, Store};
 use crate::error::StoreError;
 
-/// Largest value that is written whole, and largest part: below the engines' 64 KiB with room for what
+/// Largest value that is written undivided, and largest part: below the engines' 64 KiB with room for what
 /// they add.
 const PART_BYTES: usize = 60 * 1024;
 
-/// What stands in the place of a large document.
+/// The reference stored in place of a large document.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reference {
-    /// SHA-256 of the whole, hexadecimal. The name is one that no document begins with.
+    /// SHA-256 of the whole, hexadecimal. No document begins with this member's name.
     #[serde(rename = "$blob")]
     blob: String,
     parts: usize,
 }
 
-/// How every reference begins.
+/// The beginning of every reference.
 const MARK: &[u8] = b"{\"$blob\":";
 
 /// Adds a document to a batch, in parts if it is large.
@@ -32,7 +33,7 @@ pub(super) fn put(batch: Batch, key: String, value: Vec<u8>) -> Batch {
     if value.len() <= PART_BYTES {
         return batch.put(key, value);
     }
-    let blob = hex::encode(Sha256::digest(&value));
+    let blob = hex::encode(&Sha256::digest(&value));
     let mut batch = batch;
     let mut parts = 0;
     for part in value.chunks(PART_BYTES) {
@@ -48,7 +49,7 @@ fn part_key(blob: &str, part: usize) -> String {
 }
 
 impl Reference {
-    /// Reads a reference; `None` for a document that stands for itself.
+    /// Reads a reference; `None` for a document that is stored undivided.
     pub(super) fn read(value: &[u8]) -> Option<Self> {
         value.starts_with(MARK).then(|| serde_json::from_slice(value).ok()).flatten()
     }
@@ -65,7 +66,7 @@ impl Reference {
             let found = store.get(&part_key(&self.blob, part)).await?;
             whole.extend_from_slice(&found.ok_or_else(|| unreadable("a part is missing"))?.value);
         }
-        if hex::encode(Sha256::digest(&whole)) == self.blob {
+        if hex::encode(&Sha256::digest(&whole)) == self.blob {
             Ok(whole)
         } else {
             Err(unreadable("its parts do not match their hash"))
@@ -76,7 +77,7 @@ impl Reference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::MemoryStore;
+    use crate::MemoryStore;
 
     #[tokio::test]
     async fn a_large_document_comes_back_whole_and_a_small_one_stands_for_itself() {

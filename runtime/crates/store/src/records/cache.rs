@@ -1,22 +1,26 @@
-//! Documents that were read before, parsed once: what a call needs is the same for thousands of calls.
+//! Documents that were read before, parsed once: thousands of calls need the same ones.
 //!
-//! A document is given again only while its key's generation is the one that was read before it, so a
-//! commit that was acknowledged is seen by every later read.
+//! A document is returned without reading only while its key's version is the one from before it was
+//! read, so every later read sees an acknowledged commit. An engine without versions is read
+//! each time, because the feed reports another process's commit only after it was acknowledged; what is
+//! read is then not parsed again while its revision is the same.
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use super::Document;
+use portcullis_core::sync;
 
-/// Documents kept; a few hundred bytes each. When there are more all are forgotten, which is rare enough
-/// to need no order of use.
+/// Documents kept; a few hundred bytes each. If there are more, all are dropped, which is rare enough
+/// that no order of use is needed.
 const DOCUMENTS_MAX: usize = 65_536;
 
 type Shared = Arc<dyn Any + Send + Sync>;
 
 struct Kept {
-    generation: u64,
+    /// `None` if the engine counts no versions.
+    version: Option<u64>,
     /// The document and its revision, or that there was none.
     found: Option<(Shared, u64)>,
 }
@@ -25,31 +29,49 @@ struct Kept {
 pub(super) struct Cache(RwLock<HashMap<String, Kept>>);
 
 impl Cache {
-    /// What is kept under a key for this generation; `None` when nothing is.
+    /// The cached document of a key for this version.
     pub(super) fn get<T: Document + 'static>(
         &self,
         key: &str,
-        generation: u64,
+        version: u64,
     ) -> Option<Option<(Arc<T>, u64)>> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let kept = kept.get(key).filter(|kept| kept.generation == generation)?;
+        let kept = sync::read(&self.0);
+        let kept = kept.get(key).filter(|kept| kept.version == Some(version))?;
         match &kept.found {
             None => Some(None),
             Some((document, revision)) => Some(Some((Arc::clone(document).downcast::<T>().ok()?, *revision))),
         }
     }
 
+    /// The document that a commit wrote, if it is cached. No two commits share a revision.
+    pub(super) fn of_revision<T: Document + 'static>(&self, key: &str, revision: u64) -> Option<Arc<T>> {
+        let kept = sync::read(&self.0);
+        let (document, kept_revision) = kept.get(key)?.found.as_ref()?;
+        (*kept_revision == revision).then(|| Arc::clone(document).downcast::<T>().ok()).flatten()
+    }
+
     pub(super) fn keep<T: Document + 'static>(
         &self,
         key: String,
-        generation: u64,
+        version: Option<u64>,
         found: Option<(Arc<T>, u64)>,
     ) {
         let found = found.map(|(document, revision)| (document as Shared, revision));
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = sync::write(&self.0);
         if kept.len() >= DOCUMENTS_MAX {
             kept.clear();
         }
-        kept.insert(key, Kept { generation, found });
+        kept.insert(key, Kept { version, found });
+    }
+
+    pub(super) fn forget<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) {
+        let mut kept = sync::write(&self.0);
+        for key in keys {
+            kept.remove(key.as_ref());
+        }
+    }
+
+    pub(super) fn forget_all(&self) {
+        sync::write(&self.0).clear();
     }
 }

@@ -3,6 +3,7 @@
 use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
 
 use super::*;
+use crate::backend::Batch;
 use crate::{ConnectorRevision, ConnectorSetting, MemoryStore, OrgRecord, WorkspaceRecord};
 
 fn records() -> Records {
@@ -34,6 +35,16 @@ fn a_part_cannot_smuggle_a_separator() {
         assert!(Key::prefix::<OrgRecord>(&[bad]).is_err(), "{bad:?}");
     }
     assert!(Key::of::<OrgRecord>(&[]).is_err());
+}
+
+#[test]
+fn a_key_is_taken_apart_as_it_was_made() {
+    let key = Key::of::<WorkspaceRecord>(&["acme", "main"]).unwrap();
+    assert_eq!(Key::parse(&key), Some((WorkspaceRecord::KIND, vec!["acme", "main"])));
+    assert_eq!(Key::parse("org/acme"), Some(("org", vec!["acme"])));
+    for other in ["", "org", "org/", "/acme", "org//acme", "org/acme/", "org/.acme", "org/a b", ".org/acme"] {
+        assert_eq!(Key::parse(other), None, "{other:?}");
+    }
 }
 
 #[test]
@@ -86,7 +97,7 @@ async fn create_replace_and_delete_keep_their_conditions() {
 }
 
 #[tokio::test]
-async fn a_document_is_parsed_once_until_anybody_writes_it() {
+async fn a_document_is_parsed_once_until_it_is_written() {
     let records = records();
     let read = || async { records.get_shared::<OrgRecord>(&["acme"]).await.unwrap() };
     assert!(read().await.is_none());
@@ -95,7 +106,7 @@ async fn a_document_is_parsed_once_until_anybody_writes_it() {
     let (document, revision) = read().await.unwrap();
     assert_eq!(revision, first);
     assert!(Arc::ptr_eq(&document, &read().await.unwrap().0));
-    // Another handle of the same store, which knows nothing of this one's documents.
+    // Another handle of the same store, without this one's cache.
     let elsewhere = Records::new(Arc::clone(records.store()));
     let renamed = OrgRecord { display_name: Some("Acme".to_owned()), ..org("acme") };
     let second = elsewhere.commit(Writes::new().replace(&["acme"], &renamed, first)).await.unwrap();
@@ -105,7 +116,27 @@ async fn a_document_is_parsed_once_until_anybody_writes_it() {
     assert!(read().await.is_none());
 }
 
-/// Whatever a reader is given was current at some time between its asking and its answer.
+#[tokio::test]
+async fn a_forgotten_document_is_read_again_and_the_others_are_kept() {
+    let records = records();
+    for name in ["acme", "other"] {
+        records.commit(Writes::new().create(&[name], &org(name))).await.unwrap();
+    }
+    let read = async |name: &str| records.get_shared::<OrgRecord>(&[name]).await.unwrap().unwrap().0;
+    let (acme, other) = (read("acme").await, read("other").await);
+    records.forget(["org/acme", "org/nobody"]);
+    assert!(records.kept::<OrgRecord>(&["acme"]).is_none());
+    assert!(Arc::ptr_eq(&read("other").await, &other));
+    let again = read("acme").await;
+    assert!(!Arc::ptr_eq(&again, &acme) && *again == *acme);
+    records.forget_all();
+    assert!(
+        records.kept::<OrgRecord>(&["acme"]).is_none() && records.kept::<OrgRecord>(&["other"]).is_none()
+    );
+    assert_eq!(*read("other").await, *other);
+}
+
+/// Every read returns a value that was current at some time between its start and its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_reader_never_sees_less_than_what_was_acknowledged_before_it_asked() {
     let records = records();
@@ -164,3 +195,5 @@ async fn a_bad_part_fails_the_whole_commit_and_an_odd_document_is_unreadable() {
     assert!(!error.to_string().contains("canary"), "{error}");
     assert!(matches!(error, StoreError::Unreadable { kind: "org", .. }));
 }
+
+mod unversioned;

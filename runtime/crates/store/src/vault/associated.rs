@@ -1,4 +1,4 @@
-//! Associated data: what a ciphertext is bound to, written so that no two meanings share bytes.
+//! Associated data: what a ciphertext is bound to, encoded so that two different bindings never have the same bytes.
 //!
 //! Every item is length-prefixed, and the first one names the purpose. It encodes only; the AEADs
 //! compare it.
@@ -20,7 +20,7 @@ pub(super) const ALGORITHM_DERIVE: u8 = 1;
 pub(super) struct Associated(Vec<u8>);
 
 impl Associated {
-    /// For a purpose; the product's tag, the format and the algorithms come with it.
+    /// For a purpose; includes the product's tag, the format and the algorithms.
     pub(super) fn new(purpose: &str) -> Self {
         Self(Vec::with_capacity(256)).item(b"portcullis").item(purpose.as_bytes()).item(&[FORMAT]).item(&[
             ALGORITHM_WRAP,
@@ -41,7 +41,7 @@ impl Associated {
             .item(&count.to_be_bytes())
     }
 
-    /// Adds one item with its length before it.
+    /// Adds one item, preceded by its length.
     pub(super) fn item(mut self, bytes: &[u8]) -> Self {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.0.extend_from_slice(&length.to_be_bytes());

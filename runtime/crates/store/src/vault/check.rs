@@ -1,6 +1,6 @@
-//! The key check: a known value under each master key, so that a wrong key stops the start.
+//! The key check: a known value under each master key, so that the product does not start with a wrong key.
 //!
-//! Without it a wrong key would show only when the first credential does not open.
+//! Without it a wrong key would be noticed only when the first credential does not open.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -21,7 +21,6 @@ const KEYS_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyCheckRecord {
-    /// The master key.
     pub key_id: String,
     /// The wrapped value, base64.
     pub wrapped: String,
@@ -31,7 +30,7 @@ impl Document for KeyCheckRecord {
     const KIND: &'static str = "key_check";
 }
 
-/// Checks every key the store knows of, and that the current one is among them.
+/// Checks every key that the store knows, and that the current one is among them.
 pub(super) async fn check_keys(records: &Records, keks: &dyn KekProvider) -> Result<(), VaultError> {
     let current = keks.current();
     let checks = records.list::<KeyCheckRecord>(&[], None, KEYS_MAX).await?;

@@ -1,10 +1,10 @@
-//! What is derived from a data key, and how a workspace's key keeps it for the next opening.
+//! Keys derived from a data key, and how a workspace's key caches them for the next opening.
 //!
-//! Kept is a key, never what it opens: whoever could read it here could read the workspace's own key
-//! beside it, which opens the same. It goes when that key goes.
+//! A key is cached, never what it opens: code that can read the cache can also read the workspace's key
+//! beside it, which opens the same. The cache is dropped with that key.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::KeyInit;
@@ -12,18 +12,19 @@ use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use subtle::ConstantTimeEq;
 
 use super::{KeyBytes, VaultError};
+use portcullis_core::sync::lock;
 
-// With the number of the one block that HKDF expands each to.
+// With the number of the only block that HKDF expands each to.
 const INFO_ENCRYPTION: &[u8] = b"portcullis credential v1 encryption\x01";
 const INFO_COMMITMENT: &[u8] = b"portcullis credential v1 commitment\x01";
 
-/// HKDF's salt when there is none (RFC 5869 section 2.2), as a key that is made once.
+/// HKDF's salt if there is none (RFC 5869 section 2.2), as a key that is made once.
 static NO_SALT: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(HMAC_SHA256, &[0; 32]));
 
-/// Data keys of one workspace that are kept; busy ones come back soon after they are forgotten.
+/// Cached data keys of one workspace; frequently used ones are soon cached again after they are dropped.
 const KEPT_MAX: usize = 16;
 
-/// What HKDF makes of a data key.
+/// What HKDF derives from a data key.
 pub(super) struct Derived {
     encryption: KeyBytes,
     pub(super) commitment: [u8; 32],
@@ -32,8 +33,8 @@ pub(super) struct Derived {
 impl Derived {
     pub(super) fn from(data_key: &KeyBytes) -> Result<Self, VaultError> {
         let refused = |_| VaultError::Refused;
-        // HKDF-SHA256 for one block of output each, with the library that hashes fastest: a call opens
-        // a credential while somebody waits.
+        // HKDF-SHA256 for one block of output each, with the fastest hash library: a caller is
+        // waiting while a credential is opened.
         let mut extracted = KeyBytes::default();
         hmac::sign_to_buffer(&NO_SALT, data_key.as_slice(), extracted.as_mut_slice()).map_err(refused)?;
         let key = hmac::Key::new(HMAC_SHA256, extracted.as_slice());
@@ -54,7 +55,7 @@ impl Derived {
     }
 }
 
-/// Derived from data keys that were opened lately.
+/// Keys derived from recently opened data keys.
 #[derive(Default)]
 pub(super) struct DataKeys(Mutex<VecDeque<Entry>>);
 
@@ -67,14 +68,14 @@ struct Entry {
 }
 
 impl DataKeys {
-    /// What [`Self::keep`] was given for exactly these bytes, which unwrapping would give again.
+    /// The value that [`Self::keep`] stored for exactly these bytes; unwrapping would give the same.
     pub(super) fn get(&self, bound: &[u8], wrapped: &[u8]) -> Option<Arc<Derived>> {
         let kept = self.entries();
         let found = kept.iter().rev().find(|entry| entry.wrapped == wrapped && entry.bound == bound)?;
         Some(Arc::clone(&found.derived))
     }
 
-    /// Keeps what was derived from a data key that opened, and whose commitment was right.
+    /// Caches what was derived from a data key that opened, and whose commitment was correct.
     pub(super) fn keep(&self, bound: &[u8], wrapped: &[u8], derived: &Arc<Derived>) {
         let (bound, wrapped) = (bound.to_vec(), wrapped.to_vec());
         let mut kept = self.entries();
@@ -85,8 +86,8 @@ impl DataKeys {
     }
 
     fn entries(&self) -> MutexGuard<'_, VecDeque<Entry>> {
-        // Why: whatever a panic left behind, an entry is whole or not there.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // Why: after a panic an entry is complete or missing, never partial.
+        lock(&self.0)
     }
 }
 

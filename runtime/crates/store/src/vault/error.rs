@@ -1,12 +1,12 @@
-//! What can go wrong while sealing and opening.
+//! What can go wrong when sealing and opening.
 //!
-//! Messages name keys by their ids and never hold key bytes, ciphertext or a credential's value.
+//! Messages name keys by their ids and never contain key bytes, ciphertext or a credential's value.
 
 use portcullis_core::id::{OrgId, WorkspaceId};
 
 use crate::error::StoreError;
 
-/// Why the vault did not do what was asked.
+/// Why a vault call failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VaultError {
@@ -24,22 +24,17 @@ pub enum VaultError {
         /// Id of the current key.
         given: String,
     },
-    /// The store holds workspace keys but no key check.
+    /// The store contains workspace keys but no key check.
     #[error("the store holds workspace keys but its key check is missing; run `portcullis restore`")]
     KeyCheckMissing,
-    /// The text is not a master key. Nothing of it is shown.
+    /// The text is not a master key. The error shows nothing of it.
     #[error("not a master key: expected one line `pcmk1_` and 43 characters of base64url")]
     InvalidKeyText,
-    /// The workspace has no key: it was never made, or was deleted.
+    /// The workspace has no key: it was never created, or was deleted.
     #[error("workspace {org}/{workspace} has no key")]
-    NoWorkspaceKey {
-        /// The org.
-        org: OrgId,
-        /// The workspace.
-        workspace: WorkspaceId,
-    },
-    /// Something is sealed under a key that is not here.
-    #[error("sealed under key {0}, which is not here")]
+    NoWorkspaceKey { org: OrgId, workspace: WorkspaceId },
+    /// Something is sealed under a key that is missing.
+    #[error("sealed under key {0}, which is missing")]
     UnknownKey(String),
     /// The bytes are not the sealed format.
     #[error("sealed credential is malformed: {0}")]
@@ -50,18 +45,17 @@ pub enum VaultError {
     /// The host list inside the seal does not admit this use. No secret was opened.
     #[error("the credential was not sealed for this host")]
     NotAdmitted,
-    /// A field's name is not acceptable, occurs twice, or there are too many.
+    /// A field's name is invalid or duplicate, or there are too many.
     #[error("credential fields are not acceptable: {0}")]
     InvalidField(&'static str),
-    /// The sealed credential would be over the limit.
+    /// The sealed credential would exceed the limit.
     #[error("sealed credential would have {bytes} bytes, the limit is {limit}")]
     TooLarge {
-        /// Size in bytes.
         bytes: usize,
         /// The limit in bytes.
         limit: usize,
     },
-    /// The operating system gave no random bytes.
+    /// The operating system returned no random bytes.
     #[error("no random bytes from the operating system")]
     Random,
     /// A key provider outside this process failed.

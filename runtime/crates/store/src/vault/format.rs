@@ -1,6 +1,6 @@
-//! The binary form of a sealed credential: lengths first, then nothing but slices.
+//! The binary form of a sealed credential: lengths are checked first, the rest is slicing.
 //!
-//! It takes bytes apart and puts them together; it holds no key and opens nothing. Layout, numbers
+//! It splits and joins bytes; it holds no key and opens nothing. Layout, numbers
 //! big-endian: format 1, wrap 1, field 1, derive 1, key id 8, wrapped data key 72, commitment 32,
 //! field count 2, then per field: name length 1, name, ciphertext length 4, ciphertext with tag.
 
@@ -8,13 +8,13 @@ use super::VaultError;
 use super::associated::{ALGORITHM_DERIVE, ALGORITHM_FIELD, ALGORITHM_WRAP, FORMAT};
 use super::wrap::WRAPPED_BYTES;
 
-/// Longest sealed text: with its setting around it, it still fits one record of 64 KiB.
+/// Longest sealed text: together with its setting it still fits one record of 64 KiB.
 pub const SEALED_TEXT_BYTES_MAX: usize = 60 * 1024;
 
 /// Longest sealed binary; base64 makes four characters of three bytes.
 pub(super) const SEALED_BYTES_MAX: usize = SEALED_TEXT_BYTES_MAX / 4 * 3;
 
-/// Most fields, the reserved one included.
+/// Maximum fields, including the reserved one.
 pub(super) const FIELDS_MAX: usize = 65;
 
 /// Longest field name in bytes.
@@ -25,7 +25,7 @@ pub(super) const ALLOWED_HOSTS: &str = "@allowed_hosts";
 
 const HEAD: [u8; 4] = [FORMAT, ALGORITHM_WRAP, ALGORITHM_FIELD, ALGORITHM_DERIVE];
 
-/// A sealed credential, taken apart.
+/// The parts of a sealed credential.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parts<'a> {
     pub(super) key_id: [u8; 8],
@@ -36,7 +36,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Puts them together. Lengths were checked by whoever made the parts.
+    /// Joins the parts. The code that made them has checked the lengths.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(512);
         bytes.extend_from_slice(&HEAD);
@@ -56,7 +56,7 @@ impl Parts<'_> {
     }
 }
 
-/// Takes bytes apart, or says why not. Accepts exactly what [`Parts::encode`] makes.
+/// Splits bytes into parts, or returns why not. Accepts exactly what [`Parts::encode`] makes.
 pub(super) fn decode(bytes: &[u8]) -> Result<Parts<'_>, VaultError> {
     if bytes.len() > SEALED_BYTES_MAX {
         return Err(VaultError::Malformed("it is too long"));

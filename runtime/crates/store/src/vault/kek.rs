@@ -1,7 +1,7 @@
 //! Master keys: their text form, their ids, and the provider that wraps workspace keys with them.
 //!
-//! It reads no file and no environment: whoever starts the product brings the text. The trait leaves
-//! room for a KMS, whose key never enters this process.
+//! It reads no file and no environment variable: the binary passes the key text in. The trait also allows
+//! a KMS, whose key never enters this process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,17 +9,18 @@ use std::sync::Arc;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_core::hex;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::engine::BoxFuture;
+use crate::task::BoxFuture;
 
 use super::random::{OsRandom, RandomSource};
 use super::{KeyBytes, VaultError, wrap};
 
 const TEXT_PREFIX: &str = "pcmk1_";
 
-/// The public name of a key: 16 lower-case hex digits, derived from it and telling nothing of it.
+/// The public name of a key: 16 lower-case hex digits, derived from it and revealing nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeyId(
     // Invariant: 16 lower-case hex digits.
@@ -27,7 +28,7 @@ pub struct KeyId(
 );
 
 impl KeyId {
-    /// Checks a text.
+    /// Parses a text.
     ///
     /// # Errors
     /// [`VaultError::Malformed`] unless it is 16 lower-case hex digits.
@@ -46,7 +47,7 @@ impl KeyId {
         &self.0
     }
 
-    /// The start of a SHA-256 over a label and the key. Keys are random, so this gives nothing away.
+    /// The start of a SHA-256 over a label and the key. Keys are random, so this reveals nothing.
     pub(super) fn derive(label: &str, key: &[u8; 32]) -> Self {
         let mut hash = Sha256::new();
         hash.update(label);
@@ -62,7 +63,7 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Whoever holds the master key: this process, or a service.
+/// The holder of the master key: this process, or a service.
 pub trait KekProvider: Send + Sync + 'static {
     /// The key that new workspace keys are wrapped with.
     fn current(&self) -> KeyId;
@@ -92,7 +93,7 @@ pub trait KekProvider: Send + Sync + 'static {
 pub struct MasterKey(KeyBytes);
 
 impl MasterKey {
-    /// A fresh random key.
+    /// A new random key.
     ///
     /// # Errors
     /// [`VaultError::Random`].
@@ -110,7 +111,7 @@ impl MasterKey {
         let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
         let encoded = line.strip_prefix(TEXT_PREFIX).ok_or(VaultError::InvalidKeyText)?;
-        // Room for all of it at once: growing would leave a copy behind.
+        // Allocated in full at once: growing would leave a copy behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(encoded.len()));
         URL_SAFE_NO_PAD.decode_vec(encoded, &mut bytes).map_err(|_| VaultError::InvalidKeyText)?;
         let exact =
@@ -133,7 +134,7 @@ impl MasterKey {
         KeyId::derive("portcullis master key id v1", &self.0)
     }
 
-    /// A key for another purpose, from which nothing of this one follows (HKDF-SHA256, RFC 5869).
+    /// A key for another purpose, which reveals nothing of this one (HKDF-SHA256, RFC 5869).
     ///
     /// # Errors
     /// [`VaultError::Malformed`]; 32 bytes can always be derived.
@@ -163,7 +164,7 @@ pub struct MasterKeys {
 }
 
 impl MasterKeys {
-    /// Only this key.
+    /// This key only.
     #[must_use]
     pub fn new(current: MasterKey) -> Self {
         Self { current, decrypt_only: Vec::new(), random: Arc::new(OsRandom) }

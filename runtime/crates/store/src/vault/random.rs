@@ -1,6 +1,6 @@
-//! Where the vault's random bytes come from: the operating system, or in tests a fixed stream.
+//! The source of the vault's random bytes: the operating system, or in tests a fixed stream.
 //!
-//! There is no generator of our own and no fallback.
+//! There is no other generator and no fallback.
 
 use super::VaultError;
 

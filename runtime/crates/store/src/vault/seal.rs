@@ -1,13 +1,14 @@
 //! Sealing and opening one credential under an unwrapped workspace key.
 //!
-//! A fresh data key on every write; HKDF gives from it an encryption key, and a commitment that is
-//! compared before anything opens, because neither AEAD commits to its key. Nothing here reads the
+//! Every write has a new data key; HKDF derives an encryption key from it, and a commitment that is
+//! compared before anything is opened, because neither AEAD commits to its key. Nothing here reads the
 //! store. Called by [`super::Vault`].
 
 use std::sync::Arc;
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, Nonce};
+use portcullis_core::hex;
 use portcullis_core::secret::{SecretFields, SecretValue};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -19,6 +20,7 @@ use super::format::{
 use super::random::RandomSource;
 use super::workspace_key::WorkspaceKey;
 use super::{Binding, KeyBytes, SecretPayload, VaultError, wrap};
+use crate::lower_hex;
 
 const TAG_BYTES: usize = 16;
 
@@ -60,7 +62,7 @@ pub(super) fn seal(
     Ok(parts.encode())
 }
 
-/// Opens the binary format for the binding it was sealed for, if `admits` says yes to its host list.
+/// Opens the binary format for the binding it was sealed for, if `admits` accepts its host list.
 pub(super) fn open(
     key: &WorkspaceKey,
     binding: &Binding,
@@ -69,7 +71,7 @@ pub(super) fn open(
 ) -> Result<SecretPayload, VaultError> {
     let parts = decode(bytes)?;
     if parts.key_id != raw_key_id(key)? {
-        return Err(VaultError::UnknownKey(hex::encode(parts.key_id)));
+        return Err(VaultError::UnknownKey(hex::encode(&parts.key_id)));
     }
     let count = u16::try_from(parts.fields.len())
         .map_err(|_| VaultError::Malformed("its field count is out of range"))?;
@@ -96,7 +98,7 @@ pub(super) fn open(
     let mut fields = Vec::with_capacity(usize::from(count));
     for ((name, ciphertext), index) in sealed {
         let mut plaintext = Field { name, index, count }.open(&cipher, key, binding, ciphertext)?;
-        // Taken, not copied: the buffer itself becomes the secret.
+        // Moved, not copied: the buffer itself becomes the secret.
         let value = String::from_utf8(std::mem::take(&mut *plaintext)).map_err(|error| {
             error.into_bytes().zeroize();
             VaultError::Refused
@@ -106,7 +108,7 @@ pub(super) fn open(
     Ok(SecretPayload { fields: SecretFields::new(fields), allowed_hosts })
 }
 
-/// One field's place among the others.
+/// One field with its position.
 struct Field<'a> {
     name: &'a str,
     index: u16,
@@ -121,7 +123,7 @@ impl Field<'_> {
         binding: &Binding,
         plaintext: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
-        // Room for the tag from the start: growing would leave a copy of the plaintext behind.
+        // Allocated with room for the tag: growing would leave a copy of the plaintext behind.
         let mut buffer = Vec::with_capacity(plaintext.len().saturating_add(TAG_BYTES));
         buffer.extend_from_slice(plaintext);
         let bound = self.associated(key, binding);
@@ -164,13 +166,10 @@ impl Field<'_> {
 }
 
 fn raw_key_id(key: &WorkspaceKey) -> Result<[u8; 8], VaultError> {
-    let mut raw = [0_u8; 8];
-    hex::decode_to_slice(key.id.as_str(), &mut raw)
-        .map_err(|_| VaultError::Malformed("a key id is not 16 hex digits"))?;
-    Ok(raw)
+    lower_hex::decode(key.id.as_str()).ok_or(VaultError::Malformed("a key id is not 16 hex digits"))
 }
 
-/// Checks names and the size that sealing will give, before any key is made.
+/// Checks the names and the size after sealing, before any key is made.
 fn check(payload: &SecretPayload, hosts_bytes: usize) -> Result<(), VaultError> {
     if payload.fields.len() >= FIELDS_MAX {
         return Err(VaultError::InvalidField("there are too many"));

@@ -1,4 +1,4 @@
-//! Tests of what must open, and next to it of what must not.
+//! Tests of what must open, beside similar cases that must not.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::format::{Parts, decode};
 use super::*;
 use crate::MemoryStore;
 
-/// The one place in these tests that reads a secret.
+/// The only code in these tests that reads a secret.
 pub(super) fn secret_text(value: &SecretValue) -> String {
     value.expose().to_owned()
 }
@@ -77,7 +77,7 @@ async fn what_is_sealed_opens_and_shows_nothing_on_the_way() {
     assert_eq!(names, ["api_key", "secret"]);
     assert!(!format!("{opened:?}").contains("canary"));
     let again = vault.seal(&binding(), &example()).await.unwrap();
-    assert_ne!(again.text, sealed.text, "every write has a data key of its own");
+    assert_ne!(again.text, sealed.text, "every write has a new data key");
 }
 
 #[tokio::test]
@@ -94,14 +94,14 @@ async fn a_credential_opens_nowhere_but_where_it_was_sealed() {
         Binding { credential: CredentialId::parse("cred_2").unwrap(), ..home.clone() },
         Binding { revision: 6, ..home.clone() },
         Binding { revision: 8, ..home.clone() },
-        // The same bytes of names, cut elsewhere.
+        // The same bytes of names, divided differently.
         Binding {
             connector: ConnectorId::parse("salesforcec").unwrap(),
             credential: CredentialId::parse("red_1").unwrap(),
             ..home.clone()
         },
     ];
-    // Opened before, so that what is kept of it has no part in what follows.
+    // Opened before, so that the cache has no part in what follows.
     assert!(opens(&vault, &home, &bytes).await);
     for other in elsewhere {
         vault.ensure_workspace_key(&other.org, &other.workspace).await.unwrap();
@@ -164,7 +164,7 @@ async fn fields_cannot_be_swapped_dropped_renamed_added_or_taken_from_another_wr
 async fn a_flipped_bit_in_any_byte_is_refused() {
     let vault = vault().await;
     let bytes = seal(&vault, &binding(), &example()).await;
-    // The second time after it was opened, and its key kept.
+    // The second time with its key in the cache.
     for _ in 0..2 {
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
@@ -182,7 +182,7 @@ async fn another_data_key_with_the_right_tag_is_refused_by_the_commitment() {
     let bytes = seal(&vault, &bound, &example()).await;
     let key = vault.workspace_key(&bound.org, &bound.workspace).await.unwrap();
     let parts = decode(&bytes).unwrap();
-    // Whoever holds the workspace key can wrap another data key, but not for this commitment.
+    // With the workspace key another data key can be wrapped, but not for this commitment.
     let associated = associated::Associated::of_credential("data key", &key.id, &bound, 3);
     let wrapped = wrap::wrap(&key.bytes, associated.as_bytes(), &[9; 32], &OsRandom).unwrap();
     let forged = Parts { wrapped: &wrapped, ..parts };
@@ -245,6 +245,7 @@ proptest! {
 }
 
 mod keys;
+mod second_implementation;
 
 #[test]
 fn a_key_for_another_purpose_is_hkdf_of_the_master_key() {

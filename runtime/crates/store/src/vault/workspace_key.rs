@@ -1,10 +1,10 @@
-//! Workspace keys: made once, stored wrapped, kept unwrapped in a bounded cache.
+//! Workspace keys: created once, stored wrapped, cached unwrapped in a bounded cache.
 //!
-//! Deleting a workspace's key closes everything sealed under it. The cache never outlives that: a
-//! key read before a deletion is not kept after it.
+//! After deletion of a workspace's key nothing sealed under it can be opened. The cache never outlives that: a
+//! key read before a deletion is not cached after it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -18,8 +18,9 @@ use super::derived::DataKeys;
 use super::kek::{KekProvider, KeyId};
 use super::random::RandomSource;
 use super::{KeyBytes, VaultError};
+use portcullis_core::sync::lock;
 
-/// Workspaces whose keys are kept unwrapped: busy ones stay, and memory stays small.
+/// Workspaces whose keys are cached unwrapped: busy ones stay, and memory use stays small.
 const CACHED_KEYS_MAX: usize = 1024;
 
 const ID_LABEL: &str = "portcullis workspace key id v1";
@@ -28,11 +29,9 @@ const ID_LABEL: &str = "portcullis workspace key id v1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceKeyRecord {
-    /// The org.
     pub org: OrgId,
-    /// The workspace.
     pub workspace: WorkspaceId,
-    /// Id of this key; sealed credentials carry it.
+    /// Id of this key; sealed credentials contain it.
     pub key_id: String,
     /// Id of the master key it is wrapped with.
     pub master_key_id: String,
@@ -48,7 +47,7 @@ impl Document for WorkspaceKeyRecord {
 pub(super) struct WorkspaceKey {
     pub(super) id: KeyId,
     pub(super) bytes: KeyBytes,
-    /// What data keys that it unwrapped lately gave.
+    /// Keys derived from recently unwrapped data keys.
     pub(super) data_keys: DataKeys,
 }
 
@@ -58,7 +57,7 @@ impl WorkspaceKey {
     }
 }
 
-/// Makes a random key for a workspace and wraps it with the current master key.
+/// Creates a random key for a workspace and wraps it with the current master key.
 pub(super) async fn generate(
     org: &OrgId,
     workspace: &WorkspaceId,
@@ -81,7 +80,7 @@ pub(super) async fn generate(
     Ok((record, key))
 }
 
-/// Opens a stored key for the workspace it was asked for, whatever the record says.
+/// Opens a stored key for the requested workspace, whatever the record says.
 pub(super) async fn unwrap(
     record: &WorkspaceKeyRecord,
     org: &OrgId,
@@ -114,10 +113,10 @@ pub(super) struct Cache(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    /// Counts deletions, so that a key read before one is not kept after it.
+    /// Counts deletions, so that a key read before one is not cached after it.
     epoch: u64,
     keys: HashMap<Place, Arc<WorkspaceKey>>,
-    /// Oldest first; exactly the places of `keys`.
+    /// Oldest first; exactly the keys of `keys`.
     order: VecDeque<Place>,
 }
 
@@ -127,7 +126,7 @@ impl Cache {
         self.kept().keys.get(&place).cloned()
     }
 
-    /// To be read before the record is, and given to [`Cache::keep`].
+    /// Read it before the record, and pass it to [`Cache::keep`].
     pub(super) fn epoch(&self) -> u64 {
         self.kept().epoch
     }
@@ -156,9 +155,14 @@ impl Cache {
         kept.order.retain(|other| *other != place);
     }
 
+    pub(super) fn forget_all(&self) {
+        let mut kept = self.kept();
+        *kept = Kept { epoch: kept.epoch.wrapping_add(1), ..Kept::default() };
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Why: at worst a place is listed twice after a panic, which costs a second unwrapping.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // Why: at worst an entry is listed twice after a panic, which costs a second unwrapping.
+        lock(&self.0)
     }
 }
 
@@ -186,5 +190,9 @@ mod tests {
         assert!(cache.get(&org, &name(500)).is_none());
         cache.keep(&org, &name(500), key(), cache.epoch());
         assert!(cache.get(&org, &name(500)).is_some());
+        let before = cache.epoch();
+        cache.forget_all();
+        cache.keep(&org, &name(500), key(), before);
+        assert!(cache.kept().keys.is_empty() && cache.kept().order.is_empty());
     }
 }

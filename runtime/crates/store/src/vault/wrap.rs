@@ -1,6 +1,6 @@
 //! Wrapping one key under another: XChaCha20-Poly1305 with a random 192-bit nonce.
 //!
-//! The nonce is long enough to be random for ever, so a long-lived key needs no counter.
+//! The nonce is long enough to be random always, so a long-lived key needs no counter.
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};

@@ -6,7 +6,7 @@ use super::super::{BodyPlan, FormStyle};
 use super::text_of;
 use crate::json::Reader;
 
-/// Reads the shape: which members there are depends on its type.
+/// Reads the shape; its type decides which members there are.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<BodyPlan> {
     if reader.literal(br#"{"type":"json"}"#) {
         return Some(BodyPlan::Json { wrap: None, template: None, root: None });

@@ -1,4 +1,4 @@
-//! How a list goes on.
+//! How the next page of a list is requested.
 
 use super::super::{PageParam, PaginationKind, PaginationPlan};
 use super::{page_param, scalar, text_of};

@@ -1,4 +1,4 @@
-//! A plan is read as serde reads it.
+//! A plan is read as serde would read it.
 
 use serde_json::{Value, json};
 

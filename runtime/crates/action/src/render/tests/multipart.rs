@@ -8,7 +8,7 @@ fn render(inputs: Value, input: Value) -> RenderedRequest {
     run(json!({ "body": { "type": "multipart" }, "inputs": inputs }), input).unwrap()
 }
 
-/// The boundary by the content type, and the body with it written as `B`.
+/// The boundary from the content type, and the body with the boundary replaced by `B`.
 fn shown(request: &RenderedRequest) -> (String, String) {
     let content_type = header(request, "content-type").unwrap();
     let boundary = content_type.strip_prefix("multipart/form-data; boundary=").unwrap().to_owned();

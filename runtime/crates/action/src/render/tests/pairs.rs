@@ -1,4 +1,4 @@
-//! Query and form: array formats, nesting, and that every text comes back as it was.
+//! Query and form: array formats, nesting, and that every text can be decoded to the original.
 
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Waits as real APIs write them, and nonsense beside them.
+//! Waits as real APIs write them, and similar invalid texts.
 
 use super::*;
 use crate::retry::WaitBody;

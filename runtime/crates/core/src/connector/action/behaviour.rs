@@ -1,22 +1,18 @@
-//! What an action's answer means, how a repeat is told from a new request, and its limits.
+//! What an action's answer means, how the vendor recognizes a repeat, and the action's limits.
 
 use http::HeaderName;
-use portcullis_action::plan::{ErrorAction, ErrorRule, KeyPlace, ResponsePlan, ResponseType, SuccessPlan};
+use portcullis_action::plan::{ErrorRule, KeyPlace, ResponsePlan, ResponseType, SuccessPlan};
 use portcullis_action::predicate::Predicate;
-use portcullis_action::response::ErrorClass;
 use serde_json::Value;
 
 use super::Report;
 use crate::connector::place::{body_place, check_pointer};
 use crate::connector::{KeyRules, RequestLimits};
-use crate::definition::{
-    ActionDef, Definition, ErrorActionDef, ErrorClassDef, ErrorRuleDef, IdempotencyIn, ResponseDef,
-    ResponseTypeDef,
-};
+use crate::definition::{ActionDef, Definition, ErrorRuleDef, IdempotencyIn, ResponseDef};
 use crate::header_rules::is_visible_to_guest;
 use crate::violation::step;
 
-/// Longest idempotency key unless said, characters: the commonest limit.
+/// Default for the longest idempotency key, characters: the most common limit.
 const KEY_CHARS: u16 = 255;
 
 fn predicate(value: Option<&Value>, pointer: &str, report: &mut Report<'_>) -> Option<Value> {
@@ -56,14 +52,7 @@ pub(super) fn response(wire: &ActionDef, pointer: &str, report: &mut Report<'_>)
     }
     check_unread(&written, &at, report);
     ResponsePlan {
-        r#type: match written.r#type {
-            ResponseTypeDef::Auto => ResponseType::Auto,
-            ResponseTypeDef::Json => ResponseType::Json,
-            ResponseTypeDef::Text => ResponseType::Text,
-            ResponseTypeDef::Xml => ResponseType::Xml,
-            ResponseTypeDef::Binary => ResponseType::Binary,
-            ResponseTypeDef::None => ResponseType::None,
-        },
+        r#type: written.r#type,
         root: written.root.clone(),
         map: written.map.into_iter().collect(),
     }
@@ -73,15 +62,15 @@ fn is_readable(header: &str) -> bool {
     HeaderName::from_bytes(header.as_bytes()).is_ok_and(|name| is_visible_to_guest(name.as_str()))
 }
 
-/// Members that the answer's type does not read.
+/// Refuses members that the answer's type does not read.
 fn check_unread(written: &ResponseDef, at: &str, report: &mut Report<'_>) {
-    let has_members = matches!(written.r#type, ResponseTypeDef::Auto | ResponseTypeDef::Json);
+    let has_members = matches!(written.r#type, ResponseType::Auto | ResponseType::Json);
     if written.root.is_some() && !has_members {
         report.error(format!("{at}/root"), "response_unused", "an answer of this type has no members");
     }
 }
 
-/// The action's rules before the connector's.
+/// The error rules: the action's before the connector's.
 pub(super) fn errors(
     definition: &Definition,
     wire: &ActionDef,
@@ -102,39 +91,15 @@ fn error_rule(wire: &ErrorRuleDef, at: &str, report: &mut Report<'_>) -> ErrorRu
             check_pointer(path, &format!("{at}/{member}"), report.errors);
         }
     }
-    let class = error_class(wire.class);
     ErrorRule {
         status: wire.when.status.clone(),
         predicate: predicate(wire.when.predicate.as_ref(), &format!("{at}/when/predicate"), report),
         header: predicate(wire.when.header.as_ref(), &format!("{at}/when/header"), report),
-        class,
-        action: match (wire.action, class) {
-            (Some(ErrorActionDef::Fail), _) => ErrorAction::Fail,
-            (Some(ErrorActionDef::Retry), _) => ErrorAction::Retry,
-            (Some(ErrorActionDef::RefreshRetry), _) => ErrorAction::RefreshRetry,
-            (Some(ErrorActionDef::Ignore), _) | (None, ErrorClass::Ignored) => ErrorAction::Ignore,
-            (None, ErrorClass::RateLimit | ErrorClass::Transient) => ErrorAction::Retry,
-            (None, _) => ErrorAction::Fail,
-        },
+        class: wire.class,
+        action: wire.action.unwrap_or_else(|| wire.class.default_action()),
         code_path: wire.code_path.clone(),
         message_path: wire.message_path.clone(),
         message: wire.message.clone(),
-    }
-}
-
-/// The class of that name.
-pub(in crate::connector) const fn error_class(wire: ErrorClassDef) -> ErrorClass {
-    match wire {
-        ErrorClassDef::Auth => ErrorClass::Auth,
-        ErrorClassDef::Permission => ErrorClass::Permission,
-        ErrorClassDef::Validation => ErrorClass::Validation,
-        ErrorClassDef::NotFound => ErrorClass::NotFound,
-        ErrorClassDef::Conflict => ErrorClass::Conflict,
-        ErrorClassDef::RateLimit => ErrorClass::RateLimit,
-        ErrorClassDef::Quota => ErrorClass::Quota,
-        ErrorClassDef::Transient => ErrorClass::Transient,
-        ErrorClassDef::Permanent => ErrorClass::Permanent,
-        ErrorClassDef::Ignored => ErrorClass::Ignored,
     }
 }
 
@@ -150,13 +115,13 @@ pub(super) fn idempotency(wire: &ActionDef, pointer: &str, report: &mut Report<'
     })
 }
 
-/// What the vendor says of its keys.
+/// The vendor's rules for idempotency keys.
 pub(super) fn key_rules(wire: &ActionDef) -> Option<KeyRules> {
     let written = wire.idempotency.as_ref()?;
     Some(KeyRules { chars_max: written.max_length.unwrap_or(KEY_CHARS), ttl_s: written.ttl_s })
 }
 
-/// The action's limits before the connector's.
+/// The action's limits take precedence over the connector's.
 pub(super) fn limits(definition: &Definition, wire: &ActionDef) -> RequestLimits {
     let own = wire.limits.unwrap_or_default();
     let shared = definition.limits;

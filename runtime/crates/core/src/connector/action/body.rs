@@ -1,11 +1,10 @@
 //! The body of an action: its shape and its templates.
 
-use portcullis_action::plan::FormStyle;
 use portcullis_action::{BodyPlan, Method};
 use serde_json::Value;
 
 use super::{Context, Report, check_template};
-use crate::definition::{ActionDef, BodyDef, BodyTypeDef, FormStyleDef, InputType};
+use crate::definition::{ActionDef, BodyDef, BodyTypeDef, InputType};
 use crate::violation::step;
 
 /// The body's plan and its content type, where one is written.
@@ -32,14 +31,9 @@ pub(super) fn build(
     let plan = match body.r#type {
         BodyTypeDef::None => BodyPlan::None,
         BodyTypeDef::Json => json(body),
-        BodyTypeDef::Form => BodyPlan::Form {
-            style: match body.form_style.unwrap_or_default() {
-                FormStyleDef::Brackets => FormStyle::Brackets,
-                FormStyleDef::Dots => FormStyle::Dots,
-                FormStyleDef::Flat => FormStyle::Flat,
-            },
-            template: body.template.clone(),
-        },
+        BodyTypeDef::Form => {
+            BodyPlan::Form { style: body.form_style.unwrap_or_default(), template: body.template.clone() }
+        }
         BodyTypeDef::Multipart => BodyPlan::Multipart,
         BodyTypeDef::Xml => BodyPlan::Xml { template: text_template(body, &pointer, report) },
         BodyTypeDef::Text => match &body.root {
@@ -69,7 +63,7 @@ fn graphql(body: &BodyDef, pointer: &str, report: &mut Report<'_>) -> BodyPlan {
         report.error(format!("{pointer}/query"), "body_incomplete", "graphql needs query");
         return BodyPlan::None;
     };
-    // Why any: GraphQL itself has no two opening braces in a row.
+    // Why any: GraphQL itself never has two opening braces in a row.
     if query.contains("{{") {
         let message = "a GraphQL operation is no template; values go into variables";
         report.error(format!("{pointer}/query"), "template_in_graphql", message);
@@ -91,7 +85,7 @@ fn text_template(body: &BodyDef, pointer: &str, report: &mut Report<'_>) -> Stri
     }
 }
 
-/// Members that the body's type does not read are refused: they would be a silent mistake.
+/// Members that the body's type does not read are refused: they are mistakes that would go unnoticed.
 fn check_unread(body: &BodyDef, pointer: &str, report: &mut Report<'_>) {
     use BodyTypeDef::{Form, Graphql, Json, Multipart, Raw, Text, Xml};
     for (name, is_written, read_by) in [
@@ -130,7 +124,7 @@ const fn type_name(wire: BodyTypeDef) -> &'static str {
     }
 }
 
-/// A content type stands as it is, and only where no header says another.
+/// The content type is fixed text, and only allowed where no header sets one.
 fn check_content_type(wire: &ActionDef, text: &str, pointer: &str, report: &mut Report<'_>) {
     let at = format!("{pointer}/content_type");
     let sound = text.bytes().all(|b| (0x20..=0x7e).contains(&b)) && !text.contains("{{");
@@ -185,7 +179,7 @@ fn check_texts(
     }
 }
 
-/// Texts of a document are templates; names of members are not.
+/// Texts of a document are templates; member names are not.
 fn walk(context: &Context<'_>, wire: &ActionDef, value: &Value, pointer: &str, report: &mut Report<'_>) {
     match value {
         Value::String(text) => {

@@ -3,8 +3,8 @@
 use portcullis_action::template::{Scope, Template};
 
 use super::{Context, Report, check_template, check_variable};
-use crate::connector::{Budget, BudgetScope};
-use crate::definition::{ActionDef, BudgetScopeDef, RateLimitDef};
+use crate::connector::Budget;
+use crate::definition::{ActionDef, RateLimitDef};
 
 /// The connector's budgets and the action's own.
 pub(super) fn build(
@@ -23,7 +23,7 @@ pub(super) fn build(
         let at = format!("{pointer}/rate_limit/{i}");
         let key = written.key.as_ref();
         let key = key.and_then(|text| check_template(context, wire, text, &format!("{at}/key"), report));
-        // Why by pointer: the test's request may be called like an action.
+        // Why by pointer: the test's request may have the same id as an action.
         budgets.push(budget(written, at.clone(), key, &at, report));
     }
     budgets
@@ -50,17 +50,13 @@ fn budget(
         id,
         requests: written.requests.map(|requests| (requests, written.per_ms.unwrap_or(1000))),
         concurrency: written.concurrency,
-        scope: match written.scope {
-            BudgetScopeDef::Connection => BudgetScope::Connection,
-            BudgetScopeDef::Org => BudgetScope::Org,
-            BudgetScopeDef::Connector => BudgetScope::Connector,
-        },
+        scope: written.scope,
         key,
     }
 }
 
-/// What parts a budget of the connector for this action: an action without the input that the key names
-/// shares the budget of the rest, but some action must have it.
+/// The key of a connector's budget for this action: an action without the input that the key names uses the
+/// undivided budget, but at least one action must have the input.
 fn shared_key(
     context: &Context<'_>,
     wire: &ActionDef,

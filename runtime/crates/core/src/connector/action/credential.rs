@@ -1,4 +1,4 @@
-//! The credential's place in an action: it is there, once, and nothing else can stand in it.
+//! The credential's position in an action: it exists, once, and nothing else can be written there.
 
 use http::HeaderName;
 use portcullis_action::plan::{ActionPlan, FormStyle, KeyPlace, PageParam};
@@ -11,7 +11,7 @@ use crate::connector::place::overlap;
 use crate::definition::ActionDef;
 use crate::signing::{SignedPart, Signing};
 
-/// Checks the places of a credential in the body, and that what is signed is sent.
+/// Checks the credential's positions in the body, and that what is signed is sent.
 pub(super) fn check(
     context: &Context<'_>,
     wire: &ActionDef,
@@ -29,7 +29,7 @@ pub(super) fn check(
     check_signed(context, wire, plan, pointer, report);
 }
 
-/// Whether there always is a body with members.
+/// Checks that there always is a body with members.
 fn check_body(wire: &ActionDef, plan: &ActionPlan, pointer: &str, report: &mut Report<'_>) {
     let always = plan.method.has_body();
     let why = match &plan.body {
@@ -52,7 +52,7 @@ fn check_body(wire: &ActionDef, plan: &ActionPlan, pointer: &str, report: &mut R
     report.error(format!("{pointer}/{member}"), "credential_no_place", message);
 }
 
-/// The body is filled in by its content type.
+/// The credential is written into the body according to its content type.
 fn check_content_type(wire: &ActionDef, plan: &ActionPlan, pointer: &str, report: &mut Report<'_>) {
     let header = plan.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let Some(written) = header.map(|(_, text)| text).or(plan.content_type.as_ref()) else { return };
@@ -69,7 +69,7 @@ fn check_content_type(wire: &ActionDef, plan: &ActionPlan, pointer: &str, report
     }
 }
 
-/// Whether something else goes to the credential's place.
+/// Checks that nothing else is written to the credential's position.
 fn check_place(place: &[String], plan: &ActionPlan, pointer: &str, report: &mut Report<'_>) {
     for (index, input) in plan.inputs.iter().enumerate().filter(|(_, i)| i.place == InputPlace::Body) {
         let mut own = container(&plan.body);
@@ -113,7 +113,7 @@ fn check_place(place: &[String], plan: &ActionPlan, pointer: &str, report: &mut 
     }
 }
 
-/// Steps of what the inputs are put into.
+/// Steps to the object that the inputs are merged into.
 fn container(body: &BodyPlan) -> Vec<String> {
     match body {
         BodyPlan::Json { wrap, .. } => wrap.iter().cloned().collect(),
@@ -122,7 +122,7 @@ fn container(body: &BodyPlan) -> Vec<String> {
     }
 }
 
-/// Whether a document has something at a place, or something on the way to it that has no members.
+/// Whether a document has a value at these steps, or a value before their end that has no members.
 fn stands(document: &Value, steps: &[String]) -> bool {
     let Some((first, rest)) = steps.split_first() else { return true };
     match document {
@@ -131,7 +131,7 @@ fn stands(document: &Value, steps: &[String]) -> bool {
     }
 }
 
-/// A signature over a header that is not sent could never be made.
+/// A signature over a header that is not sent cannot be made.
 fn check_signed(
     context: &Context<'_>,
     wire: &ActionDef,

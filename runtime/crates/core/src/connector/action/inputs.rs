@@ -7,7 +7,7 @@ use portcullis_action::{BodyPlan, InputPlace, InputPlan, Method, UrlTemplate};
 use super::{Context, Report, check_header, default_place};
 use crate::connector::fields::pattern;
 use crate::connector::place::body_place;
-use crate::definition::{ActionDef, ArrayFormatDef, InputDef, InputIn, InputType, OmitIfDef};
+use crate::definition::{ActionDef, InputDef, InputType};
 use crate::input::Input;
 
 /// Checks every input of an action.
@@ -36,7 +36,7 @@ pub(super) fn build(
     (inputs, plans)
 }
 
-/// Where an input goes: as written, else where a template names it, else by method.
+/// Where an input goes: as written, otherwise where a template uses it, otherwise by method.
 fn place(
     input: &InputDef,
     method: Method,
@@ -44,12 +44,7 @@ fn place(
     pointer: &str,
     report: &mut Report<'_>,
 ) -> InputPlace {
-    let written = input.r#in.map(|place| match place {
-        InputIn::Path => InputPlace::Path,
-        InputIn::Query => InputPlace::Query,
-        InputIn::Header => InputPlace::Header,
-        InputIn::Body => InputPlace::Body,
-    });
+    let written = input.r#in;
     if written == Some(InputPlace::Path) && !named {
         let message = format!("in is path, but no template names {{{{input.{}}}}}", input.name);
         report.error(format!("{pointer}/in"), "input_not_in_path", message);
@@ -75,7 +70,7 @@ fn check_place(
             }
             let nested = matches!(
                 input.array_format,
-                Some(ArrayFormatDef::Brackets | ArrayFormatDef::Indices | ArrayFormatDef::Json)
+                Some(ArrayFormat::Brackets | ArrayFormat::Indices | ArrayFormat::Json)
             );
             if input.r#type == InputType::Object && !nested {
                 let message = "an object in the query needs array_format brackets, indices or json";
@@ -96,7 +91,7 @@ fn check_place(
     }
 }
 
-/// Members that the input's place does not read.
+/// Refuses members that the input's position does not read.
 fn check_unread(
     input: &InputDef,
     place: InputPlace,
@@ -111,7 +106,7 @@ fn check_unread(
     };
     let in_body = place == InputPlace::Body && !is_root;
     if input.path.is_some() && (!in_body || matches!(body, BodyPlan::Multipart)) {
-        let message = "path is a place in a json, form or graphql body";
+        let message = "path is a position in a json, form or graphql body";
         report.error(format!("{pointer}/path"), "input_not_in_body", message);
     }
     if input.r#as.is_some() && (place == InputPlace::Path || is_root) {
@@ -166,7 +161,7 @@ fn checked(wire: &InputDef, pointer: &str, report: &mut Report<'_>) -> Input {
         label: wire.label.clone(),
         kind: wire.r#type,
         required: wire.required,
-        nullable: wire.omit_if == Some(OmitIfDef::Never),
+        nullable: wire.omit_if == Some(OmitIf::Never),
         default: wire.default.clone(),
         accepted: wire.r#enum.clone(),
         pattern: wire.pattern.as_ref().and_then(|text| pattern(text, None, &at, report.errors)),
@@ -188,7 +183,7 @@ fn checked(wire: &InputDef, pointer: &str, report: &mut Report<'_>) -> Input {
     input
 }
 
-/// Rules that no value of the type can meet, or that none is held against.
+/// Reports rules that no value of the type can satisfy, or that do not apply to the type.
 fn check_rules(wire: &InputDef, input: &Input, pointer: &str, report: &mut Report<'_>) {
     use InputType::{Any, Array, Date, Datetime, File, Integer, Number};
     let texts = &[InputType::String, Date, Datetime, File, Any][..];
@@ -205,7 +200,7 @@ fn check_rules(wire: &InputDef, input: &Input, pointer: &str, report: &mut Repor
             report.error(format!("{pointer}/{member}"), "input_rule_unused", message);
         }
     }
-    let none = "is more than the maximum: no value would do";
+    let none = "is more than the maximum: no value is possible";
     if wire.min.zip(wire.max).is_some_and(|(min, max)| min > max) {
         report.error(format!("{pointer}/min"), "rule_contradiction", none);
     }
@@ -217,7 +212,7 @@ fn check_rules(wire: &InputDef, input: &Input, pointer: &str, report: &mut Repor
         open.check(value, &format!("{pointer}/enum/{index}"), report.errors);
     }
     if wire.r#enum.as_ref().is_some_and(Vec::is_empty) {
-        report.error(format!("{pointer}/enum"), "rule_contradiction", "is empty: no value would do");
+        report.error(format!("{pointer}/enum"), "rule_contradiction", "is empty: no value is possible");
     }
 }
 
@@ -234,25 +229,14 @@ fn plan(wire: &InputDef, place: InputPlace, pointer: &str, report: &mut Report<'
             .as_deref()
             .map(|path| body_place(path, &format!("{pointer}/path"), report.errors))
             .unwrap_or_default(),
-        array_format: wire.array_format.map(|format| match format {
-            ArrayFormatDef::Repeat => ArrayFormat::Repeat,
-            ArrayFormatDef::Brackets => ArrayFormat::Brackets,
-            ArrayFormatDef::Indices => ArrayFormat::Indices,
-            ArrayFormatDef::Comma => ArrayFormat::Comma,
-            ArrayFormatDef::Pipe => ArrayFormat::Pipe,
-            ArrayFormatDef::Json => ArrayFormat::Json,
-        }),
+        array_format: wire.array_format,
         transform: wire.transform.clone(),
-        omit_if: match wire.omit_if.unwrap_or_default() {
-            OmitIfDef::Null => OmitIf::Null,
-            OmitIfDef::Empty => OmitIf::Empty,
-            OmitIfDef::Never => OmitIf::Never,
-        },
+        omit_if: wire.omit_if.unwrap_or_default(),
         file: wire.r#type == InputType::File,
     }
 }
 
-/// What is legal in a URL but unwise: a host that an input chooses, a path that may have no value.
+/// What is legal in a URL but unwise: an input that chooses the host, a path variable that may have no value.
 pub(super) fn check_url_inputs(
     context: &Context<'_>,
     url: Option<&UrlTemplate>,

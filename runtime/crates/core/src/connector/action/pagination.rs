@@ -1,4 +1,4 @@
-//! How an action's list goes on.
+//! How the pages of an action's list are requested.
 
 use portcullis_action::plan::{PageParam, PaginationKind, PaginationPlan};
 
@@ -6,12 +6,12 @@ use super::Report;
 use crate::connector::place::{check_pointer, steps};
 use crate::definition::{ActionDef, BodyTypeDef, Definition, PaginationDef, PaginationIn, PaginationType};
 
-/// Pages of one call unless said: enough for a form's choices, not for an export.
+/// Default for the maximum pages of one call: enough for a form's choices, not for an export.
 const PAGES: u32 = 10;
-/// Items of one call unless said.
+/// Default for the maximum items of one call.
 const ITEMS: u32 = 10_000;
 
-/// The action's list, or the connector's where the action takes it.
+/// The action's pagination, or the connector's where the action uses it.
 pub(super) fn build(
     definition: &Definition,
     wire: &ActionDef,
@@ -22,7 +22,7 @@ pub(super) fn build(
         (Some(own), _, _) => (format!("{pointer}/pagination"), own),
         (None, true, Some(shared)) => ("/pagination".to_owned(), shared),
         (None, true, None) => {
-            let message = "the definition has no pagination to take";
+            let message = "the definition has no pagination to use";
             report.error(format!("{pointer}/paginate"), "unknown_reference", message);
             return None;
         }
@@ -54,7 +54,7 @@ pub(super) fn build(
     })
 }
 
-/// Members that this way of paging does not read would be a silent mistake.
+/// Refuses members that this pagination type does not read: they are mistakes that would go unnoticed.
 fn check_unread(written: &PaginationDef, at: &str, report: &mut Report<'_>) {
     use PaginationType::{Cursor, GraphqlCursor, LastId, NextUrl, Offset, Page};
     for (member, is_written, read_by) in [

@@ -1,26 +1,14 @@
-//! When a failed call of an action is tried again.
+//! When a failed call of an action is retried.
 
 use http::HeaderName;
 use portcullis_action::pattern::Pattern;
-use portcullis_action::retry::{RetryPlan, WaitBody, WaitHeader, WaitKind};
+use portcullis_action::retry::{RetryPlan, WaitBody, WaitHeader};
 
 use super::Report;
 use crate::connector::place::check_pointer;
-use crate::definition::{ActionDef, Definition, RetryDef, WaitKindDef};
+use crate::definition::{ActionDef, Definition, RetryDef};
 
-const fn wait_kind(wire: WaitKindDef) -> WaitKind {
-    match wire {
-        WaitKindDef::Auto => WaitKind::Auto,
-        WaitKindDef::Seconds => WaitKind::Seconds,
-        WaitKindDef::EpochS => WaitKind::EpochS,
-        WaitKindDef::EpochMs => WaitKind::EpochMs,
-        WaitKindDef::HttpDate => WaitKind::HttpDate,
-        WaitKindDef::Iso8601 => WaitKind::Iso8601,
-        WaitKindDef::Duration => WaitKind::Duration,
-    }
-}
-
-/// The action's retry rules, or else the connector's.
+/// The action's retry rules, otherwise the connector's.
 pub(super) fn build(
     definition: &Definition,
     wire: &ActionDef,
@@ -54,7 +42,7 @@ pub(super) fn build(
         .iter()
         .map(|header| WaitHeader {
             name: header.name.to_ascii_lowercase(),
-            kind: wait_kind(header.kind),
+            kind: header.kind,
             when_remaining_zero: header.when_remaining_zero.as_ref().map(|name| name.to_ascii_lowercase()),
         })
         .collect();
@@ -70,7 +58,7 @@ pub(super) fn build(
         body: body.as_ref().map(|body| WaitBody {
             path: body.path.clone(),
             pattern: body.pattern.clone(),
-            kind: wait_kind(body.kind),
+            kind: body.kind,
         }),
     }
 }

@@ -1,5 +1,5 @@
-//! Rules between the parts of one action: that nothing is sent twice, and that what is asked of a body
-//! or an answer is there.
+//! Rules between the parts of one action: nothing is sent twice, and the body or the answer has what other
+//! members refer to.
 
 use portcullis_action::plan::{
     ActionPlan, KeyPlace, PageParam, PaginationKind, PaginationPlan, ResponseType,
@@ -8,9 +8,9 @@ use portcullis_action::template::{Scope, Template};
 use portcullis_action::{BodyPlan, InputPlace, Method, UrlTemplate};
 
 use super::{Context, Report, decoded};
-use crate::definition::{ActionDef, EffectDef};
+use crate::definition::{ActionDef, Effect};
 
-/// Checks an action whose parts were checked.
+/// Checks an action whose parts are checked already.
 pub(super) fn check(
     context: &Context<'_>,
     wire: &ActionDef,
@@ -27,21 +27,21 @@ pub(super) fn check(
     }
 }
 
-/// Whether the URL has a fixed pair of that name, however it is encoded.
+/// Whether the URL has a fixed query pair with that name, however it is encoded.
 pub(super) fn url_has_pair(url: &UrlTemplate, name: &str) -> bool {
     url.query.iter().any(|(pair, _)| pair.as_literal().is_some_and(|pair| decoded(pair) == name))
 }
 
-/// An org's rules and approvals go by the effect, so a method that changes something is no read.
+/// An org's rules and approvals depend on the effect, so a method that changes something is not a read.
 fn check_effect(wire: &ActionDef, method: Method, pointer: &str, report: &mut Report<'_>) {
     let changes = matches!(method, Method::Put | Method::Patch | Method::Delete);
-    if wire.effect == Some(EffectDef::Read) && changes {
+    if wire.effect == Some(Effect::Read) && changes {
         let message = format!("{method} is no read; POST may be one");
         report.error(format!("{pointer}/effect"), "effect_contradicts_method", message);
     }
 }
 
-/// An input would be the second pair of its name.
+/// An input with the name of a fixed query pair would be sent as a second pair.
 fn check_query_names(url: Option<&UrlTemplate>, plan: &ActionPlan, pointer: &str, report: &mut Report<'_>) {
     for (index, input) in plan.inputs.iter().enumerate().filter(|(_, i)| i.place == InputPlace::Query) {
         let name = input.wire_name();
@@ -54,7 +54,7 @@ fn check_query_names(url: Option<&UrlTemplate>, plan: &ActionPlan, pointer: &str
     }
 }
 
-/// The idempotency key must arrive: a repeat that the vendor does not know for one happens twice.
+/// The idempotency key must arrive: otherwise the vendor carries a repeat out a second time.
 fn check_key(context: &Context<'_>, plan: &ActionPlan, pointer: &str, report: &mut Report<'_>) {
     let at = format!("{pointer}/idempotency");
     match &plan.idempotency {
@@ -95,12 +95,12 @@ fn check_key(context: &Context<'_>, plan: &ActionPlan, pointer: &str, report: &m
     }
 }
 
-/// Whether the caller can say what is sent there.
+/// Whether the caller decides what is sent there.
 fn names_input(text: &str) -> bool {
     Template::parse_text(text).is_ok_and(|t| t.variables().any(|v| v.scope == Scope::Input))
 }
 
-/// Where each page's values go.
+/// The parameters of a page, and where each goes.
 pub(super) fn page_params(plan: &PaginationPlan) -> impl Iterator<Item = (&'static str, &PageParam)> {
     let param = match &plan.kind {
         PaginationKind::Cursor { param, .. }

@@ -1,4 +1,4 @@
-//! JWTs of our own (RFC 7519): alone in a header, or as the assertion of a token request.
+//! JWTs that the host signs (RFC 7519): alone in a header, or as the assertion of a token request.
 
 use portcullis_action::template::{Scope, Template};
 use serde_json::{Map, Value};
@@ -9,14 +9,14 @@ use crate::injection::Injection;
 use crate::signing::JwtPlan;
 use crate::violation::step;
 
-/// How long a JWT is good unless said, seconds. GitHub refuses more than 600.
+/// Default lifetime of a JWT, seconds. GitHub refuses more than 600.
 const TTL_S: u32 = 300;
-/// Claims that the signer makes: a fixed time would outlive every credential.
+/// Claims that the signer sets: a fixed time would be wrong soon after it was written.
 const MADE_CLAIMS: &[&str] = &["iat", "exp"];
-/// Header members that the signer makes, or that change what is signed (RFC 7797).
+/// Header members that the signer sets, or that change what is signed (RFC 7797).
 const MADE_MEMBERS: &[&str] = &["alg", "kid", "crit", "b64"];
 
-/// A claim that stands where the definition writes none of its name, and the member it is made from.
+/// A claim added where the definition does not write it, and the member its value comes from.
 pub(super) type DefaultClaim<'a> = (&'a str, String, &'a str);
 
 impl Reader<'_> {
@@ -99,7 +99,7 @@ impl Reader<'_> {
         Some(members)
     }
 
-    /// Refuses templates where nothing renders them.
+    /// Refuses templates in positions where nothing renders them.
     pub(super) fn no_templates(&mut self, value: &Value, member: &str) -> Option<()> {
         match value {
             Value::String(text) if text.contains("{{") => {

@@ -1,4 +1,4 @@
-//! Keys, tokens and passwords in their places: a header, a query pair, a cookie, a member of the body.
+//! Where keys, tokens and passwords go: a header, a query pair, a cookie, a member of the body.
 
 use http::HeaderName;
 use portcullis_action::template::{Part, Scope, Template};
@@ -11,7 +11,7 @@ use crate::injection::{HeaderFill, Injection};
 use crate::violation::{Violation, step};
 
 impl Reader<'_> {
-    /// An API key or a token in its place.
+    /// An API key or a token at its configured position.
     pub(super) fn key(&mut self) -> Option<Injection> {
         let place = self.auth.r#in.unwrap_or_default();
         match (place, self.auth.name.clone()) {
@@ -53,7 +53,7 @@ impl Reader<'_> {
         Some(Injection::header(name, value))
     }
 
-    /// A header that the credential may take.
+    /// Checks that the credential may use this header.
     pub(super) fn header_name(&mut self, text: &str, member: &str) -> Option<HeaderName> {
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             return self.refuse(member, "header_forbidden", format!("{text:?} is not a header name"));
@@ -77,7 +77,7 @@ impl Reader<'_> {
         Some(prefix)
     }
 
-    /// `prefix` + `auth.value`; without a value the token, or the first secret field.
+    /// `prefix` + `auth.value`; by default the token, or the first secret field.
     fn value(&mut self, default_prefix: &str, spot: Spot) -> Option<Template> {
         let has_token = self.auth.token_url.is_some() || !self.auth.steps.is_empty();
         let body = match &self.auth.value {
@@ -129,7 +129,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// Several values at once.
+    /// Several values, each at its position.
     pub(super) fn custom(&mut self) -> Option<Injection> {
         let Some(CustomAuthDef { headers, query, body }) = self.auth.custom.clone() else {
             let message = "custom needs auth.custom with headers, query or body";

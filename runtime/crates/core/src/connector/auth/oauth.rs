@@ -14,15 +14,15 @@ use crate::injection::{HeaderFill, Injection};
 use crate::token_plan::{Capture, ConsentPlan, RefreshOn, StepBody, TokenPlan, TokenStep};
 use crate::violation::{Violation, step};
 
-/// Lifetime where the answer gives none, seconds; the commonest one.
+/// Default token lifetime where the answer has none, seconds; the most common one.
 const TTL_S: u32 = 3600;
-/// How long before its end a token is renewed, seconds: longer than a slow call and a clock's drift.
+/// How long before its expiry a token is renewed, seconds: longer than a slow call plus clock drift.
 const REFRESH_SKEW_S: u32 = 60;
 /// `client_assertion_type` (RFC 7523 section 2.2).
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// `grant_type` of a JWT bearer (RFC 7523 section 2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// Pairs of an authorization URL that are the protocol's (RFC 6749 section 4.1.1, RFC 7636).
+/// Pairs of an authorization URL that the protocol defines (RFC 6749 section 4.1.1, RFC 7636).
 const CONSENT_PAIRS: &[&str] = &[
     "response_type",
     "client_id",
@@ -45,7 +45,7 @@ impl Reader<'_> {
 
     pub(super) fn refresh_token(&mut self) -> Option<TokenPlan> {
         let pasted = self.named(self.auth.refresh_token.clone(), "refresh_token")?;
-        // Why two: the first renewal reads what was pasted, every later one what the server gave.
+        // Why two: the first renewal reads the pasted token, every later one the token from the server.
         let obtain = self.renewal(pasted)?;
         let renew = self.renewal(Template::parse("{{cred.refresh_token}}").ok()?)?;
         Some(TokenPlan { obtain: vec![obtain], renew: Some(renew), ..self.token_plan()? })
@@ -56,7 +56,7 @@ impl Reader<'_> {
             let message = "oauth2_authorization_code needs auth.authorize_url";
             return self.refuse("/authorize_url", "auth_incomplete", message);
         };
-        // Why not inside allowed_domains: nothing of ours is sent there but what the person sees.
+        // Why not inside allowed_domains: the host sends nothing there; the person's browser goes there.
         let authorize_url = self.config_url(&url, "/authorize_url")?;
         for (name, _) in &authorize_url.query {
             let name = name.as_literal().map(crate::connector::action::decoded);
@@ -100,8 +100,8 @@ impl Reader<'_> {
         Some(params)
     }
 
-    /// The client id in the authorization URL, which the person's browser and its history see. It names
-    /// no secret but the field `client_id`, which is one in forms that do not say otherwise.
+    /// The client id in the authorization URL, which the person's browser and its history see. It uses
+    /// no secret except the field `client_id`, which is secret in forms that do not say otherwise.
     fn shown_client_id(&mut self) -> Option<Template> {
         let client_id = self.named(self.auth.client_id.clone(), "client_id")?;
         let secret = client_id.variables().find(|v| v.name != "client_id" && self.is_secret(&v.name));
@@ -138,7 +138,7 @@ impl Reader<'_> {
         Some(request)
     }
 
-    /// What is common to every kind of token.
+    /// What all kinds of token have in common.
     pub(super) fn token_plan(&mut self) -> Option<TokenPlan> {
         let on = self.auth.refresh_on.clone().unwrap_or_default();
         let predicate = match on.predicate.as_ref().map(Predicate::parse).transpose() {
@@ -153,7 +153,7 @@ impl Reader<'_> {
             None => None,
             Some(url) => {
                 let token = Template::parse("{{cred.access_token}}").ok()?;
-                // Why the hint: a form of secrets alone would be an empty body until they are put in.
+                // Why the hint: a form with secrets only would be an empty body until they are inserted.
                 let hint = [("token_type_hint".to_owned(), "access_token".to_owned())];
                 let mut revoke = self.endpoint(&url, "/revoke_url", &hint, &[("token", token)])?;
                 revoke.capture.clear();
@@ -197,7 +197,7 @@ impl Reader<'_> {
         Some(request)
     }
 
-    /// A request of the client to one of the server's endpoints, with its proof of identity.
+    /// A request of the client to one of the server's endpoints, with client authentication.
     fn endpoint(
         &mut self,
         url: &str,
@@ -240,7 +240,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Where an answer has the token, and where beside it the refresh token.
+    /// Pointers in the answer to the access token and to the refresh token.
     fn token_paths(&self) -> (String, String) {
         let token = self.auth.token_path.clone().unwrap_or_else(|| "/access_token".to_owned());
         let parent = token.strip_suffix("/access_token").unwrap_or_default();
@@ -248,7 +248,7 @@ impl Reader<'_> {
         (token, refresh)
     }
 
-    /// What is captured becomes visible config: it is a scalar beside the token, never a token.
+    /// Captured values become visible config: they must be scalars beside the token, never a token.
     fn check_capture(&mut self, token: &str, refresh: &str) -> Option<()> {
         for (name, pointer) in self.auth.capture.clone() {
             let member = format!("/capture/{}", step(&name));
@@ -268,12 +268,12 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// Scopes are single words, and say actions that exist.
+    /// Scopes are single words and refer to actions that exist.
     pub(super) fn check_scopes(&mut self) {
         for (index, scope) in self.auth.scopes.iter().enumerate() {
             let at = format!("/auth/scopes/{index}");
             let name = scope.name();
-            // RFC 6749 section 3.3, without braces: a scope is no template.
+            // RFC 6749 section 3.3, without braces: a scope is not a template.
             let word = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'{' | b'}');
             if name.is_empty() || !name.bytes().all(word) {
                 let message = format!("{name:?} is not one scope: printable ASCII without spaces and braces");
@@ -293,10 +293,10 @@ impl Reader<'_> {
         }
     }
 
-    /// How the client proves itself (RFC 6749 section 2.3, RFC 7523 section 2.2).
+    /// Client authentication (RFC 6749 section 2.3, RFC 7523 section 2.2).
     fn prove_client(&mut self, injection: &mut Injection, fixed: &mut Vec<(String, String)>) -> Option<()> {
         let known = |r: &Self, name: &str| r.fields.iter().any(|f| f.name == name);
-        // Why optional: a JWT bearer's assertion says who it is, and a public client has no secret.
+        // Why optional: a JWT bearer's assertion identifies the client, and a public client has no secret.
         let has_id = self.auth.client_id.is_some() || known(self, "client_id");
         let has_secret = self.auth.client_secret.is_some() || known(self, "client_secret");
         match self.auth.client_auth.unwrap_or_default() {
@@ -334,7 +334,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// Members that are templates, which may be secret.
+    /// Adds members that are templates, which may be secret.
     fn add_members(
         &mut self,
         request: &mut TokenStep,
@@ -349,7 +349,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// Adds a member that is not there yet: the second of two would be read by some servers.
+    /// Adds a member that is not there yet: some servers read the first of two, others the second.
     fn add(&mut self, request: &mut TokenStep, name: &str, template: Template, member: &str) -> Option<()> {
         let fixed = match &request.body {
             StepBody::Form(pairs) => pairs.iter().any(|(other, _)| other == name),

@@ -1,5 +1,5 @@
-//! Which members of `auth` an auth type reads. One that is written and not read would be a silent
-//! mistake, so it is refused.
+//! Which members of `auth` an auth type reads. One that is written and not read is a mistake that would go
+//! unnoticed, so it is refused.
 
 use crate::definition::{AuthDef, AuthPlace, AuthType, ClientAuthDef, StepDef};
 use crate::violation::Violation;
@@ -25,7 +25,7 @@ const TOKEN: &[&str] = &[
 /// Members of a JWT.
 const JWT: &[&str] = &["alg", "key_field", "kid", "claims", "header", "ttl_s"];
 
-/// Members that place a key or a token.
+/// Members that say where a key or a token goes.
 const fn place(auth: &AuthDef) -> &'static [&'static str] {
     match auth.r#in {
         Some(AuthPlace::Body) => &["in", "path", "prefix", "value"],
@@ -33,7 +33,7 @@ const fn place(auth: &AuthDef) -> &'static [&'static str] {
     }
 }
 
-/// Members that prove who the client is.
+/// Members for client authentication.
 fn client(auth: &AuthDef) -> &'static [&'static str] {
     match auth.client_auth {
         Some(ClientAuthDef::PrivateKeyJwt) => JWT,
@@ -41,7 +41,7 @@ fn client(auth: &AuthDef) -> &'static [&'static str] {
     }
 }
 
-/// Members of a JWT, where a login request has one in it.
+/// Members of a JWT, where a login request contains one.
 fn jwt_of_steps(auth: &AuthDef) -> &'static [&'static str] {
     let named = |text: &str| text.contains("jwt.token");
     let in_step = |step: &StepDef| {

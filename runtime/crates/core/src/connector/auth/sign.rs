@@ -1,5 +1,5 @@
 //! Signatures over the finished request: keyed hashes, AWS Signature Version 4, OAuth 1.0; and that the
-//! keys of signatures are used for nothing else.
+//! keys of signatures are not sent anywhere.
 
 use http::HeaderName;
 use portcullis_action::template::{Scope, Template};
@@ -71,7 +71,7 @@ impl Reader<'_> {
         }))))
     }
 
-    /// A header of the signer's that is none of its others.
+    /// A header that the signer sets, different from its other headers.
     fn own_header(
         &mut self,
         name: Option<String>,
@@ -120,8 +120,7 @@ impl Reader<'_> {
         .into_iter()
         .find(|(part, header, format, _)| !sent(part.clone(), header, format));
         if let Some((.., member)) = unsent {
-            let message =
-                "is signed and never sent, so that nobody could check it; name a header, or use it in format";
+            let message = "is signed and never sent, so the upstream could not check it; name a header, or use it in format";
             return self.refuse(member, "auth_incomplete", message);
         }
         Some(parts)
@@ -191,7 +190,7 @@ fn signed_part(text: &str) -> Option<SignedPart> {
     })
 }
 
-/// Fields that sign, with the member that says so; and the templates whose text leaves the host.
+/// Fields used as signing keys, with the member that names them; and the templates whose text is sent.
 fn keys_and_shown(injection: &Injection) -> (Vec<(&str, &'static str)>, Vec<&Template>) {
     let mut keys: Vec<(&str, &'static str)> = Vec::new();
     let mut hidden: Vec<(&Template, &'static str)> = Vec::new();
@@ -211,7 +210,7 @@ fn keys_and_shown(injection: &Injection) -> (Vec<(&str, &'static str)>, Vec<&Tem
     (keys, injection.templates().filter(|template| !is_hidden(template)).collect())
 }
 
-/// Refuses to send a field that signs: a signature proves that its key is known because it is never told.
+/// Refuses to send a field that is a signing key: a signature proves knowledge of a key that is never sent.
 pub(super) fn check_keys(auth: &Auth, errors: &mut Vec<Violation>) {
     let plan = auth.token.as_ref();
     let steps = plan.into_iter().flat_map(|plan| {

@@ -1,19 +1,19 @@
 //! Login requests that end with a token or a session.
 
 use http::HeaderName;
+use portcullis_action::Method;
 use portcullis_action::template::{Scope, Template};
 use serde_json::Value;
 
 use super::Reader;
 use super::templates::Spot;
-use crate::connector::action::method;
 use crate::connector::place::check_pointer;
-use crate::definition::{BodyTypeDef, MethodDef, StepDef};
+use crate::definition::{BodyTypeDef, StepDef};
 use crate::injection::{HeaderFill, Injection};
 use crate::token_plan::{Capture, StepBody, TokenPlan, TokenStep};
 use crate::violation::{Violation, step};
 
-/// What a login request's templates may name.
+/// The scopes that a login request's templates may use.
 const SCOPES: [Scope; 3] = [Scope::Cred, Scope::Config, Scope::Jwt];
 
 impl Reader<'_> {
@@ -42,7 +42,7 @@ impl Reader<'_> {
         check_pointer(&expires_in_path, &format!("/auth{at}/expires_in_path"), self.errors);
         let capture = self.step_captures(wire, at)?;
         Some(TokenStep {
-            method: method(request.method.unwrap_or(MethodDef::Post)),
+            method: request.method.unwrap_or(Method::Post),
             url,
             headers,
             body,
@@ -82,7 +82,7 @@ impl Reader<'_> {
         Some(headers)
     }
 
-    /// What is taken from the answer; later steps and `value` may name it from here on.
+    /// Values captured from the answer; later steps and `value` may use them from here on.
     fn step_captures(&mut self, wire: &StepDef, at: &str) -> Option<Vec<(String, Capture)>> {
         let mut captures = Vec::new();
         for (name, place) in &wire.capture {
@@ -125,7 +125,7 @@ impl Reader<'_> {
         Some(captures)
     }
 
-    /// The body parted into what is written and what is secret.
+    /// The body, split into fixed text and secret parts.
     fn step_body(&mut self, wire: &StepDef, at: &str, injection: &mut Injection) -> Option<StepBody> {
         let request = &wire.request;
         let member = format!("{at}/request/body");
@@ -136,7 +136,7 @@ impl Reader<'_> {
                 Some(_) => self.refuse(&type_member, "body_unused", "there is no body"),
             };
         };
-        if request.method.is_some_and(|m| !method(m).has_body()) {
+        if request.method.is_some_and(|method| !method.has_body()) {
             return self.refuse(&member, "method_without_body", "this method has no body");
         }
         if !document.is_object() {
@@ -160,7 +160,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes texts with variables out of a document and notes where they go.
+    /// Takes texts with variables out of a document and records where they go.
     fn part(
         &mut self,
         value: &mut Value,

@@ -1,4 +1,4 @@
-//! Templates of `auth`: which variables may stand there, and where a URL of the host's own may lead.
+//! Templates of `auth`: which variables are allowed, and where URLs that the host requests may lead.
 
 use portcullis_action::UrlTemplate;
 use portcullis_action::template::{Part, Scope, Template};
@@ -11,14 +11,14 @@ use crate::violation::Violation;
 pub(super) enum Spot {
     /// Printable ASCII.
     Header,
-    /// What a cookie's value can have (RFC 6265 section 4.1.1).
+    /// What a cookie's value may contain (RFC 6265 section 4.1.1).
     Cookie,
     /// Anything: it is encoded.
     Any,
 }
 
 impl Reader<'_> {
-    /// A template of which every variable exists and may stand here.
+    /// A template in which every variable exists and is allowed.
     pub(super) fn secret_template(&mut self, text: &str, member: &str, scopes: &[Scope]) -> Option<Template> {
         let template = match Template::parse_text(text) {
             Ok(template) => template,
@@ -49,21 +49,21 @@ impl Reader<'_> {
         (self.errors.len() == before).then_some(template)
     }
 
-    /// Whether `cred.<name>` or `config.<name>` can have a value: a field, or something an earlier answer
-    /// gave.
+    /// Whether `cred.<name>` or `config.<name>` can have a value: a field, or a value captured from an earlier
+    /// answer.
     fn knows(&self, scope: Scope, name: &str) -> bool {
         self.fields.iter().any(|f| f.name == name)
             || (scope == Scope::Cred && self.captured.iter().any(|captured| captured == name))
     }
 
-    /// [`Self::secret_template`] over `cred.*` and `config.*` whose fixed text can stand at its place.
+    /// [`Self::secret_template`] over `cred.*` and `config.*` whose fixed text is allowed at its position.
     pub(super) fn placed(&mut self, text: &str, member: &str, spot: Spot) -> Option<Template> {
         let template = self.secret_template(text, member, &[Scope::Cred, Scope::Config])?;
         self.fixed(&template, member, spot)?;
         Some(template)
     }
 
-    /// Refuses fixed text that could never be sent.
+    /// Refuses fixed text that can never be sent.
     pub(super) fn fixed(&mut self, template: &Template, member: &str, spot: Spot) -> Option<()> {
         let fits = |byte: u8| match spot {
             Spot::Header => (0x20..=0x7e).contains(&byte),
@@ -82,7 +82,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// Refuses a credential that is the same for everybody: it would stand in the definition.
+    /// Refuses a credential that is the same for every workspace: the secret would be in the definition.
     pub(super) fn varies(&mut self, templates: &[&Template], member: &str) -> Option<()> {
         if templates.iter().all(|template| template.as_literal().is_some()) {
             let message = "names no field: a credential is a workspace's, never the definition's; write \
@@ -92,7 +92,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// A URL of the host's own requests: over `config.*`, inside `allowed_domains`.
+    /// A URL that the host requests: over `config.*`, inside `allowed_domains`.
     pub(super) fn url(&mut self, text: &str, member: &str) -> Option<UrlTemplate> {
         let url = self.config_url(text, member)?;
         self.reach.check(&url, &format!("/auth{member}"), self.errors).then_some(url)
@@ -116,7 +116,7 @@ impl Reader<'_> {
         (self.errors.len() == before).then_some(url)
     }
 
-    /// A member that may be absent: `Some(None)` where it is, `None` after an error.
+    /// A member that may be absent: `Some(None)` where it is absent, `None` after an error.
     pub(super) fn optional<T>(
         &mut self,
         text: Option<&String>,

@@ -45,7 +45,7 @@ fn a_path_is_joined_to_the_base_url() {
     ] {
         assert_eq!(connector(&joined(base, path)).actions[0].plan.url, expected);
     }
-    // What is wrong with the base is said of the base, once, and of nothing that is joined to it.
+    // A breach of the base is reported at the base, once, and not at the URLs joined to it.
     expect([
         (joined("https://evil.com", "/v1"), &[("/base_url", "template_host_outside_allowed_domains")][..]),
         (joined("https://api.salesforce.com?a=1", "/v1"), &[("/base_url", "base_url_form")]),

@@ -68,7 +68,7 @@ fn an_error_rule_has_a_condition_and_pointers() {
         (0..12).map(|i| json!({ "when": { "status": [400 + i] }, "class": "auth" })).collect();
     rules[1]["when"] = json!({});
     rules[10]["when"] = json!({});
-    // Why twelve: a pointer of one rule begins like that of another.
+    // Why twelve: a pointer of one rule is a prefix of another's.
     changes([(
         json!({ "errors": rules }),
         &[("/errors/1/when", "rule_without_condition"), ("/errors/10/when", "rule_without_condition")][..],

@@ -1,4 +1,4 @@
-//! Nothing else can stand where the credential goes, and it always has a place.
+//! Nothing else can be written where the credential goes, and its position always exists.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The test and discovery requests: the same checks as actions, and nobody to give an input.
+//! The test and discovery requests: the same checks as actions, without a caller's input.
 
 use super::*;
 

@@ -11,7 +11,7 @@ fn document(action: Value) -> Value {
     document
 }
 
-/// An example that holds, with a change.
+/// A valid example, with a change.
 fn example(change: Value) -> Value {
     let mut example = json!({
         "name": "A contact", "input": { "Email": "a@example.com" },
@@ -111,7 +111,7 @@ fn rules_that_no_example_meets_are_warned_of() {
     warns(&proven, &[("/errors/0", "error_rule_unproven"), ("/actions/0/errors/1", "error_rule_unproven")]);
 }
 
-/// A success that looks like a rule's condition does not prove the rule: it is never asked.
+/// A success that matches a rule's condition does not cover the rule: the rule is never evaluated.
 #[test]
 fn a_success_proves_no_rule_but_one_that_makes_it_a_success() {
     let class = |class: &str, status: u16| {

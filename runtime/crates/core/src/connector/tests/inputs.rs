@@ -1,4 +1,4 @@
-//! Inputs: where they go, and which rules they can be held against.
+//! Inputs: where they go, and which rules apply to them.
 
 use portcullis_action::InputPlace;
 

@@ -1,4 +1,4 @@
-//! Several ways to authenticate, each a connector of its own.
+//! Several authentication methods, each with a complete connector.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Token endpoints: where they may be, what they are sent, and what may come out of their answers.
+//! Token endpoints: where they may be, what is sent to them, and what may be taken from their answers.
 
 use super::*;
 use crate::token_plan::StepBody;
@@ -23,7 +23,7 @@ fn base(auth_type: &str, auth: Value) -> Value {
     }))
 }
 
-/// A sound document with a client credentials grant.
+/// A valid document with a client credentials grant.
 pub(super) fn client_credentials() -> Value {
     base("oauth2_client_credentials", json!({}))
 }
@@ -41,7 +41,7 @@ fn bearer(auth: Value) -> Value {
     base("oauth2_jwt_bearer", own)
 }
 
-/// The answer of a token endpoint cannot be had by a host that the connector may not call.
+/// A host that the connector may not call cannot receive the answer of a token endpoint.
 #[test]
 fn s11_a_token_endpoint_must_be_inside_allowed_domains() {
     let outside = |pointer: &'static str| [(pointer, "template_host_outside_allowed_domains")];

@@ -1,4 +1,4 @@
-//! JWTs and signatures: what is signed, and that keys are told to nobody.
+//! JWTs and signatures: what is signed, and that keys are never sent.
 
 use super::*;
 

@@ -1,11 +1,11 @@
-//! The forms as the libraries write them that services use, to hold those of [`super::forms`] against.
+//! The forms as common libraries write them, to compare with those of [`super::forms`].
 
 use std::fmt::{self, Write as _};
 
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-/// The forms that services echo a value in.
+/// The forms in which services echo a value.
 pub(super) fn forms_of(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
     let mut texts: Vec<String> = vec![
         secret.to_owned(),
@@ -27,8 +27,8 @@ pub(super) fn forms_of(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
         each(secret.chars(), |c, out| write!(out, "&#x{:X};", c as u32)),
         each(secret.bytes(), |b, out| write!(out, "%{b:02x}")),
         each(secret.bytes(), |b, out| write!(out, "%{b:02X}")),
-        hex::encode(secret),
-        hex::encode_upper(secret),
+        each(secret.bytes(), |b, out| write!(out, "{b:02x}")),
+        each(secret.bytes(), |b, out| write!(out, "{b:02X}")),
     ];
     for shift in 0..3_usize {
         texts.push(base64_middle(secret, shift, &STANDARD_NO_PAD));
@@ -70,7 +70,7 @@ fn json_inner(secret: &str) -> String {
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
 }
 
-/// As `json.dumps` of Python writes it; nothing where that is what [`json_inner`] writes.
+/// As Python's `json.dumps` writes it; empty where it equals [`json_inner`].
 fn json_ascii(secret: &str, upper: bool) -> String {
     if secret.is_ascii() {
         return String::new();
@@ -94,14 +94,14 @@ fn html(secret: &str) -> String {
 fn each<T>(items: impl Iterator<Item = T>, write: impl Fn(T, &mut String) -> fmt::Result) -> String {
     let mut out = String::new();
     for item in items {
-        // Why ignored: writing to a text does not fail.
+        // Why ignored: writing to a `String` does not fail.
         let _ = write(item, &mut out);
     }
     out
 }
 
-/// The characters of a base64 text that depend on the secret alone, when it begins `shift` bytes
-/// into a group of three: what stands before and after it cannot change them.
+/// The characters of a base64 text that depend on the secret alone, when it begins `shift` bytes into a group
+/// of three: the bytes before and after it cannot change them.
 fn base64_middle(secret: &str, shift: usize, engine: &impl base64::Engine) -> String {
     let mut padded = vec![0_u8; shift];
     padded.extend_from_slice(secret.as_bytes());

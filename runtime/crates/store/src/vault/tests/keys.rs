@@ -24,7 +24,7 @@ async fn the_wrong_key_stops_the_start_and_the_right_one_does_not() {
         assert!(text.contains(key.id().as_str()) && text.contains(other.id().as_str()), "{text}");
         assert!(!text.contains(&key.to_text()[6..]), "{text}");
     }
-    // The stored check under another key's name is no way in.
+    // The stored check under another key's name is not accepted.
     let check = records.list::<KeyCheckRecord>(&[], None, 9).await.unwrap()[0].1.clone();
     let renamed = KeyCheckRecord { key_id: other.id().to_string(), ..check };
     let moved =
@@ -97,4 +97,22 @@ fn master_key_text_is_exact() {
         assert!(!error.to_string().contains("AAAA"), "{error}");
     }
     assert!(!format!("{key:?}").contains(&text[6..]));
+}
+
+#[tokio::test]
+async fn a_key_that_another_process_shredded_opens_nothing_once_it_is_forgotten() {
+    let records = records();
+    let key = MasterKey::generate().unwrap();
+    let vault = vault_with(&records, &key).await;
+    let elsewhere = Vault::open(records.clone(), key).await.unwrap();
+    let home = binding();
+    let sealed = vault.seal(&home, &example()).await.unwrap();
+    elsewhere.shred_workspace(&home.org, &home.workspace).await.unwrap();
+    let changed = records.changes(0, 100).await.unwrap().pop().unwrap();
+    let meant =
+        (<WorkspaceKeyRecord as crate::Document>::KIND, vec![home.org.as_str(), home.workspace.as_str()]);
+    assert_eq!((crate::Key::parse(&changed.key), changed.deleted), (Some(meant), true));
+    vault.forget_workspace(&home.org, &home.workspace);
+    let error = vault.open_sealed(&home, &sealed.text, |_| true).await.unwrap_err();
+    assert!(matches!(error, VaultError::NoWorkspaceKey { .. }), "{error}");
 }

@@ -1,0 +1,117 @@
+//! The table of routes. A route that is not in it does not exist.
+
+use portcullis_core::fault::Code;
+use portcullis_engine::api_token::Role;
+use portcullis_engine::caller::{ORG, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, WORKSPACE};
+
+use crate::route::Admission::{Always, Scheduled};
+use crate::route::{Route, Types, handle};
+use crate::v1::{
+    api_tokens, automations, catalog, connections, connectors, oauth, org_policy, outbound, runs, status,
+    tenants,
+};
+
+/// Roles of routes that are open to all.
+const OPEN: &[Role] = &[];
+
+/// Description of each group of operations.
+pub(crate) const TAGS: &[(&str, &str)] = &[
+    ("Connectors", "Definitions of third-party systems, their revisions, the catalog and imports"),
+    ("Tenants", "Orgs and their workspaces"),
+    ("Tokens", "API tokens"),
+    ("Automations", "Event bindings of an org, and what an org can pick for them"),
+    ("Policy", "Where an org's calls may go"),
+    ("Ledger", "Every outbound attempt of an org"),
+    ("Connections", "A workspace's credentials"),
+    ("Runs", "Calls of actions and automations, and their records"),
+    ("Service", "The process and this document"),
+];
+
+macro_rules! routes {
+    ($($tag:ident { $($method:ident $path:literal $operation:ident $roles:ident $admission:ident [$($code:ident)*] $handler:path, $summary:literal;)* })*) => {
+        /// Every route of the API.
+        pub static ROUTES: &[Route] = &[$($(Route {
+            method: stringify!($method),
+            path: $path,
+            operation: stringify!($operation),
+            tag: stringify!($tag),
+            roles: $roles,
+            admission: $admission,
+            own_codes: &[$(Code::$code),*],
+            summary: $summary,
+            types: Types::of($handler),
+            handler: |context, request| Box::pin(handle($handler, context, request)),
+        }),*),*];
+    };
+}
+
+routes! {
+    Connectors {
+        POST "/admin/connector" createConnector PLATFORM Always [AlreadyExists] connectors::create, "Create a connector";
+        GET "/admin/connector" listConnectors PLATFORM Always [] connectors::list, "List connectors";
+        POST "/admin/connector/validate" validateConnector PLATFORM Always [] connectors::validate, "Check a definition without saving it";
+        GET "/admin/connector/{id}" getConnector PLATFORM Always [ConnectorNotFound] connectors::show, "Read a connector";
+        PUT "/admin/connector/{id}" replaceConnector PLATFORM Always [ConnectorNotFound RevisionMismatch] connectors::replace, "Replace a connector: a new revision and its impact";
+        PATCH "/admin/connector/{id}" patchConnector PLATFORM Always [ConnectorNotFound RevisionMismatch] connectors::patch, "Merge-patch a connector; {\"enabled\": false} is the kill switch";
+        DELETE "/admin/connector/{id}" deleteConnector PLATFORM Always [ConnectorNotFound RevisionMismatch InUse] connectors::delete, "Delete a connector that nothing uses, or with ?force=true";
+        GET "/admin/connector/{id}/revisions" listConnectorRevisions PLATFORM Always [ConnectorNotFound] connectors::list_revisions, "List a connector's revisions";
+        GET "/admin/connector/{id}/revisions/{n}" getConnectorRevision PLATFORM Always [ConnectorNotFound NotFound] connectors::show_revision, "Read one revision";
+        POST "/admin/connector/import" importConnector PLATFORM Always [] catalog::import, "Make a draft definition from an OpenAPI description, with a report of what was not carried";
+        GET "/admin/catalog" listCatalog PLATFORM Always [] catalog::list, "List the definitions that ship with the product";
+        GET "/admin/catalog/{id}" getCatalogEntry PLATFORM Always [NotFound] catalog::show, "Read a definition of the catalog";
+        POST "/admin/catalog/{id}" installCatalogEntry PLATFORM Always [NotFound AlreadyExists ValidationFailed] connectors::install, "Create the connector of a catalog entry";
+    }
+    Tenants {
+        POST "/admin/org" createOrg PLATFORM Always [AlreadyExists] tenants::create_org, "Create an org";
+        GET "/admin/org" listOrgs PLATFORM Always [] tenants::list_orgs, "List orgs";
+        GET "/admin/org/{org}" getOrg PLATFORM Always [] tenants::show_org, "Read an org";
+        DELETE "/admin/org/{org}" deleteOrg PLATFORM Always [InUse] tenants::delete_org, "Delete an org that has no workspace";
+        POST "/admin/org/{org}/workspace" createWorkspace PLATFORM Always [AlreadyExists] tenants::create_workspace, "Create a workspace";
+        GET "/admin/org/{org}/workspace" listWorkspaces PLATFORM Always [] tenants::list_workspaces, "List workspaces";
+        GET "/admin/org/{org}/workspace/{ws}" getWorkspace PLATFORM Always [] tenants::show_workspace, "Read a workspace";
+        DELETE "/admin/org/{org}/workspace/{ws}" deleteWorkspace PLATFORM Always [] tenants::delete_workspace, "Delete a workspace: its key is destroyed first, so its credentials can never be opened again";
+    }
+    Tokens {
+        POST "/admin/token" createToken PLATFORM_ORG Always [OrgNotFound WorkspaceNotFound] api_tokens::create, "Create a token; it is shown once";
+        GET "/admin/token" listTokens PLATFORM_ORG Always [] api_tokens::list, "List tokens, without their secrets";
+        DELETE "/admin/token/{id}" revokeToken PLATFORM_ORG Always [NotFound] api_tokens::revoke, "Revoke a token; calls that wait with it end";
+    }
+    Automations {
+        GET "/org/{org}/connector" listPickableConnectors ORG Always [] connectors::list_pickable, "Connectors that can be picked, their actions and inputs";
+        POST "/org/{org}/automation" createAutomation ORG Always [] automations::create, "Create an automation";
+        GET "/org/{org}/automation" listAutomations ORG Always [] automations::list, "List automations";
+        GET "/org/{org}/automation/{id}" getAutomation ORG Always [AutomationNotFound] automations::show, "Read an automation";
+        PUT "/org/{org}/automation/{id}" replaceAutomation ORG Always [AutomationNotFound RevisionMismatch] automations::replace, "Replace an automation";
+        DELETE "/org/{org}/automation/{id}" deleteAutomation ORG Always [AutomationNotFound RevisionMismatch] automations::delete, "Delete an automation";
+    }
+    Policy {
+        GET "/org/{org}/settings/integrations" getIntegrations ORG Always [] org_policy::show, "Read the org's domain allowlist";
+        PUT "/org/{org}/settings/integrations" setIntegrations ORG Always [] org_policy::replace, "Set the org's domain allowlist";
+        GET "/org/{org}/settings/integrations/usage" getIntegrationsUsage ORG Always [LedgerUnavailable] org_policy::usage, "Which entries of the allowlist were hit, and which hosts were asked for outside it";
+    }
+    Ledger {
+        GET "/org/{org}/outbound" listOutbound ORG Always [LedgerUnavailable] outbound::list, "Every outbound attempt of the org; Accept application/x-ndjson or text/csv exports every record";
+        GET "/org/{org}/outbound/stream" streamOutbound ORG Always [LedgerUnavailable] outbound::stream, "Follow the ledger as server-sent events";
+        GET "/org/{org}/outbound/verify" verifyOutbound ORG Always [LedgerUnavailable] outbound::verify, "Check the ledger's hash chain";
+    }
+    Connections {
+        GET "/workspace/{org}/{ws}/settings/connector" listConnections WORKSPACE Always [] connections::list, "All connectors with the workspace's state and form";
+        GET "/workspace/{org}/{ws}/settings/connector/{id}" getConnection WORKSPACE Always [ConnectorNotFound] connections::show, "Which fields are set and when; never a value";
+        PUT "/workspace/{org}/{ws}/settings/connector/{id}" saveConnection WORKSPACE Always [ConnectorNotFound] connections::save, "Save credentials, or opt out with {\"enabled\": false}";
+        DELETE "/workspace/{org}/{ws}/settings/connector/{id}" forgetConnection WORKSPACE Always [ConnectorNotFound] connections::forget, "Forget the credentials";
+        POST "/workspace/{org}/{ws}/settings/connector/{id}/test" testConnection WORKSPACE Scheduled [ConnectorNotFound ConnectorDisabled CredentialNeedsAttention NotFound] connections::test, "Try the saved credential with the definition's own test request";
+        POST "/workspace/{org}/{ws}/settings/connector/{id}/oauth/start" startConsent WORKSPACE Always [ConnectorNotFound ConnectorDisabled CredentialNeedsAttention] oauth::start, "Start a consent: where the person is to be sent, and a cookie for that browser";
+        GET "/oauth/callback" finishConsent OPEN Always [ConsentInvalid ConnectorDisabled CredentialNeedsAttention] oauth::callback, "Where a third party sends the person back to";
+    }
+    Runs {
+        POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [] runs::run_action, "Call an action";
+        POST "/run/{org}/{ws}/automation/{id}" fireAutomation RUN Scheduled [AutomationNotFound] runs::fire_automation, "Fire an automation";
+        GET "/run/{org}/{ws}" listRuns RUN_READERS Always [] runs::list, "List runs in the order of their ends, oldest first";
+        GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] runs::show, "Read a run";
+    }
+    Service {
+        GET "/healthz" getHealth OPEN Always [] status::healthz, "Whether the process is alive";
+        GET "/readyz" getReadiness OPEN Always [] status::readyz, "Whether it can serve: the store answers, and the process is not stopping";
+        GET "/openapi.json" getOpenapi OPEN Always [] status::openapi, "This document";
+    }
+}

@@ -1,0 +1,154 @@
+//! Fast refusals: calls that cannot be admitted are refused before the router, at a fraction of the cost of passing
+//! through it. Under overload, refusals would otherwise take processor time from admitted calls.
+//!
+//! Nothing is decided here: the engine refuses a call only where dispatch would, only to callers who may learn the
+//! reason, and from memory only. Every other request goes through the router.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use http::{Request, Response};
+use portcullis_admission::Refused;
+use portcullis_core::sync::lock;
+use portcullis_engine::{Error, clock, runs};
+
+use crate::dispatch::{finish, request_id};
+use crate::service::Api;
+use crate::{auth, problem};
+
+/// How long a formatted refusal is reused: it has a `Date`, in seconds.
+const TEXT_TIME: Duration = Duration::from_secs(1);
+
+/// The fast refusals of a process.
+pub(crate) struct FastReject {
+    api: Arc<Api>,
+    /// The latest text of each refusal.
+    texts: Mutex<Vec<(Refused, Text)>>,
+}
+
+/// A refusal as sent, split where the request id is inserted.
+struct Text {
+    written: Instant,
+    parts: Vec<String>,
+}
+
+impl FastReject {
+    pub(crate) fn new(api: Arc<Api>) -> Self {
+        Self { api, texts: Mutex::default() }
+    }
+
+    /// The refusal of a call, if the engine refuses it from memory.
+    pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        let token = || auth::bearer(request.headers());
+        let (refused, id) = self.verdict(request.method().as_str(), request.uri().path(), token)?;
+        Some(finish(&self.api, problem::response(&Error::from(refused), &id), &id))
+    }
+
+    /// The same for a request that the server has not read yet: its answer as HTTP/1.1.
+    pub(crate) fn refusal_text(
+        &self,
+        method: &str,
+        target: &str,
+        authorization: Option<&str>,
+    ) -> Option<Vec<u8>> {
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        // Why: while draining, each answer closes its connection, which only the server can do.
+        if self.api.is_draining() {
+            return None;
+        }
+        let (refused, id) = self.verdict(method, path, || auth::bearer_of(authorization?))?;
+        Some(self.text(refused, &id))
+    }
+
+    /// Why a call is refused, if that is known and the caller may learn it; and the request's id.
+    fn verdict<'t>(
+        &self,
+        method: &str,
+        path: &str,
+        token: impl FnOnce() -> Option<&'t str>,
+    ) -> Option<(Refused, String)> {
+        let (org, workspace) = (method == "POST").then(|| tenant(path)).flatten()?;
+        let refused = runs::refused_from_memory(&self.api.engine, org, workspace, token)?;
+        self.api.count_request();
+        let id = request_id();
+        tracing::debug!(request_id = %id, org, workspace, reason = %refused, "refused before the router");
+        Some((refused, id))
+    }
+
+    /// Why cached: each is sent a thousand times a second, and only the id differs.
+    fn text(&self, refused: Refused, id: &str) -> Vec<u8> {
+        let mut texts = lock(&self.texts);
+        if let Some((_, text)) = texts.iter().find(|(of, _)| *of == refused)
+            && text.written.elapsed() < TEXT_TIME
+        {
+            return text.parts.join(id).into_bytes();
+        }
+        let text = self.write(refused, id);
+        let parts = text.split(id).map(ToOwned::to_owned).collect();
+        texts.retain(|(of, _)| *of != refused);
+        texts.push((refused, Text { written: Instant::now(), parts }));
+        text.into_bytes()
+    }
+
+    fn write(&self, refused: Refused, id: &str) -> String {
+        let error = Error::from(refused);
+        let document = problem::text(&error, id);
+        let response = finish(&self.api, problem::response(&error, id), id);
+        let mut text = format!("HTTP/1.1 {}\r\n", response.status());
+        for (name, value) in response.headers() {
+            if let Ok(value) = value.to_str() {
+                // Why ignored: writing to memory does not fail.
+                let _ = write!(text, "{name}: {value}\r\n");
+            }
+        }
+        let _ = write!(
+            text,
+            "content-length: {}\r\ndate: {}\r\n\r\n{document}",
+            document.len(),
+            clock::http_date()
+        );
+        text
+    }
+}
+
+/// The tenant of a path that calls an action or an automation.
+fn tenant(path: &str) -> Option<(&str, &str)> {
+    let (org, rest) = path.strip_prefix("/run/")?.split_once('/')?;
+    let (workspace, rest) = rest.split_once('/')?;
+    let mut steps = rest.split('/');
+    let named = match steps.next()? {
+        "connector" => 2,
+        "automation" => 1,
+        _ => return None,
+    };
+    (steps.clone().count() == named && steps.all(|step| !step.is_empty())).then_some((org, workspace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_calls_have_a_tenant_here() {
+        let acme = Some(("acme", "main"));
+        assert_eq!(tenant("/run/acme/main/connector/crm/create"), acme);
+        assert_eq!(tenant("/run/acme/main/automation/welcome"), acme);
+        for other in [
+            "/run/acme/main",
+            "/run/acme/main/run_1",
+            "/run/acme/main/connector/crm",
+            "/run/acme/main/connector/crm/",
+            "/run/acme/main/connector//create",
+            "/run/acme/main/connector/crm//create",
+            "/run/acme/main/connector/crm/create/more",
+            "/run/acme/main/connector/crm/create/",
+            "/run/acme/main/automation/a/b",
+            "/runs/acme/main/automation/a",
+            "/admin/connector",
+        ] {
+            assert_eq!(tenant(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The first version of the API, one file per resource: what is read, which function of the engine is called, and
+//! the JSON form of its result.
+
+pub(crate) mod api_tokens;
+pub(crate) mod automations;
+pub(crate) mod catalog;
+pub(crate) mod connections;
+pub(crate) mod connectors;
+pub(crate) mod oauth;
+pub(crate) mod org_policy;
+pub(crate) mod outbound;
+pub(crate) mod runs;
+pub(crate) mod status;
+pub(crate) mod tenants;

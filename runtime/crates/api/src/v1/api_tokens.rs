@@ -1,0 +1,114 @@
+//! `/admin/token`: API tokens are created, listed and revoked. Only one answer contains the secret.
+
+use portcullis_core::id::{OrgId, TokenId, WorkspaceId};
+use portcullis_engine::Error;
+use portcullis_engine::api_token::{self, NewToken, Role, TokenRecord};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{Created, Json, List, NoContent};
+use crate::request::{Context, NoParameters, PageParameters, Typed};
+
+/// A token to create.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateToken {
+    /// What it may access.
+    role: Role,
+    /// The org, for every role except `platform`.
+    #[serde(default)]
+    org: Option<OrgId>,
+    /// The workspace, for `workspace`, and optionally for `run`.
+    #[serde(default)]
+    workspace: Option<WorkspaceId>,
+    /// A note for people.
+    #[serde(default)]
+    #[schemars(length(max = 120))]
+    label: Option<String>,
+    /// When it expires, RFC 3339; never if left out.
+    #[serde(default)]
+    #[schemars(length(max = 40))]
+    expires_at: Option<String>,
+}
+
+/// A token without its secret.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Token")]
+pub(crate) struct TokenDocument {
+    token_id: TokenId,
+    /// What it may access.
+    role: Role,
+    /// The org it is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<OrgId>,
+    /// The workspace it is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace: Option<WorkspaceId>,
+    /// A note for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// When it was created, RFC 3339.
+    created_at: String,
+    /// When it expires, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+}
+
+/// A token with its secret, which is shown once.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct CreatedToken {
+    token_id: TokenId,
+    /// What it may access.
+    role: Role,
+    /// The org it is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<OrgId>,
+    /// The workspace it is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace: Option<WorkspaceId>,
+    /// A note for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// When it was created, RFC 3339.
+    created_at: String,
+    /// When it expires, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    /// The secret, shown once.
+    token: String,
+}
+
+impl From<TokenRecord> for TokenDocument {
+    fn from(record: TokenRecord) -> Self {
+        let TokenRecord { token_id, role, org, workspace, label, created_at, expires_at, hash: _ } = record;
+        Self { token_id, role, org, workspace, label, created_at, expires_at }
+    }
+}
+
+pub(crate) async fn create(
+    context: Context,
+    _: NoParameters,
+    Typed(wish): Typed<CreateToken>,
+) -> Result<Created<CreatedToken>, Error> {
+    let CreateToken { role, org, workspace, label, expires_at } = wish;
+    let wanted = NewToken { role, org, workspace, label, expires_at };
+    let (record, token) = api_token::create(context.engine(), context.caller()?, wanted).await?;
+    let TokenDocument { token_id, role, org, workspace, label, created_at, expires_at } = record.into();
+    let location = format!("/admin/token/{token_id}");
+    let body = CreatedToken { token_id, role, org, workspace, label, created_at, expires_at, token };
+    Ok(Created { location, body })
+}
+
+pub(crate) async fn list(
+    context: Context,
+    page: PageParameters,
+    (): (),
+) -> Result<Json<List<TokenDocument>>, Error> {
+    let found = api_token::list(context.engine(), context.caller()?, &page.wanted()).await?;
+    Ok(List::of(found, TokenDocument::from))
+}
+
+pub(crate) async fn revoke(context: Context, _: NoParameters, (): ()) -> Result<NoContent, Error> {
+    api_token::revoke(context.engine(), context.caller()?, context.path("id")).await?;
+    Ok(NoContent)
+}

@@ -1,0 +1,117 @@
+//! `/org/{org}/automation`: event bindings with their field mapping.
+
+use portcullis_core::id::AutomationId;
+use portcullis_engine::Error;
+use portcullis_engine::automations::{
+    self, Automation, AutomationDefinition, DestinationConfig, EventOptype, EventStage, EventType,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::answer::{Created, CreatedVersioned, Json, List, NoContent, Versioned};
+use crate::request::{Context, IfMatch, NoParameters, PageParameters, Typed};
+
+/// A stored automation.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Automation")]
+pub(crate) struct AutomationDocument {
+    automation_id: AutomationId,
+    /// Counts up from 1.
+    revision: u64,
+    /// When it was created, RFC 3339.
+    created_at: String,
+    /// When it was last changed, RFC 3339.
+    updated_at: String,
+    /// The entity whose events fire it.
+    entity_name: String,
+    /// The event that fires it.
+    event_name: String,
+    /// Kind of destination.
+    event_type: EventType,
+    /// The phase of an operation in which it fires.
+    event_stage: EventStage,
+    /// The operation that fires it.
+    event_optype: EventOptype,
+    /// Whether it is enabled.
+    enabled: bool,
+    /// A predicate on the source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
+    entry_conditions: Option<Value>,
+    /// The action that it calls.
+    destination_config: DestinationConfig,
+}
+
+impl From<Automation> for AutomationDocument {
+    fn from(automation: Automation) -> Self {
+        let Automation { id, revision, created_at, updated_at, definition } = automation;
+        Self {
+            automation_id: id,
+            revision,
+            created_at,
+            updated_at,
+            entity_name: definition.entity_name,
+            event_name: definition.event_name,
+            event_type: definition.event_type,
+            event_stage: definition.event_stage,
+            event_optype: definition.event_optype,
+            enabled: definition.enabled,
+            entry_conditions: definition.entry_conditions,
+            destination_config: definition.destination_config,
+        }
+    }
+}
+
+impl From<Automation> for Versioned<AutomationDocument> {
+    fn from(automation: Automation) -> Self {
+        Self { revision: automation.revision, body: automation.into() }
+    }
+}
+
+pub(crate) async fn create(
+    context: Context,
+    _: NoParameters,
+    Typed(wish): Typed<AutomationDefinition>,
+) -> Result<CreatedVersioned<AutomationDocument>, Error> {
+    let org = context.org().await?;
+    let made = automations::create(context.engine(), context.caller()?, &org, wish).await?;
+    let location = format!("/org/{org}/automation/{}", made.id);
+    Ok(CreatedVersioned(Created { location, body: made.into() }))
+}
+
+pub(crate) async fn list(
+    context: Context,
+    page: PageParameters,
+    (): (),
+) -> Result<Json<List<AutomationDocument>>, Error> {
+    let org = context.org().await?;
+    let found = automations::list(context.engine(), context.caller()?, &org, &page.wanted()).await?;
+    Ok(List::of(found, AutomationDocument::from))
+}
+
+pub(crate) async fn show(
+    context: Context,
+    _: NoParameters,
+    (): (),
+) -> Result<Versioned<AutomationDocument>, Error> {
+    let org = context.org().await?;
+    let found = automations::show(context.engine(), context.caller()?, &org, context.path("id")).await?;
+    Ok(found.into())
+}
+
+pub(crate) async fn replace(
+    context: Context,
+    expected: IfMatch,
+    Typed(wish): Typed<AutomationDefinition>,
+) -> Result<Versioned<AutomationDocument>, Error> {
+    let (org, id, expected) = (context.org().await?, context.path("id"), expected.revision()?);
+    let saved = automations::replace(context.engine(), context.caller()?, &org, id, expected, wish).await?;
+    Ok(saved.into())
+}
+
+pub(crate) async fn delete(context: Context, expected: IfMatch, (): ()) -> Result<NoContent, Error> {
+    let (org, id, expected) = (context.org().await?, context.path("id"), expected.revision()?);
+    automations::delete(context.engine(), context.caller()?, &org, id, expected).await?;
+    Ok(NoContent)
+}

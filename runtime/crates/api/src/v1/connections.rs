@@ -1,0 +1,348 @@
+//! `/workspace/{org}/{ws}/settings/connector`: credentials can be saved, and are never returned.
+
+use std::collections::BTreeMap;
+
+use portcullis_core::definition::EnumValue;
+use portcullis_core::form::{Field, VisibleWhen};
+use portcullis_core::id::{ConnectorId, RunId};
+use portcullis_engine::Error;
+use portcullis_engine::connection::{
+    self, Connection, ConnectionState, FieldState, Offer, SaveConnection, TokenView, Verified,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::answer::{Json, List, NoContent};
+use crate::request::{Context, NoParameters, PageParameters, Typed};
+
+/// A connection to save.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SaveSetting {
+    /// False opts out.
+    #[serde(default = "yes")]
+    enabled: bool,
+    /// Values of the form's fields, including secrets. If left out, the values saved before stay.
+    #[serde(default)]
+    #[schemars(with = "Map<String, Value>")]
+    config: Option<Map<String, Value>>,
+    /// One of the connector's `auth_methods`; its default if left out.
+    #[serde(default)]
+    auth_method: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// A workspace's connection, without values.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Setting {
+    /// Always `connector`.
+    #[schemars(extend("const" = "connector"))]
+    group: &'static str,
+    /// The connector.
+    name: ConnectorId,
+    value: SettingValue,
+    /// The state of the connection.
+    state: ConnectionState,
+    /// The fields of the form, in its order.
+    #[serde(serialize_with = "in_order")]
+    #[schemars(with = "BTreeMap<String, SettingField>")]
+    fields: Vec<(String, SettingField)>,
+    /// The chosen way to authenticate; absent for the connector's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_method: Option<String>,
+    /// Why it needs attention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The token that was obtained with the credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<SettingToken>,
+}
+
+fn in_order<S: Serializer>(fields: &[(String, SettingField)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().map(|(name, field)| (name, field)))
+}
+
+/// What may be shown of a setting's value.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct SettingValue {
+    /// False if the workspace opted out.
+    enabled: bool,
+}
+
+/// Whether a field has a saved value.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct SettingField {
+    /// Whether it has a saved value.
+    set: bool,
+    /// When the value was last given, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<String>,
+}
+
+/// What may be shown of a token.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct SettingToken {
+    /// When it was obtained, RFC 3339.
+    obtained_at: Option<String>,
+    /// When it expires, RFC 3339.
+    expires_at: Option<String>,
+    /// Why the last attempt to obtain one failed.
+    failure: Option<SettingTokenFailure>,
+}
+
+/// Why a token could not be obtained.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct SettingTokenFailure {
+    /// The reason as a sentence for people.
+    reason: String,
+    /// When it failed, RFC 3339.
+    at: String,
+    /// Number of failures in a row.
+    times: u32,
+    /// When the next attempt is due, RFC 3339.
+    retry_at: String,
+}
+
+/// A connector that a workspace sees.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ConnectorOffer {
+    connector_id: ConnectorId,
+    /// Name for people.
+    display_name: String,
+    /// Whether the platform has enabled it.
+    enabled: bool,
+    /// Whether it should not be used for anything new.
+    deprecated: bool,
+    /// The state of the connection.
+    state: ConnectionState,
+    /// The form to fill in.
+    form: Vec<FormField>,
+    /// Other authentication methods.
+    auth_methods: Vec<AuthMethod>,
+}
+
+/// An authentication method.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct AuthMethod {
+    id: String,
+    /// Label for people.
+    label: Option<String>,
+    /// Whether it is the recommended choice.
+    recommended: bool,
+    /// The form to fill in.
+    form: Vec<FormField>,
+}
+
+/// A field of a form, for display in a browser.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct FormField {
+    name: String,
+    label: Option<String>,
+    r#type: String,
+    required: bool,
+    /// Whether its value is never shown.
+    secret: bool,
+    default: Option<String>,
+    /// The accepted values; null if any value is accepted.
+    r#enum: Option<Vec<FormOption>>,
+    placeholder: Option<String>,
+    help: Option<String>,
+    help_url: Option<String>,
+    group: Option<String>,
+    prefix: Option<String>,
+    suffix: Option<String>,
+    pattern: Option<String>,
+    min_length: Option<u64>,
+    max_length: Option<u64>,
+    visible_when: Option<FormCondition>,
+    /// Whether the product fills it instead of a person.
+    automated: bool,
+}
+
+/// An accepted value.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct FormOption {
+    value: String,
+    label: Option<String>,
+}
+
+/// When a field is shown.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct FormCondition {
+    /// The other field.
+    field: String,
+    /// The values with which this field is shown.
+    r#in: Vec<String>,
+}
+
+/// The result of testing a credential.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct TestResult {
+    /// Whether the credential works.
+    ok: bool,
+    /// Name of the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// Why it does not work: a code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// The reason as a sentence for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// Class of the upstream's error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    /// The upstream's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// The run's id in the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<RunId>,
+}
+
+impl From<Connection> for Setting {
+    fn from(connection: Connection) -> Self {
+        let Connection { connector_id, enabled, state, fields, auth_method, reason, token } = connection;
+        let fields = fields
+            .into_iter()
+            .map(|FieldState { name, set, updated_at }| (name, SettingField { set, updated_at }));
+        Self {
+            group: "connector",
+            name: connector_id,
+            value: SettingValue { enabled },
+            state,
+            fields: fields.collect(),
+            auth_method,
+            reason,
+            token: token.map(SettingToken::from),
+        }
+    }
+}
+
+impl From<TokenView> for SettingToken {
+    fn from(token: TokenView) -> Self {
+        let failure = token.failure.map(|failure| {
+            let connection::TokenFailure { reason, at, times, retry_at } = failure;
+            SettingTokenFailure { reason, at, times, retry_at }
+        });
+        Self { obtained_at: token.obtained_at, expires_at: token.expires_at, failure }
+    }
+}
+
+impl From<Offer> for ConnectorOffer {
+    fn from(offer: Offer) -> Self {
+        let connector = &offer.connector.connector;
+        let methods = connector.methods.iter().map(|method| AuthMethod {
+            id: method.id.clone(),
+            label: method.label.clone(),
+            recommended: method.recommended,
+            form: form(&method.connector.fields),
+        });
+        Self {
+            connector_id: connector.id.clone(),
+            display_name: connector.display_name.clone(),
+            enabled: connector.enabled,
+            deprecated: connector.deprecated,
+            state: offer.state,
+            form: form(&connector.fields),
+            auth_methods: methods.collect(),
+        }
+    }
+}
+
+fn form(fields: &[Field]) -> Vec<FormField> {
+    let mut ordered: Vec<&Field> = fields.iter().collect();
+    // Why a stable sort: fields without an order keep theirs.
+    ordered.sort_by_key(|field| field.order.unwrap_or_default());
+    ordered.into_iter().map(FormField::of).collect()
+}
+
+impl From<&EnumValue> for FormOption {
+    fn from(option: &EnumValue) -> Self {
+        Self { value: option.value.clone(), label: option.label.clone() }
+    }
+}
+
+impl From<&VisibleWhen> for FormCondition {
+    fn from(when: &VisibleWhen) -> Self {
+        Self { field: when.field.clone(), r#in: when.accepted.clone() }
+    }
+}
+
+impl FormField {
+    fn of(field: &Field) -> Self {
+        Self {
+            name: field.name.clone(),
+            label: field.label.clone(),
+            r#type: field.kind.as_str().to_owned(),
+            required: field.required,
+            secret: field.secret,
+            default: field.default.clone(),
+            r#enum: field.accepted.as_ref().map(|all| all.iter().map(FormOption::from).collect()),
+            placeholder: field.placeholder.clone(),
+            help: field.help.clone(),
+            help_url: field.help_url.clone(),
+            group: field.group.clone(),
+            prefix: field.prefix.clone(),
+            suffix: field.suffix.clone(),
+            pattern: field.pattern.as_ref().map(|pattern| pattern.as_str().to_owned()),
+            min_length: field.min_length.map(u64::from),
+            max_length: field.max_length.map(u64::from),
+            visible_when: field.visible_when.as_ref().map(FormCondition::from),
+            automated: field.automated || field.computed.is_some(),
+        }
+    }
+}
+
+impl From<Verified> for TestResult {
+    fn from(verified: Verified) -> Self {
+        let Verified { ok, label, code, message, class, status, run_id } = verified;
+        Self { ok, label, code, message, class, status, run_id }
+    }
+}
+
+pub(crate) async fn list(
+    context: Context,
+    page: PageParameters,
+    (): (),
+) -> Result<Json<List<ConnectorOffer>>, Error> {
+    let tenant = context.tenant().await?;
+    let found = connection::list(context.engine(), context.caller()?, &tenant, &page.wanted()).await?;
+    Ok(List::of(found, ConnectorOffer::from))
+}
+
+pub(crate) async fn show(context: Context, _: NoParameters, (): ()) -> Result<Json<Setting>, Error> {
+    let tenant = context.tenant().await?;
+    let found = connection::show(context.engine(), context.caller()?, &tenant, context.path("id")).await?;
+    Ok(Json(found.into()))
+}
+
+pub(crate) async fn save(
+    context: Context,
+    _: NoParameters,
+    Typed(wish): Typed<SaveSetting>,
+) -> Result<Json<Setting>, Error> {
+    let tenant = context.tenant().await?;
+    let SaveSetting { enabled, config, auth_method } = wish;
+    let wish = SaveConnection { enabled, config, auth_method };
+    let (engine, caller) = (context.engine(), context.caller()?);
+    let saved = connection::save(engine, caller, &tenant, context.path("id"), wish).await?;
+    Ok(Json(saved.into()))
+}
+
+pub(crate) async fn forget(context: Context, _: NoParameters, (): ()) -> Result<NoContent, Error> {
+    let tenant = context.tenant().await?;
+    connection::forget(context.engine(), context.caller()?, &tenant, context.path("id")).await?;
+    Ok(NoContent)
+}
+
+pub(crate) async fn test(context: Context, _: NoParameters, (): ()) -> Result<Json<TestResult>, Error> {
+    let tenant = context.tenant().await?;
+    let verified =
+        connection::verify(context.engine(), context.caller()?, &tenant, context.path("id")).await?;
+    Ok(Json(verified.into()))
+}

@@ -1,0 +1,217 @@
+//! `/org/{org}/outbound`: every connection that the org has tried to make.
+
+use axum::body::Body;
+use http::Response;
+use http::header::ACCEPT;
+use portcullis_core::id::{ActionId, ConnectorId, EntryId, OrgId, RunId, WorkspaceId};
+use portcullis_core::ledger::{LedgerEvent, LedgerVerdict};
+use portcullis_engine::Error;
+use portcullis_engine::audit::{self, LedgerLine, LedgerQuery, VerifyReport};
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{Answer, Content, JSON, Json, List, json};
+use crate::request::{Context, NoParameters, Parameters};
+use http::StatusCode;
+
+mod export;
+mod stream_body;
+mod tail;
+
+pub(crate) use tail::stream;
+
+/// Selects attempts.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OutboundParameters {
+    /// Maximum entries of the page.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: u32,
+    /// The last entry of the previous page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "EntryId")]
+    starting_after: Option<EntryId>,
+    /// Only of this workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "WorkspaceId")]
+    workspace: Option<WorkspaceId>,
+    /// Only through this connector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectorId")]
+    connector_id: Option<ConnectorId>,
+    /// Only of this action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ActionId")]
+    action_id: Option<ActionId>,
+    /// Only of this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RunId")]
+    run_id: Option<RunId>,
+    /// Only to this host, without port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    host: Option<String>,
+    /// Only with this verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LedgerVerdict")]
+    verdict: Option<LedgerVerdict>,
+    /// Only with this code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    code: Option<String>,
+    /// At this time or later, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    since: Option<String>,
+    /// Before this time, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    until: Option<String>,
+}
+
+const fn default_limit() -> u32 {
+    50
+}
+
+impl Parameters for OutboundParameters {}
+
+impl From<OutboundParameters> for LedgerQuery {
+    fn from(wanted: OutboundParameters) -> Self {
+        Self {
+            workspace: wanted.workspace,
+            connector_id: wanted.connector_id,
+            action_id: wanted.action_id,
+            run_id: wanted.run_id,
+            host: wanted.host,
+            verdict: wanted.verdict,
+            code: wanted.code,
+            since: wanted.since,
+            until: wanted.until,
+            starting_after: wanted.starting_after,
+            limit: usize::try_from(wanted.limit).unwrap_or(50),
+        }
+    }
+}
+
+/// One outbound attempt.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct OutboundAttempt {
+    #[serde(flatten)]
+    event: LedgerEvent,
+    /// Position in the org's chain, from 1.
+    seq: u64,
+    /// Hash of the record, 64 hexadecimal digits.
+    hash: String,
+}
+
+impl From<LedgerLine> for OutboundAttempt {
+    fn from(line: LedgerLine) -> Self {
+        Self { seq: line.seq, hash: line.hash, event: line.event }
+    }
+}
+
+/// The result of checking the chain.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ChainReport {
+    org: OrgId,
+    /// Number of segment files.
+    segments: u64,
+    /// Records before the first bad one; all of them verify.
+    records: u64,
+    /// Sequence of the first record that is kept.
+    first_seq: Option<u64>,
+    /// Sequence of the last record that verifies.
+    last_seq: u64,
+    /// Hash of that record, 64 hexadecimal digits.
+    last_hash: String,
+    /// Whether older segments were dropped and the chain starts at its anchor.
+    anchored: bool,
+    /// Bytes of an incomplete last line.
+    torn_tail_bytes: u64,
+    /// The first record that does not verify.
+    bad: Option<BadRecord>,
+    /// Whether everything verifies.
+    intact: bool,
+}
+
+/// A record that does not verify.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct BadRecord {
+    /// Sequence that the record should have.
+    seq: u64,
+    /// Name of its segment file.
+    segment: String,
+    /// Line in that file, from 1.
+    line: u64,
+    /// What is wrong.
+    reason: String,
+}
+
+impl From<VerifyReport> for ChainReport {
+    fn from(report: VerifyReport) -> Self {
+        Self {
+            intact: report.is_intact(),
+            org: report.org,
+            segments: report.segments as u64,
+            records: report.records,
+            first_seq: report.first_seq,
+            last_seq: report.last_seq,
+            last_hash: report.last_hash,
+            anchored: report.anchored,
+            torn_tail_bytes: report.torn_tail_bytes,
+            bad: report.bad.map(|bad| BadRecord {
+                seq: bad.seq,
+                segment: bad.segment,
+                line: bad.line,
+                reason: bad.reason,
+            }),
+        }
+    }
+}
+
+/// A page of attempts, or an export of every record.
+pub(crate) enum Outbound {
+    Page(List<OutboundAttempt>),
+    Export(Response<Body>),
+}
+
+impl Answer for Outbound {
+    fn content(generator: &mut SchemaGenerator) -> Content {
+        vec![
+            (JSON, Some(generator.subschema_for::<List<OutboundAttempt>>())),
+            (export::NDJSON, None),
+            (export::CSV, None),
+        ]
+    }
+
+    fn into_response(self) -> Result<Response<Body>, Error> {
+        match self {
+            Self::Page(page) => json(StatusCode::OK, &page),
+            Self::Export(response) => Ok(response),
+        }
+    }
+}
+
+/// Lists attempts, newest first; or exports every record, oldest first, as NDJSON or CSV.
+pub(crate) async fn list(context: Context, wanted: OutboundParameters, (): ()) -> Result<Outbound, Error> {
+    let org = context.org().await?;
+    let query = LedgerQuery::from(wanted);
+    let accept = context.header(ACCEPT.as_str()).unwrap_or_default();
+    let media = accept.split([',', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media.as_str() {
+        export::NDJSON => return Ok(Outbound::Export(export::ndjson(&context, org, query)?)),
+        export::CSV => return Ok(Outbound::Export(export::csv(&context, org, query)?)),
+        _ => {}
+    }
+    let page = audit::list(context.engine(), context.caller()?, &org, &query).await?;
+    let entries = page.entries.into_iter().map(OutboundAttempt::from).collect();
+    Ok(Outbound::Page(List::new(entries, page.has_more)))
+}
+
+/// Checks the hash chain.
+pub(crate) async fn verify(context: Context, _: NoParameters, (): ()) -> Result<Json<ChainReport>, Error> {
+    let org = context.org().await?;
+    let report = audit::verify(context.engine(), context.caller()?, &org).await?;
+    Ok(Json(report.into()))
+}

@@ -1,0 +1,314 @@
+//! API tokens: `pc_<role>_<43 characters of base62><6 characters of CRC-32>`, 256 random bits.
+//!
+//! A token is shown once and stored only as its SHA-256. The checksum helps people and scanners to distinguish a
+//! token from a typo; authentication uses the hash alone.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use portcullis_core::fault::Code;
+use portcullis_core::hex;
+use portcullis_core::id::{OrgId, TokenId, WorkspaceId};
+use portcullis_core::violation::Violation;
+use portcullis_store::{OrgRecord, TokenIndex, WorkspaceRecord, Writes};
+pub use portcullis_store::{Role, TokenRecord};
+
+use crate::caller::{Caller, PLATFORM_ORG};
+use crate::clock;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::page::{Page, PageRequest};
+use crate::resources::Resources;
+
+/// Characters of 256 bits in base62.
+const BODY_CHARS: usize = 43;
+/// Characters of a CRC-32 in base62.
+const CHECK_CHARS: usize = 6;
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A new token's text.
+///
+/// # Errors
+/// If the system provides no randomness.
+pub fn generate(role: Role) -> Result<String, Error> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|_| Error::plain(Code::Internal))?;
+    let body = base62(&bytes, BODY_CHARS);
+    let text = format!("pc_{}_{body}", role.as_str());
+    let check = base62(&crc32fast::hash(text.as_bytes()).to_be_bytes(), CHECK_CHARS);
+    Ok(format!("{text}{check}"))
+}
+
+/// Whether a text has the form of a token of some role, checksum included.
+#[must_use]
+pub fn is_well_formed(text: &str) -> bool {
+    let Some((role, tail)) = text.strip_prefix("pc_").and_then(|t| t.split_once('_')) else {
+        return false;
+    };
+    let sized = tail.len() == BODY_CHARS + CHECK_CHARS && tail.bytes().all(|b| b.is_ascii_alphanumeric());
+    let Some((head, check)) = text.len().checked_sub(CHECK_CHARS).and_then(|at| text.split_at_checked(at))
+    else {
+        return false;
+    };
+    sized
+        && Role::parse(role).is_some()
+        && base62(&crc32fast::hash(head.as_bytes()).to_be_bytes(), CHECK_CHARS) == check
+}
+
+/// The hash stored instead of a token, and of other texts that only their bearer may know.
+#[must_use]
+pub(crate) fn hash(text: &str) -> String {
+    hex::encode(digest(&SHA256, text.as_bytes()).as_ref())
+}
+
+/// Big-endian bytes in base62, padded on the left.
+fn base62(bytes: &[u8], width: usize) -> String {
+    let mut digits = vec![0_u8; width];
+    for byte in bytes {
+        let mut carry = u32::from(*byte);
+        for digit in digits.iter_mut().rev() {
+            let value = u32::from(*digit) * 256 + carry;
+            *digit = u8::try_from(value % 62).unwrap_or_default();
+            carry = value / 62;
+        }
+    }
+    digits.iter().map(|d| ALPHABET.get(usize::from(*d)).map_or('0', |c| char::from(*c))).collect()
+}
+
+/// The owner of a new token.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    pub role: Role,
+    /// Org, for every role except `platform`.
+    pub org: Option<OrgId>,
+    /// Workspace, for `workspace`, and optionally for `run`.
+    pub workspace: Option<WorkspaceId>,
+    /// A note for people.
+    pub label: Option<String>,
+    /// When it expires, RFC 3339.
+    pub expires_at: Option<String>,
+}
+
+impl NewToken {
+    /// A token of the platform.
+    #[must_use]
+    pub const fn platform(label: Option<String>) -> Self {
+        Self { role: Role::Platform, org: None, workspace: None, label, expires_at: None }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let mut violations = Vec::new();
+        if self.expires_at.as_deref().is_some_and(|t| !clock::is_time(t) || clock::has_passed(t)) {
+            let message = "expires_at must be an RFC 3339 time in the future";
+            violations.push(Violation::new("/expires_at", "wrong_form", message));
+        }
+        let needs_org = self.role != Role::Platform;
+        if needs_org != self.org.is_some() {
+            let message =
+                if needs_org { "org is required for this role" } else { "a platform token has no org" };
+            violations.push(Violation::new("/org", "scope", message));
+        }
+        let message = match (self.role, self.workspace.is_some()) {
+            (Role::Workspace, false) => Some("workspace is required for this role"),
+            (Role::Platform | Role::Org, true) => Some("this role has no workspace"),
+            _ => None,
+        };
+        violations.extend(message.map(|message| Violation::new("/workspace", "scope", message)));
+        if violations.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::violations(Code::ValidationFailed, violations))
+        }
+    }
+}
+
+/// The records of a token, ready to be committed.
+///
+/// # Errors
+/// Only if an id cannot be made.
+pub fn record(text: &str, token: NewToken) -> Result<(TokenRecord, Writes), Error> {
+    let (record, index) = new_record(text, token)?;
+    let writes =
+        Writes::new().create(&[record.hash.as_str()], &record).create(&[record.token_id.as_str()], &index);
+    Ok((record, writes))
+}
+
+fn new_record(text: &str, token: NewToken) -> Result<(TokenRecord, TokenIndex), Error> {
+    let record = TokenRecord {
+        token_id: clock::fresh("tok", TokenId::parse)?,
+        role: token.role,
+        org: token.org,
+        workspace: token.workspace,
+        label: token.label,
+        created_at: clock::now(),
+        expires_at: token.expires_at,
+        hash: hash(text),
+    };
+    let index = TokenIndex { hash: record.hash.clone() };
+    Ok((record, index))
+}
+
+/// The caller that a token identifies.
+///
+/// # Errors
+/// `unauthorized`, the same for every reason.
+pub async fn authenticate(engine: &Engine, text: Option<&str>) -> Result<Caller, Error> {
+    let refused = || Error::new(Code::Unauthorized, "send a valid token as Authorization: Bearer pc_…");
+    let hash = hash(text.ok_or_else(refused)?);
+    let record = engine.resources.records.get_shared::<TokenRecord>(&[hash.as_str()]).await?;
+    let (record, _) = record.ok_or_else(refused)?;
+    caller(&record).ok_or_else(refused)
+}
+
+/// As [`authenticate`], from memory only; `None` if that is not enough to decide.
+#[must_use]
+pub(crate) fn authenticate_from_memory(resources: &Resources, text: &str) -> Option<Caller> {
+    caller(&*resources.records.kept::<TokenRecord>(&[hash(text).as_str()])?)
+}
+
+/// The caller of a token; `None` once it has expired.
+fn caller(record: &TokenRecord) -> Option<Caller> {
+    let expired = record.expires_at.as_deref().is_some_and(clock::has_passed);
+    (!expired).then(|| Caller {
+        token_id: Some(record.token_id.clone()),
+        role: record.role,
+        org: record.org.clone(),
+        workspace: record.workspace.clone(),
+    })
+}
+
+/// Creates a token. Only this answer contains its text.
+///
+/// # Errors
+/// `role_not_allowed`, `org_not_found`, `workspace_not_found`, `validation_failed`.
+pub async fn create(
+    engine: &Engine,
+    caller: &Caller,
+    token: NewToken,
+) -> Result<(TokenRecord, String), Error> {
+    caller.authorise(PLATFORM_ORG, None, None)?;
+    token.check()?;
+    if caller.role == Role::Org {
+        if token.role == Role::Platform {
+            let detail = "an org token creates tokens of the same org only";
+            return Err(Error::new(Code::RoleNotAllowed, detail).at("/role"));
+        }
+        if token.org != caller.org {
+            return Err(Error::plain(Code::OrgNotFound).at("/org"));
+        }
+    }
+    let mut needed = Writes::new();
+    if let Some(org) = &token.org {
+        let records = &engine.resources.records;
+        if records.get::<OrgRecord>(&[org.as_str()]).await?.is_none() {
+            return Err(Error::plain(Code::OrgNotFound).at("/org"));
+        }
+        needed = needed.require_present::<OrgRecord>(&[org.as_str()]);
+        if let Some(workspace) = &token.workspace {
+            let parts = [org.as_str(), workspace.as_str()];
+            if records.get::<WorkspaceRecord>(&parts).await?.is_none() {
+                return Err(Error::plain(Code::WorkspaceNotFound).at("/workspace"));
+            }
+            needed = needed.require_present::<WorkspaceRecord>(&parts);
+        }
+    }
+    let text = generate(token.role)?;
+    let (record, index) = new_record(&text, token)?;
+    let writes = needed.create(&[record.hash.as_str()], &record).create(&[record.token_id.as_str()], &index);
+    engine.resources.commit(writes).await?;
+    Ok((record, text))
+}
+
+/// Lists tokens: all for the platform, an org's for that org.
+///
+/// # Errors
+/// `role_not_allowed`, `store_unavailable`.
+pub async fn list(
+    engine: &Engine,
+    caller: &Caller,
+    wanted: &PageRequest,
+) -> Result<Page<TokenRecord>, Error> {
+    caller.authorise(PLATFORM_ORG, None, None)?;
+    let records = &engine.resources.records;
+    let mut entries = Vec::new();
+    let mut after = wanted.after.clone();
+    while entries.len() < wanted.wanted() {
+        let page = records.list::<TokenIndex>(&[], after.as_deref(), 500).await?;
+        let Some((last, _, _)) = page.last() else {
+            break;
+        };
+        after = Some(last.clone());
+        for (_, index, _) in &page {
+            let Some((record, _)) = records.get::<TokenRecord>(&[index.hash.as_str()]).await? else {
+                continue;
+            };
+            if caller.org.is_none() || record.org == caller.org {
+                entries.push(record);
+            }
+        }
+    }
+    Ok(wanted.page(entries))
+}
+
+/// Revokes a token. Calls whose caller used it end.
+///
+/// # Errors
+/// `not_found`, also for a token of another org.
+pub async fn revoke(engine: &Engine, caller: &Caller, id: &str) -> Result<(), Error> {
+    caller.authorise(PLATFORM_ORG, None, None)?;
+    let missing = || Error::new(Code::NotFound, "there is no such token");
+    let records = &engine.resources.records;
+    let id = TokenId::parse(id).map_err(|_| missing())?;
+    let (index, _) = records.get::<TokenIndex>(&[id.as_str()]).await?.ok_or_else(missing)?;
+    let (record, _) = records.get::<TokenRecord>(&[index.hash.as_str()]).await?.ok_or_else(missing)?;
+    if caller.role == Role::Org && record.org != caller.org {
+        return Err(missing());
+    }
+    let writes =
+        Writes::new().delete::<TokenRecord>(&[index.hash.as_str()]).delete::<TokenIndex>(&[id.as_str()]);
+    engine.resources.commit(writes).await?;
+    Ok(())
+}
+
+/// Deletes the tokens that `doomed` selects.
+///
+/// # Errors
+/// `store_unavailable`; some may be deleted already.
+pub(crate) async fn delete_where(
+    resources: &Resources,
+    doomed: impl Fn(&TokenRecord) -> bool,
+) -> Result<(), Error> {
+    let found = resources.records.filter::<TokenRecord>(&[], |_, token| doomed(token)).await?;
+    let ids: Vec<Vec<String>> = found.iter().map(|(_, t, _)| vec![t.token_id.as_str().to_owned()]).collect();
+    let hashes: Vec<Vec<String>> = found.iter().map(|(_, t, _)| vec![t.hash.clone()]).collect();
+    resources.delete_each::<TokenRecord>(&hashes).await?;
+    resources.delete_each::<TokenIndex>(&ids).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_has_its_form_and_a_typo_breaks_it() {
+        let token = generate(Role::Platform).unwrap();
+        assert!(token.starts_with("pc_platform_"), "{token}");
+        assert!(is_well_formed(&token));
+        let mut typo = token.clone();
+        let last = typo.pop().unwrap();
+        typo.push(if last == 'a' { 'b' } else { 'a' });
+        assert!(!is_well_formed(&typo));
+        for bad in ["", "pc_", "pc_root_x", "pc_platform_é", &token[..token.len() - 1]] {
+            assert!(!is_well_formed(bad), "{bad}");
+        }
+        assert_ne!(generate(Role::Run).unwrap(), generate(Role::Run).unwrap());
+    }
+
+    #[test]
+    fn base62_is_positional() {
+        assert_eq!(base62(&[0], 3), "000");
+        assert_eq!(base62(&[61], 2), "0z");
+        assert_eq!(base62(&[62], 2), "10");
+        assert_eq!(base62(&[1, 0], 2), "48");
+    }
+}

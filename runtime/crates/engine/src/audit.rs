@@ -1,0 +1,178 @@
+//! Audit: the org's outbound ledger, read, exported, followed and verified; and which entries of the org's allowlist
+//! were ever matched, and which hosts outside it were requested: what to remove, and what enforcing would refuse.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use portcullis_core::fault::Code;
+use portcullis_core::host_pattern::HostPattern;
+use portcullis_core::id::OrgId;
+use portcullis_core::ledger::LedgerPhase;
+use portcullis_core::sync::lock;
+use portcullis_store::{IntegrationSettings, LedgerError};
+pub use portcullis_store::{LedgerLine, LedgerPage, LedgerQuery, VerifyReport};
+use tokio::sync::broadcast;
+
+use crate::caller::{Caller, ORG};
+use crate::engine::Engine;
+use crate::error::Error;
+
+/// Receives the records of an export, oldest first; breaking ends it early.
+pub type ExportSink = Box<dyn FnMut(&LedgerLine) -> ControlFlow<()> + Send>;
+
+/// One page of an org's outbound attempts, newest first.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `bad_request` for an unknown cursor, `ledger_unavailable`.
+pub async fn list(
+    engine: &Engine,
+    caller: &Caller,
+    org: &OrgId,
+    query: &LedgerQuery,
+) -> Result<LedgerPage, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    match engine.resources.ledger.read(org, query).await {
+        Err(LedgerError::UnknownCursor) => {
+            Err(Error::new(Code::BadRequest, "starting_after is not an entry of this ledger"))
+        }
+        page => Ok(page?),
+    }
+}
+
+/// Passes every matching record to `sink`, as it is stored, so that the chain can be checked from the export.
+/// `sink` may block.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `ledger_unavailable`.
+pub async fn export(
+    engine: &Engine,
+    caller: &Caller,
+    org: &OrgId,
+    query: &LedgerQuery,
+    sink: ExportSink,
+) -> Result<u64, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    Ok(engine.resources.ledger.export(org, query, sink).await?)
+}
+
+/// The org's records as they are appended from now on.
+///
+/// # Errors
+/// Those of [`Caller::authorise`].
+pub fn follow(
+    engine: &Engine,
+    caller: &Caller,
+    org: &OrgId,
+) -> Result<broadcast::Receiver<Arc<LedgerLine>>, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    Ok(engine.resources.ledger.subscribe(org))
+}
+
+/// Checks the org's hash chain.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `ledger_unavailable`; damage is in the report.
+pub async fn verify(engine: &Engine, caller: &Caller, org: &OrgId) -> Result<VerifyReport, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    Ok(engine.resources.ledger.verify(org).await?)
+}
+
+/// How the org's allowlist was used.
+#[derive(Debug, Clone, Default)]
+pub struct AllowlistUsage {
+    /// Each entry of the list with its number of matches.
+    pub entries: Vec<Use>,
+    /// Origins outside the list that connectors allow.
+    pub outside: Vec<Use>,
+}
+
+/// How often an entry was matched or an origin requested.
+#[derive(Debug, Clone)]
+pub struct Use {
+    pub name: String,
+    pub count: u64,
+    /// Time of the last request, RFC 3339.
+    pub last_at: Option<String>,
+}
+
+/// Maximum hosts outside the list that are shown; a longer list is not useful.
+const OUTSIDE_MAX: usize = 1000;
+
+#[derive(Default)]
+struct Count {
+    hits: u64,
+    last_at: String,
+}
+
+impl Count {
+    fn hit(&mut self, at: &str) {
+        self.hits += 1;
+        at.clone_into(&mut self.last_at);
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    patterns: Vec<HostPattern>,
+    entries: BTreeMap<String, Count>,
+    outside: BTreeMap<String, Count>,
+}
+
+impl Counts {
+    fn add(&mut self, line: &LedgerLine) {
+        let event = &line.event;
+        // Why: every attempt has exactly one record that is not its `begin`, unless it never ended.
+        if event.phase == LedgerPhase::Begin {
+            return;
+        }
+        // Only what passed the connector's list: no list of the org would change the rest.
+        if event.matched_connector.is_none() {
+            return;
+        }
+        // Why by the current list and not by the one of that time: the question is what to change now.
+        let host =
+            event.origin.strip_prefix("https://").unwrap_or_default().split(':').next().unwrap_or_default();
+        match self.patterns.iter().find(|pattern| pattern.matches(host)) {
+            Some(pattern) => self.entries.entry(pattern.to_string()).or_default().hit(&event.at),
+            None if self.outside.len() < OUTSIDE_MAX || self.outside.contains_key(&event.origin) => {
+                self.outside.entry(event.origin.clone()).or_default().hit(&event.at);
+            }
+            None => {}
+        }
+    }
+}
+
+/// Counts from the ledger how the org's allowlist was used.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `ledger_unavailable`, `store_unavailable`.
+pub async fn allowlist_usage(engine: &Engine, caller: &Caller, org: &OrgId) -> Result<AllowlistUsage, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    let resources = &engine.resources;
+    let settings = resources.records.get::<IntegrationSettings>(&[org.as_str()]).await?.map(|(s, _)| s);
+    let list = settings.and_then(|s| s.domain_allowlist).unwrap_or_default();
+    let patterns = list.iter().filter_map(|entry| HostPattern::parse(entry).ok()).collect();
+    let counts = Arc::new(Mutex::new(Counts { patterns, ..Counts::default() }));
+    let sink = Arc::clone(&counts);
+    let count = Box::new(move |line: &LedgerLine| {
+        lock(&sink).add(line);
+        ControlFlow::Continue(())
+    });
+    resources.ledger.export(org, &LedgerQuery::default(), count).await?;
+    let counts = lock(&counts);
+    let entries = list.iter().map(|entry| {
+        let count = counts.entries.get(&entry.to_ascii_lowercase());
+        Use {
+            name: entry.clone(),
+            count: count.map_or(0, |count| count.hits),
+            last_at: count.map(|count| count.last_at.clone()),
+        }
+    });
+    let outside = counts.outside.iter().map(|(origin, count)| Use {
+        name: origin.clone(),
+        count: count.hits,
+        last_at: Some(count.last_at.clone()),
+    });
+    Ok(AllowlistUsage { entries: entries.collect(), outside: outside.collect() })
+}

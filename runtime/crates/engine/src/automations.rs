@@ -1,0 +1,322 @@
+//! Automations: an org's event bindings with their field mapping.
+
+use portcullis_action::mapping;
+use portcullis_action::predicate::Predicate;
+use portcullis_core::fault::Code;
+use portcullis_core::id::{AutomationId, OrgId};
+use portcullis_core::violation::{Violation, nearest, step};
+use portcullis_store::{AutomationRecord, OrgRecord, Writes};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::caller::{Caller, ORG};
+use crate::clock;
+use crate::connectors::check_revision;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::page::{Page, PageRequest};
+use crate::resources::Resources;
+
+/// Pointer to the destination in an automation.
+const DESTINATION: &str = "/destination_config";
+
+/// An automation as an org writes it, and as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AutomationDefinition {
+    /// The entity whose events fire it.
+    #[schemars(length(min = 1, max = 120))]
+    pub entity_name: String,
+    /// The event that fires it.
+    #[schemars(length(min = 1, max = 120))]
+    pub event_name: String,
+    /// Kind of destination.
+    #[serde(default)]
+    pub event_type: EventType,
+    /// The phase of an operation in which it fires.
+    #[serde(default)]
+    pub event_stage: EventStage,
+    /// The operation that fires it.
+    #[serde(default)]
+    pub event_optype: EventOptype,
+    /// Whether it is switched on.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// A predicate on the source, `{path, eq}`, `{path, in}`, `{path, exists}`, `{all}`, `{any}`, `{not}` and others,
+    /// or a list of predicates that must all hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry_conditions: Option<Value>,
+    /// The action that it calls.
+    pub destination_config: DestinationConfig,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// The action that an automation calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationConfig {
+    /// The connector.
+    pub connector_id: String,
+    /// The action.
+    pub action_id: String,
+    /// A value or a template such as `{{source.email}}` for each input of the action.
+    pub field_mapping: Map<String, Value>,
+}
+
+/// Kind of an automation's destination.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EventType {
+    /// An action of a connector.
+    #[default]
+    #[serde(rename = "external.connector")]
+    ExternalConnector,
+}
+
+/// The phase of an operation in which an automation fires.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventStage {
+    /// After the operation.
+    #[default]
+    After,
+}
+
+/// The operation that fires an automation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventOptype {
+    /// An entity was created.
+    #[default]
+    Create,
+    /// An entity was changed.
+    Update,
+    /// An entity was deleted.
+    Delete,
+}
+
+/// A stored automation.
+#[derive(Debug, Clone)]
+pub struct Automation {
+    pub id: AutomationId,
+    /// Counts up from 1.
+    pub revision: u64,
+    /// When it was created, RFC 3339.
+    pub created_at: String,
+    /// When it was last changed, RFC 3339.
+    pub updated_at: String,
+    pub definition: AutomationDefinition,
+}
+
+impl Automation {
+    fn of(record: AutomationRecord) -> Result<Self, Error> {
+        let definition = serde_json::from_value(record.definition).map_err(|error| {
+            let id = &record.automation_id;
+            tracing::error!(automation_id = %id, line = error.line(), "a stored automation cannot be read");
+            Error::new(Code::Internal, "the stored automation cannot be read; replace it")
+        })?;
+        Ok(Self {
+            id: record.automation_id,
+            revision: record.revision,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            definition,
+        })
+    }
+}
+
+/// The destination in a stored automation, read without the rest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Destination<'a> {
+    pub(crate) connector_id: &'a str,
+    pub(crate) action_id: &'a str,
+    /// Input name to template.
+    pub(crate) field_mapping: Option<&'a Map<String, Value>>,
+}
+
+impl<'a> Destination<'a> {
+    /// The destination in an automation's document; empty if the document has none.
+    pub(crate) fn of(document: &'a Value) -> Self {
+        let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        Self {
+            connector_id: text("/destination_config/connector_id"),
+            action_id: text("/destination_config/action_id"),
+            field_mapping: document.pointer("/destination_config/field_mapping").and_then(Value::as_object),
+        }
+    }
+}
+
+/// Whether a stored automation fires for a source: it is enabled, and its conditions hold.
+pub(crate) fn fires(document: &Value, source: &Value) -> bool {
+    let enabled = document.get("enabled").and_then(Value::as_bool).unwrap_or(true);
+    enabled
+        && match document.get("entry_conditions") {
+            None | Some(Value::Null) => true,
+            // Why false: a condition that cannot be read must not fire anything.
+            Some(conditions) => Predicate::parse(conditions).is_ok_and(|p| p.holds(source)),
+        }
+}
+
+async fn find(resources: &Resources, org: &OrgId, id: &str) -> Result<(AutomationRecord, u64), Error> {
+    let missing = || Error::plain(Code::AutomationNotFound);
+    let id = AutomationId::parse(id).map_err(|_| missing())?;
+    resources.records.get::<AutomationRecord>(&[org.as_str(), id.as_str()]).await?.ok_or_else(missing)
+}
+
+/// Checks what the schema cannot express: conditions, templates, and that the mapping fits the action.
+async fn check(resources: &Resources, automation: &AutomationDefinition) -> Result<Value, Error> {
+    let mut violations = Vec::new();
+    if let Some(conditions) = automation.entry_conditions.as_ref().filter(|c| !c.is_null())
+        && let Err(why) = Predicate::parse(conditions)
+    {
+        let pointer = format!("/entry_conditions{}", why.pointer);
+        violations.push(Violation::new(pointer, "condition_invalid", why.message));
+    }
+    check_destination(resources, &automation.destination_config, &mut violations).await?;
+    if !violations.is_empty() {
+        return Err(Error::violations(Code::ValidationFailed, violations));
+    }
+    serde_json::to_value(automation).map_err(|_| Error::plain(Code::Internal))
+}
+
+async fn check_destination(
+    resources: &Resources,
+    destination: &DestinationConfig,
+    violations: &mut Vec<Violation>,
+) -> Result<(), Error> {
+    let DestinationConfig { connector_id, action_id, field_mapping: mapping } = destination;
+    for (name, why) in mapping::check(mapping) {
+        let pointer = format!("{DESTINATION}/field_mapping/{}", step(&name));
+        violations.push(Violation::new(pointer, "template_invalid", why));
+    }
+    let loaded = match resources.cache.visible_connector(connector_id).await {
+        Ok(loaded) => loaded,
+        Err(Error { code: Code::ConnectorNotFound, detail, .. }) => {
+            let pointer = format!("{DESTINATION}/connector_id");
+            violations.push(Violation::new(pointer, "connector_not_found", detail));
+            return Ok(());
+        }
+        Err(other) => return Err(other),
+    };
+    let Some(action) = loaded.connector.action(action_id) else {
+        let pointer = format!("{DESTINATION}/action_id");
+        violations.push(Violation::new(pointer, "action_not_found", Code::ActionNotFound.title()));
+        return Ok(());
+    };
+    for name in mapping.keys().filter(|n| !action.inputs.iter().any(|i| i.name == **n)) {
+        let near = nearest(name, action.inputs.iter().map(|i| i.name.as_str()));
+        let hint = near.map_or_else(String::new, |n| format!("; did you mean {n:?}?"));
+        let message = format!("the action has no input {name:?}{hint}");
+        let pointer = format!("{DESTINATION}/field_mapping/{}", step(name));
+        violations.push(Violation::new(pointer, "unknown_input", message));
+    }
+    let needed = action.inputs.iter().filter(|i| i.required && i.default.is_none());
+    for input in needed.filter(|i| !mapping.contains_key(&i.name)) {
+        let message = format!("the action requires {:?}", input.name);
+        let pointer = format!("{DESTINATION}/field_mapping/{}", step(&input.name));
+        violations.push(Violation::new(pointer, "missing_input", message));
+    }
+    Ok(())
+}
+
+/// Creates an automation.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `validation_failed` with every violation.
+pub async fn create(
+    engine: &Engine,
+    caller: &Caller,
+    org: &OrgId,
+    automation: AutomationDefinition,
+) -> Result<Automation, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    let resources = &engine.resources;
+    let now = clock::now();
+    let record = AutomationRecord {
+        automation_id: clock::fresh("auto", AutomationId::parse)?,
+        org: org.clone(),
+        definition: check(resources, &automation).await?,
+        revision: 1,
+        created_at: now.clone(),
+        updated_at: now,
+    };
+    let parts = [org.as_str(), record.automation_id.as_str()];
+    let writes = Writes::new().require_present::<OrgRecord>(&[org.as_str()]).create(&parts, &record);
+    resources.commit(writes).await?;
+    Automation::of(record)
+}
+
+/// Lists an org's automations.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `store_unavailable`.
+pub async fn list(
+    engine: &Engine,
+    caller: &Caller,
+    org: &OrgId,
+    wanted: &PageRequest,
+) -> Result<Page<Automation>, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    let records = &engine.resources.records;
+    let found = records.list::<AutomationRecord>(&[org.as_str()], wanted.after(), wanted.wanted()).await?;
+    let all: Result<_, _> = found.into_iter().map(|(_, record, _)| Automation::of(record)).collect();
+    Ok(wanted.page(all?))
+}
+
+/// Reads an automation.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `automation_not_found`.
+pub async fn show(engine: &Engine, caller: &Caller, org: &OrgId, id: &str) -> Result<Automation, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    Automation::of(find(&engine.resources, org, id).await?.0)
+}
+
+/// Replaces an automation.
+///
+/// # Errors
+/// Those of [`create`], `automation_not_found`, `revision_mismatch`.
+pub async fn replace(
+    engine: &Engine,
+    caller: &Caller,
+    org: &OrgId,
+    id: &str,
+    expected: Option<u64>,
+    automation: AutomationDefinition,
+) -> Result<Automation, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    let resources = &engine.resources;
+    let (before, commit) = find(resources, org, id).await?;
+    check_revision(expected, before.revision)?;
+    let definition = check(resources, &automation).await?;
+    let record =
+        AutomationRecord { definition, revision: before.revision + 1, updated_at: clock::now(), ..before };
+    let parts = [org.as_str(), record.automation_id.as_str()];
+    resources.commit(Writes::new().replace(&parts, &record, commit)).await?;
+    Automation::of(record)
+}
+
+/// Deletes an automation.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `automation_not_found`, `revision_mismatch`.
+pub async fn delete(
+    engine: &Engine,
+    caller: &Caller,
+    org: &OrgId,
+    id: &str,
+    expected: Option<u64>,
+) -> Result<(), Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    let resources = &engine.resources;
+    let (record, commit) = find(resources, org, id).await?;
+    check_revision(expected, record.revision)?;
+    let parts = [org.as_str(), record.automation_id.as_str()];
+    let writes =
+        Writes::new().require_revision::<AutomationRecord>(&parts, commit).delete::<AutomationRecord>(&parts);
+    resources.commit(writes).await?;
+    Ok(())
+}

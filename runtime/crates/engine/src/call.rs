@@ -1,0 +1,11 @@
+//! A call of an action: from its request to the record of its run.
+
+pub(crate) mod active_calls;
+pub(crate) mod ledger_bracket;
+pub mod pipeline;
+pub(crate) mod prepare;
+mod request;
+pub(crate) mod retry_loop;
+pub mod run;
+
+pub use request::CallRequest;

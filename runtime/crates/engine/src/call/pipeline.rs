@@ -1,0 +1,75 @@
+//! The life of a call, on one page.
+//!
+//! ```text
+//! CallRequest   who, where, what; authorised and bounded by the API
+//!   → name        connector and action exist
+//!   → prepare     enabled, credential state, input, grant; or a silent skip
+//!   → retry loop  attempts as the retry rules allow; all waiting is done without a guest instance:
+//!       → token      renewed before it expires, where the auth type has one
+//!       → rate limit the connection's own budgets
+//!       → guard      the capability of this one attempt: grant + sealed credential + ledger
+//!       → sandbox    a fresh instance of the handler; its only import is the guard
+//!           → guard.send  lists → action → headers → ledger begin → resolve → connect → TLS →
+//!                         open credential → inject → send → cap → scrub → ledger complete
+//!       → end        output, or the refusal that the guard recorded, or the guest's failure
+//!   → store       the run's record
+//! ```
+
+use std::time::Instant;
+
+use portcullis_core::id::RunId;
+
+use super::active_calls::CallScope;
+use super::prepare::{Prepared, name, prepare};
+use super::request::CallRequest;
+use super::retry_loop::RetryLoop;
+use super::run::{Progress, Run, RunEnd};
+use crate::clock;
+use crate::engine::Engine;
+use crate::error::Error;
+
+/// Runs one call to its end and stores its record.
+///
+/// # Errors
+/// An [`Error`] if the request itself was wrong and nothing ran. A refused or failed run is not an error here: it is
+/// a [`Run`] with that end.
+pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Error> {
+    let started = Instant::now();
+    // Why before anything is read: a change that is committed from here on ends this call, too.
+    let handle = engine.resources.active_calls.register(CallScope::of(&call));
+    let version = engine.resources.cache.version();
+    let named = name(&engine.resources, &call).await?;
+    let id = clock::fresh("run", RunId::parse)?;
+    let mut progress = Progress::default();
+    let end = match call.skip {
+        Some(reason) => RunEnd::Skipped(reason),
+        None => match prepare(&engine.resources, &call, &named, &handle, version).await? {
+            Prepared::Skip(reason) => RunEnd::Skipped(reason),
+            Prepared::Ready(ready) => {
+                RetryLoop::new(engine, &call, &id, &named, &handle).run(*ready, &mut progress).await?
+            }
+        },
+    };
+    progress.usage.total_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let run = Run {
+        id,
+        connector_id: named.loaded.connector.id.clone(),
+        action_id: named.action()?.id.clone(),
+        revision: named.loaded.revision,
+        automation_id: call.automation_id,
+        end,
+        progress,
+    };
+    if call.dry_run {
+        return Ok(run);
+    }
+    let kept = engine.runs.append(&run.record(&call.org, &call.workspace)?).await;
+    match kept {
+        // Why the answer is still returned: the request was sent, and an error would invite a repeat.
+        Err(error) if call.skip.is_none() => {
+            tracing::error!(run_id = %run.id, %error, "the run's record could not be kept");
+            Ok(run)
+        }
+        kept => Ok(kept.map(|()| run)?),
+    }
+}

@@ -1,0 +1,60 @@
+//! What is to be called: authorised and bounded, not yet looked up.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use portcullis_core::hex;
+use portcullis_core::id::{AutomationId, OrgId, RunId, TokenId, WorkspaceId};
+use serde_json::{Map, Value};
+
+use super::run::SkipReason;
+
+/// A requested call.
+#[derive(Debug, Clone)]
+pub struct CallRequest {
+    pub org: OrgId,
+    pub workspace: WorkspaceId,
+    /// The commit that made the workspace.
+    pub workspace_commit: u64,
+    /// Connector id as the caller wrote it.
+    pub connector_id: String,
+    /// Action id as the caller wrote it.
+    pub action_id: String,
+    /// Input as given.
+    pub input: Map<String, Value>,
+    /// The automation that fired.
+    pub automation_id: Option<AutomationId>,
+    /// The API token of the caller, who waits for the answer: the call ends when it is revoked.
+    pub token_id: Option<TokenId>,
+    /// Why it is skipped; decided before anything is looked up.
+    pub skip: Option<SkipReason>,
+    /// Whether to show the request instead of sending it.
+    pub dry_run: bool,
+    /// The caller's key for this call, the same when the call is repeated.
+    pub key: Option<String>,
+}
+
+impl CallRequest {
+    /// The key by which upstreams recognize a repeat: the same for every attempt of a run, and for every
+    /// run with the same key from the caller. `pc_` and hexadecimal digits, at most `chars_max` characters; 16
+    /// of them are enough to be unique.
+    #[must_use]
+    pub(crate) fn idempotency_key(&self, run: &RunId, chars_max: u16) -> String {
+        let name = self.key.as_deref().unwrap_or(run.as_str());
+        let automation = self.automation_id.as_ref().map_or("", AutomationId::as_str);
+        let mut hash = Context::new(&SHA256);
+        let parts = [
+            self.org.as_str(),
+            self.workspace.as_str(),
+            &self.connector_id,
+            &self.action_id,
+            automation,
+            name,
+        ];
+        for part in parts {
+            hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut key = format!("pc_{}", hex::encode(hash.finish().as_ref()));
+        key.truncate(usize::from(chars_max));
+        key
+    }
+}

@@ -1,0 +1,249 @@
+//! The retry loop of one call: token, rate limit, attempt, and the decision whether there is another.
+//!
+//! All waiting happens here, without a guest instance, and within the single deadline of the call.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use portcullis_action::Values;
+use portcullis_action::plan::ErrorAction;
+use portcullis_action::retry::{Decision, Tried, decide};
+use portcullis_action::template::scalar_text;
+use portcullis_core::connector::{Action, Connector};
+use portcullis_core::fault::Code;
+use portcullis_core::id::RunId;
+use portcullis_store::StoreError;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::active_calls::CancelHandle;
+use super::prepare::{Named, Ready, granted};
+use super::request::CallRequest;
+use super::run::{Progress, RunEnd};
+use crate::clock;
+use crate::connection::LoadedConnection;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::oauth::renewal::Need;
+use crate::rate_limit::Slots;
+use std::sync::Arc;
+
+mod attempt;
+mod stale;
+
+/// What all attempts of a call share.
+#[derive(Clone, Copy)]
+pub(crate) struct RetryLoop<'a> {
+    engine: &'a Engine,
+    call: &'a CallRequest,
+    run: &'a RunId,
+    named: &'a Named,
+    handle: &'a Arc<CancelHandle>,
+    started: Instant,
+    deadline: Instant,
+}
+
+/// One attempt: its end, and what is known of the cause.
+struct Attempt {
+    end: RunEnd,
+    failure: Option<Cause>,
+}
+
+/// Why an attempt failed, for the retry rules.
+enum Cause {
+    Network { sent: bool },
+    Upstream { status: u16, action: ErrorAction, ruled: bool, headers: Map<String, Value>, body: Value },
+}
+
+/// What follows a failed attempt. With the end of the call comes the time after which a caller may try again,
+/// if known.
+enum Next {
+    End { retry_after: Option<Duration> },
+    Cancelled(Code),
+    Again,
+    Renew,
+}
+
+impl<'a> RetryLoop<'a> {
+    /// The attempts of one call, which together may take `limits.call_ms`.
+    pub(crate) fn new(
+        engine: &'a Engine,
+        call: &'a CallRequest,
+        run: &'a RunId,
+        named: &'a Named,
+        handle: &'a Arc<CancelHandle>,
+    ) -> Self {
+        let started = Instant::now();
+        let deadline = started + Duration::from_millis(engine.resources.limits.call_ms);
+        Self { engine, call, run, named, handle, started, deadline }
+    }
+
+    /// Makes attempts until the call has ended.
+    ///
+    /// # Errors
+    /// An [`Error`] if no attempt could be made.
+    pub(crate) async fn run(&self, mut ready: Ready, progress: &mut Progress) -> Result<RunEnd, Error> {
+        let mut need = Need::Usable;
+        let mut attempt: u8 = 1;
+        let mut last: Option<RunEnd> = None;
+        loop {
+            let renewed = need != Need::Usable;
+            if !self.call.dry_run {
+                let fresh = self.engine.renewal.fresh(&mut ready.connection, self.run, need);
+                match (self.unless_ended(fresh).await, last.take()) {
+                    (Ok(Ok(())), _) => {}
+                    // Why the earlier end is returned: the upstream's refusal is what the caller asked about.
+                    (Ok(Err(_)), Some(end)) if renewed => return Ok(end),
+                    (Ok(Err(error)), _) => return Err(error),
+                    (Err(code), _) => return Ok(RunEnd::plain(code)),
+                }
+            }
+            if !self.call.dry_run && !self.named.is_discovery() {
+                self.discover(&mut ready.connection, progress).await?;
+                if let Some(code) = self.handle.end_reason() {
+                    return Ok(RunEnd::plain(code));
+                }
+            }
+            let connector = ready.connection.connector();
+            let action = self.named.action_of(connector)?;
+            let slots = match self.rate_limit(action, &ready).await {
+                Ok(slots) => slots,
+                Err(end) => return Ok(end),
+            };
+            let tried = self.once(action, &ready, progress).await?.unless_stale(connector);
+            drop(slots);
+            let Some(cause) = tried.failure else { return Ok(tried.end) };
+            match self.next(action, connector, &cause, attempt, renewed).await {
+                Next::End { retry_after } => return Ok(tried.end.retried_after(retry_after)),
+                Next::Cancelled(code) => return Ok(RunEnd::plain(code)),
+                Next::Again => attempt += 1,
+                Next::Renew => {
+                    let revision = ready.connection.stored.current_token().map_or(0, |t| t.revision);
+                    need = Need::NewerThan(revision);
+                    last = Some(tried.end);
+                }
+            }
+            progress.usage.retries += 1;
+        }
+    }
+
+    /// Fills automated config fields that have no value yet. One that cannot be found is left out: the request
+    /// that needs it reports it.
+    async fn discover(&self, connection: &mut LoadedConnection, progress: &Progress) -> Result<(), Error> {
+        let missing: Vec<usize> = connection.undiscovered().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for index in missing {
+            let named = self.named.discovery(index);
+            let inner = RetryLoop { named: &named, ..*self };
+            let mut own = progress.clone();
+            let ready = Ready { connection: connection.clone(), input: Map::new() };
+            let end = Box::pin(inner.run(ready, &mut own)).await?;
+            if self.handle.end_reason().is_some() {
+                return Ok(());
+            }
+            let RunEnd::Succeeded(success) = &end else { continue };
+            let output = success.output();
+            let capture = connection.connector().discover.get(index).into_iter().flat_map(|d| &d.capture);
+            let found: Vec<(String, Value)> = capture
+                .filter_map(|(name, pointer)| {
+                    let text = output.pointer(pointer).and_then(scalar_text)?;
+                    Some((name.clone(), Value::String(text)))
+                })
+                .collect();
+            let resources = &self.engine.resources;
+            if let Some(writes) = connection.learned(resources, found).await? {
+                match resources.commit(writes).await {
+                    // The credential changed meanwhile: the value belongs to another account.
+                    Ok(_) | Err(StoreError::Conflict { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            connection.reload(resources).await?;
+        }
+        let action = self.named.action_of(connection.connector())?;
+        self.handle.set_granted(granted(connection, self.named, action)?);
+        Ok(())
+    }
+
+    /// Waits for something unless the call is ended from outside or its time is up.
+    async fn unless_ended<T>(&self, wait: impl Future<Output = T>) -> Result<T, Code> {
+        tokio::select! {
+            // Why in this order: a call that was ended begins nothing more.
+            biased;
+            code = self.handle.ended() => Err(code),
+            done = wait => Ok(done),
+            () = tokio::time::sleep_until(self.deadline) => Err(Code::UpstreamTimeout),
+        }
+    }
+
+    /// Waits for the connection's own rate limits; returns the end of the call if the wait is too long.
+    async fn rate_limit(&self, action: &Action, ready: &Ready) -> Result<Slots, RunEnd> {
+        if self.call.dry_run || action.budgets.is_empty() {
+            return Ok(Slots::default());
+        }
+        let patience = Duration::from_millis(u64::from(action.retry.max_wait_ms));
+        let patience = patience.min(self.deadline.saturating_duration_since(Instant::now()));
+        let values = Values { input: (&ready.input).into(), ..Values::config_only(&ready.connection.config) };
+        let taking = self.engine.rate_limits.take(action, &ready.connection.key, &values, patience);
+        match self.unless_ended(taking).await {
+            Ok(Ok(slots)) => Ok(slots),
+            Ok(Err(used_up)) => Err(RunEnd::Failed {
+                code: Code::RateLimited,
+                message: Code::RateLimited.title().to_owned(),
+                class: Some("rate_limit".to_owned()),
+                upstream: None,
+                retryable: true,
+                error: None,
+                retry_at: Some(clock::after(used_up.wait)),
+            }),
+            Err(code) => Err(RunEnd::plain(code)),
+        }
+    }
+
+    /// Decides, and waits if there is another attempt.
+    async fn next(
+        &self,
+        action: &Action,
+        connector: &Connector,
+        cause: &Cause,
+        attempt: u8,
+        refreshed: bool,
+    ) -> Next {
+        let now_ms = Timestamp::now().as_millisecond();
+        let tried = Tried {
+            attempt,
+            failure: cause.as_failure(connector),
+            idempotent: action.idempotent,
+            // Why for a limited time: a key that the vendor forgot protects nothing.
+            keyed: action.key.as_ref().is_some_and(|rules| {
+                rules.ttl_s.is_none_or(|s| self.started.elapsed() < Duration::from_secs(u64::from(s)))
+            }),
+            refreshed: refreshed || connector.auth.token.is_none(),
+            jitter: jitter(),
+            now_ms,
+        };
+        let wait = match decide(&action.retry, &tried) {
+            Decision::Stop => return Next::End { retry_after: None },
+            Decision::RefreshThenAgain => return Next::Renew,
+            Decision::TooLong { wait } => return Next::End { retry_after: Some(wait) },
+            Decision::Again { after } => after,
+        };
+        if Instant::now() + wait >= self.deadline {
+            return Next::End { retry_after: Some(wait) };
+        }
+        match self.unless_ended(tokio::time::sleep(wait)).await {
+            Ok(()) => Next::Again,
+            Err(code) => Next::Cancelled(code),
+        }
+    }
+}
+
+/// A number from 0 to 1, so that calls which failed together do not retry together.
+fn jitter() -> f64 {
+    let mut bytes = [0_u8; 4];
+    // Why ignored: without randomness there is no jitter, and no harm.
+    let _ = getrandom::fill(&mut bytes);
+    f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
+}

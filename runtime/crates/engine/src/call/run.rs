@@ -1,0 +1,227 @@
+//! A run: one call of one action, as its caller sees it and as it is stored.
+
+use portcullis_core::fault::{Code, Fault};
+use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, WorkspaceId};
+use portcullis_core::verdict::Decision;
+use portcullis_egress::DryRun;
+use portcullis_sandbox::Usage;
+use portcullis_store::RunRecord;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::clock;
+use crate::error::Error;
+
+mod document;
+
+pub use document::{DryRunDocument, RunDocument, StoredRun};
+
+/// Why nothing was called although there was no error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// The platform switched the connector off.
+    ConnectorDisabled,
+    /// The workspace opted out.
+    OptedOut,
+    /// The workspace saved no credential.
+    Unconfigured,
+    /// The automation is disabled, or its conditions do not hold.
+    ConditionFalse,
+}
+
+/// How a run ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// The upstream answered as the action defines success.
+    Succeeded,
+    /// Nothing was called, and there was no error.
+    Skipped,
+    /// A check refused the request.
+    Refused,
+    /// The call failed.
+    Failed,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub enum RunEnd {
+    /// The upstream answered as the action defines success.
+    Succeeded(Success),
+    /// Nothing was called.
+    Skipped(SkipReason),
+    /// It was refused or failed.
+    Failed {
+        code: Code,
+        /// Shown to people.
+        message: String,
+        /// Class of an upstream's error.
+        class: Option<String>,
+        /// The upstream's answer, if there was one.
+        upstream: Option<Value>,
+        /// Whether another attempt may succeed.
+        retryable: bool,
+        /// The upstream's error, read by the definition's rules.
+        error: Option<Value>,
+        /// When the upstream accepts another attempt, RFC 3339, if that is too long to wait.
+        retry_at: Option<String>,
+    },
+}
+
+impl RunEnd {
+    /// An end that the guest did not cause.
+    pub(crate) fn plain(code: Code) -> Self {
+        Self::Failed {
+            code,
+            message: code.title().to_owned(),
+            class: None,
+            upstream: None,
+            retryable: matches!(code, Code::Overloaded | Code::ConnectFailed | Code::DnsFailed),
+            error: None,
+            retry_at: None,
+        }
+    }
+
+    /// The same end, with the time after which another attempt makes sense.
+    pub(crate) fn retried_after(mut self, wait: Option<std::time::Duration>) -> Self {
+        if let (Self::Failed { retry_at, .. }, Some(wait)) = (&mut self, wait) {
+            *retry_at = Some(clock::after(wait));
+        }
+        self
+    }
+}
+
+/// What a guest reports of a success: an action's output and the answer it was made from. Values that are passed on
+/// stay text, so that they need not be parsed and written again.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Success {
+    /// The action's output.
+    pub output: Box<RawValue>,
+    /// The upstream's last answer; a custom guest need not return it.
+    #[serde(default)]
+    pub upstream: Option<Answer>,
+    /// Number of pages that a list was read from.
+    #[serde(default)]
+    pub pages: Option<u32>,
+    /// Whether a list continues beyond its limit.
+    #[serde(default)]
+    pub truncated: Option<bool>,
+}
+
+impl Success {
+    /// The output, parsed.
+    #[must_use]
+    pub fn output(&self) -> Value {
+        serde_json::from_str(self.output.get()).unwrap_or_default()
+    }
+}
+
+/// An upstream's answer as a guest returns it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Answer {
+    pub status: u16,
+    /// Headers, an object.
+    #[serde(default)]
+    pub headers: Option<Box<RawValue>>,
+    /// Body; absent if the output contains all of it.
+    #[serde(default)]
+    pub body: Option<Box<RawValue>>,
+}
+
+/// Resource use of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunUsage {
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Resources used by the sandbox.
+    pub guest: Usage,
+    /// Waiting for upstreams, microseconds.
+    pub upstream_us: u64,
+    /// The whole run, microseconds.
+    pub total_us: u64,
+}
+
+/// What is known of a run before its end.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// Checks of the last request, in order.
+    pub decisions: Vec<Decision>,
+    /// Resource use.
+    pub usage: RunUsage,
+    /// Hash of the first request before its credential; a dry run of the same call has the same.
+    pub request_hash: Option<String>,
+    /// The request that would have been sent, in a dry run.
+    pub dry_run: Option<DryRun>,
+}
+
+/// A finished run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub id: RunId,
+    pub connector_id: ConnectorId,
+    pub action_id: ActionId,
+    /// Revision of the connector.
+    pub revision: u64,
+    /// Automation that fired.
+    pub automation_id: Option<AutomationId>,
+    /// How it ended.
+    pub end: RunEnd,
+    /// What happened before the end.
+    pub progress: Progress,
+}
+
+impl Run {
+    /// The status word.
+    #[must_use]
+    pub const fn status(&self) -> RunStatus {
+        match &self.end {
+            RunEnd::Succeeded { .. } => RunStatus::Succeeded,
+            RunEnd::Skipped(_) => RunStatus::Skipped,
+            RunEnd::Failed { code, .. } if matches!(code.fault(), Fault::Policy) => RunStatus::Refused,
+            RunEnd::Failed { .. } => RunStatus::Failed,
+        }
+    }
+
+    /// The run as its caller sees it.
+    #[must_use]
+    pub fn document(&self) -> RunDocument<'_> {
+        RunDocument::whole(self)
+    }
+
+    /// The request that would have been sent, in a dry run.
+    #[must_use]
+    pub fn dry_run_document(&self) -> Option<DryRunDocument<'_>> {
+        self.progress.dry_run.as_ref().map(|dry_run| DryRunDocument::of(self, dry_run))
+    }
+
+    /// The error of a run that was refused or failed, with the run.
+    ///
+    /// # Errors
+    /// That error; `Ok` for a run that succeeded or was skipped.
+    pub fn into_result(self) -> Result<Self, Error> {
+        let (code, message, wait) = match &self.end {
+            RunEnd::Failed { code, message, retry_at, .. } => {
+                (*code, message.clone(), retry_at.as_deref().and_then(clock::seconds_until))
+            }
+            RunEnd::Succeeded(_) | RunEnd::Skipped(_) => return Ok(self),
+        };
+        Err(Error { run: Some(Box::new(self)), retry_after_s: wait, ..Error::new(code, message) })
+    }
+
+    /// The run as it is stored: without the third party's data, which only the caller receives.
+    pub(crate) fn record(&self, org: &OrgId, workspace: &WorkspaceId) -> Result<RunRecord, Error> {
+        let body = to_raw_value(&RunDocument::kept(self));
+        Ok(RunRecord {
+            run_id: self.id.clone(),
+            org: org.clone(),
+            workspace: workspace.clone(),
+            created_at: clock::now(),
+            body: body.map_err(|_| Error::plain(Code::Internal))?,
+        })
+    }
+}

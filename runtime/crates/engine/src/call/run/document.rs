@@ -1,0 +1,433 @@
+//! A run as JSON: for its caller, as stored, and as a dry run shows it.
+//!
+//! The stored form is a part of the one that callers see, so both are one type here; the API's description uses the
+//! derived schema.
+
+use std::collections::BTreeMap;
+
+use portcullis_core::fault::Code;
+use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
+use portcullis_core::verdict::Decision;
+use portcullis_egress::DryRun;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Answer, Run, RunEnd, RunStatus, RunUsage, SkipReason, Success};
+
+/// Any JSON value from the third party, passed on.
+#[derive(Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum Open<'a> {
+    Text(&'a RawValue),
+    Value(&'a Value),
+}
+
+/// One call of one action, with its end.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Run")]
+pub struct RunDocument<'a> {
+    run_id: &'a RunId,
+    /// How it ended.
+    status: RunStatus,
+    connector_id: &'a ConnectorId,
+    action_id: &'a ActionId,
+    /// Revision of the connector's definition.
+    revision: u64,
+    /// The automation that fired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    automation_id: Option<&'a AutomationId>,
+    /// Why it was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<SkipReason>,
+    /// The action's output, if the run succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
+    output: Option<Open<'a>>,
+    /// Why it was refused or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<Code>,
+    /// The reason as a sentence for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    /// Whether another attempt may succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retryable: Option<bool>,
+    /// Class of the upstream's error, such as `auth` or `rate_limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<&'a str>,
+    /// The upstream's error, read by the definition's rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
+    error: Option<&'a Value>,
+    /// When another attempt makes sense, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_at: Option<&'a str>,
+    /// The upstream's last answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<Upstream<'a>>,
+    /// Hash of the first request before its credential; a dry run of the same call has the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_hash: Option<&'a str>,
+    /// The checks of the last request, in order.
+    decisions: &'a [Decision],
+    usage: Usage,
+}
+
+/// An upstream's answer.
+#[derive(Default, Serialize, JsonSchema)]
+#[schemars(rename = "UpstreamAnswer")]
+struct Upstream<'a> {
+    /// HTTP status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// Headers that may be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "BTreeMap<String, Value>")]
+    headers: Option<Open<'a>>,
+    /// Body; absent if the output contains all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
+    body: Option<Open<'a>>,
+    /// Number of pages that a list was read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<u32>,
+    /// Whether the list continues beyond its limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<bool>,
+}
+
+/// Resource use of a run.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunUsage")]
+struct Usage {
+    /// Requests that were answered.
+    requests: u64,
+    /// Attempts after the first.
+    retries: u64,
+    /// Instructions that the guest executed.
+    fuel: u64,
+    /// Peak memory of the guest, bytes.
+    memory_peak_bytes: u64,
+    /// Time in the guest, microseconds.
+    guest_us: u64,
+    /// Waiting for upstreams, microseconds.
+    upstream_us: u64,
+    /// The whole run, microseconds.
+    total_us: u64,
+}
+
+impl<'a> RunDocument<'a> {
+    /// The complete document of a run.
+    pub(super) fn whole(run: &'a Run) -> Self {
+        let mut document = Self::kept(run);
+        match &run.end {
+            RunEnd::Succeeded(success) => {
+                document.output = Some(Open::Text(&success.output));
+                document.upstream = success.upstream.as_ref().map(|answer| Upstream::of(answer, success));
+            }
+            RunEnd::Failed { upstream: Some(answer), .. } => {
+                document.upstream = Some(Upstream::of_failure(answer));
+            }
+            RunEnd::Failed { .. } | RunEnd::Skipped(_) => {}
+        }
+        document
+    }
+
+    /// A run without the third party's data: of an answer, only its status.
+    pub(super) fn kept(run: &'a Run) -> Self {
+        let mut document = Self {
+            run_id: &run.id,
+            status: run.status(),
+            connector_id: &run.connector_id,
+            action_id: &run.action_id,
+            revision: run.revision,
+            automation_id: run.automation_id.as_ref(),
+            reason: None,
+            output: None,
+            code: None,
+            message: None,
+            retryable: None,
+            class: None,
+            error: None,
+            retry_at: None,
+            upstream: None,
+            request_hash: run.progress.request_hash.as_deref(),
+            decisions: &run.progress.decisions,
+            usage: Usage::of(&run.progress.usage),
+        };
+        match &run.end {
+            RunEnd::Succeeded(success) => {
+                let status = success.upstream.as_ref().map(|answer| answer.status);
+                document.upstream =
+                    status.map(|status| Upstream { status: Some(status), ..Upstream::default() });
+            }
+            RunEnd::Skipped(reason) => document.reason = Some(*reason),
+            RunEnd::Failed { code, message, class, upstream, retryable, error, retry_at } => {
+                document.code = Some(*code);
+                document.message = Some(message);
+                document.retryable = Some(*retryable);
+                document.class = class.as_deref();
+                document.error = error.as_ref();
+                document.retry_at = retry_at.as_deref();
+                document.upstream = upstream
+                    .as_ref()
+                    .map(|answer| Upstream { status: status_of(answer), ..Upstream::default() });
+            }
+        }
+        document
+    }
+}
+
+fn status_of(answer: &Value) -> Option<u16> {
+    answer.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok())
+}
+
+impl<'a> Upstream<'a> {
+    fn of(answer: &'a Answer, success: &Success) -> Self {
+        Self {
+            status: Some(answer.status),
+            headers: answer.headers.as_deref().map(Open::Text),
+            body: answer.body.as_deref().map(Open::Text),
+            pages: success.pages,
+            truncated: success.truncated,
+        }
+    }
+
+    fn of_failure(answer: &'a Value) -> Self {
+        let headers = answer.get("headers").filter(|headers| headers.is_object());
+        Self {
+            status: status_of(answer),
+            headers: headers.map(Open::Value),
+            body: answer.get("body").map(Open::Value),
+            pages: None,
+            truncated: None,
+        }
+    }
+}
+
+impl Usage {
+    const fn of(usage: &RunUsage) -> Self {
+        Self {
+            requests: usage.requests,
+            retries: usage.retries,
+            fuel: usage.guest.fuel,
+            memory_peak_bytes: usage.guest.memory_peak_bytes,
+            guest_us: usage.guest.guest_us,
+            upstream_us: usage.upstream_us,
+            total_us: usage.total_us,
+        }
+    }
+}
+
+/// A run as it is stored: without the third party's data.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunRecord")]
+pub struct StoredRun {
+    run_id: RunId,
+    /// How it ended.
+    status: RunStatus,
+    connector_id: ConnectorId,
+    action_id: ActionId,
+    /// Revision of the connector's definition.
+    revision: u64,
+    /// The automation that fired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    automation_id: Option<AutomationId>,
+    /// Why it was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<SkipReason>,
+    /// Why it was refused or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// The reason as a sentence for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// Whether another attempt might have succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retryable: Option<bool>,
+    /// Class of the upstream's error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    /// The upstream's error, read by the definition's rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
+    error: Option<Box<RawValue>>,
+    /// When another attempt makes sense, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_at: Option<String>,
+    /// The upstream's last answer: its status only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upstream: Option<StoredAnswer>,
+    /// Hash of the first request before its credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_hash: Option<String>,
+    /// The checks of the last request, in order.
+    #[serde(default)]
+    decisions: Vec<StoredDecision>,
+    usage: Usage,
+    /// When it ended, RFC 3339.
+    #[serde(default)]
+    pub(crate) created_at: String,
+}
+
+/// What is stored of an upstream's answer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunRecordAnswer")]
+struct StoredAnswer {
+    /// HTTP status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+}
+
+/// One check and its verdict.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunRecordDecision")]
+struct StoredDecision {
+    /// Name of the check.
+    check: String,
+    /// Its verdict: `pass`, `refuse` or `would_refuse`.
+    verdict: String,
+    /// The entry that matched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    matched: Option<String>,
+    /// The code, if it refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+}
+
+/// The answer to a dry run: the request as it would be sent, its secrets shown by name.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DryRun")]
+pub struct DryRunDocument<'a> {
+    /// Always true.
+    #[schemars(extend("const" = true))]
+    dry_run: bool,
+    connector_id: &'a ConnectorId,
+    action_id: &'a ActionId,
+    /// Revision of the connector's definition.
+    revision: u64,
+    request: DryRequest<'a>,
+    /// The same request as a shell command.
+    curl: String,
+    /// Hash of the request before its credential; the real run of the same call has the same.
+    request_hash: &'a str,
+    /// The checks of the request, in order.
+    decisions: &'a [Decision],
+}
+
+/// A request that was not sent.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DryRunRequest")]
+struct DryRequest<'a> {
+    method: &'a str,
+    url: &'a str,
+    headers: BTreeMap<&'a str, &'a str>,
+    /// JSON if the body is JSON, otherwise its text; null without a body.
+    #[schemars(with = "Value")]
+    body: Value,
+}
+
+impl<'a> DryRunDocument<'a> {
+    pub(super) fn of(run: &'a Run, dry_run: &'a DryRun) -> Self {
+        let body = match serde_json::from_slice::<Value>(&dry_run.body) {
+            _ if dry_run.body.is_empty() => Value::Null,
+            Ok(document) => document,
+            Err(_) => Value::String(dry_run.body_text()),
+        };
+        Self {
+            dry_run: true,
+            connector_id: &run.connector_id,
+            action_id: &run.action_id,
+            revision: run.revision,
+            request: DryRequest {
+                method: &dry_run.method,
+                url: &dry_run.url,
+                headers: dry_run
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str()))
+                    .collect(),
+                body,
+            },
+            curl: dry_run.curl(),
+            request_hash: &dry_run.hash,
+            decisions: &run.progress.decisions,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::call::run::Progress;
+
+    fn run(end: RunEnd) -> Run {
+        Run {
+            id: RunId::parse("run_1").unwrap(),
+            connector_id: ConnectorId::parse("crm").unwrap(),
+            action_id: ActionId::parse("create-contact").unwrap(),
+            revision: 3,
+            automation_id: None,
+            end,
+            progress: Progress::default(),
+        }
+    }
+
+    fn text(document: &RunDocument<'_>) -> String {
+        serde_json::to_string(document).unwrap()
+    }
+
+    fn whole(run: &Run) -> Value {
+        serde_json::from_str(&text(&run.document())).unwrap()
+    }
+
+    fn kept(run: &Run) -> Value {
+        let text = text(&RunDocument::kept(run));
+        let stored: StoredRun = serde_json::from_str(&text).expect("what is kept can be read");
+        let mut read = serde_json::to_value(stored).unwrap();
+        read.as_object_mut().unwrap().shift_remove("created_at");
+        assert_eq!(read, serde_json::from_str::<Value>(&text).unwrap(), "and is all that was kept");
+        read
+    }
+
+    #[test]
+    fn a_success_is_shown_as_the_guest_wrote_it_and_kept_without_the_third_party_s_data() {
+        let guest = r#"{"output":{"id": 1.50},"upstream":{"status":201,"headers":{"a":"b"},"body":[1]},
+                        "pages":2,"truncated":false}"#;
+        let run = run(RunEnd::Succeeded(serde_json::from_str(guest).unwrap()));
+        assert!(text(&run.document()).contains(r#""output":{"id": 1.50}"#), "not a character is changed");
+        let upstream =
+            json!({ "status": 201, "headers": { "a": "b" }, "body": [1], "pages": 2, "truncated": false });
+        assert_eq!((&whole(&run)["upstream"], &whole(&run)["status"]), (&upstream, &json!("succeeded")));
+        assert_eq!(kept(&run)["upstream"], json!({ "status": 201 }));
+        assert_eq!(kept(&run).get("output"), None);
+    }
+
+    #[test]
+    fn a_guest_may_give_an_output_alone() {
+        let run = run(RunEnd::Succeeded(serde_json::from_str(r#"{"output":null}"#).unwrap()));
+        assert_eq!((whole(&run).get("output"), whole(&run).get("upstream")), (Some(&Value::Null), None));
+        assert!(serde_json::from_str::<Success>(r#"{"upstream":{"status":200}}"#).is_err(), "no output");
+    }
+
+    #[test]
+    fn a_failure_keeps_the_status_of_the_answer_alone() {
+        let failed = RunEnd::Failed {
+            code: Code::UpstreamStatus,
+            message: "no".to_owned(),
+            class: Some("auth".to_owned()),
+            upstream: Some(json!({ "status": 401, "body": { "secret": "of theirs" } })),
+            retryable: false,
+            error: None,
+            retry_at: None,
+        };
+        let run = run(failed);
+        assert_eq!(whole(&run)["upstream"]["body"]["secret"], "of theirs");
+        assert_eq!(kept(&run)["upstream"], json!({ "status": 401 }));
+        assert_eq!((&kept(&run)["class"], kept(&run).get("reason")), (&json!("auth"), None));
+    }
+}

@@ -1,0 +1,118 @@
+//! Time and new identifiers: the two inputs that pure code gets from outside.
+
+use std::cell::RefCell;
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_core::id::InvalidId;
+use uuid::{Builder, Uuid};
+
+/// Now, RFC 3339 in UTC with microseconds.
+#[must_use]
+pub fn now() -> String {
+    format!("{:.6}", Timestamp::now())
+}
+
+/// Whether an RFC 3339 time has passed. An unreadable time counts as passed: fail closed.
+#[must_use]
+pub fn has_passed(time: &str) -> bool {
+    time.parse::<Timestamp>().map_or(true, |t| t <= Timestamp::now())
+}
+
+/// The time after this wait, RFC 3339 in UTC with milliseconds; at most the latest time that can be represented.
+#[must_use]
+pub fn after(wait: impl TryInto<SignedDuration>) -> String {
+    let wait = wait.try_into().unwrap_or(SignedDuration::MAX);
+    let at = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+    format!("{at:.3}")
+}
+
+/// The current time in HTTP's form (RFC 9110 section 5.6.7).
+#[must_use]
+pub fn http_date() -> String {
+    Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+/// Whole seconds until an RFC 3339 time, at least one; `None` for a text that is not a time.
+#[must_use]
+pub fn seconds_until(time: &str) -> Option<u64> {
+    let left = time.parse::<Timestamp>().ok()?.duration_since(Timestamp::now());
+    let whole = left.as_secs().saturating_add(i64::from(left.subsec_nanos() > 0));
+    Some(u64::try_from(whole).unwrap_or(0).max(1))
+}
+
+/// Whether a text is an RFC 3339 time.
+#[must_use]
+pub fn is_time(text: &str) -> bool {
+    text.parse::<Timestamp>().is_ok()
+}
+
+/// A new id: a prefix and a UUIDv7 (RFC 9562), so that ids sort by time.
+///
+/// # Errors
+/// [`InvalidId`] if the prefix does not fit the id's pattern; prefixes are constants.
+pub fn fresh<T>(prefix: &str, parse: impl FnOnce(&str) -> Result<T, InvalidId>) -> Result<T, InvalidId> {
+    parse(&fresh_text(prefix))
+}
+
+/// The text of a new id.
+#[must_use]
+pub fn fresh_text(prefix: &str) -> String {
+    format!("{prefix}_{}", uuid().simple())
+}
+
+/// Ids for which random bytes are drawn together, to make fewer system calls.
+const DRAWN: usize = 32;
+/// Random bytes of a UUIDv7.
+const RANDOM_BYTES: usize = 10;
+
+thread_local! {
+    /// Random bytes that no id has used. Ids are names and not secret, so it does not matter where they are kept.
+    static UNUSED: RefCell<Vec<[u8; RANDOM_BYTES]>> = const { RefCell::new(Vec::new()) };
+}
+
+fn uuid() -> Uuid {
+    let random = UNUSED.with_borrow_mut(|unused| {
+        if unused.is_empty() {
+            let mut drawn = [0; DRAWN * RANDOM_BYTES];
+            getrandom::fill(&mut drawn).ok()?;
+            unused.extend(drawn.as_chunks().0);
+        }
+        unused.pop()
+    });
+    let now_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+    match random {
+        Some(random) => Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid(),
+        // Without randomness there are no ids; the library then panics.
+        None => Uuid::now_v7(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_date_is_written_as_http_wants_it() {
+        let date = http_date();
+        let read = jiff::fmt::rfc2822::parse(&date).unwrap().timestamp();
+        assert!(Timestamp::now().duration_since(read) < SignedDuration::from_secs(60), "{date}");
+        assert_eq!((date.len(), date.ends_with(" GMT")), ("Sun, 06 Nov 1994 08:49:37 GMT".len(), true));
+    }
+
+    #[test]
+    fn ids_are_version_7_of_now_and_never_the_same() {
+        let before = u64::try_from(Timestamp::now().as_millisecond()).unwrap();
+        let threads = (0..4).map(|_| std::thread::spawn(|| (0..1000).map(|_| uuid()).collect::<Vec<_>>()));
+        let threads: Vec<_> = threads.collect();
+        let ids: HashSet<Uuid> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(ids.len(), 4000);
+        for id in ids {
+            assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+            let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
+            let ms = seconds * 1000 + u64::from(nanos) / 1_000_000;
+            assert!((before..before + 60_000).contains(&ms), "{ms}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! A workspace's connection to a connector: what is stored, its state, and the use cases of saving, opting out,
+//! verifying and forgetting. No function here returns a credential.
+
+use std::sync::Arc;
+
+use portcullis_core::fault::Code;
+use portcullis_core::id::ConnectorId;
+use portcullis_store::ConnectorRecord;
+pub use portcullis_store::TokenFailure;
+
+use crate::cache::LoadedConnector;
+use crate::caller::{Caller, WORKSPACE};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::page::{Page, PageRequest};
+use crate::tenants::Tenant;
+
+mod forget;
+mod key;
+mod loaded;
+mod save;
+pub(crate) mod sealed;
+pub(crate) mod state;
+mod verify;
+
+pub use forget::forget;
+pub(crate) use forget::{delete_all, delete_below};
+pub use key::ConnectionKey;
+pub(crate) use loaded::{Errand, LoadedConnection, Purpose};
+pub use save::{SaveConnection, save};
+pub use state::ConnectionState;
+use state::StoredConnection;
+pub use verify::{Verified, verify};
+
+/// A connector that a workspace sees, with the state of its connection.
+pub struct Offer {
+    pub connector: Arc<LoadedConnector>,
+    pub state: ConnectionState,
+}
+
+/// A connection without its values.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    pub connector_id: ConnectorId,
+    /// False if the workspace opted out.
+    pub enabled: bool,
+    pub state: ConnectionState,
+    /// The fields of the form.
+    pub fields: Vec<FieldState>,
+    /// The chosen authentication method; the connector's default if absent.
+    pub auth_method: Option<String>,
+    /// Why it needs attention.
+    pub reason: Option<String>,
+    /// The token that was obtained with the credential.
+    pub token: Option<TokenView>,
+}
+
+/// Whether a field of the form has a saved value.
+#[derive(Debug, Clone)]
+pub struct FieldState {
+    pub name: String,
+    /// Whether it has a saved value.
+    pub set: bool,
+    /// When the value was last given, RFC 3339.
+    pub updated_at: Option<String>,
+}
+
+/// What is known of a token without opening it.
+#[derive(Debug, Clone)]
+pub struct TokenView {
+    /// When it was obtained, RFC 3339.
+    pub obtained_at: Option<String>,
+    /// When it expires, RFC 3339.
+    pub expires_at: Option<String>,
+    /// Why the last attempt to obtain one failed.
+    pub failure: Option<TokenFailure>,
+}
+
+/// An existing connector, and the workspace whose connection to it is meant.
+pub(crate) struct Subject {
+    pub(crate) key: ConnectionKey,
+    pub(crate) loaded: Arc<LoadedConnector>,
+}
+
+impl Subject {
+    pub(crate) async fn find(
+        engine: &Engine,
+        caller: &Caller,
+        tenant: &Tenant,
+        connector: &str,
+    ) -> Result<Self, Error> {
+        caller.authorise(WORKSPACE, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
+        let loaded = engine.resources.cache.visible_connector(connector).await?;
+        let key = ConnectionKey {
+            org: tenant.org.clone(),
+            workspace: tenant.workspace.clone(),
+            connector: loaded.connector.id.clone(),
+        };
+        Ok(Self { key, loaded })
+    }
+
+    /// Checks that the connector is enabled.
+    pub(crate) fn require_enabled(&self) -> Result<(), Error> {
+        if self.loaded.connector.enabled { Ok(()) } else { Err(Error::plain(Code::ConnectorDisabled)) }
+    }
+
+    pub(crate) async fn load(&self, engine: &Engine) -> Result<LoadedConnection, Error> {
+        LoadedConnection::load(&engine.resources, self.key.clone(), Arc::clone(&self.loaded)).await
+    }
+
+    async fn stored(&self, engine: &Engine) -> Result<StoredConnection, Error> {
+        StoredConnection::load(&engine.resources.records, &self.key, &self.loaded.connector).await
+    }
+
+    /// The connection without its values.
+    async fn view(&self, engine: &Engine) -> Result<Connection, Error> {
+        let connector = &self.loaded.connector;
+        let stored = self.stored(engine).await?;
+        let chosen = stored.chosen(connector);
+        let saved = stored.credential.as_ref();
+        let fields = chosen.fields.iter().map(|field| {
+            let given = saved.and_then(|credential| credential.fields.get(&field.name));
+            FieldState {
+                name: field.name.clone(),
+                set: given.is_some() || stored.discovered.config.contains_key(&field.name),
+                updated_at: given.map(|field| field.updated_at.clone()),
+            }
+        });
+        let value = stored.setting.as_ref().map(|setting| &setting.value);
+        let state = stored.state(connector);
+        let outgrown = || "a host was allowed after it was saved; save it again".to_owned();
+        Ok(Connection {
+            connector_id: connector.id.clone(),
+            enabled: value.is_none_or(|value| value.enabled),
+            state,
+            fields: fields.collect(),
+            auth_method: value.and_then(|value| value.auth_method.clone()),
+            reason: (state == ConnectionState::NeedsAttention)
+                .then(|| stored.attention(chosen).unwrap_or_else(outgrown)),
+            token: stored.current_token().map(|token| TokenView {
+                obtained_at: token.obtained_at.clone(),
+                expires_at: token.expires_at.clone(),
+                failure: token.failure.clone(),
+            }),
+        })
+    }
+}
+
+/// Every connector that the workspace sees.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `store_unavailable`.
+pub async fn list(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    wanted: &PageRequest,
+) -> Result<Page<Offer>, Error> {
+    caller.authorise(WORKSPACE, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
+    let resources = &engine.resources;
+    let found = resources.records.list::<ConnectorRecord>(&[], wanted.after(), wanted.wanted()).await?;
+    let mut offers = Vec::new();
+    for (id, _, _) in &found {
+        let loaded = resources.cache.connector(id).await?.filter(|loaded| loaded.is_visible());
+        let Some(connector) = loaded else { continue };
+        let key = ConnectionKey {
+            org: tenant.org.clone(),
+            workspace: tenant.workspace.clone(),
+            connector: connector.connector.id.clone(),
+        };
+        let stored = StoredConnection::load(&resources.records, &key, &connector.connector).await?;
+        offers.push(Offer { state: stored.state(&connector.connector), connector });
+    }
+    Ok(wanted.page(offers))
+}
+
+/// Which fields of a connection are set, and since when.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `connector_not_found`, `store_unavailable`.
+pub async fn show(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    connector: &str,
+) -> Result<Connection, Error> {
+    Subject::find(engine, caller, tenant, connector).await?.view(engine).await
+}

@@ -1,0 +1,63 @@
+//! Sealed records of a connection, as the gate opens them: last, and only for the host they were sealed for.
+
+use std::sync::Arc;
+
+use portcullis_core::outbound::BoxFuture;
+use portcullis_core::secret::{SecretFields, SecretValue};
+use portcullis_egress::{CredentialError, OpenCredential, sealed_for};
+use portcullis_store::{Binding, Vault, VaultError};
+
+/// A sealed record and the vault that can open it.
+#[derive(Clone)]
+pub(crate) struct SealedRecord {
+    pub(super) vault: Arc<Vault>,
+    pub(super) binding: Binding,
+    pub(super) text: String,
+}
+
+/// Several sealed records that are opened together, and values that are already known. If two fields have the
+/// same name, the later one is used.
+pub(crate) struct SealedRecords {
+    /// Records, in order.
+    pub(crate) sealed: Vec<SealedRecord>,
+    /// Known values; they follow those of the records.
+    pub(crate) known: Vec<(String, zeroize::Zeroizing<String>)>,
+}
+
+impl OpenCredential for SealedRecords {
+    fn open<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<SecretFields, CredentialError>> {
+        Box::pin(async move {
+            let mut fields: Vec<(String, SecretValue)> = Vec::new();
+            for record in &self.sealed {
+                let opened = record.open(host).await?;
+                merge(&mut fields, opened.into_fields());
+            }
+            let known =
+                self.known.iter().map(|(name, text)| (name.clone(), SecretValue::new(text.to_string())));
+            merge(&mut fields, known);
+            Ok(SecretFields::new(fields))
+        })
+    }
+}
+
+fn merge(fields: &mut Vec<(String, SecretValue)>, more: impl IntoIterator<Item = (String, SecretValue)>) {
+    for (name, value) in more {
+        fields.retain(|(other, _)| *other != name);
+        fields.push((name, value));
+    }
+}
+
+impl SealedRecord {
+    async fn open(&self, host: &str) -> Result<SecretFields, CredentialError> {
+        let opened = self.vault.open_sealed(&self.binding, &self.text, |hosts| sealed_for(hosts, host)).await;
+        match opened {
+            Ok(payload) => Ok(payload.fields),
+            Err(VaultError::NotAdmitted) => Err(CredentialError::NotBound),
+            Err(error) => {
+                let credential = &self.binding.credential;
+                tracing::error!(%error, %credential, "a credential cannot be opened");
+                Err(CredentialError::Closed)
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A workspace's connection to one connector as stored: its state, without opening anything, and the handle that the
+//! gate opens last.
+
+use std::sync::Arc;
+
+use portcullis_core::connector::{Action, Connector, DEFAULT_SLOT};
+use portcullis_core::host_pattern::HostPattern;
+use portcullis_egress::BoundCredential;
+use portcullis_store::{ConnectorSetting, CredentialState, DiscoveredConfig, Records, TokenState, Vault};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::key::ConnectionKey;
+use super::sealed::{SealedRecord, SealedRecords};
+use crate::error::Error;
+
+/// The state of a workspace's connection to a connector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// It can be used.
+    Connected,
+    /// The workspace opted out.
+    OptedOut,
+    /// The workspace saved no credential.
+    Unconfigured,
+    /// The saved values do not satisfy the current form, or no token can be obtained with them.
+    NeedsAttention,
+}
+
+/// A workspace's connection to one connector, as stored; nothing is opened.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StoredConnection {
+    /// The settings record.
+    pub(crate) setting: Option<Arc<ConnectorSetting>>,
+    /// Metadata of the credential.
+    pub(crate) credential: Option<Arc<CredentialState>>,
+    /// Metadata of its token, with the commit that wrote it.
+    pub(crate) token: Option<(Arc<TokenState>, u64)>,
+    /// Automated config values.
+    pub(crate) discovered: Arc<DiscoveredConfig>,
+}
+
+impl StoredConnection {
+    /// Reads the stored connection; `connector` (default authentication method) lists the methods and fields.
+    ///
+    /// # Errors
+    /// `store_unavailable`.
+    pub(crate) async fn load(
+        records: &Records,
+        key: &ConnectionKey,
+        connector: &Connector,
+    ) -> Result<Self, Error> {
+        let parts = key.parts();
+        let Some((setting, _)) = records.get_shared::<ConnectorSetting>(&parts).await? else {
+            return Ok(Self::default());
+        };
+        let chosen = connector.under(setting.value.auth_method.as_deref());
+        let method = setting.value.auth_method.as_deref();
+        let gone = method.is_some_and(|id| !connector.has_method(id));
+        // Why none: a credential that was saved for a removed method must not be sent under another.
+        let credential = match gone {
+            true => None,
+            false => records.get_shared::<CredentialState>(&parts).await?.map(|(c, _)| c),
+        };
+        let token = match &chosen.auth.token {
+            Some(_) => records.get_shared::<TokenState>(&parts).await?,
+            None => None,
+        };
+        let automated = chosen.fields.iter().any(|field| field.automated);
+        let discovered = match automated {
+            true => records.get_shared::<DiscoveredConfig>(&parts).await?.map(|(d, _)| d).unwrap_or_default(),
+            false => Arc::default(),
+        };
+        Ok(Self { setting: Some(setting), credential, token, discovered })
+    }
+
+    /// The connector under the authentication method that the workspace chose.
+    #[must_use]
+    pub(crate) fn chosen<'c>(&self, connector: &'c Connector) -> &'c Connector {
+        connector.under(self.setting.as_ref().and_then(|s| s.value.auth_method.as_deref()))
+    }
+
+    /// The token, unless it was obtained with another credential than the current one.
+    #[must_use]
+    pub(crate) fn current_token(&self) -> Option<&TokenState> {
+        let revision = self.credential.as_ref()?.revision;
+        self.token.as_ref().map(|(token, _)| &**token).filter(|token| token.credential_revision == revision)
+    }
+
+    /// Why nothing is called, whatever the action: the workspace opted out, or saved no credential.
+    #[must_use]
+    pub(crate) fn unwanted(&self, connector: &Connector) -> Option<ConnectionState> {
+        match &self.setting {
+            Some(setting) if !setting.value.enabled => Some(ConnectionState::OptedOut),
+            None if self.chosen(connector).needs_configuration() => Some(ConnectionState::Unconfigured),
+            _ => None,
+        }
+    }
+
+    /// The state of the connection as a whole.
+    #[must_use]
+    pub(crate) fn state(&self, connector: &Connector) -> ConnectionState {
+        if let Some(unwanted) = self.unwanted(connector) {
+            return unwanted;
+        }
+        let connector = self.chosen(connector);
+        let falls_short = || connector.actions.iter().any(|action| !self.covers(connector, action));
+        match self.setting.is_some() && (self.attention(connector).is_some() || falls_short()) {
+            true => ConnectionState::NeedsAttention,
+            false => ConnectionState::Connected,
+        }
+    }
+
+    /// Why the connection as a whole needs a person's attention.
+    #[must_use]
+    pub(crate) fn attention(&self, connector: &Connector) -> Option<String> {
+        let missing: Vec<&str> = self.missing_fields(connector).collect();
+        if !missing.is_empty() {
+            return Some(format!(
+                "the saved credential has no value for {}; save it again",
+                missing.join(", ")
+            ));
+        }
+        let plan = connector.auth.token.as_ref()?;
+        let token = self.current_token();
+        if let Some(failure) = token.and_then(|token| token.failure.as_ref()) {
+            return Some(format!("{}; tried again after {}", failure.reason, failure.retry_at));
+        }
+        let has_token = token.is_some_and(|token| token.sealed.is_some());
+        if plan.obtain.is_empty() && !has_token {
+            return Some("consent was not given yet; start it with POST …/oauth/start".to_owned());
+        }
+        None
+    }
+
+    /// Whether the saved credential was sealed for every host of an action.
+    #[must_use]
+    pub(crate) fn covers(&self, connector: &Connector, action: &Action) -> bool {
+        let Some(saved) = self.credential.as_ref().filter(|_| connector.auth.injection.needs_credential())
+        else {
+            return true;
+        };
+        let entries = saved.allowed_hosts.iter().filter_map(|entry| HostPattern::parse(entry).ok());
+        entries.into_iter().any(|pattern| pattern.covers(&action.url))
+    }
+
+    /// Fields without a saved value that the form requires or without which the credential cannot be sent.
+    pub(crate) fn missing_fields<'c>(&'c self, connector: &'c Connector) -> impl Iterator<Item = &'c str> {
+        let shown = |field: &portcullis_core::form::Field| match &field.visible_when {
+            None => true,
+            Some(when) => {
+                let other = self.credential.as_ref().and_then(|c| c.config.get(&when.field));
+                other.and_then(Value::as_str).is_some_and(|text| when.accepted.iter().any(|a| a == text))
+            }
+        };
+        let needed = |name: &str| connector.auth.injection.fields().any(|field| field == name);
+        connector
+            .fields
+            .iter()
+            .filter(move |field| (field.required || needed(&field.name)) && shown(field))
+            .filter(|field| field.default.is_none() && !field.automated)
+            .map(|field| field.name.as_str())
+            .filter(|name| !self.credential.as_ref().is_some_and(|saved| saved.fields.contains_key(*name)))
+    }
+
+    /// Non-secret values, defaults filled in.
+    #[must_use]
+    pub(crate) fn config(&self, connector: &Connector) -> Map<String, Value> {
+        let mut config = Map::new();
+        for field in connector.fields.iter().filter(|f| !f.secret) {
+            let saved = self.credential.as_ref().and_then(|c| c.config.get(&field.name));
+            let saved = saved.or_else(|| self.discovered.config.get(&field.name)).cloned();
+            let value = saved.or_else(|| field.default.clone().map(Value::String));
+            if let Some(value) = value {
+                config.insert(field.name.clone(), value);
+            }
+        }
+        config
+    }
+
+    /// The sealed credential, if there is one.
+    #[must_use]
+    pub(crate) fn sealed(&self, vault: &Arc<Vault>, key: &ConnectionKey) -> Option<SealedRecord> {
+        let text = self.setting.as_ref()?.value.encrypted_config.clone()?;
+        let state = self.credential.as_ref()?;
+        let binding = key.binding(&state.credential_id, state.revision);
+        Some(SealedRecord { vault: Arc::clone(vault), binding, text })
+    }
+
+    /// The sealed token, if there is one.
+    #[must_use]
+    pub(crate) fn sealed_token(&self, vault: &Arc<Vault>, key: &ConnectionKey) -> Option<SealedRecord> {
+        let token = self.current_token()?;
+        let text = token.sealed.clone()?;
+        let binding = key.binding(&token.token_id, token.revision);
+        Some(SealedRecord { vault: Arc::clone(vault), binding, text })
+    }
+
+    /// The handle that the gate opens for a call: the credential, and the token if there is one.
+    #[must_use]
+    pub(crate) fn bind(
+        &self,
+        vault: &Arc<Vault>,
+        key: &ConnectionKey,
+        connector: &Connector,
+    ) -> Option<BoundCredential> {
+        let state = self.credential.as_ref()?;
+        let saved = self.sealed(vault, key)?;
+        let token = self.sealed_token(vault, key);
+        // Why the token alone if it is enough: what is not opened cannot leak.
+        let token_suffices = token.is_some()
+            && !connector
+                .auth
+                .injection
+                .fields()
+                .any(|name| connector.fields.iter().any(|field| field.name == name && field.secret));
+        let sealed = match token {
+            Some(token) if token_suffices => vec![token],
+            Some(token) => vec![saved, token],
+            None => vec![saved],
+        };
+        let token_revision = self.current_token().map_or(0, |token| token.revision);
+        Some(BoundCredential {
+            slot: DEFAULT_SLOT.to_owned(),
+            version: state.revision.saturating_add(token_revision),
+            allowed_hosts: state.allowed_hosts.clone(),
+            source: Arc::new(SealedRecords { sealed, known: Vec::new() }),
+        })
+    }
+}

@@ -1,0 +1,414 @@
+//! Connectors: the platform's definitions, created, read, changed and deleted. No secret is involved.
+
+use portcullis_core::connector::{Checked, Connector};
+use portcullis_core::fault::Code;
+use portcullis_core::id::{AutomationId, ConnectorId, OrgId};
+use portcullis_core::violation::Violation;
+use portcullis_store::{AutomationRecord, ConnectorSetting, StoreError, Writes};
+pub use portcullis_store::{ConnectorRecord, ConnectorRevision};
+use serde_json::{Map, Value};
+
+use crate::automations::Destination;
+pub use crate::cache::LoadedConnector;
+use crate::caller::{Caller, ORG};
+use crate::clock;
+use crate::connection;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::page::{Page, PageRequest};
+use crate::resources::Resources;
+
+/// Connectors read at a time when a list is filtered.
+const READ_AT_ONCE: usize = 100;
+
+/// A connector as it was saved.
+pub struct Saved {
+    pub record: ConnectorRecord,
+    /// What its author should look at.
+    pub warnings: Vec<Violation>,
+    /// Automations that the change breaks.
+    pub impact: Vec<Impact>,
+}
+
+/// An automation that no longer fits its connector.
+#[derive(Debug, Clone)]
+pub struct Impact {
+    pub org: OrgId,
+    pub automation_id: AutomationId,
+    /// The action that it calls.
+    pub action_id: String,
+    /// Whether the action was removed.
+    pub action_gone: bool,
+    /// Mapped inputs that were removed.
+    pub inputs_gone: Vec<String>,
+}
+
+/// The result of checking a definition.
+pub struct Report {
+    /// Every violation.
+    pub errors: Vec<Violation>,
+    /// What its author should look at.
+    pub warnings: Vec<Violation>,
+}
+
+fn check(resources: &Resources, definition: &Value) -> Result<(Connector, Vec<Violation>), Error> {
+    let bytes = definition.to_string().len() as u64;
+    if bytes > resources.limits.definition_bytes {
+        let limit = resources.limits.definition_bytes;
+        let detail =
+            format!("the definition is {bytes} bytes, the limit is {limit} (limits.definition_bytes)");
+        return Err(Error::new(Code::BodyTooLarge, detail));
+    }
+    let Checked { connector, errors, warnings } = Connector::parse(definition, &resources.limits);
+    match connector {
+        Some(connector) => Ok((connector, warnings)),
+        None => Err(Error::violations(Code::ValidationFailed, errors)),
+    }
+}
+
+async fn find(resources: &Resources, id: &str) -> Result<(ConnectorRecord, u64), Error> {
+    let missing = || Error::plain(Code::ConnectorNotFound);
+    let id = ConnectorId::parse(id).map_err(|_| missing())?;
+    resources.records.get::<ConnectorRecord>(&[id.as_str()]).await?.ok_or_else(missing)
+}
+
+/// Whether the revision that the caller expects, if any, is the current one.
+pub(crate) fn check_revision(expected: Option<u64>, current: u64) -> Result<(), Error> {
+    match expected {
+        Some(expected) if expected != current => {
+            Err(Error::new(Code::RevisionMismatch, format!("the current revision is \"{current}\"")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Creates a connector from a definition.
+///
+/// # Errors
+/// `role_not_allowed`, `validation_failed` with every violation, `body_too_large`, `already_exists`.
+pub async fn create(engine: &Engine, caller: &Caller, definition: Value) -> Result<Saved, Error> {
+    caller.platform()?;
+    let resources = &engine.resources;
+    let (connector, warnings) = check(resources, &definition)?;
+    let now = clock::now();
+    let record = ConnectorRecord {
+        connector_id: connector.id.clone(),
+        enabled: connector.enabled,
+        revision: 1,
+        definition,
+        created_at: now.clone(),
+        updated_at: now,
+    };
+    let id = record.connector_id.as_str();
+    let revision = ConnectorRevision::from(&record);
+    let writes = Writes::new().create(&[id], &record).put(&[id, &ConnectorRevision::part(1)], &revision);
+    match resources.commit(writes).await {
+        Ok(_) => Ok(Saved { record, warnings, impact: Vec::new() }),
+        Err(StoreError::Conflict { .. }) => {
+            let detail = format!("connector {id:?} exists; PUT /admin/connector/{id} replaces it");
+            Err(Error::new(Code::AlreadyExists, detail).at("/connector_id"))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Lists connectors.
+///
+/// # Errors
+/// `role_not_allowed`, `store_unavailable`.
+pub async fn list(
+    engine: &Engine,
+    caller: &Caller,
+    wanted: &PageRequest,
+) -> Result<Page<ConnectorRecord>, Error> {
+    caller.platform()?;
+    let records = &engine.resources.records;
+    let found = records.list::<ConnectorRecord>(&[], wanted.after(), wanted.wanted()).await?;
+    Ok(wanted.page(found.into_iter().map(|(_, record, _)| record).collect()))
+}
+
+/// Reads a connector.
+///
+/// # Errors
+/// `role_not_allowed`, `connector_not_found`, `store_unavailable`.
+pub async fn show(engine: &Engine, caller: &Caller, id: &str) -> Result<ConnectorRecord, Error> {
+    caller.platform()?;
+    Ok(find(&engine.resources, id).await?.0)
+}
+
+/// Checks a definition without saving it.
+///
+/// # Errors
+/// `role_not_allowed`.
+pub fn validate(engine: &Engine, caller: &Caller, definition: &Value) -> Result<Report, Error> {
+    caller.platform()?;
+    let Checked { errors, warnings, .. } = Connector::parse(definition, &engine.resources.limits);
+    Ok(Report { errors, warnings })
+}
+
+/// Replaces a connector. Calls that the new definition no longer grants end.
+///
+/// # Errors
+/// `role_not_allowed`, `connector_not_found`, `revision_mismatch`, `validation_failed` with every violation.
+pub async fn replace(
+    engine: &Engine,
+    caller: &Caller,
+    id: &str,
+    expected: Option<u64>,
+    definition: Value,
+) -> Result<Saved, Error> {
+    caller.platform()?;
+    let (before, commit) = find(&engine.resources, id).await?;
+    save(engine, before, commit, expected, definition).await
+}
+
+/// Applies a JSON merge patch (RFC 7396) to a connector's definition. `{"enabled": false}` is the kill switch.
+///
+/// # Errors
+/// As for [`replace`].
+pub async fn patch(
+    engine: &Engine,
+    caller: &Caller,
+    id: &str,
+    expected: Option<u64>,
+    patch: &Value,
+) -> Result<Saved, Error> {
+    caller.platform()?;
+    let (before, commit) = find(&engine.resources, id).await?;
+    let mut definition = before.definition.clone();
+    merge(&mut definition, patch);
+    save(engine, before, commit, expected, definition).await
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(map) = target.as_object_mut() else {
+        return;
+    };
+    for (name, value) in patch {
+        if value.is_null() {
+            map.shift_remove(name);
+        } else {
+            merge(map.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+async fn save(
+    engine: &Engine,
+    before: ConnectorRecord,
+    commit: u64,
+    expected: Option<u64>,
+    definition: Value,
+) -> Result<Saved, Error> {
+    let resources = &engine.resources;
+    check_revision(expected, before.revision)?;
+    let (connector, warnings) = check(resources, &definition)?;
+    if connector.id != before.connector_id {
+        let message = format!("must stay {:?}; a connector is never renamed", before.connector_id.as_str());
+        return Err(Error::violation("/connector_id", "connector_id_changed", message));
+    }
+    let record = ConnectorRecord {
+        enabled: connector.enabled,
+        revision: before.revision + 1,
+        definition,
+        updated_at: clock::now(),
+        ..before
+    };
+    let id = record.connector_id.as_str();
+    let revision = ConnectorRevision::from(&record);
+    let writes = Writes::new()
+        .replace(&[id], &record, commit)
+        .put(&[id, &ConnectorRevision::part(record.revision)], &revision);
+    resources.commit(writes).await?;
+    let impact = impact(resources, &connector).await?;
+    Ok(Saved { record, warnings, impact })
+}
+
+/// Automations whose action was removed, or that map to removed inputs.
+async fn impact(resources: &Resources, connector: &Connector) -> Result<Vec<Impact>, Error> {
+    let mut impact = Vec::new();
+    for automation in automations_of(resources, connector.id.as_str()).await? {
+        let destination = Destination::of(&automation.definition);
+        let action = connector.action(destination.action_id);
+        let mapped = destination.field_mapping.into_iter().flat_map(Map::keys);
+        let inputs_gone: Vec<String> = mapped
+            .filter(|name| action.is_some_and(|a| !a.inputs.iter().any(|input| input.name == **name)))
+            .cloned()
+            .collect();
+        if action.is_none() || !inputs_gone.is_empty() {
+            impact.push(Impact {
+                action_id: destination.action_id.to_owned(),
+                action_gone: action.is_none(),
+                inputs_gone,
+                org: automation.org,
+                automation_id: automation.automation_id,
+            });
+        }
+    }
+    Ok(impact)
+}
+
+async fn automations_of(resources: &Resources, connector: &str) -> Result<Vec<AutomationRecord>, Error> {
+    let uses =
+        |_: &str, record: &AutomationRecord| Destination::of(&record.definition).connector_id == connector;
+    let found = resources.records.filter::<AutomationRecord>(&[], uses).await?;
+    Ok(found.into_iter().map(|(_, record, _)| record).collect())
+}
+
+/// Keys of what workspaces saved for a connector: org, workspace, connector.
+async fn connections_of(resources: &Resources, connector: &str) -> Result<Vec<Vec<String>>, Error> {
+    let of = |_: &str, setting: &ConnectorSetting| setting.name.as_str() == connector;
+    let found = resources.records.filter::<ConnectorSetting>(&[], of).await?;
+    Ok(found.into_iter().map(|(rest, _, _)| rest.split('/').map(str::to_owned).collect()).collect())
+}
+
+/// Deletes a connector. Its running calls end.
+///
+/// # Errors
+/// `role_not_allowed`, `connector_not_found`, `revision_mismatch`, `in_use` unless `force` is set.
+pub async fn delete(
+    engine: &Engine,
+    caller: &Caller,
+    id: &str,
+    expected: Option<u64>,
+    force: bool,
+) -> Result<(), Error> {
+    caller.platform()?;
+    let resources = &engine.resources;
+    let (mut record, mut commit) = find(resources, id).await?;
+    check_revision(expected, record.revision)?;
+    let connector_id = record.connector_id.clone();
+    let id = connector_id.as_str();
+    let connections = connections_of(resources, id).await?;
+    let automations = automations_of(resources, id).await?;
+    let is_used = !connections.is_empty() || !automations.is_empty();
+    if is_used && !force {
+        let detail = format!(
+            "{} saved connections and {} automations use it; switch it off first ({{\"enabled\": false}}), or delete with ?force=true",
+            connections.len(),
+            automations.len()
+        );
+        return Err(Error::new(Code::InUse, detail));
+    }
+    let automations: Vec<Vec<String>> = automations
+        .iter()
+        .map(|a| vec![a.org.as_str().to_owned(), a.automation_id.as_str().to_owned()])
+        .collect();
+    if record.enabled && !(connections.is_empty() && automations.is_empty()) {
+        // Why: its calls end because the connector goes, not because their connections go before it.
+        record.enabled = false;
+        commit = resources.commit(Writes::new().replace(&[id], &record, commit)).await?;
+    }
+    // Why credentials before it: a connector that is still there can be deleted again; credentials of
+    // one that is gone would wait for the next of that name.
+    connection::delete_all(resources, &connections).await?;
+    resources.delete_each::<AutomationRecord>(&automations).await?;
+    let writes =
+        Writes::new().require_revision::<ConnectorRecord>(&[id], commit).delete::<ConnectorRecord>(&[id]);
+    resources.commit(writes).await?;
+    Ok(())
+}
+
+/// Lists a connector's revisions, oldest first; a cursor is a revision's number.
+///
+/// # Errors
+/// `role_not_allowed`, `connector_not_found`, `bad_request` for a cursor that is not a number.
+pub async fn list_revisions(
+    engine: &Engine,
+    caller: &Caller,
+    id: &str,
+    wanted: &PageRequest,
+) -> Result<Page<ConnectorRevision>, Error> {
+    caller.platform()?;
+    let resources = &engine.resources;
+    let (record, _) = find(resources, id).await?;
+    let not_a_number = |_| Error::new(Code::BadRequest, "starting_after must be a revision number");
+    let after = wanted.after().map(str::parse::<u64>).transpose().map_err(not_a_number)?;
+    let after = after.map(ConnectorRevision::part);
+    let parts = [record.connector_id.as_str()];
+    let found =
+        resources.records.list::<ConnectorRevision>(&parts, after.as_deref(), wanted.wanted()).await?;
+    Ok(wanted.page(found.into_iter().map(|(_, revision, _)| revision).collect()))
+}
+
+/// Reads one revision.
+///
+/// # Errors
+/// `role_not_allowed`, `connector_not_found`, `not_found`.
+pub async fn show_revision(
+    engine: &Engine,
+    caller: &Caller,
+    id: &str,
+    number: &str,
+) -> Result<ConnectorRevision, Error> {
+    caller.platform()?;
+    let resources = &engine.resources;
+    let (record, _) = find(resources, id).await?;
+    let missing = || Error::new(Code::NotFound, "the connector has no such revision");
+    let number: u64 = number.parse().map_err(|_| missing())?;
+    let parts = [record.connector_id.as_str(), &ConnectorRevision::part(number)];
+    let found = resources.records.get::<ConnectorRevision>(&parts).await?;
+    found.map(|(revision, _)| revision).ok_or_else(missing)
+}
+
+/// Lists the connectors that an org may use: enabled ones, ordered by id.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `store_unavailable`.
+pub async fn list_pickable(
+    engine: &Engine,
+    caller: &Caller,
+    org: &OrgId,
+    wanted: &PageRequest,
+) -> Result<Page<std::sync::Arc<LoadedConnector>>, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    let resources = &engine.resources;
+    let mut entries = Vec::new();
+    let mut after = wanted.after.clone();
+    while entries.len() < wanted.wanted() {
+        let page = resources.records.list::<ConnectorRecord>(&[], after.as_deref(), READ_AT_ONCE).await?;
+        let Some((last, _, _)) = page.last() else {
+            break;
+        };
+        after = Some(last.clone());
+        for (id, _, _) in page.iter().filter(|(_, record, _)| record.enabled) {
+            let loaded = resources.cache.connector(id).await?;
+            entries.extend(loaded.filter(|loaded| loaded.is_visible()));
+        }
+    }
+    Ok(wanted.page(entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn merge_patch_is_rfc_7396() {
+        for (target, patch, expected) in [
+            (json!({ "a": "b" }), json!({ "a": "c" }), json!({ "a": "c" })),
+            (json!({ "a": "b" }), json!({ "b": "c" }), json!({ "a": "b", "b": "c" })),
+            (json!({ "a": "b", "b": "c" }), json!({ "a": null }), json!({ "b": "c" })),
+            (json!({ "a": ["b"] }), json!({ "a": "c" }), json!({ "a": "c" })),
+            (
+                json!({ "a": { "b": "c" } }),
+                json!({ "a": { "b": "d", "c": null } }),
+                json!({ "a": { "b": "d" } }),
+            ),
+            (json!({}), json!({ "a": { "bb": { "ccc": null } } }), json!({ "a": { "bb": {} } })),
+        ] {
+            let mut merged = target.clone();
+            merge(&mut merged, &patch);
+            assert_eq!(merged, expected, "{target} {patch}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The engine of a process, assembled once.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use portcullis_admission::Scheduler;
+use portcullis_core::fault::Code;
+use portcullis_core::limits::Limits;
+use portcullis_egress::Gate;
+use portcullis_sandbox::{CompiledCache, Module, Sandbox};
+use portcullis_store::{Backends, MasterKey, Records, Runs, Vault};
+use tokio_util::task::TaskTracker;
+
+use crate::cache::Cache;
+use crate::call::active_calls::ActiveCalls;
+use crate::invalidation::{self, follow};
+use crate::oauth::renewal::Renewal;
+use crate::rate_limit::RateLimits;
+use crate::resources::Resources;
+
+/// Everything that the use cases need. Cheap to share behind an `Arc`.
+pub struct Engine {
+    pub(crate) resources: Arc<Resources>,
+    pub(crate) runs: Arc<dyn Runs>,
+    pub(crate) sandbox: Sandbox,
+    /// The generic HTTP handler, compiled.
+    pub(crate) http_handler: Module,
+    pub(crate) renewal: Renewal,
+    pub(crate) rate_limits: RateLimits,
+    scheduler: Scheduler,
+}
+
+/// What differs between the product, the demo and a test: data, or a last system call.
+pub struct EngineParts {
+    pub limits: Arc<Limits>,
+    /// Storage of records, ledger and runs.
+    pub backends: Backends,
+    /// The component that serves every HTTP connector.
+    pub http_handler: Cow<'static, [u8]>,
+    pub master_key: MasterKey,
+    /// The only way out.
+    pub gate: Arc<Gate>,
+    /// Directory in which compiled components are kept between starts.
+    pub compiled_dir: PathBuf,
+    /// Public URL of this product, such as `https://portcullis.example.com`.
+    pub public_url: String,
+}
+
+/// Why an engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store or its content.
+    #[error(transparent)]
+    Store(#[from] portcullis_store::StoreError),
+    /// The keys.
+    #[error(transparent)]
+    Vault(#[from] portcullis_store::VaultError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] portcullis_sandbox::LoadError),
+}
+
+impl Engine {
+    /// Opens everything. If other processes share the store, it follows their changes from here on, so it must be
+    /// called inside an async runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] naming the part that did not open and the remedy.
+    pub async fn open(parts: EngineParts) -> Result<Arc<Self>, StartError> {
+        let Backends { store, ledger, runs } = parts.backends;
+        let records = Records::new(store);
+        let cache_key = parts.master_key.derive("compiled components")?;
+        let vault = Arc::new(Vault::open(records.clone(), parts.master_key).await?);
+        let sandbox = Sandbox::new(Arc::clone(&parts.limits))?;
+        let compiled = CompiledCache::new(parts.compiled_dir, &cache_key);
+        let (http_handler, origin) = sandbox.load_cached(&parts.http_handler, &compiled)?;
+        tracing::debug!(?origin, "the HTTP handler is loaded");
+        let scheduler = Scheduler::new(&parts.limits);
+        let resources = Arc::new(Resources {
+            cache: Cache::new(records.clone(), Arc::clone(&parts.limits)),
+            limits: parts.limits,
+            records,
+            vault,
+            ledger,
+            gate: parts.gate,
+            active_calls: ActiveCalls::default(),
+            open_ledgers: TaskTracker::new(),
+            public_url: parts.public_url.trim_end_matches('/').to_owned(),
+        });
+        if resources.records.store().is_shared() {
+            follow::start(&resources).await?;
+        }
+        Ok(Arc::new(Self {
+            renewal: Renewal::new(Arc::clone(&resources)),
+            resources,
+            runs,
+            sandbox,
+            http_handler,
+            rate_limits: RateLimits::default(),
+            scheduler,
+        }))
+    }
+
+    /// Limits in force.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.resources.limits
+    }
+
+    /// Admission and scheduling of calls.
+    #[must_use]
+    pub const fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// The stored records, for access from outside: tests and commands.
+    #[must_use]
+    pub fn records(&self) -> &Records {
+        &self.resources.records
+    }
+
+    /// The vault, for access from outside.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.resources.vault
+    }
+
+    /// Applies changes that were made to the records without this engine: everything is read again, and every running
+    /// call is checked again.
+    pub async fn records_changed(&self) {
+        invalidation::apply_all(&self.resources).await;
+    }
+
+    /// Public URL of this product, without a slash at its end.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.resources.public_url
+    }
+
+    /// Whether the store answers.
+    pub async fn store_answers(&self) -> bool {
+        self.resources.records.store().stats().await.is_ok()
+    }
+
+    /// Number of running calls.
+    #[must_use]
+    pub fn active_calls(&self) -> usize {
+        self.resources.active_calls.count()
+    }
+
+    /// Ends every call, and every one that starts later: the process stops.
+    pub fn end_all_calls(&self, reason: Code) {
+        self.resources.active_calls.end_all(reason);
+    }
+
+    /// Waits for the closing ledger records of dropped calls. No call may start any more.
+    pub async fn all_recorded(&self) {
+        self.resources.open_ledgers.close();
+        self.resources.open_ledgers.wait().await;
+    }
+
+    /// Closes upstream connections that were idle for too long; returns how many are left.
+    #[must_use]
+    pub fn sweep_connections(&self) -> usize {
+        self.resources.gate.sweep()
+    }
+}

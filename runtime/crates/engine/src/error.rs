@@ -1,0 +1,124 @@
+//! What went wrong in a use case: whose fault, which code, and what a person can do. No HTTP: the API renders it.
+//!
+//! The caller's message never quotes a secret, an address or a path of this machine; details for the operator go to
+//! the log.
+
+use portcullis_admission::Refused;
+use portcullis_core::fault::{Code, Fault};
+use portcullis_core::id::InvalidId;
+use portcullis_core::violation::Violation;
+use portcullis_store::{LedgerError, StoreError, VaultError};
+
+use crate::call::run::Run;
+
+/// An error of a use case.
+#[derive(Debug, Clone)]
+pub struct Error {
+    /// Its code, which also says whose fault it is.
+    pub code: Code,
+    /// What happened, for people.
+    pub detail: String,
+    /// JSON pointer to the member that is wrong.
+    pub pointer: Option<String>,
+    /// Every violation in a document.
+    pub violations: Vec<Violation>,
+    /// The run that was refused or failed.
+    pub run: Option<Box<Run>>,
+    /// Seconds after which a retry makes sense, if known.
+    pub retry_after_s: Option<u64>,
+}
+
+impl Error {
+    /// An error with a sentence that says what happened.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            pointer: None,
+            violations: Vec::new(),
+            run: None,
+            retry_after_s: None,
+        }
+    }
+
+    /// An error for which the code's sentence is enough.
+    #[must_use]
+    pub fn plain(code: Code) -> Self {
+        Self::new(code, code.title())
+    }
+
+    /// Violations of the rules of one document.
+    #[must_use]
+    pub fn violations(code: Code, violations: Vec<Violation>) -> Self {
+        let detail = match violations.as_slice() {
+            [one] => format!("{}: {}", one.pointer, one.message),
+            several => format!("{} problems; see errors", several.len()),
+        };
+        let pointer = violations.first().map(|violation| violation.pointer.clone());
+        Self { pointer, violations, ..Self::new(code, detail) }
+    }
+
+    /// One violation of a rule of a document.
+    #[must_use]
+    pub fn violation(pointer: impl Into<String>, rule: &'static str, message: impl Into<String>) -> Self {
+        Self::violations(Code::ValidationFailed, vec![Violation::new(pointer, rule, message)])
+    }
+
+    /// Adds the pointer to the member that is wrong.
+    #[must_use]
+    pub fn at(mut self, pointer: impl Into<String>) -> Self {
+        self.pointer = Some(pointer.into());
+        self
+    }
+
+    /// Whether the operator should see it in the log.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.code.fault() == Fault::Internal
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict { .. } => Self::new(
+                Code::RevisionMismatch,
+                "the record changed while this request was handled; read it and try again",
+            ),
+            StoreError::TooLarge { bytes, limit, .. } => {
+                Self::new(Code::BodyTooLarge, format!("the record is {bytes} bytes, the limit is {limit}"))
+            }
+            other => {
+                tracing::error!(error = %other, "store");
+                Self::plain(Code::StoreUnavailable)
+            }
+        }
+    }
+}
+
+impl From<VaultError> for Error {
+    fn from(error: VaultError) -> Self {
+        tracing::error!(%error, "vault");
+        Self::plain(Code::Internal)
+    }
+}
+
+impl From<LedgerError> for Error {
+    fn from(error: LedgerError) -> Self {
+        tracing::error!(%error, "ledger");
+        Self::plain(Code::LedgerUnavailable)
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::new(refused.code(), refused.to_string())
+    }
+}
+
+impl From<InvalidId> for Error {
+    fn from(error: InvalidId) -> Self {
+        Self::new(Code::ValidationFailed, error.to_string())
+    }
+}

@@ -1,0 +1,43 @@
+//! The engine: every use case of Portcullis as a function of typed values and a caller's identity.
+//!
+//! It joins the parts: sandbox (names no secret and no socket), store (opens secrets and cannot dial), egress (dials
+//! what a grant permits). It knows no HTTP server and no command line; the API, the command line and tests call it.
+//! Read [`call::pipeline`] first: it is the life of a call on one page.
+
+#![allow(missing_docs, reason = "an internal crate: comments stand where the name does not say it")]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "tests fail by panicking"
+    )
+)]
+
+pub mod api_token;
+pub mod audit;
+pub mod automations;
+mod cache;
+pub mod call;
+pub mod caller;
+pub mod catalog;
+pub mod clock;
+pub mod connection;
+pub mod connectors;
+mod engine;
+mod error;
+mod invalidation;
+pub mod oauth;
+pub mod org_policy;
+mod page;
+mod rate_limit;
+mod resources;
+pub mod runs;
+pub mod tenants;
+
+pub use caller::Caller;
+pub use engine::{Engine, EngineParts, StartError};
+pub use error::Error;
+pub use page::{Page, PageRequest};

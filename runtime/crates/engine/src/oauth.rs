@@ -1,0 +1,5 @@
+//! Tokens that are obtained with a credential: renewed before they expire, exchanged, and consented to by a person.
+
+pub mod consent;
+mod exchange;
+pub(crate) mod renewal;

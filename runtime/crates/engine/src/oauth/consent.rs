@@ -1,0 +1,291 @@
+//! The authorization code flow (RFC 6749 section 4.1) with proof key (RFC 7636): a person is sent to the
+//! third party and comes back with a code.
+//!
+//! The state is bound to the workspace's connection and to the browser that was sent, works once and
+//! for a few minutes; the redirect URI is fixed. The code goes from the callback to the token
+//! endpoint and is not stored.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
+use portcullis_action::Values;
+use portcullis_action::escape::percent_encode;
+use portcullis_core::fault::Code;
+use portcullis_core::id::{ConnectorId, CredentialId, OrgId, RunId, WorkspaceId};
+use portcullis_core::injection::Texts;
+use portcullis_core::secret::{SecretFields, SecretValue};
+use portcullis_core::token_plan::ConsentPlan;
+use portcullis_store::{CredentialState, PendingConsent, SecretPayload, StoreError, TokenState, Writes};
+use zeroize::Zeroizing;
+
+use super::exchange;
+use super::renewal::{Renewal, attention, openable, settle};
+use crate::api_token::hash;
+use crate::caller::Caller;
+use crate::clock;
+use crate::connection::{ConnectionKey, LoadedConnection, Subject};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::resources::Resources;
+use crate::tenants::Tenant;
+
+/// How long a person may take: long enough for a login with a second factor, short for a thief.
+const CONSENT_TIME: SignedDuration = SignedDuration::from_mins(10);
+
+/// Maximum unfinished consents that one start looks through.
+const LATE_MAX: usize = 100;
+
+/// Path of the callback below `public_url`.
+pub const CALLBACK_PATH: &str = "/oauth/callback";
+
+/// Where a person is to be sent.
+pub struct Started {
+    /// The authorization page of the third party.
+    pub authorize_url: String,
+    /// When the consent expires, RFC 3339.
+    pub expires_at: String,
+    /// The value that the browser must return as a cookie.
+    pub browser: Zeroizing<String>,
+}
+
+/// 256 random bits, base64url.
+fn random() -> Result<Zeroizing<String>, Error> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    getrandom::fill(&mut *bytes).map_err(|_| Error::plain(Code::Internal))?;
+    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes)))
+}
+
+fn no_consent() -> Error {
+    Error::new(Code::BadRequest, "this connector's auth_type needs no consent")
+}
+
+/// Starts a consent.
+///
+/// # Errors
+/// `connector_disabled`, `bad_request` if no consent is needed, `credential_needs_attention` before the client id and
+/// secret are saved.
+pub async fn start(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    connector: &str,
+) -> Result<Started, Error> {
+    let subject = Subject::find(engine, caller, tenant, connector).await?;
+    subject.require_enabled()?;
+    begin(&engine.resources, &subject.load(engine).await?).await
+}
+
+async fn begin(resources: &Resources, connection: &LoadedConnection) -> Result<Started, Error> {
+    let plan = connection.connector().auth.token.as_ref().and_then(|token| token.consent.as_ref());
+    let plan = plan.ok_or_else(no_consent)?;
+    let missing: Vec<&str> = connection.stored.missing_fields(connection.connector()).collect();
+    let Some(credential) = connection.stored.credential.as_ref().filter(|_| missing.is_empty()) else {
+        let detail = "save the client's id and secret before asking for consent";
+        return Err(Error::new(Code::CredentialNeedsAttention, detail));
+    };
+    let (state, verifier, browser) = (random()?, random()?, random()?);
+    let redirect_uri = format!("{}{CALLBACK_PATH}", resources.public_url);
+    let consent_id = clock::fresh("cred", CredentialId::parse)?;
+    let fields = SecretFields::new(vec![("code_verifier".into(), SecretValue::new(verifier.to_string()))]);
+    let payload = SecretPayload { fields, allowed_hosts: credential.allowed_hosts.clone() };
+    let sealed = resources.vault.seal(&connection.key.binding(&consent_id, 1), &payload).await?;
+    let expires_at = clock::after(CONSENT_TIME);
+    let pending = PendingConsent {
+        consent_id,
+        org: connection.key.org.as_str().to_owned(),
+        workspace: connection.key.workspace.as_str().to_owned(),
+        connector: connection.key.connector.as_str().to_owned(),
+        credential_id: credential.credential_id.clone(),
+        credential_revision: credential.revision,
+        redirect_uri: redirect_uri.clone(),
+        sealed_verifier: sealed.text,
+        browser: hash(&browser),
+        expires_at: expires_at.clone(),
+    };
+    let authorize_url = authorize_url(resources, connection, plan, &redirect_uri, &state, &verifier).await?;
+    let writes = forget_late(resources).await?;
+    resources.commit(writes.create(&[hash(&state).as_str()], &pending)).await?;
+    Ok(Started { authorize_url, expires_at, browser })
+}
+
+/// The writes that delete unfinished expired consents, so that they do not accumulate.
+async fn forget_late(resources: &Resources) -> Result<Writes, Error> {
+    let pending = resources.records.list::<PendingConsent>(&[], None, LATE_MAX).await?;
+    let late = pending.iter().filter(|(_, consent, _)| clock::has_passed(&consent.expires_at));
+    Ok(late.fold(Writes::new(), |writes, (key, _, _)| writes.delete::<PendingConsent>(&[key.as_str()])))
+}
+
+async fn authorize_url(
+    resources: &Resources,
+    connection: &LoadedConnection,
+    plan: &ConsentPlan,
+    redirect_uri: &str,
+    state: &str,
+    verifier: &str,
+) -> Result<String, Error> {
+    let attention = |e: String| Error::new(Code::CredentialNeedsAttention, e);
+    let mut url = plan
+        .authorize_url
+        .render(&Values::config_only(&connection.config))
+        .map_err(|e| attention(e.to_string()))?;
+    let client_id = client_id(resources, connection, plan).await?;
+    let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
+    let mut pairs: Vec<(&str, &str)> = vec![
+        ("response_type", "code"),
+        ("client_id", client_id.as_str()),
+        ("redirect_uri", redirect_uri),
+        ("state", state),
+    ];
+    if !plan.scope.is_empty() {
+        pairs.push(("scope", &plan.scope));
+    }
+    if plan.pkce {
+        pairs.extend([("code_challenge", challenge.as_str()), ("code_challenge_method", "S256")]);
+    }
+    let none = SecretFields::default();
+    let texts = Texts::new(&none, &connection.config);
+    let mut own: Vec<(&str, Zeroizing<String>)> = Vec::new();
+    for (name, template) in &plan.params {
+        own.push((name, texts.render(template).map_err(|e| attention(e.to_string()))?));
+    }
+    pairs.extend(own.iter().map(|(name, text)| (*name, text.as_str())));
+    for (name, value) in pairs {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        percent_encode(name, &mut url);
+        url.push('=');
+        percent_encode(value, &mut url);
+    }
+    Ok(url)
+}
+
+/// The client id is not secret (RFC 6749 section 2.2), but a form may treat it as one.
+async fn client_id(
+    resources: &Resources,
+    connection: &LoadedConnection,
+    plan: &ConsentPlan,
+) -> Result<Zeroizing<String>, Error> {
+    let attention = |e: portcullis_core::injection::InjectionError| {
+        Error::new(Code::CredentialNeedsAttention, e.to_string())
+    };
+    let none = SecretFields::default();
+    if let Ok(text) = Texts::new(&none, &connection.config).render(&plan.client_id) {
+        return Ok(text);
+    }
+    let (Some(setting), Some(state)) = (&connection.stored.setting, &connection.stored.credential) else {
+        return Err(no_consent());
+    };
+    let sealed = setting.value.encrypted_config.as_deref().unwrap_or_default();
+    let binding = connection.key.binding(&state.credential_id, state.revision);
+    let opened = resources.vault.open_sealed(&binding, sealed, |_| true).await?;
+    Texts::new(&opened.fields, &connection.config).render(&plan.client_id).map_err(attention)
+}
+
+/// What a browser brings back.
+pub struct Return<'a> {
+    /// `state`.
+    pub state: &'a str,
+    /// `code`, unless the person refused.
+    pub code: Option<&'a str>,
+    /// The cookie.
+    pub browser: Option<&'a str>,
+}
+
+/// Finishes a consent: the code becomes a token.
+///
+/// # Errors
+/// `consent_invalid` for a state that is unknown, used, expired or another browser's;
+/// `credential_needs_attention` if the code was not accepted.
+pub async fn finish(engine: &Engine, back: Return<'_>) -> Result<ConnectionKey, Error> {
+    let resources = &engine.resources;
+    let invalid = |why: &str| Error::new(Code::ConsentInvalid, why);
+    let key = hash(back.state);
+    let Some((pending, commit)) = resources.records.get::<PendingConsent>(&[key.as_str()]).await? else {
+        return Err(invalid("the link is unknown or was used already; start again"));
+    };
+    if back.browser.map(hash).as_deref() != Some(pending.browser.as_str()) {
+        return Err(invalid("this is not the browser in which it was started; start again here"));
+    }
+    // Why before anything else: a state works only once, whatever the result.
+    let once = Writes::new()
+        .require_revision::<PendingConsent>(&[key.as_str()], commit)
+        .delete::<PendingConsent>(&[key.as_str()]);
+    match resources.commit(once).await {
+        Ok(_) => {}
+        Err(StoreError::Conflict { .. }) => return Err(invalid("the link was used already; start again")),
+        Err(error) => return Err(error.into()),
+    }
+    if clock::has_passed(&pending.expires_at) {
+        return Err(invalid("it took too long; start again"));
+    }
+    let Some(code) = back.code else {
+        return Err(invalid("consent was not given"));
+    };
+    let connection = ConnectionKey {
+        org: OrgId::parse(&pending.org)?,
+        workspace: WorkspaceId::parse(&pending.workspace)?,
+        connector: ConnectorId::parse(&pending.connector)?,
+    };
+    let (renewal, own) = (engine.renewal.clone(), connection.clone());
+    let code = Zeroizing::new(code.to_owned());
+    // Why a task: a code works once, so its token must be stored even if the browser disconnects.
+    let task = tokio::spawn(async move { redeem(&renewal, own, pending, code).await });
+    task.await.map_err(|_| Error::plain(Code::Internal))??;
+    Ok(connection)
+}
+
+async fn redeem(
+    renewal: &Renewal,
+    key: ConnectionKey,
+    pending: PendingConsent,
+    code: Zeroizing<String>,
+) -> Result<(), Error> {
+    let gone = || Error::new(Code::ConsentInvalid, "the connection changed meanwhile; start again");
+    let resources = renewal.resources();
+    let loaded = resources.cache.connector(key.connector.as_str()).await?.ok_or_else(gone)?;
+    let lock = renewal.lock_of(&key);
+    let _held = lock.lock().await;
+    let connection = LoadedConnection::load(resources, key, loaded).await?;
+    let loaded = Arc::clone(&connection.loaded);
+    if !loaded.connector.enabled {
+        return Err(Error::plain(Code::ConnectorDisabled));
+    }
+    let plan = connection.stored.chosen(&loaded.connector).auth.token.as_ref().ok_or_else(gone)?;
+    let consent = plan.consent.as_ref().filter(|_| is_still_meant(&connection, &pending)).ok_or_else(gone)?;
+    let binding = connection.key.binding(&pending.consent_id, 1);
+    let opened = resources.vault.open_sealed(&binding, &pending.sealed_verifier, |_| true).await?;
+    let mut records = openable(resources, &connection);
+    for (name, value) in opened.fields.into_fields() {
+        records.known.push((name, Zeroizing::new(value.expose().to_owned())));
+    }
+    records.known.push(("code".to_owned(), code));
+    records.known.push(("redirect_uri".to_owned(), Zeroizing::new(pending.redirect_uri)));
+    let run = clock::fresh("run", RunId::parse)?;
+    let (state, commit) = renewal.take_lease(&connection).await?.ok_or_else(gone)?;
+    let got = exchange::follow(resources, &connection, &[&consent.exchange], records, &run).await;
+    match got {
+        Err(failed) if state.sealed.is_some() => {
+            // Why no failure is recorded: the existing token is still valid.
+            let kept = TokenState { lease: None, ..state };
+            resources.commit(Writes::new().replace(&connection.key.parts(), &kept, commit)).await?;
+            Err(attention(&failed.reason))
+        }
+        // Why not renewable: the refresh token of an earlier consent must not renew this one's token.
+        got => {
+            let before = TokenState { renewable: false, ..state };
+            settle(resources, &connection, plan, before, commit, got).await
+        }
+    }
+}
+
+/// Whether the connection is the one that consent was asked for: the same saved credential, not opted out.
+fn is_still_meant(connection: &LoadedConnection, pending: &PendingConsent) -> bool {
+    let connection = &connection.stored;
+    let enabled = connection.setting.as_ref().is_some_and(|setting| setting.value.enabled);
+    let same = |c: &CredentialState| {
+        c.credential_id == pending.credential_id && c.revision == pending.credential_revision
+    };
+    enabled && connection.credential.as_deref().is_some_and(same)
+}

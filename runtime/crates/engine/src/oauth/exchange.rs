@@ -1,0 +1,320 @@
+//! The requests that obtain a token: made by the host, sent through the gate like any other, their
+//! answers read only here.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_action::{Values, escape};
+use portcullis_core::connector::{DEFAULT_SLOT, RequestLimits};
+use portcullis_core::definition::ExpiresUnitDef;
+use portcullis_core::id::{ActionId, RunId};
+use portcullis_core::outbound::{Outbound as _, OutboundOptions, OutboundRequest, OutboundResponse};
+use portcullis_core::token_plan::{Capture, StepBody, TokenPlan, TokenStep};
+use portcullis_egress::{Answers, BoundCredential};
+use portcullis_store::TokenState;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::renewal::{REFRESH_TOKEN, STEP_TIMEOUT, openable};
+use crate::connection::sealed::SealedRecords;
+use crate::connection::{Errand, LoadedConnection, Purpose};
+use crate::resources::Resources;
+
+/// Longest value that is taken from an answer, bytes: tokens are short, and are sealed together.
+const VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// Codes of error answers that are shown: those of RFC 6749 sections 4.1.2.1 and 5.2, RFC 8628 section 3.5,
+/// RFC 8707 and RFC 6750. Any other is the server's free text, which may quote what was sent.
+const ERROR_CODES: &[&str] = &[
+    "access_denied",
+    "authorization_pending",
+    "expired_token",
+    "insufficient_scope",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_target",
+    "invalid_token",
+    "server_error",
+    "slow_down",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "unsupported_response_type",
+];
+
+/// The result of an exchange.
+#[derive(Default)]
+pub(super) struct Got {
+    pub(super) fields: Vec<(String, Zeroizing<String>)>,
+    pub(super) config: Vec<(String, String)>,
+    pub(super) ttl: Option<SignedDuration>,
+}
+
+/// Why an exchange failed. The reason never quotes an answer.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) reason: String,
+    /// Whether it needs a person; otherwise a later attempt may succeed.
+    pub(super) permanent: bool,
+}
+
+impl Failed {
+    fn new(reason: impl Into<String>, permanent: bool) -> Self {
+        Self { reason: reason.into(), permanent }
+    }
+}
+
+/// Obtains a token: by renewal if there is a refresh token, otherwise from the start.
+pub(super) async fn get(
+    resources: &Resources,
+    connection: &LoadedConnection,
+    plan: &TokenPlan,
+    state: &TokenState,
+    run: &RunId,
+) -> Result<Got, Failed> {
+    let renewal = plan.renew.as_ref().filter(|_| state.renewable);
+    let steps: Vec<&TokenStep> = match renewal {
+        Some(step) => vec![step],
+        None if plan.obtain.is_empty() => {
+            return Err(Failed::new("consent is missing, or it is used up", true));
+        }
+        None => plan.obtain.iter().collect(),
+    };
+    follow(resources, connection, &steps, openable(resources, connection), run).await
+}
+
+/// Sends the steps one after the other; each can use the values that the earlier ones captured.
+pub(super) async fn follow(
+    resources: &Resources,
+    connection: &LoadedConnection,
+    steps: &[&TokenStep],
+    records: SealedRecords,
+    run: &RunId,
+) -> Result<Got, Failed> {
+    let mut got = Got::default();
+    for step in steps {
+        let mut known = records.known.clone();
+        known.extend(got.fields.iter().cloned());
+        let source = SealedRecords { sealed: records.sealed.clone(), known };
+        let answer = send(resources, connection, step, source, run).await?;
+        read(step, &answer, &mut got)?;
+    }
+    Ok(got)
+}
+
+async fn send(
+    resources: &Resources,
+    connection: &LoadedConnection,
+    step: &TokenStep,
+    source: SealedRecords,
+    run: &RunId,
+) -> Result<OutboundResponse, Failed> {
+    let unmade = |e: String| Failed::new(format!("the token request cannot be made: {e}"), true);
+    let scope = connection.scope(step.method, &step.url).map_err(|error| unmade(error.detail))?;
+    let url = step.url.render(&Values::config_only(&connection.config)).map_err(|e| unmade(e.to_string()))?;
+    let (body, content_type) = body(&step.body);
+    let mut headers: Vec<(String, Vec<u8>)> =
+        step.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+    headers.extend(content_type.map(|media| ("content-type".to_owned(), media.as_bytes().to_vec())));
+    let needs = step.injection.needs_credential();
+    let state = connection.stored.credential.as_ref();
+    let credential = needs.then(|| BoundCredential {
+        slot: DEFAULT_SLOT.to_owned(),
+        version: state.map_or(0, |c| c.revision),
+        allowed_hosts: state.map(|c| c.allowed_hosts.clone()).unwrap_or_default(),
+        source: Arc::new(source),
+    });
+    let action = ActionId::parse("oauth-token").map_err(|e| unmade(e.to_string()))?;
+    let purpose = Purpose { action, run: run.clone(), automation: None, handle: None };
+    let guard = connection.guard(
+        resources,
+        purpose,
+        Errand {
+            scopes: vec![scope],
+            credential,
+            injection: Arc::new(step.injection.clone()),
+            requests_max: 1,
+            answers: Answers::TokenKeeper,
+            limits: RequestLimits::default(),
+            dry_run: false,
+            varying: Vec::new(),
+        },
+    );
+    let request = OutboundRequest {
+        method: step.method,
+        url,
+        headers,
+        body: Some(body),
+        credential: needs.then(|| DEFAULT_SLOT.to_owned()),
+        options: OutboundOptions { total_timeout: Some(STEP_TIMEOUT), ..OutboundOptions::default() },
+    };
+    match guard.send(request).await {
+        Ok(answer) => Ok(answer),
+        Err(_) => {
+            let code = guard.report().failure;
+            let reason = code.map_or("the token request had no answer", |code| code.title());
+            let permanent = code.is_some_and(|code| code.status() == 403);
+            Err(Failed::new(format!("token request: {reason}"), permanent))
+        }
+    }
+}
+
+fn body(body: &StepBody) -> (Vec<u8>, Option<&'static str>) {
+    match body {
+        StepBody::None => (Vec::new(), None),
+        StepBody::Json(document) => (document.to_string().into_bytes(), Some("application/json")),
+        StepBody::Form(pairs) => {
+            let mut text = String::new();
+            for (name, value) in pairs {
+                escape::append_pair(name, value, &mut text);
+            }
+            (text.into_bytes(), Some("application/x-www-form-urlencoded"))
+        }
+    }
+}
+
+/// Takes from an answer what the step captures.
+fn read(step: &TokenStep, answer: &OutboundResponse, got: &mut Got) -> Result<(), Failed> {
+    // Why parsed whatever the content type is: some servers set it wrong, and nothing but JSON is legal.
+    let document: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    if !(200..300).contains(&answer.status) {
+        return Err(refused(answer.status, &document));
+    }
+    for (name, place) in &step.capture {
+        let found = match place {
+            Capture::Body(pointer) => {
+                document.pointer(pointer).and_then(portcullis_action::template::scalar_text)
+            }
+            Capture::Header(name) => header(answer, name).next(),
+            Capture::Cookie(name) => {
+                header(answer, "set-cookie").find_map(|line| cookie(&line, name).map(str::to_owned))
+            }
+        };
+        match found.filter(|text| !text.is_empty() && text.len() <= VALUE_BYTES_MAX) {
+            Some(text) => got.fields.push((name.clone(), Zeroizing::new(text))),
+            // A server may return a refresh token or not (RFC 6749 section 5.1).
+            None if name == REFRESH_TOKEN => {}
+            // Some APIs refuse with status 200 and an error inside.
+            None if document.get("error").is_some() => return Err(refused(answer.status, &document)),
+            None => {
+                return Err(Failed::new(
+                    format!("the token answer has no {name} where the definition says"),
+                    true,
+                ));
+            }
+        }
+    }
+    for (name, pointer) in &step.config {
+        if let Some(text) = document.pointer(pointer).and_then(portcullis_action::template::scalar_text) {
+            got.config.push((name.clone(), host_of(&text).to_owned()));
+        }
+    }
+    if let Some(found) = document.pointer(&step.expires_in_path) {
+        got.ttl = ttl(found, step.expires_unit).or(got.ttl);
+    }
+    Ok(())
+}
+
+/// A captured URL is reduced to its host for use in a template; anything else stays as it is.
+fn host_of(text: &str) -> &str {
+    match text.strip_prefix("https://") {
+        Some(rest) => rest.split('/').next().unwrap_or(rest),
+        None => text,
+    }
+}
+
+/// An error answer (RFC 6749 section 5.2): its code if it is a registered one, never its text.
+fn refused(status: u16, document: &Value) -> Failed {
+    let code = document.get("error").and_then(Value::as_str);
+    let code = code.and_then(|code| ERROR_CODES.iter().copied().find(|known| *known == code));
+    let reason = match code {
+        Some(code) => format!("the token endpoint answered {status} {code}"),
+        None => format!("the token endpoint answered {status}"),
+    };
+    let transient = matches!(status, 408 | 429 | 500..=599) || code == Some("temporarily_unavailable");
+    Failed::new(reason, !transient)
+}
+
+fn header<'a>(answer: &'a OutboundResponse, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    answer
+        .headers
+        .iter()
+        .filter(move |(own, _)| own.eq_ignore_ascii_case(name))
+        .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+}
+
+/// The value of a cookie in a `Set-Cookie` line (RFC 6265 section 5.2).
+fn cookie<'l>(line: &'l str, name: &str) -> Option<&'l str> {
+    let (own, value) = line.split(';').next()?.split_once('=')?;
+    (own.trim() == name).then(|| value.trim())
+}
+
+/// Lifetime of a token. For values without a meaning the definition's default is used.
+fn ttl(found: &Value, unit: ExpiresUnitDef) -> Option<SignedDuration> {
+    let now = Timestamp::now();
+    if unit == ExpiresUnitDef::Iso8601 {
+        let end: Timestamp = found.as_str()?.parse().ok()?;
+        return Some(end.duration_since(now));
+    }
+    let number = match found {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }?;
+    if !(0.0..=1.0e14).contains(&number) {
+        return None;
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "bounded above; a fraction of a second is no matter")]
+    let whole = number as i64;
+    Some(match unit {
+        ExpiresUnitDef::S => SignedDuration::from_secs(whole),
+        ExpiresUnitDef::Ms => SignedDuration::from_millis(whole),
+        ExpiresUnitDef::EpochS => Timestamp::from_second(whole).ok()?.duration_since(now),
+        ExpiresUnitDef::EpochMs => Timestamp::from_millisecond(whole).ok()?.duration_since(now),
+        ExpiresUnitDef::Iso8601 => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn lifetimes_are_read_in_every_unit_and_nonsense_in_none() {
+        let s = |value: Value, unit| ttl(&value, unit).map(|d| d.as_secs());
+        assert_eq!(s(json!(3600), ExpiresUnitDef::S), Some(3600));
+        assert_eq!(s(json!("1800"), ExpiresUnitDef::S), Some(1800));
+        assert_eq!(s(json!(90_000), ExpiresUnitDef::Ms), Some(90));
+        let in_an_hour = Timestamp::now().as_second() + 3600;
+        assert!((3598..=3600).contains(&s(json!(in_an_hour), ExpiresUnitDef::EpochS).unwrap()));
+        assert!((3598..=3600).contains(&s(json!(in_an_hour * 1000), ExpiresUnitDef::EpochMs).unwrap()));
+        let text = Timestamp::from_second(in_an_hour).unwrap().to_string();
+        assert!((3598..=3600).contains(&s(json!(text), ExpiresUnitDef::Iso8601).unwrap()));
+        for nonsense in [json!("soon"), json!(-1), json!(1e300), json!(null), json!([1])] {
+            assert_eq!(s(nonsense.clone(), ExpiresUnitDef::S), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn an_error_answer_is_told_by_its_code_and_never_by_its_words() {
+        let failed = refused(400, &json!({ "error": "invalid_grant", "error_description": "token canary" }));
+        assert_eq!(failed.reason, "the token endpoint answered 400 invalid_grant");
+        assert!(failed.permanent);
+        let odd = refused(400, &json!({ "error": "The secret canary is wrong" }));
+        assert_eq!(odd.reason, "the token endpoint answered 400");
+        let quoting = refused(400, &json!({ "error": "unknown_client_my_secret" }));
+        assert_eq!(quoting.reason, "the token endpoint answered 400");
+        assert!(!refused(503, &Value::Null).permanent && !refused(429, &Value::Null).permanent);
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_exact_name() {
+        assert_eq!(cookie("sid=abc; Path=/; HttpOnly", "sid"), Some("abc"));
+        assert_eq!(cookie("xsid=abc", "sid"), None);
+        assert_eq!(host_of("https://acme.my.salesforce.com/x"), "acme.my.salesforce.com");
+        assert_eq!(host_of("us21"), "us21");
+    }
+}

@@ -1,0 +1,401 @@
+//! Renewal: tokens are stored sealed and renewed before they expire, one renewal of a connection at a time.
+//!
+//! A renewal runs in a separate task, because an answer that invalidates the old refresh token must be stored even
+//! if the call that needed it was dropped. Inside the process a lock per connection allows only one at a time; across
+//! processes a lease does, written with compare-and-set before anything is sent and released with the new token. A
+//! process that dies in between leaves the lease behind: the next one waits until it expires, or not at all if only
+//! one process can use the store, and asks again with the stored refresh token.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_core::fault::Code;
+use portcullis_core::id::{CredentialId, RunId};
+use portcullis_core::secret::{SecretFields, SecretValue};
+use portcullis_core::sync::lock;
+use portcullis_core::token_plan::TokenPlan;
+use portcullis_store::{SecretPayload, StoreError, TokenFailure, TokenLease, TokenState, Writes};
+use serde_json::Value;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::exchange::{self, Failed, Got};
+use crate::clock;
+use crate::connection::sealed::SealedRecords;
+use crate::connection::{ConnectionKey, LoadedConnection};
+use crate::error::Error;
+use crate::resources::Resources;
+
+/// Duration of a lease; longer than the longest exchange.
+const LEASE: SignedDuration = SignedDuration::from_secs(90);
+/// Longest exchange of one step.
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Maximum steps that a definition can have.
+const STEPS_MAX: u64 = 4;
+const _: () =
+    assert!(STEP_TIMEOUT.as_secs() * STEPS_MAX < LEASE.as_secs() as u64, "a lease outlives its exchange");
+/// Pause while another process holds the lease.
+const LEASE_POLL: Duration = Duration::from_millis(200);
+/// First pause after a failure that may pass by itself, and after one that needs a person.
+const PAUSE_TRANSIENT: SignedDuration = SignedDuration::from_secs(1);
+const PAUSE_PERMANENT: SignedDuration = SignedDuration::from_secs(30);
+/// Longest pause.
+const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(15);
+/// Attempts to store a new token: it may be the only one that works.
+const STORE_ATTEMPTS: u32 = 10;
+
+/// The field that renews a token.
+pub(super) const REFRESH_TOKEN: &str = "refresh_token";
+
+/// What a call needs of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// One that is valid now.
+    Usable,
+    /// A newer one than this revision: the upstream refused that one.
+    NewerThan(u64),
+    /// One even if the last attempt failed a moment ago: a person is asking.
+    Now,
+}
+
+/// Renews the tokens of a process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Renewal {
+    resources: Arc<Resources>,
+    locks: Arc<Locks>,
+}
+
+/// A lock for each connection, and the name that this process writes into leases.
+struct Locks {
+    holder: String,
+    held: Mutex<HashMap<ConnectionKey, Arc<AsyncMutex<()>>>>,
+}
+
+/// The state of a token.
+enum Standing {
+    Good,
+    Get,
+    /// It could not be obtained, and it is too early for another attempt.
+    Failed(String),
+}
+
+fn time(text: Option<&String>) -> Option<Timestamp> {
+    text.and_then(|text| text.parse().ok())
+}
+
+fn standing(token: Option<&TokenState>, plan: &TokenPlan, need: Need) -> Standing {
+    let Some(token) = token else { return Standing::Get };
+    let now = Timestamp::now();
+    let has = token.sealed.is_some();
+    let expires = time(token.expires_at.as_ref());
+    let alive = |skew| has && expires.is_none_or(|at| at.saturating_sub(skew).is_ok_and(|at| at > now));
+    let wanted = match need {
+        Need::NewerThan(revision) => token.revision > revision,
+        Need::Usable => true,
+        // Why: the earlier failure is what the person asks about.
+        Need::Now => token.failure.is_none() || !can_get(token, plan),
+    };
+    if wanted && alive(skew(token, plan)) {
+        return Standing::Good;
+    }
+    match &token.failure {
+        Some(failure) if need != Need::Now && !clock::has_passed(&failure.retry_at) => {
+            // Why good: it is due for renewal, but works until it expires.
+            if wanted && alive(SignedDuration::ZERO) {
+                Standing::Good
+            } else {
+                Standing::Failed(failure.reason.clone())
+            }
+        }
+        _ => Standing::Get,
+    }
+}
+
+/// Whether a token can be obtained without a person.
+fn can_get(token: &TokenState, plan: &TokenPlan) -> bool {
+    !plan.obtain.is_empty() || (token.renewable && plan.renew.is_some())
+}
+
+/// How long before its expiry a token is renewed. At most half its lifetime: a token with a shorter lifetime than the
+/// definition's time would otherwise be renewed by every call.
+fn skew(token: &TokenState, plan: &TokenPlan) -> SignedDuration {
+    let wanted = SignedDuration::from_secs(i64::from(plan.refresh_skew_s));
+    match (time(token.obtained_at.as_ref()), time(token.expires_at.as_ref())) {
+        (Some(from), Some(to)) => wanted.min(to.duration_since(from).max(SignedDuration::ZERO) / 2),
+        _ => wanted,
+    }
+}
+
+impl Locks {
+    fn of(&self, key: &ConnectionKey) -> Arc<AsyncMutex<()>> {
+        let mut held = lock(&self.held);
+        // Why here: a connection without a running renewal needs no lock.
+        held.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(held.entry(key.clone()).or_default())
+    }
+}
+
+impl Renewal {
+    pub(crate) fn new(resources: Arc<Resources>) -> Self {
+        let locks = Locks { holder: clock::fresh_text("node"), held: Mutex::default() };
+        Self { resources, locks: Arc::new(locks) }
+    }
+
+    pub(super) fn resources(&self) -> &Arc<Resources> {
+        &self.resources
+    }
+
+    pub(super) fn lock_of(&self, key: &ConnectionKey) -> Arc<AsyncMutex<()>> {
+        self.locks.of(key)
+    }
+
+    /// Makes sure that a connection has the token that is needed, and reloads it. Does nothing for an
+    /// auth type without tokens.
+    ///
+    /// # Errors
+    /// `credential_needs_attention` with the reason if none can be obtained.
+    pub(crate) async fn fresh(
+        &self,
+        connection: &mut LoadedConnection,
+        run: &RunId,
+        need: Need,
+    ) -> Result<(), Error> {
+        let Some(plan) = &connection.connector().auth.token else { return Ok(()) };
+        if matches!(standing(connection.stored.current_token(), plan, need), Standing::Good) {
+            return Ok(());
+        }
+        let (renewal, mut own, run) = (self.clone(), connection.clone(), run.clone());
+        // Why a task: see the module's documentation.
+        let task = tokio::spawn(async move { renewal.renew(&mut own, &run, need).await });
+        let renewed = task.await.map_err(|_| Error::plain(Code::Internal))?;
+        connection.reload(&self.resources).await?;
+        let Some(plan) = &connection.connector().auth.token else { return renewed };
+        // Why good nevertheless: the renewal was early, and the token works until it expires.
+        match standing(connection.stored.current_token(), plan, need) {
+            Standing::Good if need == Need::Usable => Ok(()),
+            _ => renewed,
+        }
+    }
+}
+
+impl Renewal {
+    /// Obtains a token unless another renewal did meanwhile.
+    async fn renew(&self, connection: &mut LoadedConnection, run: &RunId, need: Need) -> Result<(), Error> {
+        let resources = &self.resources;
+        let lock = self.locks.of(&connection.key);
+        let _held = lock.lock().await;
+        loop {
+            connection.reload(resources).await?;
+            let loaded = Arc::clone(&connection.loaded);
+            let Some(plan) = &connection.stored.chosen(&loaded.connector).auth.token else { return Ok(()) };
+            match standing(connection.stored.current_token(), plan, need) {
+                Standing::Good => return Ok(()),
+                Standing::Failed(reason) => return Err(attention(&reason)),
+                Standing::Get => {}
+            }
+            if self.leased_by_another(connection) {
+                tokio::time::sleep(LEASE_POLL).await;
+                continue;
+            }
+            let Some((state, commit)) = self.take_lease(connection).await? else { continue };
+            let got = exchange::get(resources, connection, plan, &state, run).await;
+            return settle(resources, connection, plan, state, commit, got).await;
+        }
+    }
+
+    fn leased_by_another(&self, connection: &LoadedConnection) -> bool {
+        // Why at once: no other process has the store open, so the holder of the lease is dead.
+        if !self.resources.records.store().is_shared() {
+            return false;
+        }
+        let lease = connection.stored.token.as_ref().and_then(|(token, _)| token.lease.as_ref());
+        lease.is_some_and(|lease| lease.holder != self.locks.holder && !clock::has_passed(&lease.until))
+    }
+
+    /// Writes the lease; `None` if another process was faster.
+    pub(super) async fn take_lease(
+        &self,
+        connection: &LoadedConnection,
+    ) -> Result<Option<(TokenState, u64)>, Error> {
+        let credential_revision = connection.stored.credential.as_ref().map_or(0, |c| c.revision);
+        let stored = connection.stored.token.as_ref();
+        let kept = stored.filter(|(token, _)| token.credential_revision == credential_revision);
+        let mut state = match (kept, stored) {
+            (Some((token, _)), _) => TokenState::clone(token),
+            // Why the revision continues: sealed bytes of an older token must not fit the next one.
+            (None, older) => TokenState {
+                token_id: clock::fresh("cred", CredentialId::parse)?,
+                revision: older.map_or(0, |(token, _)| token.revision),
+                credential_revision,
+                sealed: None,
+                renewable: false,
+                obtained_at: None,
+                expires_at: None,
+                lease: None,
+                failure: None,
+            },
+        };
+        state.lease = Some(TokenLease { holder: self.locks.holder.clone(), until: clock::after(LEASE) });
+        let parts = connection.key.parts();
+        let writes = match stored {
+            Some((_, commit)) => Writes::new().replace(&parts, &state, *commit),
+            None => Writes::new().create(&parts, &state),
+        };
+        match self.resources.commit(writes).await {
+            Ok(commit) => Ok(Some((state, commit))),
+            Err(StoreError::Conflict { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+pub(super) fn attention(reason: &str) -> Error {
+    Error::new(Code::CredentialNeedsAttention, format!("no token could be obtained: {reason}"))
+}
+
+/// Stores the result of an exchange, and releases the lease.
+pub(super) async fn settle(
+    resources: &Resources,
+    connection: &LoadedConnection,
+    plan: &TokenPlan,
+    before: TokenState,
+    commit: u64,
+    got: Result<Got, Failed>,
+) -> Result<(), Error> {
+    let mut pause = Duration::from_millis(20);
+    for _ in 0..STORE_ATTEMPTS {
+        match keep(resources, connection, plan, &before, commit, &got).await {
+            Ok(Kept::Stored) => return got.map(|_| ()).map_err(|failed| attention(&failed.reason)),
+            Ok(Kept::Obsolete) => {
+                return Err(attention("the credential changed while its token was renewed"));
+            }
+            Err(problem) => {
+                let (code, connector) = (problem.code, &connection.key.connector);
+                tracing::error!(%code, %connector, "a token could not be stored; trying again");
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+    }
+    Err(Error::plain(Code::StoreUnavailable))
+}
+
+/// Whether the result of an exchange was stored.
+enum Kept {
+    Stored,
+    /// The credential was saved again or deleted meanwhile, so the token is useless.
+    Obsolete,
+}
+
+/// Replaces the lease by the result of an exchange.
+async fn keep(
+    resources: &Resources,
+    connection: &LoadedConnection,
+    plan: &TokenPlan,
+    before: &TokenState,
+    commit: u64,
+    got: &Result<Got, Failed>,
+) -> Result<Kept, Error> {
+    let mut writes = Writes::new();
+    let state = match got {
+        Ok(got) => {
+            if !got.config.is_empty() {
+                let values =
+                    got.config.iter().map(|(name, text)| (name.clone(), Value::String(text.clone())));
+                match connection.learned(resources, values).await? {
+                    Some(learned) => writes = learned,
+                    None => return Ok(Kept::Obsolete),
+                }
+            }
+            renewed(resources, connection, plan, before, got).await?
+        }
+        Err(failed) => failure(before, failed),
+    };
+    match resources.commit(writes.replace(&connection.key.parts(), &state, commit)).await {
+        Ok(_) => Ok(Kept::Stored),
+        Err(StoreError::Conflict { .. }) => Ok(Kept::Obsolete),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The state with a new token, sealed; if the answer has no refresh token, the old one stays.
+async fn renewed(
+    resources: &Resources,
+    connection: &LoadedConnection,
+    plan: &TokenPlan,
+    before: &TokenState,
+    got: &Got,
+) -> Result<TokenState, Error> {
+    let hosts = connection.stored.credential.as_ref().map(|c| c.allowed_hosts.clone()).unwrap_or_default();
+    let mut fields: Vec<(String, SecretValue)> = Vec::new();
+    // Why not where they rotate: the old one was used up for this answer.
+    let replaced = plan.rotates || got.fields.iter().any(|(name, _)| name == REFRESH_TOKEN);
+    if let (Some(sealed), true, false) = (&before.sealed, before.renewable, replaced) {
+        let binding = connection.key.binding(&before.token_id, before.revision);
+        let old = resources.vault.open_sealed(&binding, sealed, |_| true).await?;
+        fields.extend(old.fields.into_fields().filter(|(name, _)| name == REFRESH_TOKEN));
+    }
+    for (name, text) in &got.fields {
+        fields.retain(|(other, _)| other != name);
+        fields.push((name.clone(), SecretValue::new(text.to_string())));
+    }
+    let renewable = plan.renew.is_some() && fields.iter().any(|(name, _)| name == REFRESH_TOKEN);
+    let revision = before.revision + 1;
+    let binding = connection.key.binding(&before.token_id, revision);
+    let payload = SecretPayload { fields: SecretFields::new(fields), allowed_hosts: hosts };
+    let sealed = resources.vault.seal(&binding, &payload).await?;
+    let default_ttl = SignedDuration::from_secs(i64::from(plan.default_ttl_s));
+    let mut state = TokenState {
+        revision,
+        sealed: Some(sealed.text),
+        renewable,
+        obtained_at: Some(clock::now()),
+        expires_at: None,
+        lease: None,
+        failure: None,
+        ..before.clone()
+    };
+    // Why none: a token that only a person can renew is used until the upstream refuses it.
+    let ttl = got.ttl.or_else(|| can_get(&state, plan).then_some(default_ttl));
+    state.expires_at = ttl.map(clock::after);
+    Ok(state)
+}
+
+/// The state after an exchange that failed: the token stays, and a time for the next attempt is set.
+fn failure(before: &TokenState, failed: &Failed) -> TokenState {
+    let times = before.failure.as_ref().map_or(0, |failure| failure.times).saturating_add(1);
+    let first = if failed.permanent { PAUSE_PERMANENT } else { PAUSE_TRANSIENT };
+    let pause = first.saturating_mul(1 << times.saturating_sub(1).min(10)).min(PAUSE_MAX);
+    let failure = TokenFailure {
+        reason: failed.reason.clone(),
+        at: clock::now(),
+        times,
+        retry_at: clock::after(pause),
+    };
+    TokenState { lease: None, failure: Some(failure), ..before.clone() }
+}
+
+/// Revokes a token (RFC 7009) if the definition says where. The result does not matter: the
+/// connection is deleted here either way.
+pub(crate) async fn revoke(resources: &Resources, connection: &LoadedConnection) {
+    let loaded = Arc::clone(&connection.loaded);
+    let plan = connection.stored.chosen(&loaded.connector).auth.token.as_ref();
+    let Some(step) = plan.and_then(|plan| plan.revoke.as_ref()) else { return };
+    if connection.stored.current_token().is_none_or(|token| token.sealed.is_none()) {
+        return;
+    }
+    let Ok(run) = clock::fresh("run", RunId::parse) else { return };
+    if let Err(failed) =
+        exchange::follow(resources, connection, &[step], openable(resources, connection), &run).await
+    {
+        tracing::info!(reason = failed.reason, connector = %connection.key.connector, "a token could not be revoked");
+    }
+}
+
+/// The records that an exchange may open: the credential, and the token that is to be renewed.
+pub(super) fn openable(resources: &Resources, connection: &LoadedConnection) -> SealedRecords {
+    let saved = connection.stored.sealed(&resources.vault, &connection.key);
+    let token = connection.stored.sealed_token(&resources.vault, &connection.key);
+    SealedRecords { sealed: saved.into_iter().chain(token).collect(), known: Vec::new() }
+}

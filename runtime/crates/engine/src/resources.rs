@@ -1,0 +1,78 @@
+//! What every use case works with: the stores, the vault, the gate and the caches above them. One of each per process.
+//!
+//! [`Resources::commit`] is the only way in which the engine writes records, so that every change is followed by
+//! [`crate::invalidation`].
+
+use std::sync::Arc;
+
+use portcullis_core::limits::Limits;
+use portcullis_egress::Gate;
+use portcullis_store::{Document, Ledger, Records, StoreError, Vault, Writes};
+use tokio_util::task::TaskTracker;
+
+use crate::cache::Cache;
+use crate::call::active_calls::ActiveCalls;
+use crate::invalidation;
+
+/// Records deleted in one batch; below the store's limit of a batch.
+const DELETED_AT_ONCE: usize = 100;
+
+/// See the module's documentation.
+pub(crate) struct Resources {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) records: Records,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) cache: Cache,
+    pub(crate) active_calls: ActiveCalls,
+    /// The ledgers of calls whose last record is not written yet.
+    pub(crate) open_ledgers: TaskTracker,
+    /// Public URL of this product, without a slash at its end.
+    pub(crate) public_url: String,
+}
+
+impl Resources {
+    /// Commits writes, and applies their effects before it returns: on caches, pooled connections and running
+    /// calls. Returns the sequence of the commit.
+    ///
+    /// # Errors
+    /// Those of the store; nothing is written or ended then.
+    pub(crate) async fn commit(&self, writes: Writes) -> Result<u64, StoreError> {
+        let (sequence, changes) = self.records.commit_changes(writes).await?;
+        invalidation::apply(self, &changes).await;
+        Ok(sequence)
+    }
+
+    /// Deletes the records of a kind with these keys, each given as its parts, in batches.
+    ///
+    /// # Errors
+    /// Those of the store; some may be deleted already.
+    pub(crate) async fn delete_each<T: Document>(&self, keys: &[Vec<String>]) -> Result<(), StoreError> {
+        for chunk in keys.chunks(DELETED_AT_ONCE) {
+            let writes = chunk.iter().fold(Writes::new(), |writes, parts| {
+                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+                writes.delete::<T>(&parts)
+            });
+            self.commit(writes).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes everything of a kind below these parts, in batches. A deletion that is interrupted leaves some records
+    /// behind: calling it again completes it, and code that creates something under the same name calls it first.
+    ///
+    /// # Errors
+    /// Those of the store; some may be deleted already.
+    pub(crate) async fn delete_below<T: Document>(&self, parts: &[&str]) -> Result<(), StoreError> {
+        let found = self.records.filter::<T>(parts, |_, _| true).await?;
+        let keys: Vec<Vec<String>> = found
+            .iter()
+            .map(|(rest, _, _)| {
+                let above = parts.iter().map(|part| (*part).to_owned());
+                above.chain(rest.split('/').map(str::to_owned)).collect()
+            })
+            .collect();
+        self.delete_each::<T>(&keys).await
+    }
+}

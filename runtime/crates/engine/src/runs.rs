@@ -1,0 +1,178 @@
+//! Runs: calls actions, fires automations, reads records.
+
+use portcullis_action::mapping;
+use portcullis_admission::Refused;
+use portcullis_core::fault::Code;
+use portcullis_core::id::{AutomationId, RunId};
+use portcullis_core::violation::Violation;
+use portcullis_store::{AutomationRecord, RunRecord, WorkspaceRecord};
+use serde_json::{Map, Value};
+
+use crate::api_token;
+use crate::automations::{Destination, fires};
+use crate::call::CallRequest;
+use crate::call::pipeline::invoke;
+pub use crate::call::run::{DryRunDocument, Run, RunDocument, SkipReason, StoredRun};
+use crate::caller::{Caller, RUN, RUN_READERS};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::page::{Page, PageRequest};
+use crate::tenants::Tenant;
+
+/// A call of an action.
+pub struct RunAction {
+    /// Connector id as the caller wrote it.
+    pub connector_id: String,
+    /// Action id as the caller wrote it.
+    pub action_id: String,
+    pub input: Map<String, Value>,
+    /// Whether to show the request instead of sending it.
+    pub dry_run: bool,
+}
+
+/// The firing of an automation.
+pub struct FireAutomation {
+    /// Automation id as the caller wrote it.
+    pub automation_id: String,
+    /// The document that the mapping reads.
+    pub source: Map<String, Value>,
+    /// Whether to show the request instead of sending it.
+    pub dry_run: bool,
+}
+
+fn authorise(caller: &Caller, tenant: &Tenant) -> Result<(), Error> {
+    caller.authorise(RUN, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))
+}
+
+/// Why admission would refuse a call, decided from memory only, for a caller who may learn it; `None` if
+/// that is not enough to decide. Under overload it saves the cost of a full call.
+#[must_use]
+pub fn refused_from_memory<'t>(
+    engine: &Engine,
+    org: &str,
+    workspace: &str,
+    token: impl FnOnce() -> Option<&'t str>,
+) -> Option<Refused> {
+    let refused = engine.scheduler().refusal(&format!("{org}/{workspace}"))?;
+    let caller = api_token::authenticate_from_memory(&engine.resources, token()?)?;
+    caller.authorise(RUN, Some(org), Some(workspace)).ok()?;
+    engine.resources.records.kept::<WorkspaceRecord>(&[org, workspace])?;
+    Some(refused)
+}
+
+/// Calls an action.
+///
+/// # Errors
+/// If nothing ran: those of [`Caller::authorise`], `connector_not_found`, `action_not_found`, `input_invalid`,
+/// `credential_needs_attention`. If it was refused or failed: its code, with the run.
+pub async fn run_action(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    wish: RunAction,
+) -> Result<Run, Error> {
+    authorise(caller, tenant)?;
+    let call = CallRequest {
+        org: tenant.org.clone(),
+        workspace: tenant.workspace.clone(),
+        workspace_commit: tenant.commit,
+        connector_id: wish.connector_id,
+        action_id: wish.action_id,
+        input: wish.input,
+        automation_id: None,
+        token_id: caller.token_id.clone(),
+        skip: None,
+        dry_run: wish.dry_run,
+        key: None,
+    };
+    ended(invoke(engine, call).await?)
+}
+
+/// Fires an automation: its mapping is resolved to concrete values before anything else sees them.
+///
+/// # Errors
+/// As for [`run_action`], and `automation_not_found`.
+pub async fn fire_automation(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    wish: FireAutomation,
+) -> Result<Run, Error> {
+    authorise(caller, tenant)?;
+    let missing = || Error::plain(Code::AutomationNotFound);
+    let id = AutomationId::parse(&wish.automation_id).map_err(|_| missing())?;
+    let parts = [tenant.org.as_str(), id.as_str()];
+    let found = engine.resources.records.get_shared::<AutomationRecord>(&parts).await?;
+    let (record, _) = found.ok_or_else(missing)?;
+    let source = Value::Object(wish.source);
+    let skip = (!fires(&record.definition, &source)).then_some(SkipReason::ConditionFalse);
+    let destination = Destination::of(&record.definition);
+    let empty = Map::new();
+    let input = match skip {
+        Some(_) => Map::new(),
+        None => mapping::resolve(destination.field_mapping.unwrap_or(&empty), &source).map_err(|why| {
+            let pointer = format!("/{}", why.variable.replace('.', "/"));
+            let violation = Violation::new(pointer, "missing_source", why.to_string());
+            Error::violations(Code::InputInvalid, vec![violation])
+        })?,
+    };
+    let call = CallRequest {
+        org: tenant.org.clone(),
+        workspace: tenant.workspace.clone(),
+        workspace_commit: tenant.commit,
+        connector_id: destination.connector_id.to_owned(),
+        action_id: destination.action_id.to_owned(),
+        input,
+        automation_id: Some(id),
+        token_id: caller.token_id.clone(),
+        skip,
+        dry_run: wish.dry_run,
+        key: None,
+    };
+    ended(invoke(engine, call).await?)
+}
+
+/// A dry run shows its request whatever its result; any other run that did not succeed is an error.
+fn ended(run: Run) -> Result<Run, Error> {
+    if run.progress.dry_run.is_some() { Ok(run) } else { run.into_result() }
+}
+
+fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
+    let mut run: StoredRun = serde_json::from_str(record.body.get()).map_err(|error| {
+        let id = &record.run_id;
+        tracing::error!(run_id = %id, column = error.column(), "a run's record cannot be read");
+        Error::new(Code::Internal, "the run's record cannot be read")
+    })?;
+    run.created_at.clone_from(&record.created_at);
+    Ok(run)
+}
+
+/// Lists the runs of a workspace in the order in which they ended, oldest first. The cursor is a run's id.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `bad_request` for an unknown cursor, `store_unavailable`.
+pub async fn list(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    wanted: &PageRequest,
+) -> Result<Page<StoredRun>, Error> {
+    caller.authorise(RUN_READERS, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
+    let unknown = || Error::new(Code::BadRequest, "starting_after names no run of this workspace");
+    let after = wanted.after().map(RunId::parse).transpose().map_err(|_| unknown())?;
+    let found = engine.runs.list(&tenant.org, &tenant.workspace, after.as_ref(), wanted.wanted()).await?;
+    let runs: Result<Vec<_>, _> = found.ok_or_else(unknown)?.iter().map(stored).collect();
+    Ok(wanted.page(runs?))
+}
+
+/// Reads a run's record.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `not_found`, `store_unavailable`.
+pub async fn show(engine: &Engine, caller: &Caller, tenant: &Tenant, id: &str) -> Result<StoredRun, Error> {
+    caller.authorise(RUN_READERS, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
+    let missing = || Error::new(Code::NotFound, "there is no such run in this workspace");
+    let id = RunId::parse(id).map_err(|_| missing())?;
+    let found = engine.runs.get(&tenant.org, &tenant.workspace, &id).await?;
+    stored(&found.ok_or_else(missing)?)
+}

@@ -1,0 +1,33 @@
+//! What the host keeps for one call while its guest runs, and the one import of the guest. Made by a call and
+//! dropped with its instance; makes no decisions.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_core::outbound::Outbound;
+
+use crate::bindings::portcullis::connector::{outbound_http, types};
+use crate::bounds::Bounds;
+use crate::wire;
+
+/// The data of one call's wasmtime store.
+pub(crate) struct CallState {
+    pub(crate) outbound: Arc<dyn Outbound>,
+    pub(crate) bounds: Bounds,
+    /// Epoch ticks for which the guest may still compute.
+    pub(crate) ticks_left: u64,
+    pub(crate) out_of_time: bool,
+    /// Time spent waiting for the gate.
+    pub(crate) waited: Duration,
+}
+
+impl types::Host for CallState {}
+
+impl outbound_http::Host for CallState {
+    async fn send(&mut self, request: types::Request) -> Result<types::Response, types::Error> {
+        let started = Instant::now();
+        let answer = self.outbound.send(wire::request(request)).await;
+        self.waited += started.elapsed();
+        answer.map(wire::response).map_err(|e| wire::error(&e))
+    }
+}

@@ -1,0 +1,211 @@
+//! The writer thread: applies batches in groups, puts a group on disk, then acknowledges it.
+//!
+//! It is the only code that changes sled. After a failed write or sync it answers every further job
+//! with an error: what a disk contains after a failed sync is unknown, and a restart reads it again.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sled::transaction::{ConflictableTransactionError, TransactionError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::backend::archive::{ArchiveWriter, read_archive};
+use crate::backend::{Batch, SnapshotReport, Versioned};
+use crate::error::StoreError;
+
+use super::layout::{META, Meta};
+use super::transaction::{self, Applied};
+use super::watermark::{Mark, Watermark};
+use super::{Shared, reading};
+
+/// Commits that share one sync. More would only make the first of them wait longer.
+const GROUP_COMMITS_MAX: usize = 128;
+
+/// Records of one transaction while restoring.
+const RESTORE_GROUP_RECORDS: usize = 64;
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the thread is asked to do.
+pub(super) enum Job {
+    Commit { batch: Batch, reply: Reply<u64> },
+    Snapshot { to: Box<dyn Write + Send>, reply: Reply<SnapshotReport> },
+    Restore { from: Box<dyn Read + Send>, reply: Reply<SnapshotReport> },
+}
+
+/// The thread's state.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    /// A second descriptor of sled's file, for the sync that sled omits. Long-lived, because
+    /// closing any descriptor of a file would drop a POSIX lock on it.
+    db_file: File,
+    watermark: Watermark,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, db_file: File, watermark: Watermark) -> Self {
+        Self { shared, db_file, watermark }
+    }
+
+    /// Runs until every sender is gone.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut group = Vec::new();
+            let mut next = Some(first);
+            while let Some(Job::Commit { batch, reply }) = next {
+                group.push((batch, reply));
+                next = if group.len() < GROUP_COMMITS_MAX { queue.try_recv().ok() } else { None };
+            }
+            self.commit_group(group);
+            match next {
+                Some(Job::Snapshot { to, reply }) => answer(reply, self.snapshot(to)),
+                Some(Job::Restore { from, reply }) => answer(reply, self.restore(from)),
+                Some(Job::Commit { .. }) | None => {}
+            }
+        }
+    }
+
+    /// Puts everything applied so far on disk: sled first, then the watermark.
+    pub(super) fn make_durable(&mut self) -> Result<(), StoreError> {
+        let done = self.sync_all();
+        if let Err(error) = &done {
+            tracing::error!(%error, "the store could not be synced; it refuses until restarted");
+            self.shared.broken.store(true, Ordering::Release);
+        }
+        done
+    }
+
+    fn sync_all(&mut self) -> Result<(), StoreError> {
+        self.shared.db.flush().map_err(reading::storage)?;
+        self.db_file.sync_all().map_err(|error| StoreError::io("syncing the store", &error))?;
+        let meta = reading::meta(&self.shared.db)?;
+        self.watermark
+            .write(Mark { seq: meta.seq, digest: meta.digest })
+            .map_err(|error| StoreError::io("writing the watermark", &error))
+    }
+
+    fn commit_group(&mut self, group: Vec<(Batch, Reply<u64>)>) {
+        if group.is_empty() {
+            return;
+        }
+        let mut answers = Vec::with_capacity(group.len());
+        for (batch, reply) in group {
+            answers.push((reply, self.apply(&batch)));
+        }
+        if answers.iter().all(|(_, applied)| applied.is_err()) {
+            for (reply, refused) in answers {
+                answer(reply, refused);
+            }
+            return;
+        }
+        let durable = self.shared.usable().map(|_| ()).and_then(|()| self.make_durable());
+        for (reply, applied) in answers {
+            let lost = durable.as_ref().err().map(|error| StoreError::Unavailable(error.to_string()));
+            answer(reply, lost.map_or(applied, Err));
+        }
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<u64, StoreError> {
+        let db = self.shared.usable()?;
+        let applied = catch_unwind(AssertUnwindSafe(|| transaction::apply(db, batch)));
+        match applied {
+            Ok(Applied::Done(seq)) => {
+                self.shared.versions.advance(batch.writes.iter().map(|(key, _)| key.as_str()));
+                Ok(seq)
+            }
+            Ok(Applied::Refused(error)) => Err(error),
+            Ok(Applied::Failed(error)) => {
+                self.shared.broken.store(true, Ordering::Release);
+                Err(error)
+            }
+            Err(_) => {
+                self.shared.broken.store(true, Ordering::Release);
+                Err(StoreError::damaged("writing to the store failed"))
+            }
+        }
+    }
+
+    /// Nothing commits meanwhile, because this thread would have to do it.
+    fn snapshot(&self, to: Box<dyn Write + Send>) -> Result<SnapshotReport, StoreError> {
+        let db = self.shared.usable()?;
+        let mut to = BufWriter::new(to);
+        let mut archive = ArchiveWriter::begin(&mut to, reading::meta(db)?.seq)?;
+        reading::each_record(db, &mut |key, read| {
+            archive.record(key, read.found.revision, &read.found.value)
+        })?;
+        archive.finish()
+    }
+
+    fn restore(&mut self, mut from: Box<dyn Read + Send>) -> Result<SnapshotReport, StoreError> {
+        let db = self.shared.usable()?.clone();
+        if reading::meta(&db)?.seq != 0 || !db.is_empty() {
+            return Err(StoreError::NotEmpty);
+        }
+        // The meta row comes last, after the checksum: a restore that was interrupted does not open, because
+        // its records do not match the digest of an empty store.
+        let restored = restore_records(&db, &mut *from);
+        self.shared.versions.advance_all();
+        match restored {
+            Ok((report, meta)) => {
+                db.insert(META, meta.encode()).map_err(reading::storage)?;
+                self.make_durable()?;
+                tracing::info!(
+                    records = report.records,
+                    seq = report.seq,
+                    dir = %self.shared.dir.display(),
+                    "store restored"
+                );
+                Ok(report)
+            }
+            Err(error) => {
+                db.clear().map_err(reading::storage)?;
+                self.make_durable()?;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn restore_records(db: &sled::Db, from: &mut dyn Read) -> Result<(SnapshotReport, Meta), StoreError> {
+    let mut meta = Meta::default();
+    let mut group: Vec<(String, Versioned)> = Vec::new();
+    let mut previous: Option<String> = None;
+    let report = read_archive(from, &mut |key, value| {
+        if previous.as_ref().is_some_and(|previous| *previous >= key) {
+            return Err(StoreError::BadSnapshot("keys are not in order"));
+        }
+        previous = Some(key.clone());
+        group.push((key, value));
+        if group.len() >= RESTORE_GROUP_RECORDS {
+            meta = restore_group(db, &group, meta)?;
+            group.clear();
+        }
+        Ok(())
+    })?;
+    meta = restore_group(db, &group, meta)?;
+    meta.seq = report.seq;
+    meta.floor = report.seq;
+    Ok((report, meta))
+}
+
+fn restore_group(db: &sled::Db, group: &[(String, Versioned)], before: Meta) -> Result<Meta, StoreError> {
+    let done = db.transaction(|tree| {
+        let mut meta = before;
+        for (key, found) in group {
+            transaction::insert(tree, key, &found.value, found.revision, &mut meta)?;
+        }
+        Ok::<_, ConflictableTransactionError<StoreError>>(meta)
+    });
+    done.map_err(|error| match error {
+        TransactionError::Abort(error) => error,
+        TransactionError::Storage(error) => reading::storage(error),
+    })
+}
+
+fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
+    // The caller may have stopped waiting; the work is done either way.
+    drop(reply.send(result));
+}

@@ -1,0 +1,62 @@
+//! Results of a verification and of a prune. Made by the backends; decides nothing.
+
+use portcullis_core::hex;
+use portcullis_core::id::OrgId;
+use serde::Serialize;
+
+use super::error::BadRecord;
+use super::line::Link;
+
+/// The result of a verification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    pub org: OrgId,
+    /// Number of segment files.
+    pub segments: usize,
+    /// Records before the first bad one; all of them verify.
+    pub records: u64,
+    /// Sequence of the first record that is kept.
+    pub first_seq: Option<u64>,
+    /// Sequence of the last record that verifies.
+    pub last_seq: u64,
+    /// Hash of that record, 64 hex digits.
+    pub last_hash: String,
+    /// Whether older segments were dropped and the chain starts at its anchor.
+    pub anchored: bool,
+    /// Bytes of an incomplete last line: one being written now, or when the machine stopped.
+    pub torn_tail_bytes: u64,
+    /// The first record that does not verify.
+    pub bad: Option<BadRecord>,
+}
+
+impl VerifyReport {
+    /// The report of a chain without records.
+    pub(super) fn empty(org: &OrgId) -> Self {
+        Self {
+            org: org.clone(),
+            segments: 0,
+            records: 0,
+            first_seq: None,
+            last_seq: 0,
+            last_hash: hex::encode(&Link::genesis(org).hash),
+            anchored: false,
+            torn_tail_bytes: 0,
+            bad: None,
+        }
+    }
+
+    /// Whether every record verifies.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.bad.is_none()
+    }
+}
+
+/// The result of a prune.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PruneReport {
+    /// Segments that were deleted.
+    pub segments_dropped: usize,
+    /// Sequence of the last dropped record; 0 if none was ever dropped.
+    pub dropped_to_seq: u64,
+}

@@ -1,0 +1,294 @@
+"""What schemathesis does besides generating: tokens, ids that exist, and a count of the answers.
+
+Every fourth call of a route is one as it should be, so that the route reaches its 2xx; the others are generated,
+with ids in the path that exist, on routes that only read also without. Now and then a call comes with another
+role's token or with none. What changes or deletes something is led to a thing made for that call or to a
+separate tenant, so that the other routes keep finding what they need. Everything is made through the API.
+"""
+
+import atexit
+import collections
+import itertools
+import json
+import os
+import threading
+import urllib.error
+import urllib.request
+
+import schemathesis
+
+URL = os.environ["PORTCULLIS_URL"]
+TOKENS = {
+    role: os.environ[f"PORTCULLIS_{role.upper()}_TOKEN"] for role in ("platform", "org", "workspace", "run")
+}
+ORG, WORKSPACE = "acme", "main"
+# The tenant whose settings are changed.
+SIDE_ORG = "side"
+# An entry of the catalog, and a connector made of it that does not try again when a name does not resolve.
+ENTRY = "hubspot"
+CONNECTOR, ACTION = "steady", "contact_create"
+INPUT = {"email": "ada@example.org"}
+CREDENTIAL = {"config": {"access_token": "pat-na1-00000000-0000-0000-0000-000000000000"}}
+# Connected by consent.
+CONSENT = "notion"
+CLIENT = {"auth_method": "oauth", "config": {"client_id": "client", "client_secret": "secret"}}
+# Installed and deleted again and again.
+INSTALLED = "twilio"
+# The tenant whose list allows nothing: every call of it is refused at once, and in its ledger.
+SHUT_ORG = "shut"
+
+DESCRIPTION = {
+    "openapi": "3.1.0",
+    "info": {"title": "Example", "version": "1"},
+    "servers": [{"url": "https://api.example.com"}],
+    "paths": {"/things": {"get": {"operationId": "listThings", "responses": {"200": {"description": "Things."}}}}},
+}
+
+
+class Stopped(Exception):
+    """The hooks' own request was not answered as it should be."""
+
+
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def ask(method, path, token, body=None, accept=(200, 201, 204)):
+    """One request of the hooks' own; the answer's document."""
+    request = urllib.request.Request(URL + path, method=method, headers={"authorization": f"Bearer {token}"})
+    data = None
+    if body is not None:
+        request.add_header("content-type", "application/json")
+        data = json.dumps(body).encode()
+    try:
+        with OPENER.open(request, data=data, timeout=30) as answer:
+            status, text = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+    if status not in accept:
+        raise Stopped(f"{method} {path} answers {status}: {text.decode(errors='replace')}")
+    return json.loads(text) if text else None
+
+
+class World:
+    """What exists before the first case."""
+
+    def __init__(self):
+        self.numbers = itertools.count(1)
+        platform = TOKENS["platform"]
+        self.entry = {**ask("GET", f"/admin/catalog/{ENTRY}", platform), "retry": {"max_attempts": 1}}
+        ask("POST", "/admin/connector", platform, {**self.entry, "connector_id": CONNECTOR})
+        ask("POST", f"/admin/catalog/{CONSENT}", platform)
+        self.tenants = {ORG: TOKENS, SIDE_ORG: self.tenant(SIDE_ORG), SHUT_ORG: self.tenant(SHUT_ORG)}
+        for org in (ORG, SHUT_ORG):
+            self.connection(org)
+        ask("PUT", f"/org/{SHUT_ORG}/settings/integrations", self.tenants[SHUT_ORG]["org"], {"domain_allowlist": []})
+        self.fired = self.automation()
+        # The name resolves nowhere here, so this call fails and leaves a run and ledger records.
+        self.run = self.call(ORG)["run"]["run_id"]
+
+    def tenant(self, org):
+        """An org with a workspace; its tokens."""
+        platform = TOKENS["platform"]
+        ask("POST", "/admin/org", platform, {"org": org})
+        ask("POST", f"/admin/org/{org}/workspace", platform, {"workspace": WORKSPACE})
+        tokens = {"platform": platform}
+        for role, scope in (("org", {}), ("workspace", {"workspace": WORKSPACE}), ("run", {})):
+            tokens[role] = ask("POST", "/admin/token", platform, {"role": role, "org": org, **scope})["token"]
+        return tokens
+
+    def call(self, org):
+        """A call that fails, or is refused."""
+        path = f"/run/{org}/{WORKSPACE}/connector/{CONNECTOR}/{ACTION}"
+        return ask("POST", path, self.tenants[org]["run"], {"input": INPUT}, accept=(403, 502))
+
+    def name(self, kind):
+        return f"{kind}-{next(self.numbers)}"
+
+    def definition(self):
+        """A definition whose id is free."""
+        return {**self.entry, "connector_id": self.name("connector")}
+
+    def connector(self):
+        definition = self.definition()
+        ask("POST", "/admin/connector", TOKENS["platform"], definition)
+        return definition["connector_id"]
+
+    def automation_body(self):
+        mapping = {"email": "{{source.email}}"}
+        destination = {"connector_id": CONNECTOR, "action_id": ACTION, "field_mapping": mapping}
+        return {"entity_name": "contact", "event_name": "contact.created", "destination_config": destination}
+
+    def automation(self):
+        return ask("POST", f"/org/{ORG}/automation", TOKENS["org"], self.automation_body())["automation_id"]
+
+    def org(self):
+        name = self.name("org")
+        ask("POST", "/admin/org", TOKENS["platform"], {"org": name})
+        return name
+
+    def workspace(self, org):
+        name = self.name("workspace")
+        ask("POST", f"/admin/org/{org}/workspace", TOKENS["platform"], {"workspace": name})
+        return name
+
+    def token(self):
+        body = {"role": "run", "org": SIDE_ORG}
+        return ask("POST", "/admin/token", TOKENS["platform"], body)["token_id"]
+
+    def connection(self, org=SIDE_ORG):
+        path = f"/workspace/{org}/{WORKSPACE}/settings/connector/{CONNECTOR}"
+        ask("PUT", path, self.tenants[org]["workspace"], {"enabled": True, **CREDENTIAL})
+        return CONNECTOR
+
+    def consent(self):
+        path = f"/workspace/{SIDE_ORG}/{WORKSPACE}/settings/connector/{CONSENT}"
+        ask("PUT", path, self.tenants[SIDE_ORG]["workspace"], {"enabled": True, **CLIENT})
+        return CONSENT
+
+    def free_entry(self):
+        ask("DELETE", f"/admin/connector/{INSTALLED}?force=true", TOKENS["platform"], accept=(204, 404))
+        return INSTALLED
+
+    def soon(self):
+        """Makes a ledger record in a moment, when the stream that waits for it is open."""
+        for wait in (0.2, 1.0):
+            timer = threading.Timer(wait, self.call, (SHUT_ORG,))
+            timer.daemon = True
+            timer.start()
+
+
+WORLD = World()
+HERE = {"org": ORG, "ws": WORKSPACE}
+SIDE = {"org": SIDE_ORG, "ws": WORKSPACE}
+
+
+def at(place=None, **ids):
+    """Path parameters; a function among them makes a thing for this call."""
+    return {**(place or {}), **ids}
+
+
+# Of each route: its path parameters that exist, the query of a call as it should be, and its body.
+PLANS = {
+    "GET /healthz": (at(), {}, None),
+    "GET /readyz": (at(), {}, None),
+    "GET /openapi.json": (at(), {}, None),
+    "POST /admin/connector": (at(), {}, WORLD.definition),
+    "GET /admin/connector": (at(), {}, None),
+    "POST /admin/connector/validate": (at(), {}, WORLD.definition),
+    "GET /admin/connector/{id}": (at(id=CONNECTOR), {}, None),
+    "PUT /admin/connector/{id}": (at(id=WORLD.connector), {}, "replacement"),
+    "PATCH /admin/connector/{id}": (at(id=WORLD.connector), {}, lambda: {"description": "Changed."}),
+    "DELETE /admin/connector/{id}": (at(id=WORLD.connector), {"force": "true"}, None),
+    "GET /admin/connector/{id}/revisions": (at(id=CONNECTOR), {}, None),
+    "GET /admin/connector/{id}/revisions/{n}": (at(id=CONNECTOR, n="1"), {}, None),
+    "POST /admin/connector/import": (at(), {}, lambda: {"document": DESCRIPTION}),
+    "GET /admin/catalog": (at(), {}, None),
+    "GET /admin/catalog/{id}": (at(id=ENTRY), {}, None),
+    "POST /admin/catalog/{id}": (at(id=WORLD.free_entry), {}, None),
+    "POST /admin/org": (at(), {}, lambda: {"org": WORLD.name("org")}),
+    "GET /admin/org": (at(), {}, None),
+    "GET /admin/org/{org}": (at(org=ORG), {}, None),
+    "DELETE /admin/org/{org}": (at(org=WORLD.org), {}, None),
+    "POST /admin/org/{org}/workspace": (at(org=SIDE_ORG), {}, lambda: {"workspace": WORLD.name("workspace")}),
+    "GET /admin/org/{org}/workspace": (at(org=ORG), {}, None),
+    "GET /admin/org/{org}/workspace/{ws}": (HERE, {}, None),
+    "DELETE /admin/org/{org}/workspace/{ws}": (at(org=SIDE_ORG, ws=lambda: WORLD.workspace(SIDE_ORG)), {}, None),
+    "POST /admin/token": (at(), {}, lambda: {"role": "run", "org": SIDE_ORG}),
+    "GET /admin/token": (at(), {}, None),
+    "DELETE /admin/token/{id}": (at(id=WORLD.token), {}, None),
+    "GET /org/{org}/connector": (at(org=ORG), {}, None),
+    "GET /org/{org}/settings/integrations": (at(org=ORG), {}, None),
+    "PUT /org/{org}/settings/integrations": (at(org=SIDE_ORG), {}, lambda: {"domain_allowlist": ["*.hubapi.com"]}),
+    "GET /org/{org}/settings/integrations/usage": (at(org=ORG), {}, None),
+    "GET /org/{org}/outbound": (at(org=ORG), {}, None),
+    "GET /org/{org}/outbound/stream": (at(org=SHUT_ORG), {}, None),
+    "GET /org/{org}/outbound/verify": (at(org=ORG), {}, None),
+    "POST /org/{org}/automation": (at(org=ORG), {}, WORLD.automation_body),
+    "GET /org/{org}/automation": (at(org=ORG), {}, None),
+    "GET /org/{org}/automation/{id}": (at(org=ORG, id=WORLD.fired), {}, None),
+    "PUT /org/{org}/automation/{id}": (at(org=ORG, id=WORLD.automation), {}, WORLD.automation_body),
+    "DELETE /org/{org}/automation/{id}": (at(org=ORG, id=WORLD.automation), {}, None),
+    "GET /workspace/{org}/{ws}/settings/connector": (HERE, {}, None),
+    "GET /workspace/{org}/{ws}/settings/connector/{id}": (at(HERE, id=CONNECTOR), {}, None),
+    "PUT /workspace/{org}/{ws}/settings/connector/{id}": (at(SIDE, id=CONNECTOR), {}, lambda: CREDENTIAL),
+    "DELETE /workspace/{org}/{ws}/settings/connector/{id}": (at(SIDE, id=WORLD.connection), {}, None),
+    "POST /workspace/{org}/{ws}/settings/connector/{id}/test": (at(SIDE, id=WORLD.connection), {}, None),
+    "POST /workspace/{org}/{ws}/settings/connector/{id}/oauth/start": (at(SIDE, id=WORLD.consent), {}, None),
+    "GET /oauth/callback": (at(), {}, None),
+    "POST /run/{org}/{ws}/connector/{id}/{action}": (
+        at(HERE, id=CONNECTOR, action=ACTION), {"dry_run": "true"}, lambda: {"input": INPUT}),
+    "POST /run/{org}/{ws}/automation/{id}": (
+        at(HERE, id=WORLD.fired), {"dry_run": "true"}, lambda: {"source": INPUT}),
+    "GET /run/{org}/{ws}": (HERE, {}, None),
+    "GET /run/{org}/{ws}/{run_id}": (at(HERE, run_id=WORLD.run), {}, None),
+}
+ROLES = {"admin": "platform", "org": "org", "workspace": "workspace", "run": "run"}
+# Only these may come with a generated path: it could name what the other routes need.
+READS = {"GET"}
+
+turns = collections.Counter()
+answers = collections.defaultdict(collections.Counter)
+
+
+def route(case):
+    return f"{case.method.upper()} {case.operation.path}"
+
+
+def token(path_parameters, path, turn):
+    """The right role's token; sometimes another's, one that is none, or nothing."""
+    role = ROLES.get(path.split("/")[1])
+    if role is None or turn % 17 == 7:
+        return None
+    if turn % 19 == 11:
+        return "pc_org_none"
+    if turn % 13 == 5:
+        role = list(TOKENS)[(turn // 13) % len(TOKENS)]
+    return WORLD.tenants.get(path_parameters.get("org"), TOKENS)[role]
+
+
+def made(value):
+    return value() if callable(value) else value
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    plan = PLANS.get(route(case))
+    if plan is None:
+        return
+    turn = turns[route(case)]
+    turns[route(case)] += 1
+    ids, query, body = plan
+    generated = case.method.upper() in READS and turn % 4 == 3
+    path_parameters = dict(case.path_parameters or {})
+    if not generated:
+        path_parameters = {name: made(value) for name, value in ids.items()}
+        if path_parameters:
+            case.path_parameters = path_parameters
+    if turn % 4 == 0:
+        case.query = dict(query)
+        case.cookies = {}
+        case.headers = {}
+        if body is not None:
+            case.media_type = case.media_type or "application/json"
+            case.body = {**WORLD.entry, "connector_id": path_parameters["id"]} if body == "replacement" else body()
+    if case.headers is None:
+        case.headers = {}
+    for name in [name for name in case.headers if name.lower() == "authorization"]:
+        del case.headers[name]
+    bearer = token(path_parameters, case.operation.path, turn)
+    if bearer is not None:
+        case.headers["Authorization"] = f"Bearer {bearer}"
+    if case.operation.path.endswith("/stream") and not generated:
+        WORLD.soon()
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    if route(case) in PLANS:
+        answers[route(case)][str(response.status_code)] += 1
+
+
+@atexit.register
+def tally():
+    with open(os.environ["PORTCULLIS_TALLY"], "w", encoding="utf-8") as file:
+        json.dump(answers, file, indent=1)

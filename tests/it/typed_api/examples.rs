@@ -1,0 +1,73 @@
+//! The examples of the document, sent as they are: each is accepted.
+
+use std::collections::BTreeSet;
+
+use portcullis_api::ROUTES;
+use portcullis_store::Role;
+use serde_json::{Value, json};
+
+use super::body;
+use crate::support::{Client, World};
+
+/// Every operation with an example, in an order in which each finds what it needs.
+const ORDER: &[&str] = &[
+    "createOrg",
+    "createWorkspace",
+    "createConnector",
+    "validateConnector",
+    "replaceConnector",
+    "importConnector",
+    "createToken",
+    "setIntegrations",
+    "createAutomation",
+    "replaceAutomation",
+    "saveConnection",
+    "runAction",
+    "fireAutomation",
+    // Last: it switches the connector off.
+    "patchConnector",
+];
+
+#[tokio::test]
+async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
+    let with_body: BTreeSet<&str> =
+        ROUTES.iter().filter(|route| body(route).is_some()).map(|route| route.operation).collect();
+    assert_eq!(with_body, ORDER.iter().copied().collect());
+    let world = World::start().await;
+    let served = world.platform.get("/openapi.json").await.is(200);
+    let mut automation = "none".to_owned();
+    for operation in ORDER {
+        let route = ROUTES.iter().find(|route| route.operation == *operation).unwrap();
+        let described = &served.json["paths"][route.path][route.method.to_lowercase()];
+        let example = &described["requestBody"]["content"]["application/json"]["example"];
+        assert!(example.is_object(), "{operation} has no example");
+        let caller = match route.roles.first().unwrap() {
+            Role::Platform => world.platform.clone(),
+            Role::Org => client(&world, &json!({ "role": "org", "org": "acme" })).await,
+            role => {
+                let spec = json!({ "role": role.as_str(), "org": "acme", "workspace": "main" });
+                client(&world, &spec).await
+            }
+        };
+        let path = route.path.replace("{org}", "acme").replace("{ws}", "main");
+        let id = if path.contains("/automation/") { automation.as_str() } else { "salesforce" };
+        let path = path.replace("{id}", id).replace("{action}", "create-contact");
+        let answer = caller.write(route.method, &path, example.to_string()).await;
+        assert!(matches!(answer.status, 200 | 201), "{operation}: {} {}", answer.status, answer.text);
+        match *operation {
+            "createAutomation" => {
+                answer.json["automation_id"].as_str().unwrap().clone_into(&mut automation);
+            }
+            "validateConnector" => assert_eq!(answer.json["valid"], true, "{}", answer.text),
+            "runAction" | "fireAutomation" => {
+                assert_eq!(answer.json["status"], "succeeded", "{}", answer.text)
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(world.upstream.received().len(), 2, "the action and the automation were called");
+}
+
+async fn client(world: &World, spec: &Value) -> Client {
+    world.platform.with_token(world.token(spec).await)
+}
