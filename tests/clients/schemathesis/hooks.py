@@ -13,6 +13,7 @@ import json
 import os
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import schemathesis
@@ -145,6 +146,19 @@ class World:
         ask("PUT", path, self.tenants[SIDE_ORG]["workspace"], {"enabled": True, **CLIENT})
         return CONSENT
 
+    def consented(self):
+        """What a third party sends a person back with, and the cookie of that person's browser."""
+        if "PORTCULLIS_CLIENTS_CA" not in os.environ:
+            return {}, {}
+        path = f"/workspace/{SIDE_ORG}/{WORKSPACE}/settings/connector/{self.consent()}/oauth/start"
+        headers = {"authorization": f"Bearer {self.tenants[SIDE_ORG]['workspace']}"}
+        request = urllib.request.Request(URL + path, method="POST", data=b"", headers=headers)
+        with OPENER.open(request, timeout=30) as answer:
+            cookie = answer.headers["set-cookie"].split(";")[0]
+            url = json.loads(answer.read())["authorize_url"]
+        state = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["state"][0]
+        return {"state": state, "code": "a-code"}, dict([cookie.split("=", 1)])
+
     def free_entry(self):
         ask("DELETE", f"/admin/connector/{INSTALLED}?force=true", TOKENS["platform"], accept=(204, 404))
         return INSTALLED
@@ -267,6 +281,8 @@ def before_call(context, case, kwargs):
     if turn % 4 == 0:
         case.query = dict(query)
         case.cookies = {}
+        if case.operation.path == "/oauth/callback":
+            case.query, case.cookies = WORLD.consented()
         case.headers = {}
         if body is not None:
             case.media_type = case.media_type or "application/json"
