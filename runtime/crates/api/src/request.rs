@@ -292,7 +292,7 @@ impl RawRequest {
         json_reader::read(&self.body, context.engine().limits()).map_err(|error| match error {
             JsonError::Duplicates(violations) => Error::violations(Code::DuplicateMember, violations),
             JsonError::TooDeep { ref pointer, .. } => {
-                Error::new(Code::BadJson, format!("the body is {error}")).at(pointer.clone())
+                Error::new(Code::BadJson, format!("the body {error}")).at(pointer.clone())
             }
             JsonError::Syntax { .. } => Error::new(Code::BadJson, format!("the body is {error}")),
         })
