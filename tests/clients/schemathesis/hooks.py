@@ -37,6 +37,8 @@ CLIENT = {"auth_method": "oauth", "config": {"client_id": "client", "client_secr
 INSTALLED = "twilio"
 # The tenant whose list allows nothing: every call of it is refused at once, and in its ledger.
 SHUT_ORG = "shut"
+# The tenant whose consents are finished: nobody restricts where it may call.
+CONSENT_ORG = "consenting"
 
 DESCRIPTION = {
     "openapi": "3.1.0",
@@ -79,7 +81,7 @@ class World:
         self.entry = {**ask("GET", f"/admin/catalog/{ENTRY}", platform), "retry": {"max_attempts": 1}}
         ask("POST", "/admin/connector", platform, {**self.entry, "connector_id": CONNECTOR})
         ask("POST", f"/admin/catalog/{CONSENT}", platform)
-        self.tenants = {ORG: TOKENS, SIDE_ORG: self.tenant(SIDE_ORG), SHUT_ORG: self.tenant(SHUT_ORG)}
+        self.tenants = {ORG: TOKENS, **{org: self.tenant(org) for org in (SIDE_ORG, SHUT_ORG, CONSENT_ORG)}}
         for org in (ORG, SHUT_ORG):
             self.connection(org)
         ask("PUT", f"/org/{SHUT_ORG}/settings/integrations", self.tenants[SHUT_ORG]["org"], {"domain_allowlist": []})
@@ -141,17 +143,18 @@ class World:
         ask("PUT", path, self.tenants[org]["workspace"], {"enabled": True, **CREDENTIAL})
         return CONNECTOR
 
-    def consent(self):
-        path = f"/workspace/{SIDE_ORG}/{WORKSPACE}/settings/connector/{CONSENT}"
-        ask("PUT", path, self.tenants[SIDE_ORG]["workspace"], {"enabled": True, **CLIENT})
+    def consent(self, org=SIDE_ORG):
+        path = f"/workspace/{org}/{WORKSPACE}/settings/connector/{CONSENT}"
+        ask("PUT", path, self.tenants[org]["workspace"], {"enabled": True, **CLIENT})
         return CONSENT
 
     def consented(self):
         """What a third party sends a person back with, and the cookie of that person's browser."""
         if "PORTCULLIS_CLIENTS_CA" not in os.environ:
             return {}, {}
-        path = f"/workspace/{SIDE_ORG}/{WORKSPACE}/settings/connector/{self.consent()}/oauth/start"
-        headers = {"authorization": f"Bearer {self.tenants[SIDE_ORG]['workspace']}"}
+        connector = self.consent(CONSENT_ORG)
+        path = f"/workspace/{CONSENT_ORG}/{WORKSPACE}/settings/connector/{connector}/oauth/start"
+        headers = {"authorization": f"Bearer {self.tenants[CONSENT_ORG]['workspace']}"}
         request = urllib.request.Request(URL + path, method="POST", data=b"", headers=headers)
         with OPENER.open(request, timeout=30) as answer:
             cookie = answer.headers["set-cookie"].split(";")[0]
