@@ -57,23 +57,8 @@ pub(crate) struct TokenDocument {
 /// A token with its secret, which is shown once.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct CreatedToken {
-    token_id: TokenId,
-    /// What it may access.
-    role: Role,
-    /// The org it is bound to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    org: Option<OrgId>,
-    /// The workspace it is bound to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workspace: Option<WorkspaceId>,
-    /// A note for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<String>,
-    /// When it was created, RFC 3339.
-    created_at: String,
-    /// When it expires, RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
+    #[serde(flatten)]
+    document: TokenDocument,
     /// The secret, shown once.
     token: String,
 }
@@ -93,9 +78,8 @@ pub(crate) async fn create(
     let CreateToken { role, org, workspace, label, expires_at } = wish;
     let wanted = NewToken { role, org, workspace, label, expires_at };
     let (record, token) = api_token::create(context.engine(), context.caller()?, wanted).await?;
-    let TokenDocument { token_id, role, org, workspace, label, created_at, expires_at } = record.into();
-    let location = format!("/admin/token/{token_id}");
-    let body = CreatedToken { token_id, role, org, workspace, label, created_at, expires_at, token };
+    let location = format!("/admin/token/{}", record.token_id);
+    let body = CreatedToken { document: record.into(), token };
     Ok(Created { location, body })
 }
 
