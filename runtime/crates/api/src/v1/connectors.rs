@@ -39,18 +39,8 @@ pub(crate) struct ConnectorDocument {
 /// A connector that was saved.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct SavedConnector {
-    connector_id: ConnectorId,
-    /// Counts up from 1.
-    revision: u64,
-    /// Whether it can be called.
-    enabled: bool,
-    /// When it was first uploaded, RFC 3339.
-    created_at: String,
-    /// When it was last changed, RFC 3339.
-    updated_at: String,
-    /// The definition as it was uploaded.
-    #[schemars(schema_with = "definition")]
-    definition: Value,
+    #[serde(flatten)]
+    document: ConnectorDocument,
     /// What the author of the definition should look at.
     warnings: Vec<Violation>,
     /// Automations that the change breaks; absent for a new connector.
@@ -203,10 +193,7 @@ impl From<ConnectorRevision> for ConnectorDocument {
 
 impl SavedConnector {
     fn of(saved: Saved, impact: Option<Vec<BrokenAutomation>>) -> Self {
-        let ConnectorRecord { connector_id, enabled, revision, definition, created_at, updated_at } =
-            saved.record;
-        let warnings = saved.warnings;
-        Self { connector_id, revision, enabled, created_at, updated_at, definition, warnings, impact }
+        Self { document: saved.record.into(), warnings: saved.warnings, impact }
     }
 
     fn created(saved: Saved) -> CreatedVersioned<Self> {
