@@ -1,0 +1,1 @@
+//! The HTTP edge, and streams whose token ends.

@@ -1,0 +1,1 @@
+//! Secrets that come back in an answer, in whatever form.

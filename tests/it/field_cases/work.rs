@@ -1,0 +1,1 @@
+//! Work that a tenant, an upstream or a definition could cause without bound.
