@@ -87,6 +87,12 @@ pub(crate) trait Parameters: DeserializeOwned + JsonSchema + Send + 'static {
                 given.insert(name.clone(), typed(schema, &text));
             }
         }
+        if given.is_empty() {
+            // Why: most requests have none, and then only a missing one could be wrong, which the type knows as well.
+            if let Ok(read) = Self::deserialize(Value::Object(Map::new())) {
+                return Ok(read);
+            }
+        }
         structure.read(Value::Object(given)).map_err(refused)
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::answer::{Answer, Content, JSON, Json, List, json};
-use crate::request::{CallBody, Context, NoParameters, PageParameters, Parameters};
+use crate::request::{CallBody, Context, NoParameters, OneMember, PageParameters, Parameters};
 
 /// Input of a call.
 #[derive(Deserialize, JsonSchema)]
@@ -21,6 +21,14 @@ pub(crate) struct RunInput {
     input: Map<String, Value>,
 }
 
+impl OneMember for RunInput {
+    const MEMBER: &'static str = "input";
+
+    fn of(input: Map<String, Value>) -> Self {
+        Self { input }
+    }
+}
+
 /// The source of an automation.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +36,14 @@ pub(crate) struct RunSource {
     /// The document that the mapping reads.
     #[serde(default)]
     source: Map<String, Value>,
+}
+
+impl OneMember for RunSource {
+    const MEMBER: &'static str = "source";
+
+    fn of(source: Map<String, Value>) -> Self {
+        Self { source }
+    }
 }
 
 /// Options of a run. An option that decides whether something is sent must not be ignored.
