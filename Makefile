@@ -14,12 +14,12 @@ PROFDATA = $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata
 PROFILED := $(abspath $(BUILT)/profiled)
 SHIPPED := --bin portcullis --bin portcullis-bench
 
-.PHONY: help demo build release test prove clients bench check fetch fmt lint doc docs deny vendors clean targets
+.PHONY: help demo build release test prove clients fuzz hostile bench check fetch fmt lint doc docs deny vendors clean targets
 
 help:
 	@echo "make demo   build, then show the whole product on this machine (no account, no internet)"
 	@echo "make test   everything that CI runs: format, lints, documents, tests, licences"
-	@echo "make prove  the large counts: clients and generated requests against a running product"
+	@echo "make prove  the large counts: clients and generated requests, damaged files, kills, power cuts"
 	@echo "make check  the fast loop: format, lints and tests of the crates without wasmtime"
 	@echo "make build  the product: target/release/portcullis"
 	@echo "make release   the product to ship: built twice, the second build optimized by a profile of the first"
@@ -105,9 +105,42 @@ clients:
 	  echo "npm or python3 is not installed: generated clients were not tried"; \
 	fi
 
-# The large counts, whose printed tables are the evidence for what the documents claim. About 6 minutes.
-prove: build
+# Every fuzz target for a while: needs a nightly toolchain and cargo-fuzz, and says so without them. What a run learns
+# goes below the build directory; the seeds in the repository stay as they are.
+FUZZ_SECONDS ?= 60
+FUZZ := $(CARGO) +nightly fuzz
+fuzz:
+	@if $(CARGO) +nightly --version >/dev/null 2>&1 && command -v cargo-fuzz >/dev/null 2>&1; then \
+	  $(FUZZ) build --fuzz-dir runtime/fuzz; \
+	  for target in $$($(FUZZ) list --fuzz-dir runtime/fuzz); do \
+	    learned=$(abspath $(BUILT))/fuzz/$$target; \
+	    mkdir -p $$learned runtime/fuzz/corpus/$$target; \
+	    echo "fuzz $$target for $(FUZZ_SECONDS) s"; \
+	    $(FUZZ) run --fuzz-dir runtime/fuzz $$target $$learned runtime/fuzz/corpus/$$target -- \
+	      -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 2>&1 \
+	      | grep -E 'ERROR|SUMMARY|panicked|number_of_executed_units|Test unit written' || exit 1; \
+	  done; \
+	else \
+	  echo "no nightly toolchain with cargo-fuzz: the fuzz targets were not run"; \
+	fi
+
+# Made-up definitions, mappings, sources and answers, through the code that serves calls, under a cap of CPU and memory.
+MINUTES ?= 30
+hostile: targets
+	$(CARGO) build --release --workspace --bins --tests
+	$(BUILT)/release/hostile-inputs --minutes $(MINUTES)
+
+# The large counts, whose printed tables are the evidence for what the documents claim. About an hour.
+DAMAGES ?= 1000
+KILLS ?= 200
+POWER_CUTS ?= 60
+prove: targets
+	$(CARGO) build --release --workspace --bins --tests
 	$(MAKE) clients CASES=5000
+	PORTCULLIS_DAMAGES=$(DAMAGES) PORTCULLIS_KILLS=$(KILLS) PORTCULLIS_POWER_CUTS=$(POWER_CUTS) \
+	  $(CARGO) test --release --workspace --test it -- --nocapture --test-threads 1 \
+	  field_cases::damage::corruption field_cases::damage::kills field_cases::damage::power
+	$(BUILT)/release/hostile-inputs --minutes $(MINUTES)
 
 # Not part of `test`: descriptions and mock server come from outside; see tests/vendors/README.md.
 vendors: targets

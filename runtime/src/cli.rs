@@ -1,12 +1,17 @@
 //! The command line: one binary. Exit codes: 0 done, 1 refused or failed, 2 usage, 64 bad
 //! configuration.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::output;
+use portcullis_api::serve::runtime as serve_runtime;
+
+use crate::config::{Config, ConfigArgs};
+use crate::data_dir::Refusal;
+use crate::{cautions, output};
 
 mod backup;
 mod catalog;
@@ -19,6 +24,7 @@ mod init;
 mod ledger;
 mod lint;
 mod serve;
+mod token;
 
 /// Success.
 pub(crate) const DONE: u8 = 0;
@@ -59,7 +65,9 @@ enum Command {
     /// Write the store to one file; stop the server first
     Backup(backup::BackupArgs),
     /// Replace the store with a backup; stop the server first
-    Restore(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    /// Make a platform token without a server, such as when the first one was lost; stop the server first
+    Token(token::TokenArgs),
     /// Work with the outbound ledger
     Ledger(ledger::LedgerArgs),
     /// Print the closed list of error codes
@@ -83,10 +91,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
+        Command::Token(args) => token::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Codes(args) => codes::codes(&args),
         Command::Limits(args) => codes::limits(&args),
     };
+    output::finish();
     ExitCode::from(code)
 }
 
@@ -99,18 +109,47 @@ pub(crate) fn on_terminal() -> bool {
 /// How long threads may take to end when the work is finished.
 const STOP: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// Prints configuration errors; returns the exit code for them.
-fn bad_config(errors: &[String]) -> u8 {
-    for error in errors {
-        output::error(error);
+/// Every environment variable that some command reads.
+fn known_variables() -> BTreeSet<String> {
+    fn collect(command: &clap::Command, into: &mut BTreeSet<String>) {
+        let variables = command.get_arguments().filter_map(clap::Arg::get_env);
+        into.extend(variables.map(|name| name.to_string_lossy().into_owned()));
+        command.get_subcommands().for_each(|command| collect(command, into));
     }
-    BAD_CONFIG
+    let mut known = BTreeSet::new();
+    collect(&Cli::command(), &mut known);
+    known
+}
+
+/// The configuration of a command that works on a data directory; mistyped variables are told.
+///
+/// # Errors
+/// Every violation at once, and the exit code for them.
+fn load(args: &ConfigArgs) -> Result<Config, Refusal> {
+    cautions::mistyped(&known_variables()).iter().for_each(|caution| output::warning(caution));
+    Config::load(args).map_err(|errors| Refusal { code: BAD_CONFIG, reason: errors.join("\n") })
+}
+
+/// Prints what a command came to; returns its exit code.
+fn told(outcome: Result<String, Refusal>) -> u8 {
+    match outcome {
+        Ok(text) => {
+            output::line(&text);
+            DONE
+        }
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+/// Prints why a command was refused; returns its exit code.
+fn refused(refusal: &Refusal) -> u8 {
+    refusal.reason.lines().for_each(output::error);
+    refusal.code
 }
 
 /// A runtime for commands that need one.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    let runtime =
-        portcullis_api::serve::runtime().map_err(|e| format!("the async runtime cannot start: {e}"))?;
+    let runtime = serve_runtime().map_err(|e| format!("the async runtime cannot start: {e}"))?;
     let done = runtime.block_on(work);
     // Why not by dropping it: that would wait for a read of any thread, however long it takes.
     runtime.shutdown_timeout(STOP);

@@ -1,35 +1,70 @@
 //! Configuration: file, environment and flags, in rising order of precedence. The only code that reads the
 //! environment. Every error is reported at once; an unknown key is an error.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use portcullis_core::limits::Limits;
-use portcullis_store::{LedgerSync, MasterKey};
+use portcullis_core::violation;
+use portcullis_store::LedgerSync;
 
-/// Flags that every command with a data directory takes; each is also an environment variable and
-/// a key of the file.
+use crate::telemetry;
+
+mod file;
+mod master_key;
+
+use file::{File, read_file};
+pub(crate) use master_key::KeySource;
+use master_key::MASTER_KEY;
+
+/// Which data directory: flags of every command that has one. Each is also an environment variable and a key of the
+/// file.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct ConfigArgs {
+pub(crate) struct DataDirArgs {
     /// Configuration file (TOML)
     #[arg(long, env = "PORTCULLIS_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Address of the API
-    #[arg(long, env = "PORTCULLIS_LISTEN", value_name = "ADDR:PORT")]
-    pub(crate) listen: Option<String>,
     /// Directory of records, ledger and master key
     #[arg(long, env = "PORTCULLIS_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
     /// `sled`
     #[arg(long, env = "PORTCULLIS_STORE", value_name = "STORE")]
     pub(crate) store: Option<String>,
+    /// File outside the data directory that says how far the store was acknowledged
+    #[arg(long, env = "PORTCULLIS_ANCHOR_FILE", value_name = "FILE")]
+    pub(crate) anchor_file: Option<String>,
+}
+
+/// Flags of commands that open what is sealed.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct KeyArgs {
     /// File of the master key [default: master.key in the data directory]
     #[arg(long, env = "PORTCULLIS_MASTER_KEY_FILE", value_name = "FILE")]
     pub(crate) master_key_file: Option<String>,
+}
+
+/// Flags of commands that have to do with the first token.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct FirstTokenArgs {
     /// File with the first platform token; without it `init` creates one
     #[arg(long, env = "PORTCULLIS_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
     pub(crate) bootstrap_token_file: Option<String>,
+}
+
+/// Every key of the configuration, as flags of `serve`; other commands take the parts that they read.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) data: DataDirArgs,
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+    #[command(flatten)]
+    pub(crate) first_token: FirstTokenArgs,
+    /// Address of the API
+    #[arg(long, env = "PORTCULLIS_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<String>,
     /// Public URL of the API [default: http:// and the listen address]
     #[arg(long, env = "PORTCULLIS_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<String>,
@@ -45,14 +80,25 @@ pub(crate) struct ConfigArgs {
     /// A limit, such as `--limit response_bytes=1048576`; may be repeated
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
     pub(crate) limit: Vec<String>,
-    /// What to log: error, warn, info, debug, or a filter
-    #[arg(long, env = "PORTCULLIS_LOG", value_name = "FILTER", default_value = "info")]
-    pub(crate) log: String,
+    /// What to log: error, warn, info, debug, or a filter [default: info]
+    #[arg(long, env = "PORTCULLIS_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
 }
+
+impl From<&DataDirArgs> for ConfigArgs {
+    fn from(data: &DataDirArgs) -> Self {
+        Self { data: data.clone(), ..Self::default() }
+    }
+}
+
+/// What is logged where nothing else is said.
+pub(crate) const LOG: &str = "info";
 
 /// Checked configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    /// The configuration file, if there is one.
+    pub(crate) file: Option<PathBuf>,
     pub(crate) listen: SocketAddr,
     /// Directory of all data.
     pub(crate) data_dir: PathBuf,
@@ -64,13 +110,18 @@ pub(crate) struct Config {
     pub(crate) bootstrap_token_file: Option<PathBuf>,
     /// Public URL of the product; third parties send people back to it after consent.
     pub(crate) public_url: String,
-    /// PEM of extra roots.
+    /// File of extra roots, and its PEM.
+    pub(crate) egress_ca_file: Option<PathBuf>,
     pub(crate) egress_ca_pem: Option<Vec<u8>>,
     /// DNS servers; if empty, the system's.
     pub(crate) egress_dns_servers: Vec<SocketAddr>,
+    /// File outside the data directory that shows when an older store was put in the place of the newest.
+    pub(crate) anchor_file: Option<PathBuf>,
     /// Ledger durability.
     pub(crate) ledger_sync: LedgerSync,
     pub(crate) limits: Limits,
+    /// What is logged.
+    pub(crate) log: String,
 }
 
 impl Config {
@@ -86,16 +137,17 @@ impl Config {
     /// Every violation, one sentence each, naming the key.
     pub(crate) fn load(args: &ConfigArgs) -> Result<Self, Vec<String>> {
         let mut errors = Vec::new();
-        let file = read_file(args.config.as_deref(), &mut errors);
+        let file = read_file(args.data.config.as_deref(), &mut errors);
         let pick = |flag: &Option<String>, key: &str| flag.clone().or_else(|| file.text(key));
         let listen = pick(&args.listen, "listen").unwrap_or_else(|| "127.0.0.1:8080".to_owned());
         let listen = listen.parse().unwrap_or_else(|_| {
             errors.push(format!("listen is {listen:?}; write an address and port such as 127.0.0.1:8080"));
             SocketAddr::from(([127, 0, 0, 1], 8080))
         });
-        let data_dir =
-            PathBuf::from(pick(&args.data_dir, "data_dir").unwrap_or_else(|| "./portcullis-data".to_owned()));
-        check_store(pick(&args.store, "store").as_deref().unwrap_or("sled"), &mut errors);
+        let data_dir = PathBuf::from(
+            pick(&args.data.data_dir, "data_dir").unwrap_or_else(|| "./portcullis-data".to_owned()),
+        );
+        check_store(pick(&args.data.store, "store").as_deref().unwrap_or("sled"), &mut errors);
         let ledger_sync = match pick(&args.ledger_sync, "ledger.sync").as_deref().unwrap_or("group") {
             "group" => LedgerSync::Group,
             "strict" => LedgerSync::Strict,
@@ -104,15 +156,15 @@ impl Config {
                 LedgerSync::Group
             }
         };
-        let key_file = pick(&args.master_key_file, "master_key_file").map(PathBuf::from);
-        let egress_ca_pem =
-            pick(&args.egress_ca_file, "egress.ca_file").and_then(|path| match std::fs::read(&path) {
-                Ok(pem) => Some(pem),
-                Err(e) => {
-                    errors.push(format!("egress.ca_file {path} cannot be read: {e}"));
-                    None
-                }
-            });
+        let key_file = pick(&args.key.master_key_file, "master_key_file").map(PathBuf::from);
+        let egress_ca_file = pick(&args.egress_ca_file, "egress.ca_file").map(PathBuf::from);
+        let egress_ca_pem = egress_ca_file.as_ref().and_then(|path| match std::fs::read(path) {
+            Ok(pem) => Some(pem),
+            Err(e) => {
+                errors.push(format!("egress.ca_file {} cannot be read: {e}", path.display()));
+                None
+            }
+        });
         let servers = match &args.egress_dns_servers {
             Some(text) => text.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect(),
             None => file.list("egress.dns_servers"),
@@ -121,61 +173,66 @@ impl Config {
         let limits = limits(&file, &args.limit, &mut errors);
         let public_url =
             pick(&args.public_url, "public_url").filter(|url| check_public_url(url, &mut errors));
+        let log = pick(&args.log, "log").unwrap_or_else(|| LOG.to_owned());
+        errors.extend(telemetry::parse(&log).err());
+        let anchor_file = pick(&args.data.anchor_file, "anchor_file").map(PathBuf::from);
+        check_anchor_file(anchor_file.as_deref(), &data_dir, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
         Ok(Self {
+            file: args.data.config.clone(),
             listen,
+            anchor_file,
             master_key_file_named: key_file.is_some(),
             master_key_file: key_file.unwrap_or_else(|| data_dir.join("master.key")),
             data_dir,
-            bootstrap_token_file: pick(&args.bootstrap_token_file, "bootstrap_token_file").map(PathBuf::from),
+            bootstrap_token_file: pick(&args.first_token.bootstrap_token_file, "bootstrap_token_file")
+                .map(PathBuf::from),
             public_url: public_url.unwrap_or_else(|| format!("http://{listen}")),
+            egress_ca_file,
             egress_ca_pem,
             egress_dns_servers,
             ledger_sync,
             limits,
+            log,
         })
     }
 
-    /// The master key.
-    ///
-    /// # Errors
-    /// A sentence naming where it was expected.
-    pub(crate) fn master_key(&self) -> Result<MasterKey, String> {
-        let path = self.master_key_file.display();
-        self.find_master_key()?.ok_or_else(|| format!("there is no master key file {path}"))
+    /// The names of the keys whose values differ.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+        let keys = [
+            ("listen", self.listen != other.listen),
+            ("data_dir", self.data_dir != other.data_dir),
+            ("master_key_file", self.master_key_file != other.master_key_file),
+            ("public_url", self.public_url != other.public_url),
+            ("egress.ca_file", self.egress_ca_pem != other.egress_ca_pem),
+            ("egress.dns_servers", self.egress_dns_servers != other.egress_dns_servers),
+            ("ledger.sync", self.ledger_sync != other.ledger_sync),
+            ("anchor_file", self.anchor_file != other.anchor_file),
+            ("log", self.log != other.log),
+        ];
+        let keys = keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned());
+        let limits = self.limits.values().into_iter().zip(other.limits.values());
+        keys.chain(limits.filter(|(own, other)| own != other).map(|((name, _), _)| format!("limits.{name}")))
+            .collect()
     }
+}
 
-    /// The master key: from the named file, otherwise systemd's credentials, the environment, or
-    /// the file in the data directory. `None` if there is none anywhere.
-    ///
-    /// # Errors
-    /// A sentence if one exists and cannot be read: it is never silently ignored.
-    #[allow(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
-    pub(crate) fn find_master_key(&self) -> Result<Option<MasterKey>, String> {
-        let parse = |text: &str, from: &str| {
-            let key = MasterKey::from_text(text.trim());
-            key.map(Some).map_err(|e| format!("the master key in {from} cannot be read: {e}"))
-        };
-        if !self.master_key_file_named {
-            if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
-                let path = Path::new(&dir).join("portcullis-master-key");
-                if let Ok(text) = std::fs::read_to_string(&path) {
-                    return parse(&text, "the system's credentials");
-                }
-            }
-            if let Ok(text) = std::env::var("PORTCULLIS_MASTER_KEY") {
-                return parse(&text, "PORTCULLIS_MASTER_KEY");
-            }
-        }
-        let path = &self.master_key_file;
-        match std::fs::read_to_string(path) {
-            Ok(text) => parse(&text, &path.display().to_string()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(format!("the master key file {} cannot be read: {e}", path.display())),
-        }
-    }
+/// Variables that are set under this program's prefix, that no command reads, each with the name that was perhaps
+/// meant.
+#[allow(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
+pub(crate) fn unknown_variables(known: &BTreeSet<String>) -> Vec<(String, Option<String>)> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let unknown = |name: &String| {
+        let ours = name.starts_with("PORTCULLIS_") && !name.starts_with("PORTCULLIS_LIMITS_");
+        ours && name != MASTER_KEY && !known.contains(name)
+    };
+    let with_hint = |name: String| {
+        let near = violation::nearest(&name, known.iter().map(String::as_str)).map(str::to_owned);
+        (name, near)
+    };
+    names.filter(unknown).map(with_hint).collect()
 }
 
 /// Names of set variables that other programs read as proxies. This program reads none.
@@ -187,6 +244,23 @@ pub(crate) fn proxy_variables() -> Vec<String> {
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| NAMES.contains(&name.to_ascii_lowercase().as_str()))
         .collect()
+}
+
+/// In the data directory it would be put back together with the store.
+fn check_anchor_file(anchor: Option<&Path>, data_dir: &Path, errors: &mut Vec<String>) {
+    let Some(anchor) = anchor else { return };
+    let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    let parent = anchor.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !parent.is_dir() {
+        errors.push(format!("anchor_file {}: there is no directory {}", anchor.display(), parent.display()));
+    } else if let (Ok(parent), Ok(data)) = (place(parent), place(data_dir))
+        && parent.starts_with(&data)
+    {
+        errors.push(format!(
+            "anchor_file {} is in the data directory; choose a place outside it, on another disk if there is one",
+            anchor.display()
+        ));
+    }
 }
 
 fn check_store(store: &str, errors: &mut Vec<String>) {
@@ -258,90 +332,6 @@ fn limits(file: &File, flags: &[String], errors: &mut Vec<String>) -> Limits {
     limits
 }
 
-/// Keys of the file besides `limits.*`.
-const KEYS: &[&str] = &[
-    "listen",
-    "data_dir",
-    "store",
-    "master_key_file",
-    "bootstrap_token_file",
-    "public_url",
-    "egress.ca_file",
-    "egress.dns_servers",
-    "ledger.sync",
-];
-
-#[derive(Default)]
-struct File {
-    values: Vec<(String, toml::Value)>,
-    limits: Vec<(String, String)>,
-}
-
-impl File {
-    fn get(&self, key: &str) -> Option<&toml::Value> {
-        self.values.iter().find(|(k, _)| k == key).map(|(_, v)| v)
-    }
-
-    fn text(&self, key: &str) -> Option<String> {
-        self.get(key).and_then(toml::Value::as_str).map(str::to_owned)
-    }
-
-    fn list(&self, key: &str) -> Vec<String> {
-        let items = self.get(key).and_then(toml::Value::as_array);
-        items.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
-    }
-}
-
-fn read_file(path: Option<&Path>, errors: &mut Vec<String>) -> File {
-    let Some(path) = path else {
-        return File::default();
-    };
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) => {
-            errors.push(format!("configuration file {} cannot be read: {e}", path.display()));
-            return File::default();
-        }
-    };
-    match text.parse::<toml::Table>() {
-        Ok(table) => flatten(&table, errors),
-        Err(e) => {
-            errors.push(format!("configuration file {}: {}", path.display(), e.message()));
-            File::default()
-        }
-    }
-}
-
-fn flatten(table: &toml::Table, errors: &mut Vec<String>) -> File {
-    let mut file = File::default();
-    for (name, value) in table {
-        match value {
-            toml::Value::Table(inner) => {
-                for (inner_name, value) in inner {
-                    if name == "limits" {
-                        file.limits.push((inner_name.clone(), value.to_string()));
-                    } else {
-                        file.values.push((format!("{name}.{inner_name}"), value.clone()));
-                    }
-                }
-            }
-            _ => file.values.push((name.clone(), value.clone())),
-        }
-    }
-    for (key, value) in &file.values {
-        if !KEYS.contains(&key.as_str()) {
-            let near = portcullis_core::violation::nearest(key, KEYS.iter().copied());
-            let hint = near.map_or_else(String::new, |n| format!("; did you mean {n}?"));
-            errors.push(format!("unknown key {key} in the configuration file{hint}"));
-        }
-        let list = key == "egress.dns_servers";
-        if (list && !value.is_array()) || (!list && !value.is_str()) {
-            errors.push(format!("{key} must be {}", if list { "a list of texts" } else { "a text" }));
-        }
-    }
-    file
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,8 +342,9 @@ mod tests {
         let path = dir.path().join("portcullis.toml");
         std::fs::write(&path, "listn = \"x\"\nstore = \"mysql\"\n[limits]\nresponse_bytes = 0\n[egress]\ndns_servers = \"1.1.1.1\"\n").unwrap();
         let args = ConfigArgs {
-            config: Some(path),
+            data: DataDirArgs { config: Some(path), ..DataDirArgs::default() },
             listen: Some("nope".into()),
+            log: Some("portcullis=loud".into()),
             limit: vec!["x=1".into()],
             ..ConfigArgs::default()
         };
@@ -365,6 +356,7 @@ mod tests {
             "dns_servers must be a list",
             "listen is",
             "limits.x",
+            "log is",
         ] {
             assert!(errors.iter().any(|e| e.contains(part)), "{part} in {errors:?}");
         }
@@ -379,11 +371,17 @@ mod tests {
             "listen = \"127.0.0.1:1\"\n[egress]\ndns_servers = [\"9.9.9.9\", \"[2620:fe::fe]:5353\"]\n",
         )
         .unwrap();
-        let mut args = ConfigArgs { config: Some(path), ..ConfigArgs::default() };
+        let data = DataDirArgs { config: Some(path), ..DataDirArgs::default() };
+        let mut args = ConfigArgs::from(&data);
         let config = Config::load(&args).unwrap();
         assert_eq!(config.listen.port(), 1);
         assert_eq!(config.egress_dns_servers.iter().map(SocketAddr::port).collect::<Vec<_>>(), [53, 5353]);
         args.listen = Some("127.0.0.1:2".into());
-        assert_eq!(Config::load(&args).unwrap().listen.port(), 2);
+        let other = Config::load(&args).unwrap();
+        assert_eq!(other.listen.port(), 2);
+        args.limit = vec!["dns_ms=1".into()];
+        let third = Config::load(&args).unwrap();
+        assert_eq!(config.differences(&third), ["listen", "public_url", "limits.dns_ms"]);
+        assert_eq!(config.differences(&config), [""; 0]);
     }
 }

@@ -4,10 +4,13 @@
 
 use std::process::ExitCode;
 
+mod cautions;
 mod cli;
 mod config;
+mod data_dir;
 mod fd_limit;
 mod output;
+mod private_file;
 mod telemetry;
 
 /// A call allocates and frees some hundred small values; this allocator needs a fifth of the time of the system's.

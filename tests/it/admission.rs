@@ -1,5 +1,6 @@
 //! Admission: a full workspace is refused at once, its neighbour and the platform are not affected.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_core::fault::Code;
@@ -7,6 +8,7 @@ use portcullis_core::limits::Limits;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::support::client::answer_on;
@@ -19,6 +21,14 @@ fn start(tenant: &Tenant) -> JoinHandle<Answer> {
     let path = format!("/run/{}/main/connector/salesforce/create-contact", tenant.org_id);
     let body = json!({ "input": { "Email": "ada@example.org" } });
     tokio::spawn(async move { run.post(&path, &body).await })
+}
+
+/// An upstream that answers when it is let go.
+fn hold(world: &World) -> Arc<Semaphore> {
+    let upstream = Arc::new(Semaphore::new(0));
+    let answer = Box::new(Script::Json(200, "{}"));
+    world.upstream.script("/v1/contacts", Script::Held(Arc::clone(&upstream), answer));
+    upstream
 }
 
 #[tokio::test]
@@ -113,7 +123,7 @@ async fn only_who_may_call_is_told_that_there_is_no_room() {
     let (world, acme) = World::salesforce_on(Stage { limits, ..Stage::default() }).await;
     acme.connect("salesforce", json!({ "api_key": KEY })).await;
     let globex = world.tenant("globex", "main").await;
-    world.upstream.script("/v1/contacts", Script::Silence);
+    let upstream = hold(&world);
     let running = [start(&acme), start(&acme)];
     until("both calls wait for their upstream", async || world.upstream.received().len() == 2).await;
     let (path, body) = ("/run/acme/main/connector/salesforce/create-contact", json!({ "input": {} }));
@@ -138,8 +148,9 @@ async fn only_who_may_call_is_told_that_there_is_no_room() {
     let id = made.json["token_id"].as_str().unwrap();
     world.platform.delete(&format!("/admin/token/{id}")).await.is(204);
     gone.post(path, &body).await.problem(Code::Unauthorized);
+    upstream.add_permits(2);
     for call in running {
-        call.abort();
+        call.await.unwrap().is(200);
     }
     until("their places are free", async || world.engine.scheduler().calls() == 0).await;
     world.upstream.script("/v1/contacts", Script::Json(200, "{}"));

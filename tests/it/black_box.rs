@@ -15,17 +15,17 @@ use crate::support::world::contact_automation;
 use crate::support::{Client, SALESFORCE};
 
 /// DNS queries go to an address where no server answers, so that this test contacts no third party.
-const NO_NAMES: [&str; 4] = ["--egress-dns-servers", "127.0.0.1:1", "--limit", "dns_ms=300"];
-const SETTING: &str = "/workspace/acme/main/settings/connector/salesforce";
-const KEY: &str = "sk-live-0123456789abcdef";
+pub(crate) const NO_NAMES: [&str; 4] = ["--egress-dns-servers", "127.0.0.1:1", "--limit", "dns_ms=300"];
+pub(crate) const SETTING: &str = "/workspace/acme/main/settings/connector/salesforce";
+pub(crate) const KEY: &str = "sk-live-0123456789abcdef";
 
-async fn token(platform: &Client, body: Value) -> String {
+pub(crate) async fn token(platform: &Client, body: Value) -> String {
     let made = platform.post("/admin/token", &body).await.is(201);
     made.json["token"].as_str().unwrap().to_owned()
 }
 
 /// The token of a caller of workspace `main` of `acme`, which is connected to the connector.
-async fn connected(platform: &Client) -> String {
+pub(crate) async fn connected(platform: &Client) -> String {
     platform.write("POST", "/admin/connector", SALESFORCE).await.is(201);
     platform.post("/admin/org", &json!({ "org": "acme" })).await.is(201);
     platform.post("/admin/org/acme/workspace", &json!({ "workspace": "main" })).await.is(201);

@@ -7,3 +7,4 @@ mod edge;
 mod process;
 mod secrets;
 mod work;
+mod work_off_thread;

@@ -234,6 +234,7 @@ async fn more_calls_at_once_than_may_run_are_told_to_come_back() {
     const LIMIT: usize = 3;
     let mut stage = Stage::default();
     stage.limits.concurrent_calls = LIMIT as u64;
+    stage.limits.first_byte_ms = 2000;
     let (world, acme) = connected(stage).await;
     world.upstream.script("/v1/contacts", Script::Silence);
     let start = || {
@@ -264,8 +265,11 @@ async fn more_calls_at_once_than_may_run_are_told_to_come_back() {
     world.assert_nothing_looked_up(&before).await;
     running.iter().for_each(tokio::task::JoinHandle::abort);
     world.upstream.script("/v1/contacts", Script::Json(200, "{}"));
-    until("an abandoned call has given up its place", async || acme.create_contact().await.status == 200)
-        .await;
+    // They have reached the upstream, so they go on; a place is free when they end.
+    until("a call whose caller has left ends and gives up its place", async || {
+        acme.create_contact().await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ fn run(call: &Invocation, send: impl FnMut(&Request) -> Result<Response, Error>)
         // Why: a time past the year 292 million is no reason to fail a call.
         now_ms: i64::try_from(call.now_ms).unwrap_or(i64::MAX),
         idempotency_key: call.idempotency_key.as_deref(),
+        budget: None,
     };
     let rendered = render::render_request(&plan, &values)
         .map_err(|e| Failure::permanent("input_invalid", e.to_string()))?;

@@ -12,9 +12,10 @@ use portcullis_egress::{DnsResolver, own_addresses};
 use portcullis_sandbox::Sandbox;
 use serde_json::json;
 
-use super::{DONE, FAILED, block_on};
+use super::{DONE, FAILED, block_on, known_variables};
 use crate::config::{Config, ConfigArgs, proxy_variables};
-use crate::output;
+use crate::data_dir::is_initialised;
+use crate::{cautions, output};
 
 mod probes;
 
@@ -138,14 +139,17 @@ fn configuration(args: &ConfigArgs) -> Vec<Finding> {
         Ok(_) => Finding::new(Health::Good, "resolver", format!("{:?}", config.egress_dns_servers)),
         Err(e) => Finding::new(Health::Bad, "resolver", e),
     });
-    if config.store_dir().exists() {
+    let cautions = cautions::all(&config, &known_variables());
+    findings.extend(cautions.into_iter().map(|text| Finding::new(Health::Warning, "surroundings", text)));
+    if is_initialised(&config.data_dir) {
         findings.push(match config.master_key() {
             Ok(key) => Finding::new(Health::Good, "master key", format!("readable, key id {}", key.id())),
             Err(e) => Finding::new(Health::Bad, "master key", e),
         });
         findings.extend(private_file(&config));
     } else {
-        let detail = format!("{} is not initialised; run: portcullis init", config.data_dir.display());
+        let dir = config.data_dir.display();
+        let detail = format!("{dir} is not initialised; run: portcullis init --data-dir {dir}");
         findings.push(Finding::new(Health::Warning, "data directory", detail));
     }
     findings

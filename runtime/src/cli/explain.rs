@@ -8,6 +8,7 @@ use portcullis_core::connector::Connector;
 use portcullis_core::host_pattern;
 use portcullis_core::limits::Limits;
 use portcullis_core::verdict::{AllowlistMode, HostRules, OrgPolicy, Verdict, judge};
+use portcullis_core::violation::Violations;
 use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
 use serde_json::{Value, json};
 
@@ -80,14 +81,21 @@ fn judge_file(path: &Path, judge: &Judge) -> std::io::Result<()> {
     loop {
         line.clear();
         if reader.read_until(b'\n', &mut line)? == 0 {
-            return out.flush();
+            return out.flush().or_else(unless_closed);
         }
         if line.last() == Some(&b'\n') {
             line.pop();
         }
         let url = as_url(&line);
-        writeln!(out, "{}", judge.explain(&url))?;
+        if let Err(error) = writeln!(out, "{}", judge.explain(&url)) {
+            return unless_closed(error);
+        }
     }
+}
+
+/// A reader that closed the pipe has what it wants.
+fn unless_closed(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 /// A line is raw bytes, unless it is a JSON string.
@@ -172,7 +180,7 @@ fn rules(definition: &Path, allowlist: Option<&Path>) -> Result<HostRules, Vec<S
             let entries: Vec<String> = serde_json::from_str(&text).unwrap_or_else(|_| {
                 text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect()
             });
-            let mut problems = Vec::new();
+            let mut problems = Violations::default();
             let patterns = host_pattern::parse_list("", entries.iter().map(String::as_str), &mut problems);
             if !problems.is_empty() {
                 return Err(problems.iter().map(|p| format!("{}: {}", path.display(), p.message)).collect());

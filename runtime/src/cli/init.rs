@@ -1,67 +1,83 @@
 //! `portcullis init`: a data directory with master key, store and first platform token.
 
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::borrow::Cow;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use clap::Args;
 use portcullis_engine::api_token::{self, NewToken, Role};
 use portcullis_store::{MasterKey, Records, Vault, open_store};
 
-use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on};
-use crate::config::{Config, ConfigArgs};
+use super::{DONE, block_on, load, refused};
+use crate::config::{Config, ConfigArgs, DataDirArgs, FirstTokenArgs, KeyArgs};
+use crate::data_dir::{DataDir, Refusal, refuse_initialised};
 use crate::output;
+use crate::private_file::{self, sync_folder};
 
 /// Arguments of `init`.
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    data: DataDirArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    first_token: FirstTokenArgs,
 }
 
 /// Creates the data directory.
 pub(super) fn run(args: &InitArgs) -> u8 {
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(errors) => return bad_config(&errors),
-    };
-    if config.store_dir().exists() {
-        output::error(&format!(
-            "{} is initialised already; `portcullis serve` uses it",
-            config.data_dir.display()
-        ));
-        return BAD_CONFIG;
-    }
-    match block_on(init(&config)).and_then(|done| done) {
-        Ok(token) => {
-            output::line(&format!("data directory  {}", config.data_dir.display()));
-            output::line(&format!(
-                "master key      {}  (keep a copy: without it no credential can be opened)",
-                config.master_key_file.display()
-            ));
-            if token.brought {
-                output::line("first platform token: the one in the bootstrap token file");
-            } else {
-                output::line("first platform token, shown once:");
-                output::line(&token.text);
-            }
-            output::line("next: portcullis serve");
-            DONE
-        }
-        Err(e) => {
-            output::error(&e);
-            FAILED
-        }
+    match make(args) {
+        Ok(()) => DONE,
+        Err(refusal) => refused(&refusal),
     }
 }
 
-/// Everything is created beside its final path and moved there last, so that an interrupted `init` can be run again.
-async fn init(config: &Config) -> Result<FirstToken, String> {
+fn make(args: &InitArgs) -> Result<(), Refusal> {
+    let mut all = ConfigArgs::from(&args.data);
+    (all.key, all.first_token) = (args.key.clone(), args.first_token.clone());
+    let config = load(&all)?;
+    // Why twice, here and under the lock: a directory that is served says so, and is not touched.
+    refuse_initialised(&config)?;
+    make_directory(&config.data_dir).map_err(Refusal::failed)?;
+    let _data_dir = DataDir::for_init(&config)?;
+    block_on(init(&config)).and_then(|done| done).map_err(Refusal::failed)?;
+    output::line(&format!("next: portcullis serve{}", flags(args)));
+    Ok(())
+}
+
+fn make_directory(dir: &Path) -> Result<(), String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", dir.display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    // An existing directory may be open to others; records and ledger must not be.
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+/// The flags by which the next command finds the same directory and key.
+fn flags(args: &InitArgs) -> String {
+    let config = args.data.config.as_ref().map(|file| file.to_string_lossy().into_owned());
+    let given = [
+        ("--config", config.as_ref()),
+        ("--data-dir", args.data.data_dir.as_ref()),
+        ("--master-key-file", args.key.master_key_file.as_ref()),
+    ];
+    given.iter().filter_map(|(flag, value)| Some(format!(" {flag} {}", quoted((*value)?)))).collect()
+}
+
+/// A text as one word of a shell.
+fn quoted(text: &str) -> Cow<'_, str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:,@%=".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+/// Everything is created beside its final path and moved there last, so that an interrupted `init` can be run again. The
+/// token is shown before that: one that nobody saw is never in force.
+async fn init(config: &Config) -> Result<(), String> {
     let failed = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     let dir = &config.data_dir;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| failed(dir, e))?;
-    // An existing directory may be open to others; records and ledger must not be.
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(|e| failed(dir, e))?;
     let key = master_key(config)?;
     let token = first_token(config.bootstrap_token_file.as_deref())?;
     let unfinished = dir.join("store.unfinished");
@@ -74,26 +90,39 @@ async fn init(config: &Config) -> Result<FirstToken, String> {
     let (_, writes) = api_token::record(&token.text, first).map_err(|e| e.detail)?;
     records.commit(writes).await.map_err(|e| e.to_string())?;
     drop(records);
-    std::fs::rename(&unfinished, config.store_dir()).map_err(|e| failed(&unfinished, e))?;
-    Ok(token)
+    show(config, &token).map_err(|e| {
+        format!(
+            "the first token could not be shown (standard output: {e}), so {} was not initialised; run init again",
+            dir.display()
+        )
+    })?;
+    let not_valid = |e| format!("{}; the token above is not valid, run init again", failed(&unfinished, e));
+    std::fs::rename(&unfinished, config.store_dir()).map_err(not_valid)?;
+    sync_folder(dir).map_err(|e| failed(dir, e))
+}
+
+/// Prints what was made.
+fn show(config: &Config, token: &FirstToken) -> std::io::Result<()> {
+    output::shown(&format!("data directory  {}", config.data_dir.display()))?;
+    output::shown(&format!(
+        "master key      {}  (keep a copy: without it no credential can be opened)",
+        config.master_key_file.display()
+    ))?;
+    if token.brought {
+        return output::shown("first platform token: the one in the bootstrap token file");
+    }
+    output::shown("first platform token, shown once:")?;
+    output::shown(&token.text)
 }
 
 /// The existing key, or a new one in its file.
 fn master_key(config: &Config) -> Result<MasterKey, String> {
-    if let Some(key) = config.find_master_key()? {
+    if let Some((key, _)) = config.find_master_key()? {
         return Ok(key);
     }
     let key = MasterKey::generate().map_err(|e| e.to_string())?;
-    write_private(&config.master_key_file, &format!("{}\n", key.to_text().as_str()))?;
+    private_file::write(&config.master_key_file, &format!("{}\n", key.to_text().as_str()))?;
     Ok(key)
-}
-
-fn write_private(path: &Path, text: &str) -> Result<(), String> {
-    let failed = |e: std::io::Error| format!("{}: {e}", path.display());
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)
 }
 
 /// The first token, and whether the user supplied it.
@@ -122,7 +151,21 @@ fn first_token(file: Option<&Path>) -> Result<FirstToken, String> {
     }
     let text = api_token::generate(Role::Platform).map_err(|e| e.detail)?;
     if let Some(path) = file {
-        write_private(path, &format!("{text}\n"))?;
+        private_file::write(path, &format!("{text}\n"))?;
     }
     Ok(FirstToken { text, brought: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_shell_is_quoted_where_it_must_be() {
+        assert_eq!(quoted("/var/lib/portcullis"), "/var/lib/portcullis");
+        assert_eq!(quoted("my data"), "'my data'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted("~"), "'~'");
+        assert_eq!(quoted(""), "''");
+    }
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use portcullis_store::verify_directory;
+use portcullis_store::{known_orgs, verify_directory};
 use serde_json::json;
 
-use super::{DONE, FAILED};
+use super::{DONE, FAILED, refused};
+use crate::data_dir::{is_initialised, never_initialised};
 use crate::output;
 
 /// Arguments of `ledger`.
@@ -39,14 +40,16 @@ struct VerifyArgs {
 pub(super) fn run(args: &LedgerArgs) -> u8 {
     let LedgerCommand::Verify(args) = &args.command;
     let root = args.data_dir.join("ledger");
-    let mut orgs: Vec<PathBuf> = match std::fs::read_dir(&root) {
-        Ok(entries) => entries.filter_map(Result::ok).map(|e| e.path()).filter(|p| p.is_dir()).collect(),
-        Err(e) => {
-            output::error(&format!("{}: {e}", root.display()));
-            return FAILED;
-        }
-    };
-    orgs.sort();
+    // Not only a whole data directory: a copy of `ledger/` alone is verified as well.
+    if !root.exists() && !is_initialised(&args.data_dir) {
+        return refused(&never_initialised(&args.data_dir));
+    }
+    if let Err(e) = std::fs::read_dir(&root) {
+        output::error(&format!("{}: {e}", root.display()));
+        return FAILED;
+    }
+    // Also those whose directory is missing.
+    let mut orgs: Vec<PathBuf> = known_orgs(&root).iter().map(|org| root.join(org.as_str())).collect();
     if let Some(org) = &args.org {
         orgs.retain(|path| path.file_name().is_some_and(|name| name.to_str() == Some(org)));
         if orgs.is_empty() {

@@ -1,85 +1,143 @@
 //! `portcullis serve`: the product.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use portcullis_api::{Api, serve};
 use portcullis_connectors::HTTP_HANDLER;
 use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
 use portcullis_engine::{Engine, EngineParts};
-use portcullis_store::Backends;
+use portcullis_store::{Backends, MasterKey};
 
-use super::{BAD_CONFIG, DONE, FAILED, bad_config, block_on};
-use crate::config::{Config, ConfigArgs};
-use crate::output;
-use crate::{fd_limit, telemetry};
+use super::{BAD_CONFIG, DONE, FAILED, STOP, block_on, known_variables, refused};
+use crate::config::{Config, ConfigArgs, LOG};
+use crate::data_dir::{DataDir, Refusal, is_initialised, never_initialised};
+use crate::telemetry::{Telemetry, parse};
+use crate::{cautions, fd_limit, output};
+
+mod reload;
+mod signals;
+
+use reload::Reload;
+use signals::Signals;
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Validate the configuration and stop
+    /// Validate the configuration, warn of what is risky, and stop
     #[arg(long)]
     check: bool,
 }
 
+/// What a configuration leads to, before anything is opened.
+struct Checked {
+    config: Config,
+    key: MasterKey,
+    tls_roots: TlsRoots,
+}
+
+/// What a stop may take beyond the sum of its steps before it counts as stuck.
+const STOP_MARGIN: Duration = Duration::from_secs(3);
+
+/// Time for the message of a process that ends itself.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Ends a process that cannot stop.
+fn give_up(after: Duration) {
+    let text = format!("the process did not stop within {} s; it ends now", after.as_secs());
+    // Why on another thread: what nobody reads must not keep it from ending.
+    let _ = std::thread::spawn(move || output::error(&text));
+    std::thread::sleep(LAST_WORDS);
+    std::process::exit(i32::from(FAILED));
+}
+
 /// Serves until a signal stops it.
 pub(super) fn run(args: &ServeArgs) -> u8 {
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(errors) => return bad_config(&errors),
-    };
-    if !config.store_dir().exists() {
-        let dir = config.data_dir.display();
-        output::error(&format!("{dir} was never initialised; run: portcullis init --data-dir {dir}"));
-        return BAD_CONFIG;
-    }
-    let key = match config.master_key() {
-        Ok(key) => key,
-        Err(e) => return bad_config(&[e]),
-    };
-    let tls_roots = match TlsRoots::public(config.egress_ca_pem.as_deref()) {
-        Ok(roots) => roots,
-        Err(e) => return bad_config(&[format!("egress.ca_file: {e}")]),
-    };
-    if args.check {
-        output::line("the configuration is valid");
-        return DONE;
-    }
-    telemetry::start(&args.config.log);
-    let outcome = block_on(async {
-        let mut limits = config.limits.clone();
-        fd_limit::share_out(&mut limits)?;
-        let limits = Arc::new(limits);
-        let resolver = DnsResolver::new(&config.egress_dns_servers, &limits)?;
-        let gate = Gate::new(GateParts {
-            resolver: Arc::new(resolver),
-            dialer: Arc::new(TcpDialer),
-            tls_roots,
-            limits: Arc::clone(&limits),
-        });
-        let backends = Backends::open_directory(&config.data_dir, config.ledger_sync);
-        let parts = EngineParts {
-            limits,
-            backends: backends.map_err(|e| e.to_string())?,
-            http_handler: HTTP_HANDLER.into(),
-            master_key: key,
-            gate,
-            compiled_dir: config.data_dir.join("compiled"),
-            public_url: config.public_url.clone(),
-        };
-        let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
-        let listener = serve::listen(config.listen).map_err(|e| format!("listen {}: {e}", config.listen))?;
-        let address = listener.local_addr().map_err(|e| e.to_string())?;
-        output::line(&format!("portcullis {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
-        serve::serve(Api::new(engine), listener, serve::stop_signal()).await.map_err(|e| e.to_string())
-    });
-    match outcome.and_then(|done| done) {
+    let outcome = if args.check { check_only(&args.config) } else { start(&args.config) };
+    match outcome {
         Ok(()) => DONE,
-        Err(e) => {
-            output::error(&e);
-            FAILED
-        }
+        Err(refusal) => refused(&refusal),
     }
+}
+
+fn check(args: &ConfigArgs) -> Result<Checked, Refusal> {
+    let bad = |reason: String| Refusal { code: BAD_CONFIG, reason };
+    let config = Config::load(args).map_err(|errors| bad(errors.join("\n")))?;
+    if !is_initialised(&config.data_dir) {
+        return Err(never_initialised(&config.data_dir));
+    }
+    let key = config.master_key().map_err(bad)?;
+    let tls_roots = TlsRoots::public(config.egress_ca_pem.as_deref())
+        .map_err(|error| bad(format!("egress.ca_file: {error}")))?;
+    Ok(Checked { config, key, tls_roots })
+}
+
+fn check_only(args: &ConfigArgs) -> Result<(), Refusal> {
+    let config = check(args)?.config;
+    let found = cautions::all(&config, &known_variables()).into_iter().chain(cautions::address(&config));
+    found.for_each(|caution| output::warning(&caution));
+    output::line("the configuration is valid");
+    Ok(())
+}
+
+fn start(args: &ConfigArgs) -> Result<(), Refusal> {
+    // Why before anything is read: from here on nothing waits for the reader of standard error.
+    let log = args.log.as_deref().filter(|log| parse(log).is_ok()).unwrap_or(LOG);
+    let telemetry = Telemetry::start(log).map_err(|reason| Refusal { code: BAD_CONFIG, reason })?;
+    let checked = check(args)?;
+    telemetry.queue().bound(checked.config.limits.log_queue_bytes);
+    telemetry.refilter(&checked.config.log).map_err(Refusal::failed)?;
+    for caution in cautions::all(&checked.config, &known_variables()) {
+        tracing::warn!("{caution}");
+    }
+    // Why never dropped: threads of the store may outlive this function, and none may outlive the lock.
+    let _data_dir = ManuallyDrop::new(DataDir::open(&checked.config, "serve")?);
+    let at_most = serve::longest_stop(&checked.config.limits) + STOP + STOP_MARGIN;
+    let asked = serve::stop_signal_apart(at_most, move || give_up(at_most))
+        .map_err(|error| Refusal::failed(format!("signals cannot be listened for: {error}")))?;
+    block_on(run_server(args, checked, telemetry, asked)).and_then(|done| done).map_err(Refusal::failed)
+}
+
+async fn run_server(
+    args: &ConfigArgs,
+    checked: Checked,
+    telemetry: Telemetry,
+    asked: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), String> {
+    let Checked { config, key, tls_roots } = checked;
+    let signals = Signals::listen().map_err(|error| format!("signals cannot be listened for: {error}"))?;
+    let mut limits = config.limits.clone();
+    fd_limit::share_out(&mut limits)?;
+    let limits = Arc::new(limits);
+    let resolver = DnsResolver::new(&config.egress_dns_servers, &limits)?;
+    let gate = Gate::new(GateParts {
+        resolver: Arc::new(resolver),
+        dialer: Arc::new(TcpDialer),
+        tls_roots,
+        limits: Arc::clone(&limits),
+    });
+    let backends =
+        Backends::open_anchored(&config.data_dir, config.ledger_sync, config.anchor_file.as_deref());
+    let parts = EngineParts {
+        limits,
+        backends: backends.map_err(|e| e.to_string())?,
+        http_handler: HTTP_HANDLER.into(),
+        master_key: key,
+        gate: Arc::clone(&gate),
+        compiled_dir: config.data_dir.join("compiled"),
+        public_url: config.public_url.clone(),
+    };
+    let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
+    let listener = serve::listen(config.listen).map_err(|e| format!("listen {}: {e}", config.listen))?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let queue = Arc::clone(telemetry.queue());
+    let api = Api::new(engine).with_log_lines_lost(move || queue.lost());
+    let reload = Reload { args: args.clone(), config, gate, telemetry };
+    signals.obey(reload);
+    output::announce(format!("portcullis {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
+    serve::serve(api, listener, asked).await.map_err(|e| e.to_string())
 }

@@ -233,6 +233,7 @@ impl Harness {
             redirects: setup.redirects,
             limits: RequestLimits::default(),
             answers: Answers::Guest,
+            unclean_close: false,
             dry_run: false,
             varying: Vec::new(),
             scope: Arc::new(PoolScope {

@@ -190,7 +190,8 @@ async fn s9_a_form_that_is_not_listed_is_not_removed() {
     let backwards: String = SECRET.chars().rev().collect();
     let spaced: String = SECRET.chars().flat_map(|c| [c, ' ']).collect();
     let halves = format!("{} {}", &SECRET[..16], &SECRET[16..]);
-    for text in [backwards, spaced, halves, STANDARD.encode(STANDARD.encode(SECRET))] {
+    let shifted: String = SECRET.chars().map(|c| char::from(c as u8 ^ 1)).collect();
+    for text in [backwards, spaced, halves, shifted] {
         harness.upstream.script("/v1/things", Script::Raw(plain(text.as_bytes())));
         let answer = harness.passes(get(URL)).await;
         assert_eq!((answer.body.as_slice(), answer.redacted), (text.as_bytes(), false));

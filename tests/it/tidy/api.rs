@@ -21,7 +21,6 @@ const OPEN_MEMBERS: &[(&str, &str)] = &[
     ("CatalogDefinition.0", "a definition: the document shows its schema"),
     ("ImportResult.definition", "a draft, which may still break rules of definitions"),
     ("ConnectorDocument.definition", "a definition as it was uploaded: the document shows its schema"),
-    ("SavedConnector.definition", "a definition as it was uploaded: the document shows its schema"),
     ("ActionInput.default", "a value of the input's type, which the definition names"),
     ("ActionInput.r#enum", "values of the input's type"),
     ("ActionInput.example", "a value of the input's type"),

@@ -91,6 +91,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     (
         "portcullis-tests",
         &[
+            "portcullis-action",
             "portcullis-api",
             "portcullis-connectors",
             "portcullis-core",

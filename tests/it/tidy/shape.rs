@@ -16,6 +16,7 @@ const EXPOSED: &[(&str, usize, &str)] = &[
         "a config value is computed from it by a filter that does not give it away",
     ),
     ("runtime/crates/core/src/injection.rs", 2, "the value goes into the request, and into the scrubber"),
+    ("runtime/crates/egress/src/known_secrets.rs", 1, "the value goes into the scrubber"),
     ("runtime/crates/egress/src/signing.rs", 2, "the key signs a JWT or a request"),
     ("runtime/crates/engine/src/oauth/consent.rs", 1, "the code verifier goes to the token endpoint"),
     ("runtime/crates/store/src/vault/seal.rs", 1, "the value is sealed"),

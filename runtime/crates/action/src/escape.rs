@@ -53,6 +53,13 @@ pub fn percent_encode(value: &str, out: &mut String) {
     }
 }
 
+/// The bytes that [`percent_encode`] makes of a value.
+#[must_use]
+pub(crate) fn percent_length(value: &str) -> usize {
+    let encoded = value.bytes().filter(|byte| !is_unreserved(*byte)).count();
+    value.len().saturating_add(encoded.saturating_mul(2))
+}
+
 /// [`percent_encode`] as a step that cannot fail, for [`crate::Values::join`].
 pub(crate) fn encode_value(value: &str, out: &mut String) -> Result<(), EscapeError> {
     percent_encode(value, out);

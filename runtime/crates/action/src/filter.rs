@@ -4,6 +4,8 @@
 //! passes an absent value on as absent; a value that it does not apply to stays as it is, so that the
 //! position where it is used can refuse it by name.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -15,8 +17,9 @@ use serde_json::{Number, Value};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+use crate::budget::{Budget, Exceeded};
 use crate::escape;
-use crate::scalar::scalar_text;
+use crate::scalar::scalar_cow;
 
 /// A pure function on a value, from the closed list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,17 @@ pub(crate) const FILTER_LIST: &str = "lower, upper, trim, default:'…', json, s
 
 /// Longest chain of filters, bytes; a template cannot hold more.
 const FILTERS_BYTES_MAX: usize = 8192;
+/// Longest formatted time, bytes: a width such as `%255d` makes many out of few. Names of months and days vary by
+/// less than the rest.
+const DATE_BYTES_MAX: usize = 1024;
+/// Steps of a byte whose letter has to be found in a table.
+const CASE_STEPS: u64 = 8;
+/// Steps of a byte in which something is looked for.
+const SEARCH_STEPS: u64 = 4;
+/// Steps of one place where it is found and replaced.
+const MATCH_STEPS: u64 = 32;
+/// Longest text that is read as a time, bytes.
+const TIME_BYTES_MAX: usize = 256;
 
 /// Why a text is not a filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +99,9 @@ pub enum FilterError {
     /// A date format that strftime does not know.
     #[error("{0:?} is not a date format; write it as for strftime, such as '%Y-%m-%d'")]
     DateFormat(String),
+    /// A date format that makes a text too long.
+    #[error("{0:?} makes more than {DATE_BYTES_MAX} bytes; a width such as %255d fills up to it")]
+    DateLength(String),
 }
 
 /// Parses a chain such as `lower | md5`: an input's `transform`, a computed field's `filter`.
@@ -168,102 +185,200 @@ fn unquote(argument: &str) -> Option<String> {
 
 /// A format is tested on a fixed time, so that an invalid one is found when the definition is read.
 fn checked_date(format: String) -> Result<Filter, FilterError> {
+    let shown = || format.chars().take(80).collect();
     match format_moment(&format, Timestamp::UNIX_EPOCH) {
-        Some(_) => Ok(Filter::Date(format)),
-        None => Err(FilterError::DateFormat(format.chars().take(80).collect())),
+        Some(text) if text.len() <= DATE_BYTES_MAX => Ok(Filter::Date(format)),
+        Some(_) => Err(FilterError::DateLength(shown())),
+        None => Err(FilterError::DateFormat(shown())),
     }
 }
 
-/// Applies filters from left to right; `None` means absent.
-#[must_use]
-pub fn apply_filters(value: Option<Value>, filters: &[Filter]) -> Option<Value> {
-    filters.iter().fold(value, |value, filter| {
-        let present = value.filter(|v| !v.is_null());
-        match filter {
-            Filter::Default(text) => present.or_else(|| Some(Value::String(text.clone()))),
-            _ => apply(filter, present?),
-        }
-    })
+/// Applies filters from left to right; `None` means absent. What every filter makes and reads is asked of the budget
+/// before it is made or read.
+///
+/// # Errors
+/// [`Exceeded`] if the chain would cost more than is left.
+pub fn apply_filters<'v>(
+    value: Option<Cow<'v, Value>>,
+    filters: &[Filter],
+    budget: &Budget,
+) -> Result<Option<Cow<'v, Value>>, Exceeded> {
+    let mut value = value;
+    for filter in filters {
+        budget.step(1)?;
+        let present = value.filter(|found| !found.is_null());
+        value = match (present, filter) {
+            (Some(found), Filter::Default(_)) => Some(found),
+            (Some(found), _) => apply(filter, found, budget)?,
+            (None, Filter::Default(text)) => {
+                budget.make(text.len())?;
+                Some(Cow::Owned(Value::String(text.clone())))
+            }
+            (None, _) => None,
+        };
+    }
+    Ok(value)
 }
 
-fn apply(filter: &Filter, value: Value) -> Option<Value> {
+/// The outcome of one filter.
+type Filtered<'v> = Result<Option<Cow<'v, Value>>, Exceeded>;
+
+fn apply<'v>(filter: &Filter, value: Cow<'v, Value>, budget: &Budget) -> Filtered<'v> {
     match filter {
-        Filter::Default(_) => Some(value),
-        Filter::Json => Some(Value::String(value.to_string())),
-        Filter::String => Some(Value::String(whole_text(value))),
-        Filter::Number => to_number(value).map(Value::Number),
-        Filter::Lower => Some(map_text(value, |t| t.to_lowercase())),
-        Filter::Upper => Some(map_text(value, |t| t.to_uppercase())),
-        Filter::Trim => Some(map_text(value, |t| t.trim().to_owned())),
-        Filter::Replace(from, to) => Some(map_text(value, |t| t.replace(from, to))),
-        Filter::BeforeFirst(stop) => {
-            Some(map_text(value, |t| t.split_once(stop).map_or(t, |(before, _)| before).to_owned()))
+        Filter::Default(_) => Ok(Some(value)),
+        Filter::Lower | Filter::Upper | Filter::Trim | Filter::Replace(..) => {
+            change_text(filter, value, budget)
         }
-        // Why absent and not the whole text: `{{cred.key|after_last:'-'}}` makes a host label, and a
-        // key without a hyphen must not be sent to a resolver.
-        Filter::AfterLast(stop) => match value {
-            Value::String(text) => text.rsplit_once(stop).map(|(_, after)| Value::String(after.to_owned())),
-            other => Some(other),
-        },
-        Filter::Join(separator) => Some(join(value, separator)),
-        Filter::Base64 => Some(Value::String(STANDARD.encode(whole_text(value)))),
-        Filter::Base64Url => Some(Value::String(URL_SAFE_NO_PAD.encode(whole_text(value)))),
-        Filter::Hex => Some(Value::String(hex::encode(whole_text(value)))),
-        Filter::UrlEncode => {
-            let mut out = String::new();
-            escape::percent_encode(&whole_text(value), &mut out);
-            Some(Value::String(out))
+        Filter::BeforeFirst(_) | Filter::AfterLast(_) => part_of_text(filter, value, budget),
+        Filter::Join(separator) => join(value, separator, budget),
+        Filter::Number => to_number(value, budget),
+        Filter::String if value.is_string() => Ok(Some(value)),
+        Filter::String => text(whole_text(&value, budget)?.into_owned()),
+        Filter::Json => text(budget.json(&value)?),
+        Filter::Base64 | Filter::Base64Url | Filter::Hex | Filter::UrlEncode => {
+            encode(filter, &value, budget)
         }
-        Filter::Md5 => Some(digest::<Md5>(value)),
-        Filter::Sha1 => Some(digest::<Sha1>(value)),
-        Filter::Sha256 => Some(digest::<Sha256>(value)),
-        Filter::Date(format) => format_moment(format, moment(&value)?).map(Value::String),
-        Filter::Iso8601 => Some(Value::String(moment(&value)?.to_string())),
-        Filter::Epoch => Some(Value::Number(moment(&value)?.as_second().into())),
+        Filter::Md5 => digest::<Md5>(&value, budget),
+        Filter::Sha1 => digest::<Sha1>(&value, budget),
+        Filter::Sha256 => digest::<Sha256>(&value, budget),
+        Filter::Date(_) | Filter::Iso8601 | Filter::Epoch => of_time(filter, &value, budget),
     }
+}
+
+/// A text that was made and paid for.
+fn text<'v>(text: String) -> Filtered<'v> {
+    Ok(Some(Cow::Owned(Value::String(text))))
 }
 
 /// Any value as text. Why not leave a list unchanged: a value that was to be hashed must never
 /// be sent in the clear because it was a list.
-fn whole_text(value: Value) -> String {
-    match value {
-        Value::String(text) => text,
-        other => scalar_text(&other).unwrap_or_else(|| other.to_string()),
+fn whole_text<'a>(value: &'a Value, budget: &Budget) -> Result<Cow<'a, str>, Exceeded> {
+    match scalar_cow(value) {
+        Some(text) => {
+            budget.step(text.len() as u64)?;
+            Ok(text)
+        }
+        None => budget.json(value).map(Cow::Owned),
     }
 }
 
-fn digest<D: Digest>(value: Value) -> Value {
-    Value::String(hex::encode(D::digest(whole_text(value).as_bytes())))
+fn encode<'v>(filter: &Filter, value: &Value, budget: &Budget) -> Filtered<'v> {
+    let given = whole_text(value, budget)?;
+    let length = match filter {
+        Filter::Hex => given.len().saturating_mul(2),
+        Filter::UrlEncode => escape::percent_length(&given),
+        _ => given.len().div_ceil(3).saturating_mul(4),
+    };
+    budget.make(length)?;
+    text(match filter {
+        Filter::Base64 => STANDARD.encode(&*given),
+        Filter::Base64Url => URL_SAFE_NO_PAD.encode(&*given),
+        Filter::Hex => hex::encode(&*given),
+        _ => {
+            let mut out = String::with_capacity(length);
+            escape::percent_encode(&given, &mut out);
+            out
+        }
+    })
 }
 
-fn map_text(value: Value, change: impl Fn(&str) -> String) -> Value {
-    match value {
-        Value::String(text) => Value::String(change(&text)),
-        other => other,
-    }
+fn digest<'v, D: Digest>(value: &Value, budget: &Budget) -> Filtered<'v> {
+    let given = whole_text(value, budget)?;
+    budget.make(<D as Digest>::output_size().saturating_mul(2))?;
+    text(hex::encode(D::digest(given.as_bytes())))
+}
+
+/// Filters that turn a text into another of about its length, and leave any other value as it is.
+fn change_text<'v>(filter: &Filter, value: Cow<'v, Value>, budget: &Budget) -> Filtered<'v> {
+    let Value::String(given) = &*value else { return Ok(Some(value)) };
+    let steps = match filter {
+        Filter::Lower | Filter::Upper if !given.is_ascii() => CASE_STEPS,
+        Filter::Replace(..) => SEARCH_STEPS,
+        _ => 1,
+    };
+    budget.step(steps.saturating_mul(given.len() as u64))?;
+    let bytes = |chars: &mut dyn Iterator<Item = char>| chars.map(char::len_utf8).sum::<usize>();
+    // Why counted and not estimated: a few letters have a longer twin, and one letter may become thousands.
+    let length = match filter {
+        Filter::Lower | Filter::Upper if given.is_ascii() => given.len(),
+        Filter::Lower => bytes(&mut given.chars().flat_map(char::to_lowercase)),
+        Filter::Upper => bytes(&mut given.chars().flat_map(char::to_uppercase)),
+        Filter::Replace(from, to) => {
+            let count = given.matches(from.as_str()).count();
+            budget.step(MATCH_STEPS.saturating_mul(count as u64))?;
+            let kept = given.len().saturating_sub(count.saturating_mul(from.len()));
+            kept.saturating_add(count.saturating_mul(to.len()))
+        }
+        _ => given.trim().len(),
+    };
+    budget.make(length)?;
+    text(match filter {
+        Filter::Lower => given.to_lowercase(),
+        Filter::Upper => given.to_uppercase(),
+        Filter::Replace(from, to) => given.replace(from.as_str(), to),
+        _ => given.trim().to_owned(),
+    })
+}
+
+/// Filters that take a part of a text.
+fn part_of_text<'v>(filter: &Filter, value: Cow<'v, Value>, budget: &Budget) -> Filtered<'v> {
+    let Value::String(given) = &*value else { return Ok(Some(value)) };
+    budget.step(given.len() as u64)?;
+    let part = match filter {
+        Filter::BeforeFirst(stop) => {
+            given.split_once(stop.as_str()).map_or(given.as_str(), |(before, _)| before)
+        }
+        // Why absent and not the whole text: `{{cred.key|after_last:'-'}}` makes a host label, and a
+        // key without a hyphen must not be sent to a resolver.
+        Filter::AfterLast(stop) => match given.rsplit_once(stop.as_str()) {
+            Some((_, after)) => after,
+            None => return Ok(None),
+        },
+        _ => given,
+    };
+    budget.make(part.len())?;
+    text(part.to_owned())
 }
 
 /// Text of JSON's number grammar. An integer that does not fit 64 bits is absent rather than rounded:
 /// a wrong id is worse than none.
-fn to_number(value: Value) -> Option<Number> {
-    match value {
-        Value::Number(number) => Some(number),
-        Value::String(text) => {
-            let text = text.trim();
-            let number: Number = serde_json::from_str(text).ok()?;
-            let is_integer = text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-            (!is_integer || number.is_i64() || number.is_u64()).then_some(number)
-        }
-        _ => None,
-    }
+fn to_number<'v>(value: Cow<'v, Value>, budget: &Budget) -> Filtered<'v> {
+    let given = match &*value {
+        Value::Number(_) => return Ok(Some(value)),
+        Value::String(text) => text.trim(),
+        _ => return Ok(None),
+    };
+    budget.step(given.len() as u64)?;
+    let Ok(number) = serde_json::from_str::<Number>(given) else { return Ok(None) };
+    let is_integer = given.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let exact = !is_integer || number.is_i64() || number.is_u64();
+    Ok(exact.then(|| Cow::Owned(Value::Number(number))))
 }
 
-fn join(value: Value, separator: &str) -> Value {
-    let Value::Array(items) = &value else { return value };
-    match items.iter().map(scalar_text).collect::<Option<Vec<String>>>() {
-        Some(texts) => Value::String(texts.join(separator)),
-        None => value,
+fn join<'v>(value: Cow<'v, Value>, separator: &str, budget: &Budget) -> Filtered<'v> {
+    let Value::Array(items) = &*value else { return Ok(Some(value)) };
+    let mut out = String::new();
+    for (index, item) in items.iter().enumerate() {
+        let Some(item) = scalar_cow(item) else { return Ok(Some(value)) };
+        let separator = if index == 0 { "" } else { separator };
+        budget.make(separator.len().saturating_add(item.len()))?;
+        out.push_str(separator);
+        out.push_str(&item);
     }
+    text(out)
+}
+
+fn of_time<'v>(filter: &Filter, value: &Value, budget: &Budget) -> Filtered<'v> {
+    // Why by the format too: it was measured at one time, and a directive may make more digits at another.
+    let format = if let Filter::Date(format) = filter { format.len() } else { 0 };
+    budget.make(DATE_BYTES_MAX.saturating_add(format.saturating_mul(8)))?;
+    let Some(moment) = moment(value) else { return Ok(None) };
+    Ok(match filter {
+        Filter::Date(format) => format_moment(format, moment).map(Value::String),
+        Filter::Iso8601 => Some(Value::String(moment.to_string())),
+        _ => Some(Value::Number(moment.as_second().into())),
+    }
+    .map(Cow::Owned))
 }
 
 /// A time: milliseconds since 1970, RFC 3339 text, or a full date (its midnight in UTC).
@@ -276,7 +391,8 @@ fn moment(value: &Value) -> Option<Timestamp> {
                 let date: Date = text.parse().ok()?;
                 return Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp());
             }
-            text.parse().ok()
+            // Why: no time is longer, and a text may be as long as a body.
+            if text.len() > TIME_BYTES_MAX { None } else { text.parse().ok() }
         }
         _ => None,
     }

@@ -9,8 +9,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::budget::{Budget, Exceeded};
 use crate::json;
-use crate::path;
+use crate::path::Path;
 use crate::plan::{ActionPlan, ErrorAction, ErrorRule, Method, ResponseType};
 use crate::predicate::{Predicate, PredicateError};
 use crate::response::{
@@ -96,26 +97,60 @@ impl<'p> Judge<'p> {
     /// # Errors
     /// [`PredicateError`] naming the position in the plan.
     pub fn new(plan: &'p ActionPlan) -> Result<Self, PredicateError> {
-        let predicate = parse(plan.success.predicate.as_ref(), || "/success/predicate".to_owned())?;
+        Self::compiled(plan, &mut Predicate::parse)
+    }
+
+    /// As [`Self::new`], with predicates that are compiled already, or by a [`crate::Compiler`].
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn compiled(
+        plan: &'p ActionPlan,
+        compile: &mut dyn FnMut(&Value) -> Result<Predicate, PredicateError>,
+    ) -> Result<Self, PredicateError> {
+        let mut parse = |predicate: Option<&Value>, place: &dyn Fn() -> String| {
+            predicate.map(&mut *compile).transpose().map_err(|error| error.below(&place()))
+        };
+        let predicate = parse(plan.success.predicate.as_ref(), &|| "/success/predicate".to_owned())?;
         let rules = plan.errors.iter().enumerate().map(|(i, rule)| {
             Ok(Rule {
                 plan: rule,
-                body: parse(rule.predicate.as_ref(), || format!("/errors/{i}/predicate"))?,
-                headers: parse(rule.header.as_ref(), || format!("/errors/{i}/header"))?,
+                body: parse(rule.predicate.as_ref(), &|| format!("/errors/{i}/predicate"))?,
+                headers: parse(rule.header.as_ref(), &|| format!("/errors/{i}/header"))?,
             })
         });
-        Ok(Self { plan, predicate, rules: rules.collect::<Result<_, PredicateError>>()? })
+        let rules = rules.collect::<Result<_, PredicateError>>()?;
+        Ok(Self { plan, predicate, rules })
     }
 
-    /// Judges an answer.
+    /// Judges an answer in a guest, whose fuel is the bound.
     #[must_use]
     pub fn answer(&self, status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) -> Answer {
+        let judged = self.answer_within(status, headers, body, &Budget::unlimited());
+        judged.unwrap_or_else(|error| {
+            let mapped = MappedResponse { status, headers: Map::new(), body: Value::Null };
+            Answer { mapped, outcome: Outcome::Error(permanent(PLAN_INVALID, Some(error.to_string()))) }
+        })
+    }
+
+    /// Judges an answer within a budget.
+    ///
+    /// # Errors
+    /// [`Exceeded`] if reading and judging it would cost more than is left.
+    pub fn answer_within(
+        &self,
+        status: u16,
+        headers: &[(String, Vec<u8>)],
+        body: &[u8],
+        budget: &Budget,
+    ) -> Result<Answer, Exceeded> {
+        budget.step(body.len() as u64)?;
         let headers = join_headers(headers);
         let mut unreadable = false;
         if self.accepts(status) {
             match self.read_success(status, &headers, body) {
-                Some(value) if self.satisfied(&headers, body, &value) => {
-                    return self.success(MappedResponse { status, headers, body: value });
+                Some(value) if self.satisfied(&headers, body, &value, budget)? => {
+                    return self.success(MappedResponse { status, headers, body: value }, budget);
                 }
                 Some(_) => {}
                 None => unreadable = true,
@@ -123,19 +158,19 @@ impl<'p> Judge<'p> {
         }
         let body = self.read_error(&headers, body);
         let mapped = MappedResponse { status, headers, body };
-        let Some(rule) = self.rules.iter().find(|rule| rule.matches(&mapped)) else {
+        let Some(rule) = self.rule_of(&mapped, budget)?.and_then(|index| self.rules.get(index)) else {
             let error = if unreadable {
                 permanent(RESPONSE_NOT_JSON, Some("the answer should be JSON and is not".to_owned()))
             } else {
                 unruled(status)
             };
-            return Answer { mapped, outcome: Outcome::Error(error) };
+            return Ok(Answer { mapped, outcome: Outcome::Error(error) });
         };
         if rule.plan.action == ErrorAction::Ignore || rule.plan.class == ErrorClass::Ignored {
-            return self.success(mapped);
+            return self.success(mapped, budget);
         }
-        let outcome = Outcome::Error(rule.error(&mapped.body));
-        Answer { mapped, outcome }
+        let outcome = Outcome::Error(rule.error(&mapped.body, budget)?);
+        Ok(Answer { mapped, outcome })
     }
 
     /// The body of an answer that needs no judging, as compact JSON: it is a success, and its output is its
@@ -163,14 +198,21 @@ impl<'p> Judge<'p> {
     }
 
     /// The index of the first rule that matches an error answer.
-    #[must_use]
-    pub fn rule_of(&self, answer: &MappedResponse) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.matches(answer))
+    ///
+    /// # Errors
+    /// [`Exceeded`] if finding it would cost more than is left.
+    pub fn rule_of(&self, answer: &MappedResponse, budget: &Budget) -> Result<Option<usize>, Exceeded> {
+        for (index, rule) in self.rules.iter().enumerate() {
+            if rule.matches(answer, budget)? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
     }
 
-    fn success(&self, mapped: MappedResponse) -> Answer {
-        let output = output(&self.plan.response, &mapped);
-        Answer { mapped, outcome: Outcome::Success { output } }
+    fn success(&self, mapped: MappedResponse, budget: &Budget) -> Result<Answer, Exceeded> {
+        let output = output(&self.plan.response, &mapped, budget)?;
+        Ok(Answer { mapped, outcome: Outcome::Success { output } })
     }
 
     fn accepts(&self, status: u16) -> bool {
@@ -186,16 +228,22 @@ impl<'p> Judge<'p> {
         read(self.plan.response.r#type, content_type(headers), body)
     }
 
-    fn satisfied(&self, headers: &Map<String, Value>, body: &[u8], value: &Value) -> bool {
+    fn satisfied(
+        &self,
+        headers: &Map<String, Value>,
+        body: &[u8],
+        value: &Value,
+        budget: &Budget,
+    ) -> Result<bool, Exceeded> {
         let Some(predicate) = &self.predicate else {
-            return true;
+            return Ok(true);
         };
         match self.plan.response.r#type {
             // Why: a body that is not kept can still contain `"ok": false`.
             ResponseType::None | ResponseType::Binary => {
-                predicate.holds(&read_auto(content_type(headers), body))
+                predicate.holds(&read_auto(content_type(headers), body), budget)
             }
-            _ => predicate.holds(value),
+            _ => predicate.holds(value, budget),
         }
     }
 
@@ -207,34 +255,39 @@ impl<'p> Judge<'p> {
 }
 
 impl Rule<'_> {
-    fn matches(&self, answer: &MappedResponse) -> bool {
-        (self.plan.status.is_empty() || self.plan.status.contains(&answer.status))
-            && self.body.as_ref().is_none_or(|predicate| predicate.holds(&answer.body))
-            && self.headers.as_ref().is_none_or(|predicate| predicate.holds_for_members(&answer.headers))
+    fn matches(&self, answer: &MappedResponse, budget: &Budget) -> Result<bool, Exceeded> {
+        if !self.plan.status.is_empty() && !self.plan.status.contains(&answer.status) {
+            return Ok(false);
+        }
+        let body = self.body.as_ref().map(|predicate| predicate.holds(&answer.body, budget));
+        if body.transpose()? == Some(false) {
+            return Ok(false);
+        }
+        let headers = self.headers.as_ref().map(|p| p.holds_for_members(&answer.headers, budget));
+        Ok(headers.transpose()? != Some(false))
     }
 
-    fn error(&self, body: &Value) -> UpstreamError {
+    fn error(&self, body: &Value, budget: &Budget) -> Result<UpstreamError, Exceeded> {
         let text = |pointer: Option<&String>| {
-            let found = path::first(body, pointer?)?;
-            let text = match found {
-                Value::String(text) => text.chars().take(UPSTREAM_TEXT_CHARS_MAX).collect(),
-                Value::Number(_) | Value::Bool(_) => found.to_string(),
-                _ => return None,
-            };
-            Some(text)
+            let Some(path) = pointer.and_then(|pointer| Path::parse(pointer)) else { return Ok(None) };
+            Ok(match path.find(body, budget)? {
+                Some(Value::String(text)) => Some(text.chars().take(UPSTREAM_TEXT_CHARS_MAX).collect()),
+                Some(found @ (Value::Number(_) | Value::Bool(_))) => Some(found.to_string()),
+                _ => None,
+            })
         };
-        UpstreamError {
+        let message = match &self.plan.message {
+            Some(message) => Some(message.clone()),
+            None => text(self.plan.message_path.as_ref())?,
+        };
+        Ok(UpstreamError {
             class: self.plan.class,
             action: self.plan.action,
             ruled: true,
-            code: text(self.plan.code_path.as_ref()),
-            message: self.plan.message.clone().or_else(|| text(self.plan.message_path.as_ref())),
-        }
+            code: text(self.plan.code_path.as_ref())?,
+            message,
+        })
     }
-}
-
-fn parse(predicate: Option<&Value>, place: impl Fn() -> String) -> Result<Option<Predicate>, PredicateError> {
-    predicate.map(Predicate::parse).transpose().map_err(|error| error.below(&place()))
 }
 
 /// The class from the status alone; a 2xx that is not a success is permanent.

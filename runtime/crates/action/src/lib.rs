@@ -17,6 +17,8 @@
     )
 )]
 
+pub mod budget;
+pub mod compile;
 pub mod escape;
 pub mod filter;
 pub mod json;
@@ -36,6 +38,8 @@ pub mod template;
 pub mod url_template;
 pub mod values;
 
+pub use budget::{Budget, Exceeded};
+pub use compile::Compiler;
 pub use filter::FilterError;
 pub use judge::{Answer, Judge, Outcome, UpstreamError, judge};
 pub use pagination::{PageError, Pages};

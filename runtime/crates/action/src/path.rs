@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use crate::budget::{Budget, Exceeded};
+
 /// Longest path, bytes.
 pub const PATH_BYTES_MAX: usize = 400;
 
@@ -37,22 +39,38 @@ impl Path {
         Some(Self { steps })
     }
 
-    /// Whether `holds` is true for one of the values at the path.
-    pub fn any<'v>(&self, document: &'v Value, mut holds: impl FnMut(&'v Value) -> bool) -> bool {
-        follow(&self.steps, document, &mut holds)
+    /// Whether `holds` is true for one of the values at the path. Every value on the way is a step.
+    ///
+    /// # Errors
+    /// [`Exceeded`] of the budget, or of `holds`.
+    pub fn any<'v>(
+        &self,
+        document: &'v Value,
+        budget: &Budget,
+        mut holds: impl FnMut(&'v Value) -> Result<bool, Exceeded>,
+    ) -> Result<bool, Exceeded> {
+        follow(&self.steps, document, budget, &mut holds)
     }
 
     /// The first value at the path that is not null.
-    #[must_use]
-    pub fn first<'v>(&self, document: &'v Value) -> Option<&'v Value> {
+    ///
+    /// # Errors
+    /// [`Exceeded`] of the budget.
+    pub fn find<'v>(&self, document: &'v Value, budget: &Budget) -> Result<Option<&'v Value>, Exceeded> {
         let mut first = None;
-        self.any(document, |value| {
+        self.any(document, budget, |value| {
             if !value.is_null() {
                 first = Some(value);
             }
-            first.is_some()
-        });
-        first
+            Ok(first.is_some())
+        })?;
+        Ok(first)
+    }
+
+    /// As [`Self::find`], where the document's size is bound enough.
+    #[must_use]
+    pub fn first<'v>(&self, document: &'v Value) -> Option<&'v Value> {
+        self.find(document, &Budget::unlimited()).unwrap_or_default()
     }
 }
 
@@ -72,21 +90,33 @@ fn step(text: &str) -> Step {
     Step::Named { name: text.replace("~1", "/").replace("~0", "~"), index }
 }
 
-fn follow<'v>(steps: &[Step], value: &'v Value, holds: &mut dyn FnMut(&'v Value) -> bool) -> bool {
+fn follow<'v>(
+    steps: &[Step],
+    value: &'v Value,
+    budget: &Budget,
+    holds: &mut dyn FnMut(&'v Value) -> Result<bool, Exceeded>,
+) -> Result<bool, Exceeded> {
+    budget.step(1)?;
     let Some((step, rest)) = steps.split_first() else {
         return holds(value);
     };
+    let mut below = |item: &'v Value| follow(rest, item, budget, holds);
     match (step, value) {
-        (Step::Every, Value::Array(items)) => items.iter().any(|item| follow(rest, item, holds)),
-        (Step::Every, Value::Object(map)) => map.values().any(|item| follow(rest, item, holds)),
-        (Step::Named { name, .. }, Value::Object(map)) => {
-            map.get(name).is_some_and(|item| follow(rest, item, holds))
-        }
+        (Step::Every, Value::Array(items)) => one_of(items.iter(), &mut below),
+        (Step::Every, Value::Object(map)) => one_of(map.values(), &mut below),
+        (Step::Named { name, .. }, Value::Object(map)) => map.get(name).map_or(Ok(false), below),
         (Step::Named { index, .. }, Value::Array(items)) => {
-            index.and_then(|index| items.get(index)).is_some_and(|item| follow(rest, item, holds))
+            index.and_then(|index| items.get(index)).map_or(Ok(false), below)
         }
-        _ => false,
+        _ => Ok(false),
     }
+}
+
+fn one_of<'v>(
+    mut items: impl Iterator<Item = &'v Value>,
+    holds: &mut impl FnMut(&'v Value) -> Result<bool, Exceeded>,
+) -> Result<bool, Exceeded> {
+    items.find_map(|item| holds(item).map(|found| found.then_some(true)).transpose()).unwrap_or(Ok(false))
 }
 
 #[cfg(test)]
@@ -115,10 +145,21 @@ mod tests {
         assert_eq!(first(&document, "/data/*/none"), None);
         assert_eq!(first(&document, "/errors/0/code/*"), None);
         let mut seen = Vec::new();
-        Path::parse("/errors/*/code").unwrap().any(&document, |value| {
+        let path = Path::parse("/errors/*/code").unwrap();
+        let seeing = |value: &Value| {
             seen.push(value.clone());
-            false
-        });
+            Ok(false)
+        };
+        assert_eq!(path.any(&document, &Budget::matching(100), seeing), Ok(false));
         assert_eq!(seen, [json!(null), json!("A"), json!("B")]);
+    }
+
+    #[test]
+    fn every_value_on_the_way_is_a_step() {
+        let document = json!({ "l": [{ "a": 1 }, { "b": 1 }, 3] });
+        let path = Path::parse("/l/*/c").unwrap();
+        // The document, the list and its three entries.
+        assert_eq!(path.find(&document, &Budget::matching(5)), Ok(None));
+        assert!(path.find(&document, &Budget::matching(4)).is_err());
     }
 }

@@ -1,20 +1,29 @@
 //! Regular expressions of definitions: linear time, bounded size, compiled once.
 
+use std::sync::Arc;
+
 use regex_lite::{Regex, RegexBuilder};
+
+use crate::budget::{Budget, Exceeded};
 
 /// Longest pattern, bytes.
 pub const PATTERN_BYTES_MAX: usize = 500;
 /// Largest compiled pattern, bytes. `a{1000}` fits; `(a{1000}){1000}` does not.
 const COMPILED_BYTES_MAX: usize = 1 << 18;
-/// Longest text that is searched, bytes: time is pattern times text, and conditions also run in the
-/// host, without a fuel limit. A longer text does not match.
+/// The size that most compiled patterns have at most, bytes.
+const COMPILED_BYTES_MIN: usize = 1 << 10;
+/// Size of one state of a compiled pattern, bytes; it may be entered once for each character of a text.
+const STATE_BYTES: u64 = 32;
+/// Longest text that is searched, bytes. A longer text does not match.
 const TEXT_BYTES_MAX: usize = 1 << 16;
 
 /// A compiled pattern. Two are equal when their texts are.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    text: String,
+    text: Arc<str>,
     regex: Regex,
+    /// Size of the compiled pattern: no more than this, and usually more than half.
+    bytes: usize,
 }
 
 impl PartialEq for Pattern {
@@ -23,6 +32,8 @@ impl PartialEq for Pattern {
     }
 }
 
+impl Eq for Pattern {}
+
 impl Pattern {
     /// A pattern that must match a whole text.
     ///
@@ -30,8 +41,19 @@ impl Pattern {
     /// What is wrong with it.
     pub fn whole(text: &str) -> Result<Self, String> {
         // Why: `a)|(?:b` alone is an error; inside the group below it would escape the anchors.
-        compile(text)?;
-        Ok(Self { text: text.to_owned(), regex: compile_bounded(&format!("\\A(?:{text})\\z"))? })
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(too_long(text));
+        }
+        let (_, least) = compile(text, COMPILED_BYTES_MIN)?;
+        compile(&anchored(text), least).map(|compiled| Self::of(text, compiled))
+    }
+
+    /// As [`Self::whole`], for a pattern that was checked by it before. Why: a guest reads patterns in every call.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn checked_whole(text: &str) -> Result<Self, String> {
+        compile(&anchored(text), COMPILED_BYTES_MAX).map(|compiled| Self::of(text, compiled))
     }
 
     /// A pattern that may match anywhere in a text.
@@ -39,13 +61,50 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it.
     pub fn within(text: &str) -> Result<Self, String> {
-        Ok(Self { text: text.to_owned(), regex: compile(text)? })
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(too_long(text));
+        }
+        compile(text, COMPILED_BYTES_MIN).map(|compiled| Self::of(text, compiled))
+    }
+
+    fn of(text: &str, (regex, bytes): (Regex, usize)) -> Self {
+        Self { text: Arc::from(text), regex, bytes }
+    }
+
+    /// The pattern as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Size of the compiled pattern, bytes: no more than this.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The most steps that searching a text may take.
+    #[must_use]
+    pub const fn steps(&self, text: &str) -> u64 {
+        (self.bytes as u64 / STATE_BYTES + 1).saturating_mul(text.len() as u64 + 1)
     }
 
     /// Whether it matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         text.len() <= TEXT_BYTES_MAX && self.regex.is_match(text)
+    }
+
+    /// As [`Self::matches`], within a budget.
+    ///
+    /// # Errors
+    /// [`Exceeded`] if the pattern's size times the text's is more than is left.
+    pub fn matches_within(&self, text: &str, budget: &Budget) -> Result<bool, Exceeded> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Ok(false);
+        }
+        budget.step(self.steps(text))?;
+        Ok(self.regex.is_match(text))
     }
 
     /// The first group of the first match; the whole match when the pattern has no group.
@@ -60,18 +119,27 @@ impl Pattern {
     }
 }
 
-fn compile(text: &str) -> Result<Regex, String> {
-    if text.len() > PATTERN_BYTES_MAX {
-        return Err(format!("has {} bytes, the limit is {PATTERN_BYTES_MAX}", text.len()));
-    }
-    compile_bounded(text)
+fn too_long(text: &str) -> String {
+    format!("has {} bytes, the limit is {PATTERN_BYTES_MAX}", text.len())
 }
 
-fn compile_bounded(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text)
-        .size_limit(COMPILED_BYTES_MAX)
-        .build()
-        .map_err(|error| format!("is not a regular expression of bounded size: {error}"))
+fn anchored(text: &str) -> String {
+    format!("\\A(?:{text})\\z")
+}
+
+/// The compiled pattern and the smallest of ever doubled sizes, from `least` on, that it fits into: the engine does
+/// not tell a size, it only refuses beyond one.
+fn compile(text: &str, least: usize) -> Result<(Regex, usize), String> {
+    let mut bytes = least;
+    loop {
+        match RegexBuilder::new(text).size_limit(bytes).build() {
+            Ok(regex) => return Ok((regex, bytes)),
+            Err(error) if bytes >= COMPILED_BYTES_MAX || !error.to_string().contains("size limit") => {
+                return Err(format!("is not a regular expression of bounded size: {error}"));
+            }
+            Err(_) => bytes = bytes.saturating_mul(2),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +164,18 @@ mod tests {
             assert!(Pattern::whole(text).is_err(), "{text}");
         }
         assert!(Pattern::whole("a{1000}").is_ok());
+    }
+
+    #[test]
+    fn the_size_of_a_pattern_is_known_and_bounds_its_steps() {
+        let sizes =
+            ["a", "[a-z]{1,60}", "(?:[a-z]{1,60}){1,30}b"].map(|text| Pattern::whole(text).unwrap().bytes());
+        assert!(sizes[0] <= 1 << 10 && sizes[0] < sizes[1] && sizes[1] < sizes[2], "{sizes:?}");
+        let large = Pattern::whole("(?:[a-z]{1,60}){1,30}b").unwrap();
+        let text = "a".repeat(60_000);
+        assert!(large.steps(&text) > 100_000_000);
+        assert!(large.matches_within(&text, &Budget::matching(50_000_000)).is_err(), "refused, not searched");
+        assert_eq!(large.matches_within("aab", &Budget::matching(50_000_000)), Ok(true));
     }
 
     #[test]

@@ -281,6 +281,9 @@ pub struct ActionPlan {
     /// How the next page of a list is requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pagination: Option<PaginationPlan>,
+    /// What rendering may make, bytes, where it is not [`crate::budget::RENDERED_BYTES`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rendered_bytes: Option<u64>,
 }
 
 /// Which answers are a success.

@@ -15,9 +15,11 @@
 //! the values. Numbers are equal by value: `1` is `1.0`.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 
+use crate::budget::{Budget, Exceeded};
 use crate::path::Path;
 use crate::pattern::Pattern;
 
@@ -29,8 +31,9 @@ const ITEMS_MAX: usize = 64;
 const FORMS: &str = "must be {path, eq|ne|in|exists|matches|contains|gt|gte|lt|lte}, {all}, {any} or {not}";
 
 /// A parsed predicate: paths parsed and patterns compiled, so that it can be evaluated often.
+/// Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Predicate(Node);
+pub struct Predicate(Arc<Node>);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Node {
@@ -71,66 +74,149 @@ impl PredicateError {
 }
 
 impl Predicate {
-    /// Reads a predicate.
+    /// Reads a predicate that was checked before, by [`crate::Compiler::predicate`] under the host's limits.
     ///
     /// # Errors
     /// [`PredicateError`] naming the position.
     pub fn parse(value: &Value) -> Result<Self, PredicateError> {
-        parse(value, "", DEPTH_MAX).map(Self)
+        Self::compile(value, u64::MAX, &mut |text| Pattern::checked_whole(text))
+    }
+
+    /// Reads a predicate of at most so many; `pattern` compiles its patterns.
+    pub(crate) fn compile(value: &Value, most: u64, pattern: Compile<'_>) -> Result<Self, PredicateError> {
+        let mut reader = Reader { left: most, most, pattern };
+        reader.parse(value, "", DEPTH_MAX).map(|node| Self(Arc::new(node)))
     }
 
     /// Whether it holds for a document.
-    #[must_use]
-    pub fn holds(&self, document: &Value) -> bool {
-        self.0.holds(document)
+    ///
+    /// # Errors
+    /// [`Exceeded`] if finding out would cost more than is left.
+    pub fn holds(&self, document: &Value, budget: &Budget) -> Result<bool, Exceeded> {
+        self.0.holds(document, budget)
     }
 
     /// Whether it holds for an object with these members.
-    #[must_use]
-    pub fn holds_for_members(&self, members: &Map<String, Value>) -> bool {
+    ///
+    /// # Errors
+    /// As [`Self::holds`].
+    pub fn holds_for_members(&self, members: &Map<String, Value>, budget: &Budget) -> Result<bool, Exceeded> {
         // Why a copy: a path needs a value to start from, and headers are few and bounded.
-        self.holds(&Value::Object(members.clone()))
+        self.holds(&Value::Object(members.clone()), budget)
     }
 }
 
+/// How patterns are compiled.
+type Compile<'c> = &'c mut dyn FnMut(&str) -> Result<Pattern, String>;
+
 impl Node {
-    fn holds(&self, document: &Value) -> bool {
+    fn holds(&self, document: &Value, budget: &Budget) -> Result<bool, Exceeded> {
+        budget.step(1)?;
         match self {
-            Self::At(path, test) => test.holds(path, document),
-            Self::All(list) => list.iter().all(|p| p.holds(document)),
-            Self::Any(list) => list.iter().any(|p| p.holds(document)),
-            Self::Not(inner) => !inner.holds(document),
+            Self::At(path, test) => test.holds(path, document, budget),
+            Self::All(list) => first(list, document, budget, false).map(|found| !found),
+            Self::Any(list) => first(list, document, budget, true),
+            Self::Not(inner) => Ok(!inner.holds(document, budget)?),
         }
     }
+}
+
+/// Whether one of these predicates has this result.
+fn first(list: &[Node], document: &Value, budget: &Budget, wanted: bool) -> Result<bool, Exceeded> {
+    for node in list {
+        if node.holds(document, budget)? == wanted {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Test {
-    fn holds(&self, path: &Path, document: &Value) -> bool {
+    fn holds(&self, path: &Path, document: &Value, budget: &Budget) -> Result<bool, Exceeded> {
+        let equal = |found: &Value, wanted: &Value| same_within(found, wanted, budget);
         match self {
-            Self::Eq(wanted) => path.any(document, |found| same(found, wanted)),
-            Self::Ne(wanted) => !path.any(document, |found| same(found, wanted)),
-            Self::In(list) => path.any(document, |found| list.iter().any(|wanted| same(found, wanted))),
-            Self::Exists(wanted) => path.any(document, |found| !found.is_null()) == *wanted,
-            Self::Matches(pattern) => path.any(document, |found| match found {
-                Value::String(text) => pattern.matches(text),
-                Value::Number(_) | Value::Bool(_) => pattern.matches(&found.to_string()),
-                _ => false,
+            Self::Eq(wanted) => path.any(document, budget, |found| equal(found, wanted)),
+            Self::Ne(wanted) => path.any(document, budget, |found| equal(found, wanted)).map(|any| !any),
+            Self::In(list) => path.any(document, budget, |found| one_is(list, found, budget)),
+            Self::Exists(wanted) => Ok(path.any(document, budget, |found| Ok(!found.is_null()))? == *wanted),
+            Self::Matches(pattern) => path.any(document, budget, |found| match found {
+                Value::String(text) => pattern.matches_within(text, budget),
+                Value::Number(_) | Value::Bool(_) => pattern.matches_within(&found.to_string(), budget),
+                _ => Ok(false),
             }),
-            Self::Contains(wanted) => path.any(document, |found| match (found, wanted) {
-                (Value::String(text), Value::String(part)) => text.contains(part.as_str()),
-                (Value::Array(items), _) => items.iter().any(|item| same(item, wanted)),
-                _ => false,
+            Self::Contains(wanted) => path.any(document, budget, |found| match (found, wanted) {
+                (Value::String(text), Value::String(part)) => {
+                    budget.step(text.len() as u64)?;
+                    Ok(text.contains(part.as_str()))
+                }
+                (Value::Array(items), _) => one_is(items, wanted, budget),
+                _ => Ok(false),
             }),
-            Self::Compare(accepted, limit) => path.any(document, |found| {
+            Self::Compare(accepted, limit) => path.any(document, budget, |found| {
                 let number = match found {
                     Value::Number(number) => Some(number.clone()),
                     // Why: header values are text.
-                    Value::String(text) => text.trim().parse().ok(),
+                    Value::String(text) => {
+                        budget.step(text.len() as u64)?;
+                        text.trim().parse().ok()
+                    }
                     _ => None,
                 };
-                number.and_then(|number| compare(&number, limit)).is_some_and(|o| accepted.contains(&o))
+                Ok(number.and_then(|number| compare(&number, limit)).is_some_and(|o| accepted.contains(&o)))
             }),
         }
+    }
+}
+
+/// Whether one of these values is that one.
+fn one_is(list: &[Value], value: &Value, budget: &Budget) -> Result<bool, Exceeded> {
+    for item in list {
+        if same_within(item, value, budget)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// As [`same`], within a budget: comparing costs what the smaller value has.
+fn same_within(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Exceeded> {
+    match (a, b) {
+        (Value::String(a), Value::String(b)) => budget.step(1 + a.len().min(b.len()) as u64)?,
+        (Value::Array(a), Value::Array(b)) => {
+            budget.step(1)?;
+            if a.len() != b.len() {
+                return Ok(false);
+            }
+            a.iter().try_for_each(|item| weigh(item, budget))?;
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            budget.step(1)?;
+            if a.len() != b.len() {
+                return Ok(false);
+            }
+            a.values().try_for_each(|item| weigh(item, budget))?;
+        }
+        _ => budget.step(1)?,
+    }
+    Ok(same(a, b))
+}
+
+/// Asks for a step for each value and each byte of text in a value.
+fn weigh(value: &Value, budget: &Budget) -> Result<(), Exceeded> {
+    match value {
+        Value::String(text) => budget.step(1 + text.len() as u64),
+        Value::Array(items) => {
+            budget.step(1)?;
+            items.iter().try_for_each(|item| weigh(item, budget))
+        }
+        Value::Object(map) => {
+            budget.step(1)?;
+            map.iter().try_for_each(|(name, item)| {
+                budget.step(name.len() as u64)?;
+                weigh(item, budget)
+            })
+        }
+        _ => budget.step(1),
     }
 }
 
@@ -150,33 +236,56 @@ fn compare(a: &Number, b: &Number) -> Option<Ordering> {
     }
 }
 
-fn parse(value: &Value, at: &str, depth: usize) -> Result<Node, PredicateError> {
-    let wrong = |message: &str| PredicateError { pointer: at.to_owned(), message: message.to_owned() };
-    let depth = depth.checked_sub(1).ok_or_else(|| wrong("is nested too deeply"))?;
-    if let Value::Array(items) = value {
-        return list(items, at, depth).map(Node::All);
+/// Reads the predicates of one condition.
+struct Reader<'c> {
+    /// Predicates that may still come.
+    left: u64,
+    most: u64,
+    pattern: Compile<'c>,
+}
+
+impl Reader<'_> {
+    fn parse(&mut self, value: &Value, at: &str, depth: usize) -> Result<Node, PredicateError> {
+        let wrong = |message: String| PredicateError { pointer: at.to_owned(), message };
+        let depth = depth.checked_sub(1).ok_or_else(|| wrong("is nested too deeply".to_owned()))?;
+        if let Value::Array(items) = value {
+            return self.list(items, at, depth).map(Node::All);
+        }
+        let left = self.left.checked_sub(1);
+        self.left = left.ok_or_else(|| PredicateError {
+            pointer: String::new(),
+            message: format!("has more than {} predicates (limits.predicates)", self.most),
+        })?;
+        let map = value.as_object().ok_or_else(|| wrong("must be an object or a list".to_owned()))?;
+        let mut members = map.iter();
+        match (members.next(), members.next(), members.next()) {
+            (Some((name, inner)), None, None) => self.group(name, inner, at, depth),
+            (Some(_), Some(_), None) => test(map, self.pattern).map_err(wrong),
+            _ => Err(wrong(FORMS.to_owned())),
+        }
     }
-    let map = value.as_object().ok_or_else(|| wrong("must be an object or a list"))?;
-    let mut members = map.iter();
-    match (members.next(), members.next(), members.next()) {
-        (Some((name, inner)), None, None) => group(name, inner, at, depth),
-        (Some(_), Some(_), None) => test(map).map_err(|message| wrong(&message)),
-        _ => Err(wrong(FORMS)),
+
+    fn group(&mut self, name: &str, inner: &Value, at: &str, depth: usize) -> Result<Node, PredicateError> {
+        let wrong = |message: String| PredicateError { pointer: at.to_owned(), message };
+        let items = || inner.as_array().ok_or_else(|| wrong(format!("{name} must be a list")));
+        match name {
+            "all" => self.list(items()?, &format!("{at}/all"), depth).map(Node::All),
+            "any" => self.list(items()?, &format!("{at}/any"), depth).map(Node::Any),
+            "not" => self.parse(inner, &format!("{at}/not"), depth).map(|node| Node::Not(Box::new(node))),
+            _ => Err(wrong(FORMS.to_owned())),
+        }
+    }
+
+    fn list(&mut self, items: &[Value], at: &str, depth: usize) -> Result<Vec<Node>, PredicateError> {
+        if items.len() > ITEMS_MAX {
+            let message = format!("has {} entries, the limit is {ITEMS_MAX}", items.len());
+            return Err(PredicateError { pointer: at.to_owned(), message });
+        }
+        items.iter().enumerate().map(|(i, item)| self.parse(item, &format!("{at}/{i}"), depth)).collect()
     }
 }
 
-fn group(name: &str, inner: &Value, at: &str, depth: usize) -> Result<Node, PredicateError> {
-    let wrong = |message: String| PredicateError { pointer: at.to_owned(), message };
-    let items = || inner.as_array().ok_or_else(|| wrong(format!("{name} must be a list")));
-    match name {
-        "all" => list(items()?, &format!("{at}/all"), depth).map(Node::All),
-        "any" => list(items()?, &format!("{at}/any"), depth).map(Node::Any),
-        "not" => parse(inner, &format!("{at}/not"), depth).map(|node| Node::Not(Box::new(node))),
-        _ => Err(wrong(FORMS.to_owned())),
-    }
-}
-
-fn test(map: &Map<String, Value>) -> Result<Node, String> {
+fn test(map: &Map<String, Value>, pattern: Compile<'_>) -> Result<Node, String> {
     let path = map.get("path").ok_or(FORMS)?;
     let (name, value) = map.iter().find(|(name, _)| *name != "path").ok_or(FORMS)?;
     let path = path
@@ -196,7 +305,7 @@ fn test(map: &Map<String, Value>) -> Result<Node, String> {
         "exists" => Test::Exists(value.as_bool().ok_or("exists must be true or false")?),
         "matches" => {
             let text = value.as_str().ok_or("matches must be a regular expression")?;
-            Test::Matches(Pattern::whole(text).map_err(|why| format!("matches {why}"))?)
+            Test::Matches(pattern(text).map_err(|why| format!("matches {why}"))?)
         }
         "contains" => Test::Contains(value.clone()),
         "gt" => compare(&[Ordering::Greater])?,
@@ -206,14 +315,6 @@ fn test(map: &Map<String, Value>) -> Result<Node, String> {
         _ => return Err(FORMS.to_owned()),
     };
     Ok(Node::At(path, test))
-}
-
-fn list(items: &[Value], at: &str, depth: usize) -> Result<Vec<Node>, PredicateError> {
-    if items.len() > ITEMS_MAX {
-        let message = format!("has {} entries, the limit is {ITEMS_MAX}", items.len());
-        return Err(PredicateError { pointer: at.to_owned(), message });
-    }
-    items.iter().enumerate().map(|(i, item)| parse(item, &format!("{at}/{i}"), depth)).collect()
 }
 
 #[cfg(test)]

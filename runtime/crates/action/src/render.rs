@@ -8,8 +8,9 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::budget::{Budget, RENDERED_BYTES};
 use crate::escape;
-use crate::filter::{apply_filters, parse_filters};
+use crate::filter::parse_filters;
 use crate::json::Object;
 use crate::plan::{ActionPlan, BodyPlan, InputPlace, InputPlan, KeyPlace, Method, OmitIf, ResponseType};
 use crate::render_error::NOT_SCALAR;
@@ -50,7 +51,10 @@ struct Body {
 /// # Errors
 /// [`RenderError`] when a value is absent or cannot stand at its position.
 pub fn render_request(plan: &ActionPlan, values: &Values<'_>) -> Result<RenderedRequest, RenderError> {
-    let settled = settled_inputs(plan, values.input)?;
+    // Why a guest's: the host brings a budget of its own.
+    let own = Budget::guest(plan.rendered_bytes.unwrap_or(RENDERED_BYTES));
+    let values = &values.within(&own);
+    let settled = settled_inputs(plan, values)?;
     let values = &Values { input: settled.as_ref().map_or(values.input, |map| Object::Map(map)), ..*values };
     let mut url = match url_template::fixed(&plan.url) {
         Some(url) => url,
@@ -66,8 +70,9 @@ pub fn render_request(plan: &ActionPlan, values: &Values<'_>) -> Result<Rendered
 /// use the same value of an input. `None` if all inputs are as they were given.
 fn settled_inputs<'v>(
     plan: &ActionPlan,
-    input: Object<'v>,
+    values: &Values<'v>,
 ) -> Result<Option<Cow<'v, Map<String, Value>>>, RenderError> {
+    let input = values.input;
     // Why: the usual call transforms and omits nothing, and needs no copy.
     let has_empty = input.may_have_empty();
     let changes = |field: &&InputPlan| {
@@ -86,7 +91,9 @@ fn settled_inputs<'v>(
         let value = match &field.transform {
             Some(chain) => {
                 let filters = parse_filters(chain).map_err(|e| RenderError::input(&field.name, e))?;
-                apply_filters(given, &filters).or_else(|| was_null.then_some(Value::Null))
+                let made = values.filter(given, &filters);
+                let made = made.map_err(|e| RenderError::exceeded(format!("input.{}", field.name), e))?;
+                made.or_else(|| was_null.then_some(Value::Null))
             }
             None => given,
         };
@@ -159,7 +166,7 @@ fn render_headers(
     let mut headers: Vec<(String, String)> = Vec::with_capacity(plan.headers.len() + 2);
     for (name, text) in &plan.headers {
         let template = parse_text(text)?;
-        if values.leaves_out(&template) {
+        if values.leaves_out(&template)? {
             continue;
         }
         let mut value = String::new();
@@ -168,6 +175,7 @@ fn render_headers(
     }
     for (field, value) in inputs_at(plan, values, InputPlace::Header).filter(|(_, value)| !value.is_null()) {
         let text = scalar_cow(&value).ok_or_else(|| RenderError::input(&field.name, NOT_SCALAR))?;
+        values.pay(|budget| budget.make(text.len()))?;
         let mut out = String::new();
         escape::header_value(&text, &mut out).map_err(|e| RenderError::input(&field.name, e))?;
         let name = field.wire_name().to_ascii_lowercase();

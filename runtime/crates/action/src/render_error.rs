@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::budget::Exceeded;
 use crate::escape::EscapeError;
 use crate::template::Variable;
 
@@ -13,6 +14,8 @@ pub struct RenderError {
     pub variable: String,
     /// What is wrong with its value.
     pub why: String,
+    /// Whether the work would have cost more than it may.
+    pub exceeded: bool,
 }
 
 impl fmt::Display for RenderError {
@@ -26,9 +29,21 @@ impl fmt::Display for RenderError {
 
 impl std::error::Error for RenderError {}
 
+impl From<Exceeded> for RenderError {
+    fn from(error: Exceeded) -> Self {
+        Self::exceeded("what is made here", error)
+    }
+}
+
 impl RenderError {
-    pub(crate) fn new(variable: String, why: String) -> Self {
-        Self { variable, why }
+    /// An error of a variable, or of the plan itself if its name is empty.
+    #[must_use]
+    pub const fn new(variable: String, why: String) -> Self {
+        Self { variable, why, exceeded: false }
+    }
+    /// The variable at which the budget ended.
+    pub(crate) fn exceeded(variable: impl fmt::Display, error: Exceeded) -> Self {
+        Self { exceeded: true, ..Self::new(variable.to_string(), error.to_string()) }
     }
     pub(crate) fn at(variable: &Variable, error: &EscapeError) -> Self {
         Self::new(variable.to_string(), error.to_string())

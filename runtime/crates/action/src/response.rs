@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::path;
+use crate::budget::{Budget, Exceeded};
+use crate::path::Path;
 // Kept at this path for callers; the class belongs to the plan.
 pub use crate::plan::ErrorClass;
 use crate::plan::{ResponsePlan, ResponseType};
@@ -104,20 +105,33 @@ fn read_text(body: &[u8]) -> Value {
 
 /// The output of a success: the body below `root`, or the members that `map` names. Absent
 /// values are null.
-pub(crate) fn output(plan: &ResponsePlan, answer: &MappedResponse) -> Value {
+pub(crate) fn output(
+    plan: &ResponsePlan,
+    answer: &MappedResponse,
+    budget: &Budget,
+) -> Result<Value, Exceeded> {
+    let at = |value, pointer: &str| match Path::parse(pointer) {
+        Some(path) => path.find(value, budget),
+        None => Ok(None),
+    };
+    let copy = |value: Option<&Value>| match value {
+        Some(value) => budget.copy(value).map(|()| value.clone()),
+        None => Ok(Value::Null),
+    };
     let root = match &plan.root {
-        Some(pointer) => path::first(&answer.body, pointer).unwrap_or(&Value::Null),
+        Some(pointer) => at(&answer.body, pointer)?.unwrap_or(&Value::Null),
         None => &answer.body,
     };
     if plan.map.is_empty() {
-        return root.clone();
+        return copy(Some(root));
     }
-    let member = |place: &String| match (place.as_str(), place.strip_prefix("header:")) {
-        ("status", _) => Value::from(answer.status),
-        (_, Some(name)) => answer.headers.get(&name.to_ascii_lowercase()).cloned().unwrap_or_default(),
-        (pointer, None) => path::first(root, pointer).cloned().unwrap_or_default(),
+    let member = |place: &str| match (place, place.strip_prefix("header:")) {
+        ("status", _) => Ok(Value::from(answer.status)),
+        (_, Some(name)) => copy(answer.headers.get(&name.to_ascii_lowercase())),
+        (pointer, None) => copy(at(root, pointer)?),
     };
-    Value::Object(plan.map.iter().map(|(name, place)| (name.clone(), member(place))).collect())
+    let members = plan.map.iter().map(|(name, place)| Ok((name.clone(), member(place)?)));
+    members.collect::<Result<_, _>>().map(Value::Object)
 }
 
 #[cfg(test)]
@@ -192,12 +206,13 @@ mod tests {
             map: map.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
             ..ResponsePlan::default()
         };
-        assert_eq!(output(&plan(None, &[]), &answer), answer.body);
-        assert_eq!(output(&plan(Some("/data/id"), &[]), &answer), json!(7));
-        assert_eq!(output(&plan(Some("/nothing"), &[]), &answer), json!(null));
+        let made = |plan: &ResponsePlan| output(plan, &answer, &Budget::unlimited()).unwrap();
+        assert_eq!(made(&plan(None, &[])), answer.body);
+        assert_eq!(made(&plan(Some("/data/id"), &[])), json!(7));
+        assert_eq!(made(&plan(Some("/nothing"), &[])), json!(null));
         let map =
             [("id", "/id"), ("m", "header:X-Message-Id"), ("s", "status"), ("no", "/x"), ("h", "header:h")];
         let expected = json!({ "id": 7, "m": "m1", "s": 202, "no": null, "h": null });
-        assert_eq!(output(&plan(Some("/data"), &map), &answer), expected);
+        assert_eq!(made(&plan(Some("/data"), &map)), expected);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::pattern::Pattern;
 use crate::plan::ErrorAction;
 
 mod wait;
@@ -52,7 +53,7 @@ pub struct WaitBody {
     /// JSON pointer to the text or number.
     pub path: String,
     /// Regular expression whose first group is the wait.
-    pub pattern: Option<String>,
+    pub pattern: Option<Pattern>,
     pub kind: WaitKind,
 }
 

@@ -4,6 +4,9 @@
 //! substituted, so a value can never move a boundary. The same split proves two things: which hosts
 //! the template can lead to, and which paths the action can request.
 
+use std::borrow::Cow;
+
+use crate::budget::{Budget, RENDERED_BYTES};
 use crate::escape::{self, EscapeError};
 use crate::render_error::RenderError;
 use crate::template::{Part, Template, TemplateError, Variable};
@@ -158,6 +161,8 @@ impl UrlTemplate {
     /// # Errors
     /// [`RenderError`] naming the variable whose value is absent or cannot stand at its position.
     pub fn render(&self, values: &Values<'_>) -> Result<String, RenderError> {
+        let own = Budget::rendering(RENDERED_BYTES);
+        let values = &values.within(&own);
         let mut out = String::from("https://");
         self.render_host(values, &mut out)?;
         if let Some(port) = self.port {
@@ -209,6 +214,15 @@ impl UrlTemplate {
     }
 }
 
+/// The text of a variable of the path, paid for as it is encoded.
+fn text_of<'v>(variable: &Variable, values: &Values<'v>) -> Result<Cow<'v, str>, RenderError> {
+    let text = values.text(variable)?;
+    values
+        .pay(|budget| budget.make(escape::percent_length(&text)))
+        .map_err(|e| RenderError::exceeded(variable, e))?;
+    Ok(text)
+}
+
 fn render_segment(segment: &Template, values: &Values<'_>, out: &mut String) -> Result<(), RenderError> {
     let start = out.len();
     let mut last = None;
@@ -216,11 +230,11 @@ fn render_segment(segment: &Template, values: &Values<'_>, out: &mut String) -> 
         match part {
             Part::Literal(text) => out.push_str(text),
             Part::Variable(variable) if variable.multi => {
-                let text = values.text(variable)?;
+                let text = text_of(variable, values)?;
                 return escape::path_segments(&text, out).map_err(|e| RenderError::at(variable, &e));
             }
             Part::Variable(variable) => {
-                let text = values.text(variable)?;
+                let text = text_of(variable, values)?;
                 if text.is_empty() {
                     return Err(RenderError::at(variable, &EscapeError::EmptySegment));
                 }
@@ -243,7 +257,9 @@ fn render_pair(
     out: &mut String,
     first: &mut bool,
 ) -> Result<(), RenderError> {
-    if value.is_some_and(|template| values.leaves_out(template)) {
+    if let Some(template) = value
+        && values.leaves_out(template)?
+    {
         return Ok(());
     }
     out.push(if *first { '?' } else { '&' });

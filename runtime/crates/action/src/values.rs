@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use crate::filter::{apply_filters, rfc3339_of_ms};
+use crate::budget::{Budget, Exceeded, RENDERED_BYTES};
+use crate::filter::{Filter, apply_filters, rfc3339_of_ms};
 use crate::json::Object;
 use crate::render_error::RenderError;
 use crate::scalar::scalar_cow;
@@ -31,7 +32,12 @@ pub struct Values<'a> {
     pub now_ms: i64,
     /// The key by which the vendor recognizes a repeat, put where the plan says.
     pub idempotency_key: Option<&'a str>,
+    /// What rendering may cost; a default for each rendering if it is absent.
+    pub budget: Option<&'a Budget>,
 }
+
+/// The most bytes of a value that are escaped before the budget is asked again.
+const PIECE_BYTES: usize = 16 * 1024;
 
 impl<'a> Values<'a> {
     /// Values of a connection only, for what is the same in all its calls: hosts, path patterns.
@@ -45,7 +51,17 @@ impl<'a> Values<'a> {
             source: None,
             now_ms: 0,
             idempotency_key: None,
+            budget: None,
         }
+    }
+
+    /// The same values, drawing from `budget` unless they draw from one already.
+    #[must_use]
+    pub fn within<'b>(&self, budget: &'b Budget) -> Values<'b>
+    where
+        'a: 'b,
+    {
+        Values { budget: Some(self.budget.unwrap_or(budget)), ..*self }
     }
 
     /// Values of an automation's event only.
@@ -55,17 +71,33 @@ impl<'a> Values<'a> {
     }
 
     /// Looks a variable up and applies its filters; `None` when absent.
-    #[must_use]
-    pub fn get(&self, variable: &Variable) -> Option<Value> {
-        self.find(variable).map(Cow::into_owned)
+    ///
+    /// # Errors
+    /// [`RenderError`] if the copy or a filter would cost too much.
+    pub fn get(&self, variable: &Variable) -> Result<Option<Value>, RenderError> {
+        let own = Budget::rendering(RENDERED_BYTES);
+        let values = self.within(&own);
+        let found = values.find(variable)?;
+        if let Some(Cow::Borrowed(value)) = found {
+            values.pay(|budget| budget.copy(value)).map_err(|e| RenderError::exceeded(variable, e))?;
+        }
+        Ok(found.map(Cow::into_owned))
+    }
+
+    /// Asks the budget for something.
+    pub(crate) fn pay(&self, ask: impl FnOnce(&Budget) -> Result<(), Exceeded>) -> Result<(), Exceeded> {
+        self.budget.map_or(Ok(()), ask)
     }
 
     /// [`Values::get`] without a copy if no filter needs one.
-    pub(crate) fn find(&self, variable: &Variable) -> Option<Cow<'a, Value>> {
+    pub(crate) fn find(&self, variable: &Variable) -> Result<Option<Cow<'a, Value>>, RenderError> {
         let name = variable.name.as_str();
         let found = match variable.scope {
-            Scope::Input => self.input.get(name).or_else(|| dotted_in(self.input, name)),
-            Scope::Config => self.config.get(name),
+            Scope::Input => match self.member(self.input, name)? {
+                Some(found) => Some(found),
+                None => self.dotted_in(self.input, name)?,
+            },
+            Scope::Config => self.member(self.config, name)?,
             Scope::Action => Some(Cow::Owned(Value::String(self.action_id.to_owned()))),
             Scope::Run => Some(Cow::Owned(Value::String(self.run_id.to_owned()))),
             Scope::Source => self.source.and_then(|s| dotted(s, name)).map(Cow::Borrowed),
@@ -78,14 +110,49 @@ impl<'a> Values<'a> {
             Scope::Cred | Scope::Sign | Scope::Jwt => None,
         };
         if variable.filters.is_empty() {
-            return found;
+            return Ok(found);
         }
-        apply_filters(found.map(Cow::into_owned), &variable.filters).map(Cow::Owned)
+        self.filtered(found, &variable.filters).map_err(|e| RenderError::exceeded(variable, e))
+    }
+
+    fn filtered<'v>(
+        &self,
+        found: Option<Cow<'v, Value>>,
+        filters: &[Filter],
+    ) -> Result<Option<Cow<'v, Value>>, Exceeded> {
+        match self.budget {
+            Some(budget) => apply_filters(found, filters, budget),
+            None => apply_filters(found, filters, &Budget::rendering(RENDERED_BYTES)),
+        }
+    }
+
+    /// A value after filters.
+    pub(crate) fn filter(&self, value: Option<Value>, filters: &[Filter]) -> Result<Option<Value>, Exceeded> {
+        Ok(self.filtered(value.map(Cow::Owned), filters)?.map(Cow::into_owned))
+    }
+
+    /// A member of an object. One that is text still is parsed each time it is used.
+    fn member(&self, object: Object<'a>, name: &str) -> Result<Option<Cow<'a, Value>>, RenderError> {
+        if let Object::Members(members) = object
+            && let Some(text) = members.get(name)
+        {
+            self.pay(|budget| budget.step(text.len() as u64))?;
+        }
+        Ok(object.get(name))
+    }
+
+    fn dotted_in(&self, object: Object<'a>, path: &str) -> Result<Option<Cow<'a, Value>>, RenderError> {
+        let Some((first, rest)) = path.split_once('.') else { return Ok(None) };
+        Ok(match self.member(object, first)? {
+            None => None,
+            Some(Cow::Borrowed(value)) => dotted(value, rest).map(Cow::Borrowed),
+            Some(Cow::Owned(value)) => dotted(&value, rest).cloned().map(Cow::Owned),
+        })
     }
 
     /// The text of a variable that must have a value.
     pub(crate) fn text(&self, variable: &Variable) -> Result<Cow<'a, str>, RenderError> {
-        match self.find(variable) {
+        match self.find(variable)? {
             None | Some(Cow::Borrowed(Value::Null) | Cow::Owned(Value::Null)) => {
                 Err(RenderError::missing(variable))
             }
@@ -98,8 +165,9 @@ impl<'a> Values<'a> {
     }
 
     /// Whether a template is one variable without a value: the pair or header is then left out.
-    pub(crate) fn leaves_out(&self, template: &Template) -> bool {
-        template.as_single_variable().is_some_and(|v| self.find(v).is_none_or(|found| found.is_null()))
+    pub(crate) fn leaves_out(&self, template: &Template) -> Result<bool, RenderError> {
+        let Some(variable) = template.as_single_variable() else { return Ok(false) };
+        Ok(self.find(variable)?.is_none_or(|found| found.is_null()))
     }
 
     /// Joins a template's parts, each value passing through `escape_into`.
@@ -111,12 +179,36 @@ impl<'a> Values<'a> {
     ) -> Result<(), RenderError> {
         for part in &template.parts {
             match part {
-                Part::Literal(text) => out.push_str(text),
-                Part::Variable(variable) => escape_into(&self.text(variable)?, out)
-                    .map_err(|e| RenderError::new(variable.to_string(), e.to_string()))?,
+                Part::Literal(text) => {
+                    self.pay(|budget| budget.make(text.len()))?;
+                    out.push_str(text);
+                }
+                Part::Variable(variable) => self.escape(variable, out, &mut escape_into)?,
             }
         }
         Ok(())
+    }
+
+    /// Appends a variable's text, piece by piece, so that escaping makes little more than the budget allows.
+    fn escape<E: std::fmt::Display>(
+        &self,
+        variable: &Variable,
+        out: &mut String,
+        escape_into: &mut impl FnMut(&str, &mut String) -> Result<(), E>,
+    ) -> Result<(), RenderError> {
+        let text = self.text(variable)?;
+        let mut rest = &*text;
+        loop {
+            let (piece, tail) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
+            let before = out.len();
+            escape_into(piece, out).map_err(|e| RenderError::new(variable.to_string(), e.to_string()))?;
+            self.pay(|budget| budget.make(out.len().saturating_sub(before)))
+                .map_err(|e| RenderError::exceeded(variable, e))?;
+            if tail.is_empty() {
+                return Ok(());
+            }
+            rest = tail;
+        }
     }
 }
 
@@ -130,21 +222,13 @@ pub fn dotted<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     })
 }
 
-fn dotted_in<'v>(object: Object<'v>, path: &str) -> Option<Cow<'v, Value>> {
-    let (first, rest) = path.split_once('.')?;
-    match object.get(first)? {
-        Cow::Borrowed(value) => dotted(value, rest).map(Cow::Borrowed),
-        Cow::Owned(value) => dotted(&value, rest).cloned().map(Cow::Owned),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     fn text_of(template: &str, values: &Values<'_>) -> Option<Value> {
-        values.get(Template::parse(template).unwrap().as_single_variable().unwrap())
+        values.get(Template::parse(template).unwrap().as_single_variable().unwrap()).unwrap()
     }
 
     #[test]

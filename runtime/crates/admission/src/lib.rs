@@ -14,8 +14,10 @@
     )
 )]
 
+mod framing;
 mod request_head;
 mod scheduler;
 
+pub use framing::{Framing, FramingFault, is_host};
 pub use request_head::RequestHead;
 pub use scheduler::{Permit, Refused, Scheduled, Scheduler};

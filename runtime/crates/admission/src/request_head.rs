@@ -1,13 +1,16 @@
 //! The head of a request, read before the HTTP server reads it: what it asks for and where the request ends.
 //!
-//! It reads only what is unambiguous: HTTP/1.1, a complete head, an origin-form target of URI characters, a body whose
-//! length is given once and in digits (RFC 9112 sections 2, 3 and 6.3). For anything else the answer is `None`, and the
+//! It reads only what is unambiguous: HTTP/1.1, a complete head whose lines end with CR LF, one `Host`, an origin-form
+//! target of URI characters, a body whose length is given once and in digits (RFC 9112 sections 2, 3 and 6.3). For anything else the answer is `None`, and the
 //! server's parser alone decides. It makes no decision. Called by the API's load shedding; a property test and the fuzz
 //! target `request_head` compare it with hyper's reading of the same bytes.
 
 use std::mem::MaybeUninit;
 
 use httparse::Request;
+use memchr::memchr_iter;
+
+use crate::framing::{is_host, number};
 
 /// Maximum header fields; a head with more is left to the server's parser.
 const FIELDS_MAX: usize = 48;
@@ -46,13 +49,18 @@ impl<'b> RequestHead<'b> {
         if request.version != Some(1) || method == "CONNECT" || !is_path(target) || head > HEAD_BYTES_MAX {
             return None;
         }
-        let (mut authorization, mut body) = (Field::Absent, Field::Absent);
+        if !ends_lines_with_cr_lf(bytes.get(..head)?) {
+            return None;
+        }
+        let (mut authorization, mut body, mut host) = (Field::Absent, Field::Absent, Field::Absent);
         for field in request.headers.iter() {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
             if is("authorization") {
                 authorization = authorization.and(field.value);
             } else if is("content-length") {
                 body = body.and(field.value);
+            } else if is("host") {
+                host = host.and(field.value);
             } else if is("transfer-encoding")
                 || is("expect")
                 || is("upgrade")
@@ -60,6 +68,10 @@ impl<'b> RequestHead<'b> {
             {
                 return None;
             }
+        }
+        // Why: the API refuses any other.
+        if !matches!(host, Field::Once(name) if is_host(name)) {
+            return None;
         }
         let body = match body {
             Field::Absent => 0,
@@ -105,11 +117,10 @@ fn visible(value: &[u8]) -> Option<&str> {
     is_visible.then(|| std::str::from_utf8(value).ok())?
 }
 
-/// A number of digits only: `parse` would accept a sign.
-fn number(digits: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(digits).ok()?;
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+/// Whether no line feed stands alone.
+fn ends_lines_with_cr_lf(head: &[u8]) -> bool {
+    memchr_iter(b'\n', head).all(|at| at.checked_sub(1).and_then(|before| head.get(before)) == Some(&b'\r'))
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

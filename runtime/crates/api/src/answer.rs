@@ -8,6 +8,8 @@ use portcullis_engine::{Error, Page};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
+use crate::pieces;
+
 /// A header of an answer, for the OpenAPI document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AnswerHeader {
@@ -50,7 +52,7 @@ pub(crate) const JSON: &str = "application/json";
 /// A response with JSON.
 pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<Response<Body>, Error> {
     let text = serde_json::to_string(body).map_err(|_| Error::plain(Code::Internal))?;
-    let mut response = Response::new(Body::from(text));
+    let mut response = Response::new(pieces::body(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     Ok(response)

@@ -5,25 +5,32 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::routing::{MethodFilter, on};
 use http::header::CONNECTION;
 use http::{HeaderValue, Response};
-use portcullis_admission::{Refused, Scheduled};
+use portcullis_admission::Refused;
 use portcullis_core::fault::Code;
+use portcullis_engine::runs::Commitment;
 use portcullis_engine::{Error, clock};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::problem;
-use crate::request::Context;
-use crate::route::{Handled, Route};
+use crate::request::{Context, Opened};
+use crate::route::Route;
 use crate::routes::ROUTES;
+use crate::serve::OnControl;
 use crate::service::Api;
 
 /// A new request id.
 pub(crate) fn request_id() -> String {
     clock::fresh_text("req")
 }
+
+/// The parameters of a path; an error if one of them is not text once it is decoded.
+pub(crate) type PathParams = Result<RawPathParams, RawPathParamsRejection>;
 
 /// Name of the header that carries the request id.
 const REQUEST_ID: &str = "x-request-id";
@@ -37,7 +44,7 @@ pub fn router(api: Arc<Api>) -> Router {
         };
         router = router.route(
             route.path,
-            on(filter, move |State(api): State<Arc<Api>>, params: RawPathParams, request: Request| {
+            on(filter, move |State(api): State<Arc<Api>>, params: PathParams, request: Request| {
                 dispatch(api, route, params, request)
             }),
         );
@@ -55,30 +62,25 @@ fn stray(api: &Api, code: Code) -> Response<Body> {
     finish(api, problem::response(&Error::plain(code), &id), &id)
 }
 
+/// The end of a call's task.
+type Called = Result<Result<Response<Body>, Error>, Refused>;
+
 async fn dispatch(
     api: Arc<Api>,
     route: &'static Route,
-    params: RawPathParams,
+    params: PathParams,
     request: Request,
 ) -> Response<Body> {
-    let request_id = request_id();
+    let request_id: Arc<str> = request_id().into();
     let started = std::time::Instant::now();
     let method = request.method().clone();
     api.count_request();
-    let result = match Context::open(Arc::clone(&api), route, params, request).await {
-        Ok((context, request, None)) => (route.handler)(context, request).await,
-        Ok((context, request, Some(permit))) => apart(permit.run((route.handler)(context, request))).await,
+    let runtime = request.extensions().get::<OnControl>().map(|on| on.0.clone());
+    let result = match Context::open(Arc::clone(&api), route, params, request, &request_id).await {
+        Ok(opened) => serve(&api, route, opened, runtime).await,
         Err(error) => Err(error),
     };
-    let response = match result {
-        Ok(response) => response,
-        Err(error) => {
-            if error.is_ours() {
-                tracing::error!(%request_id, code = %error.code, "request failed inside");
-            }
-            problem::response(&error, &request_id)
-        }
-    };
+    let response = result.unwrap_or_else(|error| problem::of_request(&error, &request_id));
     // Why debug: runs and ledger record what happened, and a log line for each would cost as much as some checks.
     // Why the route's pattern and not the path: a path may contain what a caller should not have put there.
     tracing::debug!(
@@ -88,16 +90,47 @@ async fn dispatch(
     finish(&api, response, &request_id)
 }
 
-/// Runs a call in a separate task. Why: waking the call then does not poll the connection as well, and a panic becomes
-/// an error response instead of a broken connection. If the connection is dropped, the call ends.
-async fn apart(call: Scheduled<Handled>) -> Result<Response<Body>, Error> {
-    struct WithCaller(JoinHandle<Result<Result<Response<Body>, Error>, Refused>>);
+/// Calls the handler, on a worker if that is known to take long.
+async fn serve(
+    api: &Api,
+    route: &'static Route,
+    opened: Opened,
+    runtime: Option<Handle>,
+) -> Result<Response<Body>, Error> {
+    let Opened { context, request, permit, lane, seat } = opened;
+    let commitment = context.commitment.clone();
+    let handled = (route.handler)(context, request);
+    let workers = api.engine.workers();
+    let Some(permit) = permit else {
+        return match seat {
+            Some(seat) => workers.seated(seat, handled).await,
+            None => workers.movable(lane, handled).await,
+        };
+    };
+    let call = {
+        let _runtime = runtime.as_ref().map(Handle::enter);
+        let movable = match seat {
+            Some(seat) => workers.seated(seat, handled),
+            None => workers.movable(lane, handled),
+        };
+        api.engine.spawn_call(permit.run(movable))
+    };
+    apart(call, commitment).await
+}
+
+/// The answer of a call, which runs in a separate task. Why: waking the call then does not poll the connection as well,
+/// and a panic becomes an error response instead of a broken connection. If the connection is dropped, a call that has
+/// begun an outbound request goes on to its end, and any other is dropped.
+async fn apart(call: JoinHandle<Called>, commitment: Commitment) -> Result<Response<Body>, Error> {
+    struct WithCaller(JoinHandle<Called>, Commitment);
     impl Drop for WithCaller {
         fn drop(&mut self) {
-            self.0.abort();
+            if self.1.abandon() {
+                self.0.abort();
+            }
         }
     }
-    let mut task = WithCaller(tokio::spawn(call));
+    let mut task = WithCaller(call, commitment);
     match (&mut task.0).await {
         Ok(Ok(result)) => result,
         Ok(Err(refused)) => Err(refused.into()),

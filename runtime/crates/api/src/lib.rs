@@ -18,6 +18,7 @@ mod answer;
 mod auth;
 mod dispatch;
 pub mod openapi;
+mod pieces;
 mod problem;
 mod request;
 mod route;

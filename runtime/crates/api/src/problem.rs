@@ -12,6 +12,8 @@ use portcullis_engine::runs::RunDocument;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::pieces;
+
 /// Default of `Retry-After` for an overloaded or unavailable service, seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -65,9 +67,17 @@ pub(crate) fn text(error: &Error, request_id: &str) -> String {
     serde_json::to_string(&Problem::of(error, request_id)).unwrap_or_default()
 }
 
+/// The HTTP response of an error, which is logged if the operator should see it.
+pub(crate) fn of_request(error: &Error, request_id: &str) -> Response<Body> {
+    if error.is_ours() {
+        tracing::error!(%request_id, code = %error.code, "request failed inside");
+    }
+    response(error, request_id)
+}
+
 /// The HTTP response of an error.
 pub(crate) fn response(error: &Error, request_id: &str) -> Response<Body> {
-    let mut response = Response::new(Body::from(text(error, request_id)));
+    let mut response = Response::new(pieces::body(text(error, request_id)));
     *response.status_mut() =
         StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, RwLock};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawPathParams, Request};
+use axum::extract::Request;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
@@ -21,14 +21,17 @@ use portcullis_core::json_reader::{self, JsonError};
 use portcullis_core::limits::Limits;
 use portcullis_core::structure::Structure;
 use portcullis_core::sync::{read, write};
-use portcullis_core::violation::Violation;
+use portcullis_core::violation::{MORE, Violation};
+use portcullis_engine::runs::Commitment;
 use portcullis_engine::tenants::{self, Tenant};
+use portcullis_engine::workers::{Lane, Seat};
 use portcullis_engine::{Caller, Engine, Error, api_token};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::auth;
+use crate::dispatch::PathParams;
 use crate::route::{Admission, Route};
 use crate::service::Api;
 
@@ -39,6 +42,8 @@ pub(crate) use parameters::{IfMatch, NoParameters, PageParameters, Parameter, Pa
 /// Bytes of an over-long body that are read and dropped so that the client can finish sending and
 /// read its answer.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of a body that are copied before other tasks have a turn.
+const COPIED_AT_ONCE: usize = 256 * 1024;
 /// Longest time for dropping it.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
@@ -50,6 +55,20 @@ pub(crate) struct Context {
     tenant: Option<Tenant>,
     path: Vec<(String, String)>,
     headers: HeaderMap,
+    request_id: Arc<str>,
+    /// Of the call that is made, if one is.
+    pub(crate) commitment: Commitment,
+}
+
+/// A request that may be handled.
+pub(crate) struct Opened {
+    pub(crate) context: Context,
+    pub(crate) request: RawRequest,
+    /// On routes that make calls.
+    pub(crate) permit: Option<Permit>,
+    pub(crate) lane: Lane,
+    /// For a request that goes to a worker from the beginning.
+    pub(crate) seat: Option<Seat>,
 }
 
 /// The parts of a request from which a handler's types are read.
@@ -61,20 +80,28 @@ pub(crate) struct RawRequest {
 }
 
 impl Context {
-    /// Authenticates, authorises, admits and reads the body, in that order. On routes that make calls it also returns
-    /// a permit.
+    /// Authenticates, authorises, admits and reads the body, in that order.
     pub(crate) async fn open(
         api: Arc<Api>,
         route: &'static Route,
-        path: RawPathParams,
+        path: PathParams,
         request: Request,
-    ) -> Result<(Self, RawRequest, Option<Permit>), Error> {
-        let path: Vec<(String, String)> = path.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        request_id: &Arc<str>,
+    ) -> Result<Opened, Error> {
         let (parts, body) = request.into_parts();
         let engine = &api.engine;
+        // Why before authentication: what is taken from the caller from here on ends its call.
+        let seen = engine.state_version();
         let caller = match route.roles {
             [] => None,
             _ => Some(api_token::authenticate(engine, auth::bearer(&parts.headers)).await?),
+        };
+        let path: Vec<(String, String)> = match &path {
+            Ok(path) => path.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            Err(_) => {
+                let detail = "a segment of the path is not UTF-8 once its percent-encoding is decoded";
+                return Err(Error::new(Code::BadRequest, detail));
+            }
         };
         let find = |name: &str| path.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         if let Some(caller) = &caller {
@@ -85,6 +112,7 @@ impl Context {
             // to exist: an invented one would get a limit for itself.
             (Some(org), Some(workspace)) if route.admission == Admission::Scheduled => {
                 let tenant = tenants::find_workspace(engine, org, workspace).await?;
+                let tenant = tenant.seen_in(seen);
                 Some((tenant, engine.scheduler().admit(&format!("{org}/{workspace}"))?))
             }
             _ => None,
@@ -92,8 +120,17 @@ impl Context {
         let (tenant, permit) = admitted.unzip();
         let body = read_body(body, &parts.headers, engine.limits()).await?;
         let query = parts.uri.query().map(str::to_owned);
-        let raw = RawRequest { query, body, lenient: route.is_lenient() };
-        Ok((Self { api, caller, tenant, path, headers: parts.headers }, raw, permit))
+        let request = RawRequest { query, body, lenient: route.is_lenient() };
+        let (lane, workers) = (route.lane(find("org")), engine.workers());
+        let bytes = request.body.len();
+        let seat = if route.is_for_workers() || workers.are_for(bytes) {
+            Some(workers.admit(&lane, bytes)?)
+        } else {
+            None
+        };
+        let (request_id, commitment) = (Arc::clone(request_id), Commitment::default());
+        let context = Self { api, caller, tenant, path, headers: parts.headers, request_id, commitment };
+        Ok(Opened { context, request, permit, lane, seat })
     }
 
     /// The engine.
@@ -107,6 +144,11 @@ impl Context {
     /// `unauthorized`; only on routes without roles, which have no caller.
     pub(crate) fn caller(&self) -> Result<&Caller, Error> {
         self.caller.as_ref().ok_or_else(|| Error::plain(Code::Unauthorized))
+    }
+
+    /// The request's id.
+    pub(crate) const fn request_id(&self) -> &Arc<str> {
+        &self.request_id
     }
 
     /// A path parameter; empty if the route has none with that name.
@@ -232,7 +274,8 @@ impl<T: OneMember + DeserializeOwned + JsonSchema + Send + 'static> RequestBody 
         }
         let read = structure_of::<T>()?.read(document);
         read.map(Self).map_err(|violations| {
-            let of_input = |v: &Violation| v.code == "wrong_type" && !v.pointer.is_empty();
+            let of_input =
+                |v: &Violation| v.code == MORE || (v.code == "wrong_type" && !v.pointer.is_empty());
             let code =
                 if violations.iter().all(of_input) { Code::InputInvalid } else { Code::ValidationFailed };
             Error::violations(code, violations)
@@ -346,6 +389,7 @@ async fn collect(mut body: Body, headers: &HeaderMap, limit: u64) -> Result<Byte
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     let mut collected = Vec::new();
+    let mut copied = 0;
     let mut too_large = announced.is_some_and(|n| n > limit);
     while !too_large {
         let Some(frame) = body.frame().await else {
@@ -355,6 +399,11 @@ async fn collect(mut body: Body, headers: &HeaderMap, limit: u64) -> Result<Byte
         if let Ok(data) = frame.into_data() {
             too_large = collected.len() as u64 + data.len() as u64 > limit;
             collected.extend_from_slice(&data);
+            copied += data.len();
+            if copied > COPIED_AT_ONCE {
+                copied = 0;
+                tokio::task::yield_now().await;
+            }
         }
     }
     drop(collected);

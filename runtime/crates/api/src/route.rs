@@ -1,15 +1,19 @@
 //! A route: its entry in the table, and how its handler is called.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::body::Body;
 use http::{Method, Response, StatusCode};
 use portcullis_core::fault::{Code, Fault};
 use portcullis_engine::Error;
 use portcullis_engine::api_token::Role;
+use portcullis_engine::caller::PLATFORM;
+use portcullis_engine::workers::Lane;
 use schemars::{Schema, SchemaGenerator};
 
 use crate::answer::{Answer, AnswerHeader, Content};
+use crate::problem;
 use crate::request::{Context, Parameter, Parameters, RawRequest, RequestBody};
 
 /// Whether a route takes part in admission.
@@ -21,8 +25,8 @@ pub enum Admission {
     Scheduled,
 }
 
-/// A handler's answer.
-pub(crate) type Handled = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>;
+/// A handler's answer; an error is rendered already.
+pub(crate) type Handled = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// One route.
 pub struct Route {
@@ -97,8 +101,20 @@ where
     }
 }
 
-/// Reads a request by a handler's types and calls it.
+/// Reads a request by a handler's types, calls it, and renders its answer or its error: all that may take long.
 pub(crate) async fn handle<P: Parameters, B: RequestBody, A: Answer, H: Handler<P, B, A>>(
+    handler: H,
+    context: Context,
+    request: RawRequest,
+) -> Response<Body> {
+    let request_id = Arc::clone(context.request_id());
+    match answer(handler, context, request).await {
+        Ok(answer) => answer,
+        Err(error) => problem::of_request(&error, &request_id),
+    }
+}
+
+async fn answer<P: Parameters, B: RequestBody, A: Answer, H: Handler<P, B, A>>(
     handler: H,
     context: Context,
     request: RawRequest,
@@ -129,6 +145,18 @@ impl Route {
     /// Whether unknown query parameters are ignored: third parties send parameters of their choice.
     pub(crate) fn is_lenient(&self) -> bool {
         self.path == portcullis_engine::oauth::consent::CALLBACK_PATH
+    }
+
+    /// Whether a worker serves it whatever the size of its body: it reads, checks or shows definitions.
+    pub(crate) fn is_for_workers(&self) -> bool {
+        matches!(self.tag, "Connectors" | "Automations")
+            || matches!(self.operation, "listConnections" | "getOpenapi")
+    }
+
+    /// Whose work a request of this org is. What the platform changes waits for nobody.
+    pub(crate) fn lane(&self, org: Option<&str>) -> Lane {
+        let changes = matches!(self.method, "PUT" | "PATCH" | "DELETE");
+        if changes && self.roles == PLATFORM { Lane::Control } else { Lane::of(org) }
     }
 
     /// Names of the path's parameters, in order.
@@ -167,7 +195,11 @@ impl Route {
             codes.push(Code::RevisionMismatch);
         }
         if self.admission == Admission::Scheduled {
-            codes.extend([Code::Overloaded, Code::WorkspaceBusy]);
+            codes.push(Code::WorkspaceBusy);
+        }
+        if self.tag != "Service" {
+            // Why all: a large body is one that anybody may send.
+            codes.push(Code::Overloaded);
         }
         if self.answers_with_run() {
             codes.extend_from_slice(CALL_CODES);

@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use portcullis_admission::RequestHead;
 use portcullis_core::fault::Code;
+use portcullis_core::limits::Limits;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -28,11 +29,17 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::dispatch::router;
 use crate::service::Api;
 
+mod control;
 mod fast_reject;
+mod head_check;
 mod shedding_stream;
+mod stop_signal;
 
+use control::Control;
+pub(crate) use control::OnControl;
 use fast_reject::FastReject;
-use shedding_stream::{Answered, Shedding};
+use shedding_stream::{Answered, Malformed, Shedding};
+pub use stop_signal::{stop_signal, stop_signal_apart};
 
 /// Connections that the operating system accepts ahead of the process: in a burst, more than
 /// these are dropped silently, and their callers wait for an answer that never comes. Linux takes the lesser
@@ -71,6 +78,12 @@ pub fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().enable_all().event_interval(EVENT_INTERVAL).build()
 }
 
+/// The longest time that [`serve`] takes to end once it was asked to.
+#[must_use]
+pub fn longest_stop(limits: &Limits) -> Duration {
+    NOTICE + LOOK + IDLE * 2 + Duration::from_millis(limits.drain_ms) + LAST_ANSWERS * 2
+}
+
 /// A listener for [`serve`].
 ///
 /// # Errors
@@ -86,7 +99,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves the API on `listener` until `stop` resolves, then drains.
 ///
 /// # Errors
-/// None once it serves: a failure of a connection affects that connection only.
+/// Those of the operating system when it starts; a failure of a connection affects that connection only.
 pub async fn serve(
     api: Arc<Api>,
     listener: TcpListener,
@@ -94,6 +107,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let housekeeper = tokio::spawn(keep_house(Arc::clone(&api)));
     let mut connections = Connections::new(&api);
+    let control = Control::start(&listener, connections.router.clone(), connections.header_time)?;
     {
         let mut stop = pin!(async {
             stop.await;
@@ -107,6 +121,7 @@ pub async fn serve(
         }
     }
     connections.take_waiting(&listener).await;
+    drop(control);
     drop(listener);
     connections.drain(&api).await;
     all_recorded(&api).await;
@@ -116,6 +131,7 @@ pub async fn serve(
 
 /// The callers' connections.
 struct Connections {
+    api: Arc<Api>,
     fast_reject: Arc<FastReject>,
     router: Router,
     header_time: Duration,
@@ -128,6 +144,7 @@ impl Connections {
     fn new(api: &Arc<Api>) -> Self {
         let most = usize::try_from(api.engine.limits().api_connections).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
+            api: Arc::clone(api),
             fast_reject: Arc::new(FastReject::new(Arc::clone(api))),
             router: router(Arc::clone(api)),
             header_time: Duration::from_millis(api.engine.limits().api_header_ms),
@@ -176,10 +193,11 @@ impl Connections {
         let _ = stream.set_nodelay(true);
         let (fast_reject, router) =
             (Arc::clone(&self.fast_reject), TowerToHyperService::new(self.router.clone()));
-        let answered = Answered::default();
-        let watch = answered.clone();
+        let (api, answered, malformed) = (Arc::clone(&self.api), Answered::default(), Malformed::default());
+        let (watch, faults) = (answered.clone(), malformed.clone());
         let service = service_fn(move |request| {
-            let refusal = fast_reject.refusal(&request);
+            let refusal = head_check::refusal(&api, &request, &faults);
+            let refusal = refusal.or_else(|| fast_reject.refusal(&request));
             let (router, watch) = (router.clone(), watch.clone());
             async move {
                 let answer = match refusal {
@@ -190,9 +208,10 @@ impl Connections {
             }
         });
         let (time, fast_reject) = (self.header_time, Arc::clone(&self.fast_reject));
-        let stream = Shedding::new(stream, answered, time / UNSEEN_PART, move |head: &RequestHead<'_>| {
-            fast_reject.refusal_text(head.method, head.target, head.authorization)
-        });
+        let stream =
+            Shedding::new(stream, answered, malformed, time / UNSEEN_PART, move |head: &RequestHead<'_>| {
+                fast_reject.refusal_text(head.method, head.target, head.authorization)
+            });
         async move {
             let _room = room;
             let served = http1::Builder::new()
@@ -211,24 +230,26 @@ impl Connections {
         }
     }
 
-    /// Lets running requests end.
+    /// Lets running requests and calls end.
     async fn drain(mut self, api: &Api) {
         let deadline = Instant::now() + Duration::from_millis(api.engine.limits().drain_ms);
-        if timeout(IDLE, self.all_ended()).await.is_ok() {
+        if timeout(IDLE, self.all_ended(api)).await.is_ok() {
             return;
         }
         self.closing.send_replace(true);
-        if timeout_at(deadline, self.all_ended()).await.is_ok() {
+        if timeout_at(deadline, self.all_ended(api)).await.is_ok() {
             return;
         }
         tracing::warn!(calls = api.engine.scheduler().calls(), "calls that did not end in time are ended");
         api.engine.end_all_calls(Code::CallEnded);
-        let _ = timeout(LAST_ANSWERS, self.all_ended()).await;
+        let _ = timeout(LAST_ANSWERS, self.all_ended(api)).await;
         self.serving.shutdown().await;
     }
 
-    async fn all_ended(&mut self) {
+    /// Waits for every connection, and for the calls whose callers are gone.
+    async fn all_ended(&mut self, api: &Api) {
         while self.serving.join_next().await.is_some() {}
+        api.engine.all_calls_ended().await;
     }
 }
 
@@ -267,22 +288,6 @@ async fn keep_house(api: Arc<Api>) {
         ticks.tick().await;
         let idle = api.engine.sweep_connections();
         tracing::debug!(idle_connections = idle, calls = api.engine.scheduler().calls(), "housekeeping");
-    }
-}
-
-/// Resolves at SIGTERM or Ctrl-C.
-pub async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut term = match signal(SignalKind::terminate()) {
-        Ok(term) => term,
-        Err(error) => {
-            tracing::error!(%error, "SIGTERM cannot be listened for");
-            return std::future::pending().await;
-        }
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the server of a process holds besides the engine.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use portcullis_engine::Engine;
 
@@ -11,13 +11,38 @@ pub struct Api {
     pub engine: Arc<Engine>,
     requests: AtomicU64,
     draining: AtomicBool,
+    log_lines_lost: OnceLock<Counter>,
 }
+
+/// Reads a count that another part of the process keeps.
+type Counter = Box<dyn Fn() -> u64 + Send + Sync>;
 
 impl Api {
     /// The API of this engine.
     #[must_use]
     pub fn new(engine: Arc<Engine>) -> Arc<Self> {
-        Arc::new(Self { engine, requests: AtomicU64::new(0), draining: AtomicBool::new(false) })
+        Arc::new(Self {
+            engine,
+            requests: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            log_lines_lost: OnceLock::new(),
+        })
+    }
+
+    /// The same, with the count of log lines that could not be written, for `/readyz`.
+    #[must_use]
+    pub fn with_log_lines_lost(
+        self: Arc<Self>,
+        count: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        // Why ignored: it is set once, before anything is served.
+        let _ = self.log_lines_lost.set(Box::new(count));
+        self
+    }
+
+    /// Log lines that could not be written; 0 where nobody counts them.
+    pub(crate) fn log_lines_lost(&self) -> u64 {
+        self.log_lines_lost.get().map_or(0, |count| count())
     }
 
     /// Number of requests so far.

@@ -4,6 +4,10 @@
 //! every breach at once with a JSON pointer and a stable code; lint, validate and upload share it.
 //! [`Connector::parse_bytes`] parses the text first, with the reader that refuses duplicate members.
 
+use std::collections::BTreeSet;
+
+use portcullis_action::budget;
+use portcullis_action::compile::Compiler;
 use portcullis_action::retry::RetryPlan;
 use portcullis_action::template::Template;
 use portcullis_action::{ActionPlan, Method, UrlTemplate};
@@ -16,7 +20,7 @@ use crate::id::{ActionId, ConnectorId};
 use crate::input::Input;
 use crate::json_reader;
 use crate::limits::Limits;
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 mod action;
 mod auth;
@@ -30,6 +34,7 @@ mod place;
 mod reach;
 
 pub use crate::definition::{BudgetScope, Effect};
+use action::Report;
 pub use auth::Auth;
 pub use methods::AuthMethod;
 pub use place::steps;
@@ -83,6 +88,8 @@ pub struct Connector {
     pub redirects: RedirectPolicy,
     /// Whether HTTP/2 is offered to upstreams.
     pub http2: bool,
+    /// Whether an answer without a length may end without `close_notify`.
+    pub unclean_close: bool,
     /// The other authentication methods, each with the connector it makes.
     pub methods: Vec<AuthMethod>,
 }
@@ -191,26 +198,14 @@ impl Connector {
         }
     }
 
-    /// Checks a definition document that is parsed already.
+    /// Checks a definition document that is parsed already. The work is bounded by the limits: where a document asks
+    /// for more, that is the violation.
     #[must_use]
     pub fn parse(document: &Value, limits: &Limits) -> Checked {
-        let mut errors = Vec::new();
-        let mut warnings = Vec::new();
-        let definition = definition::read(document, &mut errors);
-        document::check(&definition, limits, &mut errors, &mut warnings);
-        let mut connector = build(&definition, &mut errors, &mut warnings);
-        let others = methods::build_all(&definition, &mut errors, &mut warnings);
-        if let Some(connector) = &mut connector {
-            connector.methods = others;
-            if errors.is_empty() {
-                examples::check(&definition, connector, &mut errors, &mut warnings);
-            }
-        }
-        // Why: rules of the whole definition are checked again for each action.
-        document::once(&mut errors);
-        document::once(&mut warnings);
-        let connector = if errors.is_empty() { connector } else { None };
-        Checked { connector, errors, warnings }
+        let (mut errors, mut warnings) = (Violations::default(), Violations::default());
+        let connector = check(document, limits, &mut errors, &mut warnings);
+        let connector = connector.filter(|_| errors.is_empty());
+        Checked { connector, errors: errors.into_vec(), warnings: warnings.into_vec() }
     }
 
     /// The action with that id.
@@ -239,40 +234,64 @@ impl Connector {
     }
 }
 
-/// Builds a connector under its default authentication method.
-fn build(
-    definition: &Definition,
-    errors: &mut Vec<Violation>,
-    warnings: &mut Vec<Violation>,
+/// Checks a document; `None` if it is so wrong that nothing can be built.
+fn check(
+    document: &Value,
+    limits: &Limits,
+    errors: &mut Violations,
+    warnings: &mut Violations,
 ) -> Option<Connector> {
-    let allowed_domains = reach::domains(definition, errors, warnings);
+    let definition = definition::read(document, errors)?;
+    if !document::check(document, &definition, limits, errors, warnings) {
+        return None;
+    }
+    let mut compiler = Compiler::new(limits.compiling());
+    let budget = budget::Budget::named(limits.definition_check_bytes, "limits.definition_check_bytes");
+    let mut report = action::Report { errors, warnings, compiler: &mut compiler, budget: &budget };
+    let connector = build(&definition, limits, &mut report);
+    let others = methods::build_all(&definition, limits, &mut report);
+    let mut connector = connector?;
+    connector.methods = others;
+    if report.errors.is_empty() {
+        examples::check(&definition, &connector, &mut report);
+    }
+    Some(connector)
+}
+
+/// Builds a connector under its default authentication method.
+fn build(definition: &Definition, limits: &Limits, report: &mut Report<'_>) -> Option<Connector> {
+    let allowed_domains = reach::domains(definition, report.errors, report.warnings);
     let reach = reach::Reach::new(definition, &allowed_domains);
-    let fields = fields::fields(definition, errors);
+    let fields = fields::fields(definition, report);
     // Why: with an unknown auth_type, every member of auth would be reported as unread.
-    let auth_type_known = !errors.iter().any(|p| p.pointer == "/auth_type");
-    let auth = if auth_type_known { auth::build(definition, &fields, reach, errors) } else { None };
+    let auth_type_known = !report.errors.iter().any(|p| p.pointer == "/auth_type");
+    let auth = if auth_type_known { auth::build(definition, &fields, reach, report) } else { None };
     let none = Auth::default();
     let injection = &auth.as_ref().unwrap_or(&none).injection;
     let context = action::Context {
         definition,
         fields: &fields,
         reach,
-        base: base::check(definition, &fields, reach, errors),
+        base: base::check(definition, &fields, reach, report.errors),
         injection,
         injected: injection.header_names(),
+        shared_errors: action::shared_errors(definition, report),
+        shared_keys: action::shared_keys(definition, report),
+        inputs: action::input_names(definition),
+        rendered_bytes: limits.guest_rendered_bytes(),
     };
-    let mut report = action::Report { errors, warnings };
     let mut actions: Vec<Action> = Vec::with_capacity(definition.actions.len());
+    let mut ids = BTreeSet::new();
     for (index, wire) in definition.actions.iter().enumerate() {
         let pointer = format!("/actions/{index}");
-        if definition.actions.iter().take(index).any(|a| a.action_id == wire.action_id) {
+        if !ids.insert(&wire.action_id) {
             let message = format!("action_id {:?} is used twice", wire.action_id);
-            report.errors.push(Violation::new(format!("{pointer}/action_id"), "duplicate_action", message));
+            report.error(format!("{pointer}/action_id"), "duplicate_action", message);
         }
-        actions.extend(action::build(&context, &pointer, wire, &mut report));
+        actions.extend(action::build(&context, &pointer, wire, report));
     }
-    let test = errand::test(&context, &mut report);
-    let discover = errand::discoveries(&context, &mut report);
+    let test = errand::test(&context, report);
+    let discover = errand::discoveries(&context, report);
     Some(Connector {
         id: ConnectorId::parse(&definition.connector_id).ok()?,
         display_name: definition.display_name.clone(),
@@ -292,6 +311,7 @@ fn build(
             hops_max: definition.egress.redirects.max.unwrap_or(REDIRECT_HOPS_MAX),
         },
         http2: definition.egress.http2,
+        unclean_close: definition.egress.unclean_close,
         methods: Vec::new(),
         auth: auth?,
         fields,

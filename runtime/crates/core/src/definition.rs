@@ -193,6 +193,9 @@ pub struct EgressDef {
     pub redirects: RedirectsDef,
     /// Whether HTTP/2 is offered; otherwise HTTP/1.1 is used.
     pub http2: bool,
+    /// Whether an answer without a length may end with a connection that is closed without TLS's
+    /// `close_notify`. Whoever can close the connection can then cut such an answer off unnoticed.
+    pub unclean_close: bool,
 }
 
 /// Which redirects are followed.

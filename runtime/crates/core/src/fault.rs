@@ -130,6 +130,7 @@ codes! {
     ResponseUnreadable "response_unreadable" 502 Upstream "The upstream's answer is not what the action reads.";
     PaginationFailed "pagination_failed" 502 Upstream "The upstream's list cannot be followed.";
     ResponseTooLarge "response_too_large" 502 Upstream "The upstream's answer passed a limit.";
+    ResponseTruncated "response_truncated" 502 Upstream "The upstream's answer may be cut off.";
     UpstreamTimeout "upstream_timeout" 504 Upstream "The upstream did not answer in time.";
     GuestTrapped "guest_trapped" 500 Guest "The guest trapped.";
     GuestTimeout "guest_timeout" 504 Guest "The guest used up its time.";

@@ -1,6 +1,9 @@
 //! A filled-in credential form, checked against the definition's fields and split into what is
 //! sealed and what is not.
 
+use std::borrow::Cow;
+
+use portcullis_action::budget::{Budget, MATCHING_STEPS, RENDERED_BYTES};
 use portcullis_action::template::{Filter, apply_filters, scalar_text};
 use serde_json::{Map, Value};
 
@@ -8,8 +11,11 @@ use crate::definition::{EnumValue, FieldFormat, FieldType};
 use crate::format;
 use crate::input::Pattern;
 use crate::secret::SecretValue;
-use crate::violation::{Violation, step};
+use crate::violation::{Violation, Violations, step};
 use zeroize::Zeroizing;
+
+/// Most characters of an unknown name in a message.
+const NAME_CHARS_MAX: usize = 80;
 
 /// One field of a credential form or of a connection's config.
 #[derive(Debug, Clone, Default)]
@@ -85,8 +91,13 @@ impl Field {
 
     /// Checks one value like those of a form, such as a default or what `discover` found. Messages name
     /// the field and limits, never the value.
-    pub fn check(&self, text: &str, pointer: &str, problems: &mut Vec<Violation>) {
-        check_text(self, self.tidy(text), u64::MAX, pointer, problems);
+    pub fn check(&self, text: &str, pointer: &str, problems: &mut Violations) {
+        self.check_within(text, pointer, &Budget::matching(MATCHING_STEPS), problems);
+    }
+
+    /// As [`Self::check`], as one of many values that share a budget for their patterns.
+    pub(crate) fn check_within(&self, text: &str, pointer: &str, budget: &Budget, problems: &mut Violations) {
+        check_text(self, self.tidy(text), u64::MAX, pointer, budget, problems);
     }
 
     /// What a person meant: a pasted value without white space, scheme, prefix and suffix.
@@ -124,7 +135,8 @@ pub fn check_form(
     mut given: Map<String, Value>,
     secret_bytes_max: u64,
 ) -> Result<FormValues, Vec<Violation>> {
-    let mut problems = Vec::new();
+    let mut problems = Violations::default();
+    let matching = Budget::matching(MATCHING_STEPS);
     let mut values = FormValues::default();
     let asked: Vec<bool> = fields.iter().map(|field| field.is_asked(fields, &given)).collect();
     for (field, asked) in fields.iter().zip(asked) {
@@ -157,7 +169,7 @@ pub fn check_form(
             }
             continue;
         };
-        check_text(field, &text, secret_bytes_max, &pointer, &mut problems);
+        check_text(field, &text, secret_bytes_max, &pointer, &matching, &mut problems);
         if field.secret {
             values.secrets.push((field.name.clone(), SecretValue::new(text)));
         } else {
@@ -165,17 +177,21 @@ pub fn check_form(
         }
     }
     for name in given.keys() {
-        let message = format!("the form has no field {name:?}");
-        problems.push(Violation::new(format!("/config/{}", step(name)), "unknown_field", message));
+        problems.push_with(|| {
+            let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
+            let message = format!("the form has no field {shown:?}");
+            Violation::new(format!("/config/{}", step(name)), "unknown_field", message)
+        });
     }
     if problems.is_empty() {
-        compute(fields, &mut values, &mut problems);
+        compute(fields, &mut values, &matching, &mut problems);
     }
-    if problems.is_empty() { Ok(values) } else { Err(problems) }
+    if problems.is_empty() { Ok(values) } else { Err(problems.into_vec()) }
 }
 
 /// Computes the fields that depend on others, and checks them like any other.
-fn compute(fields: &[Field], values: &mut FormValues, problems: &mut Vec<Violation>) {
+fn compute(fields: &[Field], values: &mut FormValues, matching: &Budget, problems: &mut Violations) {
+    let budget = Budget::rendering(RENDERED_BYTES);
     for field in fields {
         let Some(computed) = &field.computed else { continue };
         let secret = values.secrets.iter().find(|(name, _)| *name == computed.from).map(|(_, value)| value);
@@ -183,7 +199,16 @@ fn compute(fields: &[Field], values: &mut FormValues, problems: &mut Vec<Violati
             Some(value) => Some(Value::String(value.expose().to_owned())),
             None => values.config.get(&computed.from).cloned(),
         };
-        let made = apply_filters(from, &computed.filters).as_ref().and_then(scalar_text);
+        let made = apply_filters(from.map(Cow::Owned), &computed.filters, &budget);
+        let made = match made {
+            Ok(made) => made.as_deref().and_then(scalar_text),
+            Err(why) => {
+                let pointer = format!("/config/{}", step(&computed.from));
+                let message = format!("{}, which is made from it, {why}", field.name);
+                problems.push(Violation::new(pointer, "not_computable", message));
+                continue;
+            }
+        };
         let told = |text: &str| secret.is_some_and(|secret| tells(secret, text, &computed.filters));
         let Some(text) = made.filter(|text| !text.is_empty() && !told(text)) else {
             if field.required {
@@ -194,7 +219,7 @@ fn compute(fields: &[Field], values: &mut FormValues, problems: &mut Vec<Violati
             continue;
         };
         let pointer = format!("/config/{}", step(&computed.from));
-        check_text(field, &text, u64::MAX, &pointer, problems);
+        check_text(field, &text, u64::MAX, &pointer, matching, problems);
         values.config.insert(field.name.clone(), Value::String(text));
     }
 }
@@ -206,7 +231,14 @@ fn tells(secret: &SecretValue, text: &str, filters: &[Filter]) -> bool {
     !hashed && text.len() * 2 > secret.len()
 }
 
-fn check_text(field: &Field, text: &str, bytes_max: u64, pointer: &str, problems: &mut Vec<Violation>) {
+fn check_text(
+    field: &Field,
+    text: &str,
+    bytes_max: u64,
+    pointer: &str,
+    budget: &Budget,
+    problems: &mut Violations,
+) {
     let name = &field.name;
     let length = text.chars().count();
     if text.len() as u64 > bytes_max {
@@ -248,8 +280,9 @@ fn check_text(field: &Field, text: &str, bytes_max: u64, pointer: &str, problems
             format!("{name} must be one of {}", list.join(", ")),
         ));
     }
-    if let Some(breach) = field.pattern.as_ref().and_then(|pattern| pattern.breach(name, text)) {
-        problems.push(Violation::new(pointer, "wrong_form", breach));
+    let pattern = field.pattern.as_ref();
+    if let Some((code, breach)) = pattern.and_then(|pattern| pattern.breach(name, text, budget)) {
+        problems.push(Violation::new(pointer, code, breach));
     }
     let typed = match field.kind {
         FieldType::Number => text.parse::<f64>().is_ok_and(f64::is_finite).then_some(()).ok_or("a number"),

@@ -31,6 +31,9 @@
 //! assert_eq!(permitted.unwrap().target().host(), "api.example-saas.com");
 //! ```
 
+use std::sync::Arc;
+
+use portcullis_action::budget::{Budget, RENDERED_BYTES};
 use portcullis_action::render::Values;
 use portcullis_action::template::{Part, Scope, Template, Variable, scalar_text};
 use portcullis_action::{Method, RenderError, UrlTemplate, escape};
@@ -40,70 +43,11 @@ use crate::definition::RedirectFollow;
 use crate::fault::Code;
 use crate::host_pattern::HostPattern;
 use crate::target::{DEFAULT_PORT, Target};
-use crate::verdict::{Decision, HostRules, Verdict, judge};
+use crate::verdict::{Decision, HostRules, LiveRules, Verdict, judge};
 
-/// A piece of text to match. A wildcard is at least one character and never a separator, because
-/// matching happens label by label and segment by segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Glob {
-    /// This text and no other.
-    Literal(String),
-    /// Literals with wildcards between them.
-    // Invariant: at least one wildcard, and no two in a row; `None` is a wildcard.
-    Parts(Vec<Option<String>>),
-}
+mod glob;
 
-impl Glob {
-    const EMPTY: Self = Self::Literal(String::new());
-
-    fn push_literal(&mut self, text: &str) {
-        match self {
-            Self::Literal(own) => own.push_str(text),
-            Self::Parts(parts) => match parts.last_mut() {
-                Some(Some(last)) => last.push_str(text),
-                _ => parts.push(Some(text.to_owned())),
-            },
-        }
-    }
-
-    fn push_wildcard(&mut self) {
-        match self {
-            Self::Literal(own) => {
-                let before = Some(std::mem::take(own)).filter(|text| !text.is_empty());
-                *self = Self::Parts(before.into_iter().map(Some).chain([None]).collect());
-            }
-            Self::Parts(parts) if parts.last() != Some(&None) => parts.push(None),
-            Self::Parts(_) => {}
-        }
-    }
-
-    fn matches(&self, text: &str) -> bool {
-        fn go(parts: &[Option<String>], text: &str) -> bool {
-            match parts {
-                [] => text.is_empty(),
-                [None] => !text.is_empty(),
-                [Some(literal), rest @ ..] => {
-                    text.strip_prefix(literal.as_str()).is_some_and(|t| go(rest, t))
-                }
-                [None, rest @ ..] => text
-                    .char_indices()
-                    .skip(1)
-                    .any(|(at, _)| text.get(at..).is_some_and(|tail| go(rest, tail))),
-            }
-        }
-        match self {
-            Self::Literal(literal) => literal == text,
-            Self::Parts(parts) => go(parts, text),
-        }
-    }
-
-    fn literal(&self) -> Option<&str> {
-        match self {
-            Self::Literal(text) => Some(text),
-            Self::Parts(_) => None,
-        }
-    }
-}
+use glob::Glob;
 
 /// One step of a path pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +61,8 @@ enum Step {
 /// Whether a path, split at its slashes, matches the pattern.
 ///
 /// Instead of trying every division of the path among the `Rest` steps one after the other, all of
-/// them are followed at once: the work is steps times segments whatever a guest asks for.
+/// them are followed at once: the work is steps times segments whatever a guest asks for, and no step
+/// looks at a segment's text more than once for each of its literals.
 fn path_matches(steps: &[Step], segments: &[&str]) -> bool {
     if !steps.contains(&Step::Rest) {
         let one = |(step, segment): (&Step, &&str)| matches!(step, Step::One(glob) if glob.matches(segment));
@@ -172,14 +117,15 @@ impl ActionScope {
         template: &UrlTemplate,
         config: &Map<String, Value>,
     ) -> Result<Self, RenderError> {
+        let budget = Budget::rendering(RENDERED_BYTES);
         let host = template
             .host
             .iter()
-            .map(|label| bind(label.parts(), config, escape::host_label))
+            .map(|label| bind(label.parts(), config, &budget, escape::host_label))
             .collect::<Result<_, _>>()?;
         let mut path = Vec::with_capacity(template.segments.len());
         for segment in &template.segments {
-            bind_segment(segment, config, &mut path)?;
+            bind_segment(segment, config, &budget, &mut path)?;
         }
         if path.is_empty() {
             path.push(Step::One(Glob::EMPTY));
@@ -219,17 +165,18 @@ impl ActionScope {
 fn bind_segment(
     segment: &Template,
     config: &Map<String, Value>,
+    budget: &Budget,
     path: &mut Vec<Step>,
 ) -> Result<(), RenderError> {
     match segment.as_single_variable().filter(|variable| variable.multi) {
         Some(variable) if variable.scope == Scope::Config => {
             let mut out = String::new();
-            escape::path_segments(&config_text(variable, config)?, &mut out)
-                .map_err(|e| RenderError { variable: variable.to_string(), why: e.to_string() })?;
+            escape::path_segments(&config_text(variable, config, budget)?, &mut out)
+                .map_err(|e| RenderError::new(variable.to_string(), e.to_string()))?;
             path.extend(out.split('/').map(|s| Step::One(Glob::Literal(s.to_owned()))));
         }
         Some(_) => path.push(Step::Rest),
-        None => path.push(Step::One(bind(&segment.parts, config, |text, out| {
+        None => path.push(Step::One(bind(&segment.parts, config, budget, |text, out| {
             escape::percent_encode(text, out);
             Ok(())
         })?)),
@@ -240,6 +187,7 @@ fn bind_segment(
 fn bind(
     parts: &[Part],
     config: &Map<String, Value>,
+    budget: &Budget,
     escape_into: impl Fn(&str, &mut String) -> Result<(), escape::EscapeError>,
 ) -> Result<Glob, RenderError> {
     let mut glob = Glob::EMPTY;
@@ -247,10 +195,10 @@ fn bind(
         match part {
             Part::Literal(text) => glob.push_literal(text),
             Part::Variable(variable) if variable.scope == Scope::Config => {
-                let text = config_text(variable, config)?;
+                let text = config_text(variable, config, budget)?;
                 let mut out = String::new();
                 escape_into(&text, &mut out)
-                    .map_err(|e| RenderError { variable: variable.to_string(), why: e.to_string() })?;
+                    .map_err(|e| RenderError::new(variable.to_string(), e.to_string()))?;
                 glob.push_literal(&out);
             }
             Part::Variable(_) => glob.push_wildcard(),
@@ -259,18 +207,22 @@ fn bind(
     Ok(glob)
 }
 
-fn config_text(variable: &Variable, config: &Map<String, Value>) -> Result<String, RenderError> {
-    let value = Values::config_only(config).get(variable);
+fn config_text(
+    variable: &Variable,
+    config: &Map<String, Value>,
+    budget: &Budget,
+) -> Result<String, RenderError> {
+    let value = Values::config_only(config).within(budget).get(variable)?;
     value
         .as_ref()
         .and_then(scalar_text)
-        .ok_or_else(|| RenderError { variable: variable.to_string(), why: "has no value".to_owned() })
+        .ok_or_else(|| RenderError::new(variable.to_string(), "has no value".to_owned()))
 }
 
 /// The capability of one call.
 #[derive(Debug, Clone)]
 pub struct EgressGrant {
-    rules: HostRules,
+    rules: LiveRules,
     scopes: Vec<ActionScope>,
     url_bytes_max: u64,
 }
@@ -283,6 +235,8 @@ pub struct PermittedTarget {
     target: Target,
     matched_connector: HostPattern,
     matched_org: Option<HostPattern>,
+    /// The rules that it passed.
+    rules: Arc<HostRules>,
 }
 
 impl PermittedTarget {
@@ -307,8 +261,18 @@ impl PermittedTarget {
 impl EgressGrant {
     /// A grant of exactly these scopes under these rules.
     #[must_use]
-    pub const fn new(rules: HostRules, scopes: Vec<ActionScope>, url_bytes_max: u64) -> Self {
-        Self { rules, scopes, url_bytes_max }
+    pub fn new(rules: impl Into<LiveRules>, scopes: Vec<ActionScope>, url_bytes_max: u64) -> Self {
+        Self { rules: rules.into(), scopes, url_bytes_max }
+    }
+
+    /// Why the lists refuse a target that they permitted a moment ago; `None` unless they were replaced since.
+    #[must_use]
+    pub fn refused_since(&self, permitted: &PermittedTarget) -> Option<Code> {
+        let rules = self.rules.current();
+        if Arc::ptr_eq(&rules, &permitted.rules) {
+            return None;
+        }
+        judge(permitted.target.origin().as_bytes(), &rules, self.url_bytes_max).refusal
     }
 
     /// Judges a redirect's target from the top: lists, and the same host when only that is allowed.
@@ -320,7 +284,8 @@ impl EgressGrant {
         from: &Target,
         follow: RedirectFollow,
     ) -> (Verdict, Option<PermittedTarget>) {
-        let mut verdict = judge(raw_url, &self.rules, self.url_bytes_max);
+        let rules = self.rules.current();
+        let mut verdict = judge(raw_url, &rules, self.url_bytes_max);
         let (None, Some(target), Some(matched_connector)) =
             (verdict.refusal, verdict.target.clone(), verdict.matched_connector.clone())
         else {
@@ -339,13 +304,14 @@ impl EgressGrant {
         }
         verdict.decisions.push(Decision::pass("redirect", None));
         let matched_org = verdict.matched_org.clone();
-        (verdict, Some(PermittedTarget { target, matched_connector, matched_org }))
+        (verdict, Some(PermittedTarget { target, matched_connector, matched_org, rules }))
     }
 
     /// Judges one request from the top: lists, then the action's own method, host and path.
     #[must_use]
     pub fn permit(&self, raw_url: &[u8], method: Method) -> (Verdict, Option<PermittedTarget>) {
-        let mut verdict = judge(raw_url, &self.rules, self.url_bytes_max);
+        let rules = self.rules.current();
+        let mut verdict = judge(raw_url, &rules, self.url_bytes_max);
         let (None, Some(target), Some(matched_connector)) =
             (verdict.refusal, verdict.target.clone(), verdict.matched_connector.clone())
         else {
@@ -366,7 +332,7 @@ impl EgressGrant {
         }
         verdict.decisions.push(Decision::pass("action_grant", None));
         let matched_org = verdict.matched_org.clone();
-        (verdict, Some(PermittedTarget { target, matched_connector, matched_org }))
+        (verdict, Some(PermittedTarget { target, matched_connector, matched_org, rules }))
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 use portcullis_action::url_template::UrlTemplate;
 
 /// One entry, checked. Cheap to clone.
@@ -245,13 +245,13 @@ fn fold(text: &str) -> Result<Cow<'_, str>, Refusal> {
 pub fn parse_list<'t>(
     pointer: &str,
     entries: impl Iterator<Item = &'t str>,
-    problems: &mut Vec<Violation>,
+    problems: &mut Violations,
 ) -> Vec<HostPattern> {
     let mut patterns = Vec::new();
     for (index, entry) in entries.enumerate() {
         match HostPattern::parse(entry) {
             Ok(pattern) => patterns.push(pattern),
-            Err(e) => problems.push(Violation::new(format!("{pointer}/{index}"), e.code, e.message)),
+            Err(e) => problems.push_with(|| Violation::new(format!("{pointer}/{index}"), e.code, e.message)),
         }
     }
     patterns
@@ -263,7 +263,7 @@ pub fn shared_hosting_warnings<'t>(
     pointer: &str,
     entries: impl Iterator<Item = &'t String>,
 ) -> Vec<Violation> {
-    let mut warnings = Vec::new();
+    let mut warnings = Violations::default();
     for (index, text) in entries.enumerate() {
         let pattern = HostPattern::parse(text).ok();
         if let Some(suffix) = pattern.as_ref().and_then(HostPattern::shared_hosting) {
@@ -278,7 +278,7 @@ pub fn shared_hosting_warnings<'t>(
             ));
         }
     }
-    warnings
+    warnings.into_vec()
 }
 
 /// Host name syntax of RFC 1123 section 2.1: LDH labels, no trailing dot, at most 253 bytes, and a
@@ -302,6 +302,30 @@ fn is_address(text: &str) -> bool {
     // Why the colon: an address without one ends in a number.
     let parsed = || bare.contains(':') && bare.parse::<std::net::IpAddr>().is_ok();
     numeric || hex || text.starts_with('[') || parsed()
+}
+
+/// Domains that one company uses together although they differ: where people log in, and where its API is.
+const ONE_COMPANY: &[&[&str]] = &[
+    &["google.com", "googleapis.com"],
+    &["hubspot.com", "hubapi.com"],
+    &["microsoft.com", "microsoftonline.com", "windows.net"],
+    &["amazon.com", "amazonaws.com", "amazoncognito.com"],
+    &["salesforce.com", "force.com"],
+    &["atlassian.com", "atlassian.net"],
+];
+
+/// Whether two hosts belong to one company, as far as names tell: both are below the same name that can be
+/// registered, or below names known to be one company's.
+#[must_use]
+pub fn same_owner(one: &str, other: &str) -> bool {
+    let registered = |host: &str| psl::domain(host.as_bytes()).map(|domain| domain.as_bytes().to_vec());
+    let known = |names: &&&[&str]| {
+        let is_in = |host: &str| names.iter().any(|name| is_at_or_below(host, name));
+        is_in(one) && is_in(other)
+    };
+    one == other
+        || registered(one).is_some_and(|domain| registered(other) == Some(domain))
+        || ONE_COMPANY.iter().any(|names| known(&names))
 }
 
 fn is_below(host: &str, name: &str) -> bool {

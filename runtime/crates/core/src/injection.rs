@@ -7,11 +7,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
+use portcullis_action::budget::{Budget, Exceeded, RENDERED_BYTES};
 use portcullis_action::escape;
 use portcullis_action::template::{Part, Scope, Template, Variable, scalar_text};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use crate::reserved;
 use crate::secret::SecretFields;
 use crate::signing::{JwtPlan, Signing};
 
@@ -61,6 +63,9 @@ pub enum InjectionError {
     /// `:` in a Basic user name.
     #[error("the user name has a colon")]
     Colon,
+    /// The templates of the credential make too much.
+    #[error("the credential's templates {0}")]
+    TooLarge(#[from] Exceeded),
     /// A signature could not be made; the text names the field.
     #[error("{0}")]
     Signature(String),
@@ -96,10 +101,10 @@ impl Injection {
         names
     }
 
-    /// Whether a query pair of this name is one that injection adds.
+    /// Whether a query pair of this name is one that injection adds, or may be read as one.
     #[must_use]
     pub fn takes_query(&self, name: &str) -> bool {
-        self.query.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+        self.query.iter().any(|(own, _)| reserved::takes_place_of(name, own))
     }
 
     /// Whether a query already has a pair that injection would add, under any encoding and case: an
@@ -170,7 +175,8 @@ impl Injection {
         for (_, value) in fields.iter() {
             injected.secrets.push(Zeroizing::new(value.expose().to_owned()));
         }
-        let texts = Texts { jwt: jwt.as_deref(), ..Texts::new(fields, config) };
+        let budget = Budget::rendering(RENDERED_BYTES);
+        let texts = Texts { jwt: jwt.as_deref(), ..Texts::new(fields, config).within(&budget) };
         for (name, fill) in &self.headers {
             let value = match fill {
                 HeaderFill::Text(value) => texts.render(value)?,
@@ -271,6 +277,8 @@ pub struct Texts<'a> {
     pub jwt: Option<&'a String>,
     /// The texts for `{{sign.…}}`.
     pub sign: Option<SignTexts<'a>>,
+    /// What all templates of one request may make together.
+    pub budget: Option<&'a Budget>,
 }
 
 /// A signature with its time and nonce.
@@ -287,7 +295,20 @@ impl<'a> Texts<'a> {
     /// Texts of a credential and its connection.
     #[must_use]
     pub const fn new(fields: &'a SecretFields, config: &'a Map<String, Value>) -> Self {
-        Self { fields, config, jwt: None, sign: None }
+        Self { fields, config, jwt: None, sign: None, budget: None }
+    }
+
+    /// The same texts, drawing from a budget.
+    #[must_use]
+    pub const fn within(mut self, budget: &'a Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    fn put(&self, text: &str, out: &mut String) -> Result<(), InjectionError> {
+        self.budget.map_or(Ok(()), |budget| budget.make(text.len()))?;
+        out.push_str(text);
+        Ok(())
     }
 
     /// Renders a template. Substituted text is never scanned again.
@@ -298,7 +319,7 @@ impl<'a> Texts<'a> {
         let mut out = Zeroizing::new(String::with_capacity(128));
         for part in &template.parts {
             match part {
-                Part::Literal(text) => out.push_str(text),
+                Part::Literal(text) => self.put(text, &mut out)?,
                 Part::Variable(variable) => self.push(variable, &mut out)?,
             }
         }
@@ -311,7 +332,7 @@ impl<'a> Texts<'a> {
         let mut out = Zeroizing::new(String::with_capacity(128));
         for part in &template.parts {
             match part {
-                Part::Literal(text) => out.push_str(text),
+                Part::Literal(text) => self.put(text, &mut out)?,
                 Part::Variable(variable) => match self.push(variable, &mut out) {
                     Err(InjectionError::Missing(_)) => {}
                     other => other?,
@@ -324,24 +345,24 @@ impl<'a> Texts<'a> {
     fn push(&self, variable: &Variable, out: &mut String) -> Result<(), InjectionError> {
         let missing = || InjectionError::Missing(variable.name.clone());
         match variable.scope {
-            Scope::Jwt => out.push_str(self.jwt.ok_or_else(missing)?),
+            Scope::Jwt => self.put(self.jwt.ok_or_else(missing)?, out),
             Scope::Sign => {
                 let sign = self.sign.ok_or_else(missing)?;
-                out.push_str(match variable.name.as_str() {
+                let text = match variable.name.as_str() {
                     "timestamp" => sign.timestamp,
                     "nonce" => sign.nonce,
                     _ => sign.signature,
-                });
+                };
+                self.put(text, out)
             }
             Scope::Cred if self.fields.get(&variable.name).is_some() => {
-                out.push_str(self.fields.get(&variable.name).ok_or_else(missing)?.expose());
+                self.put(self.fields.get(&variable.name).ok_or_else(missing)?.expose(), out)
             }
             _ => {
                 let text = self.config.get(&variable.name).and_then(scalar_text);
-                out.push_str(&text.ok_or_else(missing)?);
+                self.put(&text.ok_or_else(missing)?, out)
             }
         }
-        Ok(())
     }
 }
 

@@ -2,48 +2,56 @@
 //!
 //! Nothing is coerced: text that looks like a number is text. Every breach is reported at once.
 
+use std::collections::HashSet;
+
+use portcullis_action::budget::Budget;
 use portcullis_action::pattern;
 use serde_json::{Map, Value};
 
 use crate::definition::{FieldFormat, InputType};
 use crate::format;
-use crate::violation::{Violation, nearest, step};
+use crate::violation::{Violation, Violations, step};
 
 /// An anchored regular expression and the message shown when it does not match.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    text: String,
     whole: pattern::Pattern,
     message: Option<String>,
 }
 
 impl Pattern {
-    /// A pattern that must match a whole text.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn new(text: &str, message: Option<String>) -> Result<Self, String> {
-        Ok(Self { text: text.to_owned(), whole: pattern::Pattern::whole(text)?, message })
+    /// A compiled pattern that must match a whole text.
+    #[must_use]
+    pub const fn new(whole: pattern::Pattern, message: Option<String>) -> Self {
+        Self { whole, message }
     }
 
     /// The pattern as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.whole.as_str()
     }
 
-    /// Why a text does not match; `None` when it does.
+    /// Code and message of why a text does not match, or of why that is not found out; `None` when it does match.
     #[must_use]
-    pub fn breach(&self, name: &str, text: &str) -> Option<String> {
-        if self.whole.matches(text) {
-            return None;
-        }
-        Some(match &self.message {
-            Some(message) => format!("{name}: {message}"),
-            None => format!("{name} must match {}", self.text),
-        })
+    pub fn breach(&self, name: &str, text: &str, budget: &Budget) -> Option<(&'static str, String)> {
+        let message = match (self.whole.matches_within(text, budget), &self.message) {
+            (Ok(true), _) => return None,
+            (Err(why), _) => {
+                return Some((TOO_COSTLY, format!("{name} is too long for its pattern: matching it {why}")));
+            }
+            (Ok(false), Some(message)) => format!("{name}: {message}"),
+            (Ok(false), None) => format!("{name} must match {}", self.as_str()),
+        };
+        Some(("wrong_form", message))
     }
 }
+
+/// Most characters of an unknown name in a message.
+const NAME_CHARS_MAX: usize = 80;
+
+/// The code of a text that is not matched because it would cost too much.
+pub(crate) const TOO_COSTLY: &str = "pattern_too_costly";
 
 /// One input of an action.
 #[derive(Debug, Clone, Default)]
@@ -111,8 +119,8 @@ fn is_file(value: &Value) -> bool {
 }
 
 impl Input {
-    /// Checks one given value.
-    pub fn check(&self, value: &Value, pointer: &str, problems: &mut Vec<Violation>) {
+    /// Checks one given value. The budget is for its pattern.
+    pub fn check(&self, value: &Value, pointer: &str, budget: &Budget, problems: &mut Violations) {
         let mut refuse =
             |code: &'static str, message: String| problems.push(Violation::new(pointer, code, message));
         if !has_type(value, self.kind) {
@@ -133,8 +141,9 @@ impl Input {
         }
         self.check_size(value, &mut refuse);
         let Some(text) = value.as_str() else { return };
-        if let Some(breach) = self.pattern.as_ref().and_then(|pattern| pattern.breach(&self.name, text)) {
-            refuse("wrong_form", breach);
+        let pattern = self.pattern.as_ref();
+        if let Some((code, breach)) = pattern.and_then(|p| p.breach(&self.name, text, budget)) {
+            refuse(code, breach);
         }
         if let Some(breach) = self.format.and_then(|format| format::breach(format, text)) {
             refuse("wrong_form", format!("{} must be {breach}", self.name));
@@ -170,21 +179,15 @@ impl Input {
 /// Checks an action's input and fills in defaults.
 ///
 /// # Errors
-/// Every breach with its pointer, such as `/input/Email`.
+/// The breaches, each with its pointer, such as `/input/Email`.
 pub fn check_input(
     inputs: &[Input],
     given: &Map<String, Value>,
+    budget: &Budget,
 ) -> Result<Map<String, Value>, Vec<Violation>> {
-    let mut problems = Vec::new();
+    let mut problems = Violations::default();
     let mut checked = Map::with_capacity(inputs.len());
-    for name in given.keys() {
-        if !inputs.iter().any(|input| input.name == *name) {
-            let near = nearest(name, inputs.iter().map(|i| i.name.as_str()));
-            let hint = near.map_or_else(String::new, |n| format!("; did you mean {n:?}?"));
-            let message = format!("the action has no input {name:?}{hint}");
-            problems.push(Violation::new(format!("/input/{}", step(name)), "unknown_input", message));
-        }
-    }
+    check_names(inputs, given, &mut problems);
     for input in inputs {
         // Why a closure: most inputs have no error and need no pointer.
         let pointer = || format!("/input/{}", step(&input.name));
@@ -193,9 +196,13 @@ pub fn check_input(
                 checked.insert(input.name.clone(), Value::Null);
             }
             Some(value) => {
-                let sound = problems.len();
-                input.check(value, "", &mut problems);
-                problems.iter_mut().skip(sound).for_each(|problem| problem.pointer = pointer());
+                // Why of its own: a violation at no pointer would be the same for two inputs.
+                let mut own = Violations::default();
+                input.check(value, "", budget, &mut own);
+                for mut problem in own.into_vec() {
+                    problem.pointer = pointer();
+                    problems.push(problem);
+                }
                 checked.insert(input.name.clone(), value.clone());
             }
             None => match &input.default {
@@ -203,17 +210,36 @@ pub fn check_input(
                     checked.insert(input.name.clone(), default.clone());
                 }
                 None if input.required => {
-                    problems.push(Violation::new(
-                        pointer(),
-                        "missing_input",
-                        format!("{} is required", input.name),
-                    ));
+                    let message = format!("{} is required", input.name);
+                    problems.push(Violation::new(pointer(), "missing_input", message));
                 }
                 None => {}
             },
         }
     }
-    if problems.is_empty() { Ok(checked) } else { Err(problems) }
+    if problems.is_empty() { Ok(checked) } else { Err(problems.into_vec()) }
+}
+
+/// Reports names that are no inputs of the action.
+fn check_names(inputs: &[Input], given: &Map<String, Value>, problems: &mut Violations) {
+    let known = inputs.iter().filter(|input| given.contains_key(&input.name)).count();
+    // Why counted first: as a rule there is none, and then nothing is compared.
+    let unknown = given.len().saturating_sub(known);
+    if unknown == 0 {
+        return;
+    }
+    let names: HashSet<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+    let unnamed = given.keys().filter(|name| !names.contains(name.as_str()));
+    for (shown, name) in unnamed.enumerate() {
+        if problems.is_full() {
+            problems.count(unknown.saturating_sub(shown));
+            return;
+        }
+        let hint = problems.hint(name, inputs.iter().map(|i| i.name.as_str()));
+        let of: String = name.chars().take(NAME_CHARS_MAX).collect();
+        let message = format!("the action has no input {of:?}{hint}");
+        problems.push(Violation::new(format!("/input/{}", step(name)), "unknown_input", message));
+    }
 }
 
 #[cfg(test)]
@@ -223,6 +249,10 @@ mod tests {
 
     fn input(name: &str, kind: InputType, required: bool) -> Input {
         Input { name: name.to_owned(), kind, required, ..Input::default() }
+    }
+
+    fn check(inputs: &[Input], given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<Violation>> {
+        check_input(inputs, given, &Budget::matching(1_000_000))
     }
 
     fn codes(result: Result<Map<String, Value>, Vec<Violation>>) -> Vec<(String, &'static str)> {
@@ -238,7 +268,7 @@ mod tests {
         ];
         let given = json!({ "Email": 5, "n": "5", "emial": 1 });
         assert_eq!(
-            codes(check_input(&inputs, given.as_object().unwrap())),
+            codes(check(&inputs, given.as_object().unwrap())),
             [
                 ("/input/emial".to_owned(), "unknown_input"),
                 ("/input/Email".to_owned(), "wrong_type"),
@@ -247,7 +277,7 @@ mod tests {
             ]
         );
         let good = json!({ "Email": "a", "n": 5, "x": false });
-        assert!(check_input(&inputs, good.as_object().unwrap()).is_ok());
+        assert!(check(&inputs, good.as_object().unwrap()).is_ok());
     }
 
     #[test]
@@ -257,8 +287,32 @@ mod tests {
         field.max_length = Some(3);
         field.accepted = Some(vec![json!("d"), json!("abc")]);
         let inputs = [field];
-        assert_eq!(check_input(&inputs, &Map::new()).unwrap()["s"], "d");
+        assert_eq!(check(&inputs, &Map::new()).unwrap()["s"], "d");
         let long = json!({ "s": "abcd" });
-        assert_eq!(codes(check_input(&inputs, long.as_object().unwrap())).len(), 2);
+        assert_eq!(codes(check(&inputs, long.as_object().unwrap())).len(), 2);
+    }
+
+    #[test]
+    fn s4_many_unknown_names_are_counted_and_not_listed() {
+        let inputs: Vec<Input> =
+            (0..200).map(|n| input(&format!("input_number_{n}"), InputType::String, false)).collect();
+        let given: Map<String, Value> =
+            (0..240_000).map(|n| (format!("input_numbr_{n}"), Value::Null)).collect();
+        let violations = check(&inputs, &given).unwrap_err();
+        assert_eq!(violations.len(), crate::violation::VIOLATIONS_MAX + 1);
+        assert!(violations[0].message.contains("did you mean"), "{:?}", violations[0]);
+        let last = violations.last().unwrap();
+        assert!(last.message.starts_with("239950 more"), "{last:?}");
+    }
+
+    #[test]
+    fn s3_a_text_that_is_too_long_for_its_pattern_is_refused_and_not_matched() {
+        let mut field = input("s", InputType::String, true);
+        let whole = pattern::Pattern::whole("(?:[a-z]{1,60}){1,30}b").unwrap();
+        field.pattern = Some(Pattern::new(whole, None));
+        let inputs = [field];
+        let given = json!({ "s": "a".repeat(60_000) });
+        assert_eq!(codes(check(&inputs, given.as_object().unwrap())), [("/input/s".to_owned(), TOO_COSTLY)]);
+        assert!(check(&inputs, json!({ "s": "aab" }).as_object().unwrap()).is_ok());
     }
 }

@@ -4,6 +4,9 @@
 //! the ceiling; a definition or a guest may only lower it further. The documentation's table is
 //! printed from this file.
 
+use portcullis_action::budget::RENDERED_BYTES;
+use portcullis_action::compile::CompileLimits;
+
 macro_rules! limits {
     ($($name:ident = $default:expr, max $max:expr, $unit:literal, $reason:literal;)*) => {
         /// The limits in force.
@@ -55,6 +58,12 @@ macro_rules! limits {
                 }
                 Ok(())
             }
+
+            /// Every limit in force by its name, in the order of this file.
+            #[must_use]
+            pub fn values(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name)),*]
+            }
         }
 
         $(const _: () = {
@@ -74,6 +83,16 @@ limits! {
     actions_per_connector = 2000, max 5000, "actions", "Actions of one connector; the largest public API imported whole has 1,200.";
     fields_per_form = 64, max 256, "fields", "Credential and config fields of one connector.";
     inputs_per_action = 200, max 1000, "inputs", "Inputs of one action.";
+    query_pairs = 256, max 1000, "pairs", "Query pairs of one action with default_query; no more fit a URL of 8 KiB.";
+    output_members = 500, max 2000, "members", "Members of one action's response.map; each is looked up in every answer.";
+    inherited_bytes = 32 * MIB, max 256 * MIB, "bytes", "What all actions of a definition take from its defaults, error rules and the like, counted once for each action and authentication method: each has a copy.";
+    definition_check_bytes = 32 * MIB, max 256 * MIB, "bytes", "What checking one definition may make: its examples rendered and judged. Four times as much may be read and matched; together about a second.";
+    patterns = 5000, max 20_000, "patterns", "Different regular expressions of one definition or automation; each is compiled once, when it is saved or loaded.";
+    pattern_bytes = 8 * MIB, max 64 * MIB, "bytes", "Compiled regular expressions of one definition together, kept while it is in use; an automation may have an eighth.";
+    predicates = 256, max 2000, "predicates", "Predicates of one condition, those inside others included; each is evaluated for every event or answer.";
+    automation_bytes = MIB, max 4 * MIB, "bytes", "An automation; a mapping of 200 inputs with 5 KiB of text each fits.";
+    rendered_bytes = 8 * MIB, max 64 * MIB, "bytes", "What templates, filters and bodies may make for one request or one mapping, intermediate texts included: no request is larger, and a guest has twice as much memory. Four times as much may be read.";
+    matching_steps = 50_000_000, max 1_000_000_000, "steps", "Evaluating one condition, or the patterns of one call's input: a step for each value and byte looked at, and for a pattern its size times the text's. About half a second.";
     allowed_domains = 64, max 256, "entries", "Every entry is compared on every request.";
     org_allowlist = 1000, max 10_000, "entries", "Every entry is compared on every request.";
     secret_field_bytes = 16 * KIB, max 32 * KIB, "bytes", "One credential field; a PEM key or a service-account file fits.";
@@ -109,14 +128,44 @@ limits! {
     workspace_concurrent_calls = 200, max 100_000, "calls", "Calls of one workspace at once: a fifth of all, so that one whose upstream hangs leaves room for the others.";
     queue_ms = 100, max 10_000, "ms", "How long a call waits for its first turn; one that would wait longer is refused at once, and the caller tries again later.";
     drain_ms = 20_000, max 1_800_000, "ms", "How long running calls may take to end once a stopping process takes no more; with the notice before it less than the 30 s after which orchestrators kill.";
+    inline_bytes = 32 * KIB, max 256 * KIB, "bytes", "Text that the threads which serve all callers read, check, decode or search themselves: up to 5 ms of theirs for the dearest text, and no task may take 10; larger goes to worker threads.";
+    worker_threads = 2, max 64, "threads", "Threads for large texts and for checks of definitions: few, so that the others find a processor.";
+    worker_bytes = 256 * MIB, max 4096 * MIB, "bytes", "Bodies of requests that workers have at once; read, a body may take ten times its size.";
+    org_worker_bytes = 64 * MIB, max 4096 * MIB, "bytes", "The same of one org: a quarter, and eight of the largest bodies.";
+    worker_wait_ms = 10_000, max 120_000, "ms", "How long a request waits for a worker before it is refused; callers give up later.";
     api_connections = 10_000, max 1_000_000, "connections", "Connections of callers at once; each holds a descriptor and a few KiB.";
     api_header_ms = 30_000, max 300_000, "ms", "For the header section of an API request, and the idle time of a kept connection.";
     api_body_ms = 60_000, max 600_000, "ms", "For the body of an API request: 8 MiB over a slow line still fit.";
+    log_queue_bytes = MIB, max 64 * MIB, "bytes", "Log lines that wait for a slow reader of standard error; further ones are dropped and counted, so that no call waits for the log.";
     module_bytes = 32 * MIB, max 64 * MIB, "bytes", "A component when it is loaded.";
 }
 
 // Limits that only make sense together.
 const _: () = assert!(8 * KIB < 32 * KIB, "a URL must fit beside its headers");
+const _: () = assert!(8 * MIB == RENDERED_BYTES, "a guest assumes the default of rendered_bytes");
+
+impl Limits {
+    /// What a guest may make for one request, where it is not what a guest assumes. Why at most half of its memory:
+    /// beyond that it would end without saying why.
+    #[must_use]
+    pub fn guest_rendered_bytes(&self) -> Option<u64> {
+        let bytes = self.rendered_bytes.min((self.guest_memory_bytes / 2).max(1));
+        (bytes != RENDERED_BYTES).then_some(bytes)
+    }
+
+    /// What a definition may have compiled.
+    #[must_use]
+    pub const fn compiling(&self) -> CompileLimits {
+        let Self { patterns, pattern_bytes, predicates, .. } = *self;
+        CompileLimits { patterns, pattern_bytes, predicates }
+    }
+
+    /// What an automation may have compiled: an org has many, and each stays in memory while it is used.
+    #[must_use]
+    pub const fn compiling_automation(&self) -> CompileLimits {
+        CompileLimits { pattern_bytes: self.pattern_bytes.div_ceil(8), ..self.compiling() }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -132,6 +181,17 @@ mod tests {
             assert!(error.contains(name), "{error}");
         }
         assert!(limits.set("response_bytes", 64 * MIB).is_ok());
+    }
+
+    #[test]
+    fn the_values_are_those_in_force() {
+        let mut limits = Limits::default();
+        limits.set("response_bytes", 7).unwrap();
+        assert_eq!(limits.values().len(), TABLE.len());
+        for (row, (name, value)) in TABLE.iter().zip(limits.values()) {
+            assert_eq!(row.name, name);
+            assert_eq!(value, if name == "response_bytes" { 7 } else { row.default }, "{name}");
+        }
     }
 
     #[test]

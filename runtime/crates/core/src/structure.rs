@@ -9,10 +9,11 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 mod describe;
 mod prepare;
+mod sample;
 
 use describe::Describe;
 pub use prepare::{Unknown, close, flatten_constants, flatten_optional};
@@ -67,43 +68,72 @@ impl Structure {
         &self.schema
     }
 
-    /// Reports every breach of the schema.
-    pub fn check(&self, document: &Value, violations: &mut Vec<Violation>) {
-        let describe = self.describe(document);
-        for error in self.validator.iter_errors(document) {
-            describe.add(&error, violations);
-        }
+    /// Reports the breaches of the schema.
+    pub fn check(&self, document: &Value, violations: &mut Violations) {
+        self.errors(document, violations, &mut |_| {});
     }
 
     /// Reads a document that matches the schema.
     ///
     /// # Errors
-    /// Every breach. A value that the schema allows and the type refuses, such as a number that is too
+    /// The breaches. A value that the schema allows and the type refuses, such as a number that is too
     /// large for its type, is one breach with its pointer.
     pub fn read<T: DeserializeOwned>(&self, document: Value) -> Result<T, Vec<Violation>> {
         if !self.validator.is_valid(&document) {
-            let mut violations = Vec::new();
+            let mut violations = Violations::default();
             self.check(&document, &mut violations);
-            return Err(violations);
+            return Err(violations.into_vec());
         }
         // Why twice: keeping the path to every value costs, and is needed only for what the type refuses.
         T::deserialize(&document).or_else(|_| read_sound(document)).map_err(|violation| vec![violation])
     }
 
-    /// Reports every breach of the schema, and returns the document without the values that break it, so
-    /// that rules beyond the structure can report in the same answer. An array with an invalid entry
-    /// becomes empty: without the entry, the pointers of the others would be wrong.
+    /// Reports the breaches of the schema, and returns the document without the values that break it, so
+    /// that it can be read and further rules can report in the same answer. An array with an invalid entry
+    /// becomes empty: without the entry, the pointers of the others would be wrong. `None` if so much is wrong
+    /// that not all of it was found.
     #[must_use]
-    pub fn sound_part(&self, document: &Value, violations: &mut Vec<Violation>) -> Value {
-        let describe = self.describe(document);
-        let mut sound = document.clone();
-        for error in self.validator.iter_errors(document) {
-            describe.add(&error, violations);
+    pub fn sound_part(&self, document: &Value, violations: &mut Violations) -> Option<Value> {
+        if self.validator.is_valid(document) {
+            return Some(document.clone());
+        }
+        let mut broken = Vec::new();
+        let whole = self.errors(document, violations, &mut |error| {
             if !describe::is_about_names(error.kind()) {
-                prune(&mut sound, error.instance_path().as_str());
+                broken.push(error.instance_path().as_str().to_owned());
+            }
+        });
+        if !whole || violations.is_full() {
+            return None;
+        }
+        let mut sound = document.clone();
+        broken.iter().for_each(|pointer| prune(&mut sound, pointer));
+        Some(sound)
+    }
+
+    /// Reports errors and calls `note` with each; returns whether all were found. A large document is looked at in
+    /// part, because the validator keeps an error for each value that is wrong.
+    fn errors(
+        &self,
+        document: &Value,
+        violations: &mut Violations,
+        note: &mut dyn FnMut(&ValidationError<'_>),
+    ) -> bool {
+        let part = sample::of(document, &self.names);
+        let judged = part.as_ref().unwrap_or(document);
+        let describe = self.describe(judged);
+        let before = violations.len();
+        for error in self.validator.iter_errors(judged) {
+            note(&error);
+            describe.add(&error, violations);
+        }
+        if part.is_some() && violations.len() == before {
+            // What is wrong lies outside of the part: the first of it is as good as any.
+            if let Err(error) = self.validator.validate(document) {
+                self.describe(document).add(&error, violations);
             }
         }
-        sound
+        part.is_none()
     }
 
     fn describe<'s>(&'s self, document: &'s Value) -> Describe<'s> {
@@ -126,9 +156,9 @@ pub fn written_schema<T: JsonSchema>() -> Value {
 #[track_caller]
 pub(crate) fn assert_written<T: JsonSchema + serde::Serialize>(value: &T) {
     let structure = Structure::new(written_schema::<T>()).unwrap();
-    let mut violations = Vec::new();
+    let mut violations = Violations::default();
     structure.check(&serde_json::to_value(value).unwrap(), &mut violations);
-    assert_eq!(violations, []);
+    assert_eq!(violations.into_vec(), []);
 }
 
 /// Reads a document that has passed its schema.

@@ -49,6 +49,8 @@ pub struct ConsentPlan {
     pub scope: String,
     /// Whether a proof key is used.
     pub pkce: bool,
+    /// Issuer identifier that the callback must name (RFC 9207), where the definition says it.
+    pub issuer: Option<Template>,
     /// The exchange of the code; its injection reads `cred.code`, `cred.code_verifier`,
     /// `cred.redirect_uri`.
     pub exchange: TokenStep,

@@ -3,11 +3,14 @@
 //! The gate, the dry run and `portcullis explain` use the same function, so the explanation is what
 //! happens. It is pure: names are not looked up here.
 
+use std::sync::{Arc, RwLock};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Code;
 use crate::host_pattern::HostPattern;
+use crate::sync::{read, write};
 use crate::target::{DEFAULT_PORT, Target};
 
 /// Whether an org's list only reports or also refuses.
@@ -38,6 +41,37 @@ pub struct HostRules {
     pub ports: Vec<u16>,
     /// The org's list.
     pub org: OrgPolicy,
+}
+
+/// The rules of a running call. They can be replaced while it runs: each of its requests is judged by the rules of
+/// its own time.
+#[derive(Debug, Clone)]
+pub struct LiveRules(Arc<RwLock<Arc<HostRules>>>);
+
+impl LiveRules {
+    /// The rules of now.
+    #[must_use]
+    pub fn current(&self) -> Arc<HostRules> {
+        Arc::clone(&read(&self.0))
+    }
+
+    /// Replaces the rules for every request that begins from now on, unless they were replaced since `seen` was
+    /// current: then it returns false, and `rules` may be older than those of now.
+    #[must_use]
+    pub fn replace(&self, seen: &Arc<HostRules>, rules: HostRules) -> bool {
+        let mut current = write(&self.0);
+        let unchanged = Arc::ptr_eq(&current, seen);
+        if unchanged {
+            *current = Arc::new(rules);
+        }
+        unchanged
+    }
+}
+
+impl From<HostRules> for LiveRules {
+    fn from(rules: HostRules) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(rules))))
+    }
 }
 
 /// How one check ended.

@@ -3,6 +3,19 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// Violations that are shown; a person mends no more at a time.
+pub const VIOLATIONS_MAX: usize = 50;
+/// Names for which a close one is looked for.
+const HINTS_MAX: usize = 20;
+/// Longest pointer that is shown, bytes.
+const POINTER_BYTES_MAX: usize = 1024;
+/// Longest message, bytes: the body that an example makes fits.
+const MESSAGE_BYTES_MAX: usize = 4096;
+/// Characters of a name that are compared.
+const NAME_CHARS_MAX: usize = 80;
+/// Most edits of a name that is close.
+const EDITS_MAX: usize = 2;
+
 /// A breach of a rule, found by validation. Never quotes a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Violation {
@@ -20,6 +33,132 @@ impl Violation {
     pub fn new(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), code, message: message.into() }
     }
+
+    /// The same with what is very long cut: the sender chooses names and texts, and an answer stays small.
+    fn cut(mut self) -> Self {
+        if self.pointer.len() > POINTER_BYTES_MAX {
+            self.pointer.truncate(self.pointer.floor_char_boundary(POINTER_BYTES_MAX));
+            // Why the ancestor: a pointer that ends inside a name is the pointer of something else.
+            self.pointer.truncate(self.pointer.rfind('/').unwrap_or_default());
+            self.message.insert_str(0, "below this, at a name that is too long to be shown: ");
+        }
+        if self.message.len() > MESSAGE_BYTES_MAX {
+            self.message.truncate(self.message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            self.message.push('…');
+        }
+        self
+    }
+}
+
+/// The code of the entry that counts what is not shown.
+pub const MORE: &str = "more_violations";
+
+/// Violations found so far: the first ones, and how many more there are. So the work and the answer are bounded
+/// however much is wrong with a document.
+#[derive(Debug, Default)]
+pub struct Violations {
+    kept: Vec<Violation>,
+    /// Found, and neither shown nor the same as one that is.
+    more: usize,
+    /// Found, repetitions included.
+    found: usize,
+    hints: usize,
+}
+
+impl Violations {
+    /// Adds a violation. One that is there already is not added again.
+    pub fn push(&mut self, violation: Violation) {
+        self.found = self.found.saturating_add(1);
+        let violation = violation.cut();
+        if self.kept.contains(&violation) {
+            return;
+        }
+        if self.is_full() {
+            self.more = self.more.saturating_add(1);
+        } else {
+            self.kept.push(violation);
+        }
+    }
+
+    /// Adds a violation that is only made if it is shown.
+    pub fn push_with(&mut self, make: impl FnOnce() -> Violation) {
+        if self.is_full() { self.count(1) } else { self.push(make()) }
+    }
+
+    /// Counts violations that are not shown.
+    pub const fn count(&mut self, more: usize) {
+        self.found = self.found.saturating_add(more);
+        self.more = self.more.saturating_add(more);
+    }
+
+    /// Whether further violations are only counted.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.kept.len() >= VIOLATIONS_MAX
+    }
+
+    /// The number of violations found, repetitions included.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.found
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.found == 0
+    }
+
+    /// Those that are shown.
+    pub fn iter(&self) -> std::slice::Iter<'_, Violation> {
+        self.kept.iter()
+    }
+
+    /// Those that are shown since there were so many, to be changed.
+    pub fn since(&mut self, count: usize) -> impl Iterator<Item = &mut Violation> {
+        self.kept.iter_mut().skip(count)
+    }
+
+    /// The number of those that are shown.
+    #[must_use]
+    pub const fn shown(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// `; did you mean "…"?` for a mistyped name; empty if no known name is close, and for all but the first few:
+    /// the search is the expensive part, and a document full of unknown names is none with typing errors.
+    #[must_use]
+    pub fn hint<'n>(&mut self, typed: &str, known: impl Iterator<Item = &'n str>) -> String {
+        if self.is_full() || self.hints >= HINTS_MAX {
+            return String::new();
+        }
+        self.hints = self.hints.saturating_add(1);
+        nearest(typed, known).map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
+    }
+
+    /// As a list; the last entry says how many more there are.
+    #[must_use]
+    pub fn into_vec(mut self) -> Vec<Violation> {
+        if self.more > 0 {
+            let message = format!("{} more were found and are not shown; mend these first", self.more);
+            self.kept.push(Violation::new("", MORE, message));
+        }
+        self.kept
+    }
+}
+
+impl Extend<Violation> for Violations {
+    fn extend<I: IntoIterator<Item = Violation>>(&mut self, violations: I) {
+        violations.into_iter().for_each(|violation| self.push(violation));
+    }
+}
+
+impl<'v> IntoIterator for &'v Violations {
+    type Item = &'v Violation;
+    type IntoIter = std::slice::Iter<'v, Violation>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 /// One step of a JSON pointer, with `~` and `/` escaped (RFC 6901 section 3).
@@ -32,17 +171,20 @@ pub fn step(name: &str) -> String {
 /// of its letters.
 #[must_use]
 pub fn nearest<'n>(typed: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let length = typed.chars().take(NAME_CHARS_MAX).count();
     known
+        // Why first: the difference in length is a lower bound, and counting is cheap.
+        .filter(|name| name.chars().take(NAME_CHARS_MAX).count().abs_diff(length) <= EDITS_MAX)
         .map(|name| (edit_distance(typed, name), name))
-        .filter(|(distance, name)| *distance <= 2 && distance * 2 < name.len().max(1))
+        .filter(|(distance, name)| *distance <= EDITS_MAX && distance * 2 < name.len().max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
 
 fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(80).collect();
+    let b: Vec<char> = b.chars().take(NAME_CHARS_MAX).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().take(80).enumerate() {
+    for (i, ca) in a.chars().take(NAME_CHARS_MAX).enumerate() {
         let mut diagonal = i;
         let mut left = i + 1;
         for (j, cb) in b.iter().enumerate() {
@@ -75,6 +217,49 @@ mod tests {
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("", "abc"), 3);
         assert_eq!(edit_distance("abc", "abc"), 0);
+    }
+
+    #[test]
+    fn violations_are_shown_up_to_a_number_and_counted_beyond() {
+        let mut violations = Violations::default();
+        for n in 0..1000 {
+            violations.push(Violation::new(format!("/{n}"), "wrong_type", "must be text"));
+            violations.push(Violation::new("/0", "wrong_type", "must be text"));
+        }
+        violations.push_with(|| panic!("it is not shown"));
+        let hints =
+            (0..20).filter(|_| !Violations::default().hint("enable", ["enabled"].into_iter()).is_empty());
+        assert_eq!(hints.count(), 20);
+        assert_eq!(violations.hint("enable", ["enabled"].into_iter()), "", "nothing more is shown");
+        let list = violations.into_vec();
+        assert_eq!(list.len(), VIOLATIONS_MAX + 1);
+        let last = list.last().unwrap();
+        assert_eq!((last.code, last.message.starts_with("951 more")), (MORE, true), "{last:?}");
+        let few = {
+            let mut few = Violations::default();
+            few.push(Violation::new("/a", "wrong_type", "x"));
+            few.into_vec()
+        };
+        assert_eq!(few.len(), 1);
+    }
+
+    #[test]
+    fn only_the_first_names_get_a_hint() {
+        let mut violations = Violations::default();
+        let hints =
+            (0..30).filter(|_| !violations.hint("enable", ["enabled"].into_iter()).is_empty()).count();
+        assert_eq!(hints, HINTS_MAX);
+    }
+
+    #[test]
+    fn what_the_sender_made_long_is_cut() {
+        let mut violations = Violations::default();
+        let pointer = format!("/a/{}/b", "x".repeat(5000));
+        violations.push(Violation::new(pointer, "wrong_type", "é".repeat(5000)));
+        let list = violations.into_vec();
+        let long = list.first().unwrap();
+        assert_eq!(long.pointer, "/a");
+        assert!(long.message.len() < MESSAGE_BYTES_MAX + 8 && long.message.contains("too long"));
     }
 
     #[test]

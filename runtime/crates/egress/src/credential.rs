@@ -1,7 +1,7 @@
 //! The credential of one call: a handle that can open the sealed record. Opens nothing itself.
 //!
-//! The gate holds no key. It opens the credential after the TLS handshake and drops it once the request is
-//! written.
+//! The gate holds no key. It opens the credential after the TLS handshake, and keeps its texts until the attempt
+//! has ended, to remove them from answers.
 
 use std::sync::Arc;
 
@@ -35,6 +35,14 @@ pub trait OpenCredential: Send + Sync {
     /// Opens it for one host. Called once per request, after every check and the TLS handshake. The host is
     /// compared with the list inside the seal before any secret is opened.
     fn open<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<SecretFields, CredentialError>>;
+
+    /// Opens the connection's other secrets, those that a request needed not, so that they can be removed from
+    /// its answer: called once an answer has come, and never for a request that was refused. They are sent
+    /// nowhere. `all` includes those that [`Self::open`] opens, where it was not called.
+    fn open_others(&self, all: bool) -> BoxFuture<'_, Result<SecretFields, CredentialError>> {
+        let _ = all;
+        Box::pin(async { Ok(SecretFields::default()) })
+    }
 }
 
 /// Whether one of a credential's host entries matches this host.

@@ -106,7 +106,11 @@ fn read_through(mut decoder: impl Read, limit: u64, mut each: impl FnMut(&[u8]))
         }
         bytes += read;
         if bytes as u64 > limit {
-            return Err(SendError::limit(Code::ResponseTooLarge, LimitKind::DecodedBytes, limit));
+            let error = SendError::limit(Code::ResponseTooLarge, LimitKind::DecodedBytes, limit);
+            let why = format!(
+                "the body decodes to more than {limit} bytes (limits.decoded_bytes, limits.decode_ratio)"
+            );
+            return Err(error.because(why));
         }
         each(piece.get(..read).unwrap_or_default());
     }

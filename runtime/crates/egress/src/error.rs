@@ -10,15 +10,64 @@ use portcullis_core::outbound::{DenyReason, LimitKind, OutboundError, TimeoutPha
 pub(crate) struct SendError {
     pub(crate) code: Code,
     pub(crate) guest: OutboundError,
+    /// What the code alone does not say, for people. Made of the host's own words and numbers.
+    pub(crate) detail: Option<String>,
 }
 
 impl SendError {
     pub(crate) const fn limit(code: Code, kind: LimitKind, limit: u64) -> Self {
-        Self { code, guest: OutboundError::Limit { kind, limit } }
+        Self { code, guest: OutboundError::Limit { kind, limit }, detail: None }
     }
 
     pub(crate) const fn timeout(phase: TimeoutPhase) -> Self {
-        Self { code: Code::UpstreamTimeout, guest: OutboundError::Timeout(phase) }
+        Self { code: Code::UpstreamTimeout, guest: OutboundError::Timeout(phase), detail: None }
+    }
+
+    /// The same, with what the code alone does not say.
+    pub(crate) fn because(self, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
+    }
+
+    /// What the code alone does not say, if there is anything.
+    pub(crate) fn words(&self) -> Option<String> {
+        self.detail.clone().or_else(|| self.over_limit())
+    }
+
+    /// Which limit was passed, and where it is set; `None` for another reason.
+    fn over_limit(&self) -> Option<String> {
+        let OutboundError::Limit { kind, limit } = &self.guest else { return None };
+        let answer = self.code == Code::ResponseTooLarge;
+        Some(match kind {
+            LimitKind::UrlBytes => {
+                format!("the request's URL is longer than {limit} bytes (limits.url_bytes)")
+            }
+            LimitKind::HeaderBytes if answer => {
+                format!("the answer's headers are larger than {limit} bytes (limits.response_header_bytes)")
+            }
+            LimitKind::HeaderCount if answer => {
+                format!("the answer has more than {limit} headers (limits.response_header_count)")
+            }
+            LimitKind::HeaderBytes => {
+                format!("the request's headers are larger than {limit} bytes (limits.request_header_bytes)")
+            }
+            LimitKind::HeaderCount => {
+                format!("the request has more than {limit} headers (limits.request_header_count)")
+            }
+            LimitKind::RequestBytes if self.code == Code::CallsExceeded => {
+                format!("the call's requests are larger than {limit} bytes (limits.outbound_bytes_per_call)")
+            }
+            LimitKind::RequestBytes => {
+                format!("the request's body is larger than {limit} bytes (limits.request_bytes)")
+            }
+            LimitKind::ResponseBytes => {
+                format!("the answer's body is larger than {limit} bytes (response_bytes)")
+            }
+            LimitKind::DecodedBytes => format!(
+                "the answer's body, decoded, is larger than {limit} bytes (limits.decoded_bytes, limits.decode_ratio)"
+            ),
+            LimitKind::Calls => format!("the call may make {limit} requests"),
+            LimitKind::Concurrency | LimitKind::Rate => return None,
+        })
     }
 
     pub(crate) fn verdict(&self) -> LedgerVerdict {
@@ -49,12 +98,12 @@ impl From<Code> for SendError {
             Code::AddressForbidden | Code::DnsFailed => OutboundError::DnsFailed,
             Code::ConnectFailed => OutboundError::ConnectFailed,
             Code::TlsFailed => OutboundError::TlsFailed,
-            Code::UpstreamProtocol => OutboundError::Protocol,
+            Code::UpstreamProtocol | Code::ResponseTruncated => OutboundError::Protocol,
             Code::UpstreamTimeout => OutboundError::Timeout(TimeoutPhase::Total),
             Code::CallEnded => OutboundError::Cancelled,
             other => OutboundError::Internal(other.as_str().to_owned()),
         };
-        Self { code, guest }
+        Self { code, guest, detail: None }
     }
 }
 

@@ -66,6 +66,13 @@ impl Gate {
         self.pool.sweep()
     }
 
+    /// Verifies certificates by these roots from here on, and closes the connections that others verified: idle
+    /// ones now, those in use after the request that they carry.
+    pub fn replace_tls_roots(&self, roots: TlsRoots) {
+        self.tls_roots.replace(roots);
+        self.pool.distrust();
+    }
+
     /// Closes the idle connections of every scope that the predicate selects.
     pub fn drop_connections(&self, doomed: impl Fn(&PoolScope) -> bool) {
         self.pool.drop_where(doomed);
@@ -93,9 +100,11 @@ impl Gate {
         let dialed = dialed?;
         attempt.chosen_address = Some(dialed.peer.ip().to_string());
         let started = Instant::now();
+        // Why before the handshake: if the roots are replaced meanwhile, the connection counts as one of the old.
+        let trust = self.pool.trust();
         let tls = self.handshake(key, dialed.stream).await;
         attempt.durations.tls_us = Some(micros(started));
-        self.http(tls?, dialed.peer).await
+        self.http(tls?, dialed.peer, trust).await
     }
 
     async fn handshake(&self, key: &PoolKey, stream: TcpStream) -> Result<TlsStream<TcpStream>, Code> {
@@ -113,7 +122,12 @@ impl Gate {
         }
     }
 
-    async fn http(&self, tls: TlsStream<TcpStream>, peer: SocketAddr) -> Result<Connection, Code> {
+    async fn http(
+        &self,
+        tls: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        trust: u64,
+    ) -> Result<Connection, Code> {
         let session = tls.get_ref().1;
         let tls_version = match session.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -122,7 +136,7 @@ impl Gate {
         };
         let http2 = session.alpn_protocol() == Some(b"h2");
         let sender = if http2 { self.http2(tls).await? } else { self.http1(tls).await? };
-        Ok(Connection { sender, address: peer.ip().to_string(), tls_version })
+        Ok(Connection { sender, address: peer.ip().to_string(), tls_version, trust })
     }
 
     async fn http1(&self, tls: TlsStream<TcpStream>) -> Result<Sender, Code> {

@@ -10,6 +10,7 @@ use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{EgressGrant, PermittedTarget};
 use portcullis_core::injection::Injection;
+use portcullis_core::offload;
 use portcullis_core::outbound::{
     BoxFuture, Outbound, OutboundError, OutboundOptions, OutboundRequest, OutboundResponse, TimeoutPhase,
 };
@@ -21,6 +22,7 @@ use crate::credential::BoundCredential;
 use crate::dry_run::DryRun;
 use crate::error::SendError;
 use crate::gate::{Gate, micros};
+use crate::known_secrets::KnownSecrets;
 use crate::pool::PoolScope;
 use crate::redirect::{self, Hop};
 use portcullis_core::sync::lock;
@@ -45,6 +47,8 @@ pub struct GuardSpec {
     /// Limits of the definition; they only lower the gate's.
     pub limits: RequestLimits,
     pub answers: Answers,
+    /// Whether an answer without a length may end without `close_notify`.
+    pub unclean_close: bool,
     /// Stop before anything is sent, and report the request.
     pub dry_run: bool,
     /// Texts of the request that differ from run to run; left out of its hash.
@@ -55,7 +59,7 @@ pub struct GuardSpec {
 /// Who reads the responses of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
-    /// A guest: every form of the credential is removed.
+    /// A guest: every form of every secret of the connection is removed.
     Guest,
     /// The host, in a token request: the response is a secret itself and stays in the host.
     TokenKeeper,
@@ -68,6 +72,8 @@ pub struct GuardReport {
     pub decisions: Vec<Decision>,
     /// Why the last request got no response.
     pub failure: Option<Code>,
+    /// What that code alone does not say, for people.
+    pub failure_detail: Option<String>,
     /// Requests that got a response.
     pub requests: u64,
     /// Microseconds spent waiting for upstreams.
@@ -89,6 +95,12 @@ struct State {
     asked: u64,
     bytes_out: u64,
     report: GuardReport,
+    /// What was opened in this attempt.
+    known: KnownSecrets,
+    /// Whether the credential was opened to be sent.
+    opened: bool,
+    /// Whether the connection's other secrets were opened, too.
+    others_opened: bool,
 }
 
 /// The only way for a guest to reach the network.
@@ -114,7 +126,10 @@ impl Outbound for Guard {
             match self.follow(request).await {
                 Ok(response) => Ok(response),
                 Err(error) => {
-                    self.with_state(|s| s.report.failure = Some(error.code));
+                    self.with_state(|s| {
+                        s.report.failure = Some(error.code);
+                        s.report.failure_detail = error.words();
+                    });
                     Err(error.guest)
                 }
             }
@@ -148,6 +163,8 @@ impl Guard {
 
     /// A request and the redirects that follow it, where the definition allows them.
     async fn follow(&self, request: OutboundRequest) -> Result<OutboundResponse, SendError> {
+        // Why: a credential may be placed in the body, and a signature reads all of it.
+        offload::over(request.body.as_ref().map_or(0, Vec::len)).await;
         let mut attempt = OutboundAttempt::new(request.method.as_str());
         let checked = self.check(request, &mut attempt);
         let (mut checked, mut response) = self.bracketed(checked, attempt).await?;
@@ -191,6 +208,13 @@ impl Guard {
         };
         attempt.bytes_out = checked.hop.body.len() as u64;
         let mut bracket = Bracket::begin(&self.spec.log, &self.ended, attempt).await.map_err(unavailable)?;
+        // Why again: the lists may have been replaced after the check, and before the call was known to send this.
+        if let Some(code) = self.spec.grant.refused_since(&checked.target) {
+            let error = SendError::from(code);
+            (bracket.attempt.verdict, bracket.attempt.code) = (error.verdict(), Some(code));
+            bracket.close().await;
+            return Err(error);
+        }
         let own_limit = self.spec.limits.timeout_ms.map(|ms| Duration::from_millis(u64::from(ms)));
         let total = cap(checked.options.total_timeout.or(own_limit), self.gate.limits.total_ms);
         let total = own_limit.map_or(total, |own| total.min(own));

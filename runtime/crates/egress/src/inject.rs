@@ -4,6 +4,7 @@
 use http::{HeaderName, Request};
 use http_body_util::Full;
 use hyper::body::Bytes;
+use portcullis_action::budget::{Budget, RENDERED_BYTES};
 use portcullis_auth::Signable;
 use portcullis_core::fault::Code;
 use portcullis_core::injection::{Injected, Injection, InjectionError, Texts};
@@ -26,9 +27,8 @@ pub(crate) struct Message {
 }
 
 /// A message that carries no credential.
-pub(crate) fn plain(target: &Target, hop: &Hop) -> Result<Message, SendError> {
-    let request = request::draft(target, hop)?.finish()?;
-    Ok(Message { request, secrets: Vec::new() })
+pub(crate) fn plain(target: &Target, hop: &Hop) -> Result<Request<Full<Bytes>>, SendError> {
+    request::draft(target, hop)?.finish()
 }
 
 /// Places an opened credential in a message and signs it.
@@ -107,7 +107,8 @@ fn apply(
     fields: &SecretFields,
     config: &Map<String, Value>,
 ) -> Result<Injected, Refusal> {
-    let texts = Texts::new(fields, config);
+    let budget = Budget::rendering(RENDERED_BYTES);
+    let texts = Texts::new(fields, config).within(&budget);
     let moment = match (&injection.jwt, &injection.signing) {
         (None, None) => None,
         _ => Some(Moment::now()?),

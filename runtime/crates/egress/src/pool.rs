@@ -7,6 +7,7 @@
 //! calling new hosts closes its own connections, not those of others, and leaves file descriptors for calls.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,8 @@ pub(crate) struct Connection {
     /// The peer's address.
     pub(crate) address: String,
     pub(crate) tls_version: &'static str,
+    /// [`Pool::trust`] when it was made.
+    pub(crate) trust: u64,
 }
 
 /// The most idle connections of each kind, and how long one may be idle.
@@ -55,6 +58,8 @@ struct Bounds {
 pub(crate) struct Pool {
     idle: Mutex<IdleConnections>,
     bounds: Bounds,
+    /// Counts how often the TLS roots were replaced.
+    trust: AtomicU64,
 }
 
 impl Pool {
@@ -66,7 +71,7 @@ impl Pool {
             workspace: number(limits.pool_connections_per_workspace),
             process: number(limits.pool_connections),
         };
-        Self { idle: Mutex::default(), bounds }
+        Self { idle: Mutex::default(), bounds, trust: AtomicU64::new(0) }
     }
 
     /// The most recently used connection of that key that is still open.
@@ -89,7 +94,7 @@ impl Pool {
     /// it: one of the same workspace or, when the process is full, one of a workspace with more than its
     /// share.
     pub(crate) fn put(&self, key: PoolKey, connection: Connection) {
-        if connection.sender.is_closed() {
+        if connection.sender.is_closed() || connection.trust != self.trust() {
             return;
         }
         let idle = Idle { connection, since: Instant::now() };
@@ -102,6 +107,17 @@ impl Pool {
     /// housekeeping.
     pub(crate) fn sweep(&self) -> usize {
         self.retain(|_| true)
+    }
+
+    /// Which TLS roots new connections are verified by.
+    pub(crate) fn trust(&self) -> u64 {
+        self.trust.load(Ordering::SeqCst)
+    }
+
+    /// Keeps no connection that was verified by the TLS roots so far, nor those that are in use now.
+    pub(crate) fn distrust(&self) {
+        self.trust.fetch_add(1, Ordering::SeqCst);
+        self.retain(|_| false);
     }
 
     /// Closes every idle connection of a scope that the predicate selects.
@@ -245,7 +261,8 @@ mod tests {
             let (sender, connection) =
                 hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(near)).await.unwrap();
             self.0.push((far, tokio::spawn(async move { connection.await.unwrap_or_default() })));
-            Connection { sender: Sender::Http1(sender), address: address.to_owned(), tls_version: "TLSv1.3" }
+            let sender = Sender::Http1(sender);
+            Connection { sender, address: address.to_owned(), tls_version: "TLSv1.3", trust: 0 }
         }
     }
 
@@ -308,6 +325,19 @@ mod tests {
         }
         let kept = ["a", "b", "c"].map(|workspace| taken(&pool, &key(workspace, "h")).is_some());
         assert_eq!(kept, [true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn what_was_verified_by_other_roots_is_kept_no_more() {
+        let (pool, mut far) = (pool(9, 9, 9), FarEnds::default());
+        let in_use = far.open("in use").await;
+        pool.put(key("a", "h"), far.open("idle").await);
+        pool.distrust();
+        pool.put(key("a", "h"), in_use);
+        assert_eq!((taken(&pool, &key("a", "h")), pool.sweep()), (None, 0));
+        let later = Connection { trust: pool.trust(), ..far.open("later").await };
+        pool.put(key("a", "h"), later);
+        assert_eq!(taken(&pool, &key("a", "h")).as_deref(), Some("later"));
     }
 
     #[tokio::test]

@@ -21,6 +21,8 @@ pub(crate) enum SendFailure {
     NotSent(Box<Request<Full<Bytes>>>),
     /// It may have been written.
     Lost,
+    /// The head of its answer is larger than the connection reads.
+    HeadTooLarge,
 }
 
 impl Sender {
@@ -53,6 +55,7 @@ impl Sender {
         answer.map_err(|mut error| match error.take_message() {
             // Why in origin form: the next connection may speak HTTP/1.1.
             Some(message) => SendFailure::NotSent(Box::new(origin_form(message))),
+            None if error.error().is_parse_too_large() => SendFailure::HeadTooLarge,
             None => SendFailure::Lost,
         })
     }

@@ -4,7 +4,7 @@
 //! bundle of the operator is added to the public roots.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -32,8 +32,12 @@ pub enum TlsRootsError {
 
 /// The root store of the process and the TLS sessions of each workspace.
 pub struct TlsRoots {
+    current: Mutex<Configs>,
+}
+
+struct Configs {
     base: ClientConfig,
-    by_workspace: Mutex<HashMap<(String, bool), Arc<ClientConfig>>>,
+    by_workspace: HashMap<(String, bool), Arc<ClientConfig>>,
 }
 
 impl TlsRoots {
@@ -68,26 +72,32 @@ impl TlsRoots {
             .with_no_client_auth();
         base.alpn_protocols = vec![b"http/1.1".to_vec()];
         base.enable_early_data = false;
-        Ok(Self { base, by_workspace: Mutex::new(HashMap::new()) })
+        Ok(Self { current: Mutex::new(Configs { base, by_workspace: HashMap::new() }) })
+    }
+
+    /// Takes the roots of `other` for every connection from here on. Sessions that were agreed under the roots before
+    /// are forgotten with them.
+    pub(crate) fn replace(&self, other: Self) {
+        *lock(&self.current) = other.current.into_inner().unwrap_or_else(PoisonError::into_inner);
     }
 
     /// The client configuration of a workspace: the roots are shared, the sessions are not.
     pub(crate) fn client_config(&self, workspace: &str, http2: bool) -> Arc<ClientConfig> {
         let key = (workspace.to_owned(), http2);
-        let mut map = lock(&self.by_workspace);
-        if let Some(config) = map.get(&key) {
+        let mut current = lock(&self.current);
+        if let Some(config) = current.by_workspace.get(&key) {
             return Arc::clone(config);
         }
-        if map.len() >= WORKSPACES_MAX {
-            map.clear();
+        if current.by_workspace.len() >= WORKSPACES_MAX {
+            current.by_workspace.clear();
         }
-        let mut config = self.base.clone();
+        let mut config = current.base.clone();
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_WORKSPACE);
         if http2 {
             config.alpn_protocols.insert(0, b"h2".to_vec());
         }
         let config = Arc::new(config);
-        map.insert(key, Arc::clone(&config));
+        current.by_workspace.insert(key, Arc::clone(&config));
         config
     }
 }
@@ -130,6 +140,9 @@ mod tests {
         assert!(Arc::ptr_eq(&a, &again));
         assert!(!Arc::ptr_eq(&a, &b));
         assert_eq!(a.alpn_protocols, [b"http/1.1".to_vec()]);
+        roots.replace(TlsRoots::public(None).unwrap());
+        let after = roots.client_config("a", false);
+        assert!(!Arc::ptr_eq(&a, &after), "other roots, other sessions");
         assert_eq!(roots.client_config("a", true).alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     }
 }

@@ -165,6 +165,18 @@ pub(crate) fn authenticate_from_memory(resources: &Resources, text: &str) -> Opt
     caller(&*resources.records.kept::<TokenRecord>(&[hash(text).as_str()])?)
 }
 
+/// Whether the token that a caller was authenticated with is neither revoked nor expired: for answers that go on for
+/// longer than a request. False as well if that cannot be read.
+pub async fn still_stands(engine: &Engine, caller: &Caller) -> bool {
+    let Some(id) = &caller.token_id else { return true };
+    let records = &engine.resources.records;
+    let Ok(Some((index, _))) = records.get_shared::<TokenIndex>(&[id.as_str()]).await else { return false };
+    match records.get_shared::<TokenRecord>(&[index.hash.as_str()]).await {
+        Ok(Some((record, _))) => self::caller(&record).is_some(),
+        _ => false,
+    }
+}
+
 /// The caller of a token; `None` once it has expired.
 fn caller(record: &TokenRecord) -> Option<Caller> {
     let expired = record.expires_at.as_deref().is_some_and(clock::has_passed);

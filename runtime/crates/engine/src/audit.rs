@@ -10,21 +10,48 @@ use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::id::OrgId;
 use portcullis_core::ledger::LedgerPhase;
 use portcullis_core::sync::lock;
+use portcullis_core::violation::nearest;
 use portcullis_store::{IntegrationSettings, LedgerError};
 pub use portcullis_store::{LedgerLine, LedgerPage, LedgerQuery, VerifyReport};
 use tokio::sync::broadcast;
 
 use crate::caller::{Caller, ORG};
+use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
 
 /// Receives the records of an export, oldest first; breaking ends it early.
 pub type ExportSink = Box<dyn FnMut(&LedgerLine) -> ControlFlow<()> + Send>;
 
+/// The query with its times in the ledger's form.
+///
+/// # Errors
+/// `bad_request` for a time or a code that none is: it would match nothing, which looks like an empty ledger.
+pub fn checked(query: &LedgerQuery) -> Result<LedgerQuery, Error> {
+    let time = |name: &str, text: &Option<String>| match text.as_deref().map(clock::normal) {
+        None => Ok(None),
+        Some(Some(at)) => Ok(Some(at)),
+        Some(None) => {
+            let detail = format!("{name} must be an RFC 3339 time with a zone, such as 2026-01-31T09:00:00Z");
+            Err(Error::new(Code::BadRequest, detail))
+        }
+    };
+    if let Some(code) = &query.code
+        && !Code::ALL.iter().any(|known| known.as_str() == code)
+    {
+        let near = nearest(code, Code::ALL.iter().map(|known| known.as_str()));
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+        let detail = format!("code must be one that `portcullis codes` lists, such as host_not_in_org{hint}");
+        return Err(Error::new(Code::BadRequest, detail));
+    }
+    let (since, until) = (time("since", &query.since)?, time("until", &query.until)?);
+    Ok(LedgerQuery { since, until, ..query.clone() })
+}
+
 /// One page of an org's outbound attempts, newest first.
 ///
 /// # Errors
-/// Those of [`Caller::authorise`], `bad_request` for an unknown cursor, `ledger_unavailable`.
+/// Those of [`Caller::authorise`], `bad_request` for an unknown cursor, time or code, `ledger_unavailable`.
 pub async fn list(
     engine: &Engine,
     caller: &Caller,
@@ -32,7 +59,7 @@ pub async fn list(
     query: &LedgerQuery,
 ) -> Result<LedgerPage, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
-    match engine.resources.ledger.read(org, query).await {
+    match engine.resources.ledger.read(org, &checked(query)?).await {
         Err(LedgerError::UnknownCursor) => {
             Err(Error::new(Code::BadRequest, "starting_after is not an entry of this ledger"))
         }
@@ -53,7 +80,7 @@ pub async fn export(
     sink: ExportSink,
 ) -> Result<u64, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
-    Ok(engine.resources.ledger.export(org, query, sink).await?)
+    Ok(engine.resources.ledger.export(org, &checked(query)?, sink).await?)
 }
 
 /// The org's records as they are appended from now on.
@@ -67,6 +94,17 @@ pub fn follow(
 ) -> Result<broadcast::Receiver<Arc<LedgerLine>>, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
     Ok(engine.resources.ledger.subscribe(org))
+}
+
+/// Checks the org's hash chain, and makes damage an error: for what cannot take back what it passed on already.
+///
+/// # Errors
+/// Those of [`verify`], and `ledger_unavailable` for a chain that is damaged.
+pub async fn require_intact(engine: &Engine, caller: &Caller, org: &OrgId) -> Result<(), Error> {
+    match verify(engine, caller, org).await?.bad {
+        Some(bad) => Err(LedgerError::Damaged { org: org.clone(), bad }.into()),
+        None => Ok(()),
+    }
 }
 
 /// Checks the org's hash chain.

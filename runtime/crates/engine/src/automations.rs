@@ -1,11 +1,10 @@
 //! Automations: an org's event bindings with their field mapping.
 
-use portcullis_action::mapping;
-use portcullis_action::predicate::Predicate;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, OrgId};
-use portcullis_core::violation::{Violation, nearest, step};
-use portcullis_store::{AutomationRecord, OrgRecord, Writes};
+use portcullis_core::json;
+use portcullis_core::violation::{Violation, Violations, step};
+use portcullis_store::{AutomationRecord, ConnectorRecord, OrgRecord, StoreError, Writes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,6 +17,14 @@ use crate::error::Error;
 use crate::page::{Page, PageRequest};
 use crate::resources::Resources;
 
+mod compiled;
+
+pub(crate) use compiled::{Compiled, CompiledAutomations};
+
+/// Most characters of an unknown name in a message.
+const NAME_CHARS_MAX: usize = 80;
+/// Attempts to create an automation beside changes of its connector.
+const ATTEMPTS_MAX: u32 = 5;
 /// Pointer to the destination in an automation.
 const DESTINATION: &str = "/destination_config";
 
@@ -149,15 +156,34 @@ impl<'a> Destination<'a> {
     }
 }
 
-/// Whether a stored automation fires for a source: it is enabled, and its conditions hold.
-pub(crate) fn fires(document: &Value, source: &Value) -> bool {
-    let enabled = document.get("enabled").and_then(Value::as_bool).unwrap_or(true);
-    enabled
-        && match document.get("entry_conditions") {
-            None | Some(Value::Null) => true,
-            // Why false: a condition that cannot be read must not fire anything.
-            Some(conditions) => Predicate::parse(conditions).is_ok_and(|p| p.holds(source)),
+/// About how many bytes firing an automation reads, the source counted up to `max`: the automation, and the source once
+/// for each step of each condition that searches it.
+pub(crate) fn effort(document: &Value, source: &Value, max: usize) -> usize {
+    let searches = document.get("entry_conditions").map_or(0, searches);
+    let searched = if searches > 0 { json::size(source, max).saturating_mul(searches) } else { 0 };
+    json::size(document, max).saturating_add(searched)
+}
+
+/// Steps for each byte that is looked at by a pattern with a counted repetition: it may be compiled to 256 KiB.
+const REPETITION: usize = 4096;
+
+/// Steps for each byte of the source, of conditions that look at more than one value or into a text.
+fn searches(conditions: &Value) -> usize {
+    match conditions {
+        Value::Array(all) => all.iter().map(searches).sum(),
+        Value::Object(members) => {
+            let path = members.get("path").and_then(Value::as_str).unwrap_or_default();
+            let here =
+                path.contains('*') || members.contains_key("matches") || members.contains_key("contains");
+            let inner = ["all", "any", "not"].iter().filter_map(|name| members.get(*name));
+            let weight = members
+                .get("matches")
+                .and_then(Value::as_str)
+                .map_or(1, |pattern| if pattern.contains('{') { REPETITION } else { pattern.len().max(1) });
+            usize::from(here) * weight + inner.map(searches).sum::<usize>()
         }
+        _ => 0,
+    }
 }
 
 async fn find(resources: &Resources, org: &OrgId, id: &str) -> Result<(AutomationRecord, u64), Error> {
@@ -166,52 +192,64 @@ async fn find(resources: &Resources, org: &OrgId, id: &str) -> Result<(Automatio
     resources.records.get::<AutomationRecord>(&[org.as_str(), id.as_str()]).await?.ok_or_else(missing)
 }
 
-/// Checks what the schema cannot express: conditions, templates, and that the mapping fits the action.
-async fn check(resources: &Resources, automation: &AutomationDefinition) -> Result<Value, Error> {
-    let mut violations = Vec::new();
-    if let Some(conditions) = automation.entry_conditions.as_ref().filter(|c| !c.is_null())
-        && let Err(why) = Predicate::parse(conditions)
-    {
-        let pointer = format!("/entry_conditions{}", why.pointer);
-        violations.push(Violation::new(pointer, "condition_invalid", why.message));
+/// Checks what the schema cannot express: size, conditions, templates, and that the mapping fits the action.
+///
+/// Returns the document, and the commit that wrote the connector it was checked against.
+async fn check(resources: &Resources, automation: &AutomationDefinition) -> Result<(Value, u64), Error> {
+    let document = serde_json::to_value(automation).map_err(|_| Error::plain(Code::Internal))?;
+    let (bytes, limit) = (document.to_string().len() as u64, resources.limits.automation_bytes);
+    if bytes > limit {
+        let message = format!("is {bytes} bytes, the limit is {limit} (limits.automation_bytes)");
+        return Err(Error::violation("", "too_long", message));
     }
-    check_destination(resources, &automation.destination_config, &mut violations).await?;
-    if !violations.is_empty() {
-        return Err(Error::violations(Code::ValidationFailed, violations));
+    let mut violations = Violations::default();
+    Compiled::of(&document, &resources.limits, &mut violations);
+    let found = check_destination(resources, &automation.destination_config, &mut violations).await?;
+    match found {
+        Some(commit) if violations.is_empty() => Ok((document, commit)),
+        _ => Err(Error::violations(Code::ValidationFailed, violations.into_vec())),
     }
-    serde_json::to_value(automation).map_err(|_| Error::plain(Code::Internal))
+}
+
+/// Commits an automation, if its connector is still the one that it was checked against.
+async fn commit(
+    resources: &Resources,
+    automation: &AutomationDefinition,
+    connector_commit: u64,
+    writes: Writes,
+) -> Result<(), StoreError> {
+    let connector = automation.destination_config.connector_id.as_str();
+    resources.commit(writes.require_revision::<ConnectorRecord>(&[connector], connector_commit)).await?;
+    Ok(())
 }
 
 async fn check_destination(
     resources: &Resources,
     destination: &DestinationConfig,
-    violations: &mut Vec<Violation>,
-) -> Result<(), Error> {
+    violations: &mut Violations,
+) -> Result<Option<u64>, Error> {
     let DestinationConfig { connector_id, action_id, field_mapping: mapping } = destination;
-    for (name, why) in mapping::check(mapping) {
-        let pointer = format!("{DESTINATION}/field_mapping/{}", step(&name));
-        violations.push(Violation::new(pointer, "template_invalid", why));
-    }
     let loaded = match resources.cache.visible_connector(connector_id).await {
         Ok(loaded) => loaded,
         Err(Error { code: Code::ConnectorNotFound, detail, .. }) => {
             let pointer = format!("{DESTINATION}/connector_id");
             violations.push(Violation::new(pointer, "connector_not_found", detail));
-            return Ok(());
+            return Ok(None);
         }
         Err(other) => return Err(other),
     };
     let Some(action) = loaded.connector.action(action_id) else {
         let pointer = format!("{DESTINATION}/action_id");
         violations.push(Violation::new(pointer, "action_not_found", Code::ActionNotFound.title()));
-        return Ok(());
+        return Ok(None);
     };
     for name in mapping.keys().filter(|n| !action.inputs.iter().any(|i| i.name == **n)) {
-        let near = nearest(name, action.inputs.iter().map(|i| i.name.as_str()));
-        let hint = near.map_or_else(String::new, |n| format!("; did you mean {n:?}?"));
-        let message = format!("the action has no input {name:?}{hint}");
-        let pointer = format!("{DESTINATION}/field_mapping/{}", step(name));
-        violations.push(Violation::new(pointer, "unknown_input", message));
+        let hint = violations.hint(name, action.inputs.iter().map(|i| i.name.as_str()));
+        violations.push_with(|| {
+            let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
+            let message = format!("the action has no input {shown:?}{hint}");
+            Violation::new(format!("{DESTINATION}/field_mapping/{}", step(name)), "unknown_input", message)
+        });
     }
     let needed = action.inputs.iter().filter(|i| i.required && i.default.is_none());
     for input in needed.filter(|i| !mapping.contains_key(&i.name)) {
@@ -219,7 +257,7 @@ async fn check_destination(
         let pointer = format!("{DESTINATION}/field_mapping/{}", step(&input.name));
         violations.push(Violation::new(pointer, "missing_input", message));
     }
-    Ok(())
+    Ok(Some(loaded.commit))
 }
 
 /// Creates an automation.
@@ -235,18 +273,32 @@ pub async fn create(
     caller.authorise(ORG, Some(org.as_str()), None)?;
     let resources = &engine.resources;
     let now = clock::now();
-    let record = AutomationRecord {
+    let mut record = AutomationRecord {
         automation_id: clock::fresh("auto", AutomationId::parse)?,
         org: org.clone(),
-        definition: check(resources, &automation).await?,
+        definition: Value::Null,
         revision: 1,
         created_at: now.clone(),
         updated_at: now,
     };
-    let parts = [org.as_str(), record.automation_id.as_str()];
-    let writes = Writes::new().require_present::<OrgRecord>(&[org.as_str()]).create(&parts, &record);
-    resources.commit(writes).await?;
-    Automation::of(record)
+    let id = record.automation_id.clone();
+    let parts = [org.as_str(), id.as_str()];
+    let mut attempts = 0;
+    loop {
+        let (definition, connector) = check(resources, &automation).await?;
+        record.definition = definition;
+        let writes = Writes::new().require_present::<OrgRecord>(&[org.as_str()]).create(&parts, &record);
+        attempts += 1;
+        match commit(resources, &automation, connector, writes).await {
+            Ok(()) => return Automation::of(record),
+            // The connector was replaced or deleted meanwhile: it is looked at again.
+            Err(StoreError::Conflict { .. }) if attempts < ATTEMPTS_MAX => {
+                // Why here: of another process's change this one may not have been told yet.
+                resources.cache.forget_connector(&automation.destination_config.connector_id);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Lists an org's automations.
@@ -289,13 +341,14 @@ pub async fn replace(
 ) -> Result<Automation, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
     let resources = &engine.resources;
-    let (before, commit) = find(resources, org, id).await?;
+    let (before, before_commit) = find(resources, org, id).await?;
     check_revision(expected, before.revision)?;
-    let definition = check(resources, &automation).await?;
+    let (definition, connector) = check(resources, &automation).await?;
     let record =
         AutomationRecord { definition, revision: before.revision + 1, updated_at: clock::now(), ..before };
     let parts = [org.as_str(), record.automation_id.as_str()];
-    resources.commit(Writes::new().replace(&parts, &record, commit)).await?;
+    let writes = Writes::new().replace(&parts, &record, before_commit);
+    commit(resources, &automation, connector, writes).await?;
     Automation::of(record)
 }
 

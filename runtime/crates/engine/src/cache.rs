@@ -12,6 +12,7 @@ use portcullis_core::fault::Code;
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::id::ConnectorId;
 use portcullis_core::limits::Limits;
+use portcullis_core::offload;
 use portcullis_core::sync::{read, write};
 use portcullis_core::verdict::OrgPolicy;
 use portcullis_store::{ConnectorRecord, IntegrationSettings, Records};
@@ -102,13 +103,16 @@ impl Cache {
         }
     }
 
+    fn kept(&self, id: &str) -> Option<Arc<LoadedConnector>> {
+        read(&self.kept).connectors.get(id).cloned()
+    }
+
     /// The connector with that id, `None` if there is none.
     ///
     /// # Errors
     /// `store_unavailable`, or `internal` if a stored definition breaks the current rules.
     pub(crate) async fn connector(&self, id: &str) -> Result<Option<Arc<LoadedConnector>>, Error> {
-        let cached = read(&self.kept).connectors.get(id).cloned();
-        if let Some(found) = cached {
+        if let Some(found) = self.kept(id) {
             return Ok(Some(found));
         }
         let version = self.version();
@@ -119,6 +123,11 @@ impl Cache {
         let Some((record, commit)) = self.records.get::<ConnectorRecord>(&[id]).await? else {
             return Ok(None);
         };
+        offload::to_worker().await;
+        // Why again: of the calls that found nothing a moment ago, the first one has checked it.
+        if let Some(found) = self.kept(id).filter(|found| found.commit == commit) {
+            return Ok(Some(found));
+        }
         let checked = Connector::parse(&record.definition, &self.limits);
         let Some(mut connector) = checked.connector else {
             tracing::error!(connector_id = id, errors = ?checked.errors, "a stored definition is not valid any more");

@@ -1,6 +1,7 @@
 //! A call of an action: from its request to the record of its run.
 
 pub(crate) mod active_calls;
+mod commitment;
 pub(crate) mod ledger_bracket;
 pub mod pipeline;
 pub(crate) mod prepare;
@@ -8,4 +9,5 @@ mod request;
 pub(crate) mod retry_loop;
 pub mod run;
 
+pub use commitment::Commitment;
 pub use request::CallRequest;

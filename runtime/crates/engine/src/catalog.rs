@@ -3,6 +3,7 @@
 
 use portcullis_connectors::CATALOG;
 use portcullis_core::fault::Code;
+use portcullis_core::offload;
 use portcullis_import::import as import_description;
 pub use portcullis_import::{ImportOptions, Imported, Report as ImportReport};
 use serde_json::Value;
@@ -108,9 +109,8 @@ pub async fn install(engine: &Engine, caller: &Caller, id: &str) -> Result<Saved
 /// `role_not_allowed`, `validation_failed` for a description that cannot be imported.
 pub async fn import(caller: &Caller, document: Value, options: ImportOptions) -> Result<Imported, Error> {
     caller.platform()?;
-    // Why a separate thread: a whole description takes longer than an async task may compute.
-    let imported = tokio::task::spawn_blocking(move || import_description(&document, &options))
-        .await
-        .map_err(|_| Error::plain(Code::Internal))?;
-    imported.map_err(|error| Error::violation("/document", "not_imported", error.to_string()))
+    // Why: a whole description takes longer than an async task may compute.
+    offload::to_worker().await;
+    import_description(&document, &options)
+        .map_err(|error| Error::violation("/document", "not_imported", error.to_string()))
 }

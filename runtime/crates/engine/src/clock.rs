@@ -18,6 +18,11 @@ pub fn has_passed(time: &str) -> bool {
     time.parse::<Timestamp>().map_or(true, |t| t <= Timestamp::now())
 }
 
+/// A time in the form of [`now`]; `None` for a text that is none.
+pub(crate) fn normal(text: &str) -> Option<String> {
+    text.parse::<Timestamp>().ok().map(|at| format!("{at:.6}"))
+}
+
 /// The time after this wait, RFC 3339 in UTC with milliseconds; at most the latest time that can be represented.
 #[must_use]
 pub fn after(wait: impl TryInto<SignedDuration>) -> String {

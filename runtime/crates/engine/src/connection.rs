@@ -22,15 +22,17 @@ mod save;
 pub(crate) mod sealed;
 pub(crate) mod state;
 mod verify;
+mod visible;
 
 pub use forget::forget;
 pub(crate) use forget::{delete_all, delete_below};
 pub use key::ConnectionKey;
-pub(crate) use loaded::{Errand, LoadedConnection, Purpose};
+pub(crate) use loaded::{Errand, LoadedConnection, Purpose, rules};
 pub use save::{SaveConnection, save};
 pub use state::ConnectionState;
 use state::StoredConnection;
 pub use verify::{Verified, verify};
+pub(crate) use visible::HiddenValues;
 
 /// A connector that a workspace sees, with the state of its connection.
 pub struct Offer {

@@ -3,6 +3,7 @@
 use portcullis_core::connector::{Checked, Connector};
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, ConnectorId, OrgId};
+use portcullis_core::offload;
 use portcullis_core::violation::Violation;
 use portcullis_store::{AutomationRecord, ConnectorSetting, StoreError, Writes};
 pub use portcullis_store::{ConnectorRecord, ConnectorRevision};
@@ -17,6 +18,10 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::page::{Page, PageRequest};
 use crate::resources::Resources;
+
+mod patch;
+
+pub use patch::patch;
 
 /// Connectors read at a time when a list is filtered.
 const READ_AT_ONCE: usize = 100;
@@ -51,7 +56,8 @@ pub struct Report {
     pub warnings: Vec<Violation>,
 }
 
-fn check(resources: &Resources, definition: &Value) -> Result<(Connector, Vec<Violation>), Error> {
+async fn check(resources: &Resources, definition: &Value) -> Result<(Connector, Vec<Violation>), Error> {
+    offload::to_worker().await;
     let bytes = definition.to_string().len() as u64;
     if bytes > resources.limits.definition_bytes {
         let limit = resources.limits.definition_bytes;
@@ -64,6 +70,18 @@ fn check(resources: &Resources, definition: &Value) -> Result<(Connector, Vec<Vi
         Some(connector) => Ok((connector, warnings)),
         None => Err(Error::violations(Code::ValidationFailed, errors)),
     }
+}
+
+/// Ids whose path `/admin/connector/{id}` is another route's. Why refused only when something is made: a connector
+/// that has such an id already can still be replaced and deleted where its path allows that.
+const RESERVED: &[&str] = &["import", "validate"];
+
+/// The violation of an id that no new connector can have.
+fn reserved(definition: &Value) -> Option<Violation> {
+    let id = definition.get("connector_id")?.as_str().filter(|id| RESERVED.contains(id))?;
+    let message =
+        format!("{id:?} is reserved: /admin/connector/{id} is a route of its own; choose another id");
+    Some(Violation::new("/connector_id", "reserved", message))
 }
 
 async fn find(resources: &Resources, id: &str) -> Result<(ConnectorRecord, u64), Error> {
@@ -89,7 +107,10 @@ pub(crate) fn check_revision(expected: Option<u64>, current: u64) -> Result<(), 
 pub async fn create(engine: &Engine, caller: &Caller, definition: Value) -> Result<Saved, Error> {
     caller.platform()?;
     let resources = &engine.resources;
-    let (connector, warnings) = check(resources, &definition)?;
+    let (connector, warnings) = check(resources, &definition).await?;
+    if let Some(violation) = reserved(&definition) {
+        return Err(Error::violations(Code::ValidationFailed, vec![violation]));
+    }
     let now = clock::now();
     let record = ConnectorRecord {
         connector_id: connector.id.clone(),
@@ -140,9 +161,11 @@ pub async fn show(engine: &Engine, caller: &Caller, id: &str) -> Result<Connecto
 ///
 /// # Errors
 /// `role_not_allowed`.
-pub fn validate(engine: &Engine, caller: &Caller, definition: &Value) -> Result<Report, Error> {
+pub async fn validate(engine: &Engine, caller: &Caller, definition: &Value) -> Result<Report, Error> {
     caller.platform()?;
-    let Checked { errors, warnings, .. } = Connector::parse(definition, &engine.resources.limits);
+    offload::to_worker().await;
+    let Checked { mut errors, warnings, .. } = Connector::parse(definition, &engine.resources.limits);
+    errors.extend(reserved(definition));
     Ok(Report { errors, warnings })
 }
 
@@ -162,42 +185,15 @@ pub async fn replace(
     save(engine, before, commit, expected, definition).await
 }
 
-/// Applies a JSON merge patch (RFC 7396) to a connector's definition. `{"enabled": false}` is the kill switch.
-///
-/// # Errors
-/// As for [`replace`].
-pub async fn patch(
-    engine: &Engine,
-    caller: &Caller,
-    id: &str,
-    expected: Option<u64>,
-    patch: &Value,
-) -> Result<Saved, Error> {
-    caller.platform()?;
-    let (before, commit) = find(&engine.resources, id).await?;
-    let mut definition = before.definition.clone();
-    merge(&mut definition, patch);
-    save(engine, before, commit, expected, definition).await
-}
-
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Some(map) = target.as_object_mut() else {
-        return;
-    };
-    for (name, value) in patch {
-        if value.is_null() {
-            map.shift_remove(name);
-        } else {
-            merge(map.entry(name.clone()).or_insert(Value::Null), value);
-        }
-    }
+/// Replaces the record of a connector, and adds it to its revisions.
+async fn commit_revision(resources: &Resources, record: &ConnectorRecord, commit: u64) -> Result<(), Error> {
+    let id = record.connector_id.as_str();
+    let revision = ConnectorRevision::from(record);
+    let writes = Writes::new()
+        .replace(&[id], record, commit)
+        .put(&[id, &ConnectorRevision::part(record.revision)], &revision);
+    resources.commit(writes).await?;
+    Ok(())
 }
 
 async fn save(
@@ -209,7 +205,7 @@ async fn save(
 ) -> Result<Saved, Error> {
     let resources = &engine.resources;
     check_revision(expected, before.revision)?;
-    let (connector, warnings) = check(resources, &definition)?;
+    let (connector, warnings) = check(resources, &definition).await?;
     if connector.id != before.connector_id {
         let message = format!("must stay {:?}; a connector is never renamed", before.connector_id.as_str());
         return Err(Error::violation("/connector_id", "connector_id_changed", message));
@@ -221,12 +217,7 @@ async fn save(
         updated_at: clock::now(),
         ..before
     };
-    let id = record.connector_id.as_str();
-    let revision = ConnectorRevision::from(&record);
-    let writes = Writes::new()
-        .replace(&[id], &record, commit)
-        .put(&[id, &ConnectorRevision::part(record.revision)], &revision);
-    resources.commit(writes).await?;
+    commit_revision(resources, &record, commit).await?;
     let impact = impact(resources, &connector).await?;
     Ok(Saved { record, warnings, impact })
 }
@@ -297,10 +288,7 @@ pub async fn delete(
         );
         return Err(Error::new(Code::InUse, detail));
     }
-    let automations: Vec<Vec<String>> = automations
-        .iter()
-        .map(|a| vec![a.org.as_str().to_owned(), a.automation_id.as_str().to_owned()])
-        .collect();
+    let automations = keys_of(&automations);
     if record.enabled && !(connections.is_empty() && automations.is_empty()) {
         // Why: its calls end because the connector goes, not because their connections go before it.
         record.enabled = false;
@@ -313,7 +301,18 @@ pub async fn delete(
     let writes =
         Writes::new().require_revision::<ConnectorRecord>(&[id], commit).delete::<ConnectorRecord>(&[id]);
     resources.commit(writes).await?;
+    // Why again: what was saved between the look and the deletion would wait for the next connector of that name.
+    // After the deletion nothing more can be: whatever is saved for a connector requires its record.
+    let late = connections_of(resources, id).await?;
+    connection::delete_all(resources, &late).await?;
+    resources.delete_each::<AutomationRecord>(&keys_of(&automations_of(resources, id).await?)).await?;
     Ok(())
+}
+
+/// Keys of automations: org, automation.
+fn keys_of(automations: &[AutomationRecord]) -> Vec<Vec<String>> {
+    let key = |a: &AutomationRecord| vec![a.org.as_str().to_owned(), a.automation_id.as_str().to_owned()];
+    automations.iter().map(key).collect()
 }
 
 /// Lists a connector's revisions, oldest first; a cursor is a revision's number.
@@ -384,31 +383,4 @@ pub async fn list_pickable(
         }
     }
     Ok(wanted.page(entries))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn merge_patch_is_rfc_7396() {
-        for (target, patch, expected) in [
-            (json!({ "a": "b" }), json!({ "a": "c" }), json!({ "a": "c" })),
-            (json!({ "a": "b" }), json!({ "b": "c" }), json!({ "a": "b", "b": "c" })),
-            (json!({ "a": "b", "b": "c" }), json!({ "a": null }), json!({ "b": "c" })),
-            (json!({ "a": ["b"] }), json!({ "a": "c" }), json!({ "a": "c" })),
-            (
-                json!({ "a": { "b": "c" } }),
-                json!({ "a": { "b": "d", "c": null } }),
-                json!({ "a": { "b": "d" } }),
-            ),
-            (json!({}), json!({ "a": { "bb": { "ccc": null } } }), json!({ "a": { "bb": {} } })),
-        ] {
-            let mut merged = target.clone();
-            merge(&mut merged, &patch);
-            assert_eq!(merged, expected, "{target} {patch}");
-        }
-    }
 }

@@ -10,14 +10,32 @@ use portcullis_core::limits::Limits;
 use portcullis_egress::Gate;
 use portcullis_sandbox::{CompiledCache, Module, Sandbox};
 use portcullis_store::{Backends, MasterKey, Records, Runs, Vault};
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::automations::CompiledAutomations;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
 use crate::invalidation::{self, follow};
 use crate::oauth::renewal::Renewal;
 use crate::rate_limit::RateLimits;
 use crate::resources::Resources;
+use crate::workers::Workers;
+
+/// Which parts of the storage can be used, as far as the last attempts showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageHealth {
+    /// Records can be read and written.
+    pub store: bool,
+    /// What was acknowledged is known outside the store, where that is configured.
+    pub anchor: bool,
+    /// The outbound ledgers can be written.
+    pub ledger: bool,
+    /// The records of runs can be written.
+    pub runs: bool,
+    /// No org's ledger was found to be damaged. One that is concerns that org alone.
+    pub ledger_intact: bool,
+}
 
 /// Everything that the use cases need. Cheap to share behind an `Arc`.
 pub struct Engine {
@@ -29,6 +47,7 @@ pub struct Engine {
     pub(crate) renewal: Renewal,
     pub(crate) rate_limits: RateLimits,
     scheduler: Scheduler,
+    calls: TaskTracker,
 }
 
 /// What differs between the product, the demo and a test: data, or a last system call.
@@ -59,6 +78,9 @@ pub enum StartError {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] portcullis_sandbox::LoadError),
+    /// The operating system gives no threads.
+    #[error("the worker threads cannot start (limits.worker_threads): {0}")]
+    Workers(#[from] std::io::Error),
 }
 
 impl Engine {
@@ -77,8 +99,10 @@ impl Engine {
         let (http_handler, origin) = sandbox.load_cached(&parts.http_handler, &compiled)?;
         tracing::debug!(?origin, "the HTTP handler is loaded");
         let scheduler = Scheduler::new(&parts.limits);
+        let workers = Workers::start(&parts.limits)?;
         let resources = Arc::new(Resources {
             cache: Cache::new(records.clone(), Arc::clone(&parts.limits)),
+            automations: CompiledAutomations::default(),
             limits: parts.limits,
             records,
             vault,
@@ -86,6 +110,7 @@ impl Engine {
             gate: parts.gate,
             active_calls: ActiveCalls::default(),
             open_ledgers: TaskTracker::new(),
+            workers,
             public_url: parts.public_url.trim_end_matches('/').to_owned(),
         });
         if resources.records.store().is_shared() {
@@ -99,6 +124,7 @@ impl Engine {
             http_handler,
             rate_limits: RateLimits::default(),
             scheduler,
+            calls: TaskTracker::new(),
         }))
     }
 
@@ -112,6 +138,12 @@ impl Engine {
     #[must_use]
     pub const fn scheduler(&self) -> &Scheduler {
         &self.scheduler
+    }
+
+    /// The threads for what takes long.
+    #[must_use]
+    pub fn workers(&self) -> &Workers {
+        &self.resources.workers
     }
 
     /// The stored records, for access from outside: tests and commands.
@@ -138,9 +170,37 @@ impl Engine {
         &self.resources.public_url
     }
 
-    /// Whether the store answers.
-    pub async fn store_answers(&self) -> bool {
-        self.resources.records.store().stats().await.is_ok()
+    /// Which parts of the storage can be used now.
+    pub async fn storage_health(&self) -> StorageHealth {
+        let Resources { records, ledger, .. } = &*self.resources;
+        let store = records.store();
+        StorageHealth {
+            store: store.is_well() && store.stats().await.is_ok(),
+            anchor: store.is_anchored(),
+            ledger: ledger.is_well(),
+            runs: self.runs.is_well(),
+            ledger_intact: !ledger.is_damaged(),
+        }
+    }
+
+    /// A number that is another one after every change that may forbid a call.
+    #[must_use]
+    pub fn state_version(&self) -> u64 {
+        self.resources.cache.version()
+    }
+
+    /// Runs a call in a task of its own, which [`Self::all_calls_ended`] waits for.
+    pub fn spawn_call<F>(&self, call: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.calls.spawn(call)
+    }
+
+    /// Waits until every call of [`Self::spawn_call`] has ended, also those whose callers are gone.
+    pub async fn all_calls_ended(&self) {
+        self.calls.close();
+        self.calls.wait().await;
     }
 
     /// Number of running calls.
@@ -156,6 +216,7 @@ impl Engine {
 
     /// Waits for the closing ledger records of dropped calls. No call may start any more.
     pub async fn all_recorded(&self) {
+        self.resources.workers.settled().await;
         self.resources.open_ledgers.close();
         self.resources.open_ledgers.wait().await;
     }

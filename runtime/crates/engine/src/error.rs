@@ -6,7 +6,7 @@
 use portcullis_admission::Refused;
 use portcullis_core::fault::{Code, Fault};
 use portcullis_core::id::InvalidId;
-use portcullis_core::violation::Violation;
+use portcullis_core::violation::{MORE, Violation};
 use portcullis_store::{LedgerError, StoreError, VaultError};
 
 use crate::call::run::Run;
@@ -53,6 +53,9 @@ impl Error {
     pub fn violations(code: Code, violations: Vec<Violation>) -> Self {
         let detail = match violations.as_slice() {
             [one] => format!("{}: {}", one.pointer, one.message),
+            [several @ .., last] if last.code == MORE => {
+                format!("more than {} problems; see errors for the first of them", several.len())
+            }
             several => format!("{} problems; see errors", several.len()),
         };
         let pointer = violations.first().map(|violation| violation.pointer.clone());
@@ -89,6 +92,10 @@ impl From<StoreError> for Error {
             StoreError::TooLarge { bytes, limit, .. } => {
                 Self::new(Code::BodyTooLarge, format!("the record is {bytes} bytes, the limit is {limit}"))
             }
+            StoreError::DamagedFile { file, reason } => {
+                tracing::error!(file, reason, "run records");
+                Self::new(Code::StoreUnavailable, format!("records of runs are damaged: {file}: {reason}"))
+            }
             other => {
                 tracing::error!(error = %other, "store");
                 Self::plain(Code::StoreUnavailable)
@@ -107,7 +114,12 @@ impl From<VaultError> for Error {
 impl From<LedgerError> for Error {
     fn from(error: LedgerError) -> Self {
         tracing::error!(%error, "ledger");
-        Self::plain(Code::LedgerUnavailable)
+        match error {
+            LedgerError::Damaged { org, bad } => {
+                Self::new(Code::LedgerUnavailable, format!("the ledger of {org} is damaged: {bad}"))
+            }
+            _ => Self::plain(Code::LedgerUnavailable),
+        }
     }
 }
 

@@ -12,7 +12,8 @@
 //! | workspace deleted, org deleted | its calls |
 //! | API token revoked | calls of callers that used it and still wait |
 //!
-//! A change that still allows a call does not end it. What cannot be judged is ended.
+//! A change that still allows a call does not end it, and later requests of the call are judged by the new lists. What
+//! cannot be judged is ended.
 //!
 //! A change only says what to look at. Every call that it concerns is judged by the records of now, because the feed
 //! may tell late: what a deletion took may be there again, and a call may have begun with it.
@@ -20,16 +21,16 @@
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::id::{OrgId, WorkspaceId};
-use portcullis_core::verdict::{HostRules, judge};
+use portcullis_core::verdict::judge;
 use portcullis_egress::PoolScope;
 use portcullis_store::{
     Change, ConnectorRecord, ConnectorSetting, CredentialState, Document as _, IntegrationSettings, Key,
     OrgRecord, TokenIndex, WorkspaceKeyRecord, WorkspaceRecord,
 };
 
-use crate::call::active_calls::{ActiveCall, CallScope, CancelHandle, Granted};
-use crate::connection::ConnectionKey;
+use crate::call::active_calls::{ActiveCall, CallScope, CancelHandle, Granted, Target};
 use crate::connection::state::StoredConnection;
+use crate::connection::{self, ConnectionKey};
 use crate::error::Error;
 use crate::resources::Resources;
 
@@ -113,9 +114,20 @@ impl Subject {
     }
 }
 
+/// Calls that are judged, and changes that are applied, before other tasks have a turn.
+const AT_ONCE: usize = 16;
+
+/// Lets other tasks have a turn after every few of many.
+async fn breathe(number: usize) {
+    if number % AT_ONCE == AT_ONCE - 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Ends what these changes no longer allow.
 pub(crate) async fn apply(resources: &Resources, changes: &[Change]) {
-    for change in changes {
+    for (applied, change) in changes.iter().enumerate() {
+        breathe(applied).await;
         if let Some(subject) = Subject::of(&change.key) {
             end(resources, &subject).await;
         }
@@ -142,10 +154,30 @@ async fn end(resources: &Resources, subject: &Subject) {
         _ => resources.cache.advance(),
     }
     resources.gate.drop_connections(|scope| subject.outdates(scope));
-    for (number, call) in resources.active_calls.select(|scope| subject.concerns(scope)) {
-        if let Some(reason) = verdict(resources, &call).await {
+    let running = resources.active_calls.select(|scope| subject.concerns(scope));
+    if let Subject::Connector(id) = subject
+        && !running.is_empty()
+        && is_off(resources, id).await
+    {
+        // Why not judged one by one: it takes as long as checking the definition, which nothing needs any more.
+        for number in running {
+            resources.active_calls.end(number, Code::ConnectorDisabled);
+        }
+        return;
+    }
+    for (judged, number) in running.into_iter().enumerate() {
+        breathe(judged).await;
+        if let Some(reason) = verdict(resources, &|| resources.active_calls.get(number)).await {
             resources.active_calls.end(number, reason);
         }
+    }
+}
+
+/// Whether a connector is switched off or deleted; false if that cannot be read.
+async fn is_off(resources: &Resources, id: &str) -> bool {
+    match resources.records.get::<ConnectorRecord>(&[id]).await {
+        Ok(found) => found.is_none_or(|(record, _)| !record.enabled),
+        Err(_) => false,
     }
 }
 
@@ -158,39 +190,77 @@ fn forget_key(resources: &Resources, org: &str, workspace: &str) {
 
 /// Checks one call against the current state, and ends it if that no longer allows it.
 pub(crate) async fn judge_one(resources: &Resources, handle: &CancelHandle) {
-    let Some(call) = handle.call() else { return };
-    if let Some(reason) = verdict(resources, &call).await {
+    if let Some(reason) = verdict(resources, &|| handle.call()).await {
         handle.end(reason);
     }
 }
 
-/// Why a call may not continue in the current state.
-async fn verdict(resources: &Resources, call: &ActiveCall) -> Option<Code> {
-    match current(resources, call).await {
-        Ok(reason) => reason,
-        // Fail closed: a call that may have been forbidden must not continue because the records cannot be read.
-        Err(error) => Some(error.code),
+/// Ends a call whose workspace, org or API token is gone.
+pub(crate) async fn end_without_caller(resources: &Resources, handle: &CancelHandle) {
+    let Some(call) = handle.call() else { return };
+    match is_without_caller(resources, &call.scope).await {
+        Ok(false) => {}
+        Ok(true) => handle.end(Code::CallEnded),
+        Err(error) => handle.end(error.code),
     }
 }
 
-async fn current(resources: &Resources, call: &ActiveCall) -> Result<Option<Code>, Error> {
-    let scope = &call.scope;
+async fn is_without_caller(resources: &Resources, scope: &CallScope) -> Result<bool, Error> {
     let (org, workspace) = (scope.org.as_str(), scope.workspace.as_str());
     let found = resources.records.get_shared::<WorkspaceRecord>(&[org, workspace]).await?;
     // Why the commit: one that was deleted and made again is another workspace.
     if found.is_none_or(|(_, commit)| commit != scope.workspace_commit)
         || resources.records.get_shared::<OrgRecord>(&[org]).await?.is_none()
     {
-        return Ok(Some(Code::CallEnded));
+        return Ok(true);
     }
-    if let Some(token) = &scope.token
-        && resources.records.get_shared::<TokenIndex>(&[token.as_str()]).await?.is_none()
-    {
-        return Ok(Some(Code::CallEnded));
+    match &scope.token {
+        Some(token) => Ok(resources.records.get_shared::<TokenIndex>(&[token.as_str()]).await?.is_none()),
+        None => Ok(false),
+    }
+}
+
+/// A running call as it is when it is asked for; `None` once it has ended.
+type Running<'a> = &'a (dyn Fn() -> Option<ActiveCall> + Sync);
+
+/// Why a call may not continue in the current state.
+async fn verdict(resources: &Resources, call: Running<'_>) -> Option<Code> {
+    loop {
+        match current(resources, call).await {
+            Ok(Judged::Allowed) => return None,
+            Ok(Judged::Ended(reason)) => return Some(reason),
+            Ok(Judged::Overtaken) => {}
+            // Fail closed: a call that may have been forbidden must not continue because the records cannot be read.
+            Err(error) => return Some(error.code),
+        }
+    }
+}
+
+/// How the current state judges a call.
+enum Judged {
+    Allowed,
+    Ended(Code),
+    /// Another change was applied to it meanwhile: what was read may be older than that.
+    Overtaken,
+}
+
+impl From<Option<Code>> for Judged {
+    fn from(reason: Option<Code>) -> Self {
+        reason.map_or(Self::Allowed, Self::Ended)
+    }
+}
+
+async fn current(resources: &Resources, running: Running<'_>) -> Result<Judged, Error> {
+    let Some(call) = running() else { return Ok(Judged::Allowed) };
+    let scope = &call.scope;
+    // Why before anything is read: the rules that are made of it must not replace newer ones.
+    let seen = call.granted.as_ref().map(|granted| granted.rules.current());
+    if is_without_caller(resources, scope).await? {
+        return Ok(Judged::Ended(Code::CallEnded));
     }
     let loaded = match resources.cache.connector(&scope.connector).await? {
         Some(loaded) if loaded.connector.enabled => loaded,
-        _ => return Ok(Some(Code::ConnectorDisabled)),
+        _ => return Ok(Judged::Ended(Code::ConnectorDisabled)),
     };
     let key = ConnectionKey {
         org: scope.org.clone(),
@@ -199,58 +269,60 @@ async fn current(resources: &Resources, call: &ActiveCall) -> Result<Option<Code
     };
     let stored = StoredConnection::load(&resources.records, &key, &loaded.connector).await?;
     if stored.unwanted(&loaded.connector).is_some() {
-        return Ok(Some(Code::CallEnded));
+        return Ok(Judged::Ended(Code::CallEnded));
     }
     // Without a grant nothing has left yet; the call is checked again when it has one.
-    let Some(granted) = &call.granted else { return Ok(None) };
+    let (Some(granted), Some(seen)) = (&call.granted, seen) else { return Ok(Judged::Allowed) };
     let credential = stored.credential.as_ref().map(|credential| credential.credential_id.as_str());
     // Why: one that was deleted and saved again is another connection.
     if granted.credential.as_deref().is_some_and(|own| credential.is_some_and(|now| now != own)) {
-        return Ok(Some(Code::CallEnded));
+        return Ok(Judged::Ended(Code::CallEnded));
     }
     let connector = stored.chosen(&loaded.connector);
-    let policy = resources.cache.policy(org).await?;
-    let rules = HostRules {
-        connector: connector.allowed_domains.clone(),
-        ports: connector.ports.clone(),
-        org: policy.policy.clone(),
-    };
-    let Some(action) = granted.request(connector) else { return Ok(Some(Code::PathNotGranted)) };
+    let policy = resources.cache.policy(scope.org.as_str()).await?;
+    let rules = connection::rules(connector, &policy);
+    let same_rules = rules == *seen;
+    // Why also equal ones: whoever read older ones then sees that they were overtaken.
+    if !granted.rules.replace(&seen, rules) {
+        return Ok(Judged::Overtaken);
+    }
+    let Some(action) = granted.request(connector) else { return Ok(Judged::Ended(Code::PathNotGranted)) };
     // Why the template: as long as the URL has values that are not known, two of them have no other difference.
     if granted.scope.is_none() && (action.method, &action.url) != (granted.method, &granted.url) {
-        return Ok(Some(Code::PathNotGranted));
+        return Ok(Judged::Ended(Code::PathNotGranted));
     }
     let scope = ActionScope::new(action.method, &action.url, &granted.config).ok();
-    Ok(refusal(granted, call, rules, scope, resources.limits.url_bytes))
+    // Why read now: a request that began before the rules were replaced is judged here, and any later one by the gate.
+    let target = running().and_then(|call| call.target);
+    Ok(refusal(granted, target.as_ref(), scope, same_rules, resources.limits.url_bytes).into())
 }
 
-/// Why a call's grant is no longer covered by the current `rules` and `scope`.
+/// Why a call's grant is no longer covered by the current rules and `scope`. `target` is the request that it last
+/// began; `same_rules` says that no list changed.
 fn refusal(
     granted: &Granted,
-    call: &ActiveCall,
-    rules: HostRules,
+    target: Option<&Target>,
     scope: Option<ActionScope>,
+    same_rules: bool,
     url_bytes_max: u64,
 ) -> Option<Code> {
     if scope != granted.scope {
         // Only a single request that was started already can be checked against the new action.
-        return match (&call.target, scope) {
+        return match (target, scope) {
             (Some(target), Some(scope)) if !granted.goes_on => {
-                let grant = EgressGrant::new(rules, vec![scope], url_bytes_max);
+                let grant = EgressGrant::new(granted.rules.clone(), vec![scope], url_bytes_max);
                 grant.permit(target.url.as_bytes(), target.method).0.refusal
             }
             _ => Some(Code::PathNotGranted),
         };
     }
-    if rules == granted.rules {
+    // Why: what these lists refuse the gate refuses as well, with a record in the ledger.
+    if same_rules {
         return None;
     }
-    // The action is the same, so a fixed host can be checked instead of the request.
-    let fixed = granted.host.as_ref().map(|host| format!("https://{host}/"));
-    let target = call.target.as_ref().filter(|_| !granted.goes_on).map(|target| target.url.clone());
-    match target.or(fixed) {
-        Some(url) => judge(url.as_bytes(), &rules, url_bytes_max).refusal,
-        None if rules.org == granted.rules.org => Some(Code::HostNotInConnector),
-        None => Some(Code::HostNotInOrg),
-    }
+    // The action is the same, so a fixed host can be checked instead of a request. A call that has neither has sent
+    // nothing, and its first request is judged when it begins.
+    let fixed = || granted.host.as_ref().map(|host| format!("https://{host}/"));
+    let url = target.map(|target| target.url.clone()).or_else(fixed)?;
+    judge(url.as_bytes(), &granted.rules.current(), url_bytes_max).refusal
 }

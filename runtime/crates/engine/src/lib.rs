@@ -36,8 +36,9 @@ mod rate_limit;
 mod resources;
 pub mod runs;
 pub mod tenants;
+pub mod workers;
 
 pub use caller::Caller;
-pub use engine::{Engine, EngineParts, StartError};
+pub use engine::{Engine, EngineParts, StartError, StorageHealth};
 pub use error::Error;
 pub use page::{Page, PageRequest};

@@ -3,7 +3,7 @@
 use portcullis_core::fault::Code;
 use portcullis_core::host_pattern;
 use portcullis_core::id::OrgId;
-use portcullis_core::violation::Violation;
+use portcullis_core::violation::{Violation, Violations};
 use portcullis_store::Writes;
 pub use portcullis_store::{AllowlistMode, IntegrationSettings};
 
@@ -40,21 +40,19 @@ pub async fn replace(
 ) -> Result<(IntegrationSettings, Vec<Violation>), Error> {
     const AT: &str = "/domain_allowlist";
     caller.authorise(ORG, Some(org.as_str()), None)?;
-    let mut violations = Vec::new();
+    let mut violations = Violations::default();
     if let Some(entries) = &domain_allowlist {
         let (count, limit) = (entries.len(), engine.resources.limits.org_allowlist);
         if count as u64 > limit {
-            violations.push(Violation::new(
-                AT,
-                "too_many",
-                format!("has {count} entries, the limit is {limit}"),
-            ));
+            // Why alone: the entries of a list that is too long are not looked at.
+            let message = format!("has {count} entries, the limit is {limit} (limits.org_allowlist)");
+            return Err(Error::violation(AT, "too_many", message));
         }
         // Why ignored: the texts are stored as written; parsing only finds the violations.
         let _ = host_pattern::parse_list(AT, entries.iter().map(String::as_str), &mut violations);
     }
     if !violations.is_empty() {
-        return Err(Error::violations(Code::ValidationFailed, violations));
+        return Err(Error::violations(Code::ValidationFailed, violations.into_vec()));
     }
     let settings = IntegrationSettings { domain_allowlist, mode, updated_at: clock::now() };
     engine.resources.commit(Writes::new().put(&[org.as_str()], &settings)).await?;

@@ -105,7 +105,9 @@ fn key(budget: &Budget, connection: &ConnectionKey, values: &Values<'_>) -> Stri
 fn text(template: &Template, values: &Values<'_>) -> String {
     let parts = template.parts.iter().map(|part| match part {
         Part::Literal(text) => text.clone(),
-        Part::Variable(variable) => values.get(variable).as_ref().and_then(scalar_text).unwrap_or_default(),
+        Part::Variable(variable) => {
+            values.get(variable).ok().flatten().as_ref().and_then(scalar_text).unwrap_or_default()
+        }
     });
     parts.collect()
 }

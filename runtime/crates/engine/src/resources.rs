@@ -10,9 +10,11 @@ use portcullis_egress::Gate;
 use portcullis_store::{Document, Ledger, Records, StoreError, Vault, Writes};
 use tokio_util::task::TaskTracker;
 
+use crate::automations::CompiledAutomations;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
 use crate::invalidation;
+use crate::workers::Workers;
 
 /// Records deleted in one batch; below the store's limit of a batch.
 const DELETED_AT_ONCE: usize = 100;
@@ -25,9 +27,13 @@ pub(crate) struct Resources {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) cache: Cache,
+    /// Automations that were fired, compiled.
+    pub(crate) automations: CompiledAutomations,
     pub(crate) active_calls: ActiveCalls,
     /// The ledgers of calls whose last record is not written yet.
     pub(crate) open_ledgers: TaskTracker,
+    /// Threads for what takes long.
+    pub(crate) workers: Workers,
     /// Public URL of this product, without a slash at its end.
     pub(crate) public_url: String,
 }

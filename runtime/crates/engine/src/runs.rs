@@ -1,16 +1,16 @@
 //! Runs: calls actions, fires automations, reads records.
 
-use portcullis_action::mapping;
 use portcullis_admission::Refused;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, RunId};
-use portcullis_core::violation::Violation;
+use portcullis_core::{json, offload};
 use portcullis_store::{AutomationRecord, RunRecord, WorkspaceRecord};
 use serde_json::{Map, Value};
 
 use crate::api_token;
-use crate::automations::{Destination, fires};
+use crate::automations::{Destination, effort};
 use crate::call::CallRequest;
+pub use crate::call::Commitment;
 use crate::call::pipeline::invoke;
 pub use crate::call::run::{DryRunDocument, Run, RunDocument, SkipReason, StoredRun};
 use crate::caller::{Caller, RUN, RUN_READERS};
@@ -28,6 +28,8 @@ pub struct RunAction {
     pub input: Map<String, Value>,
     /// Whether to show the request instead of sending it.
     pub dry_run: bool,
+    /// Shared with the connection that waits for the call.
+    pub commitment: Commitment,
 }
 
 /// The firing of an automation.
@@ -38,6 +40,8 @@ pub struct FireAutomation {
     pub source: Map<String, Value>,
     /// Whether to show the request instead of sending it.
     pub dry_run: bool,
+    /// Shared with the connection that waits for the call.
+    pub commitment: Commitment,
 }
 
 fn authorise(caller: &Caller, tenant: &Tenant) -> Result<(), Error> {
@@ -76,6 +80,7 @@ pub async fn run_action(
         org: tenant.org.clone(),
         workspace: tenant.workspace.clone(),
         workspace_commit: tenant.commit,
+        seen: tenant.seen,
         connector_id: wish.connector_id,
         action_id: wish.action_id,
         input: wish.input,
@@ -84,6 +89,7 @@ pub async fn run_action(
         skip: None,
         dry_run: wish.dry_run,
         key: None,
+        commitment: wish.commitment,
     };
     ended(invoke(engine, call).await?)
 }
@@ -103,23 +109,23 @@ pub async fn fire_automation(
     let id = AutomationId::parse(&wish.automation_id).map_err(|_| missing())?;
     let parts = [tenant.org.as_str(), id.as_str()];
     let found = engine.resources.records.get_shared::<AutomationRecord>(&parts).await?;
-    let (record, _) = found.ok_or_else(missing)?;
+    let (record, commit) = found.ok_or_else(missing)?;
+    let resources = &engine.resources;
     let source = Value::Object(wish.source);
-    let skip = (!fires(&record.definition, &source)).then_some(SkipReason::ConditionFalse);
+    let enough = usize::try_from(resources.limits.inline_bytes).unwrap_or(usize::MAX).saturating_add(1);
+    offload::over(effort(&record.definition, &source, enough)).await;
+    let compiled = resources.automations.of(&record, commit, &resources.limits)?;
+    let fired = compiled.fire(&source, &resources.limits)?;
+    let skip = fired.is_none().then_some(SkipReason::ConditionFalse);
+    let input = fired.unwrap_or_default();
+    // Why again: templates may repeat a part of the source.
+    offload::over(input.values().map(|value| json::size(value, enough)).fold(0, usize::saturating_add)).await;
     let destination = Destination::of(&record.definition);
-    let empty = Map::new();
-    let input = match skip {
-        Some(_) => Map::new(),
-        None => mapping::resolve(destination.field_mapping.unwrap_or(&empty), &source).map_err(|why| {
-            let pointer = format!("/{}", why.variable.replace('.', "/"));
-            let violation = Violation::new(pointer, "missing_source", why.to_string());
-            Error::violations(Code::InputInvalid, vec![violation])
-        })?,
-    };
     let call = CallRequest {
         org: tenant.org.clone(),
         workspace: tenant.workspace.clone(),
         workspace_commit: tenant.commit,
+        seen: tenant.seen,
         connector_id: destination.connector_id.to_owned(),
         action_id: destination.action_id.to_owned(),
         input,
@@ -128,6 +134,7 @@ pub async fn fire_automation(
         skip,
         dry_run: wish.dry_run,
         key: None,
+        commitment: wish.commitment,
     };
     ended(invoke(engine, call).await?)
 }

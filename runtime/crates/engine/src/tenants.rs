@@ -25,6 +25,8 @@ pub struct Tenant {
     pub(crate) workspace: WorkspaceId,
     /// The commit that made it: one of the same name that is made later has another.
     pub(crate) commit: u64,
+    /// The version of the state before it was looked for.
+    pub(crate) seen: u64,
 }
 
 impl Tenant {
@@ -36,6 +38,14 @@ impl Tenant {
     #[must_use]
     pub const fn workspace(&self) -> &WorkspaceId {
         &self.workspace
+    }
+
+    /// The same, for a caller who was authenticated in this version of the state: what changed since then ends its
+    /// calls, also those that begin later.
+    #[must_use]
+    pub const fn seen_in(mut self, version: u64) -> Self {
+        self.seen = version;
+        self
     }
 }
 
@@ -59,11 +69,12 @@ pub async fn find_workspace(engine: &Engine, org: &str, workspace: &str) -> Resu
     let org = OrgId::parse(org).map_err(|_| Error::plain(Code::OrgNotFound))?;
     let workspace = WorkspaceId::parse(workspace).map_err(|_| missing())?;
     let parts = [org.as_str(), workspace.as_str()];
+    let seen = engine.state_version();
     let Some((_, commit)) = engine.resources.records.get_shared::<WorkspaceRecord>(&parts).await? else {
         find_org(engine, org.as_str()).await?;
         return Err(missing());
     };
-    Ok(Tenant { org, workspace, commit })
+    Ok(Tenant { org, workspace, commit, seen })
 }
 
 fn taken(error: StoreError, what: &str) -> Error {

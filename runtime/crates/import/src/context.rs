@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+use portcullis_action::budget::MATCHING_STEPS;
+use portcullis_action::{Budget, Compiler};
+use portcullis_core::limits::Limits;
 use serde_json::{Map, Value};
 
 use crate::ImportError;
@@ -43,6 +46,10 @@ pub(crate) struct Context<'a> {
     pub(crate) root: &'a Value,
     pub(crate) dialect: Dialect,
     pub(crate) report: Collector,
+    /// The patterns of the draft, within the limits that an upload has by default.
+    pub(crate) compiler: Compiler,
+    /// For matching defaults.
+    pub(crate) matching: Budget,
     steps_left: usize,
     is_spent: bool,
     loops: HashSet<usize>,
@@ -55,6 +62,8 @@ impl<'a> Context<'a> {
             root,
             dialect,
             report: Collector::default(),
+            compiler: Compiler::new(Limits::default().compiling()),
+            matching: Budget::matching(MATCHING_STEPS),
             steps_left: SCHEMA_STEPS_MAX,
             is_spent: false,
             loops: HashSet::new(),

@@ -67,9 +67,6 @@ pub(crate) const WIRE_NAME_CHARS_MAX: usize = 200;
 /// Longest pattern, characters (format).
 pub(crate) const PATTERN_CHARS_MAX: usize = 500;
 
-/// Size of a compiled pattern, bytes: what a repetition like `(a{1000}){1000}` may become.
-pub(crate) const PATTERN_BYTES_MAX: usize = 256 * 1024;
-
 /// Hosts of a draft; more of them belong to several connectors.
 pub(crate) const HOSTS_MAX: usize = 32;
 

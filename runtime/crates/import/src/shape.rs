@@ -168,7 +168,7 @@ fn text_bounds(
         context.report.tally(place.pointer, "constraint_not_carried", CONSTRAINT);
     }
     if let Some(text) = flat.facet("pattern").and_then(Value::as_str) {
-        match pattern(text) {
+        match pattern(text, &mut context.compiler) {
             Ok(pattern) => {
                 attributes.insert("pattern".to_owned(), json!(pattern));
             }
@@ -272,7 +272,7 @@ fn default_value(
         let longest = attributes.get("max_length").and_then(Value::as_u64);
         let pattern = attributes.get("pattern").and_then(Value::as_str);
         longest.is_none_or(|max| text.chars().count() as u64 <= max)
-            && pattern.is_none_or(|pattern| matches(pattern, text))
+            && pattern.is_none_or(|pattern| matches(pattern, text, &mut context.compiler, &context.matching))
     });
     if has_type(default, input_type) && is_small(default) && among(default) && in_bounds && text_fits {
         attributes.insert("default".to_owned(), default.clone());

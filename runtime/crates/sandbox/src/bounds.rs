@@ -7,11 +7,13 @@ pub(crate) struct Bounds {
     memory_bytes_max: usize,
     table_elements_max: usize,
     pub(crate) memory_peak_bytes: usize,
+    /// Whether the instance asked for more memory than it may have.
+    pub(crate) memory_denied: bool,
 }
 
 impl Bounds {
     pub(crate) const fn new(memory_bytes_max: usize, table_elements_max: usize) -> Self {
-        Self { memory_bytes_max, table_elements_max, memory_peak_bytes: 0 }
+        Self { memory_bytes_max, table_elements_max, memory_peak_bytes: 0, memory_denied: false }
     }
 }
 
@@ -25,6 +27,8 @@ impl ResourceLimiter for Bounds {
         let allowed = desired <= self.memory_bytes_max;
         if allowed {
             self.memory_peak_bytes = self.memory_peak_bytes.max(desired);
+        } else {
+            self.memory_denied = true;
         }
         Ok(allowed)
     }

@@ -35,6 +35,17 @@ pub struct Invocation {
     pub idempotency_key: Option<String>,
 }
 
+impl Invocation {
+    /// Bytes that the guest gets.
+    fn bytes(&self) -> u64 {
+        [&self.operation, &self.plan, &self.input, &self.config, &self.run_id]
+            .into_iter()
+            .chain(&self.idempotency_key)
+            .map(|text| text.len() as u64)
+            .sum()
+    }
+}
+
 /// What a call used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -68,6 +79,18 @@ pub struct CallEnd {
     pub usage: Usage,
 }
 
+impl CallEnd {
+    /// Bytes of what the guest returned.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.result {
+            Ok(Ok(output)) => output.len(),
+            Ok(Err(failure)) => failure.response.as_ref().map_or(0, String::len),
+            Err(_) => 0,
+        }
+    }
+}
+
 impl Sandbox {
     /// Runs one call in a fresh instance. Dropping the future ends it.
     pub async fn call(
@@ -78,6 +101,7 @@ impl Sandbox {
     ) -> CallEnd {
         let started = Instant::now();
         let mut store = self.store(outbound);
+        let given_bytes = invocation.bytes();
         let result = self.run(&mut store, module, invocation).await;
         let state = store.data();
         let usage = Usage {
@@ -86,7 +110,28 @@ impl Sandbox {
             guest_us: u64::try_from(started.elapsed().saturating_sub(state.waited).as_micros())
                 .unwrap_or(u64::MAX),
         };
+        let state = store.data();
+        let result = result.map_err(|fault| self.explained(fault, state, given_bytes));
         CallEnd { result, usage }
+    }
+
+    /// The fault of a call that was too large: what was too large, and the limit.
+    fn explained(&self, fault: SandboxFault, state: &CallState, given_bytes: u64) -> SandboxFault {
+        let limits = &self.limits;
+        // Why: an ordinary text is no reason for a guest to compute for long.
+        let is_large = state.answered_bytes.unwrap_or(given_bytes) > limits.inline_bytes;
+        let (limit, max) = match &fault {
+            SandboxFault::Trapped(_) if state.bounds.memory_denied => {
+                ("guest_memory_bytes", limits.guest_memory_bytes)
+            }
+            SandboxFault::OutOfFuel if is_large => ("guest_fuel", limits.guest_fuel),
+            SandboxFault::OutOfTime if is_large => ("guest_cpu_ms", limits.guest_cpu_ms),
+            _ => return fault,
+        };
+        match state.answered_bytes {
+            Some(bytes) => SandboxFault::AnswerTooLarge { bytes, limit, max },
+            None => SandboxFault::InputTooLarge { bytes: given_bytes, limit, max },
+        }
     }
 
     fn store(&self, outbound: Arc<dyn Outbound>) -> Store<CallState> {
@@ -102,6 +147,8 @@ impl Sandbox {
             ticks_left: limits.guest_cpu_ms.div_ceil(tick_ms),
             out_of_time: false,
             waited: Duration::ZERO,
+            since: Instant::now(),
+            answered_bytes: None,
         };
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.bounds);
@@ -109,6 +156,10 @@ impl Sandbox {
         store.epoch_deadline_callback(|mut context| {
             // Why counted here: ticks are noticed only while the guest computes, so waiting does not count.
             let state = context.data_mut();
+            // Why not yet: the tick is one of those that passed while it waited.
+            if state.since.elapsed() < TICK / 2 {
+                return Ok(UpdateDeadline::Continue(1));
+            }
             match state.ticks_left.checked_sub(1) {
                 Some(left) => {
                     state.ticks_left = left;
@@ -132,6 +183,14 @@ impl Sandbox {
         let trapped = |e: wasmtime::Error| SandboxFault::Trapped(format!("{e:#}"));
         store.set_fuel(self.limits.guest_fuel).map_err(trapped)?;
         let instance = module.pre.instantiate_async(&mut *store).await.map_err(|e| classify(&e, false))?;
+        let (own, max) = (store.data().bounds.memory_peak_bytes as u64, self.limits.guest_memory_bytes);
+        let input = invocation.input.len() as u64;
+        // Why not less: how much more a guest takes depends on what it makes of its input. An input that is larger than
+        // the guest's own memory finds no room inside it.
+        if input > own && own + input > max {
+            let bytes = invocation.bytes();
+            return Err(SandboxFault::InputTooLarge { bytes, limit: "guest_memory_bytes", max });
+        }
         let arguments = handler::Invocation {
             operation: invocation.operation,
             plan: invocation.plan,
@@ -159,7 +218,7 @@ fn classify(error: &wasmtime::Error, out_of_time: bool) -> SandboxFault {
         return SandboxFault::Full;
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => SandboxFault::OutOfTime,
+        Some(Trap::OutOfFuel) => SandboxFault::OutOfFuel,
         Some(Trap::Interrupt) if out_of_time => SandboxFault::OutOfTime,
         Some(trap) => SandboxFault::Trapped(trap.to_string()),
         None => SandboxFault::Trapped(format!("{error:#}")),

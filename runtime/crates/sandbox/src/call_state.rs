@@ -19,6 +19,10 @@ pub(crate) struct CallState {
     pub(crate) out_of_time: bool,
     /// Time spent waiting for the gate.
     pub(crate) waited: Duration,
+    /// When the guest began to compute, after the last wait for the gate.
+    pub(crate) since: Instant,
+    /// Bytes of the answers of the gate, if there was one.
+    pub(crate) answered_bytes: Option<u64>,
 }
 
 impl types::Host for CallState {}
@@ -27,7 +31,11 @@ impl outbound_http::Host for CallState {
     async fn send(&mut self, request: types::Request) -> Result<types::Response, types::Error> {
         let started = Instant::now();
         let answer = self.outbound.send(wire::request(request)).await;
-        self.waited += started.elapsed();
+        self.since = Instant::now();
+        self.waited += self.since.saturating_duration_since(started);
+        if let Ok(answer) = &answer {
+            *self.answered_bytes.get_or_insert(0) += answer.body.len() as u64;
+        }
         answer.map(wire::response).map_err(|e| wire::error(&e))
     }
 }

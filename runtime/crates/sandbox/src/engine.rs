@@ -7,16 +7,18 @@ use portcullis_core::limits::Limits;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::address_space::{self, Reservation};
 use crate::bindings::portcullis::connector::outbound_http;
 use crate::call_state::CallState;
 use crate::fault::LoadError;
 
 /// Length of one epoch tick. A guest yields to other work at each tick, and is ended after `guest_cpu_ms` of
-/// computing.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+/// computing. Why 3 ms: no task may compute for 10 ms at a time, and the guest is not all that a poll of its call
+/// computes.
+pub(crate) const TICK: Duration = Duration::from_millis(3);
 
 /// Host stack of one call: wasm frames and the host functions they call.
-const ASYNC_STACK_BYTES: usize = 1024 * 1024;
+pub(crate) const ASYNC_STACK_BYTES: usize = 1024 * 1024;
 /// The part of it for wasm frames; deeper recursion traps.
 const WASM_STACK_BYTES: usize = 512 * 1024;
 /// The part of a slot that is cleared by writing zeroes. Returning its pages to the system instead would cost
@@ -26,7 +28,7 @@ const KEEP_RESIDENT_BYTES: usize = 2 * 1024 * 1024;
 /// (three for the generic handler).
 const CORE_INSTANCES_PER_COMPONENT: u32 = 10;
 /// Tables inside one component.
-const TABLES_PER_COMPONENT: u32 = 4;
+pub(crate) const TABLES_PER_COMPONENT: u32 = 4;
 
 /// One engine and its linker. Cloning shares both.
 #[derive(Clone)]
@@ -41,10 +43,17 @@ impl Sandbox {
     /// Builds the engine and starts its clock.
     ///
     /// # Errors
-    /// [`LoadError::Engine`] when the machine cannot provide what the limits need, such as address space for
-    /// `concurrent_calls` instances.
+    /// [`LoadError::AddressSpace`] when `concurrent_calls` instances do not fit into the address space that the
+    /// process may use, and [`LoadError::Engine`] when the machine cannot provide something else.
     pub fn new(limits: Arc<Limits>) -> Result<Self, LoadError> {
-        let engine = Engine::new(&config(&limits)?).map_err(|e| LoadError::Engine(format!("{e:#}")))?;
+        let reservation = address_space::reservation(&limits)?;
+        let engine = Engine::new(&config(&limits, reservation)?).map_err(|error| {
+            let calls = limits.concurrent_calls;
+            LoadError::Engine(format!(
+                "{error:#}; limits.concurrent_calls is {calls}, and fewer need less of the system (address space, and \
+                 two mappings each: vm.max_map_count)"
+            ))
+        })?;
         let mut linker = Linker::new(&engine);
         outbound_http::add_to_linker::<CallState, HasSelf<CallState>>(&mut linker, |state| state)
             .map_err(|e| LoadError::Engine(format!("{e:#}")))?;
@@ -53,7 +62,7 @@ impl Sandbox {
     }
 }
 
-fn config(limits: &Limits) -> Result<Config, LoadError> {
+fn config(limits: &Limits, reservation: Reservation) -> Result<Config, LoadError> {
     let too_big = |name: &str| LoadError::Engine(format!("limits.{name} does not fit this machine"));
     let calls = u32::try_from(limits.concurrent_calls).map_err(|_| too_big("concurrent_calls"))?;
     let memory = usize::try_from(limits.guest_memory_bytes).map_err(|_| too_big("guest_memory_bytes"))?;
@@ -89,6 +98,9 @@ fn config(limits: &Limits) -> Result<Config, LoadError> {
         .wasm_memory64(false)
         .wasm_multi_memory(false)
         .wasm_relaxed_simd(false)
+        // Decides whether machine code checks its bounds, so kept code of the other way has another identity.
+        .memory_reservation(reservation.memory_bytes(limits))
+        .memory_guard_size(reservation.guard_bytes())
         // A copy-on-write image of the initial memory, so that starting a call copies nothing.
         .memory_init_cow(true)
         // The stack frames of a guest are never shown.

@@ -16,6 +16,7 @@
     )
 )]
 
+mod address_space;
 mod bindings;
 mod bounds;
 mod call;

@@ -205,10 +205,20 @@ pub trait Store: Send + Sync + 'static {
     /// The size of the store.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>>;
 
-    /// A counter that has another value after every acknowledged write of that key; `None` from an engine
-    /// that does not see every write. Writes of other keys may advance it, too.
+    /// A counter that has another value after every write of that key; `None` from an engine that does not see every
+    /// write, and while the key is being written. Writes of other keys may advance it, too.
     fn version(&self, _key: &str) -> Option<u64> {
         None
+    }
+
+    /// Whether it can be read and written, as far as the last attempts showed.
+    fn is_well(&self) -> bool {
+        true
+    }
+
+    /// Whether what was acknowledged is known outside the store, where that was asked for.
+    fn is_anchored(&self) -> bool {
+        true
     }
 
     /// Whether several processes may have the store open at the same time. If not, any lease that an earlier

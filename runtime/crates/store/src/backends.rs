@@ -43,6 +43,17 @@ pub enum OpenError {
         /// The version that made it.
         version: String,
     },
+    /// A part of the directory is gone.
+    #[error(
+        "{part} is missing from the data directory {dir}; put it back from a backup, or make an empty directory in its \
+         place to go on without what was in it"
+    )]
+    Missing {
+        /// The directory.
+        dir: String,
+        /// The part of it.
+        part: &'static str,
+    },
     /// The file that says the format cannot be read or written.
     #[error("{file}: {reason}")]
     Format {
@@ -54,7 +65,7 @@ pub enum OpenError {
 }
 
 /// Format of what a data directory holds. Counts up when an older version could no longer read it.
-const DATA_FORMAT: u32 = 1;
+const DATA_FORMAT: u32 = 2;
 
 /// The file that says which format a data directory has. One without it has format 1.
 const FORMAT_FILE: &str = "format.json";
@@ -67,10 +78,21 @@ struct Format {
     version: String,
 }
 
-/// Refuses a directory of a later version, and notes the format where that was not done yet.
-fn check_format(data_dir: &Path) -> Result<(), OpenError> {
+/// What a directory has once its format is noted: from then on a part that is missing was lost.
+const PARTS: [&str; 3] = [STORE_DIR, LEDGER_DIR, RUNS_DIR];
+
+const LEDGER_DIR: &str = "ledger";
+const RUNS_DIR: &str = "runs";
+
+fn format_failed(path: &Path, reason: String) -> OpenError {
+    OpenError::Format { file: path.display().to_string(), reason }
+}
+
+/// Refuses a directory of a later version, and one of this version that lacks a part. Returns whether it has this
+/// version's format already.
+fn check_format(data_dir: &Path) -> Result<bool, OpenError> {
     let path = data_dir.join(FORMAT_FILE);
-    let failed = |reason: String| OpenError::Format { file: path.display().to_string(), reason };
+    let failed = |reason| format_failed(&path, reason);
     match std::fs::read(&path) {
         Ok(text) => {
             let found: Format = serde_json::from_slice(&text)
@@ -79,12 +101,16 @@ fn check_format(data_dir: &Path) -> Result<(), OpenError> {
                 let dir = data_dir.display().to_string();
                 return Err(OpenError::Newer { dir, format: found.format, version: found.version });
             }
-            Ok(())
+            if found.format < DATA_FORMAT {
+                return Ok(false);
+            }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            write_format(data_dir, &path).map_err(|error| failed(error.to_string()))
-        }
-        Err(error) => Err(failed(error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error.to_string())),
+    }
+    match PARTS.into_iter().find(|part| !data_dir.join(part).is_dir()) {
+        Some(part) => Err(OpenError::Missing { dir: data_dir.display().to_string(), part }),
+        None => Ok(true),
     }
 }
 
@@ -109,8 +135,26 @@ impl Backends {
     /// # Errors
     /// [`OpenError`], naming what another process has open or what is damaged.
     pub fn open_directory(data_dir: &Path, sync: LedgerSync) -> Result<Self, OpenError> {
-        check_format(data_dir)?;
-        Self::beside(open_store(&data_dir.join(STORE_DIR))?, data_dir, sync)
+        Self::open_anchored(data_dir, sync, None)
+    }
+
+    /// The same, with an anchor outside the data directory: a store that is older than the anchor says is refused.
+    ///
+    /// # Errors
+    /// As for [`Self::open_directory`].
+    pub fn open_anchored(
+        data_dir: &Path,
+        sync: LedgerSync,
+        anchor: Option<&Path>,
+    ) -> Result<Self, OpenError> {
+        let noted = check_format(data_dir)?;
+        let store = open_store_anchored(&data_dir.join(STORE_DIR), anchor)?;
+        let backends = Self::beside(store, data_dir, sync)?;
+        if !noted {
+            let path = data_dir.join(FORMAT_FILE);
+            write_format(data_dir, &path).map_err(|error| format_failed(&path, error.to_string()))?;
+        }
+        Ok(backends)
     }
 
     /// This store, with the ledger and the runs of a data directory.
@@ -118,8 +162,8 @@ impl Backends {
     /// # Errors
     /// As for [`Self::open_directory`].
     pub fn beside(store: Arc<dyn Store>, data_dir: &Path, sync: LedgerSync) -> Result<Self, OpenError> {
-        let ledger = Arc::new(FileLedger::open(&data_dir.join("ledger"), sync)?);
-        let runs = Arc::new(FileRuns::open(&data_dir.join("runs"))?);
+        let ledger = Arc::new(FileLedger::open(&data_dir.join(LEDGER_DIR), sync)?);
+        let runs = Arc::new(FileRuns::open(&data_dir.join(RUNS_DIR))?);
         Ok(Self { store, ledger, runs })
     }
 
@@ -139,7 +183,15 @@ impl Backends {
 /// # Errors
 /// Those of the store.
 pub fn open_store(dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(Arc::new(SledStore::open(dir)?))
+    open_store_anchored(dir, None)
+}
+
+/// The same, compared with an anchor outside it, which is then kept up to date.
+///
+/// # Errors
+/// Those of the store.
+pub fn open_store_anchored(dir: &Path, anchor: Option<&Path>) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(SledStore::open_anchored(dir, anchor)?))
 }
 
 #[cfg(test)]
@@ -150,13 +202,28 @@ mod tests {
     fn a_directory_of_a_later_version_is_refused_by_name_and_nothing_in_it_is_touched() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FORMAT_FILE);
-        std::fs::write(&file, r#"{"format":2,"version":"9.1.0"}"#).unwrap();
+        std::fs::write(&file, r#"{"format":3,"version":"9.1.0"}"#).unwrap();
         let refused = Backends::open_directory(dir.path(), LedgerSync::Group).map(drop).unwrap_err();
         let text = refused.to_string();
-        assert!(text.contains("format 2") && text.contains("portcullis 9.1.0"), "{text}");
+        assert!(text.contains("format 3") && text.contains("portcullis 9.1.0"), "{text}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
         std::fs::write(&file, r#"{"format":1,"version":"9.1.0"}"#).unwrap();
         Backends::open_directory(dir.path(), LedgerSync::Group).map(drop).unwrap();
+    }
+
+    #[test]
+    fn a_part_that_is_gone_is_named_and_not_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        Backends::open_directory(dir.path(), LedgerSync::Group).map(drop).unwrap();
+        for part in PARTS {
+            let (there, aside) = (dir.path().join(part), dir.path().join("aside"));
+            std::fs::rename(&there, &aside).unwrap();
+            let refused = Backends::open_directory(dir.path(), LedgerSync::Group).map(drop).unwrap_err();
+            assert!(refused.to_string().starts_with(&format!("{part} is missing")), "{refused}");
+            assert!(!there.exists());
+            std::fs::rename(&aside, &there).unwrap();
+            Backends::open_directory(dir.path(), LedgerSync::Group).map(drop).unwrap();
+        }
     }
 
     #[test]

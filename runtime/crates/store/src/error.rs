@@ -23,6 +23,42 @@ pub enum StoreError {
         /// What the operator can do about it.
         repair: &'static str,
     },
+    /// A file of run records is not what was written, or is not there any more.
+    #[error(
+        "{file}: {reason}; put the file back from a backup, or, with the process stopped, move the workspace's \
+         directory and its file below runs/.heads aside to go on without its runs"
+    )]
+    DamagedFile {
+        /// The file, from the data directory.
+        file: String,
+        reason: String,
+    },
+    /// The store is older than what was acknowledged, or another one, by its anchor.
+    #[error(
+        "the store ends at commit {seq}{}, and {anchor} says that commit {anchored} was acknowledged: an older copy of \
+         the store, or another one, was put in its place; put the newest one back, or run `portcullis restore` with \
+         the newest backup and --accept-older, which gives up what came after it",
+        if *other { " of another history" } else { "" }
+    )]
+    OlderThanAnchor {
+        /// The anchor's file.
+        anchor: String,
+        /// The commit that was acknowledged.
+        anchored: u64,
+        /// The store's last commit.
+        seq: u64,
+        /// Whether it is as new as the anchor, with other content.
+        other: bool,
+    },
+    /// The anchor cannot be read, so that nobody knows whether the store is older than it was.
+    #[error(
+        "anchor_file {anchor}: {reason}; put it back, or delete it if you are sure that the store is the newest"
+    )]
+    Anchor {
+        /// The anchor's file.
+        anchor: String,
+        reason: String,
+    },
     /// A value is over the limit.
     #[error("record {key} has {bytes} bytes, the limit is {limit}")]
     TooLarge {

@@ -21,7 +21,7 @@ mod report;
 mod subscribers;
 
 pub use error::{BadRecord, LedgerError};
-pub use file::{FileLedger, LedgerSync, verify_directory};
+pub use file::{FileLedger, LedgerSync, known_orgs, verify_directory};
 pub use line::LedgerLine;
 pub use memory::MemoryLedger;
 pub use query::{LEDGER_PAGE_ENTRIES_MAX, LedgerPage, LedgerQuery};
@@ -42,7 +42,7 @@ pub trait Ledger: Send + Sync + 'static {
     ///
     /// Every request writes two, so this should be cheap. Errors besides the common ones:
     /// [`LedgerError::TooLarge`]. The chain has not moved after an error, unless the storage failed after
-    /// the record was written; it then refuses everything until a restart.
+    /// the record was written; it then refuses everything until the records are on disk.
     fn append<'a>(&'a self, event: &'a LedgerEvent) -> BoxFuture<'a, Result<u64, LedgerError>>;
 
     /// One page of an org's entries, newest first; see [`LedgerQuery`].
@@ -78,6 +78,16 @@ pub trait Ledger: Send + Sync + 'static {
         org: &'a OrgId,
         keep_segments: usize,
     ) -> BoxFuture<'a, Result<PruneReport, LedgerError>>;
+
+    /// Whether records can be written, as far as the last attempts showed.
+    fn is_well(&self) -> bool {
+        true
+    }
+
+    /// Whether the chain of some org was found to be damaged.
+    fn is_damaged(&self) -> bool {
+        false
+    }
 }
 
 async fn blocking<T: Send + 'static>(

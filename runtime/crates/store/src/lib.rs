@@ -23,6 +23,7 @@ mod connection;
 mod connectors;
 mod disk_sync;
 mod error;
+mod head;
 mod ledger;
 mod lower_hex;
 mod orgs;
@@ -38,13 +39,13 @@ pub use backend::{
     BATCH_OPERATIONS_MAX, Batch, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX, LIST_ENTRIES_MAX,
     MemoryStore, Precondition, SledStore, SnapshotReport, Store, StoreStats, VALUE_BYTES_MAX, Versioned,
 };
-pub use backends::{Backends, OpenError, STORE_DIR, open_store};
+pub use backends::{Backends, OpenError, STORE_DIR, open_store, open_store_anchored};
 pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};
 pub use ledger::{
     BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery,
-    LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, verify_directory,
+    LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, known_orgs, verify_directory,
 };
 pub use orgs::{OrgRecord, WorkspaceRecord};
 pub use records::{Document, Key, Listed, Records, Writes};

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use portcullis_core::offload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -107,10 +108,16 @@ impl Records {
     }
 
     async fn parse<T: Document>(&self, key: &str, found: &Versioned) -> Result<T, StoreError> {
-        match blob::Reference::read(&found.value) {
-            None => parse(key, &found.value),
-            Some(reference) => parse(key, &reference.join(self.store.as_ref(), key).await?),
-        }
+        let joined;
+        let whole = match blob::Reference::read(&found.value) {
+            None => &found.value,
+            Some(reference) => {
+                joined = reference.join(self.store.as_ref(), key).await?;
+                &joined
+            }
+        };
+        offload::over(whole.len()).await;
+        parse(key, whole)
     }
 
     /// The documents below `parts_prefix` in key order, starting after the key rest `after`, at most
@@ -127,6 +134,7 @@ impl Records {
         let prefix = Key::prefix::<T>(parts_prefix)?;
         let after = after.map(|after| format!("{prefix}{after}"));
         let found = self.store.list(&prefix, after.as_deref(), limit).await?;
+        offload::over(found.iter().map(|(_, found)| found.value.len()).sum()).await;
         let mut documents = Vec::with_capacity(found.len());
         for (key, found) in found {
             let document = self.parse(&key, &found).await?;

@@ -25,7 +25,8 @@ const AROUND_BYTES: usize = 320;
 
 /// The runs of all workspaces.
 ///
-/// Errors of all methods: [`StoreError::Unavailable`] if the storage cannot be used.
+/// Errors of all methods: [`StoreError::Unavailable`] if the storage cannot be used, and of reads
+/// [`StoreError::DamagedFile`] if records are not what was written, or are missing.
 pub trait Runs: Send + Sync + 'static {
     /// Stores a record. Every call writes one, so this should be cheap.
     ///
@@ -58,13 +59,18 @@ pub trait Runs: Send + Sync + 'static {
         org: &'a OrgId,
         workspace: &'a WorkspaceId,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Whether records can be stored, as far as the last attempts showed.
+    fn is_well(&self) -> bool {
+        true
+    }
 }
 
 /// One run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRecord {
-    /// The first field, because records are found by the beginning of their line.
+    /// The first field, because records are found by their beginning.
     pub run_id: RunId,
     pub org: OrgId,
     pub workspace: WorkspaceId,
@@ -75,15 +81,14 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// The record with its line end.
-    fn line(&self) -> Result<String, StoreError> {
-        let mut line = self.to_json();
-        if line.len() > RECORD_BYTES_MAX {
+    /// The record's JSON, if it is within the limit.
+    fn checked_json(&self) -> Result<String, StoreError> {
+        let text = self.to_json();
+        if text.len() > RECORD_BYTES_MAX {
             let key = self.run_id.as_str().to_owned();
-            return Err(StoreError::TooLarge { key, bytes: line.len(), limit: RECORD_BYTES_MAX });
+            return Err(StoreError::TooLarge { key, bytes: text.len(), limit: RECORD_BYTES_MAX });
         }
-        line.push('\n');
-        Ok(line)
+        Ok(text)
     }
 
     /// The record as `serde_json` writes it, written directly because every call writes one.

@@ -167,6 +167,7 @@ async fn ask(resolver: Arc<dyn Resolve>, dialer: &Arc<NoDial>, times: u64) -> Re
         redirects: RedirectPolicy::NONE,
         limits: RequestLimits::default(),
         answers: Answers::Guest,
+        unclean_close: false,
         dry_run: false,
         varying: Vec::new(),
         scope: Arc::new(PoolScope {

@@ -1,11 +1,15 @@
 //! Each filter against values computed by other tools, and each way to write one incorrectly.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 
 fn run(chain: &str, value: Value) -> Option<Value> {
-    apply_filters(Some(value), &parse_filters(chain).unwrap())
+    let budget = Budget::rendering(1 << 20);
+    apply_filters(Some(Cow::Owned(value)), &parse_filters(chain).unwrap(), &budget)
+        .unwrap()
+        .map(Cow::into_owned)
 }
 
 #[test]
@@ -134,4 +138,45 @@ fn every_name_of_the_list_parses() {
         assert!(parse_filters(filter.trim()).is_ok(), "{filter}");
     }
     assert_eq!(list.split(", ").count(), 21);
+}
+
+/// One filter with random arguments.
+fn any_filter() -> impl Strategy<Value = String> {
+    let plain = FILTER_LIST.split(", ").map(str::trim).filter(|name| !name.contains('…'));
+    let plain = prop::sample::select(plain.map(ToOwned::to_owned).collect::<Vec<_>>());
+    let replace = ("[ab%]", "[ab%é]{0,9}").prop_map(|(from, to)| format!("replace:'{from}','{to}'"));
+    let text = prop::sample::select(vec!["default:'abc'", "join:', '", "after_last:'a'", "before_first:'b'"]);
+    let date = prop::sample::select(vec!["date:'%Y-%m-%d'", "date:'%250d%250d%250d'", "date:'%A %s %c'"]);
+    prop_oneof![plain, replace, text.prop_map(str::to_owned), date.prop_map(str::to_owned)]
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        "[ab%\"\u{1}éß İ]{0,400}".prop_map(Value::from),
+        prop::collection::vec("[a\"\u{1}]{0,20}", 0..40).prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        Just(json!({ "a": [null, true, "b"], "c": { "d": 1.5 } })),
+        Just(json!("2026-11-22T10:30:00+02:00")),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #[test]
+    fn s1_a_chain_makes_no_more_than_its_budget_and_the_same_with_more(
+        chain in prop::collection::vec(any_filter(), 1..12),
+        given in any_value(),
+        bytes in 0_u64..20_000,
+    ) {
+        let filters = parse_filters(&chain.join("|")).unwrap();
+        let budget = Budget::rendering(bytes);
+        let made = apply_filters(Some(Cow::Borrowed(&given)), &filters, &budget);
+        prop_assert!(budget.made() <= bytes);
+        let Ok(made) = made else { return Ok(()) };
+        if let Some(Cow::Owned(Value::String(text))) = &made {
+            prop_assert!(text.len() as u64 <= bytes, "{} bytes", text.len());
+        }
+        let again = apply_filters(Some(Cow::Owned(given.clone())), &filters, &Budget::unlimited()).unwrap();
+        prop_assert_eq!(made, again);
+    }
 }

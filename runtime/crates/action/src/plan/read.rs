@@ -38,6 +38,7 @@ impl ActionPlan {
                 "response" => plan.response = response(reader)?,
                 "errors" => plan.errors = list(reader, error_rule)?,
                 "pagination" => plan.pagination = Some(pages::read(reader)?),
+                "rendered_bytes" => plan.rendered_bytes = Some(scalar(reader)?),
                 _ => return None,
             }
             Some(())

@@ -5,7 +5,11 @@ use serde_json::json;
 
 #[track_caller]
 fn check(document: &Value, predicate: &Value, expected: bool) {
-    assert_eq!(Predicate::parse(predicate).unwrap().holds(document), expected, "{predicate}");
+    assert_eq!(
+        Predicate::parse(predicate).unwrap().holds(document, &Budget::matching(1_000_000)),
+        Ok(expected),
+        "{predicate}"
+    );
 }
 
 #[test]

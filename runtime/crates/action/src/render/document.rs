@@ -2,11 +2,15 @@
 //! several sources are taken apart.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use crate::json::{self, Object};
 use crate::plan::InputPlan;
+
+/// Comparisons of names above which two objects are merged by a table.
+const PAIRS_MAX: usize = 4096;
 
 /// A value of the document.
 #[derive(Debug)]
@@ -205,6 +209,9 @@ impl<'a> Node<'a> {
         let (Self::Object(members), Self::Object(others)) = (self, node.expanded()) else {
             return Err(Conflict::Taken);
         };
+        if members.len().saturating_mul(others.len()) > PAIRS_MAX {
+            return merge_many(members, others);
+        }
         for (name, value) in others {
             match members.iter_mut().find(|(other, _)| *other == name) {
                 Some((_, child)) => child.merge(value)?,
@@ -222,6 +229,25 @@ impl<'a> Node<'a> {
             None => Ok(Self::Object(vec![(Cow::Borrowed(step.as_str()), node)])),
         })
     }
+}
+
+/// Merges objects of many members by a table of their names.
+fn merge_many<'a>(
+    members: &mut Vec<(Cow<'a, str>, Node<'a>)>,
+    others: Vec<(Cow<'a, str>, Node<'a>)>,
+) -> Result<(), Conflict> {
+    let mut known: BTreeMap<Cow<'a, str>, usize> =
+        members.iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect();
+    for (name, value) in others {
+        match known.get(&name).and_then(|index| members.get_mut(*index)) {
+            Some((_, child)) => child.merge(value)?,
+            None => {
+                known.insert(name.clone(), members.len());
+                members.push((name, value));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An array index in the form of RFC 6901 section 4: no sign, no leading zero.

@@ -28,7 +28,7 @@ pub(super) fn render<'a>(
         return Ok(None);
     }
     let mut text = String::new();
-    let mut pairs = Pairs::new(&mut text, None, Style::Form(style));
+    let mut pairs = Pairs::new(&mut text, None, Style::Form(style), values);
     for (name, value) in members {
         pairs.value(&name, value)?;
     }

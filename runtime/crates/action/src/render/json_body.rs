@@ -142,7 +142,11 @@ fn resolve_text<'a>(
     }
     if let Some(variable) = template.as_single_variable() {
         // Why: an input that is null here is one whose plan says that null is sent.
-        let found = values.find(variable).filter(|v| variable.scope == Scope::Input || !v.is_null());
+        let found = values.find(variable)?.filter(|v| variable.scope == Scope::Input || !v.is_null());
+        if let Some(found) = &found {
+            // Why now: what stands in several places is written in each of them.
+            values.pay(|budget| budget.copy(found)).map_err(|e| RenderError::exceeded(variable, e))?;
+        }
         return Ok(found.map(|value| Node::Leaf(value, None)));
     }
     let mut out = String::new();

@@ -19,6 +19,9 @@ use crate::values::Values;
 /// Characters of a boundary: half a SHA-256 in hex, within the 70 of RFC 2046 section 5.1.1.
 const BOUNDARY_LENGTH: usize = 32;
 
+/// What a part has besides its name and content: about the boundary and the head's fixed words.
+const PART_BYTES: usize = 128;
+
 struct Part<'a> {
     /// Header lines, each with its line end.
     head: String,
@@ -30,7 +33,7 @@ pub(super) fn render(plan: &ActionPlan, values: &Values<'_>) -> Result<Option<Bo
     let given: Vec<_> = inputs_at(plan, values, InputPlace::Body).collect();
     let mut parts = Vec::new();
     for (field, value) in &given {
-        push_parts(field, value, &mut parts)?;
+        push_parts(field, value, values, &mut parts)?;
     }
     if let (Some(KeyPlace::Body(steps)), Some(key)) = (&plan.idempotency, values.idempotency_key) {
         parts.push(Part {
@@ -55,23 +58,28 @@ pub(super) fn render(plan: &ActionPlan, values: &Values<'_>) -> Result<Option<Bo
     Ok(Some(Body { bytes, content_type }))
 }
 
-fn push_parts<'a>(field: &InputPlan, value: &'a Value, parts: &mut Vec<Part<'a>>) -> Result<(), RenderError> {
+fn push_parts<'a>(
+    field: &InputPlan,
+    value: &'a Value,
+    values: &Values<'_>,
+    parts: &mut Vec<Part<'a>>,
+) -> Result<(), RenderError> {
     let name = match field.path.as_slice() {
         [] => field.wire_name().to_owned(),
         steps => bracketed(steps),
     };
     match (value, field.array_format) {
         (Value::Array(items), None | Some(ArrayFormat::Repeat)) => {
-            items.iter().try_for_each(|item| push_part(&name, field, item, parts))
+            items.iter().try_for_each(|item| push_part(&name, field, item, values, parts))
         }
         (Value::Array(items), Some(ArrayFormat::Brackets)) => {
             let name = format!("{name}[]");
-            items.iter().try_for_each(|item| push_part(&name, field, item, parts))
+            items.iter().try_for_each(|item| push_part(&name, field, item, values, parts))
         }
         (Value::Array(items), Some(ArrayFormat::Indices)) => items
             .iter()
             .enumerate()
-            .try_for_each(|(index, item)| push_part(&format!("{name}[{index}]"), field, item, parts)),
+            .try_for_each(|(index, item)| push_part(&format!("{name}[{index}]"), field, item, values, parts)),
         (Value::Array(items), Some(format @ (ArrayFormat::Comma | ArrayFormat::Pipe))) => {
             let texts: Option<Vec<_>> = items.iter().map(scalar_cow).collect();
             let texts = texts.ok_or_else(|| {
@@ -81,7 +89,7 @@ fn push_parts<'a>(field: &InputPlan, value: &'a Value, parts: &mut Vec<Part<'a>>
             parts.push(Part { head: head(&name, None, None), content: Cow::Owned(joined.into_bytes()) });
             Ok(())
         }
-        (value, _) => push_part(&name, field, value, parts),
+        (value, _) => push_part(&name, field, value, values, parts),
     }
 }
 
@@ -89,8 +97,11 @@ fn push_part<'a>(
     name: &str,
     field: &InputPlan,
     value: &'a Value,
+    values: &Values<'_>,
     parts: &mut Vec<Part<'a>>,
 ) -> Result<(), RenderError> {
+    // Why: a part's head is written for every element, however short the element is.
+    values.pay(|budget| budget.make(name.len().saturating_add(PART_BYTES)))?;
     if field.file {
         let file = File::of(&field.name, value)?;
         // Why a fallback name: a part without a filename is a field to the receiver, not a file.

@@ -13,6 +13,7 @@ use crate::escape;
 use crate::json;
 use crate::plan::{ArrayFormat, FormStyle, InputPlan};
 use crate::scalar::scalar_cow;
+use crate::values::Values;
 
 /// Where the pairs go, which decides the format if the input has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,19 +64,26 @@ pub(super) struct Pairs<'o> {
     out: &'o mut String,
     separator: Option<char>,
     style: Style,
+    /// Who pays: a name is written again for every element below it.
+    values: &'o Values<'o>,
 }
 
 impl<'o> Pairs<'o> {
     /// Appends to `out`; the first pair is preceded by `first`.
-    pub(super) const fn new(out: &'o mut String, first: Option<char>, style: Style) -> Self {
-        Self { out, separator: first, style }
+    pub(super) const fn new(
+        out: &'o mut String,
+        first: Option<char>,
+        style: Style,
+        values: &'o Values<'o>,
+    ) -> Self {
+        Self { out, separator: first, style, values }
     }
 
     /// One pair of a definition's name and a text.
-    pub(super) fn pair(&mut self, name: &str, value: &str) {
+    pub(super) fn pair(&mut self, name: &str, value: &str) -> Result<(), RenderError> {
         let mut encoded = String::with_capacity(name.len());
         escape::encode_name(name, &mut encoded);
-        self.write(&encoded, value);
+        self.write(&encoded, value)
     }
 
     /// The pairs of a value under a definition's name.
@@ -85,15 +93,23 @@ impl<'o> Pairs<'o> {
         self.node(&mut encoded, node, None)
     }
 
-    fn begin(&mut self, name: &str) {
+    fn begin(&mut self, name: &str) -> Result<(), RenderError> {
+        self.values.pay(|budget| budget.make(name.len().saturating_add(2)))?;
         self.out.extend(self.separator.replace('&'));
         self.out.push_str(name);
         self.out.push('=');
+        Ok(())
     }
 
-    fn write(&mut self, name: &str, value: &str) {
-        self.begin(name);
+    fn write(&mut self, name: &str, value: &str) -> Result<(), RenderError> {
+        self.begin(name)?;
+        self.encode(value)
+    }
+
+    fn encode(&mut self, value: &str) -> Result<(), RenderError> {
+        self.values.pay(|budget| budget.make(escape::percent_length(value)))?;
         escape::percent_encode(value, self.out);
+        Ok(())
     }
 
     /// `above` is the input that gave the surrounding container, if one did.
@@ -106,14 +122,8 @@ impl<'o> Pairs<'o> {
         let origin = node.origin().or(above);
         let members = self.style.members(origin.and_then(|o| o.array_format));
         match node.expanded() {
-            Node::Leaf(value, _) => {
-                self.write(name, &scalar_or_empty(&value));
-                Ok(())
-            }
-            Node::Text(text, _) => {
-                self.write(name, &scalar_or_empty(&json::read(text)));
-                Ok(())
-            }
+            Node::Leaf(value, _) => self.write(name, &scalar_or_empty(&value)),
+            Node::Text(text, _) => self.write(name, &scalar_or_empty(&json::read(text))),
             Node::Array(items) => self.array(name, items, origin),
             whole @ Node::Object(_) if members == Members::Json => self.json(name, &whole),
             Node::Object(_) if members == Members::Refused => {
@@ -122,6 +132,7 @@ impl<'o> Pairs<'o> {
             Node::Object(entries) => {
                 for (key, value) in entries {
                     let length = name.len();
+                    self.values.pay(|budget| budget.step(length as u64))?;
                     name.push(if members == Members::Dots { '.' } else { '[' });
                     escape::percent_encode(&key, name);
                     name.push_str(if members == Members::Dots { "" } else { "]" });
@@ -144,7 +155,7 @@ impl<'o> Pairs<'o> {
             ArrayFormat::Json => self.json(name, &Node::Array(items)),
             ArrayFormat::Repeat => {
                 for item in &items {
-                    self.write(name, &element(item, origin)?);
+                    self.write(name, &element(item, origin)?)?;
                 }
                 Ok(())
             }
@@ -152,11 +163,11 @@ impl<'o> Pairs<'o> {
                 let separator = if format == ArrayFormat::Comma { "," } else { "%7C" };
                 for (index, item) in items.iter().enumerate() {
                     if index == 0 {
-                        self.begin(name);
+                        self.begin(name)?;
                     } else {
                         self.out.push_str(separator);
                     }
-                    escape::percent_encode(&element(item, origin)?, self.out);
+                    self.encode(&element(item, origin)?)?;
                 }
                 Ok(())
             }
@@ -178,8 +189,7 @@ impl<'o> Pairs<'o> {
     }
 
     fn json(&mut self, name: &str, node: &Node<'_>) -> Result<(), RenderError> {
-        self.write(name, &node.to_text());
-        Ok(())
+        self.write(name, &node.to_text())
     }
 }
 

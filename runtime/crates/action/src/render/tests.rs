@@ -1,6 +1,7 @@
 //! Requests as real APIs require them, byte by byte, and values that are refused.
 
 mod bodies;
+mod bounds;
 mod multipart;
 mod pairs;
 

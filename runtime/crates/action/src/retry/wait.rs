@@ -11,8 +11,12 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value};
 
 use crate::path::Path;
-use crate::pattern::Pattern;
 use crate::retry::{RetryPlan, WaitBody, WaitHeader, WaitKind};
+
+/// Values of one header that are looked at. Each is read in several forms, and a header may be all commas.
+const PARTS_MAX: usize = 64;
+/// Longest text that is read as a wait, bytes.
+const TEXT_BYTES_MAX: usize = 256;
 
 /// The wait that an answer asks for, if it does. A point in time in the past is no wait.
 #[must_use]
@@ -35,7 +39,7 @@ fn header_wait(header: &WaitHeader, headers: &Map<String, Value>, now_ms: i64) -
             return None;
         }
     }
-    let parts: Vec<&str> = text(&header.name)?.split(',').collect();
+    let parts: Vec<&str> = text(&header.name)?.split(',').take(PARTS_MAX).collect();
     // Why pairs: an HTTP date contains a comma.
     let pairs = parts.windows(2).map(|pair| pair.join(","));
     let single = parts.iter().map(|part| (*part).to_owned());
@@ -51,7 +55,7 @@ fn body_wait(place: &WaitBody, body: &Value, now_ms: i64) -> Option<Duration> {
         _ => return None,
     };
     match &place.pattern {
-        Some(pattern) => read(Pattern::within(pattern).ok()?.capture(&text)?, place.kind, now_ms),
+        Some(pattern) => read(pattern.capture(&text)?, place.kind, now_ms),
         None => read(&text, place.kind, now_ms),
     }
 }
@@ -59,6 +63,9 @@ fn body_wait(place: &WaitBody, body: &Value, now_ms: i64) -> Option<Duration> {
 /// The wait that a text gives.
 fn read(text: &str, kind: WaitKind, now_ms: i64) -> Option<Duration> {
     let text = text.trim();
+    if text.len() > TEXT_BYTES_MAX {
+        return None;
+    }
     match kind {
         WaitKind::Auto => match number(text) {
             Some(value) if value > 1e12 => Some(until(value, now_ms)),

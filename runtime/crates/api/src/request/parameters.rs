@@ -169,7 +169,7 @@ pub(crate) struct PageParameters {
     limit: u32,
     /// The last entry of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
     starting_after: Option<String>,
 }
 

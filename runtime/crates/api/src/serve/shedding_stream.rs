@@ -5,12 +5,15 @@
 //! and only between two messages, when the server has read and written everything, may it answer
 //! one itself. A connection whose messages it cannot track to the byte is left to the server from then on:
 //! an answer at the wrong position would be taken for that of another request.
+//!
+//! It also notes messages that the server would read and another reader could read in another way; see
+//! [`Framing`].
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -18,7 +21,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use portcullis_admission::RequestHead;
+use portcullis_admission::{Framing, FramingFault, RequestHead};
 
 /// Bytes read at once of what may be refused; equal to the server's first buffer.
 const FIRST_BYTES: usize = 8192;
@@ -34,6 +37,8 @@ pub(super) struct Shedding<S, R> {
     idle_since: Instant,
     at: At,
     answered: Answered,
+    framing: Framing,
+    malformed: Malformed,
     /// A refusal that is being written, and how much of it has been written.
     out: (Vec<u8>, usize),
 }
@@ -57,6 +62,17 @@ impl Answered {
     /// The body of an answer, watched.
     pub(super) fn watch(&self, body: Body) -> Watched {
         Watched { body, answered: self.clone() }
+    }
+}
+
+/// What is wrong with the messages of a connection, once something is; every request on it is refused from then on.
+#[derive(Clone, Default)]
+pub(super) struct Malformed(Arc<OnceLock<FramingFault>>);
+
+impl Malformed {
+    /// The fault.
+    pub(super) fn fault(&self) -> Option<FramingFault> {
+        self.0.get().copied()
     }
 }
 
@@ -97,9 +113,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     R: Fn(&RequestHead<'_>) -> Option<Vec<u8>> + Unpin,
 {
-    /// A new connection. Every answer's body must be [watched](Answered::watch) by `answered`. For longer than
-    /// `unseen` no requests are withheld from the server, which meanwhile takes the connection for idle.
-    pub(super) fn new(stream: S, answered: Answered, unseen: Duration, refusal: R) -> Self {
+    /// A new connection. Every answer's body must be [watched](Answered::watch) by `answered`, and every request refused
+    /// once `malformed` has a fault. For longer than `unseen` no requests are withheld from the server, which
+    /// meanwhile takes the connection for idle.
+    pub(super) fn new(
+        stream: S,
+        answered: Answered,
+        malformed: Malformed,
+        unseen: Duration,
+        refusal: R,
+    ) -> Self {
         Self {
             stream,
             refusal,
@@ -107,6 +130,8 @@ where
             idle_since: Instant::now(),
             at: At::Between,
             answered,
+            framing: Framing::default(),
+            malformed,
             out: (Vec::new(), 0),
         }
     }
@@ -134,6 +159,19 @@ where
         // Why: what comes before the answer is the next request already, and may wait in the server's memory.
         self.at = left.map_or(At::Unknown, At::Within);
         None
+    }
+
+    /// Follows what the server gets.
+    ///
+    /// # Errors
+    /// For a fault in the body of a request that the server reads already; one in a head is noted, so that the request
+    /// gets an answer.
+    fn check(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let in_head = self.framing.is_in_head();
+        let Err(fault) = self.framing.follow(bytes) else { return Ok(()) };
+        // Why ignored: the first fault counts.
+        let _ = self.malformed.0.set(fault);
+        if in_head { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidData, fault)) }
     }
 
     /// Everything that the server has written was passed to the operating system.
@@ -178,8 +216,9 @@ where
         if this.at != At::Between {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
-            this.follow(buffer.filled().get(before..).unwrap_or_default());
-            return Poll::Ready(Ok(()));
+            let read = buffer.filled().get(before..).unwrap_or_default();
+            this.follow(read);
+            return Poll::Ready(this.check(read));
         }
         // Why here first: refused requests then stay in memory that all connections share and that is in the cache.
         let mut first = [const { MaybeUninit::uninit() }; FIRST_BYTES];
@@ -189,7 +228,7 @@ where
             ready!(Pin::new(&mut this.stream).poll_read(context, &mut read))?;
             let Some(refusal) = this.follow(read.filled()) else {
                 buffer.put_slice(read.filled());
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(this.check(read.filled()));
             };
             this.out = (refusal, 0);
             ready!(this.write_out(context))?;

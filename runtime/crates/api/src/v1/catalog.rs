@@ -80,7 +80,9 @@ pub(crate) struct ImportRequest {
     #[serde(default)]
     base_url: Option<String>,
     /// Operations to import: operationIds or `METHOD /path`; `*` stands for any text. All if left out.
+    // Why a maximum: each is compared with every operation.
     #[serde(default)]
+    #[schemars(length(max = 500))]
     only: Option<Vec<String>>,
 }
 

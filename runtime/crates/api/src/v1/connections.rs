@@ -342,7 +342,7 @@ pub(crate) async fn forget(context: Context, _: NoParameters, (): ()) -> Result<
 
 pub(crate) async fn test(context: Context, _: NoParameters, (): ()) -> Result<Json<TestResult>, Error> {
     let tenant = context.tenant().await?;
-    let verified =
-        connection::verify(context.engine(), context.caller()?, &tenant, context.path("id")).await?;
+    let (engine, caller, commitment) = (context.engine(), context.caller()?, context.commitment.clone());
+    let verified = connection::verify(engine, caller, &tenant, context.path("id"), commitment).await?;
     Ok(Json(verified.into()))
 }

@@ -319,7 +319,7 @@ pub(crate) async fn validate(
     _: NoParameters,
     AnyDocument(definition): AnyDocument,
 ) -> Result<Json<Report>, Error> {
-    let report = connectors::validate(context.engine(), context.caller()?, &definition)?;
+    let report = connectors::validate(context.engine(), context.caller()?, &definition).await?;
     let valid = report.errors.is_empty();
     Ok(Json(Report { valid, errors: report.errors, warnings: report.warnings }))
 }

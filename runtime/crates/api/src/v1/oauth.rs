@@ -66,6 +66,10 @@ pub(crate) struct CallbackParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     code: Option<String>,
+    /// The authorization server's issuer identifier (RFC 9207), if it sends one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    iss: Option<String>,
 }
 
 impl Parameters for CallbackParameters {}
@@ -106,7 +110,7 @@ pub(crate) async fn callback(context: Context, back: CallbackParameters, (): ())
         let (name, value) = pair.trim().split_once('=')?;
         (name == COOKIE_NAME).then_some(value)
     });
-    let back = Return { state: &state, code: back.code.as_deref(), browser };
+    let back = Return { state: &state, code: back.code.as_deref(), iss: back.iss.as_deref(), browser };
     let connection = consent::finish(context.engine(), back).await?;
     Ok(Page(format!("{} is connected. You can close this window.", connection.connector)))
 }

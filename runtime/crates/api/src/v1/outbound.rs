@@ -200,8 +200,8 @@ pub(crate) async fn list(context: Context, wanted: OutboundParameters, (): ()) -
     let accept = context.header(ACCEPT.as_str()).unwrap_or_default();
     let media = accept.split([',', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();
     match media.as_str() {
-        export::NDJSON => return Ok(Outbound::Export(export::ndjson(&context, org, query)?)),
-        export::CSV => return Ok(Outbound::Export(export::csv(&context, org, query)?)),
+        export::NDJSON => return Ok(Outbound::Export(export::ndjson(&context, org, query).await?)),
+        export::CSV => return Ok(Outbound::Export(export::csv(&context, org, query).await?)),
         _ => {}
     }
     let page = audit::list(context.engine(), context.caller()?, &org, &query).await?;

@@ -108,6 +108,7 @@ pub(crate) async fn run_action(
         action_id: context.path("action").to_owned(),
         input,
         dry_run: how.dry_run()?,
+        commitment: context.commitment.clone(),
     };
     runs::run_action(context.engine(), context.caller()?, &tenant, wish).await.map(RunAnswer)
 }
@@ -118,8 +119,12 @@ pub(crate) async fn fire_automation(
     CallBody(RunSource { source }): CallBody<RunSource>,
 ) -> Result<RunAnswer, Error> {
     let tenant = context.tenant().await?;
-    let wish =
-        FireAutomation { automation_id: context.path("id").to_owned(), source, dry_run: how.dry_run()? };
+    let wish = FireAutomation {
+        automation_id: context.path("id").to_owned(),
+        source,
+        dry_run: how.dry_run()?,
+        commitment: context.commitment.clone(),
+    };
     runs::fire_automation(context.engine(), context.caller()?, &tenant, wish).await.map(RunAnswer)
 }
 

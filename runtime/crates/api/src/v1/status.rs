@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use portcullis_engine::Error;
+use portcullis_engine::{Error, StorageHealth};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
@@ -25,10 +25,20 @@ pub(crate) struct Health {
 pub(crate) struct Readiness {
     /// Whether it can serve.
     ready: bool,
-    /// Whether the store answers.
+    /// Whether records can be read and written.
     store: bool,
+    /// Whether the outbound ledgers can be written.
+    ledger: bool,
+    /// Whether records of runs can be written.
+    runs: bool,
+    /// Whether the anchor file can be written; true where none is configured.
+    anchor: bool,
+    /// Whether every org's ledger is intact, as far as is known. One that is not stops that org's calls alone.
+    ledger_intact: bool,
     /// Whether the process is stopping.
     draining: bool,
+    /// Log lines that could not be written since the start, because their reader was too slow or their disk full.
+    log_lines_lost: u64,
 }
 
 impl Answer for Readiness {
@@ -63,8 +73,11 @@ pub(crate) async fn healthz(_: Context, _: NoParameters, (): ()) -> Result<Json<
 
 pub(crate) async fn readyz(context: Context, _: NoParameters, (): ()) -> Result<Readiness, Error> {
     let draining = context.api.is_draining();
-    let store = context.engine().store_answers().await;
-    Ok(Readiness { ready: store && !draining, store, draining })
+    let health = context.engine().storage_health().await;
+    let StorageHealth { store, ledger, runs, anchor, ledger_intact } = health;
+    let ready = store && ledger && runs && anchor && !draining;
+    let log_lines_lost = context.api.log_lines_lost();
+    Ok(Readiness { ready, store, ledger, runs, anchor, ledger_intact, draining, log_lines_lost })
 }
 
 pub(crate) async fn openapi(_: Context, _: NoParameters, (): ()) -> Result<Document, Error> {

@@ -1,8 +1,11 @@
 //! From one action of the definition to a checked action and the plan its guest receives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use http::HeaderName;
+use portcullis_action::budget::Budget;
+use portcullis_action::compile::Compiler;
+use portcullis_action::plan::ErrorRule;
 use portcullis_action::template::{Part, Scope, Template, Variable};
 use portcullis_action::{ActionPlan, InputPlace, Method, UrlTemplate};
 
@@ -14,7 +17,7 @@ use crate::form::Field;
 use crate::header_rules::{HeaderRefusal, check_request_header};
 use crate::id::ActionId;
 use crate::injection::Injection;
-use crate::violation::{Violation, step};
+use crate::violation::{Violation, Violations, step};
 
 mod behaviour;
 mod body;
@@ -25,6 +28,9 @@ mod pagination;
 mod retry;
 mod rules;
 
+pub(super) use behaviour::shared_errors;
+pub(super) use budgets::shared_keys;
+
 /// What an action is checked against.
 pub(super) struct Context<'a> {
     pub(super) definition: &'a Definition,
@@ -34,14 +40,20 @@ pub(super) struct Context<'a> {
     pub(super) injection: &'a Injection,
     /// Names of the headers that injection sets.
     pub(super) injected: Vec<&'a str>,
+    /// The definition's error rules, checked once.
+    pub(super) shared_errors: Vec<ErrorRule>,
+    /// The keys of the definition's budgets, parsed once.
+    pub(super) shared_keys: Vec<Option<Template>>,
+    /// Names of the inputs of all actions.
+    pub(super) inputs: HashSet<&'a str>,
+    /// What a guest may make for one request, if it is not the default.
+    pub(super) rendered_bytes: Option<u64>,
 }
 
 impl Context<'_> {
-    /// Whether the credential goes into the query pair with this name. Some frameworks read `key[]` and
-    /// `key[a]` where `key` is meant.
+    /// Whether the credential goes into the query pair with this name.
     fn takes_query(&self, name: &str) -> bool {
-        let stem = name.split('[').next().unwrap_or_default();
-        self.injection.takes_query(name) || self.injection.takes_query(stem)
+        self.injection.takes_query(name)
     }
 }
 
@@ -50,10 +62,18 @@ pub(super) fn decoded(name: &str) -> String {
     url::form_urlencoded::parse(name.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
 }
 
-/// Collects what the checks find.
+/// The names of all actions' inputs.
+pub(super) fn input_names(definition: &Definition) -> HashSet<&str> {
+    let inputs = definition.actions.iter().flat_map(|action| &action.body_schema);
+    inputs.map(|input| input.name.as_str()).collect()
+}
+
+/// Collects what the checks find, compiles what is compiled once, and has what checking may cost.
 pub(super) struct Report<'a> {
-    pub(super) errors: &'a mut Vec<Violation>,
-    pub(super) warnings: &'a mut Vec<Violation>,
+    pub(super) errors: &'a mut Violations,
+    pub(super) warnings: &'a mut Violations,
+    pub(super) compiler: &'a mut Compiler,
+    pub(super) budget: &'a Budget,
 }
 
 impl Report<'_> {
@@ -66,7 +86,12 @@ impl Report<'_> {
         self.errors.push(Violation::new(pointer, code, message));
     }
 
-    fn warn(&mut self, pointer: impl Into<String>, code: &'static str, message: impl Into<String>) {
+    pub(super) fn warn(
+        &mut self,
+        pointer: impl Into<String>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) {
         self.warnings.push(Violation::new(pointer, code, message));
     }
 }
@@ -82,7 +107,8 @@ pub(super) fn build(
     let url = url_text.as_ref().and_then(|text| check_url(context, wire, text, pointer, report));
     let method = wire.http_method;
     let headers = check_headers(context, wire, pointer, report);
-    let query = check_query(context, wire, url.as_ref(), pointer, report);
+    let pairs = url.as_ref().map(rules::pair_names).unwrap_or_default();
+    let query = check_query(context, wire, &pairs, pointer, report);
     let (body, content_type) = body::build(context, wire, method, pointer, report);
     let named = named_inputs(url.as_ref(), &headers, &query, &body);
     let (inputs, plans) = inputs::build(context, wire, method, &named, &body, pointer, report);
@@ -100,10 +126,11 @@ pub(super) fn build(
         credential: context.injection.needs_credential().then(|| DEFAULT_SLOT.to_owned()),
         success: behaviour::success(wire, pointer, report),
         response: behaviour::response(wire, pointer, report),
-        errors: behaviour::errors(context.definition, wire, pointer, report),
+        errors: behaviour::errors(context, wire, pointer, report),
         pagination: pagination::build(context.definition, wire, pointer, report),
+        rendered_bytes: context.rendered_bytes,
     };
-    rules::check(context, wire, url.as_ref(), &plan, pointer, report);
+    rules::check(context, wire, &pairs, &plan, pointer, report);
     credential::check(context, wire, &plan, pointer, report);
     let plan_json = serde_json::to_string(&plan).ok()?;
     Some(Action {
@@ -294,7 +321,7 @@ pub(super) fn check_header(name: &str, pointer: &str, injected: &[&str], report:
 fn check_query(
     context: &Context<'_>,
     wire: &ActionDef,
-    url: Option<&UrlTemplate>,
+    pairs: &HashSet<String>,
     pointer: &str,
     report: &mut Report<'_>,
 ) -> Vec<(String, String)> {
@@ -307,7 +334,7 @@ fn check_query(
             report.error(&at, "query_forbidden", message);
         }
         check_template(context, wire, text, &at, report);
-        let in_url = url.is_some_and(|url| rules::url_has_pair(url, name));
+        let in_url = pairs.contains(name);
         if in_url && wire.query.contains_key(name) {
             report.error(&at, "duplicate_query", format!("url_template has {name:?}, too"));
         } else if !in_url {
@@ -323,11 +350,11 @@ fn named_inputs(
     headers: &[(String, String)],
     query: &[(String, String)],
     body: &portcullis_action::BodyPlan,
-) -> Vec<String> {
-    let mut names = Vec::new();
+) -> HashSet<String> {
+    let mut names = HashSet::new();
     let mut note = |variable: &Variable| {
         if variable.scope == Scope::Input {
-            names.push(variable.name.clone());
+            names.insert(variable.name.clone());
             names.extend(variable.name.split_once('.').map(|(first, _)| first.to_owned()));
         }
     };

@@ -1,16 +1,19 @@
 //! From the definition's `auth` object to plans: where a credential goes, how a token is obtained, what is
 //! signed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use portcullis_action::compile::Compiler;
 use portcullis_action::template::{Scope, Template};
 
+use super::action::Report;
 use super::reach::Reach;
 use crate::definition::{AuthDef, AuthType, Definition};
 use crate::form::Field;
 use crate::injection::Injection;
 use crate::token_plan::TokenPlan;
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 mod jwt;
 mod key;
@@ -38,11 +41,13 @@ struct Reader<'a> {
     auth: &'a AuthDef,
     fields: &'a [Field],
     /// Ids of the actions, for scopes that say which need them.
-    actions: Vec<&'a str>,
+    actions: BTreeSet<&'a str>,
     reach: Reach<'a>,
     /// Names captured from answers so far, available as `cred.<name>`.
-    captured: Vec<String>,
-    errors: &'a mut Vec<Violation>,
+    captured: BTreeSet<String>,
+    errors: &'a mut Violations,
+    warnings: &'a mut Violations,
+    compiler: &'a mut Compiler,
 }
 
 /// The plans of a definition; `None` after an error.
@@ -50,14 +55,17 @@ pub(super) fn build(
     definition: &Definition,
     fields: &[Field],
     reach: Reach<'_>,
-    errors: &mut Vec<Violation>,
+    report: &mut Report<'_>,
 ) -> Option<Auth> {
+    let errors = &mut *report.errors;
     let default_auth = AuthDef::default();
     let auth = definition.auth.as_ref().unwrap_or(&default_auth);
     let before = errors.len();
     read::check_unread(definition.auth_type, auth, errors);
     let actions = definition.actions.iter().map(|a| a.action_id.as_str()).collect();
-    let mut reader = Reader { auth, fields, actions, reach, captured: Vec::new(), errors };
+    let (warnings, compiler) = (&mut *report.warnings, &mut *report.compiler);
+    let captured = BTreeSet::new();
+    let mut reader = Reader { auth, fields, actions, reach, captured, errors, warnings, compiler };
     let token = reader.token(definition.auth_type)?;
     let injection = match definition.auth_type {
         AuthType::None => Injection::default(),
@@ -72,7 +80,7 @@ pub(super) fn build(
     };
     let auth = Auth { injection: Arc::new(injection), token };
     sign::check_keys(&auth, reader.errors);
-    (errors.len() == before).then_some(auth)
+    (reader.errors.len() == before).then_some(auth)
 }
 
 impl Reader<'_> {
@@ -98,7 +106,7 @@ impl Reader<'_> {
             }
         }
         if auth_type != AuthType::TokenExchange {
-            self.captured.push("access_token".to_owned());
+            self.captured.insert("access_token".to_owned());
         }
         Some(Some(plan))
     }

@@ -6,7 +6,7 @@ use portcullis_action::template::Scope;
 use super::reach::Reach;
 use crate::definition::Definition;
 use crate::form::Field;
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 /// The result of checking a definition's base URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) fn check(
     definition: &Definition,
     fields: &[Field],
     reach: Reach<'_>,
-    errors: &mut Vec<Violation>,
+    errors: &mut Violations,
 ) -> Base {
     const AT: &str = "/base_url";
     let Some(text) = &definition.base_url else { return Base::Absent };

@@ -1,29 +1,68 @@
-//! Rules of the document as a whole: maximum counts, links for people, and that a breach is reported
-//! once.
+//! Rules of the document as a whole: maximum counts and sizes, before anything is built, and links for people.
 
 use std::collections::BTreeSet;
+
+use portcullis_action::budget::Budget;
+use serde_json::Value;
 
 use crate::definition::{ActionDef, Definition, FieldDef, FieldFormat};
 use crate::format;
 use crate::limits::Limits;
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
-/// Checks counts and links.
+/// Members of a definition that every action gets a copy of.
+const INHERITED: &[&str] = &[
+    "base_url",
+    "default_headers",
+    "default_query",
+    "errors",
+    "limits",
+    "pagination",
+    "rate_limit",
+    "retry",
+];
+
+/// Checks counts, sizes and links; returns whether the definition is small enough to be built.
 pub(super) fn check(
+    document: &Value,
     definition: &Definition,
     limits: &Limits,
-    errors: &mut Vec<Violation>,
-    warnings: &mut Vec<Violation>,
-) {
+    errors: &mut Violations,
+    warnings: &mut Violations,
+) -> bool {
+    let before = errors.len();
     check_counts(definition, limits, errors);
+    check_inherited(document, definition, limits, errors);
+    let fits = errors.len() == before;
     check_links(definition, errors);
     check_automated(definition, warnings);
+    fits
 }
 
-/// Removes duplicate reports.
-pub(super) fn once(problems: &mut Vec<Violation>) {
-    let mut seen = BTreeSet::new();
-    problems.retain(|p| seen.insert((p.pointer.clone(), p.code, p.message.clone())));
+/// What actions take from the definition is copied for each, so its size counts as often.
+fn check_inherited(document: &Value, definition: &Definition, limits: &Limits, errors: &mut Violations) {
+    let copies = requests(definition).count().saturating_mul(definition.auth_methods.len() + 1) as u64;
+    let size = |name: &str| document.get(name).map_or(0, weight);
+    let sizes: Vec<(u64, &str)> = INHERITED.iter().map(|name| (size(name), *name)).collect();
+    let all = sizes.iter().map(|(size, _)| *size).sum::<u64>().saturating_mul(copies);
+    if all <= limits.inherited_bytes {
+        return;
+    }
+    let (_, largest) = sizes.into_iter().max().unwrap_or((0, "default_query"));
+    let message = format!(
+        "{copies} copies of this and of what else every action inherits would be {all} bytes, the limit is {} \
+         (limits.inherited_bytes); write it in the actions that need it",
+        limits.inherited_bytes
+    );
+    errors.push(Violation::new(format!("/{largest}"), "too_many", message));
+}
+
+/// About the size of a value as JSON.
+fn weight(value: &Value) -> u64 {
+    let budget = Budget::unlimited();
+    // Why ignored: an unlimited budget does not end.
+    let _ = budget.copy(value);
+    budget.made()
 }
 
 /// Every request of a definition with its pointer: actions, the test, discoveries.
@@ -35,7 +74,7 @@ pub(super) fn requests(definition: &Definition) -> impl Iterator<Item = (String,
     actions.chain(test).chain(discover)
 }
 
-fn check_counts(definition: &Definition, limits: &Limits, errors: &mut Vec<Violation>) {
+fn check_counts(definition: &Definition, limits: &Limits, errors: &mut Violations) {
     let config = definition.config_fields.len();
     let mut counts = vec![
         ("/actions".to_owned(), definition.actions.len(), limits.actions_per_connector, "actions"),
@@ -54,6 +93,10 @@ fn check_counts(definition: &Definition, limits: &Limits, errors: &mut Vec<Viola
         let headers = definition.default_headers.len() + action.headers.len();
         let what = "headers with default_headers";
         counts.push((format!("{at}/headers"), headers, limits.request_header_count, what));
+        let pairs = definition.default_query.len() + action.query.len();
+        counts.push((format!("{at}/query"), pairs, limits.query_pairs, "pairs with default_query"));
+        let members = action.response.as_ref().map_or(0, |response| response.map.len());
+        counts.push((format!("{at}/response/map"), members, limits.output_members, "members"));
     }
     for (at, count, limit, what) in counts {
         if count as u64 > limit {
@@ -63,7 +106,7 @@ fn check_counts(definition: &Definition, limits: &Limits, errors: &mut Vec<Viola
 }
 
 /// Links are shown to people as links, so only web addresses are accepted.
-fn check_links(definition: &Definition, errors: &mut Vec<Violation>) {
+fn check_links(definition: &Definition, errors: &mut Violations) {
     let mut links: Vec<(String, Option<&String>)> = vec![
         ("/docs_url".to_owned(), definition.docs_url.as_ref()),
         ("/support_url".to_owned(), definition.support_url.as_ref()),
@@ -95,7 +138,7 @@ fn all_fields(definition: &Definition) -> impl Iterator<Item = (String, &FieldDe
 }
 
 /// An automated field that no request fills stays empty for ever.
-fn check_automated(definition: &Definition, warnings: &mut Vec<Violation>) {
+fn check_automated(definition: &Definition, warnings: &mut Violations) {
     let auths = definition.auth.iter().chain(definition.auth_methods.iter().filter_map(|m| m.auth.as_ref()));
     let captured = auths.flat_map(|auth| auth.capture.keys());
     let captured: BTreeSet<&String> =

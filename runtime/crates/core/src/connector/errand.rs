@@ -1,6 +1,8 @@
 //! Requests that Portcullis makes without a caller's input: the credential check, and those that fill
 //! automated config fields.
 
+use std::collections::HashSet;
+
 use portcullis_action::ActionPlan;
 
 use super::action::{self, Context, Report};
@@ -22,7 +24,7 @@ pub(super) fn test(context: &Context<'_>, report: &mut Report<'_>) -> Option<Tes
 /// The requests that fill automated config fields.
 pub(super) fn discoveries(context: &Context<'_>, report: &mut Report<'_>) -> Vec<Discovery> {
     let mut discoveries: Vec<Discovery> = Vec::new();
-    let mut taken: Vec<&String> = Vec::new();
+    let mut taken: HashSet<&str> = HashSet::new();
     for (index, wire) in context.definition.discover.iter().enumerate() {
         let at = format!("/discover/{index}");
         for (name, pointer) in &wire.capture {
@@ -31,10 +33,9 @@ pub(super) fn discoveries(context: &Context<'_>, report: &mut Report<'_>) -> Vec
                 let message = format!("there is no config field {name:?} marked automated");
                 report.error(&at, "unknown_reference", message);
             }
-            if taken.contains(&name) {
+            if !taken.insert(name) {
                 report.error(&at, "duplicate_capture", format!("{name:?} is captured before"));
             }
-            taken.push(name);
             check_pointer(pointer, &at, report.errors);
             if names_secret(pointer) {
                 let message =

@@ -1,22 +1,26 @@
 //! Examples as proof: each is rendered and judged without a network, by the same code that the guest
 //! runs, and must give exactly what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
+use portcullis_action::budget::{Budget, Exceeded};
 use portcullis_action::judge::{Judge, Outcome, UpstreamError};
 use portcullis_action::plan::ErrorAction;
 use portcullis_action::plan::ErrorClass;
+use portcullis_action::predicate::PredicateError;
 use portcullis_action::render::{RenderedRequest, render_request};
 use portcullis_action::{Pages, Values};
 use serde_json::{Map, Value, json};
 
+use super::action::Report;
 use super::document::requests;
 use super::{Action, Connector};
 use crate::definition::{
     ActionDef, Definition, ExampleDef, ExampleErrorDef, ExampleRequestDef, ExampleResponseDef,
 };
 use crate::input::check_input;
-use crate::violation::{Violation, step};
+use crate::violation::{Violation, Violations, step};
 
 /// The time of every example: 2026-01-01T00:00:00Z, in milliseconds.
 const NOW_MS: i64 = 1_767_225_600_000;
@@ -29,38 +33,67 @@ const KEY: &str = "example-key";
 #[derive(Default)]
 struct Met {
     /// Pointers of the rules.
-    rules: Vec<String>,
+    rules: HashSet<String>,
 }
 
 /// Checks every example of every action, and warns of error rules that no example covers.
-pub(super) fn check(
-    definition: &Definition,
-    connector: &Connector,
-    errors: &mut Vec<Violation>,
-    warnings: &mut Vec<Violation>,
-) {
+pub(super) fn check(definition: &Definition, connector: &Connector, report: &mut Report<'_>) {
     let mut met = Met::default();
     let test = connector.test.iter().map(|test| &test.action);
     let discover = connector.discover.iter().map(|discovery| &discovery.action);
     // The definition has no breach, so there is a built action for each written one.
     let built = connector.actions.iter().chain(test).chain(discover);
     for ((at, wire), action) in requests(definition).zip(built) {
+        let judge = match judge_of(action, wire, report) {
+            Ok(judge) => judge,
+            Err(e) => {
+                report.error(format!("{at}/examples"), "predicate_invalid", e.to_string());
+                continue;
+            }
+        };
         for (i, example) in wire.examples.iter().enumerate() {
             let pointer = format!("{at}/examples/{i}");
-            Case { connector, action, wire, at: &at, example, pointer, errors, met: &mut met }.check();
+            let (errors, budget, judge) = (&mut *report.errors, report.budget, judge.as_ref());
+            let case = Case {
+                connector,
+                action,
+                wire,
+                at: &at,
+                example,
+                judge,
+                budget,
+                pointer,
+                errors,
+                met: &mut met,
+            };
+            if case.check().is_none() {
+                return;
+            }
         }
     }
     let has_examples = requests(definition).any(|(_, action)| !action.examples.is_empty());
     if has_examples {
-        warn_of_unmet(definition, &met, warnings);
+        warn_of_unmet(definition, &met, report.warnings);
     }
     if definition.test.is_none() && connector.auth.injection.needs_credential() && has_examples {
         let message = "no test request: a workspace cannot try its credential";
-        warnings.push(Violation::new("/test", "no_test", message));
+        report.warn("/test", "no_test", message);
     }
 }
 
-fn warn_of_unmet(definition: &Definition, met: &Met, warnings: &mut Vec<Violation>) {
+/// The rules of an action whose examples have answers, compiled once for all of them.
+fn judge_of<'a>(
+    action: &'a Action,
+    wire: &ActionDef,
+    report: &mut Report<'_>,
+) -> Result<Option<Judge<'a>>, PredicateError> {
+    if wire.examples.iter().all(|example| example.response.is_none()) {
+        return Ok(None);
+    }
+    Judge::compiled(&action.plan, &mut |value| report.compiler.predicate(value)).map(Some)
+}
+
+fn warn_of_unmet(definition: &Definition, met: &Met, warnings: &mut Violations) {
     let shared = (0..definition.errors.len()).map(|at| format!("/errors/{at}"));
     let own = requests(definition)
         .flat_map(|(at, action)| (0..action.errors.len()).map(move |i| format!("{at}/errors/{i}")));
@@ -77,8 +110,11 @@ struct Case<'a> {
     wire: &'a ActionDef,
     at: &'a str,
     example: &'a ExampleDef,
+    judge: Option<&'a Judge<'a>>,
+    /// For all examples of the definition together.
+    budget: &'a Budget,
     pointer: String,
-    errors: &'a mut Vec<Violation>,
+    errors: &'a mut Violations,
     met: &'a mut Met,
 }
 
@@ -87,14 +123,27 @@ impl Case<'_> {
         self.errors.push(Violation::new(format!("{}{member}", self.pointer), code, message.into()));
     }
 
-    fn check(mut self) {
-        let input = match check_input(&self.action.inputs, &self.example.input) {
+    /// Says that the examples together cost too much; the others are not looked at.
+    fn too_costly(&mut self, member: &str, why: impl fmt::Display) -> Option<()> {
+        let message =
+            format!("with this example, checking the definition's examples {why}; make them smaller");
+        self.refuse(member, "example_too_costly", message);
+        None
+    }
+
+    /// Checks the example; `None` if the budget ended.
+    fn check(mut self) -> Option<()> {
+        // Why the plan: it is read for every example, however small the example is.
+        if let Err(why) = self.budget.step(self.action.plan_json.len() as u64) {
+            return self.too_costly("", why);
+        }
+        let input = match check_input(&self.action.inputs, &self.example.input, self.budget) {
             Ok(input) => input,
             Err(problems) => {
                 for problem in problems {
                     self.refuse(&problem.pointer, problem.code, problem.message);
                 }
-                return;
+                return Some(());
             }
         };
         self.check_config();
@@ -114,22 +163,32 @@ impl Case<'_> {
             source: None,
             now_ms: NOW_MS,
             idempotency_key: Some(KEY),
+            budget: Some(self.budget),
         };
         let rendered = match render_request(&self.action.plan, &values) {
             Ok(request) => request,
-            Err(e) => return self.refuse("/input", "example_not_rendered", e.to_string()),
+            Err(e) if e.exceeded => return self.too_costly("/input", e),
+            Err(e) => {
+                self.refuse("/input", "example_not_rendered", e.to_string());
+                return Some(());
+            }
         };
-        let Some(request) = self.first_page(rendered) else { return };
+        let Some(request) = self.first_page(rendered) else { return Some(()) };
         if let Some(expected) = &self.example.expect_request {
             self.check_request(expected, &request);
         }
         match &self.example.response {
-            Some(response) => self.check_answer(response, &request),
+            Some(response) => {
+                if let Err(why) = self.check_answer(response, &request) {
+                    return self.too_costly("/response", why);
+                }
+            }
             None if self.example.expect_output.is_some() || self.example.expect_error.is_some() => {
                 self.refuse("/response", "example_incomplete", "what is expected of which answer?");
             }
             None => {}
         }
+        Some(())
     }
 
     /// Config of an example names existing fields, has valid values, and has no secret.
@@ -137,7 +196,7 @@ impl Case<'_> {
         for (name, value) in &self.example.config {
             let at = format!("{}/config/{}", self.pointer, step(name));
             match (self.connector.fields.iter().find(|f| f.name == *name && !f.secret), value) {
-                (Some(field), Value::String(text)) => field.check(text, &at, self.errors),
+                (Some(field), Value::String(text)) => field.check_within(text, &at, self.budget, self.errors),
                 (Some(_), _) => self.errors.push(Violation::new(at, "wrong_type", "config values are texts")),
                 (None, _) => {
                     let message = format!("there is no config field {name:?}");
@@ -194,14 +253,15 @@ impl Case<'_> {
         }
     }
 
-    fn check_answer(&mut self, response: &ExampleResponseDef, request: &RenderedRequest) {
+    fn check_answer(
+        &mut self,
+        response: &ExampleResponseDef,
+        request: &RenderedRequest,
+    ) -> Result<(), Exceeded> {
         let (headers, body) = answer_bytes(response);
-        let judge = match Judge::new(&self.action.plan) {
-            Ok(judge) => judge,
-            Err(e) => return self.refuse("", "predicate_invalid", e.to_string()),
-        };
-        let answer = judge.answer(response.status, &headers, &body);
-        let rule = judge.rule_of(&answer.mapped);
+        let Some(judge) = self.judge else { return Ok(()) };
+        let answer = judge.answer_within(response.status, &headers, &body, self.budget)?;
+        let rule = judge.rule_of(&answer.mapped, self.budget)?;
         let ignores = |rule: &usize| {
             let rule = self.action.plan.errors.get(*rule);
             rule.is_some_and(|r| r.action == ErrorAction::Ignore || r.class == ErrorClass::Ignored)
@@ -218,7 +278,8 @@ impl Case<'_> {
                         let mut pages = Pages::new(plan, request);
                         let full = answer.mapped.body.clone();
                         if let Err(e) = pages.next(request, &answer.mapped, &full) {
-                            return self.refuse("/response", "example_differs", e.to_string());
+                            self.refuse("/response", "example_differs", e.to_string());
+                            return Ok(());
                         }
                         pages.finish()
                     }
@@ -249,13 +310,14 @@ impl Case<'_> {
                 );
             }
         }
+        Ok(())
     }
 
     /// The plan lists the action's rules first, then the connector's.
     fn note(&mut self, rule: Option<usize>) {
         let Some(rule) = rule else { return };
         let own = self.wire.errors.len();
-        self.met.rules.push(match rule.checked_sub(own) {
+        self.met.rules.insert(match rule.checked_sub(own) {
             None => format!("{}/errors/{rule}", self.at),
             Some(shared) => format!("/errors/{shared}"),
         });

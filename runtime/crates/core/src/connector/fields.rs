@@ -2,10 +2,11 @@
 
 use portcullis_action::template::{Filter, parse_filters};
 
+use super::action::Report;
 use crate::definition::{Definition, FieldDef, FieldType};
 use crate::form::{Computed, Field, VisibleWhen};
 use crate::input::Pattern;
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 /// The message about a filter that would reveal a secret.
 const NOT_REDUCING: &str = "is made from a secret and visible to guests: only after_last, before_first, \
@@ -16,12 +17,12 @@ pub(super) fn pattern(
     text: &str,
     message: Option<&str>,
     pointer: &str,
-    errors: &mut Vec<Violation>,
+    report: &mut Report<'_>,
 ) -> Option<Pattern> {
-    match Pattern::new(text, message.map(str::to_owned)) {
-        Ok(pattern) => Some(pattern),
+    match report.compiler.whole(text) {
+        Ok(whole) => Some(Pattern::new(whole, message.map(str::to_owned))),
         Err(why) => {
-            errors.push(Violation::new(pointer, "pattern_invalid", why));
+            report.error(pointer, "pattern_invalid", why);
             None
         }
     }
@@ -38,30 +39,30 @@ fn written(definition: &Definition) -> impl Iterator<Item = Written<'_>> {
 }
 
 /// Credential fields first, then config fields, with every name used once.
-pub(super) fn fields(definition: &Definition, errors: &mut Vec<Violation>) -> Vec<Field> {
+pub(super) fn fields(definition: &Definition, report: &mut Report<'_>) -> Vec<Field> {
     let mut fields: Vec<Field> = Vec::new();
     for (pointer, wire, in_form) in written(definition) {
         if fields.iter().any(|f| f.name == wire.name) {
             let message = format!("field {:?} is used twice", wire.name);
-            errors.push(Violation::new(format!("{pointer}/name"), "duplicate_field", message));
+            report.error(format!("{pointer}/name"), "duplicate_field", message);
         }
-        fields.push(field(wire, in_form, &pointer, errors));
+        fields.push(field(wire, in_form, &pointer, report));
     }
     for (pointer, wire, _) in written(definition) {
-        check_references(wire, &fields, &pointer, errors);
+        check_references(wire, &fields, &pointer, report.errors);
     }
     fields
 }
 
-fn field(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Violation>) -> Field {
-    check_rules(wire, in_form, pointer, errors);
+fn field(wire: &FieldDef, in_form: bool, pointer: &str, report: &mut Report<'_>) -> Field {
+    check_rules(wire, in_form, pointer, report.errors);
     let computed = wire.computed.as_ref().and_then(|computed| {
         let filters = computed.filter.as_deref().map_or(Ok(Vec::new()), parse_filters);
         match filters {
             Ok(filters) => Some(Computed { from: computed.from.clone(), filters }),
             Err(e) => {
                 let at = format!("{pointer}/computed/filter");
-                errors.push(Violation::new(at, "template_invalid", e.to_string()));
+                report.error(at, "template_invalid", e.to_string());
                 None
             }
         }
@@ -83,7 +84,7 @@ fn field(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Violati
         help_url: wire.help_url.clone(),
         group: wire.group.clone(),
         order: wire.order,
-        pattern: text.and_then(|text| pattern(text, wire.pattern_message.as_deref(), &at, errors)),
+        pattern: text.and_then(|text| pattern(text, wire.pattern_message.as_deref(), &at, report)),
         format: wire.format,
         prefix: wire.prefix.clone(),
         suffix: wire.suffix.clone(),
@@ -96,13 +97,13 @@ fn field(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Violati
         trim: wire.trim,
     };
     if let Some(default) = field.default.as_deref().filter(|_| !field.secret) {
-        field.check(default, &format!("{pointer}/default"), errors);
+        field.check_within(default, &format!("{pointer}/default"), report.budget, report.errors);
     }
     field
 }
 
 /// Rules that concern one field alone.
-fn check_rules(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<Violation>) {
+fn check_rules(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Violations) {
     let secret = wire.secret.unwrap_or(in_form);
     let mut refuse = |member: &str, code: &'static str, message: &str| {
         errors.push(Violation::new(format!("{pointer}/{member}"), code, message));
@@ -152,7 +153,7 @@ fn check_rules(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Vec<V
 }
 
 /// References to other fields must name fields that exist and can be used that way.
-fn check_references(wire: &FieldDef, fields: &[Field], pointer: &str, errors: &mut Vec<Violation>) {
+fn check_references(wire: &FieldDef, fields: &[Field], pointer: &str, errors: &mut Violations) {
     let mut refuse = |member: &str, code: &'static str, message: String| {
         errors.push(Violation::new(format!("{pointer}/{member}"), code, message));
     };

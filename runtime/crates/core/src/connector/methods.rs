@@ -1,8 +1,9 @@
 //! Several authentication methods: each makes a complete connector from the same definition.
 
-use super::{Connector, build};
+use super::{Connector, Report, build};
 use crate::definition::{AuthMethodDef, AuthSchema, Definition};
-use crate::violation::Violation;
+use crate::limits::Limits;
+use crate::violation::Violations;
 
 /// One of several authentication methods.
 #[derive(Debug, Clone)]
@@ -18,8 +19,8 @@ pub struct AuthMethod {
 /// Builds a connector for every method; breaches that the default method has too are not repeated.
 pub(super) fn build_all(
     definition: &Definition,
-    errors: &mut Vec<Violation>,
-    warnings: &mut Vec<Violation>,
+    limits: &Limits,
+    report: &mut Report<'_>,
 ) -> Vec<AuthMethod> {
     let mut methods: Vec<AuthMethod> = Vec::new();
     for (index, wire) in definition.auth_methods.iter().enumerate() {
@@ -27,21 +28,27 @@ pub(super) fn build_all(
         let mut before = definition.auth_methods.iter().take(index);
         if before.clone().any(|other| other.id == wire.id) {
             let message = format!("id {:?} is used twice", wire.id);
-            errors.push(Violation::new(format!("{at}/id"), "duplicate_method", message));
+            report.error(format!("{at}/id"), "duplicate_method", message);
         }
         if wire.recommended && before.any(|other| other.recommended) {
             let message = "another method is the recommended one already";
-            errors.push(Violation::new(format!("{at}/recommended"), "duplicate_method", message));
+            report.error(format!("{at}/recommended"), "duplicate_method", message);
         }
         // Why: with an unknown auth_type, every member of auth would be reported as unread.
         let broken = format!("{at}/auth_type");
-        if errors.iter().any(|p| p.pointer == broken) {
+        if report.errors.iter().any(|p| p.pointer == broken) {
             continue;
         }
-        let (mut own_errors, mut own_warnings) = (Vec::new(), Vec::new());
-        let connector = build(&variant(definition, wire), &mut own_errors, &mut own_warnings);
-        adopt(own_errors, wire, &at, errors);
-        adopt(own_warnings, wire, &at, warnings);
+        let (mut errors, mut warnings) = (Violations::default(), Violations::default());
+        let mut own = Report {
+            errors: &mut errors,
+            warnings: &mut warnings,
+            compiler: &mut *report.compiler,
+            budget: report.budget,
+        };
+        let connector = build(&variant(definition, wire), limits, &mut own);
+        adopt(errors, wire, &at, report.errors);
+        adopt(warnings, wire, &at, report.warnings);
         methods.extend(connector.map(|connector| AuthMethod {
             id: wire.id.clone(),
             label: wire.label.clone(),
@@ -66,11 +73,11 @@ fn variant(definition: &Definition, wire: &AuthMethodDef) -> Definition {
 
 /// Adds breaches that only this method has: at its pointer inside the method, or with the method's name
 /// where the pointer is shared.
-fn adopt(own: Vec<Violation>, wire: &AuthMethodDef, at: &str, problems: &mut Vec<Violation>) {
-    for mut problem in own {
+fn adopt(own: Violations, wire: &AuthMethodDef, at: &str, problems: &mut Violations) {
+    for mut problem in own.into_vec() {
         match moved(&problem.pointer, at, wire.base_url.is_some()) {
             Some(pointer) => problem.pointer = pointer,
-            None if problems.contains(&problem) => continue,
+            None if problems.iter().any(|known| *known == problem) => continue,
             None => problem.message = format!("{} (under auth_methods {:?})", problem.message, wire.id),
         }
         problems.push(problem);

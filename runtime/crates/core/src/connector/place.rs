@@ -1,6 +1,6 @@
 //! Positions in documents, as definitions write them: JSON pointers and dotted paths.
 
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 /// The steps of a position in a body, written as a JSON pointer or as a dotted path.
 #[must_use]
@@ -12,7 +12,7 @@ pub fn steps(path: &str) -> Vec<String> {
 }
 
 /// The steps of a position in a body that is to be written to; no step may be empty.
-pub(super) fn body_place(path: &str, at: &str, errors: &mut Vec<Violation>) -> Vec<String> {
+pub(super) fn body_place(path: &str, at: &str, errors: &mut Violations) -> Vec<String> {
     let steps = steps(path);
     if steps.iter().any(String::is_empty) {
         let message = format!("{path:?} has an empty step; write a pointer such as /properties/email");
@@ -22,7 +22,7 @@ pub(super) fn body_place(path: &str, at: &str, errors: &mut Vec<Violation>) -> V
 }
 
 /// Reports what is not a JSON pointer (RFC 6901); the empty one is the whole document.
-pub(super) fn check_pointer(text: &str, at: &str, errors: &mut Vec<Violation>) {
+pub(super) fn check_pointer(text: &str, at: &str, errors: &mut Violations) {
     if !text.is_empty() && !text.starts_with('/') {
         let message = format!("{text:?} is not a JSON pointer; it begins with /, as in /data/id");
         errors.push(Violation::new(at, "pointer_invalid", message));

@@ -6,7 +6,7 @@ use portcullis_action::UrlTemplate;
 use crate::definition::Definition;
 use crate::host_pattern::{self, HostPattern};
 use crate::target::DEFAULT_PORT;
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 /// The hosts and ports of a definition.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Reports where a URL could lead outside.
-    pub(super) fn check(self, url: &UrlTemplate, pointer: &str, errors: &mut Vec<Violation>) -> bool {
+    pub(super) fn check(self, url: &UrlTemplate, pointer: &str, errors: &mut Violations) -> bool {
         let before = errors.len();
         // Why only when every entry is valid: an invalid entry would be reported twice.
         if self.whole && !self.allowed.iter().any(|pattern| pattern.covers(url)) {
@@ -49,8 +49,8 @@ impl<'a> Reach<'a> {
 /// The valid entries of `allowed_domains`.
 pub(super) fn domains(
     definition: &Definition,
-    errors: &mut Vec<Violation>,
-    warnings: &mut Vec<Violation>,
+    errors: &mut Violations,
+    warnings: &mut Violations,
 ) -> Vec<HostPattern> {
     let entries = definition.allowed_domains.iter().map(String::as_str);
     let patterns = host_pattern::parse_list("/allowed_domains", entries, errors);

@@ -151,6 +151,10 @@ pub struct AuthDef {
     pub extra_params: BTreeMap<String, String>,
     /// Additional pairs of the authorization URL; templates over `config.*`.
     pub authorize_params: BTreeMap<String, String>,
+    /// The authorization server's issuer identifier (RFC 8414), such as `https://login.example.com`; a template over
+    /// `config.*`. The callback's `iss` (RFC 9207) must be there and be this text.
+    #[schemars(length(min = 9, max = 500))]
+    pub issuer: Option<String>,
     /// `audience` of a client credentials request, `aud` of a JWT bearer; a template over `config.*`.
     #[schemars(length(max = 500))]
     pub audience: Option<String>,

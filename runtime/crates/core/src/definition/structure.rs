@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Definition;
 use crate::structure::{Structure, Unknown, close, flatten_constants, flatten_optional, read_sound};
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 /// The JSON Schema (2020-12) of a definition.
 #[must_use]
@@ -30,19 +30,20 @@ static STRUCTURE: LazyLock<Option<Structure>> =
 /// Checks the structure of a document and reads the valid parts.
 ///
 /// Returns the definition with invalid parts left at their defaults, so that the rules that follow
-/// can report their breaches in the same answer. It is complete only if `problems` stayed empty.
-pub fn read(document: &Value, problems: &mut Vec<Violation>) -> Definition {
+/// can report their breaches in the same answer. It is complete only if `problems` stayed empty. `None` if
+/// so much is wrong that further rules would say nothing useful.
+pub fn read(document: &Value, problems: &mut Violations) -> Option<Definition> {
     let Some(structure) = STRUCTURE.as_ref() else {
         problems.push(Violation::new("", "schema_unavailable", "the definition schema could not be built"));
-        return Definition::default();
+        return None;
     };
-    let sound = structure.sound_part(document, problems);
-    read_sound(sound).unwrap_or_else(|violation| {
+    let sound = structure.sound_part(document, problems)?;
+    Some(read_sound(sound).unwrap_or_else(|violation| {
         if problems.is_empty() {
             problems.push(violation);
         }
         Definition::default()
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -50,9 +51,9 @@ mod tests {
     use super::*;
 
     fn problems(document: &Value) -> Vec<(String, &'static str)> {
-        let mut problems = Vec::new();
+        let mut problems = Violations::default();
         read(document, &mut problems);
-        let mut found: Vec<_> = problems.into_iter().map(|p| (p.pointer, p.code)).collect();
+        let mut found: Vec<_> = problems.into_vec().into_iter().map(|p| (p.pointer, p.code)).collect();
         found.sort();
         found
     }
@@ -98,8 +99,9 @@ mod tests {
     fn a_typo_is_answered_with_the_field_that_was_meant() {
         let mut document = sound();
         document["allowed_domain"] = json!([]);
-        let mut problems = Vec::new();
+        let mut problems = Violations::default();
         read(&document, &mut problems);
+        let problems = problems.into_vec();
         assert!(problems[0].message.contains("did you mean \"allowed_domains\""), "{:?}", problems[0]);
     }
 
@@ -107,8 +109,8 @@ mod tests {
     fn unsound_parts_do_not_hide_the_rest() {
         let mut document = sound();
         document["enabled"] = json!(1);
-        let mut problems = Vec::new();
-        let definition = read(&document, &mut problems);
+        let mut problems = Violations::default();
+        let definition = read(&document, &mut problems).unwrap();
         assert_eq!(definition.allowed_domains, ["a.example.com"]);
         assert!(definition.enabled, "the default stands in");
     }

@@ -4,7 +4,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
 
 use super::{Errors, LengthCode};
-use crate::violation::{Violation, nearest, step};
+use crate::violation::{Violation, Violations, step};
 
 /// Maximum members that a message lists; a longer list is not read.
 const LISTED_MAX: usize = 12;
@@ -23,12 +23,23 @@ pub(super) struct Describe<'s> {
 
 impl Describe<'_> {
     /// Adds the violations of one error.
-    pub(super) fn add(&self, error: &jsonschema::ValidationError<'_>, violations: &mut Vec<Violation>) {
+    pub(super) fn add(&self, error: &jsonschema::ValidationError<'_>, violations: &mut Violations) {
+        if violations.is_full() {
+            violations.count(breaches(error.kind()));
+            return;
+        }
         let at = error.instance_path().as_str();
         match error.kind() {
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
                 let object = parent(error.schema_path().as_str()).and_then(|p| self.schema.pointer(p));
-                violations.extend(unexpected.iter().map(|name| self.unknown(at, name, object)));
+                for (index, name) in unexpected.iter().enumerate() {
+                    if violations.is_full() {
+                        violations.count(unexpected.len().saturating_sub(index));
+                        break;
+                    }
+                    let unknown = self.unknown(at, name, object, violations);
+                    violations.push(unknown);
+                }
             }
             Kind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
@@ -49,7 +60,13 @@ impl Describe<'_> {
     }
 
     /// A name that the object does not have.
-    fn unknown(&self, at: &str, name: &str, object: Option<&Value>) -> Violation {
+    fn unknown(
+        &self,
+        at: &str,
+        name: &str,
+        object: Option<&Value>,
+        violations: &mut Violations,
+    ) -> Violation {
         let keys = |keyword: &str| -> Vec<&str> {
             let map = object.and_then(|schema| schema.get(keyword)).and_then(Value::as_object);
             map.into_iter().flat_map(|map| map.keys().map(String::as_str)).collect()
@@ -61,11 +78,13 @@ impl Describe<'_> {
             return Violation::new(pointer, "wrong_form", format!("the name {shown:?} must match {first}"));
         }
         let listed = (1..=LISTED_MAX).contains(&members.len());
-        let elsewhere = || nearest(name, self.names.iter().map(String::as_str)).filter(|_| !listed);
         let mut message = format!("unknown field {shown:?}");
-        if let Some(known) = nearest(name, members.iter().copied()).or_else(elsewhere) {
-            message.push_str(&format!("; did you mean {known:?}?"));
-        } else {
+        let mut hint = violations.hint(name, members.iter().copied());
+        if hint.is_empty() && !listed {
+            hint = violations.hint(name, self.names.iter().map(String::as_str));
+        }
+        message.push_str(&hint);
+        if hint.is_empty() {
             if listed {
                 message.push_str(&format!("; the fields are {}", members.join(", ")));
             }
@@ -82,7 +101,7 @@ impl Describe<'_> {
     }
 
     /// A value that matches none of several alternatives: described by the one that was meant, if that can be seen.
-    fn choice(&self, at: &str, ways: &[Vec<jsonschema::ValidationError<'_>>], into: &mut Vec<Violation>) {
+    fn choice(&self, at: &str, ways: &[Vec<jsonschema::ValidationError<'_>>], into: &mut Violations) {
         let types: Vec<Option<Vec<&str>>> = ways.iter().map(|way| types_at(at, way)).collect();
         if types.iter().all(Option::is_some) {
             let mut expected: Vec<&str> = types.into_iter().flatten().flatten().collect();
@@ -119,6 +138,16 @@ impl Describe<'_> {
             (Kind::MaxItems { .. } | Kind::MaxProperties { .. }, LengthCode::OfKind) => "too_many",
             _ => "out_of_range",
         }
+    }
+}
+
+/// The number of breaches in an error.
+fn breaches(kind: &Kind) -> usize {
+    match kind {
+        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
+            unexpected.len()
+        }
+        _ => 1,
     }
 }
 

@@ -211,7 +211,7 @@ fn what_only_the_type_refuses_has_a_pointer_and_is_not_quoted() {
 #[test]
 fn lengths_are_out_of_range_where_they_always_were() {
     let structure = structure().with_lengths_out_of_range();
-    let mut found = Vec::new();
+    let mut found = Violations::default();
     structure.check(&json!({ "org": "acme", "display_name": "longer", "hosts": ["", "", ""] }), &mut found);
     assert_eq!(found.len(), 5, "{found:#?}");
     assert!(found.iter().all(|v| v.code == "out_of_range"), "{found:#?}");
@@ -220,8 +220,8 @@ fn lengths_are_out_of_range_where_they_always_were() {
 #[test]
 fn the_sound_part_lacks_what_is_unsound_and_keeps_the_rest() {
     let body = json!({ "org": "acme", "display_name": 1, "hosts": ["a", 2], "contact": { "emial": 1 } });
-    let mut found = Vec::new();
-    let sound = structure().sound_part(&body, &mut found);
+    let mut found = Violations::default();
+    let sound = structure().sound_part(&body, &mut found).unwrap();
     assert_eq!(sound["hosts"], json!([]));
     assert_eq!(sound["org"], json!("acme"));
     assert_eq!(sound.get("display_name"), None);
@@ -244,4 +244,29 @@ fn a_prepared_schema_is_closed_and_a_members_name_is_no_keyword() {
 fn what_is_no_schema_makes_no_structure() {
     assert!(Structure::new(json!({ "type": "canary" })).is_none());
     assert!(Structure::new(json!({ "type": "string" })).is_some());
+}
+
+#[test]
+fn s4_many_breaches_are_counted_and_hints_are_few() {
+    let unknown: serde_json::Map<String, Value> = (0..600_000)
+        .map(|n| (format!("contac{n}"), json!(1)))
+        .chain([("org".to_owned(), json!("acme"))])
+        .collect();
+    let long: Vec<Value> = vec![json!(1); 650_000];
+    for body in [Value::Object(unknown), json!({ "org": "acme", "hosts": long })] {
+        let found = structure().read::<Body>(body).unwrap_err();
+        assert_eq!(found.len(), crate::violation::VIOLATIONS_MAX + 1);
+        let hints = found.iter().filter(|v| v.message.contains("did you mean")).count();
+        assert!(hints <= 20, "{hints}");
+    }
+}
+
+#[test]
+fn s4_what_is_wrong_outside_of_the_part_that_is_looked_at_is_found() {
+    let mut long: Vec<Value> = vec![json!("a"); 650_000];
+    long.push(json!(1));
+    let found = structure().read::<Body>(json!({ "input": long, "org": 1 })).unwrap_err();
+    assert_eq!(found.iter().map(|v| v.pointer.as_str()).collect::<Vec<_>>(), ["/org"]);
+    let found = structure().read::<Body>(json!({ "hosts": long, "org": "acme" })).unwrap_err();
+    assert!(found.iter().any(|v| v.pointer.starts_with("/hosts")), "{found:?}");
 }

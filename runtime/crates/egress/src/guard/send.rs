@@ -8,6 +8,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use portcullis_core::fault::Code;
+use portcullis_core::offload;
 use portcullis_core::outbound::{OutboundResponse, TimeoutPhase};
 use portcullis_core::target::Target;
 use portcullis_core::verdict::Decision;
@@ -20,8 +21,11 @@ use crate::gate::micros;
 use crate::inject::{self, Message};
 use crate::pool::{Connection, PoolKey};
 use crate::redirect::Hop;
-use crate::response;
+use crate::response::{self, Reading};
 use crate::sender::SendFailure;
+
+/// How much longer the search for secrets may take than other work over a text of that size.
+const SEARCH_WEIGHT: usize = 2;
 
 impl Guard {
     /// Gets a connection, opens and injects the credential, sends, and reads the response.
@@ -44,7 +48,7 @@ impl Guard {
         attempt.tls_version = Some(connection.tls_version.to_owned());
         attempt.chosen_address = Some(connection.address.clone());
         let hop = &checked.hop;
-        let Message { request, secrets } = if hop.credential {
+        let request = if hop.credential {
             self.inject(target, hop, attempt).await?
         } else {
             inject::plain(target, hop)?
@@ -58,17 +62,42 @@ impl Guard {
         let own_max = self.gate.limits.response_bytes;
         let own_max = self.spec.limits.response_bytes.map_or(own_max, |bytes| bytes.min(own_max));
         let bytes_max = checked.options.response_bytes_max.map_or(own_max, |m| m.min(own_max));
-        let raw =
-            response::read(answer, hop.method, &self.gate.limits, bytes_max, &mut attempt.bytes_in).await?;
+        let reading = Reading { method: hop.method, bytes_max, unclean_close: self.spec.unclean_close };
+        let read = response::read(answer, reading, &self.gate.limits, &mut attempt.bytes_in);
+        if self.spec.answers == Answers::TokenKeeper {
+            let raw = read.await?;
+            self.gate.pool.put(key, connection);
+            return Ok(raw.whole());
+        }
+        // Why at once: the body takes time to arrive.
+        let (raw, others) = tokio::join!(read, self.open_others());
+        let raw = raw?;
         self.gate.pool.put(key, connection);
-        Ok(match self.spec.answers {
-            Answers::Guest => {
-                let seen = raw.for_guest(&secrets);
-                attempt.redacted = seen.redacted;
-                seen
-            }
-            Answers::TokenKeeper => raw.whole(),
-        })
+        others?;
+        offload::over(raw.body.len().saturating_mul(SEARCH_WEIGHT)).await;
+        // Why taken out: the search takes time, and the state's lock is for moments.
+        let known = self.with_state(|s| std::mem::take(&mut s.known));
+        let seen = raw.for_guest(&known);
+        self.with_state(|s| s.known = known);
+        attempt.redacted = seen.redacted;
+        Ok(seen)
+    }
+
+    /// Opens what the requests of this attempt did not need, once an answer has come: the upstream may know the
+    /// connection's other secrets and echo them. Without them the answer cannot be cleaned, and nobody sees it.
+    async fn open_others(&self) -> Result<(), SendError> {
+        let Some(bound) = &self.spec.credential else { return Ok(()) };
+        let (opened, done) = self.with_state(|s| (s.opened, s.others_opened));
+        if done {
+            return Ok(());
+        }
+        let others = bound.source.open_others(!opened).await;
+        let others = others.map_err(|_| SendError::from(Code::Internal))?;
+        self.with_state(|s| {
+            s.known.add_fields(&others);
+            s.others_opened = true;
+        });
+        Ok(())
     }
 
     /// An idle connection that is still open. Taken before the credential is opened, so that the credential
@@ -113,12 +142,11 @@ impl Guard {
     ) -> Result<Response<Incoming>, SendError> {
         let first_byte = cap(checked.options.first_byte_timeout, self.gate.limits.first_byte_ms);
         let late = |_| SendError::timeout(TimeoutPhase::FirstByte);
-        let lost = || SendError::from(Code::UpstreamProtocol);
         let unsent =
             match tokio::time::timeout(first_byte, connection.sender.send(message)).await.map_err(late)? {
                 Ok(answer) => return Ok(answer),
                 Err(SendFailure::NotSent(message)) => message,
-                Err(SendFailure::Lost) => return Err(lost()),
+                Err(failure) => return Err(self.unanswered(&failure)),
             };
         // Why: if the new connection fails, nothing was sent.
         self.with_state(|s| s.report.sent = false);
@@ -127,7 +155,15 @@ impl Guard {
         self.with_state(|s| s.report.sent = true);
         let again = Box::pin(connection.sender.send(*unsent));
         let answer = tokio::time::timeout(first_byte, again).await.map_err(late)?;
-        answer.map_err(|_| lost())
+        answer.map_err(|failure| self.unanswered(&failure))
+    }
+
+    /// The error for a request that was sent and got no answer that can be read.
+    fn unanswered(&self, failure: &SendFailure) -> SendError {
+        match failure {
+            SendFailure::HeadTooLarge => response::head_too_large(&self.gate.limits),
+            SendFailure::Lost | SendFailure::NotSent(_) => SendError::from(Code::UpstreamProtocol),
+        }
     }
 
     /// Opens the credential and puts it into the message, just before the message is written.
@@ -136,7 +172,7 @@ impl Guard {
         target: &Target,
         hop: &Hop,
         attempt: &mut OutboundAttempt,
-    ) -> Result<Message, SendError> {
+    ) -> Result<Request<Full<Bytes>>, SendError> {
         let missing = || SendError::from(Code::CredentialMissing);
         let bound = self.spec.credential.as_ref().ok_or_else(missing)?;
         // Why the host is checked again: only the list inside the seal counts.
@@ -144,9 +180,15 @@ impl Guard {
             CredentialError::NotBound => SendError::from(Code::CredentialNotBound),
             CredentialError::Closed => SendError::from(Code::Internal),
         })?;
-        let message = inject::with_credential(target, hop, &self.spec.injection, &fields, &self.spec.config)?;
+        let Message { request, secrets } =
+            inject::with_credential(target, hop, &self.spec.injection, &fields, &self.spec.config)?;
+        self.with_state(|s| {
+            s.known.add_fields(&fields);
+            s.known.add_made(secrets);
+            s.opened = true;
+        });
         attempt.credential_slot = Some(bound.slot.clone());
         attempt.credential_version = Some(bound.version);
-        Ok(message)
+        Ok(request)
     }
 }

@@ -1,5 +1,7 @@
-//! The forms in which services echo a value. One place writes each form, whole for the search or only its
-//! start for the prefilter, so every form that is searched for has a start in the prefilter.
+//! The texts that are searched for: a value as it is, in other cases, and in the codings of whole bytes.
+//! Escapes of single characters are not here: the search reads them (`readings.rs`). One place writes each
+//! form, whole for the search or only its start for the prefilter, so every form that is searched for has a
+//! start in the prefilter.
 
 use zeroize::Zeroizing;
 
@@ -12,7 +14,8 @@ const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// RFC 4648 section 5.
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The most bytes of a form for one byte of its secret: `\u0041`, `&quot;`.
+/// The most bytes of a form for one byte of its secret: two digits and a separator, or a letter that becomes
+/// three in upper case.
 const GROWTH: usize = 6;
 
 pub(super) trait Sink {
@@ -72,47 +75,29 @@ enum Form {
     Plain,
     LowerCase,
     UpperCase,
-    /// Percent-encoded, with the text for a space.
-    Percent(Digits, &'static [u8]),
-    /// Inside a JSON string, with the text for a slash.
-    Json(&'static [u8]),
-    JsonCodes(Digits),
-    /// Inside an ASCII JSON string, as Python and PHP write by default, with the text for a slash. Empty for
-    /// an ASCII value, whose form would be [`Form::Json`].
-    JsonAscii(Digits, &'static [u8]),
-    Html,
-    HtmlDecimal,
-    HtmlHex(Digits),
-    PercentAll(Digits),
-    Hex(Digits),
+    /// Letters of ISO 8859-1 as one byte each. Empty for an ASCII value, whose form would be [`Form::Plain`].
+    Latin1,
+    /// Pairs of digits with this text between them.
+    Hex(Digits, &'static [u8]),
     /// The middle of a base64 text that has this many bytes before the secret, modulo three.
     Base64(u32, &'static [u8; 64]),
     Utf16Little,
     Utf16Big,
 }
 
-const FORMS: [Form; 29] = [
+const FORMS: [Form; 20] = [
     Form::Plain,
     Form::LowerCase,
     Form::UpperCase,
-    Form::Percent(UPPER, b"%20"),
-    Form::Percent(LOWER, b"%20"),
-    Form::Percent(UPPER, b"+"),
-    Form::Json(b"/"),
-    Form::Json(b"\\/"),
-    Form::JsonCodes(LOWER),
-    Form::JsonCodes(UPPER),
-    Form::JsonAscii(LOWER, b"/"),
-    Form::JsonAscii(LOWER, b"\\/"),
-    Form::JsonAscii(UPPER, b"/"),
-    Form::Html,
-    Form::HtmlDecimal,
-    Form::HtmlHex(LOWER),
-    Form::HtmlHex(UPPER),
-    Form::PercentAll(LOWER),
-    Form::PercentAll(UPPER),
-    Form::Hex(LOWER),
-    Form::Hex(UPPER),
+    Form::Latin1,
+    Form::Hex(LOWER, b""),
+    Form::Hex(UPPER, b""),
+    Form::Hex(LOWER, b":"),
+    Form::Hex(UPPER, b":"),
+    Form::Hex(LOWER, b" "),
+    Form::Hex(UPPER, b" "),
+    Form::Hex(LOWER, b"-"),
+    Form::Hex(UPPER, b"-"),
     Form::Base64(0, STANDARD),
     Form::Base64(0, URL_SAFE),
     Form::Base64(1, STANDARD),
@@ -123,14 +108,21 @@ const FORMS: [Form; 29] = [
     Form::Utf16Big,
 ];
 
+/// A form, whole.
+pub(super) struct Needle {
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    /// Whether line breaks may stand anywhere inside: coded bytes are written in lines.
+    pub(super) in_lines: bool,
+}
+
 /// Every form of a secret, whole.
-pub(super) fn wholes(secret: &str) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
+pub(super) fn wholes(secret: &str) -> impl Iterator<Item = Needle> {
     FORMS.iter().map(move |form| {
         // Why all at once: growing would leave a copy of the secret in freed memory.
         let room = secret.len().saturating_mul(GROWTH);
         let mut whole = Whole(Zeroizing::new(Vec::with_capacity(room)));
         form.write(secret, &mut whole);
-        whole.0
+        Needle { bytes: whole.0, in_lines: matches!(form, Form::Hex(..) | Form::Base64(..)) }
     })
 }
 
@@ -155,32 +147,22 @@ impl Form {
             Self::UpperCase => chars(secret, out, |ch, out| {
                 ch.to_uppercase().for_each(|upper| text(upper, out));
             }),
-            Self::Percent(digits, space) => bytes(secret, out, |byte, out| match byte {
-                b'-' | b'.' | b'_' | b'~' => out.push(byte),
-                b' ' => out.put(space),
-                _ if byte.is_ascii_alphanumeric() => out.push(byte),
-                _ => percent(byte, digits, out),
+            Self::Latin1 if secret.is_ascii() => {}
+            Self::Latin1 => chars(secret, out, |ch, out| match u8::try_from(ch) {
+                Ok(byte) => out.push(byte),
+                Err(_) => text(ch, out),
             }),
-            Self::Json(slash) => bytes(secret, out, |byte, out| json(byte, slash, out)),
-            Self::JsonCodes(digits) => chars(secret, out, |ch, out| codes(ch, digits, out)),
-            Self::JsonAscii(..) if secret.is_ascii() => {}
-            Self::JsonAscii(digits, slash) => chars(secret, out, |ch, out| match u8::try_from(ch) {
-                Ok(byte) if byte.is_ascii() => json(byte, slash, out),
-                _ => codes(ch, digits, out),
-            }),
-            Self::Html => bytes(secret, out, html),
-            Self::HtmlDecimal => chars(secret, out, |ch, out| {
-                out.put(b"&#");
-                decimal(u32::from(ch), out);
-                out.push(b';');
-            }),
-            Self::HtmlHex(digits) => chars(secret, out, |ch, out| {
-                out.put(b"&#x");
-                hex(u32::from(ch), 1, digits, out);
-                out.push(b';');
-            }),
-            Self::PercentAll(digits) => bytes(secret, out, |byte, out| percent(byte, digits, out)),
-            Self::Hex(digits) => bytes(secret, out, |byte, out| pair(byte, digits, out)),
+            Self::Hex(digits, between) => {
+                for (index, byte) in secret.bytes().enumerate() {
+                    if out.is_full() {
+                        break;
+                    }
+                    if index > 0 {
+                        out.put(between);
+                    }
+                    pair(byte, digits, out);
+                }
+            }
             Self::Base64(shift, alphabet) => base64_middle(secret, shift, alphabet, out),
             Self::Utf16Little => utf16(secret, out, u16::to_le_bytes),
             Self::Utf16Big => utf16(secret, out, u16::to_be_bytes),
@@ -219,71 +201,10 @@ fn text(ch: char, out: &mut impl Sink) {
     out.put(ch.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-fn digit(value: u32, digits: Digits, out: &mut impl Sink) {
-    // Why never absent: four bits.
-    out.push(digits.get((value & 15) as usize).copied().unwrap_or(b'0'));
-}
-
 fn pair(byte: u8, digits: Digits, out: &mut impl Sink) {
-    digit(u32::from(byte >> 4), digits, out);
-    digit(u32::from(byte), digits, out);
-}
-
-fn percent(byte: u8, digits: Digits, out: &mut impl Sink) {
-    out.push(b'%');
-    pair(byte, digits, out);
-}
-
-/// Hexadecimal, padded with zeros to `width` digits.
-fn hex(value: u32, width: u32, digits: Digits, out: &mut impl Sink) {
-    let used = (32 - value.leading_zeros()).div_ceil(4).max(width);
-    for place in (0..used).rev() {
-        digit(value >> (place * 4), digits, out);
-    }
-}
-
-fn decimal(value: u32, out: &mut impl Sink) {
-    if value >= 10 {
-        decimal(value / 10, out);
-    }
-    digit(value % 10, LOWER, out);
-}
-
-/// The UTF-16 units of a character as JSON escapes: two beyond U+FFFF (RFC 8259 section 7).
-fn codes(ch: char, digits: Digits, out: &mut impl Sink) {
-    for unit in ch.encode_utf16(&mut [0; 2]) {
-        out.put(b"\\u");
-        hex(u32::from(*unit), 4, digits, out);
-    }
-}
-
-/// RFC 8259 section 7, as `serde_json` writes it.
-fn json(byte: u8, slash: &[u8], out: &mut impl Sink) {
-    match byte {
-        b'"' => out.put(b"\\\""),
-        b'\\' => out.put(b"\\\\"),
-        b'/' => out.put(slash),
-        0x08 => out.put(b"\\b"),
-        0x0c => out.put(b"\\f"),
-        b'\n' => out.put(b"\\n"),
-        b'\r' => out.put(b"\\r"),
-        b'\t' => out.put(b"\\t"),
-        0..0x20 => {
-            out.put(b"\\u");
-            hex(u32::from(byte), 4, LOWER, out);
-        }
-        _ => out.push(byte),
-    }
-}
-
-fn html(byte: u8, out: &mut impl Sink) {
-    match byte {
-        b'&' => out.put(b"&amp;"),
-        b'<' => out.put(b"&lt;"),
-        b'>' => out.put(b"&gt;"),
-        b'"' => out.put(b"&quot;"),
-        b'\'' => out.put(b"&#39;"),
-        _ => out.push(byte),
+    for value in [byte >> 4, byte & 15] {
+        // Why never absent: four bits.
+        out.push(digits.get(usize::from(value)).copied().unwrap_or(b'0'));
     }
 }
 

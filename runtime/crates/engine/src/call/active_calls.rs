@@ -13,10 +13,11 @@ use portcullis_core::fault::Code;
 use portcullis_core::grant::ActionScope;
 use portcullis_core::id::{ActionId, OrgId, TokenId, WorkspaceId};
 use portcullis_core::sync::lock;
-use portcullis_core::verdict::HostRules;
+use portcullis_core::verdict::LiveRules;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
+use super::commitment::Commitment;
 use super::prepare::Pick;
 use super::request::CallRequest;
 
@@ -54,7 +55,8 @@ pub(crate) struct Granted {
     pub(crate) url: UrlTemplate,
     /// The credential it uses; a connection that was forgotten and saved again has another one.
     pub(crate) credential: Option<String>,
-    pub(crate) rules: HostRules,
+    /// The lists, of the time of each of its requests.
+    pub(crate) rules: LiveRules,
     /// `None` while config values in its URL are not known yet.
     pub(crate) scope: Option<ActionScope>,
     pub(crate) config: Arc<Map<String, Value>>,
@@ -114,25 +116,31 @@ pub(crate) struct CancelHandle {
     calls: Arc<std::sync::Mutex<Calls>>,
     number: u64,
     ended: watch::Receiver<Option<Code>>,
+    commitment: Commitment,
 }
 
 impl ActiveCalls {
     /// Registers a call.
     #[must_use]
-    pub(crate) fn register(&self, scope: CallScope) -> Arc<CancelHandle> {
+    pub(crate) fn register(&self, scope: CallScope, commitment: Commitment) -> Arc<CancelHandle> {
         let mut calls = lock(&self.0);
         let (end, ended) = watch::channel(calls.all_ended);
         let number = calls.next;
         calls.next += 1;
         calls.entries.insert(number, Entry { call: ActiveCall { scope, granted: None, target: None }, end });
-        Arc::new(CancelHandle { calls: Arc::clone(&self.0), number, ended })
+        Arc::new(CancelHandle { calls: Arc::clone(&self.0), number, ended, commitment })
     }
 
-    /// The running calls that `meant` selects, each with its number.
-    pub(crate) fn select(&self, meant: impl Fn(&CallScope) -> bool) -> Vec<(u64, ActiveCall)> {
+    /// A running call as it is now.
+    pub(crate) fn get(&self, number: u64) -> Option<ActiveCall> {
+        lock(&self.0).entries.get(&number).map(|entry| entry.call.clone())
+    }
+
+    /// The numbers of the running calls that `meant` selects.
+    pub(crate) fn select(&self, meant: impl Fn(&CallScope) -> bool) -> Vec<u64> {
         let calls = lock(&self.0);
         let meant = calls.entries.iter().filter(|(_, entry)| meant(&entry.call.scope));
-        meant.map(|(number, entry)| (*number, entry.call.clone())).collect()
+        meant.map(|(number, _)| *number).collect()
     }
 
     /// Ends a call, if it still runs. The first reason is kept.
@@ -145,7 +153,7 @@ impl ActiveCalls {
     /// Ends every call, and every one that starts later.
     pub(crate) fn end_all(&self, reason: Code) {
         lock(&self.0).all_ended = Some(reason);
-        for (number, _) in self.select(|_| true) {
+        for number in self.select(|_| true) {
             self.end(number, reason);
         }
     }
@@ -172,6 +180,14 @@ impl CancelHandle {
     /// Records what the call was granted.
     pub(crate) fn set_granted(&self, granted: Granted) {
         self.update(|call| call.granted = Some(Arc::new(granted)));
+    }
+
+    /// Notes that an outbound request of this call begins, so that it outlives its caller. Does not return if the
+    /// caller left before that: the call is being dropped.
+    pub(crate) async fn commit(&self) {
+        if !self.commitment.commit() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Records the request that it starts.
@@ -228,9 +244,12 @@ mod tests {
     #[tokio::test]
     async fn only_the_selected_calls_are_ended() {
         let calls = ActiveCalls::default();
-        let (a, b) = (calls.register(scope("a")), calls.register(scope("b")));
+        let (a, b) = (
+            calls.register(scope("a"), Commitment::default()),
+            calls.register(scope("b"), Commitment::default()),
+        );
         assert_eq!(calls.count(), 2);
-        for (number, _) in calls.select(|scope| scope.connector == "a") {
+        for number in calls.select(|scope| scope.connector == "a") {
             calls.end(number, Code::ConnectorDisabled);
             calls.end(number, Code::CallEnded);
         }
@@ -244,9 +263,9 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_begins_after_the_end_of_all_is_ended_too() {
         let calls = ActiveCalls::default();
-        let before = calls.register(scope("a"));
+        let before = calls.register(scope("a"), Commitment::default());
         calls.end_all(Code::CallEnded);
-        let after = calls.register(scope("a"));
+        let after = calls.register(scope("a"), Commitment::default());
         assert_eq!((before.ended().await, after.ended().await), (Code::CallEnded, Code::CallEnded));
     }
 }

@@ -105,6 +105,9 @@ impl OutboundLog for CallLedger {
 
     fn begin(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<String, OutboundLogError>> {
         Box::pin(async move {
+            if let Some(handle) = &self.handle {
+                handle.commit().await;
+            }
             let entry = clock::fresh("out", EntryId::parse).map_err(|_| OutboundLogError)?;
             let method = Method::parse(attempt.method).ok_or(OutboundLogError)?;
             let target = Target { method, url: format!("{}{}", attempt.origin, attempt.path) };

@@ -17,9 +17,11 @@
 
 use std::time::Instant;
 
+use portcullis_core::fault::Code;
 use portcullis_core::id::RunId;
+use portcullis_store::WorkspaceRecord;
 
-use super::active_calls::CallScope;
+use super::active_calls::{CallScope, CancelHandle};
 use super::prepare::{Prepared, name, prepare};
 use super::request::CallRequest;
 use super::retry_loop::RetryLoop;
@@ -27,6 +29,7 @@ use super::run::{Progress, Run, RunEnd};
 use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::invalidation;
 
 /// Runs one call to its end and stores its record.
 ///
@@ -36,14 +39,19 @@ use crate::error::Error;
 pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Error> {
     let started = Instant::now();
     // Why before anything is read: a change that is committed from here on ends this call, too.
-    let handle = engine.resources.active_calls.register(CallScope::of(&call));
+    let handle = engine.resources.active_calls.register(CallScope::of(&call), call.commitment.clone());
     let version = engine.resources.cache.version();
     let named = name(&engine.resources, &call).await?;
     let id = clock::fresh("run", RunId::parse)?;
     let mut progress = Progress::default();
-    let end = match call.skip {
-        Some(reason) => RunEnd::Skipped(reason),
-        None => match prepare(&engine.resources, &call, &named, &handle, version).await? {
+    // Why: what was taken from the caller between its authentication and the registration did not know of the call.
+    if version != call.seen {
+        invalidation::end_without_caller(&engine.resources, &handle).await;
+    }
+    let end = match (handle.end_reason(), call.skip) {
+        (Some(code), _) => RunEnd::plain(code),
+        (None, Some(reason)) => RunEnd::Skipped(reason),
+        (None, None) => match prepare(&engine.resources, &call, &named, &handle, version).await? {
             Prepared::Skip(reason) => RunEnd::Skipped(reason),
             Prepared::Ready(ready) => {
                 RetryLoop::new(engine, &call, &id, &named, &handle).run(*ready, &mut progress).await?
@@ -56,11 +64,12 @@ pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Er
         connector_id: named.loaded.connector.id.clone(),
         action_id: named.action()?.id.clone(),
         revision: named.loaded.revision,
-        automation_id: call.automation_id,
+        automation_id: call.automation_id.clone(),
         end,
         progress,
     };
-    if call.dry_run {
+    // Why none after a deletion: the next workspace of that name is not to find it.
+    if call.dry_run || is_gone(engine, &call, &handle).await {
         return Ok(run);
     }
     let kept = engine.runs.append(&run.record(&call.org, &call.workspace)?).await;
@@ -72,4 +81,14 @@ pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Er
         }
         kept => Ok(kept.map(|()| run)?),
     }
+}
+
+/// Whether the call was ended because its workspace is gone.
+async fn is_gone(engine: &Engine, call: &CallRequest, handle: &CancelHandle) -> bool {
+    if handle.end_reason() != Some(Code::CallEnded) {
+        return false;
+    }
+    let parts = [call.org.as_str(), call.workspace.as_str()];
+    let found = engine.resources.records.get_shared::<WorkspaceRecord>(&parts).await;
+    found.is_ok_and(|found| found.is_none_or(|(_, commit)| commit != call.workspace_commit))
 }

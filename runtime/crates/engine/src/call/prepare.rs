@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use portcullis_action::budget::Budget;
 use portcullis_core::connector::{Action, Connector};
 use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
@@ -158,7 +159,7 @@ pub(crate) async fn prepare(
     if connection.stored.setting.is_some() {
         check_attention(&connection.stored, connector, action)?;
     }
-    let input = check_input(&action.inputs, &call.input)
+    let input = check_input(&action.inputs, &call.input, &Budget::matching(resources.limits.matching_steps))
         .map_err(|violations| Error::violations(Code::InputInvalid, violations))?;
     let granted = granted(&connection, named, action)?;
     handle.set_granted(granted);
@@ -194,7 +195,7 @@ pub(crate) fn granted(
         method: action.method,
         url: action.url.clone(),
         credential: connection.stored.credential.as_ref().map(|c| c.credential_id.as_str().to_owned()),
-        rules: connection.rules(),
+        rules: connection.rules.clone(),
         scope,
         config: Arc::clone(&connection.config),
         host,

@@ -5,6 +5,7 @@ use portcullis_core::hex;
 use portcullis_core::id::{AutomationId, OrgId, RunId, TokenId, WorkspaceId};
 use serde_json::{Map, Value};
 
+use super::commitment::Commitment;
 use super::run::SkipReason;
 
 /// A requested call.
@@ -14,6 +15,8 @@ pub struct CallRequest {
     pub workspace: WorkspaceId,
     /// The commit that made the workspace.
     pub workspace_commit: u64,
+    /// The version of the state in which the caller was authenticated: what changed since may forbid the call.
+    pub seen: u64,
     /// Connector id as the caller wrote it.
     pub connector_id: String,
     /// Action id as the caller wrote it.
@@ -30,6 +33,8 @@ pub struct CallRequest {
     pub dry_run: bool,
     /// The caller's key for this call, the same when the call is repeated.
     pub key: Option<String>,
+    /// Shared with the connection that waits for it.
+    pub commitment: Commitment,
 }
 
 impl CallRequest {

@@ -89,9 +89,13 @@ impl<'a> RetryLoop<'a> {
         loop {
             let renewed = need != Need::Usable;
             if !self.call.dry_run {
-                let fresh = self.engine.renewal.fresh(&mut ready.connection, self.run, need);
+                let fresh = self.engine.renewal.fresh(&mut ready.connection, self.run, need, self.handle);
                 match (self.unless_ended(fresh).await, last.take()) {
                     (Ok(Ok(())), _) => {}
+                    // Why first: what ended the call may be why there is no token.
+                    (Ok(Err(_)), _) if self.handle.end_reason().is_some() => {
+                        return Ok(RunEnd::plain(self.handle.end_reason().unwrap_or(Code::CallEnded)));
+                    }
                     // Why the earlier end is returned: the upstream's refusal is what the caller asked about.
                     (Ok(Err(_)), Some(end)) if renewed => return Ok(end),
                     (Ok(Err(error)), _) => return Err(error),

@@ -85,6 +85,14 @@ impl RunEnd {
         }
     }
 
+    /// The same end, with what happened in place of the code's title.
+    pub(crate) fn explained(mut self, detail: Option<&str>) -> Self {
+        if let (Self::Failed { message, .. }, Some(detail)) = (&mut self, detail) {
+            detail.clone_into(message);
+        }
+        self
+    }
+
     /// The same end, with the time after which another attempt makes sense.
     pub(crate) fn retried_after(mut self, wait: Option<std::time::Duration>) -> Self {
         if let (Self::Failed { retry_at, .. }, Some(wait)) = (&mut self, wait) {

@@ -7,13 +7,15 @@ use portcullis_core::fault::Code;
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::id::{ActionId, AutomationId, RunId};
 use portcullis_core::injection::Injection;
-use portcullis_core::verdict::HostRules;
+use portcullis_core::verdict::{HostRules, LiveRules};
+use portcullis_core::violation::Violations;
 use portcullis_egress::{Answers, BoundCredential, Guard, GuardSpec, PoolScope};
 use portcullis_store::{CredentialState, DiscoveredConfig, Writes};
 use serde_json::{Map, Value};
 
 use super::key::ConnectionKey;
 use super::state::StoredConnection;
+use super::visible::HiddenValues;
 use crate::cache::{LoadedConnector, LoadedPolicy};
 use crate::call::active_calls::CancelHandle;
 use crate::call::ledger_bracket::{CallLedger, Origin};
@@ -30,6 +32,8 @@ pub(crate) struct LoadedConnection {
     /// Non-secret values.
     pub(crate) config: Arc<Map<String, Value>>,
     pub(crate) policy: Arc<LoadedPolicy>,
+    /// The lists that its requests are checked against, those of the time of each request.
+    pub(crate) rules: LiveRules,
 }
 
 /// What the requests of a guard are made for.
@@ -76,7 +80,8 @@ impl LoadedConnection {
         let stored = StoredConnection::load(&resources.records, &key, &loaded.connector).await?;
         let config = Arc::new(stored.config(stored.chosen(&loaded.connector)));
         let policy = resources.cache.policy(key.org.as_str()).await?;
-        Ok(Self { key, loaded, stored, config, policy })
+        let rules = rules(stored.chosen(&loaded.connector), &policy).into();
+        Ok(Self { key, loaded, stored, config, policy, rules })
     }
 
     /// Reloads what may have changed meanwhile: credential, token, discovered values.
@@ -99,7 +104,7 @@ impl LoadedConnection {
     #[must_use]
     pub(crate) fn accepts(&self, name: &str, value: &str) -> bool {
         let field = self.connector().fields.iter().find(|field| field.name == name && field.automated);
-        let mut problems = Vec::new();
+        let mut problems = Violations::default();
         field.is_some_and(|field| {
             field.check(value, "", &mut problems);
             problems.is_empty()
@@ -150,6 +155,11 @@ impl LoadedConnection {
             Some((_, commit)) => Writes::new().require_revision::<CredentialState>(&parts, commit),
             None => Writes::new().require_absent::<CredentialState>(&parts),
         };
+        let mut values: Vec<(String, Value)> = values.into_iter().collect();
+        if !values.is_empty() {
+            let hidden = HiddenValues::stored(self, resources).await?;
+            values.retain(|(_, value)| !value.as_str().is_some_and(|text| hidden.are_in(text)));
+        }
         let known = resources.records.get::<DiscoveredConfig>(&parts).await?;
         let mut known = known.map(|(known, _)| known).unwrap_or_default();
         let sound = values
@@ -170,16 +180,6 @@ impl LoadedConnection {
     ) -> Result<ActionScope, Error> {
         ActionScope::new(method, url, &self.config)
             .map_err(|e| Error::new(Code::CredentialNeedsAttention, format!("the connection's {e}")))
-    }
-
-    /// The lists that its requests are checked against.
-    pub(crate) fn rules(&self) -> HostRules {
-        let connector = self.connector();
-        HostRules {
-            connector: connector.allowed_domains.clone(),
-            ports: connector.ports.clone(),
-            org: self.policy.policy.clone(),
-        }
     }
 
     /// The capability of one call.
@@ -204,7 +204,7 @@ impl LoadedConnection {
             automation_id: purpose.automation,
         };
         resources.gate.guard(GuardSpec {
-            grant: EgressGrant::new(self.rules(), errand.scopes, resources.limits.url_bytes),
+            grant: EgressGrant::new(self.rules.clone(), errand.scopes, resources.limits.url_bytes),
             credential: errand.credential,
             injection: errand.injection,
             config: Arc::clone(&self.config),
@@ -222,9 +222,19 @@ impl LoadedConnection {
             },
             limits: errand.limits,
             answers: errand.answers,
+            unclean_close: connector.unclean_close,
             dry_run: errand.dry_run,
             varying: errand.varying,
             scope: Arc::new(pool),
         })
+    }
+}
+
+/// The lists that requests of a connector are checked against.
+pub(crate) fn rules(connector: &Connector, policy: &LoadedPolicy) -> HostRules {
+    HostRules {
+        connector: connector.allowed_domains.clone(),
+        ports: connector.ports.clone(),
+        org: policy.policy.clone(),
     }
 }

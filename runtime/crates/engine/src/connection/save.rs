@@ -10,17 +10,22 @@ use portcullis_core::secret::SecretFields;
 use portcullis_core::violation::Violation;
 use portcullis_egress::try_injection;
 use portcullis_store::{
-    ConnectorSetting, CredentialFieldState, CredentialState, DiscoveredConfig, SecretPayload,
-    WorkspaceRecord, Writes,
+    ConnectorRecord, ConnectorSetting, CredentialFieldState, CredentialState, DiscoveredConfig,
+    SecretPayload, StoreError, WorkspaceRecord, Writes,
 };
 use serde_json::{Map, Value};
+use zeroize::Zeroize as _;
 
+use super::state::StoredConnection;
 use super::{Connection, Subject};
 use crate::caller::Caller;
 use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::tenants::Tenant;
+
+/// Attempts of a save beside others of the same connection.
+const ATTEMPTS_MAX: u32 = 20;
 
 /// What is saved.
 #[derive(Clone)]
@@ -44,31 +49,75 @@ pub async fn save(
     connector: &str,
     wish: SaveConnection,
 ) -> Result<Connection, Error> {
-    let subject = Subject::find(engine, caller, tenant, connector).await?;
-    let methods = &subject.loaded.connector.methods;
-    if let Some(id) = &wish.auth_method
-        && !methods.iter().any(|method| method.id == *id)
-    {
+    let wish = Wish(wish);
+    let SaveConnection { enabled, config, auth_method } = &wish.0;
+    let mut attempts = 0;
+    loop {
+        let subject = Subject::find(engine, caller, tenant, connector).await?;
+        check_method(&subject.loaded.connector, &wish.0)?;
+        let writes = match config {
+            None => toggled(engine, &subject, *enabled).await?,
+            Some(config) => sealed(engine, &subject, *enabled, auth_method.clone(), config.clone()).await?,
+        };
+        attempts += 1;
+        match engine.resources.commit(writes).await {
+            Ok(_) => return subject.view(engine).await,
+            // Somebody saved the same connection, or the connector was replaced or deleted: all is read again.
+            Err(StoreError::Conflict { .. }) if attempts < ATTEMPTS_MAX => {
+                // Why here: of another process's change this one may not have been told yet.
+                engine.resources.cache.forget_connector(connector);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// What is saved, until that is done: its texts are secrets, and each attempt has its own copy.
+struct Wish(SaveConnection);
+
+impl Drop for Wish {
+    fn drop(&mut self) {
+        for value in self.0.config.iter_mut().flat_map(Map::values_mut) {
+            if let Value::String(text) = value {
+                text.zeroize();
+            }
+        }
+    }
+}
+
+fn check_method(connector: &Connector, wish: &SaveConnection) -> Result<(), Error> {
+    let Some(id) = &wish.auth_method else { return Ok(()) };
+    let methods = &connector.methods;
+    if !methods.iter().any(|method| method.id == *id) {
         let known: Vec<&str> = methods.iter().map(|method| method.id.as_str()).collect();
         let message = format!("auth_method must be left out or one of [{}]", known.join(", "));
         return Err(Error::violation("/auth_method", "not_in_list", message));
     }
-    match wish.config {
-        None if wish.auth_method.is_some() => {
-            let message = "another auth_method needs its own config";
-            return Err(Error::violation("/config", "missing_field", message));
-        }
-        None => toggle(engine, &subject, wish.enabled).await?,
-        Some(config) => seal(engine, &subject, wish.enabled, wish.auth_method, config).await?,
+    if wish.config.is_none() {
+        let message = "another auth_method needs its own config";
+        return Err(Error::violation("/config", "missing_field", message));
     }
-    subject.view(engine).await
+    Ok(())
+}
+
+/// The setting, under the conditions that its workspace exists and that neither it nor its connector changed since
+/// they were read: a save beside another one never mixes the two, and nothing is saved for a connector that is gone.
+fn writes(subject: &Subject, before: &StoredConnection, setting: &ConnectorSetting) -> Writes {
+    let tenant = [subject.key.org.as_str(), subject.key.workspace.as_str()];
+    let writes = Writes::new()
+        .require_present::<WorkspaceRecord>(&tenant)
+        .require_revision::<ConnectorRecord>(&[subject.key.connector.as_str()], subject.loaded.commit);
+    match before.setting_commit {
+        0 => writes.create(&subject.key.parts(), setting),
+        commit => writes.replace(&subject.key.parts(), setting, commit),
+    }
 }
 
 /// Opting out keeps what was saved; opting in again requires saved values, or a connector that needs none.
-async fn toggle(engine: &Engine, subject: &Subject, enabled: bool) -> Result<(), Error> {
+async fn toggled(engine: &Engine, subject: &Subject, enabled: bool) -> Result<Writes, Error> {
     let before = subject.stored(engine).await?;
     let connector = &subject.loaded.connector;
-    let kept = before.setting.map(|setting| setting.value.clone());
+    let kept = before.setting.as_ref().map(|setting| setting.value.clone());
     let sealed = kept.as_ref().and_then(|value| value.encrypted_config.clone());
     if enabled && sealed.is_none() && connector.needs_configuration() {
         let required = connector.fields.iter().filter(|field| field.required);
@@ -80,22 +129,18 @@ async fn toggle(engine: &Engine, subject: &Subject, enabled: bool) -> Result<(),
     }
     let auth_method = kept.and_then(|value| value.auth_method);
     let setting = ConnectorSetting::new(connector.id.clone(), enabled, sealed).under(auth_method);
-    let tenant = [subject.key.org.as_str(), subject.key.workspace.as_str()];
-    let writes =
-        Writes::new().require_present::<WorkspaceRecord>(&tenant).put(&subject.key.parts(), &setting);
-    engine.resources.commit(writes).await?;
-    Ok(())
+    Ok(writes(subject, &before, &setting))
 }
 
 /// Seals a complete new set of values under a new data key. A token that was obtained with the earlier values
 /// is no longer valid, and discovered values are discovered again.
-async fn seal(
+async fn sealed(
     engine: &Engine,
     subject: &Subject,
     enabled: bool,
     auth_method: Option<String>,
     config: Map<String, Value>,
-) -> Result<(), Error> {
+) -> Result<Writes, Error> {
     let resources = &engine.resources;
     let connector = subject.loaded.connector.under(auth_method.as_deref());
     let values = check_form(&connector.fields, config, resources.limits.secret_field_bytes)
@@ -129,15 +174,8 @@ async fn seal(
         allowed_hosts,
         updated_at: now,
     };
-    let tenant = [subject.key.org.as_str(), subject.key.workspace.as_str()];
     let parts = subject.key.parts();
-    let writes = Writes::new()
-        .require_present::<WorkspaceRecord>(&tenant)
-        .put(&parts, &setting)
-        .put(&parts, &state)
-        .delete::<DiscoveredConfig>(&parts);
-    resources.commit(writes).await?;
-    Ok(())
+    Ok(writes(subject, &before, &setting).put(&parts, &state).delete::<DiscoveredConfig>(&parts))
 }
 
 /// A key that can never be sent should be reported to the person who pastes it.

@@ -22,6 +22,8 @@ pub(crate) struct SealedRecords {
     pub(crate) sealed: Vec<SealedRecord>,
     /// Known values; they follow those of the records.
     pub(crate) known: Vec<(String, zeroize::Zeroizing<String>)>,
+    /// The connection's other records. Never sent; opened to remove what they hold from an answer.
+    pub(crate) others: Vec<SealedRecord>,
 }
 
 impl OpenCredential for SealedRecords {
@@ -29,14 +31,31 @@ impl OpenCredential for SealedRecords {
         Box::pin(async move {
             let mut fields: Vec<(String, SecretValue)> = Vec::new();
             for record in &self.sealed {
-                let opened = record.open(host).await?;
+                let opened = record.open(|hosts| sealed_for(hosts, host)).await?;
                 merge(&mut fields, opened.into_fields());
             }
-            let known =
-                self.known.iter().map(|(name, text)| (name.clone(), SecretValue::new(text.to_string())));
-            merge(&mut fields, known);
+            merge(&mut fields, self.known_fields());
             Ok(SecretFields::new(fields))
         })
+    }
+
+    fn open_others(&self, all: bool) -> BoxFuture<'_, Result<SecretFields, CredentialError>> {
+        Box::pin(async move {
+            let mut fields: Vec<(String, SecretValue)> = Vec::new();
+            let own = self.sealed.iter().filter(|_| all);
+            for record in own.chain(&self.others) {
+                // Why for any host: it is sent to none.
+                fields.extend(record.open(|_| true).await?.into_fields());
+            }
+            fields.extend(self.known_fields().filter(|_| all));
+            Ok(SecretFields::new(fields))
+        })
+    }
+}
+
+impl SealedRecords {
+    fn known_fields(&self) -> impl Iterator<Item = (String, SecretValue)> {
+        self.known.iter().map(|(name, text)| (name.clone(), SecretValue::new(text.to_string())))
     }
 }
 
@@ -48,8 +67,8 @@ fn merge(fields: &mut Vec<(String, SecretValue)>, more: impl IntoIterator<Item =
 }
 
 impl SealedRecord {
-    async fn open(&self, host: &str) -> Result<SecretFields, CredentialError> {
-        let opened = self.vault.open_sealed(&self.binding, &self.text, |hosts| sealed_for(hosts, host)).await;
+    async fn open(&self, admits: impl Fn(&[String]) -> bool + Send) -> Result<SecretFields, CredentialError> {
+        let opened = self.vault.open_sealed(&self.binding, &self.text, admits).await;
         match opened {
             Ok(payload) => Ok(payload.fields),
             Err(VaultError::NotAdmitted) => Err(CredentialError::NotBound),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use portcullis_core::connector::{Action, Connector, DEFAULT_SLOT};
+use portcullis_core::fault::Code;
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_egress::BoundCredential;
 use portcullis_store::{ConnectorSetting, CredentialState, DiscoveredConfig, Records, TokenState, Vault};
@@ -14,6 +15,10 @@ use serde_json::{Map, Value};
 use super::key::ConnectionKey;
 use super::sealed::{SealedRecord, SealedRecords};
 use crate::error::Error;
+
+/// Reads of a connection that is saved again and again meanwhile, before they are given up. A save takes a
+/// thousand times as long as a read.
+const READS_MAX: u32 = 100;
 
 /// The state of a workspace's connection to a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -34,6 +39,8 @@ pub enum ConnectionState {
 pub(crate) struct StoredConnection {
     /// The settings record.
     pub(crate) setting: Option<Arc<ConnectorSetting>>,
+    /// The commit that wrote it; 0 if there is none.
+    pub(crate) setting_commit: u64,
     /// Metadata of the credential.
     pub(crate) credential: Option<Arc<CredentialState>>,
     /// Metadata of its token, with the commit that wrote it.
@@ -43,7 +50,8 @@ pub(crate) struct StoredConnection {
 }
 
 impl StoredConnection {
-    /// Reads the stored connection; `connector` (default authentication method) lists the methods and fields.
+    /// Reads the stored connection, all of it as of one moment; `connector` (default authentication method) lists the
+    /// methods and fields.
     ///
     /// # Errors
     /// `store_unavailable`.
@@ -52,9 +60,25 @@ impl StoredConnection {
         key: &ConnectionKey,
         connector: &Connector,
     ) -> Result<Self, Error> {
+        for _ in 0..READS_MAX {
+            if let Some(whole) = Self::read(records, key, connector).await? {
+                return Ok(whole);
+            }
+            tokio::task::yield_now().await;
+        }
+        Err(Error::new(Code::StoreUnavailable, "the connection is saved faster than it can be read"))
+    }
+
+    /// Reads the records one after the other; `None` if they do not belong together, because the connection was saved
+    /// or forgotten meanwhile.
+    async fn read(
+        records: &Records,
+        key: &ConnectionKey,
+        connector: &Connector,
+    ) -> Result<Option<Self>, Error> {
         let parts = key.parts();
-        let Some((setting, _)) = records.get_shared::<ConnectorSetting>(&parts).await? else {
-            return Ok(Self::default());
+        let Some((setting, setting_commit)) = records.get_shared::<ConnectorSetting>(&parts).await? else {
+            return Ok(Some(Self::default()));
         };
         let chosen = connector.under(setting.value.auth_method.as_deref());
         let method = setting.value.auth_method.as_deref();
@@ -62,7 +86,7 @@ impl StoredConnection {
         // Why none: a credential that was saved for a removed method must not be sent under another.
         let credential = match gone {
             true => None,
-            false => records.get_shared::<CredentialState>(&parts).await?.map(|(c, _)| c),
+            false => records.get_shared::<CredentialState>(&parts).await?,
         };
         let token = match &chosen.auth.token {
             Some(_) => records.get_shared::<TokenState>(&parts).await?,
@@ -73,7 +97,20 @@ impl StoredConnection {
             true => records.get_shared::<DiscoveredConfig>(&parts).await?.map(|(d, _)| d).unwrap_or_default(),
             false => Arc::default(),
         };
-        Ok(Self { setting: Some(setting), credential, token, discovered })
+        // Whatever saves or forgets a connection writes its setting in the same commit, and a credential that was
+        // read after its setting and is older belongs to it.
+        let may_be_torn = match &credential {
+            Some((_, commit)) => *commit > setting_commit || token.is_some() || automated,
+            None => !gone && setting.value.encrypted_config.is_some(),
+        };
+        if may_be_torn {
+            let now = records.get_shared::<ConnectorSetting>(&parts).await?;
+            if now.is_none_or(|(_, commit)| commit != setting_commit) {
+                return Ok(None);
+            }
+        }
+        let credential = credential.map(|(credential, _)| credential);
+        Ok(Some(Self { setting: Some(setting), setting_commit, credential, token, discovered }))
     }
 
     /// The connector under the authentication method that the workspace chose.
@@ -209,24 +246,25 @@ impl StoredConnection {
         let state = self.credential.as_ref()?;
         let saved = self.sealed(vault, key)?;
         let token = self.sealed_token(vault, key);
-        // Why the token alone if it is enough: what is not opened cannot leak.
+        // Why the token alone if it is enough: what is not opened cannot be sent. The rest is opened once an answer
+        // has come, to be removed from it.
         let token_suffices = token.is_some()
             && !connector
                 .auth
                 .injection
                 .fields()
                 .any(|name| connector.fields.iter().any(|field| field.name == name && field.secret));
-        let sealed = match token {
-            Some(token) if token_suffices => vec![token],
-            Some(token) => vec![saved, token],
-            None => vec![saved],
+        let (sealed, others) = match token {
+            Some(token) if token_suffices => (vec![token], vec![saved]),
+            Some(token) => (vec![saved, token], Vec::new()),
+            None => (vec![saved], Vec::new()),
         };
         let token_revision = self.current_token().map_or(0, |token| token.revision);
         Some(BoundCredential {
             slot: DEFAULT_SLOT.to_owned(),
             version: state.revision.saturating_add(token_revision),
             allowed_hosts: state.allowed_hosts.clone(),
-            source: Arc::new(SealedRecords { sealed, known: Vec::new() }),
+            source: Arc::new(SealedRecords { sealed, known: Vec::new(), others }),
         })
     }
 }

@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::Subject;
 use super::state::ConnectionState;
-use crate::call::CallRequest;
 use crate::call::active_calls::CallScope;
 use crate::call::prepare::{Named, Ready, granted};
 use crate::call::retry_loop::RetryLoop;
 use crate::call::run::{Progress, RunEnd};
+use crate::call::{CallRequest, Commitment};
 use crate::caller::Caller;
 use crate::clock;
 use crate::engine::Engine;
@@ -64,6 +64,7 @@ pub async fn verify(
     caller: &Caller,
     tenant: &Tenant,
     connector: &str,
+    commitment: Commitment,
 ) -> Result<Verified, Error> {
     let subject = Subject::find(engine, caller, tenant, connector).await?;
     let none = || Error::new(Code::NotFound, "this connector's definition has no test");
@@ -83,6 +84,7 @@ pub async fn verify(
         org: subject.key.org.clone(),
         workspace: subject.key.workspace.clone(),
         workspace_commit: tenant.commit,
+        seen: tenant.seen,
         connector_id: subject.key.connector.as_str().to_owned(),
         action_id: action.id.as_str().to_owned(),
         input: Map::new(),
@@ -91,10 +93,11 @@ pub async fn verify(
         skip: None,
         dry_run: false,
         key: None,
+        commitment,
     };
-    let handle = engine.resources.active_calls.register(CallScope::of(&call));
+    let handle = engine.resources.active_calls.register(CallScope::of(&call), call.commitment.clone());
     // Why now: a person who asks does not wait for the time of the next attempt.
-    if let Err(error) = engine.renewal.fresh(&mut connection, &run, Need::Now).await {
+    if let Err(error) = engine.renewal.fresh(&mut connection, &run, Need::Now, &handle).await {
         return Ok(Verified::failed(&error));
     }
     let input = defaults(action);

@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::{apply, apply_all};
 use crate::resources::Resources;
+use crate::workers::Lane;
 
 /// How often the feed is read. A change by another process ends calls within this and the time of one read.
 const POLL: Duration = Duration::from_millis(200);
@@ -24,7 +25,9 @@ const CHANGES_AT_ONCE: usize = 500;
 /// Those of the store: the position of the feed is then unknown.
 pub(crate) async fn start(resources: &Arc<Resources>) -> Result<(), StoreError> {
     let since = resources.records.store().stats().await?.seq;
-    tokio::spawn(run(Arc::downgrade(resources), since));
+    let following = Box::pin(run(Arc::downgrade(resources), since));
+    // Why it can be moved: what changed may be a large definition, by which running calls are judged.
+    tokio::spawn(resources.workers.movable(Lane::Control, following));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_action::{Method, UrlTemplate};
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::id::{ActionId, OrgId, TokenId, WorkspaceId};
-use portcullis_core::verdict::{AllowlistMode, OrgPolicy};
+use portcullis_core::verdict::{AllowlistMode, HostRules, OrgPolicy};
 use portcullis_store::AutomationRecord;
 use serde_json::Map;
 
@@ -83,23 +83,24 @@ fn action(method: Method, url: &str) -> ActionScope {
 
 const CONTACTS: &str = "https://api.crm.com/v1/contacts";
 
-/// A call of `POST /v1/contacts`, in flight or not.
-fn running(in_flight: bool, goes_on: bool) -> (Granted, ActiveCall) {
-    let granted = Granted {
+/// What a call of `POST /v1/contacts` was granted, under these rules of now.
+fn running(goes_on: bool, now: &HostRules) -> Granted {
+    Granted {
         pick: Pick::Action(0),
         action: ActionId::parse("create").unwrap(),
         method: Method::Post,
         url: UrlTemplate::parse(CONTACTS).unwrap(),
         credential: None,
-        rules: rules("*.crm.com", OrgPolicy::Unrestricted),
+        rules: now.clone().into(),
         scope: Some(action(Method::Post, CONTACTS)),
         config: Arc::default(),
         host: Some("api.crm.com".to_owned()),
         goes_on,
-    };
-    let target = in_flight.then(|| Target { method: Method::Post, url: CONTACTS.to_owned() });
-    let call = ActiveCall { scope: call(None), granted: Some(Arc::new(granted.clone())), target };
-    (granted, call)
+    }
+}
+
+fn target(in_flight: bool) -> Option<Target> {
+    in_flight.then(|| Target { method: Method::Post, url: CONTACTS.to_owned() })
 }
 
 #[test]
@@ -112,9 +113,11 @@ fn a_grant_that_still_covers_the_request_ends_nothing() {
         (false, true, rules("*.crm.com", open()), same(), None),
         // Other lists that still contain the host.
         (true, false, rules("api.crm.com", open()), same(), None),
+        (true, true, rules("api.crm.com", open()), same(), None),
         (false, true, rules("*.crm.com", list(&["api.crm.com"])), same(), None),
         // Lists that do not contain it.
         (true, false, rules("*.other.com", open()), same(), Some(Code::HostNotInConnector)),
+        (true, true, rules("*.other.com", open()), same(), Some(Code::HostNotInConnector)),
         (false, true, rules("*.crm.com", list(&["api.other.com"])), same(), Some(Code::HostNotInOrg)),
         (true, false, rules("*.crm.com", list(&[])), same(), Some(Code::HostNotInOrg)),
         // Another action: a request in flight is checked against it; a call that may make more requests is ended.
@@ -137,21 +140,31 @@ fn a_grant_that_still_covers_the_request_ends_nothing() {
         ),
         (true, false, rules("*.crm.com", open()), None, Some(Code::PathNotGranted)),
     ] {
-        let (granted, call) = running(in_flight, goes_on);
         let shown = format!("{in_flight} {goes_on} {now:?} {scope:?}");
-        assert_eq!(refusal(&granted, &call, now, scope, 8192), expected, "{shown}");
+        let granted = running(goes_on, &now);
+        assert_eq!(refusal(&granted, target(in_flight).as_ref(), scope, false, 8192), expected, "{shown}");
     }
 }
 
 #[test]
-fn a_call_whose_host_is_not_known_ends_with_any_change_of_the_lists() {
-    let (mut granted, call) = running(false, true);
-    granted.host = None;
+fn a_call_that_has_not_chosen_its_host_is_left_to_the_judgement_of_its_requests() {
     let same = || Some(action(Method::Post, CONTACTS));
-    let unchanged = rules("*.crm.com", OrgPolicy::Unrestricted);
-    assert_eq!(refusal(&granted, &call, unchanged, same(), 8192), None);
-    let listed = rules("*.crm.com", list(&["api.crm.com"]));
-    assert_eq!(refusal(&granted, &call, listed, same(), 8192), Some(Code::HostNotInOrg));
-    let narrowed = rules("api.crm.com", OrgPolicy::Unrestricted);
-    assert_eq!(refusal(&granted, &call, narrowed, same(), 8192), Some(Code::HostNotInConnector));
+    for (now, of_the_last) in [
+        (rules("*.crm.com", list(&["api.crm.com"])), None),
+        (rules("*.crm.com", list(&["api.other.com"])), Some(Code::HostNotInOrg)),
+        (rules("other.com", OrgPolicy::Unrestricted), Some(Code::HostNotInConnector)),
+    ] {
+        let granted = Granted { host: None, ..running(true, &now) };
+        assert_eq!(refusal(&granted, None, same(), false, 8192), None, "nothing was sent: {now:?}");
+        assert_eq!(refusal(&granted, target(true).as_ref(), same(), false, 8192), of_the_last, "{now:?}");
+    }
+}
+
+#[test]
+fn a_call_that_its_lists_always_refused_is_left_to_the_gate() {
+    let granted = running(false, &rules("*.crm.com", list(&[])));
+    let same = Some(action(Method::Post, CONTACTS));
+    assert_eq!(refusal(&granted, None, same, true, 8192), None, "the ledger records its refusal");
+    let moved = Some(action(Method::Post, "https://api.crm.com/v2/contacts"));
+    assert_eq!(refusal(&granted, None, moved, true, 8192), Some(Code::PathNotGranted));
 }

@@ -11,12 +11,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
-use portcullis_action::Values;
 use portcullis_action::escape::percent_encode;
+use portcullis_action::{UrlTemplate, Values};
 use portcullis_core::fault::Code;
+use portcullis_core::host_pattern::same_owner;
 use portcullis_core::id::{ConnectorId, CredentialId, OrgId, RunId, WorkspaceId};
 use portcullis_core::injection::Texts;
 use portcullis_core::secret::{SecretFields, SecretValue};
+use portcullis_core::target::{DEFAULT_PORT, Target};
 use portcullis_core::token_plan::ConsentPlan;
 use portcullis_store::{CredentialState, PendingConsent, SecretPayload, StoreError, TokenState, Writes};
 use zeroize::Zeroizing;
@@ -31,6 +33,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::resources::Resources;
 use crate::tenants::Tenant;
+use crate::workers::Lane;
 
 /// How long a person may take: long enough for a login with a second factor, short for a thief.
 const CONSENT_TIME: SignedDuration = SignedDuration::from_mins(10);
@@ -189,6 +192,8 @@ pub struct Return<'a> {
     pub state: &'a str,
     /// `code`, unless the person refused.
     pub code: Option<&'a str>,
+    /// `iss`: which authorization server sends the browser back (RFC 9207), if it says so.
+    pub iss: Option<&'a str>,
     /// The cookie.
     pub browser: Option<&'a str>,
 }
@@ -230,9 +235,12 @@ pub async fn finish(engine: &Engine, back: Return<'_>) -> Result<ConnectionKey, 
     };
     let (renewal, own) = (engine.renewal.clone(), connection.clone());
     let code = Zeroizing::new(code.to_owned());
+    let iss = back.iss.map(str::to_owned);
     // Why a task: a code works once, so its token must be stored even if the browser disconnects.
-    let task = tokio::spawn(async move { redeem(&renewal, own, pending, code).await });
-    task.await.map_err(|_| Error::plain(Code::Internal))??;
+    let lane = Lane::of(Some(connection.org.as_str()));
+    let redeeming = Box::pin(async move { redeem(&renewal, own, pending, code, iss.as_deref()).await });
+    let task = tokio::spawn(engine.resources.workers.movable(lane, redeeming));
+    task.await.map_err(|_| Error::plain(Code::Internal))???;
     Ok(connection)
 }
 
@@ -241,6 +249,7 @@ async fn redeem(
     key: ConnectionKey,
     pending: PendingConsent,
     code: Zeroizing<String>,
+    iss: Option<&str>,
 ) -> Result<(), Error> {
     let gone = || Error::new(Code::ConsentInvalid, "the connection changed meanwhile; start again");
     let resources = renewal.resources();
@@ -254,6 +263,7 @@ async fn redeem(
     }
     let plan = connection.stored.chosen(&loaded.connector).auth.token.as_ref().ok_or_else(gone)?;
     let consent = plan.consent.as_ref().filter(|_| is_still_meant(&connection, &pending)).ok_or_else(gone)?;
+    check_issuer(&connection, consent, iss)?;
     let binding = connection.key.binding(&pending.consent_id, 1);
     let opened = resources.vault.open_sealed(&binding, &pending.sealed_verifier, |_| true).await?;
     let mut records = openable(resources, &connection);
@@ -278,6 +288,50 @@ async fn redeem(
             settle(resources, &connection, plan, before, commit, got).await
         }
     }
+}
+
+/// Refuses a code of another authorization server than the one whose token endpoint would get it (RFC 9207): the
+/// server that the definition names, or else one at the host of the authorization page or of the token endpoint.
+fn check_issuer(
+    connection: &LoadedConnection,
+    consent: &ConsentPlan,
+    iss: Option<&str>,
+) -> Result<(), Error> {
+    let refused = |why: &str| Err(Error::new(Code::ConsentInvalid, why));
+    let Some(issuer) = &consent.issuer else {
+        let Some(iss) = iss else { return Ok(()) };
+        let values = Values::config_only(&connection.config);
+        let host = |url: &UrlTemplate| url.render(&values).ok().and_then(|url| host_of_issuer(&url));
+        let own = [host(&consent.authorize_url), host(&consent.exchange.url)];
+        let named = host_of_issuer(iss).filter(|named| own.iter().flatten().any(|own| own == named));
+        let redeems = |named: &String| own.iter().flatten().all(|own| same_owner(own, named));
+        return match named.filter(redeems) {
+            Some(_) => Ok(()),
+            None => refused(
+                "the answer comes from another authorization server than this connector's; if it is the right one, \
+                 the definition must name it in auth.issuer",
+            ),
+        };
+    };
+    let none = SecretFields::default();
+    let expected = Texts::new(&none, &connection.config).render(issuer);
+    let expected = expected.map_err(|e| Error::new(Code::CredentialNeedsAttention, e.to_string()))?;
+    match iss {
+        // Why letter by letter: RFC 3986 section 6.2.1, as RFC 9207 section 2.4 says.
+        Some(iss) if iss == expected.as_str() => Ok(()),
+        Some(_) => {
+            refused("the answer comes from another authorization server than the definition's auth.issuer")
+        }
+        None => {
+            refused("the answer does not say which authorization server it is from, as auth.issuer requires")
+        }
+    }
+}
+
+/// The host of an issuer identifier: an https URL without user name and port.
+fn host_of_issuer(url: &str) -> Option<String> {
+    let target = Target::parse(url.as_bytes(), url.len() as u64).ok()?;
+    (target.port() == DEFAULT_PORT).then(|| target.host().to_owned())
 }
 
 /// Whether the connection is the one that consent was asked for: the same saved credential, not opted out.

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::renewal::{REFRESH_TOKEN, STEP_TIMEOUT, openable};
 use crate::connection::sealed::SealedRecords;
-use crate::connection::{Errand, LoadedConnection, Purpose};
+use crate::connection::{Errand, HiddenValues, LoadedConnection, Purpose};
 use crate::resources::Resources;
 
 /// Longest value that is taken from an answer, bytes: tokens are short, and are sealed together.
@@ -49,6 +49,8 @@ const ERROR_CODES: &[&str] = &[
 pub(super) struct Got {
     pub(super) fields: Vec<(String, Zeroizing<String>)>,
     pub(super) config: Vec<(String, String)>,
+    /// The texts that [`Self::config`] was taken from, whole: a part of a secret must not pass for a host.
+    captured: Vec<(String, Zeroizing<String>)>,
     pub(super) ttl: Option<SignedDuration>,
 }
 
@@ -97,11 +99,36 @@ pub(super) async fn follow(
     for step in steps {
         let mut known = records.known.clone();
         known.extend(got.fields.iter().cloned());
-        let source = SealedRecords { sealed: records.sealed.clone(), known };
+        let source = SealedRecords { sealed: records.sealed.clone(), known, others: Vec::new() };
         let answer = send(resources, connection, step, source, run).await?;
         read(step, &answer, &mut got)?;
     }
+    if !got.config.is_empty() {
+        check_visible(connection, &got, &records).await?;
+    }
     Ok(got)
+}
+
+/// Refuses an answer whose visible values give a secret away: they would stand in URLs, dry runs, the ledger and
+/// files. Nothing of such an answer is kept.
+async fn check_visible(
+    connection: &LoadedConnection,
+    got: &Got,
+    records: &SealedRecords,
+) -> Result<(), Failed> {
+    let hidden = HiddenValues::sealed(connection.connector(), records).await;
+    let mut hidden = hidden.map_err(|_| Failed::new("the credential cannot be opened", true))?;
+    hidden.add_token(&got.fields);
+    match got.captured.iter().find(|(_, text)| hidden.are_in(text)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Failed::new(
+            format!(
+                "the token answer has a secret where auth.capture takes config.{name} from, which would be visible; \
+                 nothing of the answer was kept; auth.capture must name another place"
+            ),
+            true,
+        )),
+    }
 }
 
 async fn send(
@@ -207,8 +234,10 @@ fn read(step: &TokenStep, answer: &OutboundResponse, got: &mut Got) -> Result<()
         }
     }
     for (name, pointer) in &step.config {
-        if let Some(text) = document.pointer(pointer).and_then(portcullis_action::template::scalar_text) {
+        let found = document.pointer(pointer).and_then(portcullis_action::template::scalar_text);
+        if let Some(text) = found.filter(|text| text.len() <= VALUE_BYTES_MAX) {
             got.config.push((name.clone(), host_of(&text).to_owned()));
+            got.captured.push((name.clone(), Zeroizing::new(text)));
         }
     }
     if let Some(found) = document.pointer(&step.expires_in_path) {

@@ -21,11 +21,13 @@ use serde_json::Value;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::exchange::{self, Failed, Got};
+use crate::call::active_calls::CancelHandle;
 use crate::clock;
 use crate::connection::sealed::SealedRecords;
 use crate::connection::{ConnectionKey, LoadedConnection};
 use crate::error::Error;
 use crate::resources::Resources;
+use crate::workers::Lane;
 
 /// Duration of a lease; longer than the longest exchange.
 const LEASE: SignedDuration = SignedDuration::from_secs(90);
@@ -42,8 +44,15 @@ const PAUSE_TRANSIENT: SignedDuration = SignedDuration::from_secs(1);
 const PAUSE_PERMANENT: SignedDuration = SignedDuration::from_secs(30);
 /// Longest pause.
 const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(15);
+/// Exchanges that a credential may be saved in the middle of before the last result is what counts.
+const CHANGES_MAX: u32 = 3;
 /// Attempts to store a new token: it may be the only one that works.
 const STORE_ATTEMPTS: u32 = 10;
+
+/// Most bytes of a token's values for which those of the token before are kept, too: less than the vault seals.
+const TOKEN_BYTES_MAX: usize = 32 * 1024;
+/// Begins the names of fields of the token before.
+const OLD: &str = "old.";
 
 /// The field that renews a token.
 pub(super) const REFRESH_TOKEN: &str = "refresh_token";
@@ -160,15 +169,20 @@ impl Renewal {
         connection: &mut LoadedConnection,
         run: &RunId,
         need: Need,
+        handle: &CancelHandle,
     ) -> Result<(), Error> {
         let Some(plan) = &connection.connector().auth.token else { return Ok(()) };
         if matches!(standing(connection.stored.current_token(), plan, need), Standing::Good) {
             return Ok(());
         }
+        // Why here: the token request is one of the call's, and may change something at the third party.
+        handle.commit().await;
         let (renewal, mut own, run) = (self.clone(), connection.clone(), run.clone());
         // Why a task: see the module's documentation.
-        let task = tokio::spawn(async move { renewal.renew(&mut own, &run, need).await });
-        let renewed = task.await.map_err(|_| Error::plain(Code::Internal))?;
+        let lane = Lane::of(Some(connection.key.org.as_str()));
+        let renewing = Box::pin(async move { renewal.renew(&mut own, &run, need).await });
+        let task = tokio::spawn(self.resources.workers.movable(lane, renewing));
+        let renewed = task.await.map_err(|_| Error::plain(Code::Internal))??;
         connection.reload(&self.resources).await?;
         let Some(plan) = &connection.connector().auth.token else { return renewed };
         // Why good nevertheless: the renewal was early, and the token works until it expires.
@@ -185,6 +199,7 @@ impl Renewal {
         let resources = &self.resources;
         let lock = self.locks.of(&connection.key);
         let _held = lock.lock().await;
+        let mut changes = 0;
         loop {
             connection.reload(resources).await?;
             let loaded = Arc::clone(&connection.loaded);
@@ -199,8 +214,15 @@ impl Renewal {
                 continue;
             }
             let Some((state, commit)) = self.take_lease(connection).await? else { continue };
+            let used = identity(connection);
             let got = exchange::get(resources, connection, plan, &state, run).await;
-            return settle(resources, connection, plan, state, commit, got).await;
+            let settled = settle(resources, connection, plan, state, commit, got).await;
+            connection.reload(resources).await?;
+            // Why again: the result says something about a credential that is not the saved one any more.
+            if identity(connection) == used || changes >= CHANGES_MAX {
+                return settled;
+            }
+            changes += 1;
         }
     }
 
@@ -248,6 +270,11 @@ impl Renewal {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The saved credential and its revision; `None` without one.
+fn identity(connection: &LoadedConnection) -> Option<(CredentialId, u64)> {
+    connection.stored.credential.as_ref().map(|saved| (saved.credential_id.clone(), saved.revision))
 }
 
 pub(super) fn attention(reason: &str) -> Error {
@@ -331,16 +358,29 @@ async fn renewed(
     let mut fields: Vec<(String, SecretValue)> = Vec::new();
     // Why not where they rotate: the old one was used up for this answer.
     let replaced = plan.rotates || got.fields.iter().any(|(name, _)| name == REFRESH_TOKEN);
-    if let (Some(sealed), true, false) = (&before.sealed, before.renewable, replaced) {
-        let binding = connection.key.binding(&before.token_id, before.revision);
-        let old = resources.vault.open_sealed(&binding, sealed, |_| true).await?;
-        fields.extend(old.fields.into_fields().filter(|(name, _)| name == REFRESH_TOKEN));
+    let keeps = before.renewable && !replaced;
+    let mut old: Vec<(String, SecretValue)> = match &before.sealed {
+        None => Vec::new(),
+        Some(sealed) => {
+            let binding = connection.key.binding(&before.token_id, before.revision);
+            match resources.vault.open_sealed(&binding, sealed, |_| true).await {
+                Ok(opened) => opened.fields.into_fields().collect(),
+                Err(error) if keeps => return Err(error.into()),
+                // Why no error: nothing of it is needed.
+                Err(_) => Vec::new(),
+            }
+        }
+    };
+    old.retain(|(name, _)| !name.starts_with(OLD));
+    if let Some(at) = old.iter().position(|(name, _)| keeps && name == REFRESH_TOKEN) {
+        fields.push(old.swap_remove(at));
     }
     for (name, text) in &got.fields {
         fields.retain(|(other, _)| other != name);
         fields.push((name.clone(), SecretValue::new(text.to_string())));
     }
     let renewable = plan.renew.is_some() && fields.iter().any(|(name, _)| name == REFRESH_TOKEN);
+    fields.extend(outlived(old, &fields));
     let revision = before.revision + 1;
     let binding = connection.key.binding(&before.token_id, revision);
     let payload = SecretPayload { fields: SecretFields::new(fields), allowed_hosts: hosts };
@@ -360,6 +400,20 @@ async fn renewed(
     let ttl = got.ttl.or_else(|| can_get(&state, plan).then_some(default_ttl));
     state.expires_at = ttl.map(clock::after);
     Ok(state)
+}
+
+/// The values of the token before, under names that no template can have. They are kept with the new one, because
+/// the third party may still accept and echo them; together they stay small.
+fn outlived(old: Vec<(String, SecretValue)>, new: &[(String, SecretValue)]) -> Vec<(String, SecretValue)> {
+    let mut room = TOKEN_BYTES_MAX.saturating_sub(new.iter().map(|(_, value)| value.len()).sum());
+    let mut kept = Vec::new();
+    for (index, (_, value)) in old.into_iter().enumerate() {
+        if let Some(left) = room.checked_sub(value.len()) {
+            room = left;
+            kept.push((format!("{OLD}{index}"), value));
+        }
+    }
+    kept
 }
 
 /// The state after an exchange that failed: the token stays, and a time for the next attempt is set.
@@ -397,5 +451,5 @@ pub(crate) async fn revoke(resources: &Resources, connection: &LoadedConnection)
 pub(super) fn openable(resources: &Resources, connection: &LoadedConnection) -> SealedRecords {
     let saved = connection.stored.sealed(&resources.vault, &connection.key);
     let token = connection.stored.sealed_token(&resources.vault, &connection.key);
-    SealedRecords { sealed: saved.into_iter().chain(token).collect(), known: Vec::new() }
+    SealedRecords { sealed: saved.into_iter().chain(token).collect(), known: Vec::new(), others: Vec::new() }
 }

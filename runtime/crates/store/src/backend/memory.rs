@@ -152,9 +152,8 @@ impl Store for MemoryStore {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
             let keys: Vec<String> = batch.writes.iter().map(|(key, _)| key.clone()).collect();
-            let committed = self.state().commit(batch);
-            self.versions.advance(keys.iter().map(String::as_str));
-            committed
+            let _writing = self.versions.writing(keys.iter().map(String::as_str));
+            self.state().commit(batch)
         })
     }
 
@@ -187,7 +186,7 @@ impl Store for MemoryStore {
     }
 
     fn version(&self, key: &str) -> Option<u64> {
-        Some(self.versions.of(key))
+        self.versions.of(key)
     }
 
     fn is_shared(&self) -> bool {

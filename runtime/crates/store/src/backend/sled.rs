@@ -8,13 +8,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
+use portcullis_core::sync::read;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::versions::Versions;
@@ -22,10 +21,12 @@ use crate::backend::{Batch, Change, SnapshotReport, Store, StoreStats, Versioned
 use crate::error::StoreError;
 use crate::task::BoxFuture;
 
-use self::watermark::Watermark;
+use self::opening::{lock_directory, open_checked};
 use self::writer::{Job, Writer};
 
+mod anchor;
 mod layout;
+mod opening;
 mod reading;
 mod recovery;
 #[cfg(test)]
@@ -34,15 +35,8 @@ mod transaction;
 mod watermark;
 mod writer;
 
-/// Less than sled's default of 1 GiB, which is more than the whole product should need.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-
 /// Commits waiting for the writer thread; further ones wait in their own tasks.
 const QUEUED_JOBS_MAX: usize = 1024;
-
-/// How long to wait for an earlier handle of the same directory to close inside sled.
-const CLOSING_WAIT_MAX: Duration = Duration::from_secs(10);
-const CLOSING_POLL: Duration = Duration::from_millis(2);
 
 /// A store in one directory on disk.
 pub struct SledStore {
@@ -53,23 +47,31 @@ pub struct SledStore {
 
 /// State shared by the writer thread and reading tasks.
 struct Shared {
-    db: sled::Db,
+    /// `None` while the writer thread reads the disk again after a failure.
+    db: RwLock<Option<sled::Db>>,
     dir: PathBuf,
     versions: Versions,
     /// Set when a write or a sync failed: memory and disk may then differ.
     broken: AtomicBool,
+    /// Whether the last write of the anchor failed.
+    anchor_failing: Arc<AtomicBool>,
     /// Held for its lock; after `db`, so that sled closes first.
     _lock: File,
 }
 
 impl Shared {
-    fn usable(&self) -> Result<&sled::Db, StoreError> {
-        if self.broken.load(Ordering::Acquire) {
-            return Err(StoreError::Unavailable(
-                "an earlier write did not reach the disk; restart after looking at the disk".to_owned(),
-            ));
-        }
-        Ok(&self.db)
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    fn usable(&self) -> Result<sled::Db, StoreError> {
+        let db = if self.is_broken() { None } else { read(&self.db).clone() };
+        db.ok_or_else(|| {
+            StoreError::Unavailable(
+                "an earlier write did not reach the disk; the store is used again as soon as it can be written"
+                    .to_owned(),
+            )
+        })
     }
 }
 
@@ -81,29 +83,34 @@ impl SledStore {
     /// [`StoreError::AlreadyOpen`]; [`StoreError::Damaged`] if anything is not as it was
     /// acknowledged; [`StoreError::Unavailable`] if the directory cannot be used.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_anchored(dir, None)
+    }
+
+    /// The same, with a file outside the data directory that says what was acknowledged: a store that is older is
+    /// refused, also if its own watermark is as old.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], and [`StoreError::OlderThanAnchor`].
+    pub fn open_anchored(dir: &Path, anchor: Option<&Path>) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir)
             .map_err(|error| StoreError::io(&format!("creating {}", dir.display()), &error))?;
         let lock = lock_directory(dir)?;
-        let opened = catch_unwind(AssertUnwindSafe(|| open_checked(dir)));
-        // Why: sled panics on some damaged pages, and an error that names the repair is better than that.
-        let (db, watermark) = opened.unwrap_or_else(|_| {
-            Err(StoreError::damaged(format!("the store in {} cannot be read", dir.display())))
-        })?;
-        let db_file = File::open(dir.join("sled").join("db"))
-            .map_err(|error| StoreError::io("opening sled's file for syncing", &error))?;
+        let (db, files) = open_checked(dir)?;
+        let anchor_failing = Arc::new(AtomicBool::new(false));
+        let meta = reading::meta(&db)?;
+        let anchor = anchor.map(|path| anchor::Keeper::open(path, &meta, Arc::clone(&anchor_failing)));
         let shared = Arc::new(Shared {
-            db,
+            db: RwLock::new(Some(db)),
             dir: dir.to_owned(),
             versions: Versions::default(),
             broken: AtomicBool::new(false),
+            anchor_failing,
             _lock: lock,
         });
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS_MAX);
-        let mut writer = Writer::new(Arc::clone(&shared), db_file, watermark);
+        let mut writer = Writer::new(Arc::clone(&shared), files, anchor.transpose()?, jobs.downgrade());
         // Why: sled syncs neither what its recovery wrote nor the directory entries it made.
         writer.make_durable()?;
-        sync_directory(&dir.join("sled"))?;
-        sync_directory(dir)?;
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(queue))
@@ -127,7 +134,7 @@ impl SledStore {
         read: impl FnOnce(&sled::Db) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || read(shared.usable()?))
+        tokio::task::spawn_blocking(move || read(&shared.usable()?))
             .await
             .map_err(|_| StoreError::damaged("reading the store failed"))?
     }
@@ -149,7 +156,7 @@ impl Store for SledStore {
         Box::pin(async move {
             check_key(key)?;
             // Not in a blocking task: almost always a memory read, and at worst a few reads of 4 KiB.
-            reading::get(self.shared.usable()?, key)
+            reading::get(&self.shared.usable()?, key)
         })
     }
 
@@ -194,67 +201,19 @@ impl Store for SledStore {
 
     fn version(&self, key: &str) -> Option<u64> {
         // Why none when broken: cached reads must not hide that the store can no longer be read.
-        self.shared.usable().ok().map(|_| self.shared.versions.of(key))
+        if self.shared.is_broken() { None } else { self.shared.versions.of(key) }
+    }
+
+    fn is_well(&self) -> bool {
+        !self.shared.is_broken()
+    }
+
+    fn is_anchored(&self) -> bool {
+        !self.shared.anchor_failing.load(Ordering::Acquire)
     }
 
     fn is_shared(&self) -> bool {
         // The directory's lock ensures it.
         false
     }
-}
-
-fn lock_directory(dir: &Path) -> Result<File, StoreError> {
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join("lock"))
-        .map_err(|error| StoreError::io(&format!("opening {}/lock", dir.display()), &error))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(StoreError::AlreadyOpen { dir: dir.display().to_string() })
-        }
-        Err(std::fs::TryLockError::Error(error)) => {
-            Err(StoreError::io(&format!("locking {}", dir.display()), &error))
-        }
-    }
-}
-
-/// Opens sled and compares its content with the digest and the watermark.
-fn open_checked(dir: &Path) -> Result<(sled::Db, Watermark), StoreError> {
-    let (watermark, mark) = Watermark::open(&dir.join("watermark"))?;
-    let db = open_sled(dir)?;
-    recovery::examine(&db, mark)?;
-    Ok((db, watermark))
-}
-
-/// Opens sled, waiting for an earlier handle of this process to close.
-fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
-    let config = sled::Config::new().path(dir.join("sled")).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let started = Instant::now();
-    loop {
-        match config.open() {
-            Ok(db) => return Ok(db),
-            // Why: sled's thread pool may hold its file for a moment after the last handle is dropped,
-            // and reports its lock by this error kind. Our own lock shows that no other process is there.
-            Err(sled::Error::Io(error))
-                if error.kind() == std::io::ErrorKind::Other && started.elapsed() < CLOSING_WAIT_MAX =>
-            {
-                std::thread::sleep(CLOSING_POLL);
-            }
-            Err(sled::Error::Corruption { .. } | sled::Error::ReportableBug(_)) => {
-                return Err(StoreError::damaged(format!("sled cannot read {}", dir.display())));
-            }
-            Err(other) => {
-                return Err(StoreError::Unavailable(format!("opening {}: {other}", dir.display())));
-            }
-        }
-    }
-}
-
-fn sync_directory(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir)
-        .and_then(|opened| opened.sync_all())
-        .map_err(|error| StoreError::io(&format!("syncing {}", dir.display()), &error))
 }

@@ -29,8 +29,9 @@ impl std::fmt::Display for BadRecord {
 pub enum LedgerError {
     /// The org's chain does not verify; nothing is appended to it.
     #[error(
-        "ledger of {org} is damaged at {bad}; look at it with `portcullis ledger verify`, and move \
-         the org's directory aside to start a new chain"
+        "ledger of {org} is damaged at {bad}; look at it with `portcullis ledger verify`, and put the file back \
+         from a backup, or, with the process stopped, move ledger/{org} and ledger/.heads/{org} aside to start a \
+         new chain"
     )]
     Damaged { org: OrgId, bad: BadRecord },
     /// The event is too large for one record.

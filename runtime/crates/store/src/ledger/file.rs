@@ -5,9 +5,11 @@
 //! because a chain that only grows would never free its space there. Opened by the binary; used as
 //! `dyn Ledger`.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use portcullis_core::id::OrgId;
@@ -23,6 +25,7 @@ use super::report::{PruneReport, VerifyReport};
 use super::subscribers::Subscribers;
 use super::{Ledger, LedgerSink, SEGMENT_BYTES, blocking};
 use crate::disk_sync::Syncer;
+use crate::head::HEADS;
 use crate::task::BoxFuture;
 
 mod chain_walk;
@@ -49,7 +52,7 @@ pub enum LedgerSync {
 /// The ledgers below one directory.
 pub struct FileLedger {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     /// Held for its lock.
     _lock: File,
 }
@@ -60,11 +63,14 @@ struct Shared {
     orgs: OpenOrgs,
     syncer: Syncer<LogHandle>,
     subscribers: Subscribers,
+    /// Ends the look at all chains.
+    stopping: AtomicBool,
 }
 
 impl FileLedger {
-    /// Opens the ledgers below `dir` (one directory per org), creating it if there is none. Orgs are
-    /// opened and checked when first written to.
+    /// Opens the ledgers below `dir` (one directory per org), creating it if there is none. A thread then looks at
+    /// all chains, one after the other; a chain that is written to before its turn is looked at then. To one that is
+    /// damaged nothing is appended.
     ///
     /// # Errors
     /// [`LedgerError::AlreadyOpen`], and [`LedgerError::Unavailable`] if the directory cannot be used.
@@ -82,13 +88,14 @@ impl FileLedger {
             orgs: OpenOrgs::new(dir.to_owned(), segment_bytes),
             syncer: Syncer::default(),
             subscribers: Subscribers::default(),
+            stopping: AtomicBool::new(false),
         });
-        let syncing = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("ledger-sync".to_owned())
-            .spawn(move || syncing.syncer.run())
-            .map_err(|error| LedgerError::io("starting the ledger's sync thread", &error))?;
-        Ok(Self { shared, thread: Some(thread), _lock: lock })
+        let (syncing, looking) = (Arc::clone(&shared), Arc::clone(&shared));
+        let threads = vec![
+            start("ledger-sync", move || syncing.syncer.run())?,
+            start("ledger-check", move || looking.look_at_all())?,
+        ];
+        Ok(Self { shared, threads, _lock: lock })
     }
 
     fn org_dir(&self, org: &OrgId) -> PathBuf {
@@ -96,19 +103,72 @@ impl FileLedger {
     }
 }
 
+impl Shared {
+    /// Looks at every chain that there is or should be.
+    fn look_at_all(&self) {
+        for org in known_orgs(&self.dir) {
+            if self.stopping.load(Ordering::Relaxed) {
+                return;
+            }
+            match verify::check(&org, &self.dir.join(org.as_str())) {
+                Ok((report, checked)) => self.orgs.looked(&org, report.bad.as_ref(), checked),
+                Err(error) => tracing::error!(%org, %error, "the org's ledger cannot be read"),
+            }
+        }
+    }
+
+    /// Notes damage that a reader met.
+    fn noting<T>(&self, result: Result<T, LedgerError>) -> Result<T, LedgerError> {
+        if let Err(LedgerError::Damaged { org, bad }) = &result {
+            self.orgs.looked(org, Some(bad), None);
+        }
+        result
+    }
+
+    async fn opened(&self, handle: &Arc<LogHandle>) -> Result<(), LedgerError> {
+        if handle.is_open() {
+            return Ok(());
+        }
+        let _one_at_a_time = handle.opening.lock().await;
+        if handle.is_open() {
+            return Ok(());
+        }
+        let opening = Arc::clone(handle);
+        blocking(move || opening.open()).await
+    }
+}
+
+/// Orgs with a ledger below `dir`: those with a directory, and those whose directory is missing.
+#[must_use]
+pub fn known_orgs(dir: &Path) -> BTreeSet<OrgId> {
+    let entries = [dir.to_owned(), dir.join(HEADS)].into_iter().filter_map(|dir| std::fs::read_dir(dir).ok());
+    let names = entries.flatten().filter_map(Result::ok).map(|entry| entry.file_name());
+    names.filter_map(|name| OrgId::parse(name.to_str()?).ok()).collect()
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LedgerError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|error| LedgerError::io(&format!("starting the thread {name}"), &error))
+}
+
 impl Ledger for FileLedger {
     fn append<'a>(&'a self, event: &'a LedgerEvent) -> BoxFuture<'a, Result<u64, LedgerError>> {
         Box::pin(async move {
             let text = line::serialise(event)?;
             let handle = self.shared.orgs.handle(&event.org);
-            if !handle.is_open() {
-                let opening = Arc::clone(&handle);
-                blocking(move || opening.open()).await?;
-            }
+            let opened = self.shared.opened(&handle).await;
             // Not in a blocking task: a write into the page cache takes microseconds.
-            let appended = handle.append(&text, |written| {
-                let line = || Arc::new(LedgerLine::from_written(written, event.clone()));
-                self.shared.subscribers.publish(&event.org, line);
+            let appended = opened.and_then(|()| {
+                handle.append(&text, |written| {
+                    let line = || Arc::new(LedgerLine::from_written(written, event.clone()));
+                    self.shared.subscribers.publish(&event.org, line);
+                })
+            });
+            let appended = appended.inspect_err(|error| {
+                // Damage is looked at again when the org calls again: that reads all of its chain.
+                if !matches!(error, LedgerError::Damaged { .. }) {
+                    self.shared.syncer.failed(&handle);
+                }
             })?;
             let strict = self.shared.sync == LedgerSync::Strict;
             if appended.first_unsynced || strict {
@@ -126,8 +186,8 @@ impl Ledger for FileLedger {
         org: &'a OrgId,
         query: &'a LedgerQuery,
     ) -> BoxFuture<'a, Result<LedgerPage, LedgerError>> {
-        let (org, query, dir) = (org.clone(), query.clone(), self.org_dir(org));
-        Box::pin(blocking(move || reading::read(&org, &dir, &query)))
+        let (org, query, dir, shared) = (org.clone(), query.clone(), self.org_dir(org), self.shared.clone());
+        Box::pin(blocking(move || shared.noting(reading::read(&org, &dir, &query))))
     }
 
     fn subscribe(&self, org: &OrgId) -> broadcast::Receiver<Arc<LedgerLine>> {
@@ -140,13 +200,25 @@ impl Ledger for FileLedger {
         query: &'a LedgerQuery,
         sink: LedgerSink,
     ) -> BoxFuture<'a, Result<u64, LedgerError>> {
-        let (org, query, dir) = (org.clone(), query.clone(), self.org_dir(org));
-        Box::pin(blocking(move || reading::export(&org, &dir, &query, sink)))
+        let (org, query, dir, shared) = (org.clone(), query.clone(), self.org_dir(org), self.shared.clone());
+        Box::pin(blocking(move || shared.noting(reading::export(&org, &dir, &query, sink))))
     }
 
     fn verify<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<VerifyReport, LedgerError>> {
-        let (org, dir) = (org.clone(), self.org_dir(org));
-        Box::pin(blocking(move || verify::verify(&org, &dir)))
+        let (org, dir, shared) = (org.clone(), self.org_dir(org), self.shared.clone());
+        Box::pin(blocking(move || {
+            let (report, checked) = verify::check(&org, &dir)?;
+            shared.orgs.looked(&org, report.bad.as_ref(), checked);
+            Ok(report)
+        }))
+    }
+
+    fn is_well(&self) -> bool {
+        self.shared.syncer.is_well()
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.shared.orgs.is_damaged()
     }
 
     fn prune<'a>(
@@ -170,11 +242,12 @@ impl Ledger for FileLedger {
 
 impl Drop for FileLedger {
     fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
         self.shared.syncer.stop();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the ledger's sync thread ended with a panic");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the ledger ended with a panic");
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use portcullis_core::ledger::LedgerEvent;
 use serde::Serialize;
 
 use super::error::LedgerError;
+pub(super) use crate::head::Link;
 use crate::lower_hex;
 
 /// Longest event in bytes, as JSON.
@@ -74,13 +75,6 @@ pub(super) struct Written<'a> {
     pub(super) prev: [u8; 32],
     pub(super) hash: [u8; 32],
     pub(super) line: &'a str,
-}
-
-/// The end of a chain, which the next record continues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) seq: u64,
-    pub(super) hash: [u8; 32],
 }
 
 impl Link {

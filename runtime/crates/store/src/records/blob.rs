@@ -4,7 +4,7 @@
 //! A part never changes and is written in the same commit as the document that refers to it. Parts are
 //! not deleted with a document: a connector's revisions, which refer to the same parts, are never deleted.
 
-use portcullis_core::hex;
+use portcullis_core::{hex, offload};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -66,6 +66,7 @@ impl Reference {
             let found = store.get(&part_key(&self.blob, part)).await?;
             whole.extend_from_slice(&found.ok_or_else(|| unreadable("a part is missing"))?.value);
         }
+        offload::over(whole.len()).await;
         if hex::encode(&Sha256::digest(&whole)) == self.blob {
             Ok(whole)
         } else {

@@ -3,7 +3,8 @@
 //! A record is passed to the operating system before `append` returns, so it survives the death of the
 //! process, and reaches the disk within 100 ms. It is not in sled, where every record would cost a
 //! transaction and wait for the disk: there are more runs than all other records together, they are written
-//! once and rarely read. Opened by the binary; used as `dyn Runs`.
+//! once and rarely read. Records are linked by hash, and each is checked when it is read. Opened by the binary;
+//! used as `dyn Runs`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::thread::JoinHandle;
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 
+use self::chain::Place;
 use self::log::Log;
 use super::{RunRecord, Runs};
 use crate::disk_sync::Syncer;
@@ -19,7 +21,11 @@ use crate::error::StoreError;
 use crate::task::{self, BoxFuture};
 use portcullis_core::sync::lock;
 
+mod chain;
+mod earlier;
 mod log;
+mod reading;
+mod segment;
 
 /// A file is closed at this length: reading all of it takes little time and memory.
 const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
@@ -60,17 +66,17 @@ impl FileRuns {
 
     fn log(&self, org: &OrgId, workspace: &WorkspaceId) -> Arc<Log> {
         let mut logs = self.logs();
-        let place = (org.clone(), workspace.clone());
-        if let Some(log) = logs.get(&place) {
+        let key = (org.clone(), workspace.clone());
+        if let Some(log) = logs.get(&key) {
             return Arc::clone(log);
         }
         if logs.len() >= OPEN_LOGS_MAX {
             // Held by this map only: nothing appends to it, and the sync thread is done with it.
             logs.retain(|_, log| Arc::strong_count(log) > 1);
         }
-        let dir = self.dir.join(org.as_str()).join(workspace.as_str());
-        let log = Arc::new(Log::new(dir, self.segment_bytes));
-        logs.insert(place, Arc::clone(&log));
+        let place = Place { org: org.clone(), workspace: workspace.clone() };
+        let log = Arc::new(Log::new(&self.dir, place, self.segment_bytes));
+        logs.insert(key, Arc::clone(&log));
         log
     }
 
@@ -79,17 +85,38 @@ impl FileRuns {
     }
 }
 
+impl FileRuns {
+    /// Drops the oldest files of a workspace except `keep`; the current one always stays. The chain is anchored at
+    /// the cut. Returns how many were dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; some may be deleted then, and calling it again completes it.
+    pub async fn prune(
+        &self,
+        org: &OrgId,
+        workspace: &WorkspaceId,
+        keep: usize,
+    ) -> Result<usize, StoreError> {
+        let log = self.log(org, workspace);
+        blocking(move || log.prune(keep)).await
+    }
+}
+
 impl Runs for FileRuns {
     fn append<'a>(&'a self, record: &'a RunRecord) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let line = record.line()?;
+            let text = record.checked_json()?;
             let log = self.log(&record.org, &record.workspace);
-            if !log.is_open() {
+            let opened = if log.is_open() {
+                Ok(())
+            } else {
                 let opening = Arc::clone(&log);
-                blocking(move || opening.open()).await?;
-            }
+                blocking(move || opening.open()).await
+            };
             // Not in a blocking task: a write into the page cache takes microseconds.
-            if log.append(line.as_bytes())? {
+            let first_unsynced =
+                opened.and_then(|()| log.append(record, &text)).inspect_err(|_| self.syncer.failed(&log))?;
+            if first_unsynced {
                 self.syncer.ask(&log, false);
             }
             Ok(())
@@ -103,7 +130,7 @@ impl Runs for FileRuns {
         run: &'a RunId,
     ) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>> {
         let (log, run) = (self.log(org, workspace), run.clone());
-        Box::pin(blocking(move || log.get(&run)))
+        Box::pin(blocking(move || reading::get(&log, &run)))
     }
 
     fn list<'a>(
@@ -114,7 +141,11 @@ impl Runs for FileRuns {
         limit: usize,
     ) -> BoxFuture<'a, Result<Option<Vec<RunRecord>>, StoreError>> {
         let (log, after) = (self.log(org, workspace), after.cloned());
-        Box::pin(blocking(move || log.list(after.as_ref(), limit)))
+        Box::pin(blocking(move || reading::list(&log, after.as_ref(), limit)))
+    }
+
+    fn is_well(&self) -> bool {
+        self.syncer.is_well()
     }
 
     fn remove<'a>(
@@ -129,6 +160,12 @@ impl Runs for FileRuns {
             Ok(())
         })
     }
+}
+
+/// When a run started: the first 48 bits of its UUIDv7 (RFC 9562 section 5.7), milliseconds since 1970.
+fn started_ms(run: &str) -> Option<u64> {
+    let (_, uuid) = run.split_once('_')?;
+    u64::from_str_radix(uuid.get(..12)?, 16).ok()
 }
 
 impl Drop for FileRuns {

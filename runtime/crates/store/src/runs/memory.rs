@@ -34,7 +34,7 @@ impl MemoryRuns {
 impl Runs for MemoryRuns {
     fn append<'a>(&'a self, record: &'a RunRecord) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            record.line()?;
+            record.checked_json()?;
             let place = (record.org.clone(), record.workspace.clone());
             lock(&self.by_workspace).entry(place).or_default().push(record.clone());
             Ok(())

@@ -26,6 +26,7 @@ fn whole() -> Value {
               "message": "say \"it\"" },
         ],
         "pagination": { "kind": { "type": "link_header" }, "items": "", "max_pages": 1, "max_items": 2 },
+        "rendered_bytes": 123,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Waits as real APIs write them, and similar invalid texts.
 
 use super::*;
+use crate::pattern::Pattern;
 use crate::retry::WaitBody;
 use serde_json::json;
 
@@ -123,7 +124,7 @@ fn jira_says_an_iso_instant_and_gmail_a_sentence() {
     let gmail = RetryPlan {
         body: Some(WaitBody {
             path: "/error/errors/*/message".to_owned(),
-            pattern: Some("Retry after (\\S+)".to_owned()),
+            pattern: Some(Pattern::within("Retry after (\\S+)").unwrap()),
             kind: WaitKind::Iso8601,
         }),
         ..RetryPlan::default()
@@ -137,19 +138,19 @@ fn jira_says_an_iso_instant_and_gmail_a_sentence() {
 }
 
 #[test]
-fn a_number_in_the_body_needs_no_pattern_and_a_broken_pattern_says_nothing() {
+fn a_number_in_the_body_needs_no_pattern_and_one_that_does_not_match_says_nothing() {
     let body = |path: &str, pattern: Option<&str>| RetryPlan {
         headers: Vec::new(),
         body: Some(WaitBody {
             path: path.to_owned(),
-            pattern: pattern.map(str::to_owned),
+            pattern: pattern.map(|text| Pattern::within(text).unwrap()),
             kind: WaitKind::Seconds,
         }),
         ..RetryPlan::default()
     };
     let document = json!({ "retry_after": 1.5, "list": [1] });
     assert_eq!(wait_ms(&body("/retry_after", None), json!({}), document.clone()), Some(1_500));
-    assert_eq!(wait_ms(&body("/retry_after", Some("(")), json!({}), document.clone()), None);
+    assert_eq!(wait_ms(&body("/retry_after", Some("x")), json!({}), document.clone()), None);
     assert_eq!(wait_ms(&body("/list", None), json!({}), document.clone()), None);
     assert_eq!(wait_ms(&body("retry_after", None), json!({}), document), None);
 }

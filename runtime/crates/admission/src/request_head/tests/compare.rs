@@ -62,7 +62,7 @@ pub(super) fn agree(bytes: &[u8]) -> bool {
     let body = first.body.expect("a declared length");
     let end = usize::try_from(head.length - body).expect("a head in memory");
     let text = bytes.get(..end).expect("a head that came");
-    assert!(text.ends_with(b"\n\r\n") || text.ends_with(b"\n\n"), "{head:?} ends after an empty line");
+    assert!(text.ends_with(b"\r\n\r\n"), "{head:?} ends after an empty line");
     assert_eq!(RequestHead::of(text), Some(head), "what follows a head does not change it");
     assert_eq!(RequestHead::of(&text[..end - 1]), None, "a part of a head is not read");
     if length.is_some() {

@@ -5,13 +5,14 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 /// The bytes of a request, and of what follows it.
-pub(super) fn request() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn request() -> impl Strategy<Value = Vec<u8>> {
     let fields = prop_oneof![
         30 => vec(field(), 0..6),
         1 => vec(field(), 40..110),
     ];
-    (line(), fields, tail(), vec(edit(), 0..3), 0..10_u8).prop_map(|(line, fields, tail, edits, edited)| {
-        let mut bytes = line;
+    let parts = (line(), host(), fields, tail(), vec(edit(), 0..3), 0..10_u8);
+    parts.prop_map(|(line, host, fields, tail, edits, edited)| {
+        let mut bytes = [line, host].concat();
         fields.iter().for_each(|field| bytes.extend_from_slice(field));
         bytes.extend_from_slice(&tail);
         // Why not always: one edit is enough to make most requests invalid.
@@ -20,6 +21,13 @@ pub(super) fn request() -> impl Strategy<Value = Vec<u8>> {
         }
         bytes
     })
+}
+
+/// The field that every request has once.
+fn host() -> impl Strategy<Value = Vec<u8>> {
+    let others =
+        &["", "host: x\r\nHost: y\r\n", "HOST: [::1]:80\r\n", "host: u@x\r\n", "host:\r\n", "host: x\n"];
+    mostly("host: x\r\n", others)
 }
 
 /// Usually the common choice, otherwise one of the others.

@@ -33,14 +33,20 @@ fn serve(unseen: Duration, under_way: usize) -> Served {
     let full = Arc::new(AtomicBool::new(false));
     let (seen, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (answered, is_full, count) = (Answered::default(), Arc::clone(&full), Arc::clone(&refused));
-    let stream = Shedding::new(stream, answered.clone(), unseen, move |head: &RequestHead<'_>| {
-        let refuse = is_full.load(Ordering::SeqCst) && head.method == "POST";
-        refuse.then(|| {
-            count.fetch_add(1, Ordering::SeqCst);
-            let body = format!("refused {}", head.target);
-            format!("HTTP/1.1 503 Full\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
-        })
-    });
+    let stream = Shedding::new(
+        stream,
+        answered.clone(),
+        Malformed::default(),
+        unseen,
+        move |head: &RequestHead<'_>| {
+            let refuse = is_full.load(Ordering::SeqCst) && head.method == "POST";
+            refuse.then(|| {
+                count.fetch_add(1, Ordering::SeqCst);
+                let body = format!("refused {}", head.target);
+                format!("HTTP/1.1 503 Full\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+            })
+        },
+    );
     let count = Arc::clone(&seen);
     let service = service_fn(move |request: Request<Incoming>| {
         count.fetch_add(1, Ordering::SeqCst);
@@ -191,14 +197,16 @@ async fn a_refusal_that_is_taken_a_few_bytes_at_a_time_is_whole() {
     let text = b"HTTP/1.1 503 Full\r\ncontent-length: 0\r\n\r\n".repeat(10);
     let refusal = text.clone();
     let mut stream =
-        Shedding::new(stream, Answered::default(), LONG, move |_: &RequestHead<'_>| Some(refusal.clone()));
+        Shedding::new(stream, Answered::default(), Malformed::default(), LONG, move |_: &RequestHead<'_>| {
+            Some(refusal.clone())
+        });
     let (mut from, mut to) = tokio::io::split(caller);
     let reading = tokio::spawn(async move {
         let mut all = Vec::new();
         from.read_to_end(&mut all).await.unwrap();
         all
     });
-    to.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
+    to.write_all(b"POST / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut nothing = [0; 64];
     tokio::select! {
         biased;

@@ -1,20 +1,21 @@
 //! The ledger as a file: every record with its hash, oldest first, streamed in bounded memory.
 
-use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use hyper::body::Bytes;
 use portcullis_core::id::OrgId;
-use portcullis_engine::Error;
 use portcullis_engine::audit::{self, ExportSink, LedgerLine, LedgerQuery};
+use portcullis_engine::{Caller, Engine, Error, api_token};
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::stream_body::StreamBody;
+use super::stream_body::{Broken, StreamBody};
 use crate::request::Context;
 
 /// Media type of one JSON object per line.
@@ -23,6 +24,10 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 pub(super) const CSV: &str = "text/csv";
 /// Pieces that wait for a slow reader; after that the export waits.
 const PIECES: usize = 16;
+/// How often it is checked whether the token of an export still stands.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long an export waits for a reader that takes nothing. Why not for ever: it holds a thread.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Columns of the CSV, as pointers into a record.
 const COLUMNS: &[(&str, &str)] = &[
@@ -57,17 +62,22 @@ const COLUMNS: &[(&str, &str)] = &[
 ];
 
 /// Records exactly as stored, so that the chain can be checked from the export.
-pub(super) fn ndjson(context: &Context, org: OrgId, query: LedgerQuery) -> Result<Response<Body>, Error> {
-    export(context, org, query, NDJSON, String::new(), |line| format!("{}\n", line.as_text().trim_end()))
+pub(super) async fn ndjson(
+    context: &Context,
+    org: OrgId,
+    query: LedgerQuery,
+) -> Result<Response<Body>, Error> {
+    let text = |line: &LedgerLine| format!("{}\n", line.as_text().trim_end());
+    export(context, org, query, NDJSON, String::new(), text).await
 }
 
 /// Records as a table.
-pub(super) fn csv(context: &Context, org: OrgId, query: LedgerQuery) -> Result<Response<Body>, Error> {
+pub(super) async fn csv(context: &Context, org: OrgId, query: LedgerQuery) -> Result<Response<Body>, Error> {
     let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
-    export(context, org, query, CSV, format!("{}\r\n", names.join(",")), row)
+    export(context, org, query, CSV, format!("{}\r\n", names.join(",")), row).await
 }
 
-fn export(
+async fn export(
     context: &Context,
     org: OrgId,
     query: LedgerQuery,
@@ -75,32 +85,63 @@ fn export(
     head: String,
     text: fn(&LedgerLine) -> String,
 ) -> Result<Response<Body>, Error> {
+    // Why here: once the answer has begun there is no other way to say what is wrong.
+    let query = audit::checked(&query)?;
+    // Why first: what is streamed cannot be taken back, and a stream that only ends early looks whole to many.
+    audit::require_intact(&context.api.engine, context.caller()?, &org).await?;
     let (sender, receiver) = mpsc::channel(PIECES);
     let (engine, caller) = (Arc::clone(&context.api.engine), context.caller()?.clone());
-    let sink = sink(sender.clone(), text);
+    let broken = Broken::default();
+    let sink = sink(sender.clone(), broken.clone(), text);
+    let body = StreamBody { pieces: receiver, broken: broken.clone() };
     tokio::spawn(async move {
-        if !head.is_empty() && sender.send(Ok(Bytes::from(head))).await.is_err() {
-            return;
-        }
-        if let Err(error) = audit::export(&engine, &caller, &org, &query, sink).await {
-            tracing::error!(code = %error.code, "an export ended early");
-            // Why ignored: a reader that is gone needs no error.
-            let _ = sender.send(Err(io::Error::other("the ledger cannot be read further"))).await;
+        if head.is_empty() || sender.send(Bytes::from(head)).await.is_ok() {
+            run(&engine, &caller, &org, &query, sink, &broken).await;
         }
     });
-    Ok(attachment(media, receiver))
+    Ok(attachment(media, body))
 }
 
-/// Where the ledger puts each record; it ends when the reader is gone.
-fn sink(sender: mpsc::Sender<io::Result<Bytes>>, text: fn(&LedgerLine) -> String) -> ExportSink {
-    Box::new(move |line| match sender.blocking_send(Ok(Bytes::from(text(line)))) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()),
+/// Exports to the end, or until the caller's token is taken away.
+async fn run(
+    engine: &Engine,
+    caller: &Caller,
+    org: &OrgId,
+    query: &LedgerQuery,
+    sink: ExportSink,
+    broken: &Broken,
+) {
+    let revoked = async {
+        while api_token::still_stands(engine, caller).await {
+            tokio::time::sleep(BEAT).await;
+        }
+    };
+    tokio::select! {
+        ended = audit::export(engine, caller, org, query, sink) => if let Err(error) = ended {
+            tracing::error!(code = %error.code, "an export ended early");
+            broken.set();
+        },
+        () = revoked => broken.set(),
+    }
+}
+
+/// Where the ledger puts each record; it ends when the reader is gone or takes nothing for too long.
+fn sink(sender: mpsc::Sender<Bytes>, broken: Broken, text: fn(&LedgerLine) -> String) -> ExportSink {
+    let runtime = Handle::current();
+    Box::new(move |line| {
+        let send = sender.send_timeout(Bytes::from(text(line)), PATIENCE);
+        match runtime.block_on(send) {
+            Ok(()) if !broken.is_set() => ControlFlow::Continue(()),
+            _ => {
+                broken.set();
+                ControlFlow::Break(())
+            }
+        }
     })
 }
 
-fn attachment(media: &'static str, pieces: mpsc::Receiver<io::Result<Bytes>>) -> Response<Body> {
-    let mut response = Response::new(Body::new(StreamBody(pieces)));
+fn attachment(media: &'static str, body: StreamBody) -> Response<Body> {
+    let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));

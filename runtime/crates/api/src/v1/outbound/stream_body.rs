@@ -1,15 +1,35 @@
-//! A response body fed through a channel: it ends when the sender is dropped, and
-//! breaks off when the sender reports an error, so that an incomplete export never looks complete.
+//! A response body fed through a channel: it ends when the sender is dropped. Once it is broken off it ends with an
+//! error, and what waits for the reader is not sent, so that an incomplete export never looks complete.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::mpsc;
 
+/// Whether a body is broken off; shared with what feeds it.
+#[derive(Clone, Default)]
+pub(super) struct Broken(Arc<AtomicBool>);
+
+impl Broken {
+    /// Breaks the body off: drop the sender after that.
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// Pieces as they come.
-pub(super) struct StreamBody(pub(super) mpsc::Receiver<io::Result<Bytes>>);
+pub(super) struct StreamBody {
+    pub(super) pieces: mpsc::Receiver<Bytes>,
+    pub(super) broken: Broken,
+}
 
 impl Body for StreamBody {
     type Data = Bytes;
@@ -19,6 +39,10 @@ impl Body for StreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        let piece = ready!(self.pieces.poll_recv(context));
+        if self.broken.is_set() {
+            return Poll::Ready(Some(Err(io::Error::other("the answer was broken off"))));
+        }
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 }

@@ -7,13 +7,13 @@ use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
 use hyper::body::Bytes;
-use portcullis_engine::Error;
 use portcullis_engine::audit::{self, LedgerLine};
+use portcullis_engine::{Caller, Error, api_token};
 use schemars::SchemaGenerator;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 
-use super::stream_body::StreamBody;
+use super::stream_body::{Broken, StreamBody};
 use crate::answer::{Answer, Content};
 use crate::request::{Context, NoParameters};
 use crate::service::Api;
@@ -22,7 +22,7 @@ use crate::service::Api;
 const EVENTS: usize = 64;
 /// Media type of server-sent events.
 const MEDIA: &str = "text/event-stream";
-/// How often the stream checks whether the process is stopping.
+/// How often the stream checks whether the process is stopping and whether its token still stands.
 const BEAT: Duration = Duration::from_secs(1);
 /// Beats between comments that keep proxies from closing an idle stream.
 const BEATS_PER_COMMENT: u32 = 15;
@@ -45,38 +45,66 @@ pub(crate) async fn stream(context: Context, _: NoParameters, (): ()) -> Result<
     let org = context.org().await?;
     let lines = audit::follow(context.engine(), context.caller()?, &org)?;
     let (sender, receiver) = mpsc::channel(EVENTS);
-    tokio::spawn(pump(Arc::clone(&context.api), lines, sender));
-    let mut response = Response::new(Body::new(StreamBody(receiver)));
+    let pump = Pump { api: Arc::clone(&context.api), caller: context.caller()?.clone(), sender };
+    tokio::spawn(pump.run(lines));
+    let mut response = Response::new(Body::new(StreamBody { pieces: receiver, broken: Broken::default() }));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA));
     Ok(EventStream(response))
 }
 
 type Lines = broadcast::Receiver<Arc<LedgerLine>>;
-type Pieces = mpsc::Sender<std::io::Result<Bytes>>;
 
-async fn pump(api: Arc<Api>, mut lines: Lines, sender: Pieces) {
-    let mut beats = 0_u32;
-    if sender.send(Ok(Bytes::from_static(b": following\n\n"))).await.is_err() {
-        return;
-    }
-    while !api.is_draining() {
-        let text = tokio::select! {
-            line = lines.recv() => match event(line) {
-                Some(event) => event,
-                None => return,
-            },
-            () = tokio::time::sleep(BEAT) => {
-                beats += 1;
-                if !beats.is_multiple_of(BEATS_PER_COMMENT) {
-                    continue;
-                }
-                ": still here\n\n".to_owned()
-            }
-            () = sender.closed() => return,
-        };
-        if sender.send(Ok(Bytes::from(text))).await.is_err() {
-            return;
+/// From the ledger to one reader.
+struct Pump {
+    api: Arc<Api>,
+    caller: Caller,
+    sender: mpsc::Sender<Bytes>,
+}
+
+impl Pump {
+    async fn run(self, mut lines: Lines) {
+        let mut beats = 0;
+        let mut text = ": following\n\n".to_owned();
+        while self.put(text).await {
+            let Some(next) = self.next(&mut lines, &mut beats).await else { return };
+            text = next;
         }
+    }
+
+    /// The next text; `None` when no more will come.
+    async fn next(&self, lines: &mut Lines, beats: &mut u32) -> Option<String> {
+        while self.may_go_on().await {
+            tokio::select! {
+                line = lines.recv() => return event(line),
+                () = tokio::time::sleep(BEAT) => {
+                    *beats += 1;
+                    if beats.is_multiple_of(BEATS_PER_COMMENT) {
+                        return Some(": still here\n\n".to_owned());
+                    }
+                }
+                () = self.sender.closed() => return None,
+            }
+        }
+        None
+    }
+
+    /// Gives the reader a text once there is room for it; false if the reader is gone or may not have it.
+    async fn put(&self, text: String) -> bool {
+        while self.may_go_on().await {
+            let Ok(room) = tokio::time::timeout(BEAT, self.sender.reserve()).await else { continue };
+            let Ok(room) = room else { return false };
+            // Why again: the reader may have been slow, and the token may be gone since.
+            if self.may_go_on().await {
+                room.send(Bytes::from(text));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether the process goes on, and the token with which the stream was opened.
+    async fn may_go_on(&self) -> bool {
+        !self.api.is_draining() && api_token::still_stands(&self.api.engine, &self.caller).await
     }
 }
 

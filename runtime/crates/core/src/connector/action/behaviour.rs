@@ -2,10 +2,9 @@
 
 use http::HeaderName;
 use portcullis_action::plan::{ErrorRule, KeyPlace, ResponsePlan, ResponseType, SuccessPlan};
-use portcullis_action::predicate::Predicate;
 use serde_json::Value;
 
-use super::Report;
+use super::{Context, Report};
 use crate::connector::place::{body_place, check_pointer};
 use crate::connector::{KeyRules, RequestLimits};
 use crate::definition::{ActionDef, Definition, ErrorRuleDef, IdempotencyIn, ResponseDef};
@@ -16,7 +15,7 @@ use crate::violation::step;
 const KEY_CHARS: u16 = 255;
 
 fn predicate(value: Option<&Value>, pointer: &str, report: &mut Report<'_>) -> Option<Value> {
-    if let Some(Err(e)) = value.map(Predicate::parse) {
+    if let Some(Err(e)) = value.map(|value| report.compiler.predicate(value)) {
         report.error(format!("{pointer}{}", e.pointer), "predicate_invalid", e.message);
     }
     value.cloned()
@@ -72,14 +71,25 @@ fn check_unread(written: &ResponseDef, at: &str, report: &mut Report<'_>) {
 
 /// The error rules: the action's before the connector's.
 pub(super) fn errors(
-    definition: &Definition,
+    context: &Context<'_>,
     wire: &ActionDef,
     pointer: &str,
     report: &mut Report<'_>,
 ) -> Vec<ErrorRule> {
-    let own = wire.errors.iter().enumerate().map(|(i, rule)| (format!("{pointer}/errors/{i}"), rule));
-    let shared = definition.errors.iter().enumerate().map(|(i, rule)| (format!("/errors/{i}"), rule));
-    own.chain(shared).map(|(at, rule)| error_rule(rule, &at, report)).collect()
+    let own = wire.errors.iter().enumerate();
+    let own = own.map(|(i, rule)| error_rule(rule, &format!("{pointer}/errors/{i}"), report));
+    let mut rules: Vec<ErrorRule> = own.collect();
+    rules.extend(context.shared_errors.iter().cloned());
+    rules
+}
+
+/// The connector's error rules.
+pub(in crate::connector) fn shared_errors(
+    definition: &Definition,
+    report: &mut Report<'_>,
+) -> Vec<ErrorRule> {
+    let shared = definition.errors.iter().enumerate();
+    shared.map(|(i, rule)| error_rule(rule, &format!("/errors/{i}"), report)).collect()
 }
 
 fn error_rule(wire: &ErrorRuleDef, at: &str, report: &mut Report<'_>) -> ErrorRule {

@@ -4,7 +4,7 @@ use portcullis_action::template::{Scope, Template};
 
 use super::{Context, Report, check_template, check_variable};
 use crate::connector::Budget;
-use crate::definition::{ActionDef, RateLimitDef};
+use crate::definition::{ActionDef, Definition, RateLimitDef};
 
 /// The connector's budgets and the action's own.
 pub(super) fn build(
@@ -16,7 +16,8 @@ pub(super) fn build(
     let mut budgets = Vec::new();
     for (i, written) in context.definition.rate_limit.iter().enumerate() {
         let at = format!("/rate_limit/{i}");
-        let key = shared_key(context, wire, written, &format!("{at}/key"), report);
+        let template = context.shared_keys.get(i).and_then(Option::as_ref);
+        let key = template.and_then(|key| shared_key(context, wire, key, &format!("{at}/key"), report));
         budgets.push(budget(written, i.to_string(), key, &at, report));
     }
     for (i, written) in wire.rate_limit.iter().enumerate() {
@@ -55,36 +56,41 @@ fn budget(
     }
 }
 
+/// The keys of the connector's budgets.
+pub(in crate::connector) fn shared_keys(
+    definition: &Definition,
+    report: &mut Report<'_>,
+) -> Vec<Option<Template>> {
+    let mut parse = |(i, written): (usize, &RateLimitDef)| match Template::parse_text(written.key.as_ref()?) {
+        Ok(template) => Some(template),
+        Err(e) => {
+            report.error(format!("/rate_limit/{i}/key"), "template_invalid", e.to_string());
+            None
+        }
+    };
+    definition.rate_limit.iter().enumerate().map(&mut parse).collect()
+}
+
 /// The key of a connector's budget for this action: an action without the input that the key names uses the
 /// undivided budget, but at least one action must have the input.
 fn shared_key(
     context: &Context<'_>,
     wire: &ActionDef,
-    written: &RateLimitDef,
+    template: &Template,
     at: &str,
     report: &mut Report<'_>,
 ) -> Option<Template> {
-    let template = match Template::parse_text(written.key.as_ref()?) {
-        Ok(template) => template,
-        Err(e) => {
-            report.error(at, "template_invalid", e.to_string());
-            return None;
-        }
-    };
-    let has = |action: &ActionDef, name: &str| {
-        let first = name.split('.').next().unwrap_or_default();
-        action.body_schema.iter().any(|input| input.name == name || input.name == first)
-    };
     let mut whole = true;
     for variable in template.variables() {
-        let elsewhere = variable.scope == Scope::Input
-            && !has(wire, &variable.name)
-            && context.definition.actions.iter().any(|action| has(action, &variable.name));
-        if elsewhere {
+        let name = variable.name.as_str();
+        let first = name.split('.').next().unwrap_or_default();
+        let here = wire.body_schema.iter().any(|input| input.name == name || input.name == first);
+        let anywhere = context.inputs.contains(name) || context.inputs.contains(first);
+        if variable.scope == Scope::Input && !here && anywhere {
             whole = false;
         } else {
             check_variable(context, wire, variable, at, report);
         }
     }
-    whole.then_some(template)
+    whole.then(|| template.clone())
 }

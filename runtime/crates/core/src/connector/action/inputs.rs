@@ -1,5 +1,7 @@
 //! Inputs of an action: what is accepted, and where it goes.
 
+use std::collections::HashSet;
+
 use portcullis_action::plan::{ArrayFormat, OmitIf};
 use portcullis_action::template::{Part, Scope, Variable, parse_filters};
 use portcullis_action::{BodyPlan, InputPlace, InputPlan, Method, UrlTemplate};
@@ -15,7 +17,7 @@ pub(super) fn build(
     context: &Context<'_>,
     wire: &ActionDef,
     method: Method,
-    named: &[String],
+    named: &HashSet<String>,
     body: &BodyPlan,
     pointer: &str,
     report: &mut Report<'_>,
@@ -164,7 +166,7 @@ fn checked(wire: &InputDef, pointer: &str, report: &mut Report<'_>) -> Input {
         nullable: wire.omit_if == Some(OmitIf::Never),
         default: wire.default.clone(),
         accepted: wire.r#enum.clone(),
-        pattern: wire.pattern.as_ref().and_then(|text| pattern(text, None, &at, report.errors)),
+        pattern: wire.pattern.as_ref().and_then(|text| pattern(text, None, &at, report)),
         format: wire.format,
         min: wire.min,
         max: wire.max,
@@ -176,7 +178,7 @@ fn checked(wire: &InputDef, pointer: &str, report: &mut Report<'_>) -> Input {
     };
     for (member, value) in [("default", &input.default), ("example", &input.example)] {
         if let Some(value) = value {
-            input.check(value, &format!("{pointer}/{member}"), report.errors);
+            input.check(value, &format!("{pointer}/{member}"), report.budget, report.errors);
         }
     }
     check_rules(wire, &input, pointer, report);
@@ -207,9 +209,20 @@ fn check_rules(wire: &InputDef, input: &Input, pointer: &str, report: &mut Repor
     if wire.min_length.zip(wire.max_length).is_some_and(|(min, max)| min > max) {
         report.error(format!("{pointer}/min_length"), "rule_contradiction", none);
     }
-    let open = Input { accepted: None, ..input.clone() };
+    // Why without the others: only what an entry is checked against is read.
+    let open = Input {
+        name: input.name.clone(),
+        kind: input.kind,
+        pattern: input.pattern.clone(),
+        format: input.format,
+        min: input.min,
+        max: input.max,
+        min_length: input.min_length,
+        max_length: input.max_length,
+        ..Input::default()
+    };
     for (index, value) in wire.r#enum.iter().flatten().enumerate() {
-        open.check(value, &format!("{pointer}/enum/{index}"), report.errors);
+        open.check(value, &format!("{pointer}/enum/{index}"), report.budget, report.errors);
     }
     if wire.r#enum.as_ref().is_some_and(Vec::is_empty) {
         report.error(format!("{pointer}/enum"), "rule_contradiction", "is empty: no value is possible");

@@ -1,7 +1,6 @@
 //! When a failed call of an action is retried.
 
 use http::HeaderName;
-use portcullis_action::pattern::Pattern;
 use portcullis_action::retry::{RetryPlan, WaitBody, WaitHeader};
 
 use super::Report;
@@ -22,10 +21,12 @@ pub(super) fn build(
         (None, None) => return default,
     };
     let RetryDef { headers, body, .. } = written;
+    let mut pattern = None;
     if let Some(body) = body {
         check_pointer(&body.path, &format!("{at}/body/path"), report.errors);
-        if let Some(Err(why)) = body.pattern.as_deref().map(Pattern::within) {
-            report.error(format!("{at}/body/pattern"), "pattern_invalid", why);
+        match body.pattern.as_deref().map(|text| report.compiler.within(text)).transpose() {
+            Ok(compiled) => pattern = compiled,
+            Err(why) => report.error(format!("{at}/body/pattern"), "pattern_invalid", why),
         }
     }
     for (index, header) in headers.iter().enumerate() {
@@ -55,10 +56,6 @@ pub(super) fn build(
         allow_non_idempotent: written.allow_non_idempotent,
         rate_limited_not_executed: written.rate_limited_not_executed,
         headers: if headers.is_empty() { default.headers } else { headers },
-        body: body.as_ref().map(|body| WaitBody {
-            path: body.path.clone(),
-            pattern: body.pattern.clone(),
-            kind: body.kind,
-        }),
+        body: body.as_ref().map(|body| WaitBody { path: body.path.clone(), pattern, kind: body.kind }),
     }
 }

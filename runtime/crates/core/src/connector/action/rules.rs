@@ -1,6 +1,8 @@
 //! Rules between the parts of one action: nothing is sent twice, and the body or the answer has what other
 //! members refer to.
 
+use std::collections::HashSet;
+
 use portcullis_action::plan::{
     ActionPlan, KeyPlace, PageParam, PaginationKind, PaginationPlan, ResponseType,
 };
@@ -14,22 +16,22 @@ use crate::definition::{ActionDef, Effect};
 pub(super) fn check(
     context: &Context<'_>,
     wire: &ActionDef,
-    url: Option<&UrlTemplate>,
+    pairs: &HashSet<String>,
     plan: &ActionPlan,
     pointer: &str,
     report: &mut Report<'_>,
 ) {
     check_effect(wire, plan.method, pointer, report);
-    check_query_names(url, plan, pointer, report);
+    check_query_names(pairs, plan, pointer, report);
     check_key(context, plan, pointer, report);
     if let Some(pagination) = &plan.pagination {
         check_pages(context, plan, pagination, pointer, report);
     }
 }
 
-/// Whether the URL has a fixed query pair with that name, however it is encoded.
-pub(super) fn url_has_pair(url: &UrlTemplate, name: &str) -> bool {
-    url.query.iter().any(|(pair, _)| pair.as_literal().is_some_and(|pair| decoded(pair) == name))
+/// The decoded names of a URL's fixed query pairs.
+pub(super) fn pair_names(url: &UrlTemplate) -> HashSet<String> {
+    url.query.iter().filter_map(|(pair, _)| pair.as_literal()).map(decoded).collect()
 }
 
 /// An org's rules and approvals depend on the effect, so a method that changes something is not a read.
@@ -42,11 +44,11 @@ fn check_effect(wire: &ActionDef, method: Method, pointer: &str, report: &mut Re
 }
 
 /// An input with the name of a fixed query pair would be sent as a second pair.
-fn check_query_names(url: Option<&UrlTemplate>, plan: &ActionPlan, pointer: &str, report: &mut Report<'_>) {
+fn check_query_names(pairs: &HashSet<String>, plan: &ActionPlan, pointer: &str, report: &mut Report<'_>) {
+    let fixed: HashSet<&str> = plan.query.iter().map(|(name, _)| name.as_str()).collect();
     for (index, input) in plan.inputs.iter().enumerate().filter(|(_, i)| i.place == InputPlace::Query) {
         let name = input.wire_name();
-        let fixed = plan.query.iter().any(|(other, _)| other == name);
-        if fixed || url.is_some_and(|url| url_has_pair(url, name)) {
+        if fixed.contains(name) || pairs.contains(name) {
             let message =
                 format!("the query has a fixed pair {name:?}; name the input in it, or leave the pair out");
             report.error(format!("{pointer}/body_schema/{index}/name"), "duplicate_query", message);

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::Reader;
 use crate::definition::{AlgDef, HeaderMemberDef};
 use crate::injection::Injection;
+use crate::reserved::{is_same, reserved};
 use crate::signing::JwtPlan;
 use crate::violation::step;
 
@@ -59,9 +60,15 @@ impl Reader<'_> {
         }
         for (name, value) in self.auth.claims.clone() {
             let member = format!("/claims/{}", step(&name));
-            if MADE_CLAIMS.contains(&name.as_str()) {
+            if let Some(made) = reserved(&name, MADE_CLAIMS) {
                 let message =
-                    format!("{name} is made when the JWT is signed; auth.ttl_s says how long it is good");
+                    format!("{made} is made when the JWT is signed; auth.ttl_s says how long it is good");
+                return self.refuse(&member, "claim_reserved", message);
+            }
+            let taken = claims.keys().chain(claim_templates.iter().map(|(other, _)| other));
+            if let Some(other) = taken.into_iter().find(|other| is_same(other, &name)) {
+                let message =
+                    format!("{name:?} may be read as {other:?}, which is a claim already; write it once");
                 return self.refuse(&member, "claim_reserved", message);
             }
             match value {
@@ -90,8 +97,8 @@ impl Reader<'_> {
         };
         for (name, value) in &members {
             let member = format!("/header/{}", step(name));
-            if MADE_MEMBERS.contains(&name.as_str()) {
-                let message = format!("{name} is the signer's; write auth.alg and auth.kid");
+            if let Some(made) = reserved(name, MADE_MEMBERS) {
+                let message = format!("{made} is the signer's; write auth.alg and auth.kid");
                 return self.refuse(&member, "claim_reserved", message);
             }
             self.no_templates(value, &member)?;

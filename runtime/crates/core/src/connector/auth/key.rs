@@ -8,6 +8,7 @@ use super::templates::Spot;
 use crate::connector::place::{body_place, overlap};
 use crate::definition::{AuthPlace, CustomAuthDef};
 use crate::injection::{HeaderFill, Injection};
+use crate::reserved::is_same;
 use crate::violation::{Violation, step};
 
 impl Reader<'_> {
@@ -139,8 +140,7 @@ impl Reader<'_> {
         for (text, value) in &headers {
             let member = format!("/custom/headers/{}", step(text));
             let name = self.header_name(text, &member)?;
-            let folded = |name: &HeaderName| name.as_str().replace('_', "-");
-            if injection.headers.iter().any(|(other, _)| folded(other) == folded(&name)) {
+            if injection.headers.iter().any(|(other, _)| is_same(other.as_str(), name.as_str())) {
                 return self.twice(&member, text);
             }
             let value = self.placed(value, &member, Spot::Header)?;

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_action::Method;
-use portcullis_action::predicate::Predicate;
 use portcullis_action::template::{Scope, Template};
+use portcullis_action::{Method, UrlTemplate};
 
 use super::Reader;
 use super::jwt::DefaultClaim;
 use crate::connector::place::{check_pointer, names_secret, overlap, steps};
 use crate::definition::{BodyFormatDef, ClientAuthDef, ExpiresUnitDef, PkceDef, ScopeDef};
+use crate::host_pattern::same_owner;
 use crate::injection::{HeaderFill, Injection};
+use crate::reserved::{is_same, reserved};
 use crate::token_plan::{Capture, ConsentPlan, RefreshOn, StepBody, TokenPlan, TokenStep};
 use crate::violation::{Violation, step};
 
@@ -22,7 +23,8 @@ const REFRESH_SKEW_S: u32 = 60;
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// `grant_type` of a JWT bearer (RFC 7523 section 2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// Pairs of an authorization URL that the protocol defines (RFC 6749 section 4.1.1, RFC 7636).
+/// Pairs of an authorization URL that the protocol defines (RFC 6749 section 4.1.1, RFC 7636), in the form of
+/// [`crate::reserved::folded`].
 const CONSENT_PAIRS: &[&str] = &[
     "response_type",
     "client_id",
@@ -31,6 +33,9 @@ const CONSENT_PAIRS: &[&str] = &[
     "scope",
     "code_challenge",
     "code_challenge_method",
+    // RFC 9101: they stand for all of the others.
+    "request",
+    "request_uri",
 ];
 
 impl Reader<'_> {
@@ -59,14 +64,21 @@ impl Reader<'_> {
         // Why not inside allowed_domains: the host sends nothing there; the person's browser goes there.
         let authorize_url = self.config_url(&url, "/authorize_url")?;
         for (name, _) in &authorize_url.query {
-            let name = name.as_literal().map(crate::connector::action::decoded);
-            if name.is_some_and(|name| CONSENT_PAIRS.contains(&name.as_str())) {
+            // Why a fixed name: a workspace's value could be the name of a reserved pair.
+            let Some(name) = name.as_literal() else {
                 let message =
-                    "has a pair of the protocol's own in its query; that is put there when a person is sent";
+                    "has a template for a name in its query; write the name, templates are for values";
+                return self.refuse("/authorize_url", "param_reserved", message);
+            };
+            if let Some(own) = reserved(name, CONSENT_PAIRS) {
+                let message = format!(
+                    "has {own}, the protocol's own, in its query; it is put there when a person is sent"
+                );
                 return self.refuse("/authorize_url", "param_reserved", message);
             }
         }
-        let params = self.consent_params()?;
+        let params = self.consent_params(&authorize_url)?;
+        let issuer = self.issuer()?;
         let pkce = self.auth.pkce.unwrap_or_default() == PkceDef::S256;
         let own = |name: &str| Template::parse(&format!("{{{{cred.{name}}}}}")).ok();
         let mut members = vec![("code", own("code")?), ("redirect_uri", own("redirect_uri")?)];
@@ -74,6 +86,9 @@ impl Reader<'_> {
             members.push(("code_verifier", own("code_verifier")?));
         }
         let exchange = self.token_request("authorization_code", &members, None)?;
+        if issuer.is_none() {
+            self.warn_apart(&authorize_url, &exchange.url);
+        }
         let renew = self.renewal(own("refresh_token")?)?;
         let consent = ConsentPlan {
             authorize_url,
@@ -81,23 +96,60 @@ impl Reader<'_> {
             client_id: self.shown_client_id()?,
             scope: self.scope().unwrap_or_default(),
             pkce,
+            issuer,
             exchange,
         };
         Some(TokenPlan { consent: Some(consent), renew: Some(renew), ..self.token_plan()? })
     }
 
-    fn consent_params(&mut self) -> Option<Vec<(String, Template)>> {
-        let mut params = Vec::new();
+    fn consent_params(&mut self, url: &UrlTemplate) -> Option<Vec<(String, Template)>> {
+        let mut params: Vec<(String, Template)> = Vec::new();
+        let in_url: Vec<&str> = url.query.iter().filter_map(|(name, _)| name.as_literal()).collect();
         for (name, text) in self.auth.authorize_params.clone() {
             let member = format!("/authorize_params/{}", step(&name));
-            if CONSENT_PAIRS.contains(&name.as_str()) {
+            if let Some(own) = reserved(&name, CONSENT_PAIRS) {
+                let message = format!(
+                    "{name:?} may be read as {own}, the protocol's own; auth has client_id, scopes and pkce for it"
+                );
+                return self.refuse(&member, "param_reserved", message);
+            }
+            let taken = params.iter().map(|(other, _)| other.as_str()).chain(in_url.iter().copied());
+            if let Some(other) = taken.into_iter().find(|other| is_same(other, &name)) {
                 let message =
-                    format!("{name} is the protocol's own; auth has client_id, scopes and pkce for it");
+                    format!("{name:?} may be read as {other:?}, which is there, too; write it once");
                 return self.refuse(&member, "param_reserved", message);
             }
             params.push((name, self.secret_template(&text, &member, &[Scope::Config])?));
         }
         Some(params)
+    }
+
+    /// `auth.issuer`: an https URL without query and fragment (RFC 9207 section 2).
+    fn issuer(&mut self) -> Option<Option<Template>> {
+        let Some(text) = self.auth.issuer.clone() else { return Some(None) };
+        let issuer = self.secret_template(&text, "/issuer", &[Scope::Config])?;
+        if !text.starts_with("https://") || text.contains(['?', '#', '@']) {
+            let message = "is an https URL without query and fragment, such as https://login.example.com";
+            return self.refuse("/issuer", "wrong_form", message);
+        }
+        Some(Some(issuer))
+    }
+
+    /// Warns where a code is given by one company and redeemed at another: a code of the first would then be sent
+    /// to the second, whatever the callback says.
+    fn warn_apart(&mut self, authorize: &UrlTemplate, token: &UrlTemplate) {
+        let host = |url: &UrlTemplate| {
+            let labels: Vec<&str> = url.host.iter().map(|label| label.literal().unwrap_or("x")).collect();
+            labels.join(".")
+        };
+        let (authorize, token) = (host(authorize), host(token));
+        if !same_owner(&authorize, &token) {
+            let message = format!(
+                "{token} gets the codes that {authorize} gives, and the two are not known to be one company's; check \
+                 both, and write auth.issuer if the server names itself in the callback (RFC 9207)"
+            );
+            self.warnings.push(Violation::new("/auth/token_url", "oauth_endpoints_apart", message));
+        }
     }
 
     /// The client id in the authorization URL, which the person's browser and its history see. It uses
@@ -141,13 +193,14 @@ impl Reader<'_> {
     /// What all kinds of token have in common.
     pub(super) fn token_plan(&mut self) -> Option<TokenPlan> {
         let on = self.auth.refresh_on.clone().unwrap_or_default();
-        let predicate = match on.predicate.as_ref().map(Predicate::parse).transpose() {
-            Ok(predicate) => predicate,
-            Err(e) => {
-                let member = format!("/refresh_on/predicate{}", e.pointer);
-                return self.refuse(&member, "predicate_invalid", e.message);
-            }
-        };
+        let predicate =
+            match on.predicate.as_ref().map(|predicate| self.compiler.predicate(predicate)).transpose() {
+                Ok(predicate) => predicate,
+                Err(e) => {
+                    let member = format!("/refresh_on/predicate{}", e.pointer);
+                    return self.refuse(&member, "predicate_invalid", e.message);
+                }
+            };
         let status = if on.status.is_empty() && predicate.is_none() { vec![401] } else { on.status };
         let revoke = match self.auth.revoke_url.clone() {
             None => None,
@@ -281,7 +334,7 @@ impl Reader<'_> {
             }
             let ScopeDef::Described { required_by, .. } = scope else { continue };
             for (i, action) in required_by.iter().enumerate() {
-                if !self.actions.contains(&action.as_str()) {
+                if !self.actions.contains(action.as_str()) {
                     let message = format!("there is no action {action:?}");
                     self.errors.push(Violation::new(
                         format!("{at}/required_by/{i}"),
@@ -351,17 +404,19 @@ impl Reader<'_> {
 
     /// Adds a member that is not there yet: some servers read the first of two, others the second.
     fn add(&mut self, request: &mut TokenStep, name: &str, template: Template, member: &str) -> Option<()> {
-        let fixed = match &request.body {
-            StepBody::Form(pairs) => pairs.iter().any(|(other, _)| other == name),
-            StepBody::Json(document) => document.get(name).is_some(),
-            StepBody::None => false,
+        let fixed: Vec<&str> = match &request.body {
+            StepBody::Form(pairs) => pairs.iter().map(|(other, _)| other.as_str()).collect(),
+            StepBody::Json(document) => {
+                document.as_object().into_iter().flatten().map(|(other, _)| other.as_str()).collect()
+            }
+            StepBody::None => Vec::new(),
         };
-        let place = [name.to_owned()];
-        if fixed || request.injection.body.iter().any(|(other, _)| other.as_slice() == place) {
-            let message = format!("the request has {name:?} already");
+        let secret = request.injection.body.iter().filter_map(|(path, _)| path.first().map(String::as_str));
+        if let Some(other) = fixed.into_iter().chain(secret).find(|other| is_same(other, name)) {
+            let message = format!("{name:?} may be read as {other:?}, which the request has already");
             return self.refuse(member, "param_reserved", message);
         }
-        request.injection.body.push((place.to_vec(), template));
+        request.injection.body.push((vec![name.to_owned()], template));
         Some(())
     }
 }

@@ -2,7 +2,7 @@
 //! unnoticed, so it is refused.
 
 use crate::definition::{AuthDef, AuthPlace, AuthType, ClientAuthDef, StepDef};
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 /// Members of every token endpoint.
 const TOKEN: &[&str] = &[
@@ -60,7 +60,7 @@ fn reads(auth_type: AuthType, auth: &AuthDef) -> Vec<&'static [&'static str]> {
         AuthType::Basic => vec![&["username", "password"]],
         AuthType::OAuth2ClientCredentials => vec![place(auth), TOKEN, client(auth), &["audience"]],
         AuthType::OAuth2AuthorizationCode => {
-            let own = &["authorize_url", "authorize_params", "pkce", "refresh"];
+            let own = &["authorize_url", "authorize_params", "issuer", "pkce", "refresh"];
             vec![place(auth), TOKEN, client(auth), own]
         }
         AuthType::OAuth2RefreshToken => vec![place(auth), TOKEN, client(auth), &["refresh_token", "refresh"]],
@@ -100,7 +100,7 @@ fn reads(auth_type: AuthType, auth: &AuthDef) -> Vec<&'static [&'static str]> {
 }
 
 /// Every member with whether it is written.
-fn written(auth: &AuthDef) -> [(&'static str, bool); 57] {
+fn written(auth: &AuthDef) -> [(&'static str, bool); 58] {
     [
         ("in", auth.r#in.is_some()),
         ("name", auth.name.is_some()),
@@ -121,6 +121,7 @@ fn written(auth: &AuthDef) -> [(&'static str, bool); 57] {
         ("body_format", auth.body_format.is_some()),
         ("extra_params", !auth.extra_params.is_empty()),
         ("authorize_params", !auth.authorize_params.is_empty()),
+        ("issuer", auth.issuer.is_some()),
         ("audience", auth.audience.is_some()),
         ("token_path", auth.token_path.is_some()),
         ("expires_in_path", auth.expires_in_path.is_some()),
@@ -163,7 +164,7 @@ fn written(auth: &AuthDef) -> [(&'static str, bool); 57] {
 }
 
 /// Refuses what the auth type does not read.
-pub(super) fn check_unread(auth_type: AuthType, auth: &AuthDef, errors: &mut Vec<Violation>) {
+pub(super) fn check_unread(auth_type: AuthType, auth: &AuthDef, errors: &mut Violations) {
     let read = reads(auth_type, auth);
     for (name, is_written) in written(auth) {
         if is_written && !read.iter().any(|names| names.contains(&name)) {

@@ -8,8 +8,9 @@ use super::templates::Spot;
 use super::{Auth, Reader};
 use crate::definition::{AlgDef, HeaderMemberDef};
 use crate::injection::Injection;
+use crate::reserved::is_same;
 use crate::signing::{HmacPlan, OAuth1Plan, SigV4Plan, SignedPart, Signing};
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 const SCOPES: [Scope; 2] = [Scope::Cred, Scope::Config];
 
@@ -80,7 +81,7 @@ impl Reader<'_> {
     ) -> Option<Option<HeaderName>> {
         let Some(text) = name else { return Some(None) };
         let name = self.header_name(&text, member)?;
-        if taken.contains(&name) {
+        if taken.iter().any(|other| is_same(other.as_str(), name.as_str())) {
             let message = format!("{text:?} is used for another part of the signature");
             return self.refuse(member, "auth_duplicate", message);
         }
@@ -211,7 +212,7 @@ fn keys_and_shown(injection: &Injection) -> (Vec<(&str, &'static str)>, Vec<&Tem
 }
 
 /// Refuses to send a field that is a signing key: a signature proves knowledge of a key that is never sent.
-pub(super) fn check_keys(auth: &Auth, errors: &mut Vec<Violation>) {
+pub(super) fn check_keys(auth: &Auth, errors: &mut Violations) {
     let plan = auth.token.as_ref();
     let steps = plan.into_iter().flat_map(|plan| {
         let consent = plan.consent.iter().map(|consent| &consent.exchange);

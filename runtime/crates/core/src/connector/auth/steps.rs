@@ -10,6 +10,7 @@ use super::templates::Spot;
 use crate::connector::place::check_pointer;
 use crate::definition::{BodyTypeDef, StepDef};
 use crate::injection::{HeaderFill, Injection};
+use crate::reserved::is_same;
 use crate::token_plan::{Capture, StepBody, TokenPlan, TokenStep};
 use crate::violation::{Violation, step};
 
@@ -68,7 +69,7 @@ impl Reader<'_> {
             let header = self.header_name(name, &member)?;
             let value = self.secret_template(text, &member, &SCOPES)?;
             self.fixed(&value, &member, Spot::Header)?;
-            if seen.contains(&header) {
+            if seen.iter().any(|other| is_same(other.as_str(), header.as_str())) {
                 let message = format!("{name:?} is written twice, in another spelling");
                 return self.refuse(&member, "auth_duplicate", message);
             }

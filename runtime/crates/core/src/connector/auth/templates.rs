@@ -52,8 +52,7 @@ impl Reader<'_> {
     /// Whether `cred.<name>` or `config.<name>` can have a value: a field, or a value captured from an earlier
     /// answer.
     fn knows(&self, scope: Scope, name: &str) -> bool {
-        self.fields.iter().any(|f| f.name == name)
-            || (scope == Scope::Cred && self.captured.iter().any(|captured| captured == name))
+        self.fields.iter().any(|f| f.name == name) || (scope == Scope::Cred && self.captured.contains(name))
     }
 
     /// [`Self::secret_template`] over `cred.*` and `config.*` whose fixed text is allowed at its position.

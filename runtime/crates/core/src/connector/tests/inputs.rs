@@ -5,6 +5,10 @@ use portcullis_action::InputPlace;
 use super::*;
 use crate::input::check_input;
 
+fn budget() -> budget::Budget {
+    budget::Budget::matching(1_000_000)
+}
+
 fn one(method: &str, input: Value) -> Value {
     json!({ "http_method": method, "body_schema": [input] })
 }
@@ -126,7 +130,8 @@ fn rules_of_an_input_can_be_met() {
 fn a_pattern_holds_the_whole_value() {
     let document = with_action(one("POST", json!({ "name": "a", "pattern": "[a-z]+|[0-9]+" })));
     let inputs = connector(&document).actions[0].inputs.clone();
-    let fits = |text: &str| check_input(&inputs, json!({ "a": text }).as_object().unwrap()).is_ok();
+    let fits =
+        |text: &str| check_input(&inputs, json!({ "a": text }).as_object().unwrap(), &budget()).is_ok();
     assert!(fits("abc") && fits("123"));
     for text in ["abc1", "1abc", "abc\n", "", "a b"] {
         assert!(!fits(text), "{text:?}");
@@ -138,8 +143,9 @@ fn null_is_a_value_where_it_is_never_left_out() {
     let checked = |omit: &str| {
         let document = with_action(one("POST", json!({ "name": "a", "omit_if": omit, "default": "d" })));
         let inputs = connector(&document).actions[0].inputs.clone();
-        let given =
-            |given: Value| check_input(&inputs, given.as_object().unwrap()).unwrap().get("a").cloned();
+        let given = |given: Value| {
+            check_input(&inputs, given.as_object().unwrap(), &budget()).unwrap().get("a").cloned()
+        };
         (given(json!({ "a": null })), given(json!({})))
     };
     assert_eq!(checked("never"), (Some(Value::Null), Some(json!("d"))));

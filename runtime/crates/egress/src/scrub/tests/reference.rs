@@ -1,4 +1,5 @@
-//! The forms as common libraries write them, to compare with those of [`super::forms`].
+//! The forms as common libraries write them: those that must be found, and those that [`super::forms`] writes
+//! itself.
 
 use std::fmt::{self, Write as _};
 
@@ -39,6 +40,37 @@ pub(super) fn forms_of(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
     forms.push(Zeroizing::new(secret.encode_utf16().flat_map(u16::to_le_bytes).collect()));
     forms.push(Zeroizing::new(secret.encode_utf16().flat_map(u16::to_be_bytes).collect()));
     forms
+}
+
+/// The codings of whole bytes, in the order of [`super::forms`].
+pub(super) fn codings_of(secret: &str) -> Vec<Vec<u8>> {
+    let mut forms: Vec<Vec<u8>> = [secret.to_owned(), secret.to_lowercase(), secret.to_uppercase()]
+        .into_iter()
+        .map(String::into_bytes)
+        .collect();
+    forms.push(latin(secret));
+    for between in ["", ":", " ", "-"] {
+        for upper in [false, true] {
+            let pair = |b: u8| if upper { format!("{b:02X}") } else { format!("{b:02x}") };
+            forms.push(secret.bytes().map(pair).collect::<Vec<_>>().join(between).into_bytes());
+        }
+    }
+    for shift in 0..3_usize {
+        forms.push(base64_middle(secret, shift, &STANDARD_NO_PAD).into_bytes());
+        forms.push(base64_middle(secret, shift, &URL_SAFE_NO_PAD).into_bytes());
+    }
+    forms.push(secret.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    forms.push(secret.encode_utf16().flat_map(u16::to_be_bytes).collect());
+    forms
+}
+
+/// ISO 8859-1 where there is a letter for it; empty for ASCII.
+fn latin(secret: &str) -> Vec<u8> {
+    let byte = |ch: char| match u8::try_from(u32::from(ch)) {
+        Ok(byte) => vec![byte],
+        Err(_) => ch.to_string().into_bytes(),
+    };
+    if secret.is_ascii() { Vec::new() } else { secret.chars().flat_map(byte).collect() }
 }
 
 fn percent(secret: &str, lower: bool) -> String {

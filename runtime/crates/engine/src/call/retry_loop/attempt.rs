@@ -9,6 +9,7 @@ use portcullis_core::connector::Action;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::ActionScope;
 use portcullis_core::id::RunId;
+use portcullis_core::offload;
 use portcullis_core::outbound::Outbound;
 use portcullis_egress::{Answers, Guard, GuardReport};
 use portcullis_sandbox::{CallEnd, GuestFailure, Invocation};
@@ -19,6 +20,7 @@ use crate::call::prepare::Ready;
 use crate::call::run::{Progress, RunEnd};
 use crate::connection::{Errand, LoadedConnection, Purpose};
 use crate::error::Error;
+use crate::invalidation;
 
 impl RetryLoop<'_> {
     /// Makes one attempt.
@@ -43,13 +45,17 @@ impl RetryLoop<'_> {
             guard.end(*code);
         }
         drop(called);
+        if let Ok(end) = &end {
+            // Why: its output is read.
+            offload::over(end.bytes()).await;
+        }
         let report = guard.report();
         progress.usage.requests += report.requests;
         progress.usage.upstream_us += report.upstream_us;
         if let Ok(end) = &end {
             progress.usage.guest = end.usage;
         }
-        let tried = finish(end, &report);
+        let tried = self.unless_forbidden(finish(end, &report)).await;
         progress.decisions = report.decisions;
         progress.request_hash = report.request_hash;
         progress.dry_run = report.dry_run;
@@ -60,6 +66,19 @@ impl RetryLoop<'_> {
             }
         }
         Ok(tried)
+    }
+
+    /// An attempt that failed because of what ended the call has the reason of that. A credential that cannot be opened
+    /// may be one of a workspace that another process deleted a moment ago.
+    async fn unless_forbidden(&self, tried: Attempt) -> Attempt {
+        let RunEnd::Failed { code, .. } = tried.end else { return tried };
+        if code == Code::Internal {
+            invalidation::judge_one(&self.engine.resources, self.handle).await;
+        }
+        match self.handle.end_reason() {
+            Some(code) => Attempt { end: RunEnd::plain(code), failure: None },
+            None => tried,
+        }
     }
 
     fn guard(&self, action: &Action, ready: &Ready, key: Option<String>) -> Result<Guard, Error> {
@@ -133,15 +152,19 @@ fn finish(end: Result<CallEnd, Code>, report: &GuardReport) -> Attempt {
             // Why not TLS: an invalid certificate is still invalid a second later.
             let network = matches!(
                 code,
-                Code::DnsFailed | Code::ConnectFailed | Code::UpstreamTimeout | Code::UpstreamProtocol
+                Code::DnsFailed
+                    | Code::ConnectFailed
+                    | Code::UpstreamTimeout
+                    | Code::UpstreamProtocol
+                    | Code::ResponseTruncated
             );
             let failure = network.then_some(Cause::Network { sent: report.sent });
-            Attempt { end: RunEnd::plain(code), failure }
+            Attempt { end: RunEnd::plain(code).explained(report.failure_detail.as_deref()), failure }
         }
         (Ok(Err(failure)), None) => guest_failure(failure),
         (Err(fault), _) => {
             tracing::warn!(%fault, "a guest was ended");
-            ended(RunEnd::plain(fault.code()))
+            ended(RunEnd::plain(fault.code()).explained(fault.detail().as_deref()))
         }
     }
 }

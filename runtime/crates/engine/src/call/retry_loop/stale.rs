@@ -1,5 +1,6 @@
 //! Answers which mean that a token is no longer valid, whatever their status: `refresh_on`.
 
+use portcullis_action::budget::{Budget, MATCHING_STEPS};
 use portcullis_action::plan::ErrorAction;
 use portcullis_action::predicate::Predicate;
 use portcullis_action::response::ErrorClass;
@@ -20,7 +21,7 @@ impl Cause {
             Self::Upstream { status, action, ruled, headers, body } => {
                 let by_status =
                     connector.auth.token.as_ref().is_some_and(|plan| plan.refresh_on.status.contains(status));
-                let stale = by_status || stale_predicate(connector).is_some_and(|p| p.holds(body));
+                let stale = by_status || stale_predicate(connector).is_some_and(|p| holds(p, body));
                 let (action, ruled) =
                     if stale { (ErrorAction::RefreshRetry, true) } else { (*action, *ruled) };
                 Failure::Upstream { status: *status, action, ruled, headers, body }
@@ -37,7 +38,7 @@ impl Attempt {
         let (Some(predicate), Some(body)) = (stale_predicate(connector), &answer.body) else { return self };
         let parsed = |text: &RawValue| -> Value { serde_json::from_str(text.get()).unwrap_or_default() };
         let body = parsed(body);
-        if !predicate.holds(&body) {
+        if !holds(predicate, &body) {
             return self;
         }
         let headers = answer.headers.as_deref().map(parsed).unwrap_or_default();
@@ -60,6 +61,15 @@ impl Attempt {
         };
         Self { end, failure: Some(failure) }
     }
+}
+
+/// Whether a condition holds for an answer. One that would cost too much to find out does not: the answer then means
+/// what its status says.
+fn holds(predicate: &Predicate, body: &Value) -> bool {
+    predicate.holds(body, &Budget::matching(MATCHING_STEPS)).unwrap_or_else(|why| {
+        tracing::warn!(%why, "refresh_on.predicate is not evaluated");
+        false
+    })
 }
 
 /// The condition on a body which means that the token is invalid: `refresh_on.predicate`.

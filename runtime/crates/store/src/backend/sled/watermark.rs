@@ -37,8 +37,11 @@ impl Watermark {
     /// Opens or creates the file and reads the newest intact slot. The mark is `None` if the file
     /// was missing.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<Mark>), StoreError> {
-        let failed = |error: &std::io::Error| StoreError::io("opening the watermark", error);
+        let failed = |error: &std::io::Error| StoreError::io(&format!("opening {}", path.display()), error);
         let existed = path.try_exists().map_err(|error| failed(&error))?;
+        if existed && !path.is_file() {
+            return Err(StoreError::damaged(format!("{} is not a file", path.display())));
+        }
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -62,6 +65,11 @@ impl Watermark {
             newest.ok_or_else(|| StoreError::damaged("the store's watermark file is damaged"))?;
         let watermark = Self { file, next_slot: 1_usize.saturating_sub(slot), last: Some(mark) };
         Ok((watermark, Some(mark)))
+    }
+
+    /// What was written last.
+    pub(super) fn last(&self) -> Option<Mark> {
+        self.last
     }
 
     /// Writes the mark and waits until it is on disk.

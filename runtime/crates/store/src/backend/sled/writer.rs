@@ -1,14 +1,17 @@
 //! The writer thread: applies batches in groups, puts a group on disk, then acknowledges it.
 //!
-//! It is the only code that changes sled. After a failed write or sync it answers every further job
-//! with an error: what a disk contains after a failed sync is unknown, and a restart reads it again.
+//! It is the only code that changes sled. After a failed write or sync it answers every further job with an error,
+//! because what a disk contains after that is unknown. It then closes sled, writes its files once more, and reads
+//! and compares everything as at a start, again and again until that succeeds.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use portcullis_core::sync::write;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,10 +19,11 @@ use crate::backend::archive::{ArchiveWriter, read_archive};
 use crate::backend::{Batch, SnapshotReport, Versioned};
 use crate::error::StoreError;
 
+use super::anchor::Keeper;
 use super::layout::{META, Meta};
 use super::transaction::{self, Applied};
 use super::watermark::{Mark, Watermark};
-use super::{Shared, reading};
+use super::{Shared, opening, reading};
 
 /// Commits that share one sync. More would only make the first of them wait longer.
 const GROUP_COMMITS_MAX: usize = 128;
@@ -31,23 +35,53 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the thread is asked to do.
 pub(super) enum Job {
-    Commit { batch: Batch, reply: Reply<u64> },
-    Snapshot { to: Box<dyn Write + Send>, reply: Reply<SnapshotReport> },
-    Restore { from: Box<dyn Read + Send>, reply: Reply<SnapshotReport> },
+    Commit {
+        batch: Batch,
+        reply: Reply<u64>,
+    },
+    Snapshot {
+        to: Box<dyn Write + Send>,
+        reply: Reply<SnapshotReport>,
+    },
+    Restore {
+        from: Box<dyn Read + Send>,
+        reply: Reply<SnapshotReport>,
+    },
+    /// The store is broken: try to use the disk again.
+    Heal,
+}
+
+/// How long after a failure the disk is tried again; longer each time, because a look reads everything.
+const HEAL_WAIT: Duration = Duration::from_millis(250);
+const HEAL_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// What the thread writes besides sled.
+pub(super) struct Files {
+    /// A second descriptor of sled's file, for the sync that sled omits. Long-lived, because
+    /// closing any descriptor of a file would drop a POSIX lock on it.
+    pub(super) db_file: File,
+    pub(super) watermark: Watermark,
 }
 
 /// The thread's state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    /// A second descriptor of sled's file, for the sync that sled omits. Long-lived, because
-    /// closing any descriptor of a file would drop a POSIX lock on it.
-    db_file: File,
-    watermark: Watermark,
+    files: Files,
+    anchor: Option<Keeper>,
+    /// How long the next attempt to heal waits.
+    heal_wait: Duration,
+    /// To ask itself to heal; weak, so that the thread ends with the store.
+    jobs: mpsc::WeakSender<Job>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, db_file: File, watermark: Watermark) -> Self {
-        Self { shared, db_file, watermark }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        files: Files,
+        anchor: Option<Keeper>,
+        jobs: mpsc::WeakSender<Job>,
+    ) -> Self {
+        Self { shared, files, anchor, heal_wait: HEAL_WAIT, jobs }
     }
 
     /// Runs until every sender is gone.
@@ -63,6 +97,7 @@ impl Writer {
             match next {
                 Some(Job::Snapshot { to, reply }) => answer(reply, self.snapshot(to)),
                 Some(Job::Restore { from, reply }) => answer(reply, self.restore(from)),
+                Some(Job::Heal) => self.heal(),
                 Some(Job::Commit { .. }) | None => {}
             }
         }
@@ -72,19 +107,89 @@ impl Writer {
     pub(super) fn make_durable(&mut self) -> Result<(), StoreError> {
         let done = self.sync_all();
         if let Err(error) = &done {
-            tracing::error!(%error, "the store could not be synced; it refuses until restarted");
-            self.shared.broken.store(true, Ordering::Release);
+            tracing::error!(%error, "the store could not be synced; it refuses until the disk can be written");
+            self.note_broken();
         }
         done
     }
 
     fn sync_all(&mut self) -> Result<(), StoreError> {
-        self.shared.db.flush().map_err(reading::storage)?;
-        self.db_file.sync_all().map_err(|error| StoreError::io("syncing the store", &error))?;
-        let meta = reading::meta(&self.shared.db)?;
-        self.watermark
-            .write(Mark { seq: meta.seq, digest: meta.digest })
-            .map_err(|error| StoreError::io("writing the watermark", &error))
+        let db = self.shared.usable()?;
+        db.flush().map_err(reading::storage)?;
+        self.files.db_file.sync_all().map_err(|error| StoreError::io("syncing the store", &error))?;
+        let meta = reading::meta(&db)?;
+        let mark = Mark { seq: meta.seq, digest: meta.digest };
+        self.files.watermark.write(mark).map_err(|error| StoreError::io("writing the watermark", &error))?;
+        if let Some(anchor) = &self.anchor {
+            anchor.tell(mark);
+        }
+        Ok(())
+    }
+
+    /// Refuses everything from here on, and tries the disk again in a while.
+    fn note_broken(&mut self) {
+        if !self.shared.broken.swap(true, Ordering::AcqRel) {
+            self.try_later();
+        }
+    }
+
+    /// Asks this thread to heal the store, after a pause.
+    fn try_later(&mut self) {
+        let (jobs, wait) = (self.jobs.clone(), self.heal_wait);
+        self.heal_wait = wait.saturating_mul(2).min(HEAL_WAIT_MAX);
+        let waiting = move || {
+            std::thread::sleep(wait);
+            if let Some(jobs) = jobs.upgrade() {
+                // Why ignored: the store is closing.
+                let _ = jobs.blocking_send(Job::Heal);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("store-heal".to_owned()).spawn(waiting) {
+            tracing::error!(%error, "the store cannot be tried again; restart the process");
+        }
+    }
+
+    fn heal(&mut self) {
+        if !self.shared.is_broken() {
+            return;
+        }
+        match self.read_again() {
+            Ok(()) => {
+                // What is in memory above may be of commits that were never acknowledged.
+                self.shared.versions.advance_all();
+                self.heal_wait = HEAL_WAIT;
+                tracing::warn!("the store is written again");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store cannot be used yet");
+                self.try_later();
+            }
+        }
+    }
+
+    /// Closes sled, and opens what is on the disk as at a start. Nothing that was acknowledged may be missing.
+    fn read_again(&mut self) -> Result<(), StoreError> {
+        let dir = self.shared.dir.clone();
+        let acknowledged = self.files.watermark.last();
+        // Why caught: sled may panic on what it could not write.
+        let closing = AssertUnwindSafe(|| drop(write(&self.shared.db).take()));
+        if catch_unwind(closing).is_err() {
+            tracing::error!("sled ended with a panic");
+        }
+        opening::write_once_more(&dir.join("sled"))?;
+        let (db, files) = opening::open_checked(&dir)?;
+        if let Some(mark) =
+            acknowledged.filter(|mark| files.watermark.last().is_none_or(|m| m.seq < mark.seq))
+        {
+            return Err(StoreError::damaged(format!(
+                "the watermark went back in time, to before {}",
+                mark.seq
+            )));
+        }
+        self.files = files;
+        *write(&self.shared.db) = Some(db);
+        self.shared.broken.store(false, Ordering::Release);
+        self.sync_all().inspect_err(|_| self.shared.broken.store(true, Ordering::Release))
     }
 
     fn commit_group(&mut self, group: Vec<(Batch, Reply<u64>)>) {
@@ -108,21 +213,20 @@ impl Writer {
         }
     }
 
-    fn apply(&self, batch: &Batch) -> Result<u64, StoreError> {
+    fn apply(&mut self, batch: &Batch) -> Result<u64, StoreError> {
         let db = self.shared.usable()?;
-        let applied = catch_unwind(AssertUnwindSafe(|| transaction::apply(db, batch)));
+        let shared = Arc::clone(&self.shared);
+        let _writing = shared.versions.writing(batch.writes.iter().map(|(key, _)| key.as_str()));
+        let applied = catch_unwind(AssertUnwindSafe(|| transaction::apply(&db, batch)));
         match applied {
-            Ok(Applied::Done(seq)) => {
-                self.shared.versions.advance(batch.writes.iter().map(|(key, _)| key.as_str()));
-                Ok(seq)
-            }
+            Ok(Applied::Done(seq)) => Ok(seq),
             Ok(Applied::Refused(error)) => Err(error),
             Ok(Applied::Failed(error)) => {
-                self.shared.broken.store(true, Ordering::Release);
+                self.note_broken();
                 Err(error)
             }
             Err(_) => {
-                self.shared.broken.store(true, Ordering::Release);
+                self.note_broken();
                 Err(StoreError::damaged("writing to the store failed"))
             }
         }
@@ -132,15 +236,15 @@ impl Writer {
     fn snapshot(&self, to: Box<dyn Write + Send>) -> Result<SnapshotReport, StoreError> {
         let db = self.shared.usable()?;
         let mut to = BufWriter::new(to);
-        let mut archive = ArchiveWriter::begin(&mut to, reading::meta(db)?.seq)?;
-        reading::each_record(db, &mut |key, read| {
+        let mut archive = ArchiveWriter::begin(&mut to, reading::meta(&db)?.seq)?;
+        reading::each_record(&db, &mut |key, read| {
             archive.record(key, read.found.revision, &read.found.value)
         })?;
         archive.finish()
     }
 
     fn restore(&mut self, mut from: Box<dyn Read + Send>) -> Result<SnapshotReport, StoreError> {
-        let db = self.shared.usable()?.clone();
+        let db = self.shared.usable()?;
         if reading::meta(&db)?.seq != 0 || !db.is_empty() {
             return Err(StoreError::NotEmpty);
         }

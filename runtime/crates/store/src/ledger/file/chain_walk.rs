@@ -4,18 +4,19 @@
 
 use portcullis_core::id::OrgId;
 
-use super::checkpoint::CheckpointError;
+use super::checkpoint::{CheckpointError, Heads};
 use super::segment::{LineEnd, Lines, Segment};
 use crate::ledger::error::{BadRecord, LedgerError};
-use crate::ledger::line::{Link, parse};
+use crate::ledger::line::{Link, RawLine, parse};
 
 /// A walk along an org's chain.
 pub(super) struct ChainWalk<'a> {
     org: &'a OrgId,
     /// The last good record; `None` until the first one, when the walk starts in the middle.
     link: Option<Link>,
-    head: Option<Link>,
-    head_met: bool,
+    heads: Heads,
+    beside_met: bool,
+    outside_met: bool,
     pub(super) records: u64,
     pub(super) first_seq: Option<u64>,
     at: (String, u64),
@@ -32,8 +33,33 @@ pub(super) struct SegmentEnd {
 
 impl<'a> ChainWalk<'a> {
     /// A walk that starts after `start`, or in the middle with the first record it meets.
-    pub(super) fn new(org: &'a OrgId, start: Option<Link>, head: Option<Link>) -> Self {
-        Self { org, link: start, head, head_met: false, records: 0, first_seq: None, at: (String::new(), 0) }
+    pub(super) fn new(org: &'a OrgId, start: Option<Link>, heads: Heads) -> Self {
+        Self {
+            org,
+            link: start,
+            heads,
+            beside_met: false,
+            outside_met: false,
+            records: 0,
+            first_seq: None,
+            at: (String::new(), 0),
+        }
+    }
+
+    /// Goes on with the next record it meets, whatever was before: segments were dropped during the walk.
+    pub(super) fn restart(&mut self) {
+        self.link = None;
+    }
+
+    /// Begins a segment that is read by the caller.
+    pub(super) fn enter(&mut self, segment: &Segment) {
+        self.at = (segment.name(), 0);
+    }
+
+    /// Follows one line of the segment that was entered.
+    pub(super) fn line<'b>(&mut self, line: &'b [u8]) -> Result<RawLine<'b>, WalkError> {
+        self.at.1 = self.at.1.saturating_add(1);
+        self.follow(line)
     }
 
     /// The last good record.
@@ -43,7 +69,7 @@ impl<'a> ChainWalk<'a> {
 
     /// Walks one segment. Only the last one of the chain may end in the middle of a line.
     pub(super) fn segment(&mut self, segment: &Segment, last: bool) -> Result<SegmentEnd, WalkError> {
-        self.at = (segment.name(), 0);
+        self.enter(segment);
         let mut lines = Lines::open(&segment.path)?;
         let mut line = Vec::new();
         let mut end = SegmentEnd::default();
@@ -74,19 +100,21 @@ impl<'a> ChainWalk<'a> {
     pub(super) fn finish(&mut self) -> Result<(), WalkError> {
         let ended = self.link.map_or(0, |link| link.seq);
         if let Some(link) = self.link {
-            self.meet_head(link)?;
+            self.meet_heads(link)?;
         }
-        match self.head {
-            Some(head) if !self.head_met => {
-                self.at.1 = self.at.1.saturating_add(1);
-                Err(self.bad(&if head.seq > ended {
-                    format!("the log ends at {ended}, its head says {}", head.seq)
-                } else {
-                    format!("the head says {}, which is not in the log", head.seq)
-                }))
-            }
-            _ => Ok(()),
-        }
+        // The one outside may be older than where a walk in the middle began: it is not synced.
+        let begun = self.first_seq.unwrap_or_default();
+        let outside =
+            self.heads.outside.filter(|head| !self.outside_met && head.seq.saturating_add(1) >= begun);
+        let Some(head) = self.heads.beside.filter(|_| !self.beside_met).or(outside) else {
+            return Ok(());
+        };
+        self.at.1 = self.at.1.saturating_add(1);
+        Err(self.bad(&if head.seq > ended {
+            format!("the log ends at {ended}, its head says {}", head.seq)
+        } else {
+            format!("the head says {}, which is not in the log", head.seq)
+        }))
     }
 
     /// Describes the position that the walk has reached.
@@ -99,10 +127,10 @@ impl<'a> ChainWalk<'a> {
         })
     }
 
-    fn follow(&mut self, line: &[u8]) -> Result<(), WalkError> {
+    fn follow<'b>(&mut self, line: &'b [u8]) -> Result<RawLine<'b>, WalkError> {
         let raw = parse(self.org, line).map_err(|reason| self.bad(reason))?;
         let before = self.link.unwrap_or(Link { seq: raw.seq.saturating_sub(1), hash: raw.prev });
-        self.meet_head(before)?;
+        self.meet_heads(before)?;
         if raw.seq != before.seq.saturating_add(1) {
             return Err(self.bad(&format!("its seq is {}", raw.seq)));
         }
@@ -113,18 +141,19 @@ impl<'a> ChainWalk<'a> {
         self.link = Some(link);
         self.records = self.records.saturating_add(1);
         self.first_seq = self.first_seq.or(Some(raw.seq));
-        self.meet_head(link)
+        self.meet_heads(link)?;
+        Ok(raw)
     }
 
-    fn meet_head(&mut self, link: Link) -> Result<(), WalkError> {
-        if let Some(head) = self.head
-            && head.seq == link.seq
-        {
+    fn meet_heads(&mut self, link: Link) -> Result<(), WalkError> {
+        let here = |head: Option<Link>| head.filter(|head| head.seq == link.seq);
+        for head in [here(self.heads.beside), here(self.heads.outside)].into_iter().flatten() {
             if head.hash != link.hash {
                 return Err(self.bad("the head has another hash for the record before"));
             }
-            self.head_met = true;
         }
+        self.beside_met |= here(self.heads.beside).is_some();
+        self.outside_met |= here(self.heads.outside).is_some();
         Ok(())
     }
 }
@@ -137,6 +166,26 @@ pub(super) enum WalkError {
 }
 
 impl WalkError {
+    /// A segment that should be there.
+    pub(super) fn missing(segment: &Segment) -> Self {
+        Self::Bad(BadRecord {
+            segment: segment.name(),
+            line: 1,
+            seq: 0,
+            reason: "the segment is missing".to_owned(),
+        })
+    }
+
+    /// The directory of an org whose records are known.
+    pub(super) fn no_directory(org: &OrgId, records: u64) -> Self {
+        Self::Bad(BadRecord {
+            segment: format!("ledger/{org}"),
+            line: 0,
+            seq: 1,
+            reason: format!("the directory is missing, and {records} records were written"),
+        })
+    }
+
     pub(super) fn for_org(self, org: &OrgId) -> LedgerError {
         match self {
             Self::Io(error) => LedgerError::io("reading a ledger segment", &error),

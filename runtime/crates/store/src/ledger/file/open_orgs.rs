@@ -1,6 +1,6 @@
 //! Which orgs' logs are open: a bounded map of handles.
 //!
-//! A handle that is in use, or that has something to sync, is never closed.
+//! A handle that is in use, that has something to sync or that is damaged is never closed.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 use portcullis_core::id::OrgId;
 
 use super::log_handle::LogHandle;
+use super::recovery::Checked;
+use crate::ledger::error::BadRecord;
 use portcullis_core::sync::lock;
 
 /// Open files of the ledger. With sockets, below the usual limit of 1,024 descriptors.
@@ -25,6 +27,8 @@ pub(super) struct OpenOrgs {
 struct Handles {
     tick: u64,
     by_org: HashMap<OrgId, Arc<LogHandle>>,
+    /// What was walked of the chains of orgs without a handle, so that none is read as a whole twice.
+    checked: HashMap<OrgId, Checked>,
 }
 
 impl OpenOrgs {
@@ -46,19 +50,44 @@ impl OpenOrgs {
             let idle = handles
                 .by_org
                 .iter()
-                .filter(|(_, handle)| Arc::strong_count(handle) == 1)
+                .filter(|(_, handle)| Arc::strong_count(handle) == 1 && handle.damage().is_none())
                 .min_by_key(|(_, handle)| handle.asked.load(Ordering::Relaxed))
                 .map(|(org, _)| org.clone());
             let Some(idle) = idle else {
                 break;
             };
-            handles.by_org.remove(&idle);
+            if let Some(checked) = handles.by_org.remove(&idle).and_then(|handle| handle.checked()) {
+                handles.checked.insert(idle, checked);
+            }
         }
         let dir = self.dir.join(org.as_str());
         let handle = Arc::new(LogHandle::new(org.clone(), dir, self.segment_bytes_max));
         handle.touch(tick);
+        if let Some(checked) = handles.checked.remove(org) {
+            handle.was_checked(checked);
+        }
         handles.by_org.insert(org.clone(), Arc::clone(&handle));
         handle
+    }
+
+    /// Notes what a look at an org's whole chain has found.
+    pub(super) fn looked(&self, org: &OrgId, bad: Option<&BadRecord>, checked: Option<Checked>) {
+        if bad.is_some() {
+            return self.handle(org).looked(bad);
+        }
+        let mut handles = lock(&self.handles);
+        let handle = handles.by_org.get(org).map(Arc::clone);
+        match (handle, checked) {
+            (Some(handle), _) => handle.looked(None),
+            (None, Some(checked)) => drop(handles.checked.insert(org.clone(), checked)),
+            (None, None) => {}
+        }
+    }
+
+    /// Whether the chain of some org is damaged, as far as this process has seen.
+    pub(super) fn is_damaged(&self) -> bool {
+        let handles: Vec<_> = lock(&self.handles).by_org.values().cloned().collect();
+        handles.iter().any(|handle| handle.damage().is_some())
     }
 }
 

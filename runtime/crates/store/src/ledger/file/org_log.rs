@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use portcullis_core::id::OrgId;
 
-use super::chain_walk::ChainWalk;
-use super::checkpoint::{Anchor, HeadWriter, read_anchor, sync_directory, write_anchor};
-use super::recovery::recover;
+use super::chain_walk::{ChainWalk, WalkError};
+use super::checkpoint::{Anchor, HeadWriter, Heads, outside, read_anchor, write_anchor};
+use super::recovery::{Checked, recover};
 use super::segment::{Segment, list};
-use crate::ledger::error::LedgerError;
+use crate::disk_sync::{is_at, probe, rewrite, sync_directory};
+use crate::ledger::error::{BadRecord, LedgerError};
 use crate::ledger::line::{Link, Written, format_line};
 use crate::ledger::report::PruneReport;
 
@@ -37,24 +38,78 @@ pub(super) struct OrgLog {
     /// The last record.
     link: Link,
     head: Arc<HeadWriter>,
+    /// The segments that this process has walked.
+    pub(super) checked: Checked,
     /// Whether the sync thread has been notified.
     pub(super) unsynced: bool,
 }
 
+/// What this process knows of a chain before it opens it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// What it has walked.
+    pub(super) checked: Option<Checked>,
+    /// The last record that it wrote.
+    pub(super) written: Option<Link>,
+    /// Whether a sync failed since.
+    pub(super) unsure: bool,
+}
+
+/// What the sync thread needs.
+pub(super) struct Unsynced {
+    file: Arc<File>,
+    segment: Segment,
+    head: Arc<HeadWriter>,
+    /// The last record to be put on disk.
+    pub(super) link: Link,
+}
+
+impl Unsynced {
+    /// Puts the records on disk.
+    pub(super) fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_data()?;
+        // Why: a directory that was moved away takes records that nobody will find.
+        if is_at(&self.file, &self.segment.path) {
+            return Ok(());
+        }
+        Err(std::io::Error::other(format!("{} was moved away or replaced", self.segment.path.display())))
+    }
+
+    pub(super) fn advance_head(&self) -> std::io::Result<()> {
+        self.head.advance(self.link, self.segment.number)
+    }
+}
+
 impl OrgLog {
-    /// Opens the chain, creating the directory if there is none; everything in it is then on disk.
-    pub(super) fn open(org: &OrgId, dir: &Path, segment_bytes_max: u64) -> Result<Self, LedgerError> {
+    /// Opens the chain, creating the directory if there is none and never was one; everything in it is then on disk.
+    pub(super) fn open(
+        org: &OrgId,
+        dir: &Path,
+        segment_bytes_max: u64,
+        known: Known,
+    ) -> Result<Self, LedgerError> {
         let failed = |error: std::io::Error| LedgerError::io("opening the org's ledger", &error);
         if !dir.is_dir() {
+            let before = outside(org, dir).and_then(|head| head.read()).map(|head| head.link.seq);
+            let records = before.or(known.written.map(|link| link.seq)).unwrap_or_default();
+            if records > 0 && !dir.exists() {
+                return Err(no_directory(org, records));
+            }
             std::fs::create_dir(dir).map_err(failed)?;
             dir.parent().map_or(Ok(()), sync_directory).map_err(failed)?;
         }
-        let recovered = recover(org, dir)?;
+        let recovered = recover(org, dir, known.checked)?;
+        if let Some(written) = known.written.filter(|written| written.seq > recovered.link.seq) {
+            return Err(lost(org, &recovered.segment, recovered.link.seq, written.seq));
+        }
         let file = open_segment(&recovered.segment).map_err(failed)?;
+        if known.unsure {
+            rewrite(&recovered.segment.path).map_err(failed)?;
+        }
         file.sync_all().and_then(|()| sync_directory(dir)).map_err(failed)?;
-        let head = HeadWriter::new(dir, recovered.head);
+        let head = HeadWriter::new(org, dir, recovered.head);
         if recovered.link.seq > 0 {
-            head.advance(recovered.link).map_err(failed)?;
+            head.advance(recovered.link, recovered.segment.number).map_err(failed)?;
         }
         Ok(Self {
             org: org.clone(),
@@ -65,6 +120,7 @@ impl OrgLog {
             segment_bytes_max,
             link: recovered.link,
             head: Arc::new(head),
+            checked: recovered.checked,
             unsynced: false,
         })
     }
@@ -74,9 +130,15 @@ impl OrgLog {
         self.link
     }
 
-    /// What the sync thread needs: the file to sync, the head to advance, and the position to record.
-    pub(super) fn to_sync(&self) -> (Arc<File>, Arc<HeadWriter>, Link) {
-        (Arc::clone(&self.file), Arc::clone(&self.head), self.link)
+    /// What is not on disk yet.
+    pub(super) fn to_sync(&self) -> Unsynced {
+        let (file, head) = (Arc::clone(&self.file), Arc::clone(&self.head));
+        Unsynced { file, segment: self.segment.clone(), head, link: self.link }
+    }
+
+    /// Whether the file takes records, after a write that failed.
+    pub(super) fn takes_records(&self) -> bool {
+        probe(&self.file, self.segment_bytes).is_ok()
     }
 
     /// Appends one event; `written` receives the line before the next one can follow.
@@ -111,11 +173,12 @@ impl OrgLog {
     /// the last two segments then always finds the head in them.
     fn roll(&mut self) -> std::io::Result<()> {
         self.file.sync_all()?;
-        self.head.advance(self.link)?;
+        self.head.advance(self.link, self.segment.number)?;
         let next = Segment::new(&self.dir, self.segment.number.saturating_add(1));
         let file = open_segment(&next)?;
         sync_directory(&self.dir)?;
         self.file = Arc::new(file);
+        self.checked = Checked { next: next.number, link: self.link };
         self.segment = next;
         self.segment_bytes = 0;
         Ok(())
@@ -126,7 +189,7 @@ impl OrgLog {
         let failed = |error: std::io::Error| LedgerError::io("pruning the ledger", &error);
         let anchor = match read_anchor(&self.dir) {
             Ok(anchor) => anchor,
-            Err(error) => return Err(super::chain_walk::WalkError::from(error).for_org(&self.org)),
+            Err(error) => return Err(WalkError::from(error).for_org(&self.org)),
         };
         let first = anchor.map_or(1, |anchor| anchor.first_segment);
         let mut report = PruneReport {
@@ -139,8 +202,8 @@ impl OrgLog {
             return Ok(report);
         };
         self.file.sync_all().map_err(failed)?;
-        self.head.advance(self.link).map_err(failed)?;
-        let mut walk = ChainWalk::new(&self.org, None, None);
+        self.head.advance(self.link, self.segment.number).map_err(failed)?;
+        let mut walk = ChainWalk::new(&self.org, None, Heads::default());
         let walked = walk.segment(cut, false);
         walked.map_err(|error| error.for_org(&self.org))?;
         let last = walk.link().unwrap_or_else(|| Link::genesis(&self.org));
@@ -155,6 +218,21 @@ impl OrgLog {
         report.dropped_to_seq = last.seq;
         Ok(report)
     }
+}
+
+/// Not damage yet: it may come back, as a mount does.
+fn no_directory(org: &OrgId, records: u64) -> LedgerError {
+    LedgerError::Unavailable(format!(
+        "ledger/{org} is missing, and {records} records were written to it; put it back, or, with the process \
+         stopped, move ledger/.heads/{org} aside to start a new chain"
+    ))
+}
+
+/// Records that this process wrote are not there any more.
+fn lost(org: &OrgId, segment: &Segment, ends: u64, written: u64) -> LedgerError {
+    let reason = format!("the log ends at {ends}, and {written} records were written");
+    let bad = BadRecord { segment: segment.name(), line: 1, seq: ends.saturating_add(1), reason };
+    LedgerError::Damaged { org: org.clone(), bad }
 }
 
 fn open_segment(segment: &Segment) -> std::io::Result<File> {

@@ -1,109 +1,209 @@
 //! Reading an org's files: records newest first for pages, and oldest first for exports.
 //!
-//! Every record's own hash is checked, its position in the chain is not (`verify` does that).
+//! Every record's own hash is checked, and that it continues the record before: what is missing, changed or in
+//! another place is an error and never a shorter answer. Of the pages, only as far back as they read.
 
 use std::path::Path;
 
 use portcullis_core::id::OrgId;
 
-use super::chain_walk::WalkError;
-use super::checkpoint::read_anchor;
-use super::segment::{LineEnd, Lines, Segment, list};
+use super::chain_walk::{ChainWalk, WalkError};
+use super::checkpoint::{Anchor, Heads, read_anchor};
+use super::recovery::start;
+use super::segment::{LineEnd, Lines, Segment, list, missing};
 use crate::ledger::LedgerSink;
 use crate::ledger::error::{BadRecord, LedgerError};
-use crate::ledger::line::{LedgerLine, parse};
+use crate::ledger::line::{LedgerLine, Link, RawLine, parse};
 use crate::ledger::query::{LedgerPage, LedgerQuery, PageBuilder};
+
+/// Segments may be dropped while they are read; only what a later look finds, too, is damage.
+const LOOKS_MAX: usize = 3;
 
 /// Reads one page.
 pub(super) fn read(org: &OrgId, dir: &Path, query: &LedgerQuery) -> Result<LedgerPage, LedgerError> {
+    let mut looks = 0_usize;
+    loop {
+        looks = looks.saturating_add(1);
+        match read_once(org, dir, query) {
+            Err(LedgerError::Damaged { .. }) if looks < LOOKS_MAX => {}
+            other => return other,
+        }
+    }
+}
+
+fn read_once(org: &OrgId, dir: &Path, query: &LedgerQuery) -> Result<LedgerPage, LedgerError> {
     let mut page = PageBuilder::new(query);
-    for segment in segments(org, dir)?.iter().rev() {
-        let bytes = match std::fs::read(&segment.path) {
-            Ok(bytes) => bytes,
-            // Dropped since it was listed, together with everything older.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
-            Err(error) => return Err(LedgerError::io("reading a ledger segment", &error)),
-        };
-        // Anything after the last line end is being written now.
+    let Some(files) = Files::list(org, dir).map_err(|error| error.for_org(org))? else {
+        return page.finish();
+    };
+    let mut back = BackWalk { org, newer: None, heads: files.heads };
+    for segment in files.segments.iter().rev() {
+        let bytes = std::fs::read(&segment.path).map_err(|error| unreadable(org, segment, &error))?;
+        // Anything after the last line end is being written now, if this is the last segment.
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+        if whole.saturating_add(1) < bytes.len() && back.newer.is_some() {
+            return Err(back.bad(segment, &bytes, 0, "it has no line end"));
+        }
         let lines = bytes.get(..whole).unwrap_or_default();
         if lines.is_empty() {
             continue;
         }
-        for (back, line) in lines.rsplit(|byte| *byte == b'\n').enumerate() {
-            let line = checked(org, segment, line, || {
-                let total = lines.split(|byte| *byte == b'\n').count();
-                total.saturating_sub(back)
-            })?;
+        for (nth, line) in lines.rsplit(|byte| *byte == b'\n').enumerate() {
+            let line = back.step(line).map_err(|reason| back.bad(segment, lines, nth, reason))?;
             if page.add(line).is_break() {
                 return page.finish();
             }
         }
     }
+    back.end(&files).map_err(|error| error.for_org(org))?;
     page.finish()
 }
 
-/// Passes matching records to `sink`, oldest first.
+/// A walk from the newest record to older ones.
+struct BackWalk<'a> {
+    org: &'a OrgId,
+    /// Sequence and previous hash of the record that was met last.
+    newer: Option<(u64, [u8; 32])>,
+    heads: Heads,
+}
+
+impl BackWalk<'_> {
+    fn step(&mut self, line: &[u8]) -> Result<LedgerLine, &'static str> {
+        let raw = parse(self.org, line)?;
+        match self.newer {
+            None if raw.seq < self.heads.records() => return Err("the log ends here, its head says more"),
+            Some((seq, prev)) if raw.seq.saturating_add(1) != seq || raw.hash != prev => {
+                return Err("the record that follows does not continue it");
+            }
+            _ => {}
+        }
+        self.newer = Some((raw.seq, raw.prev));
+        record(line, &raw)
+    }
+
+    /// Whether the oldest record is the one that the chain starts with.
+    fn end(&self, files: &Files) -> Result<(), WalkError> {
+        let start = start(self.org, files.anchor.as_ref());
+        let reached = match self.newer {
+            Some((seq, prev)) => Link { seq: seq.saturating_sub(1), hash: prev },
+            None if self.heads.records() > start.seq => Link { seq: u64::MAX, hash: [0; 32] },
+            None => start,
+        };
+        if reached == start { Ok(()) } else { Err(files.bad("records before it are missing")) }
+    }
+
+    fn bad(&self, segment: &Segment, lines: &[u8], back: usize, reason: &str) -> LedgerError {
+        let total = lines.split(|byte| *byte == b'\n').count();
+        let seq = self.newer.map_or(0, |(seq, _)| seq.saturating_sub(1));
+        damaged(self.org, segment, total.saturating_sub(back), seq, reason)
+    }
+}
+
+/// Passes matching records to `sink`, oldest first. Nothing is passed on if the segments are not complete.
 pub(super) fn export(
     org: &OrgId,
     dir: &Path,
     query: &LedgerQuery,
     mut sink: LedgerSink,
 ) -> Result<u64, LedgerError> {
-    let failed = |error: std::io::Error| LedgerError::io("reading a ledger segment", &error);
     let mut given = 0_u64;
-    let mut line = Vec::new();
-    for segment in segments(org, dir)? {
-        let mut lines = match Lines::open(&segment.path) {
-            Ok(lines) => lines,
-            // Dropped since it was listed.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failed(error)),
-        };
-        let mut number = 0_usize;
-        while let Some(end) = lines.next(&mut line).map_err(failed)? {
-            if end == LineEnd::Torn {
-                break;
-            }
-            number = number.saturating_add(1);
-            let line = checked(org, &segment, &line, || number)?;
-            if query.matches(&line.event) {
-                given = given.saturating_add(1);
-                if sink(&line).is_break() {
-                    return Ok(given);
-                }
-            }
+    export_files(org, dir, &mut |line| {
+        if !query.matches(&line.event) {
+            return false;
         }
-    }
+        given = given.saturating_add(1);
+        sink(&line).is_break()
+    })
+    .map_err(|error| error.for_org(org))?;
     Ok(given)
 }
 
-fn segments(org: &OrgId, dir: &Path) -> Result<Vec<Segment>, LedgerError> {
-    if !dir.exists() {
-        return Ok(Vec::new());
+/// Passes all records to `each`, until it says to stop.
+fn export_files(org: &OrgId, dir: &Path, each: &mut dyn FnMut(LedgerLine) -> bool) -> Result<(), WalkError> {
+    let Some(files) = Files::list(org, dir)? else { return Ok(()) };
+    let mut walk = ChainWalk::new(org, Some(start(org, files.anchor.as_ref())), files.heads);
+    let mut line = Vec::new();
+    for segment in &files.segments {
+        walk.enter(segment);
+        let mut lines = match Lines::open(&segment.path) {
+            Ok(lines) => lines,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if read_anchor(dir)?.is_none_or(|anchor| anchor.first_segment <= segment.number) {
+                    return Err(WalkError::missing(segment));
+                }
+                // Dropped since it was listed.
+                walk.restart();
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        while let Some(end) = lines.next(&mut line)? {
+            if end == LineEnd::Torn && files.segments.last() == Some(segment) {
+                break;
+            }
+            if end != LineEnd::Whole {
+                return Err(walk.bad("it has no line end"));
+            }
+            let raw = walk.line(&line)?;
+            let record = record(&line, &raw).map_err(|reason| walk.bad(reason))?;
+            if each(record) {
+                return Ok(());
+            }
+        }
     }
-    let anchor = read_anchor(dir).map_err(|error| WalkError::from(error).for_org(org))?;
-    list(dir, anchor.map_or(1, |anchor| anchor.first_segment))
-        .map_err(|error| LedgerError::io("listing ledger segments", &error))
+    walk.finish()
 }
 
-fn checked(
-    org: &OrgId,
-    segment: &Segment,
-    line: &[u8],
-    number: impl FnOnce() -> usize,
-) -> Result<LedgerLine, LedgerError> {
-    let judged = parse(org, line).and_then(|raw| {
-        let text = std::str::from_utf8(line).map_err(|_| "it is not text")?;
-        LedgerLine::from_raw(text, &raw)
-    });
-    judged.map_err(|reason| LedgerError::Damaged {
-        org: org.clone(),
-        bad: BadRecord {
-            segment: segment.name(),
-            line: u64::try_from(number()).unwrap_or(u64::MAX),
+/// The segments of an org, complete, and the heads as they were before the segments were listed.
+struct Files {
+    anchor: Option<Anchor>,
+    heads: Heads,
+    segments: Vec<Segment>,
+}
+
+impl Files {
+    /// `None` if there is no directory, and never was one.
+    fn list(org: &OrgId, dir: &Path) -> Result<Option<Self>, WalkError> {
+        let heads = Heads::read(org, dir)?;
+        if !dir.try_exists()? {
+            return match heads.records() {
+                0 => Ok(None),
+                records => Err(WalkError::no_directory(org, records)),
+            };
+        }
+        let anchor = read_anchor(dir)?;
+        let first = anchor.map_or(1, |anchor| anchor.first_segment);
+        let segments = list(dir, first)?;
+        match missing(&segments, first) {
+            Some(number) => Err(WalkError::missing(&Segment::new(dir, number))),
+            None => Ok(Some(Self { anchor, heads, segments })),
+        }
+    }
+
+    fn bad(&self, reason: &str) -> WalkError {
+        WalkError::Bad(BadRecord {
+            segment: self.segments.first().map(Segment::name).unwrap_or_default(),
+            line: 1,
             seq: 0,
             reason: reason.to_owned(),
-        },
-    })
+        })
+    }
+}
+
+fn record(line: &[u8], raw: &RawLine<'_>) -> Result<LedgerLine, &'static str> {
+    let text = std::str::from_utf8(line).map_err(|_| "it is not text")?;
+    LedgerLine::from_raw(text, raw)
+}
+
+fn unreadable(org: &OrgId, segment: &Segment, error: &std::io::Error) -> LedgerError {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => damaged(org, segment, 1, 0, "the segment is missing"),
+        _ => LedgerError::io("reading a ledger segment", error),
+    }
+}
+
+fn damaged(org: &OrgId, segment: &Segment, line: usize, seq: u64, reason: &str) -> LedgerError {
+    let line = u64::try_from(line).unwrap_or(u64::MAX);
+    let bad = BadRecord { segment: segment.name(), line, seq, reason: reason.to_owned() };
+    LedgerError::Damaged { org: org.clone(), bad }
 }

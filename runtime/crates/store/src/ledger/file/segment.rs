@@ -45,6 +45,12 @@ pub(super) fn list(dir: &Path, first: u64) -> std::io::Result<Vec<Segment>> {
     Ok(segments)
 }
 
+/// The number that is missing from segments which should begin with `first`.
+pub(super) fn missing(segments: &[Segment], first: u64) -> Option<u64> {
+    let numbers = segments.iter().map(|segment| segment.number);
+    numbers.zip(first..).find(|(number, expected)| number != expected).map(|(_, expected)| expected)
+}
+
 /// How a line ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineEnd {

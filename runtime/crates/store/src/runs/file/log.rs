@@ -1,270 +1,363 @@
-//! One workspace's runs: files named by the time at which they were started, one JSON line per run.
+//! One workspace's runs, open for appending: a chain of records in numbered files.
 //!
-//! A line without an end is what a power failure left of a write; opening removes it.
+//! A write that fails leaves the file as it was, or closes it; a sync that fails closes it and has the file written
+//! once more. Either is tried again by the sync thread until it succeeds. A file that is damaged is left as it is,
+//! and records go on in a next one that continues from the head, so that new runs are not lost for an old fault.
 
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use memchr::{memchr_iter, memmem, memrchr};
-use portcullis_core::id::RunId;
-
-use crate::disk_sync::ToSync;
-use crate::error::StoreError;
-use crate::runs::RunRecord;
 use portcullis_core::sync::lock;
 
-/// How long after its start a run may be stored: longer than the longest call, and as much again for
-/// clock changes.
-const KEPT_WITHIN_MS: u64 = 2 * 60 * 60 * 1000;
+use super::chain::{Contents, Header, Place};
+use super::earlier;
+use super::segment::{self, Checked, Fault, Listing, Segment};
+use super::started_ms;
+use crate::disk_sync::{ToSync, is_at, probe, rewrite, sync_directory};
+use crate::error::StoreError;
+use crate::head::{Head, HeadFile, Link};
+use crate::runs::RunRecord;
 
 /// A workspace's log.
 pub(super) struct Log {
-    dir: PathBuf,
+    pub(super) place: Place,
+    pub(super) dir: PathBuf,
+    head: HeadFile,
     segment_bytes_max: u64,
-    tail: Mutex<Option<Tail>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tail: Option<Tail>,
+    /// How far this process wrote, also after the tail was closed.
+    reached: Option<Head>,
+    /// A sync failed: the file is written once more before it is used again.
+    unsure: bool,
+    /// The last write, sync or opening failed.
+    failing: bool,
 }
 
 /// The current file.
 struct Tail {
     file: Arc<File>,
     segment: Segment,
-    bytes: u64,
+    contents: Contents,
+    /// What the next record is linked to: the last record, or the header of a file without any.
+    link: Link,
+    /// The last record.
+    head: Head,
     /// Whether the sync thread has been notified.
     unsynced: bool,
 }
 
-/// One file.
-#[derive(Clone)]
-struct Segment {
-    /// When it was started, milliseconds since 1970; unique in the workspace.
-    begun_ms: u64,
-    path: PathBuf,
-}
-
-impl Segment {
-    fn new(dir: &Path, begun_ms: u64) -> Self {
-        Self { begun_ms, path: dir.join(format!("{begun_ms:016}.ndjson")) }
-    }
-}
-
 impl Log {
-    pub(super) fn new(dir: PathBuf, segment_bytes_max: u64) -> Self {
-        Self { dir, segment_bytes_max, tail: Mutex::new(None) }
+    pub(super) fn new(root: &Path, place: Place, segment_bytes_max: u64) -> Self {
+        let names = [place.org.as_str(), place.workspace.as_str()];
+        let head = HeadFile::of(root, &names);
+        let dir = root.join(names[0]).join(names[1]);
+        Self { place, dir, head, segment_bytes_max, state: Mutex::default() }
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.tail().is_some()
+        self.state().tail.is_some()
     }
 
-    /// Opens the last file for appending if it is closed.
+    /// How far the log is known to reach, from this process or from the head.
+    pub(super) fn known(&self) -> Option<Head> {
+        self.known_in(&self.state())
+    }
+
+    fn known_in(&self, state: &State) -> Option<Head> {
+        state.reached.or_else(|| self.head.read())
+    }
+
+    /// Opens the last file for appending if it is closed. Everything in it is then on disk.
     pub(super) fn open(&self) -> Result<(), StoreError> {
-        let mut tail = self.tail();
-        if tail.is_none() {
-            std::fs::create_dir_all(&self.dir).map_err(|error| failed("creating a directory", &error))?;
-            let last = self.segments()?.pop().unwrap_or_else(|| Segment::new(&self.dir, now_ms()));
-            *tail = Some(Tail::open(last)?);
+        let mut state = self.state();
+        if state.tail.is_some() {
+            return Ok(());
         }
+        let opened = self.open_tail(&state).map_err(Fault::into_error);
+        if opened.is_ok() && state.failing {
+            tracing::warn!(dir = %self.dir.display(), "records of runs are written again");
+        }
+        state.failing = opened.is_err();
+        let tail = opened?;
+        state.unsure = false;
+        state.reached = Some(tail.head);
+        state.tail = Some(tail);
         Ok(())
     }
 
-    /// Appends a line; returns whether the sync thread must be notified.
-    pub(super) fn append(&self, line: &[u8]) -> Result<bool, StoreError> {
-        let mut state = self.tail();
+    fn open_tail(&self, state: &State) -> Result<Tail, Fault> {
+        let known = self.known_in(state);
+        let listing = match segment::list(&self.dir)? {
+            Some(listing) => listing,
+            None if known.is_some_and(|known| known.link.seq > 0) => {
+                return Err(Fault::Damaged(self.dir.clone(), "the directory is missing".to_owned()));
+            }
+            None => {
+                self.make_directory().map_err(|error| Fault::Io(self.dir.clone(), error))?;
+                Listing::default()
+            }
+        };
+        let last = listing.segments.last().map_or(0, |segment| segment.number);
+        let expected = known.map_or(0, |known| known.segment);
+        let Some(segment) = listing.segments.last().filter(|_| last >= expected) else {
+            if expected > 0 {
+                let missing = Segment::new(&self.dir, expected).path;
+                tracing::error!(file = %missing.display(), "a file of run records is missing");
+            }
+            return self.begin(expected.saturating_add(1), known, None, &listing);
+        };
+        match self.resume(segment, known, state.unsure) {
+            Ok(Some(tail)) => Ok(tail),
+            // The process died between making the file and writing its header.
+            Ok(None) => {
+                std::fs::remove_file(&segment.path).map_err(|e| Fault::Io(segment.path.clone(), e))?;
+                let before = listing.segments.iter().rev().nth(1);
+                let before = before.map(|before| segment::read(&self.place, before, 0)).transpose()?;
+                self.begin(segment.number, known, before, &listing)
+            }
+            Err(Fault::Damaged(path, reason)) => {
+                tracing::error!(file = %path.display(), reason, "a file of run records is damaged");
+                self.begin(last.saturating_add(1), known, None, &listing)
+            }
+            Err(unreadable) => Err(unreadable),
+        }
+    }
+
+    /// The last file as the tail, after checking all of it; `None` if it has no header yet.
+    fn resume(&self, segment: &Segment, known: Option<Head>, unsure: bool) -> Result<Option<Tail>, Fault> {
+        let failed = |error| Fault::Io(segment.path.clone(), error);
+        let begun = known.is_some_and(|known| known.segment >= segment.number);
+        if !begun && segment::read_header(&self.place, segment)?.is_none() {
+            return Ok(None);
+        }
+        let checked = segment::read(&self.place, segment, known.map_or(0, |known| known.link.seq))?;
+        reaches(segment, &checked, known)?;
+        let file = open_file(&segment.path).map_err(failed)?;
+        if checked.torn_bytes > 0 {
+            let (file, bytes) = (segment.path.display(), checked.torn_bytes);
+            tracing::warn!(%file, bytes, "cutting away a run record that was not completely written");
+        }
+        file.set_len(checked.whole_bytes).map_err(failed)?;
+        if unsure {
+            rewrite(&segment.path).map_err(failed)?;
+        }
+        file.sync_all().map_err(failed)?;
+        let cut = known.and_then(|known| known.cut);
+        let tail = Tail {
+            file: Arc::new(file),
+            segment: segment.clone(),
+            contents: checked.contents,
+            link: checked.link,
+            head: Head { link: checked.end, segment: segment.number, cut },
+            unsynced: false,
+        };
+        if checked.end.seq > 0 {
+            self.head.write(tail.head).map_err(failed)?;
+        }
+        Ok(Some(tail))
+    }
+
+    /// Begins a file. `before` is the one before it, if that is sound.
+    fn begin(
+        &self,
+        number: u64,
+        known: Option<Head>,
+        before: Option<Checked>,
+        listing: &Listing,
+    ) -> Result<Tail, Fault> {
+        let known_link = known.map(|known| known.link);
+        let found = before.as_ref().map(|before| before.end).or(known_link);
+        let last = found.unwrap_or_else(|| self.place.genesis());
+        let mut header = Header::new(&self.place, number, &last);
+        header.before = before.map(|before| before.contents);
+        if number == 1 {
+            header.earlier = earlier::seal(&self.place, &listing.earlier)?;
+        }
+        let segment = Segment::new(&self.dir, number);
+        let cut = known.and_then(|known| known.cut);
+        self.make(segment, &header, cut)
+    }
+
+    /// Makes a file with this header; there is none if that fails.
+    fn make(&self, segment: Segment, header: &Header, cut: Option<(u64, Link)>) -> Result<Tail, Fault> {
+        let path = segment.path.clone();
+        let made = || -> std::io::Result<Tail> {
+            let (line, link) = self.place.header_line(header)?;
+            let file = open_file(&path)?;
+            let mut writing = &file;
+            writing.write_all(line.as_bytes())?;
+            file.sync_all()?;
+            sync_directory(&self.dir)?;
+            let last = header.last().unwrap_or(link);
+            let contents = Contents { bytes: line.len() as u64, ..Contents::default() };
+            let head = Head { link: last, segment: segment.number, cut };
+            Ok(Tail { file: Arc::new(file), segment, contents, link, head, unsynced: false })
+        };
+        made().map_err(|error| {
+            // Why ignored: one without a whole header is removed by the next opening, too.
+            let _ = std::fs::remove_file(&path);
+            Fault::Io(path, error)
+        })
+    }
+
+    fn make_directory(&self) -> std::io::Result<()> {
+        std::fs::create_dir_all(&self.dir)?;
+        self.dir.ancestors().skip(1).take(2).try_for_each(sync_directory)
+    }
+
+    /// Appends a record; returns whether the sync thread must be notified.
+    pub(super) fn append(&self, record: &RunRecord, text: &str) -> Result<bool, StoreError> {
+        let mut state = self.state();
         // Another append found the file in an unknown state; the next one opens it again.
         let closed = || StoreError::Unavailable("the runs' file was just closed".to_owned());
-        let tail = state.as_mut().ok_or_else(closed)?;
-        if tail.bytes >= self.segment_bytes_max {
-            tail.file.sync_data().map_err(|error| failed("syncing a file", &error))?;
-            let begun = now_ms().max(tail.segment.begun_ms.saturating_add(1));
-            *tail = Tail::open(Segment::new(&self.dir, begun))?;
+        if state.tail.as_ref().ok_or_else(closed)?.contents.bytes >= self.segment_bytes_max {
+            self.roll(&mut state)?;
         }
-        if let Err(error) = (&*tail.file).write_all(line) {
+        let tail = state.tail.as_mut().ok_or_else(closed)?;
+        let (line, link) = self.place.record_line(&tail.link, text);
+        let mut file = &*tail.file;
+        if let Err(error) = file.write_all(line.as_bytes()) {
             // A part of the line may be in the file, and the next must not follow it.
-            if tail.file.set_len(tail.bytes).is_err() {
-                *state = None;
+            if tail.file.set_len(tail.contents.bytes).is_err() {
+                state.tail = None;
             }
+            state.failing = true;
             return Err(failed("writing to a file", &error));
         }
-        tail.bytes = tail.bytes.saturating_add(line.len() as u64);
-        Ok(!std::mem::replace(&mut tail.unsynced, true))
-    }
-
-    pub(super) fn get(&self, run: &RunId) -> Result<Option<RunRecord>, StoreError> {
-        Ok(self.find(run)?.and_then(|found| found.record))
-    }
-
-    pub(super) fn list(
-        &self,
-        after: Option<&RunId>,
-        limit: usize,
-    ) -> Result<Option<Vec<RunRecord>>, StoreError> {
-        let start = match after {
-            None => Place::default(),
-            Some(run) => match self.find(run)? {
-                Some(found) => found.next,
-                None => return Ok(None),
-            },
-        };
-        let mut records = Vec::new();
-        for segment in self.segments()? {
-            if segment.begun_ms < start.begun_ms || records.len() >= limit {
-                continue;
-            }
-            let text = read(&segment)?;
-            let from = if segment.begun_ms == start.begun_ms { start.at } else { 0 };
-            let lines = lines(text.get(from..).unwrap_or_default());
-            let wanted = lines.filter_map(|(_, line)| parse(line)).take(limit - records.len());
-            records.extend(wanted);
+        tail.contents.bytes = tail.contents.bytes.saturating_add(line.len() as u64);
+        if let Some(started) = started_ms(record.run_id.as_str()) {
+            tail.contents.add(started);
         }
-        Ok(Some(records))
+        tail.link = link;
+        tail.head.link = link;
+        let first = !std::mem::replace(&mut tail.unsynced, true);
+        state.reached = Some(tail.head);
+        Ok(first)
+    }
+
+    /// Puts the file on disk and begins the next.
+    fn roll(&self, state: &mut State) -> Result<(), StoreError> {
+        let Some(tail) = &state.tail else { return Ok(()) };
+        if let Err(error) = tail.file.sync_data() {
+            (state.tail, state.unsure, state.failing) = (None, true, true);
+            return Err(failed("syncing a file", &error));
+        }
+        let number = tail.segment.number.saturating_add(1);
+        let mut header = Header::new(&self.place, number, &tail.head.link);
+        header.before = Some(tail.contents);
+        let made = self.make(Segment::new(&self.dir, number), &header, tail.head.cut);
+        state.failing = made.is_err();
+        state.tail = Some(made.map_err(Fault::into_error)?);
+        Ok(())
+    }
+
+    /// Drops the oldest files except `keep`; the current one always stays. Returns how many were dropped.
+    pub(super) fn prune(&self, keep: usize) -> Result<usize, StoreError> {
+        self.open()?;
+        let mut state = self.state();
+        let Some(tail) = &mut state.tail else { return Ok(0) };
+        let listing = segment::list(&self.dir).map_err(Fault::into_error)?.unwrap_or_default();
+        let (dropped, kept) = listing.segments.split_at(listing.segments.len().saturating_sub(keep.max(1)));
+        let Some(first) = kept.first().filter(|_| !dropped.is_empty()) else { return Ok(0) };
+        let header = segment::read_header(&self.place, first).map_err(Fault::into_error)?;
+        let Some(last) = header.and_then(|header| header.last()) else { return Ok(0) };
+        tail.head.cut = Some((first.number, last));
+        let head = tail.head;
+        tail.file.sync_data().map_err(|error| failed("syncing a file", &error))?;
+        // First the cut, then the files: if interrupted in between, the files before the cut count for nothing.
+        self.head.write_synced(head).map_err(|error| failed("writing the head", &error))?;
+        state.reached = Some(head);
+        for path in listing.earlier.iter().chain(dropped.iter().map(|segment| &segment.path)) {
+            std::fs::remove_file(path).map_err(|error| failed("deleting a file", &error))?;
+        }
+        Ok(dropped.len().saturating_add(listing.earlier.len()))
     }
 
     pub(super) fn remove(&self) -> Result<(), StoreError> {
-        let mut tail = self.tail();
-        *tail = None;
+        let mut state = self.state();
+        *state = State::default();
+        let deleting = |error| failed("deleting runs", &error);
+        self.head.remove().map_err(deleting)?;
         match std::fs::remove_dir_all(&self.dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(failed("deleting runs", &error))
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(deleting(error)),
             _ => Ok(()),
         }
     }
 
-    fn find(&self, run: &RunId) -> Result<Option<Found>, StoreError> {
-        let begun = begun_ms(run);
-        let segments = self.segments()?;
-        let ends = segments.iter().skip(1).map(|next| next.begun_ms).chain([u64::MAX]);
-        let start = format!("{{\"run_id\":\"{run}\"");
-        for (segment, end) in segments.iter().zip(ends) {
-            let apart = begun.is_some_and(|begun| {
-                end.saturating_add(KEPT_WITHIN_MS) < begun
-                    || segment.begun_ms > begun.saturating_add(KEPT_WITHIN_MS)
-            });
-            if apart {
-                continue;
-            }
-            let text = read(segment)?;
-            if memmem::find(&text, start.as_bytes()).is_none() {
-                continue;
-            }
-            let found = lines(&text).find(|(_, line)| line.starts_with(start.as_bytes()));
-            if let Some((at, line)) = found {
-                let next = Place { begun_ms: segment.begun_ms, at: at + line.len() + 1 };
-                return Ok(Some(Found { record: parse(line), next }));
-            }
+    /// Learns whether an open file that failed takes records again.
+    fn try_again(&self) -> bool {
+        let mut state = self.state();
+        if !state.failing {
+            return true;
         }
-        Ok(None)
+        let Some(tail) = &state.tail else { return false };
+        let well = probe(&tail.file, tail.contents.bytes).is_ok();
+        state.failing = !well;
+        well
     }
 
-    /// The files, oldest first.
-    fn segments(&self) -> Result<Vec<Segment>, StoreError> {
-        let entries = match std::fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed("listing files", &error)),
-        };
-        let mut segments = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(|error| failed("listing files", &error))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if let Some(begun_ms) = name.strip_suffix(".ndjson").and_then(|stem| stem.parse().ok()) {
-                segments.push(Segment { begun_ms, path });
-            }
-        }
-        segments.sort_by_key(|segment| segment.begun_ms);
-        Ok(segments)
-    }
-
-    fn tail(&self) -> MutexGuard<'_, Option<Tail>> {
-        lock(&self.tail)
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 }
 
 impl ToSync for Log {
-    fn sync(&self) {
-        let file = match &mut *self.tail() {
-            Some(tail) => {
-                tail.unsynced = false;
-                Arc::clone(&tail.file)
+    fn sync(&self) -> bool {
+        let (file, path, head) = {
+            let mut state = self.state();
+            let failing = state.failing;
+            match &mut state.tail {
+                Some(tail) => {
+                    tail.unsynced = false;
+                    (Arc::clone(&tail.file), tail.segment.path.clone(), tail.head)
+                }
+                None if !failing => return true,
+                None => {
+                    drop(state);
+                    return self.open().is_ok();
+                }
             }
-            None => return,
         };
-        if let Err(error) = file.sync_data() {
-            tracing::error!(%error, "records of runs could not be synced");
+        let synced = file.sync_data();
+        if synced.is_ok() && is_at(&file, &path) {
+            return match self.head.write(head) {
+                Ok(()) => self.try_again(),
+                Err(error) => {
+                    tracing::error!(%error, file = %path.display(), "the head of run records could not be written");
+                    false
+                }
+            };
         }
+        let reason = synced.err().map_or_else(|| "it was moved away".to_owned(), |error| error.to_string());
+        tracing::error!(reason, file = %path.display(), "records of runs could not be synced");
+        let mut state = self.state();
+        (state.tail, state.unsure, state.failing) = (None, true, true);
+        false
     }
 }
 
-impl Tail {
-    /// Opens a file for appending; removes a line without an end.
-    fn open(segment: Segment) -> Result<Self, StoreError> {
-        let opening = |error| failed("opening a file", &error);
-        let fresh = !segment.path.exists();
-        let file = File::options().create(true).append(true).open(&segment.path).map_err(opening)?;
-        let mut bytes = 0;
-        if fresh {
-            let dir = segment.path.parent().map(File::open).transpose().map_err(opening)?;
-            dir.map_or(Ok(()), |dir| dir.sync_all()).map_err(opening)?;
-        } else {
-            let text = read(&segment)?;
-            let whole = memrchr(b'\n', &text).map_or(0, |at| at + 1);
-            bytes = whole as u64;
-            if whole < text.len() {
-                file.set_len(bytes).map_err(opening)?;
-            }
-        }
-        Ok(Self { file: Arc::new(file), segment, bytes, unsynced: false })
-    }
+/// Whether a file reaches as far as is known.
+pub(super) fn reaches(segment: &Segment, checked: &Checked, known: Option<Head>) -> Result<(), Fault> {
+    let Some(known) = known.filter(|known| known.segment == segment.number) else { return Ok(()) };
+    let reason = match checked.met {
+        Some(met) if met == known.link => return Ok(()),
+        Some(_) => format!("record {} is not the one that was written", known.link.seq),
+        None => format!("it ends at record {}, and {} were written", checked.end.seq, known.link.seq),
+    };
+    Err(Fault::Damaged(segment.path.clone(), reason))
 }
 
-/// The position of a listing.
-#[derive(Default)]
-struct Place {
-    begun_ms: u64,
-    at: usize,
+fn open_file(path: &Path) -> std::io::Result<File> {
+    File::options().create(true).append(true).open(path)
 }
 
-struct Found {
-    record: Option<RunRecord>,
-    next: Place,
-}
-
-/// Complete lines without their ends, and where each begins.
-fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let mut begin = 0;
-    memchr_iter(b'\n', text).map(move |end| {
-        let at = std::mem::replace(&mut begin, end + 1);
-        (at, text.get(at..end).unwrap_or_default())
-    })
-}
-
-/// A line's record. An invalid line was damaged on disk, and must not hide the others.
-fn parse(line: &[u8]) -> Option<RunRecord> {
-    let parsed = serde_json::from_slice(line);
-    if parsed.is_err() {
-        tracing::error!("a record of a run cannot be read");
-    }
-    parsed.ok()
-}
-
-fn read(segment: &Segment) -> Result<Vec<u8>, StoreError> {
-    std::fs::read(&segment.path).map_err(|error| failed("reading a file", &error))
-}
-
-/// When a run started: the first 48 bits of its UUIDv7 (RFC 9562 section 5.7).
-fn begun_ms(run: &RunId) -> Option<u64> {
-    let (_, uuid) = run.as_str().split_once('_')?;
-    u64::from_str_radix(uuid.get(..12)?, 16).ok()
-}
-
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn failed(doing: &str, error: &std::io::Error) -> StoreError {
+pub(super) fn failed(doing: &str, error: &std::io::Error) -> StoreError {
     StoreError::io(&format!("keeping runs: {doing}"), error)
 }

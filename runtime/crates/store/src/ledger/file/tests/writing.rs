@@ -39,17 +39,50 @@ async fn a_full_disk_refuses_every_record_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_directory_that_disappears_stops_the_org() {
+async fn a_directory_that_disappears_stops_the_org_until_it_is_back() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = FileLedger::open(dir.path(), LedgerSync::Strict).unwrap();
     ledger.append(&refused(1)).await.unwrap();
+    assert!(ledger.is_well());
+    let known = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !dir.path().join(".heads/acme").exists() {
+        assert!(std::time::Instant::now() < known, "the head outside the directory is not written");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    std::fs::rename(dir.path().join("acme"), dir.path().join("aside")).unwrap();
+    // The file is still writable, but where it is nobody would find the record.
+    ledger.append(&refused(2)).await.unwrap_err();
+    let error = ledger.append(&refused(3)).await.unwrap_err();
+    assert!(error.to_string().contains("ledger/acme is missing"), "{error}");
+    assert!(!ledger.is_well());
+    assert!(!verify_directory(&dir.path().join("acme")).unwrap().is_intact());
+    std::fs::rename(dir.path().join("aside"), dir.path().join("acme")).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !ledger.is_well() {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // The record whose append failed is there: it was written, and only its way to the disk was not known.
+    assert_eq!(ledger.append(&refused(4)).await.unwrap(), 3);
+    assert!(verified(dir.path()).is_intact());
+}
+
+#[tokio::test]
+async fn what_a_failed_sync_may_have_lost_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = FileLedger::open(dir.path(), LedgerSync::Group).unwrap();
+    for entry in 0..5 {
+        ledger.append(&refused(entry)).await.unwrap();
+    }
     let handle = ledger.shared.orgs.handle(&org("acme"));
-    std::fs::remove_dir_all(dir.path().join("acme")).unwrap();
-    // The file is still writable, but its head is not: the next sync fails.
-    drop(handle.append("{}", |_| {}));
     handle.sync();
-    let error = ledger.append(&refused(2)).await.unwrap_err();
-    assert!(error.to_string().contains("did not reach the disk"), "{error}");
+    let sound = std::fs::read(first_segment(dir.path())).unwrap();
+    ledger.append(&refused(5)).await.unwrap();
+    // The head knows 5 records; the disk lost the sixth, which was acknowledged.
+    handle.close();
+    std::fs::write(first_segment(dir.path()), &sound).unwrap();
+    let error = ledger.append(&refused(6)).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Damaged { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,0 +1,209 @@
+//! What an automation does with an event, compiled once for each revision: its conditions and its mapping.
+//!
+//! An automation is an org's text and an event is a caller's, so evaluating one on the other is bounded: steps for
+//! the conditions, bytes for the mapping. What exceeds is refused before it is done, with the limit's name.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use portcullis_action::budget::Budget;
+use portcullis_action::compile::Compiler;
+use portcullis_action::mapping::{Mapping, MappingError};
+use portcullis_action::predicate::Predicate;
+use portcullis_core::fault::Code;
+use portcullis_core::limits::Limits;
+use portcullis_core::sync::{read, write};
+use portcullis_core::violation::{Violation, Violations, step};
+use portcullis_store::AutomationRecord;
+use serde_json::{Map, Value};
+
+use super::{DESTINATION, Destination};
+use crate::error::Error;
+
+/// Size of the automations that are kept, as JSON, bytes. Compiled they are some ten times as large.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// An automation that is ready to be fired.
+#[derive(Debug, Default)]
+pub(crate) struct Compiled {
+    enabled: bool,
+    /// Absent if it fires always.
+    conditions: Option<Predicate>,
+    mapping: Mapping,
+    /// Size of its document and its patterns.
+    bytes: usize,
+}
+
+impl Compiled {
+    /// Compiles an automation's document, and reports what is wrong with its conditions and templates.
+    pub(crate) fn of(document: &Value, limits: &Limits, violations: &mut Violations) -> Self {
+        let mut compiler = Compiler::new(limits.compiling_automation());
+        let conditions = document.get("entry_conditions").filter(|conditions| !conditions.is_null());
+        let conditions = conditions.and_then(|conditions| match compiler.predicate(conditions) {
+            Ok(predicate) => Some(predicate),
+            Err(why) => {
+                let pointer = format!("/entry_conditions{}", why.pointer);
+                violations.push(Violation::new(pointer, "condition_invalid", why.message));
+                None
+            }
+        });
+        let empty = Map::new();
+        let mapping = Mapping::parse(Destination::of(document).field_mapping.unwrap_or(&empty));
+        let mapping = mapping.unwrap_or_else(|wrong| {
+            for (name, why) in wrong {
+                violations.push_with(|| {
+                    let pointer = format!("{DESTINATION}/field_mapping/{}", step(&name));
+                    Violation::new(pointer, "template_invalid", why)
+                });
+            }
+            Mapping::default()
+        });
+        let size = Budget::unlimited();
+        // Why ignored: an unlimited budget does not end.
+        let _ = size.copy(document);
+        let bytes = usize::try_from(size.made().saturating_add(compiler.bytes())).unwrap_or(usize::MAX);
+        let enabled = document.get("enabled").and_then(Value::as_bool).unwrap_or(true);
+        Self { enabled, conditions, mapping, bytes }
+    }
+
+    /// The input that the automation makes of an event; `None` if it does not fire for it.
+    ///
+    /// # Errors
+    /// `input_invalid` if the event lacks what the mapping needs, or if its conditions or its mapping would cost too
+    /// much on this event.
+    pub(crate) fn fire(&self, source: &Value, limits: &Limits) -> Result<Option<Map<String, Value>>, Error> {
+        if !self.enabled || !self.holds(source, limits)? {
+            return Ok(None);
+        }
+        let budget = Budget::rendering(limits.rendered_bytes);
+        self.mapping.resolve(source, &budget).map(Some).map_err(|why| mapping_failed(&why))
+    }
+
+    fn holds(&self, source: &Value, limits: &Limits) -> Result<bool, Error> {
+        let Some(conditions) = &self.conditions else { return Ok(true) };
+        conditions.holds(source, &Budget::matching(limits.matching_steps)).map_err(|why| {
+            let message = format!("evaluating the automation's entry_conditions on this source {why}");
+            let violation = Violation::new("/source", "condition_too_costly", message);
+            Error::violations(Code::InputInvalid, vec![violation])
+        })
+    }
+}
+
+fn mapping_failed(why: &MappingError) -> Error {
+    let variable = why.error.variable.as_str();
+    let pointer =
+        if variable.starts_with("source") { variable.replace('.', "/") } else { "source".to_owned() };
+    let (code, message) = if why.error.exceeded {
+        ("mapping_failed", why.to_string())
+    } else {
+        ("missing_source", why.error.to_string())
+    };
+    Error::violations(Code::InputInvalid, vec![Violation::new(format!("/{pointer}"), code, message)])
+}
+
+/// Compiled automations by their id. An entry is of one commit, so a change needs no other invalidation.
+#[derive(Debug, Default)]
+pub(crate) struct CompiledAutomations {
+    kept: RwLock<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    automations: HashMap<String, (u64, Arc<Compiled>)>,
+    bytes: usize,
+}
+
+impl CompiledAutomations {
+    /// The compiled form of a record as it was written by a commit.
+    ///
+    /// # Errors
+    /// `internal` if a stored automation breaks the current limits.
+    pub(crate) fn of(
+        &self,
+        record: &AutomationRecord,
+        commit: u64,
+        limits: &Limits,
+    ) -> Result<Arc<Compiled>, Error> {
+        let id = record.automation_id.as_str();
+        let known = read(&self.kept).automations.get(id).cloned();
+        if let Some((_, compiled)) = known.filter(|(known, _)| *known == commit) {
+            return Ok(compiled);
+        }
+        let mut violations = Violations::default();
+        let compiled = Arc::new(Compiled::of(&record.definition, limits, &mut violations));
+        if !violations.is_empty() {
+            tracing::error!(automation_id = id, ?violations, "a stored automation is not valid any more");
+            return Err(Error::new(
+                Code::Internal,
+                "the stored automation is no longer valid; save it again",
+            ));
+        }
+        write(&self.kept).insert(id, commit, &compiled);
+        Ok(compiled)
+    }
+}
+
+impl Kept {
+    fn insert(&mut self, id: &str, commit: u64, compiled: &Arc<Compiled>) {
+        if let Some((_, old)) = self.automations.remove(id) {
+            self.bytes = self.bytes.saturating_sub(old.bytes);
+        }
+        // Why all: those in use are compiled again at once, and which are not is not known.
+        if self.bytes.saturating_add(compiled.bytes) > KEPT_BYTES_MAX {
+            *self = Self::default();
+        }
+        self.bytes = self.bytes.saturating_add(compiled.bytes);
+        self.automations.insert(id.to_owned(), (commit, Arc::clone(compiled)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn compiled(document: &Value) -> Result<Compiled, Vec<Violation>> {
+        let mut violations = Violations::default();
+        let compiled = Compiled::of(document, &Limits::default(), &mut violations);
+        if violations.is_empty() { Ok(compiled) } else { Err(violations.into_vec()) }
+    }
+
+    #[test]
+    fn a_condition_decides_and_a_mapping_makes_the_input() {
+        let automation = compiled(&json!({
+            "entry_conditions": { "path": "/kind", "matches": "lead|contact" },
+            "destination_config": { "field_mapping": { "Email": "{{source.email}}" } },
+        }))
+        .unwrap();
+        let limits = Limits::default();
+        let fired = automation.fire(&json!({ "kind": "lead", "email": "a@b.c" }), &limits).unwrap();
+        assert_eq!(fired.unwrap()["Email"], "a@b.c");
+        assert!(automation.fire(&json!({ "kind": "other" }), &limits).unwrap().is_none());
+        let off = compiled(&json!({ "enabled": false })).unwrap();
+        assert!(off.fire(&json!({}), &limits).unwrap().is_none());
+    }
+
+    #[test]
+    fn s3_many_or_large_conditions_are_refused_when_they_are_saved() {
+        let large = json!({ "path": "/l/*", "matches": "(?:[a-z]{1,60}){1,30}b" });
+        let group = |n: usize| json!({ "any": vec![json!({ "path": "/a", "eq": 1 }); n] });
+        for (conditions, says) in [
+            (json!({ "any": vec![large.clone(); 1000] }), "the limit is 64"),
+            (json!(vec![group(60); 60]), "limits.predicates"),
+        ] {
+            let violations = compiled(&json!({ "entry_conditions": conditions })).unwrap_err();
+            assert!(violations[0].message.contains(says), "{violations:?}");
+        }
+        let different: Vec<Value> = (0..60)
+            .map(|n| json!({ "path": "/l/*", "matches": format!("(?:[a-z]{{1,60}}){{1,30}}b{n}") }))
+            .collect();
+        let violations = compiled(&json!({ "entry_conditions": different })).unwrap_err();
+        assert!(violations[0].message.contains("limits.pattern_bytes"), "{violations:?}");
+        let automation = compiled(&json!({ "entry_conditions": large })).unwrap();
+        let source = json!({ "l": vec!["a".repeat(60_000); 120] });
+        let error = automation.fire(&source, &Limits::default()).unwrap_err();
+        assert_eq!((error.code, error.violations[0].code), (Code::InputInvalid, "condition_too_costly"));
+        assert!(automation.fire(&json!({ "l": ["aab"] }), &Limits::default()).unwrap().is_some());
+    }
+}

@@ -1,0 +1,48 @@
+//! What becomes of a call whose caller disconnects: one that has begun an outbound request goes on to its end and is
+//! recorded, because the third party may have acted on it; any other is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// It can still be dropped, and its caller is there.
+const OPEN: u8 = 0;
+/// It has begun an outbound request.
+const COMMITTED: u8 = 1;
+/// Its caller disconnected before that.
+const ABANDONED: u8 = 2;
+
+/// Whether a call has begun an outbound request, and whether its caller left before that: the first of the two
+/// decides. Shared by a call and by the connection that waits for it.
+#[derive(Debug, Clone, Default)]
+pub struct Commitment(Arc<AtomicU8>);
+
+impl Commitment {
+    /// Notes that an outbound request begins; false if the caller has left, and none may.
+    #[must_use]
+    pub(crate) fn commit(&self) -> bool {
+        let before = self.0.compare_exchange(OPEN, COMMITTED, Ordering::SeqCst, Ordering::SeqCst);
+        before.is_ok() || before == Err(COMMITTED)
+    }
+
+    /// Notes that the caller has left; true if the call is to be dropped.
+    #[must_use]
+    pub fn abandon(&self) -> bool {
+        let before = self.0.compare_exchange(OPEN, ABANDONED, Ordering::SeqCst, Ordering::SeqCst);
+        before.is_ok() || before == Err(ABANDONED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_first_decides() {
+        let call = Commitment::default();
+        assert!(call.clone().commit() && call.commit(), "a call has several requests");
+        assert!(!call.abandon(), "it goes on");
+        let other = Commitment::default();
+        assert!(other.abandon() && other.abandon());
+        assert!(!other.commit(), "it begins nothing any more");
+    }
+}

@@ -1,0 +1,86 @@
+//! `portcullis token create`: a platform token, made without a server by whoever has the data and the master key.
+
+use clap::{Args, Subcommand, ValueEnum};
+use portcullis_engine::api_token::{self, NewToken, Role};
+use portcullis_store::{Records, Vault, open_store_anchored};
+
+use super::{DONE, block_on, load, refused};
+use crate::config::{Config, ConfigArgs, DataDirArgs, KeyArgs};
+use crate::data_dir::{DataDir, Refusal};
+use crate::output;
+
+/// Arguments of `token`.
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a platform token and print it, once; the tokens there are stay valid
+    Create(CreateArgs),
+}
+
+#[derive(Debug, Args)]
+struct CreateArgs {
+    #[command(flatten)]
+    data: DataDirArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    /// Role of the token; with a platform token, the others are made by the API
+    #[arg(long, value_enum, default_value_t = OfflineRole::Platform)]
+    role: OfflineRole,
+    /// A note for people, shown where tokens are listed
+    #[arg(long, value_name = "TEXT", default_value = "made by portcullis token create")]
+    label: String,
+}
+
+/// The roles that can be made without a server: the one that needs no org.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OfflineRole {
+    Platform,
+}
+
+impl OfflineRole {
+    fn token(self, label: String) -> (Role, NewToken) {
+        match self {
+            Self::Platform => (Role::Platform, NewToken::platform(Some(label))),
+        }
+    }
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: &TokenArgs) -> u8 {
+    let TokenCommand::Create(args) = &args.command;
+    match create(args) {
+        Ok(()) => DONE,
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+fn create(args: &CreateArgs) -> Result<(), Refusal> {
+    let mut all = ConfigArgs::from(&args.data);
+    all.key = args.key.clone();
+    let config = load(&all)?;
+    let _data_dir = DataDir::open(&config, "token create")?;
+    let made = block_on(make(&config, args)).and_then(|made| made);
+    made.map_err(Refusal::failed)
+}
+
+async fn make(config: &Config, args: &CreateArgs) -> Result<(), String> {
+    let key = config.master_key()?;
+    let store = open_store_anchored(&config.store_dir(), config.anchor_file.as_deref());
+    let records = Records::new(store.map_err(|e| e.to_string())?);
+    // Why: who has a copy of the data alone must not become the platform's admin by a product command.
+    Vault::open(records.clone(), key).await.map_err(|e| e.to_string())?;
+    let (role, token) = args.role.token(args.label.clone());
+    let text = api_token::generate(role).map_err(|e| e.detail)?;
+    let (_, writes) = api_token::record(&text, token).map_err(|e| e.detail)?;
+    // Why before the commit: a token that nobody saw must not be valid.
+    output::shown(&text)
+        .map_err(|e| format!("the token could not be shown (standard output: {e}); none was made"))?;
+    records.commit(writes).await.map_err(|e| format!("the token above is not valid: {e}"))?;
+    output::note("this token is valid from now on, and shown once");
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! The configuration file: TOML, whose unknown keys are errors.
+
+use std::path::Path;
+
+/// Keys of the file besides `limits.*`.
+const KEYS: &[&str] = &[
+    "listen",
+    "data_dir",
+    "store",
+    "master_key_file",
+    "bootstrap_token_file",
+    "public_url",
+    "egress.ca_file",
+    "egress.dns_servers",
+    "ledger.sync",
+    "anchor_file",
+    "log",
+];
+
+/// What a configuration file says.
+#[derive(Default)]
+pub(super) struct File {
+    values: Vec<(String, toml::Value)>,
+    pub(super) limits: Vec<(String, String)>,
+}
+
+impl File {
+    fn get(&self, key: &str) -> Option<&toml::Value> {
+        self.values.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        self.get(key).and_then(toml::Value::as_str).map(str::to_owned)
+    }
+
+    pub(super) fn list(&self, key: &str) -> Vec<String> {
+        let items = self.get(key).and_then(toml::Value::as_array);
+        items.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    }
+}
+
+/// Reads the file, if one was named.
+pub(super) fn read_file(path: Option<&Path>, errors: &mut Vec<String>) -> File {
+    let Some(path) = path else {
+        return File::default();
+    };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) => {
+            errors.push(format!("configuration file {} cannot be read: {e}", path.display()));
+            return File::default();
+        }
+    };
+    match text.parse::<toml::Table>() {
+        Ok(table) => flatten(&table, errors),
+        Err(e) => {
+            errors.push(format!("configuration file {}: {}", path.display(), e.message()));
+            File::default()
+        }
+    }
+}
+
+fn flatten(table: &toml::Table, errors: &mut Vec<String>) -> File {
+    let mut file = File::default();
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) => {
+                for (inner_name, value) in inner {
+                    if name == "limits" {
+                        file.limits.push((inner_name.clone(), value.to_string()));
+                    } else {
+                        file.values.push((format!("{name}.{inner_name}"), value.clone()));
+                    }
+                }
+            }
+            _ => file.values.push((name.clone(), value.clone())),
+        }
+    }
+    for (key, value) in &file.values {
+        if !KEYS.contains(&key.as_str()) {
+            let near = portcullis_core::violation::nearest(key, KEYS.iter().copied());
+            let hint = near.map_or_else(String::new, |n| format!("; did you mean {n}?"));
+            errors.push(format!("unknown key {key} in the configuration file{hint}"));
+        }
+        let list = key == "egress.dns_servers";
+        if (list && !value.is_array()) || (!list && !value.is_str()) {
+            errors.push(format!("{key} must be {}", if list { "a list of texts" } else { "a text" }));
+        }
+    }
+    file
+}

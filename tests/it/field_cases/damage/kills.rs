@@ -1,0 +1,154 @@
+//! SIGKILL at random moments: nothing that was answered is lost, and nothing is torn.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::product::{Product, Random, Tokens, ask, call, count, input, prepare};
+use crate::support::binary;
+
+/// What was answered, and when.
+#[derive(Default)]
+pub(super) struct Acknowledged {
+    /// Run ids of each org, which stand in its ledger as well.
+    pub(super) runs: [Vec<(String, Instant)>; 2],
+    /// Orgs that the platform made.
+    pub(super) orgs: Vec<String>,
+}
+
+/// Sends calls and an admin's writes until the process is gone or this is dropped.
+pub(super) struct Load {
+    tasks: JoinSet<()>,
+    acknowledged: Arc<Mutex<Acknowledged>>,
+}
+
+impl Load {
+    pub(super) fn start(address: SocketAddr, tokens: &Tokens, round: usize) -> Self {
+        let acknowledged: Arc<Mutex<Acknowledged>> = Arc::default();
+        let mut tasks = JoinSet::new();
+        for (nth, org) in ["acme", "other"].into_iter().enumerate().chain([(0, "acme")]) {
+            let (run, kept) = (tokens.orgs[nth].run.clone(), Arc::clone(&acknowledged));
+            tasks.spawn(async move {
+                while let Ok(reply) = ask(address, &run, "POST", &call(org), &input()).await {
+                    if let Some(id) = reply.json()["run"]["run_id"].as_str() {
+                        kept.lock().unwrap().runs[nth].push((id.to_owned(), Instant::now()));
+                    }
+                }
+            });
+        }
+        let (platform, kept) = (tokens.platform.clone(), Arc::clone(&acknowledged));
+        tasks.spawn(async move {
+            for nth in 0_usize.. {
+                let org = format!("made-{round}-{nth}");
+                match ask(address, &platform, "POST", "/admin/org", &json!({ "org": org })).await {
+                    Ok(reply) if reply.status == 201 => kept.lock().unwrap().orgs.push(org),
+                    Ok(_) => {}
+                    Err(_) => return,
+                }
+            }
+        });
+        Self { tasks, acknowledged }
+    }
+
+    /// What was answered, once the process is gone.
+    pub(super) async fn end(mut self) -> Acknowledged {
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        std::mem::take(&mut *self.acknowledged.lock().unwrap())
+    }
+}
+
+/// What is missing or torn after a restart, of what was answered before `until`.
+pub(super) async fn missing(
+    product: &Product,
+    tokens: &Tokens,
+    acknowledged: &Acknowledged,
+    until: Instant,
+) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (nth, org) in ["acme", "other"].into_iter().enumerate() {
+        let mine = &tokens.orgs[nth];
+        let verify = product.get(&mine.org, &format!("/org/{org}/outbound/verify")).await;
+        if verify.json()["intact"] != true {
+            missing.push(format!("the ledger of {org}: {}", verify.text));
+        }
+        let export = product.get(&mine.org, &format!("/org/{org}/outbound#ndjson")).await;
+        let in_ledger: HashSet<&str> = export.text.lines().filter_map(run_of).collect();
+        for (id, at) in &acknowledged.runs[nth] {
+            if *at > until {
+                continue;
+            }
+            let found = product.get(&mine.run, &format!("/run/{org}/main/{id}")).await;
+            if found.json()["run_id"] != id.as_str() {
+                missing.push(format!("run {id}: {} {}", found.status, found.text));
+            }
+            if !in_ledger.contains(id.as_str()) {
+                missing.push(format!("ledger of run {id}: {} {}", export.status, found.text));
+            }
+        }
+        let listed = product.get(&mine.run, &format!("/run/{org}/main?limit=100")).await;
+        if listed.status != 200 {
+            missing.push(format!("the runs of {org}: {}", listed.text));
+        }
+    }
+    for org in &acknowledged.orgs {
+        let found = product.get(&tokens.platform, &format!("/admin/org/{org}")).await;
+        if found.status != 200 {
+            missing.push(format!("org {org}: {} {}", found.status, found.text));
+        }
+    }
+    missing
+}
+
+/// The run of a ledger's line.
+fn run_of(line: &str) -> Option<&str> {
+    line.split_once("\"run_id\":\"")?.1.split('"').next()
+}
+
+/// A fresh directory with both orgs, and their tokens.
+pub(super) async fn fresh(dir: &Path, more: &[&str]) -> Tokens {
+    let platform = binary::init(dir);
+    let product = Product::start(dir, more);
+    let tokens = prepare(&product, &platform).await;
+    product.stop();
+    tokens
+}
+
+#[tokio::test]
+async fn nothing_that_was_answered_is_lost_or_torn_by_kill_9() {
+    let cycles = count("PORTCULLIS_KILLS", 5);
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = fresh(dir.path(), &[]).await;
+    let mut random = Random(0x6b69_6c6c);
+    let (mut answered, mut lost) = (Acknowledged::default(), Vec::<String>::new());
+    let (mut runs, mut orgs) = (0, 0);
+    for round in 0..=cycles {
+        let product = Product::start(dir.path(), &[]);
+        lost.extend(missing(&product, &tokens, &answered, Instant::now()).await);
+        runs += answered.runs.iter().map(Vec::len).sum::<usize>();
+        orgs += answered.orgs.len();
+        if round == cycles {
+            break;
+        }
+        let load = Load::start(product.address, &tokens, round);
+        tokio::time::sleep(Duration::from_millis(30 + random.below(170) as u64)).await;
+        product.kill();
+        answered = load.end().await;
+    }
+    let line =
+        json!({ "kills": cycles, "runs": runs, "ledger": runs, "records": orgs, "lost_or_torn": lost.len() });
+    print_line("kill -9", &line);
+    assert!(lost.is_empty(), "{lost:#?}");
+    assert!(runs > cycles && orgs > cycles, "the load did something: {line}");
+}
+
+/// Shown by `make prove`, whose runs show what tests print.
+pub(super) fn print_line(what: &str, line: &Value) {
+    use std::io::Write as _;
+    drop(writeln!(std::io::stdout(), "{what}: {line}"));
+}
