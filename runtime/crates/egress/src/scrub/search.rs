@@ -82,9 +82,8 @@ impl<'a, F: Fn() -> &'a [Needle]> Search<'a, F> {
         self.steps = self.steps.checked_sub(FORK_STEPS).ok_or(TooLong)?;
         let mut longest = None;
         for needle in (self.needles)() {
-            let spelled = |reading: &Reading| {
-                !reading.bytes().is_empty() && needle.bytes.starts_with(reading.bytes())
-            };
+            let spelled =
+                |reading: &Reading| !reading.bytes().is_empty() && needle.bytes.starts_with(reading.bytes());
             // Why before: almost no form begins with what is here.
             if needle.bytes.first() == Some(&first) || found.as_slice().iter().any(spelled) {
                 longest = longest.max(self.needle(text, at, needle)?);
