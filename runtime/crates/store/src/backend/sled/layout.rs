@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::backend::{Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::error::StoreError;
+use crate::record_hash::length;
 
 const FORMAT: u8 = 1;
 const HEAD_BYTES: usize = 1 + 8 + 4 + 32;
@@ -112,10 +113,6 @@ pub(super) fn checksum(key: &str, revision: u64, value: &[u8]) -> [u8; 32] {
     hash.update(length(value.len()));
     hash.update(value);
     hash.finalize().into()
-}
-
-fn length(bytes: usize) -> [u8; 8] {
-    u64::try_from(bytes).unwrap_or(u64::MAX).to_be_bytes()
 }
 
 /// The state of the whole store, written with every commit.

@@ -4,26 +4,10 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Take};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::ledger::line::LINE_BYTES_MAX;
-
-/// One segment file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Segment {
-    pub(super) number: u64,
-    pub(super) path: PathBuf,
-}
-
-impl Segment {
-    pub(super) fn new(dir: &Path, number: u64) -> Self {
-        Self { number, path: dir.join(format!("{number:010}.ndjson")) }
-    }
-
-    pub(super) fn name(&self) -> String {
-        format!("{:010}.ndjson", self.number)
-    }
-}
+pub(super) use crate::segment::Segment;
 
 /// The segments of a directory from number `first` on, in order.
 pub(super) fn list(dir: &Path, first: u64) -> std::io::Result<Vec<Segment>> {

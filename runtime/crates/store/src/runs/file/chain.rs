@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::head::Link;
 use crate::lower_hex;
+use crate::record_hash::{finish, length};
 
 /// Bytes of a line besides its record.
 const AROUND_BYTES: usize = 128;
@@ -214,15 +215,4 @@ fn close(text: &mut String, hash: &[u8; 32]) {
     text.push_str(HASH);
     hex::push(hash, text);
     text.push_str("\"}\n");
-}
-
-// Why this library: every call hashes a record, and it is several times faster than the vault's.
-fn finish(hash: Context) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(hash.finish().as_ref());
-    bytes
-}
-
-fn length(bytes: usize) -> [u8; 8] {
-    u64::try_from(bytes).unwrap_or(u64::MAX).to_be_bytes()
 }

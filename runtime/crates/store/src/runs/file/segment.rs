@@ -15,22 +15,10 @@ use super::started_ms;
 use crate::error::StoreError;
 use crate::head::Link;
 use crate::runs::RunRecord;
+pub(super) use crate::segment::Segment;
 
 /// A header is shorter: it lists at most the files of the first format.
 const HEADER_BYTES_MAX: u64 = 8 * 1024 * 1024;
-
-/// One run file.
-#[derive(Debug, Clone)]
-pub(super) struct Segment {
-    pub(super) number: u64,
-    pub(super) path: PathBuf,
-}
-
-impl Segment {
-    pub(super) fn new(dir: &Path, number: u64) -> Self {
-        Self { number, path: dir.join(format!("{number:010}.ndjson")) }
-    }
-}
 
 /// What is wrong with a file, or why it cannot be read.
 #[derive(Debug)]
