@@ -105,6 +105,18 @@ pub async fn serve(
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    // Why a task: the caller may be a thread besides the serving ones. It would go on taking connections while those
+    // are late, and the control thread would get none. In a set, so that it ends with the caller.
+    let mut task = JoinSet::new();
+    task.spawn(run(api, listener, stop));
+    task.join_next().await.unwrap_or(Ok(Ok(()))).unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+async fn run(
+    api: Arc<Api>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let housekeeper = tokio::spawn(keep_house(Arc::clone(&api)));
     let mut connections = Connections::new(&api);
     let control = Control::start(&listener, connections.router.clone(), connections.header_time)?;
