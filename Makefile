@@ -140,6 +140,7 @@ prove: targets
 	PORTCULLIS_DAMAGES=$(DAMAGES) PORTCULLIS_KILLS=$(KILLS) PORTCULLIS_POWER_CUTS=$(POWER_CUTS) \
 	  $(CARGO) test --release --workspace --test it -- --nocapture --test-threads 1 \
 	  field_cases::damage::corruption field_cases::damage::kills field_cases::damage::power
+	PORTCULLIS_ALONE=1 $(CARGO) test --release --workspace --test it -- --test-threads 1 field_cases::work_off_thread
 	$(BUILT)/release/hostile-inputs --minutes $(MINUTES)
 
 # Not part of `test`: descriptions and mock server come from outside; see tests/vendors/README.md.

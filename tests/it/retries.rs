@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Stage, Tenant, World};
+use crate::support::{Stage, Tenant, World, lay};
 
 mod budgets;
 mod discovery;
@@ -30,18 +30,6 @@ fn definition(method: &str, more: &Value, top: &Value) -> Value {
     });
     lay(&mut definition, top);
     definition
-}
-
-/// Merges the members of one object into another's, nested objects too.
-fn lay(below: &mut Value, above: &Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (name, value) in above {
-                lay(below.entry(name.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => *below = above.clone(),
-    }
 }
 
 async fn connect(tenant: &Tenant) {

@@ -26,6 +26,19 @@ pub(crate) fn salesforce() -> serde_json::Value {
     serde_json::from_str(SALESFORCE).unwrap()
 }
 
+/// Merges the members of one object into another's, nested objects too.
+pub(crate) fn lay(below: &mut serde_json::Value, above: &serde_json::Value) {
+    use serde_json::Value;
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (name, value) in above {
+                lay(below.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above.clone(),
+    }
+}
+
 /// Waits until `holds`, at most ten seconds.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);

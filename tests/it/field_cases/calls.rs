@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Stage, Tenant, World};
+use crate::support::token_server::{TOKEN, TokenServer};
+use crate::support::{PUBLIC, Stage, Tenant, World};
 
 mod answers;
 mod beside;
@@ -51,4 +52,23 @@ async fn connected_on(stage: Stage, definition: &Value) -> (World, Tenant) {
 
 async fn connected(definition: &Value) -> (World, Tenant) {
     connected_on(Stage::default(), definition).await
+}
+
+/// A world in which that connector's calls need a token of these credentials, and the server that gives it.
+async fn with_tokens(client_id: &str) -> (World, Tenant, TokenServer) {
+    let fields =
+        ["client_id", "client_secret"].map(|n| json!({ "name": n, "type": "password", "required": true }));
+    let top = json!({
+        "auth_type": "oauth2_client_credentials",
+        "auth": { "token_url": format!("https://login.salesforce.com{TOKEN}") },
+        "auth_schema": { "fields": fields },
+    });
+    let definition = definition(&json!({ "url_template": "https://api.salesforce.com/v1/things" }), &top);
+    let world = World::start().await;
+    world.names.tell("login.salesforce.com", &[PUBLIC]);
+    world.platform.post("/admin/connector", &definition).await.is(201);
+    let acme = world.tenant("acme", "main").await;
+    acme.connect(ID, json!({ "client_id": client_id, "client_secret": KEY })).await;
+    let server = TokenServer::on(&world.upstream);
+    (world, acme, server)
 }

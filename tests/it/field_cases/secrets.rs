@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::token_server::TokenServer;
-use crate::support::{Answer, PUBLIC, Stage, Tenant, World};
+use crate::support::{Answer, PUBLIC, Stage, Tenant, World, lay};
 
 mod captured;
 mod consent;
@@ -43,18 +43,6 @@ fn definition(auth: &Value, top: &Value) -> Value {
     lay(&mut definition["auth"], auth);
     lay(&mut definition, top);
     definition
-}
-
-/// Merges the members of one object into another's, nested objects too.
-fn lay(below: &mut Value, above: &Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (name, value) in above {
-                lay(below.entry(name.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => *below = above.clone(),
-    }
 }
 
 fn client() -> Value {

@@ -8,10 +8,10 @@ use portcullis_store::{ConnectorRecord, ConnectorSetting, Key};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::{ID, KEY, PATH, connected_on, definition};
+use super::{ID, KEY, PATH, connected_on, definition, with_tokens};
 use crate::support::shared_store::SharedStore;
-use crate::support::token_server::{TOKEN, TokenServer};
-use crate::support::{PUBLIC, Script, Stage, Tenant, World, until};
+use crate::support::token_server::TOKEN;
+use crate::support::{Script, Stage, Tenant, World, until};
 
 /// A world on a store whose reads a test can delay.
 async fn on_shared_store() -> (Arc<SharedStore>, World, Tenant) {
@@ -92,20 +92,7 @@ async fn h10_opting_out_and_in_between_saves_changes_no_call() {
 
 #[tokio::test]
 async fn h10_a_save_while_a_token_is_got_makes_the_call_get_another() {
-    let fields =
-        ["client_id", "client_secret"].map(|n| json!({ "name": n, "type": "password", "required": true }));
-    let top = json!({
-        "auth_type": "oauth2_client_credentials",
-        "auth": { "token_url": format!("https://login.salesforce.com{TOKEN}") },
-        "auth_schema": { "fields": fields },
-    });
-    let definition = definition(&json!({ "url_template": "https://api.salesforce.com/v1/things" }), &top);
-    let world = World::start().await;
-    world.names.tell("login.salesforce.com", &[PUBLIC]);
-    world.platform.post("/admin/connector", &definition).await.is(201);
-    let acme = world.tenant("acme", "main").await;
-    acme.connect(ID, json!({ "client_id": "first", "client_secret": KEY })).await;
-    let server = TokenServer::on(&world.upstream);
+    let (world, acme, server) = with_tokens("first").await;
     let upstream = Arc::new(Semaphore::new(0));
     let answer = json!({ "access_token": "at-of-the-first-client", "expires_in": 3600 });
     let held = Script::Held(Arc::clone(&upstream), Box::new(Script::json(200, &answer)));

@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{ID, KEY, PATH, connected, connected_on, definition};
-use crate::support::token_server::{TOKEN, TokenServer};
-use crate::support::{Client, PUBLIC, Script, Stage, Tenant, World, until};
+use super::{ID, PATH, connected, connected_on, definition, with_tokens};
+use crate::support::token_server::TOKEN;
+use crate::support::{Client, Script, Stage, Tenant, World, until};
 
 /// How a caller leaves.
 #[derive(Debug, Clone, Copy)]
@@ -205,20 +205,7 @@ async fn h7_an_answer_that_is_not_read_to_its_end_has_a_record() {
 
 #[tokio::test]
 async fn h7_a_caller_that_leaves_while_a_token_is_renewed_leaves_a_record_behind() {
-    let fields =
-        ["client_id", "client_secret"].map(|n| json!({ "name": n, "type": "password", "required": true }));
-    let top = json!({
-        "auth_type": "oauth2_client_credentials",
-        "auth": { "token_url": format!("https://login.salesforce.com{TOKEN}") },
-        "auth_schema": { "fields": fields },
-    });
-    let definition = definition(&json!({ "url_template": "https://api.salesforce.com/v1/things" }), &top);
-    let world = World::start().await;
-    world.names.tell("login.salesforce.com", &[PUBLIC]);
-    world.platform.post("/admin/connector", &definition).await.is(201);
-    let acme = world.tenant("acme", "main").await;
-    acme.connect(ID, json!({ "client_id": "c", "client_secret": KEY })).await;
-    let server = TokenServer::on(&world.upstream);
+    let (world, acme, server) = with_tokens("c").await;
     let upstream = Arc::new(Semaphore::new(0));
     let answer = json!({ "access_token": "at-1-QzR7wK2n", "expires_in": 3600 });
     let held = Script::Held(Arc::clone(&upstream), Box::new(Script::json(200, &answer)));

@@ -23,7 +23,7 @@ async fn a_task_goes_on_where_it_asks_to() {
         Box::pin(async move {
             let before = name();
             offload::over(bytes).await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
             (before, name())
         })
     };
@@ -86,7 +86,12 @@ async fn the_platforms_changes_are_made_while_every_worker_is_busy() {
     let limits = Limits { worker_threads: 2, worker_wait_ms: 100, ..Limits::default() };
     let workers = workers(limits);
     let held: Vec<_> = (0..4).map(|_| occupied(&workers, org("a"))).collect();
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let busy = async {
+        while workers.0.polled.load(Ordering::Acquire) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), busy).await.expect("both workers are busy");
     let seat = workers.admit(&Lane::Control, 1).unwrap();
     assert_eq!(workers.seated(seat, Box::pin(async { name() })).await.unwrap(), "worker-control");
     let seat = workers.admit(&org("b"), 1).unwrap();
