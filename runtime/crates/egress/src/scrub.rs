@@ -17,6 +17,7 @@ use self::starts::Starts;
 
 mod coded;
 mod forms;
+mod memo;
 mod readings;
 mod search;
 mod starts;
@@ -70,8 +71,7 @@ impl<'s> Scrubber<'s> {
         if self.secrets.is_empty() {
             return Ok(Vec::new());
         }
-        let steps = search::steps(text);
-        Search { starts: &self.starts, needles: || self.needles(), steps, once }.places(text)
+        Search::new(&self.starts, || self.needles(), search::steps(text), once).places(text)
     }
 
     /// Replaces every form in `text`; returns whether there was one. None is left afterwards: where the mark

@@ -53,7 +53,7 @@ impl Reading {
 }
 
 /// The readings of one piece.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Readings {
     all: [Reading; READINGS_MAX],
     count: usize,

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::coded;
 use super::forms::Needle;
-use super::readings::{self, Reading, Readings, begins_escape};
+use super::memo::Memo;
+use super::readings::{Reading, Readings, begins_escape};
 use super::starts::Starts;
 
 /// The most steps of the search for one byte of a text. One that is full of secrets takes four, any other that is no
@@ -14,7 +15,11 @@ const STEPS_PER_BYTE: usize = 24;
 /// Steps that a text of any length may take.
 const STEPS_MIN: usize = 1 << 16;
 /// Steps that reading an escape is worth.
-const FORK_STEPS: usize = 16;
+const READING_STEPS: usize = 20;
+/// Forms that are told apart from what is here in one step.
+const FORMS_A_STEP: usize = 8;
+/// Forks that are looked through in one step.
+const FORKS_A_STEP: usize = 8;
 /// How often a text may be base64 or an array of numbers, and what is in it again.
 const CODED_MAX: u32 = 2;
 
@@ -23,13 +28,12 @@ pub(super) struct TooLong;
 
 /// One search.
 pub(super) struct Search<'a, F> {
-    pub(super) starts: &'a Starts,
-    /// Called once one of the starts was found.
-    pub(super) needles: F,
+    starts: &'a Starts,
+    needles: F,
     /// Steps that are left.
-    pub(super) steps: usize,
-    /// Whether the first place is enough.
-    pub(super) once: bool,
+    steps: usize,
+    once: bool,
+    memo: Memo,
 }
 
 /// The steps that a search in a text may take.
@@ -38,6 +42,12 @@ pub(super) const fn steps(text: &[u8]) -> usize {
 }
 
 impl<'a, F: Fn() -> &'a [Needle]> Search<'a, F> {
+    /// A search that may take so many steps. `needles` is called once one of the starts was found; `once` says that
+    /// the first place is enough.
+    pub(super) fn new(starts: &'a Starts, needles: F, steps: usize, once: bool) -> Self {
+        Self { starts, needles, steps, once, memo: Memo::default() }
+    }
+
     /// The places of secrets in a text, in no order.
     ///
     /// # Errors
@@ -50,6 +60,7 @@ impl<'a, F: Fn() -> &'a [Needle]> Search<'a, F> {
 
     fn text(&mut self, text: &[u8], depth: u32, places: &mut Vec<Range<usize>>) -> Result<(), TooLong> {
         let (starts, once) = (self.starts, self.once);
+        self.memo.next_text();
         let mut spent = false;
         starts.any(text, |at| {
             match self.at(text, at) {
@@ -75,13 +86,25 @@ impl<'a, F: Fn() -> &'a [Needle]> Search<'a, F> {
         outcome
     }
 
+    fn spend(&mut self, steps: usize) -> Result<(), TooLong> {
+        self.steps = self.steps.checked_sub(steps).ok_or(TooLong)?;
+        Ok(())
+    }
+
+    fn escapes(&mut self, text: &[u8], at: usize) -> Result<Readings, TooLong> {
+        let (readings, were_read) = self.memo.get(text, at);
+        self.spend(if were_read { READING_STEPS } else { 1 })?;
+        Ok(readings)
+    }
+
     /// The end of the longest form that begins here.
     fn at(&mut self, text: &[u8], at: usize) -> Result<Option<usize>, TooLong> {
         let first = text.get(at).copied().unwrap_or_default();
-        let found = if begins_escape(first) { readings::escapes(text, at) } else { Readings::default() };
-        self.steps = self.steps.checked_sub(FORK_STEPS).ok_or(TooLong)?;
+        let found = if begins_escape(first) { self.escapes(text, at)? } else { Readings::default() };
+        let needles = (self.needles)();
+        self.spend(1 + needles.len() / FORMS_A_STEP)?;
         let mut longest = None;
-        for needle in (self.needles)() {
+        for needle in needles {
             let spelled =
                 |reading: &Reading| !reading.bytes().is_empty() && needle.bytes.starts_with(reading.bytes());
             // Why before: almost no form begins with what is here.
@@ -99,7 +122,7 @@ impl<'a, F: Fn() -> &'a [Needle]> Search<'a, F> {
         let mut forks: Vec<(usize, usize)> = Vec::new();
         while let Some((mut done, mut at)) = waiting.pop() {
             loop {
-                self.steps = self.steps.checked_sub(1).ok_or(TooLong)?;
+                self.spend(1)?;
                 let Some(wanted) = needle.bytes.get(done) else { return Ok(Some(at)) };
                 let Some(byte) = text.get(at) else { break };
                 let in_line_break = needle.in_lines && done > 0 && matches!(byte, b'\n' | b'\r');
@@ -114,8 +137,9 @@ impl<'a, F: Fn() -> &'a [Needle]> Search<'a, F> {
                     break;
                 }
                 forks.push((done, at));
-                self.steps = self.steps.checked_sub(FORK_STEPS + forks.len() / 8).ok_or(TooLong)?;
-                fork(text, at, needle, done, &mut waiting);
+                self.spend(forks.len() / FORKS_A_STEP)?;
+                let found = self.escapes(text, at)?;
+                fork((text, at), &found, (needle, done), &mut waiting);
                 break;
             }
         }
@@ -136,7 +160,12 @@ fn whole_escapes(text: &[u8], place: Range<usize>) -> Range<usize> {
 
 /// Adds every way to read on from a piece with several readings. The longest piece comes last, to be tried first;
 /// a quotation mark that is written twice is tried after all others.
-fn fork(text: &[u8], at: usize, needle: &Needle, done: usize, waiting: &mut Vec<(usize, usize)>) {
+fn fork(
+    (text, at): (&[u8], usize),
+    found: &Readings,
+    (needle, done): (&Needle, usize),
+    waiting: &mut Vec<(usize, usize)>,
+) {
     let rest = needle.bytes.get(done..).unwrap_or_default();
     let next = |bytes: &[u8], end: usize| {
         if rest.starts_with(bytes) && (done > 0 || !bytes.is_empty()) {
@@ -147,7 +176,6 @@ fn fork(text: &[u8], at: usize, needle: &Needle, done: usize, waiting: &mut Vec<
             None
         }
     };
-    let found = readings::escapes(text, at);
     let inside = |next: &(usize, usize)| done > 0 && next.0 < needle.bytes.len();
     let quotes = found.as_slice().iter().filter(|reading| reading.quotes);
     waiting.extend(quotes.filter_map(|reading| next(reading.bytes(), reading.end)).filter(inside));
