@@ -50,8 +50,8 @@ impl Budget {
         Self::new(u64::MAX, u64::MAX, "")
     }
 
-    /// For templates, filters and bodies: so many bytes may be made, intermediate texts included, and a few times as
-    /// many be read.
+    /// For templates, filters and bodies: the bytes that may be made, intermediate texts included. A few times as many
+    /// may be read.
     #[must_use]
     pub const fn rendering(bytes: u64) -> Self {
         Self::named(bytes, "limits.rendered_bytes")
@@ -64,7 +64,7 @@ impl Budget {
         Self::new(bytes, bytes.saturating_mul(2), "limits.rendered_bytes")
     }
 
-    /// For conditions: so many steps.
+    /// For conditions, which take steps and make nothing.
     #[must_use]
     pub const fn matching(steps: u64) -> Self {
         Self::new(0, steps, "limits.matching_steps")

@@ -82,7 +82,7 @@ impl Predicate {
         Self::compile(value, u64::MAX, &mut |text| Pattern::checked_whole(text))
     }
 
-    /// Reads a predicate of at most so many; `pattern` compiles its patterns.
+    /// Reads a condition of at most this number of predicates; `pattern` compiles its patterns.
     pub(crate) fn compile(value: &Value, most: u64, pattern: Compile<'_>) -> Result<Self, PredicateError> {
         let mut reader = Reader { left: most, most, pattern };
         reader.parse(value, "", DEPTH_MAX).map(|node| Self(Arc::new(node)))
