@@ -158,9 +158,7 @@ impl Case<'_> {
             else {
                 continue;
             };
-            let next = step("next page", size + last.url.len(), SERVE, || {
-                pages.next(&last, &answer.mapped, &answer.mapped.body)
-            })?;
+            let next = step("next page", size + last.url.len(), SERVE, || pages.next(&last, &answer))?;
             let Ok(Some(next)) = next else { continue };
             done.pages += 1;
             self.gate(&next, config)?;

@@ -24,6 +24,11 @@ const LOGIN: &str = "login.salesforce.com";
 const CLIENT: &str = "client-7f3a";
 const SECRET: &str = "s3cr3t+/=&of client";
 
+/// As a client's part of `Authorization: Basic` (RFC 6749 section 2.3.1).
+fn form_encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
 /// A world with one connector whose tokens come from a server of the harness.
 struct Harness {
     world: World,

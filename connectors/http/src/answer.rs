@@ -1,11 +1,13 @@
 //! The answer side: sends the rendered request, judges the answer and, for a list, continues page
 //! by page. A page that fails fails the whole call: an incomplete list looks like a complete one.
 
-use portcullis_action::judge::{PLAN_INVALID, RESPONSE_NOT_JSON};
+use portcullis_action::judge::{PLAN_INVALID, RESPONSE_UNREADABLE};
+use portcullis_action::pagination::NO_ITEMS;
 use portcullis_action::plan::{ErrorAction, ErrorClass, PaginationPlan};
 use portcullis_action::response::MappedResponse;
 use portcullis_action::{
-    ActionPlan, Judge, Method as PlanMethod, Outcome, PageError, Pages, RenderedRequest, UpstreamError,
+    ActionPlan, Answer, Judge, Method as PlanMethod, Outcome, PageError, Pages, RenderedRequest,
+    UpstreamError,
 };
 use portcullis_guest::{Error, Failure, Method, Request, Response};
 use serde::Serialize;
@@ -51,50 +53,52 @@ pub(crate) fn complete(
 ) -> Result<String, Failure> {
     let judge = Judge::new(plan).map_err(|e| Failure::permanent(PLAN_INVALID, e.to_string()))?;
     if let Some(pagination) = &plan.pagination {
-        let ask = |rendered: &RenderedRequest| {
-            let response = send(&request(plan, rendered.clone())).map_err(Failure::from)?;
-            judged(&judge, &response)
-        };
-        return list(pagination, rendered, ask);
+        let ask = |rendered: &RenderedRequest| send(&request(plan, rendered.clone())).map_err(Failure::from);
+        return list(&judge, pagination, rendered, ask);
     }
     let request = keep(request(plan, rendered));
     let response = keep(send(&request).map_err(Failure::from)?);
     if let Some(body) = judge.as_it_is(response.status, &response.headers, &response.body) {
         return Ok(direct::document(response.status, &response.headers, &body));
     }
-    let (mapped, output) = judged(&judge, &response)?;
-    let upstream = Upstream::of(&mapped);
-    text(&Document { output: &output, upstream, pages: None, truncated: None })
+    let answer = judge.answer(response.status, &response.headers, &response.body);
+    let output = succeeded(&answer)?;
+    let upstream = Upstream::of(&answer.mapped);
+    text(&Document { output, upstream, pages: None, truncated: None })
 }
 
-fn judged(judge: &Judge<'_>, response: &Response) -> Result<(MappedResponse, Value), Failure> {
-    let answer = judge.answer(response.status, &response.headers, &response.body);
-    match answer.outcome {
-        Outcome::Success { output } => Ok((answer.mapped, output)),
-        Outcome::Error(error) => Err(upstream_failure(&answer.mapped, &error)),
+/// The output of a success.
+fn succeeded(answer: &Answer) -> Result<&Value, Failure> {
+    match &answer.outcome {
+        Outcome::Success { output } => Ok(output),
+        Outcome::Error(error) => Err(upstream_failure(&answer.mapped, error)),
     }
 }
 
 fn list(
+    judge: &Judge<'_>,
     pagination: &PaginationPlan,
     rendered: RenderedRequest,
-    mut ask: impl FnMut(&RenderedRequest) -> Result<(MappedResponse, Value), Failure>,
+    mut ask: impl FnMut(&RenderedRequest) -> Result<Response, Failure>,
 ) -> Result<String, Failure> {
     let mut pages = Pages::new(pagination, &rendered);
     let mut request =
         pages.first(rendered).map_err(|error| Failure::permanent(error.code(), error.to_string()))?;
     loop {
-        let (mapped, _) = ask(&request)?;
-        let next =
-            pages.next(&request, &mapped, &mapped.body).map_err(|error| page_failure(&mapped, &error))?;
-        if let Some(next) = next {
-            request = next;
-            continue;
+        let response = ask(&request)?;
+        let answer = judge.answer(response.status, &response.headers, &response.body);
+        if !pages.end_at(response.status) {
+            succeeded(&answer)?;
+            let next = pages.next(&request, &answer).map_err(|error| page_failure(&answer.mapped, &error))?;
+            if let Some(next) = next {
+                request = next;
+                continue;
+            }
         }
         let (count, truncated) = (pages.count(), pages.truncated());
         let output = pages.finish();
         // Why no body: its items are in the output.
-        let upstream = Upstream { body: None, ..Upstream::of(&mapped) };
+        let upstream = Upstream { body: None, ..Upstream::of(&answer.mapped) };
         return text(&Document { output: &output, upstream, pages: Some(count), truncated: Some(truncated) });
     }
 }
@@ -115,8 +119,8 @@ fn request(plan: &ActionPlan, rendered: RenderedRequest) -> Request {
 }
 
 fn upstream_failure(answer: &MappedResponse, error: &UpstreamError) -> Failure {
-    let not_json = !error.ruled && error.code.as_deref() == Some(RESPONSE_NOT_JSON);
-    let code = if not_json { RESPONSE_NOT_JSON } else { "upstream_status" };
+    let own = error.code.as_deref().filter(|_| !error.ruled);
+    let code = own.filter(|code| [RESPONSE_UNREADABLE, NO_ITEMS].contains(code)).unwrap_or("upstream_status");
     let message = error.message.clone().unwrap_or_else(|| format!("upstream answered {}", answer.status));
     failure(code, message, answer, error)
 }
@@ -257,7 +261,7 @@ mod tests {
     #[test]
     fn a_body_that_should_be_json_and_a_plan_that_cannot_be_read_have_their_codes() {
         let typed = json!({ "credential": "default", "response": { "type": "json" } });
-        assert_eq!(run(&typed, &[(200, "<html>")]).0.unwrap_err().code, "response_not_json");
+        assert_eq!(run(&typed, &[(200, "<html>")]).0.unwrap_err().code, "response_unreadable");
         assert_eq!(run(&typed, &[(500, "<html>")]).0.unwrap_err().code, "upstream_status");
         let broken = json!({ "success": { "predicate": { "path": "x" } } });
         let (outcome, urls) = run(&broken, &[]);

@@ -45,6 +45,7 @@ fn run(call: &Invocation, send: impl FnMut(&Request) -> Result<Response, Error>)
         action_id: &plan.action_id,
         run_id: &call.run_id,
         source: None,
+        entries: &[],
         // Why: a time past the year 292 million is no reason to fail a call.
         now_ms: i64::try_from(call.now_ms).unwrap_or(i64::MAX),
         idempotency_key: call.idempotency_key.as_deref(),

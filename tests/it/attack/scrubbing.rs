@@ -220,6 +220,7 @@ async fn s12_basic_is_removed_as_the_pair_and_as_the_password() {
             HeaderFill::Basic {
                 username: Template::parse("{{cred.user}}").unwrap(),
                 password: Template::parse("{{cred.password}}").unwrap(),
+                encoded: false,
             },
         )],
         ..Injection::default()

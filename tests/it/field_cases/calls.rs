@@ -11,12 +11,12 @@ mod leaving;
 mod lists;
 
 /// The connector of these tests, its action `act` and the path of it.
-const ID: &str = "saas";
-const PATH: &str = "/v1/act";
-const KEY: &str = "sk-live-0123456789abcdef";
+pub(super) const ID: &str = "saas";
+pub(super) const PATH: &str = "/v1/act";
+pub(super) const KEY: &str = "sk-live-0123456789abcdef";
 
 /// A connector with one read; `more` is merged into the action, `top` into the definition.
-fn definition(more: &Value, top: &Value) -> Value {
+pub(super) fn definition(more: &Value, top: &Value) -> Value {
     let mut action = json!({
         "action_id": "act", "http_method": "GET",
         "url_template": format!("https://api.salesforce.com{PATH}"),
@@ -50,7 +50,7 @@ async fn connected_on(stage: Stage, definition: &Value) -> (World, Tenant) {
     (world, acme)
 }
 
-async fn connected(definition: &Value) -> (World, Tenant) {
+pub(super) async fn connected(definition: &Value) -> (World, Tenant) {
     connected_on(Stage::default(), definition).await
 }
 

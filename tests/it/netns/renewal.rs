@@ -30,7 +30,7 @@ fn plan() -> Plan {
         json!({ "status": 200, "body": body, "held": held })
     };
     let replies =
-        json!({ "/oauth/token": [given(1, 0, false), given(2, 3600, true), given(3, 3600, false)] });
+        json!({ "/oauth/token": [given(1, 1, false), given(2, 3600, true), given(3, 3600, false)] });
     Plan { auth: Some((auth, saved)), replies, ..Plan::new(vec![("api", public())]) }
 }
 
@@ -55,6 +55,8 @@ fn kill_9_between_the_answer_and_the_store_of_a_rotated_token_is_recovered_from(
     let mut stage = Stage::set(net, &plan);
     stage.call("api").succeeded();
     assert_eq!(refresh_tokens(&mut stage), ["rt-0-pasted"]);
+    // The token lives for a second.
+    std::thread::sleep(std::time::Duration::from_secs(1));
     stage.begin("api");
     assert_eq!(stage.await_seen("held", 1).len(), 1);
     stage.freeze();

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_core::fault::Code;
 use serde_json::{Value, json};
 
-use super::{CLIENT, Harness, ID, LOGIN, SECRET, client, definition};
+use super::{CLIENT, Harness, ID, LOGIN, SECRET, client, definition, form_encoded};
 use crate::support::token_server::unescaped;
 use crate::support::world::PUBLIC_URL;
 use crate::support::{Answer, Script, Tenant};
@@ -136,7 +136,7 @@ async fn a_server_that_knows_no_proof_key_gets_none_and_a_client_may_prove_itsel
     back(&harness, &begun.back(), Some(&begun.cookie)).await.is(200);
     let asked = &harness.server.asked()[0];
     assert_eq!((asked.get("code"), asked.get("code_verifier")), ("code-4Rt6", ""));
-    assert_eq!(asked.basic(), format!("{CLIENT}:{SECRET}"));
+    assert_eq!(asked.basic(), format!("{}:{}", form_encoded(CLIENT), form_encoded(SECRET)));
     assert_eq!(asked.request.header("content-type"), ["application/json"]);
     harness.reads().await;
 }

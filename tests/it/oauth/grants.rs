@@ -7,7 +7,9 @@ use portcullis_store::TokenState;
 use rcgen::{KeyPair, PublicKeyData as _};
 use serde_json::{Value, json};
 
-use super::{CLIENT, Harness, ID, LOGIN, SECRET, client, client_credentials, definition, pasted_values};
+use super::{
+    CLIENT, Harness, ID, LOGIN, SECRET, client, client_credentials, definition, form_encoded, pasted_values,
+};
 use crate::support::token_server::answer_with;
 use crate::support::{Script, Stage};
 
@@ -42,7 +44,7 @@ async fn client_credentials_go_as_basic_or_in_the_body_and_as_form_or_json() {
         assert_eq!(asked.request.header("accept"), ["application/json"]);
         assert_eq!(asked.request.line(), "POST /oauth/token");
         if proof == "basic" {
-            assert_eq!(asked.basic(), format!("{CLIENT}:{SECRET}"));
+            assert_eq!(asked.basic(), format!("{}:{}", form_encoded(CLIENT), form_encoded(SECRET)));
             assert_eq!((asked.get("client_id"), asked.get("client_secret")), ("", ""));
         } else {
             assert!(asked.request.header("authorization").is_empty());

@@ -99,7 +99,7 @@ async fn a_next_url_that_leads_elsewhere_is_refused_and_nothing_is_sent_there() 
     for next in [
         "https://login.salesforce.com/v1/act?p=2",
         "https://example-evil.com/v1/act?p=2",
-        "http://api.salesforce.com/v1/act?p=2",
+        "http://example-evil.com/v1/act?p=2",
         "https://api.salesforce.com:8443/v1/act?p=2",
         "https://api.salesforce.com@example-evil.com/v1/act",
         "//example-evil.com/v1/act",

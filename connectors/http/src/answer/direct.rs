@@ -1,7 +1,7 @@
 //! The document of a success whose output is the answer's body unchanged: text assembled from text.
 
 use portcullis_action::json::push_string;
-use portcullis_action::response::join_headers;
+use portcullis_action::response::{header_text, join_headers};
 
 /// Length of the document without body and headers, with some room for numbers.
 const FRAME_BYTES: usize = 96;
@@ -47,7 +47,7 @@ fn push_headers(headers: &[(String, Vec<u8>)], out: &mut String) {
             name.make_ascii_lowercase();
         }
         out.push(':');
-        push_string(&String::from_utf8_lossy(value), out);
+        push_string(&header_text(value), out);
     }
     out.push_str(if headers.is_empty() { "{}" } else { "}" });
 }

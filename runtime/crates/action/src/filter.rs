@@ -1,17 +1,14 @@
 //! Filters of the template language: pure functions on one value, from a closed list.
 //!
 //! The same list is used by `{{input.x | lower}}`, an input's `transform` and a computed field. A filter
-//! passes an absent value on as absent; a value that it does not apply to stays as it is, so that the
-//! position where it is used can refuse it by name.
+//! passes an absent value on as absent. One that changes a text leaves any other value as it is, so that the position
+//! where it is used can refuse it by name; one that reads its value, such as a time, refuses what it cannot read. A
+//! later `default` stands in for that.
 
 use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::fmt::strtime;
-use jiff::tz::TimeZone;
 use md5::Md5;
 use serde_json::{Number, Value};
 use sha1::Sha1;
@@ -19,7 +16,11 @@ use sha2::{Digest, Sha256};
 
 use crate::budget::{Budget, Exceeded};
 use crate::escape;
-use crate::scalar::scalar_cow;
+use crate::scalar::{scalar_cow, truth};
+
+mod time;
+
+pub(crate) use time::rfc3339_of_ms;
 
 /// A pure function on a value, from the closed list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +37,10 @@ pub enum Filter {
     Json,
     /// `string`: the value as text.
     String,
-    /// `number`: numeric text as a JSON number; absent when it is not one.
+    /// `number`: numeric text as a JSON number, digit for digit.
     Number,
+    /// `boolean`: true and false from the words and numbers for them.
+    Boolean,
     /// `base64`: RFC 4648 section 4, padded, of the UTF-8 text.
     Base64,
     /// `base64url`: RFC 4648 section 5, without padding, of the UTF-8 text.
@@ -66,26 +69,32 @@ pub enum Filter {
     Iso8601,
     /// `epoch`: a time as whole seconds since 1970.
     Epoch,
+    /// `unix_seconds`: seconds since 1970 as RFC 3339 in UTC.
+    UnixSeconds,
+    /// `unix_ms`: milliseconds since 1970 as RFC 3339 in UTC.
+    UnixMs,
+    /// `datetime:'Europe/Berlin'`: a local time of that zone as RFC 3339 in UTC.
+    Datetime(String),
 }
 
 /// Every filter as it is written, for messages.
 pub(crate) const FILTER_LIST: &str = "lower, upper, trim, default:'…', json, string, number, base64, \
      base64url, hex, urlencode, md5, sha1, sha256, after_last:'…', before_first:'…', \
-     replace:'…','…', join:'…', date:'…', iso8601, epoch";
+     replace:'…','…', join:'…', date:'…', iso8601, epoch, unix_seconds, unix_ms, datetime:'…', boolean";
 
 /// Longest chain of filters, bytes; a template cannot hold more.
 const FILTERS_BYTES_MAX: usize = 8192;
 /// Longest formatted time, bytes: a width such as `%255d` makes many out of few. Names of months and days vary by
 /// less than the rest.
 const DATE_BYTES_MAX: usize = 1024;
+/// Longest number as text, digits: longer ones are no number of any vendor, and reading one takes a step a digit.
+const NUMBER_BYTES_MAX: usize = 1024;
 /// Steps of a byte whose letter has to be found in a table.
 const CASE_STEPS: u64 = 8;
 /// Steps of a byte in which something is looked for.
 const SEARCH_STEPS: u64 = 4;
 /// Steps of one place where it is found and replaced.
 const MATCH_STEPS: u64 = 32;
-/// Longest text that is read as a time, bytes.
-const TIME_BYTES_MAX: usize = 256;
 
 /// Why a text is not a filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +111,25 @@ pub enum FilterError {
     /// A date format that makes a text too long.
     #[error("{0:?} makes more than {DATE_BYTES_MAX} bytes; a width such as %255d fills up to it")]
     DateLength(String),
+    /// A zone that the time zone database does not have.
+    #[error("{0:?} is not a time zone; write its IANA name, such as 'Europe/Berlin' or 'UTC'")]
+    Zone(String),
+}
+
+/// Why filters have no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfiltered {
+    /// The chain would cost more than is left.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
+    /// A filter cannot read its value.
+    #[error("cannot be read by the filter {filter}: it is {found}")]
+    Unfit {
+        /// Name of the filter.
+        filter: &'static str,
+        /// What the value is: its type, never itself.
+        found: String,
+    },
 }
 
 /// Parses a chain such as `lower | md5`: an input's `transform`, a computed field's `filter`.
@@ -140,13 +168,17 @@ pub(crate) fn parse_filter(text: &str) -> Result<Filter, FilterError> {
         ("sha256", None, ..) => Filter::Sha256,
         ("iso8601", None, ..) => Filter::Iso8601,
         ("epoch", None, ..) => Filter::Epoch,
+        ("unix_seconds", None, ..) => Filter::UnixSeconds,
+        ("unix_ms", None, ..) => Filter::UnixMs,
+        ("boolean", None, ..) => Filter::Boolean,
         ("default", Some(text), None, _) => Filter::Default(text),
         ("join", Some(text), None, _) => Filter::Join(text),
         // Why: an empty separator is found everywhere and separates nothing.
         ("after_last", Some(text), None, _) if !text.is_empty() => Filter::AfterLast(text),
         ("before_first", Some(text), None, _) if !text.is_empty() => Filter::BeforeFirst(text),
         ("replace", Some(from), Some(to), None) if !from.is_empty() => Filter::Replace(from, to),
-        ("date", Some(format), None, _) => checked_date(format)?,
+        ("date", Some(format), None, _) => time::checked_date(format)?,
+        ("datetime", Some(zone), None, _) => time::checked_zone(zone)?,
         _ => return Err(unknown()),
     };
     Ok(filter)
@@ -183,33 +215,32 @@ fn unquote(argument: &str) -> Option<String> {
     Some(out)
 }
 
-/// A format is tested on a fixed time, so that an invalid one is found when the definition is read.
-fn checked_date(format: String) -> Result<Filter, FilterError> {
-    let shown = || format.chars().take(80).collect();
-    match format_moment(&format, Timestamp::UNIX_EPOCH) {
-        Some(text) if text.len() <= DATE_BYTES_MAX => Ok(Filter::Date(format)),
-        Some(_) => Err(FilterError::DateLength(shown())),
-        None => Err(FilterError::DateFormat(shown())),
-    }
-}
-
 /// Applies filters from left to right; `None` means absent. What every filter makes and reads is asked of the budget
 /// before it is made or read.
 ///
 /// # Errors
-/// [`Exceeded`] if the chain would cost more than is left.
+/// [`Unfiltered`] if the chain would cost more than is left, or if a filter cannot read its value and no `default`
+/// follows it.
 pub fn apply_filters<'v>(
     value: Option<Cow<'v, Value>>,
     filters: &[Filter],
     budget: &Budget,
-) -> Result<Option<Cow<'v, Value>>, Exceeded> {
+) -> Result<Option<Cow<'v, Value>>, Unfiltered> {
     let mut value = value;
-    for filter in filters {
+    let mut rest = filters.iter();
+    while let Some(filter) = rest.next() {
         budget.step(1)?;
         let present = value.filter(|found| !found.is_null());
         value = match (present, filter) {
             (Some(found), Filter::Default(_)) => Some(found),
-            (Some(found), _) => apply(filter, found, budget)?,
+            (Some(found), _) => match apply(filter, found, budget) {
+                Err(Unfiltered::Unfit { .. })
+                    if rest.clone().any(|later| matches!(later, Filter::Default(_))) =>
+                {
+                    None
+                }
+                applied => applied?,
+            },
             (None, Filter::Default(text)) => {
                 budget.make(text.len())?;
                 Some(Cow::Owned(Value::String(text.clone())))
@@ -221,7 +252,7 @@ pub fn apply_filters<'v>(
 }
 
 /// The outcome of one filter.
-type Filtered<'v> = Result<Option<Cow<'v, Value>>, Exceeded>;
+type Filtered<'v> = Result<Option<Cow<'v, Value>>, Unfiltered>;
 
 fn apply<'v>(filter: &Filter, value: Cow<'v, Value>, budget: &Budget) -> Filtered<'v> {
     match filter {
@@ -232,6 +263,7 @@ fn apply<'v>(filter: &Filter, value: Cow<'v, Value>, budget: &Budget) -> Filtere
         Filter::BeforeFirst(_) | Filter::AfterLast(_) => part_of_text(filter, value, budget),
         Filter::Join(separator) => join(value, separator, budget),
         Filter::Number => to_number(value, budget),
+        Filter::Boolean => to_boolean(value, budget),
         Filter::String if value.is_string() => Ok(Some(value)),
         Filter::String => text(whole_text(&value, budget)?.into_owned()),
         Filter::Json => text(budget.json(&value)?),
@@ -241,8 +273,26 @@ fn apply<'v>(filter: &Filter, value: Cow<'v, Value>, budget: &Budget) -> Filtere
         Filter::Md5 => digest::<Md5>(&value, budget),
         Filter::Sha1 => digest::<Sha1>(&value, budget),
         Filter::Sha256 => digest::<Sha256>(&value, budget),
-        Filter::Date(_) | Filter::Iso8601 | Filter::Epoch => of_time(filter, &value, budget),
+        Filter::Date(_)
+        | Filter::Iso8601
+        | Filter::Epoch
+        | Filter::UnixSeconds
+        | Filter::UnixMs
+        | Filter::Datetime(_) => time::apply(filter, &value, budget),
     }
+}
+
+/// The error of a filter that cannot read this value; `but` says more about a text or a number.
+fn unfit(filter: &'static str, value: &Value, but: &str) -> Unfiltered {
+    let found = match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => "a boolean".to_owned(),
+        Value::Number(_) => format!("a number{but}"),
+        Value::String(_) => format!("text{but}"),
+        Value::Array(_) => "an array".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    };
+    Unfiltered::Unfit { filter, found }
 }
 
 /// A text that was made and paid for.
@@ -340,71 +390,56 @@ fn part_of_text<'v>(filter: &Filter, value: Cow<'v, Value>, budget: &Budget) -> 
     text(part.to_owned())
 }
 
-/// Text of JSON's number grammar. An integer that does not fit 64 bits is absent rather than rounded:
-/// a wrong id is worse than none.
+/// Text of JSON's number grammar, its digits kept: an id is no quantity that may be rounded.
 fn to_number<'v>(value: Cow<'v, Value>, budget: &Budget) -> Filtered<'v> {
     let given = match &*value {
         Value::Number(_) => return Ok(Some(value)),
         Value::String(text) => text.trim(),
-        _ => return Ok(None),
+        other => return Err(unfit("number", other, "")),
     };
+    let unread = || unfit("number", &value, " that is no number as JSON writes it, such as -1234.5");
+    if given.len() > NUMBER_BYTES_MAX {
+        return Err(unread());
+    }
     budget.step(given.len() as u64)?;
-    let Ok(number) = serde_json::from_str::<Number>(given) else { return Ok(None) };
-    let is_integer = given.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    let exact = !is_integer || number.is_i64() || number.is_u64();
-    Ok(exact.then(|| Cow::Owned(Value::Number(number))))
+    let number: Number = given.parse().map_err(|_| unread())?;
+    Ok(Some(Cow::Owned(Value::Number(number))))
+}
+
+fn to_boolean<'v>(value: Cow<'v, Value>, budget: &Budget) -> Filtered<'v> {
+    let read = match &*value {
+        Value::Bool(_) => return Ok(Some(value)),
+        Value::Number(number) => match number.as_f64() {
+            Some(0.0) => Some(false),
+            Some(1.0) => Some(true),
+            _ => None,
+        },
+        Value::String(text) => {
+            budget.step(text.len() as u64)?;
+            truth(text)
+        }
+        _ => None,
+    };
+    let unread = || unfit("boolean", &value, " other than true, false, yes, no, y, n, on, off, 1 and 0");
+    read.map(|flag| Some(Cow::Owned(Value::Bool(flag)))).ok_or_else(unread)
 }
 
 fn join<'v>(value: Cow<'v, Value>, separator: &str, budget: &Budget) -> Filtered<'v> {
     let Value::Array(items) = &*value else { return Ok(Some(value)) };
     let mut out = String::new();
-    for (index, item) in items.iter().enumerate() {
-        let Some(item) = scalar_cow(item) else { return Ok(Some(value)) };
+    for (index, item) in items.iter().filter(|item| !item.is_null()).enumerate() {
+        let Some(item) = scalar_cow(item) else {
+            return Err(Unfiltered::Unfit {
+                filter: "join",
+                found: "an array with arrays or objects in it".to_owned(),
+            });
+        };
         let separator = if index == 0 { "" } else { separator };
         budget.make(separator.len().saturating_add(item.len()))?;
         out.push_str(separator);
         out.push_str(&item);
     }
     text(out)
-}
-
-fn of_time<'v>(filter: &Filter, value: &Value, budget: &Budget) -> Filtered<'v> {
-    // Why by the format too: it was measured at one time, and a directive may make more digits at another.
-    let format = if let Filter::Date(format) = filter { format.len() } else { 0 };
-    budget.make(DATE_BYTES_MAX.saturating_add(format.saturating_mul(8)))?;
-    let Some(moment) = moment(value) else { return Ok(None) };
-    Ok(match filter {
-        Filter::Date(format) => format_moment(format, moment).map(Value::String),
-        Filter::Iso8601 => Some(Value::String(moment.to_string())),
-        _ => Some(Value::Number(moment.as_second().into())),
-    }
-    .map(Cow::Owned))
-}
-
-/// A time: milliseconds since 1970, RFC 3339 text, or a full date (its midnight in UTC).
-fn moment(value: &Value) -> Option<Timestamp> {
-    match value {
-        Value::Number(number) => Timestamp::from_millisecond(number.as_i64()?).ok(),
-        Value::String(text) => {
-            let text = text.trim();
-            if text.len() == "2026-11-22".len() {
-                let date: Date = text.parse().ok()?;
-                return Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp());
-            }
-            // Why: no time is longer, and a text may be as long as a body.
-            if text.len() > TIME_BYTES_MAX { None } else { text.parse().ok() }
-        }
-        _ => None,
-    }
-}
-
-fn format_moment(format: &str, moment: Timestamp) -> Option<String> {
-    strtime::format(format, &moment.to_zoned(TimeZone::UTC)).ok()
-}
-
-/// RFC 3339 in UTC of milliseconds since 1970; absent outside the calendar's range.
-pub(crate) fn rfc3339_of_ms(ms: i64) -> Option<String> {
-    Timestamp::from_millisecond(ms).ok().map(|moment| moment.to_string())
 }
 
 #[cfg(test)]

@@ -10,20 +10,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::budget::{Budget, Exceeded};
+use crate::charset::MediaType;
 use crate::json;
+use crate::pagination;
 use crate::path::Path;
 use crate::plan::{ActionPlan, ErrorAction, ErrorRule, Method, ResponseType};
 use crate::predicate::{Predicate, PredicateError};
 use crate::response::{
-    ErrorClass, MappedResponse, content_type, is_json, is_success, join_headers, output, read, read_auto,
-    read_json, without_mark,
+    ErrorClass, MappedResponse, Unreadable, content_type, is_json, is_success, join_headers, output, read,
+    read_auto, read_json, without_mark,
 };
 
 /// Longest code or message copied from an upstream, characters.
 pub const UPSTREAM_TEXT_CHARS_MAX: usize = 500;
 
-/// Code of an answer that should be JSON and is not.
-pub const RESPONSE_NOT_JSON: &str = "response_not_json";
+/// Code of a success that is not what the action reads.
+pub const RESPONSE_UNREADABLE: &str = "response_unreadable";
 
 /// Code of a plan whose predicates cannot be parsed.
 pub const PLAN_INVALID: &str = "plan_invalid";
@@ -34,6 +36,8 @@ pub struct Answer {
     /// The answer as the caller of a run sees it.
     pub mapped: MappedResponse,
     pub outcome: Outcome,
+    /// Whether no page follows this one, whatever else it says: a rule ignores it, or `end_when` holds.
+    pub ends: bool,
 }
 
 /// What an answer means.
@@ -55,7 +59,7 @@ pub struct UpstreamError {
     /// Whether a rule of the definition decided; otherwise the status did.
     #[serde(default)]
     pub ruled: bool,
-    /// The upstream's code, or [`RESPONSE_NOT_JSON`].
+    /// The upstream's code, or one of ours: [`RESPONSE_UNREADABLE`], [`pagination::NO_ITEMS`].
     pub code: Option<String>,
     /// The rule's message, or the upstream's.
     pub message: Option<String>,
@@ -71,7 +75,7 @@ pub fn judge(plan: &ActionPlan, status: u16, headers: &[(String, Vec<u8>)], body
         Err(error) => {
             let mapped = crate::response::map_response(status, headers, body);
             let error = permanent(PLAN_INVALID, Some(error.to_string()));
-            Answer { mapped, outcome: Outcome::Error(error) }
+            Answer { mapped, outcome: Outcome::Error(error), ends: false }
         }
     }
 }
@@ -81,6 +85,8 @@ pub fn judge(plan: &ActionPlan, status: u16, headers: &[(String, Vec<u8>)], body
 pub struct Judge<'p> {
     plan: &'p ActionPlan,
     predicate: Option<Predicate>,
+    /// Which page of a list is the last.
+    end_when: Option<Predicate>,
     rules: Vec<Rule<'p>>,
 }
 
@@ -112,6 +118,8 @@ impl<'p> Judge<'p> {
             predicate.map(&mut *compile).transpose().map_err(|error| error.below(&place()))
         };
         let predicate = parse(plan.success.predicate.as_ref(), &|| "/success/predicate".to_owned())?;
+        let end_when = plan.pagination.as_ref().and_then(|list| list.end_when.as_ref());
+        let end_when = parse(end_when, &|| "/pagination/end_when".to_owned())?;
         let rules = plan.errors.iter().enumerate().map(|(i, rule)| {
             Ok(Rule {
                 plan: rule,
@@ -120,7 +128,7 @@ impl<'p> Judge<'p> {
             })
         });
         let rules = rules.collect::<Result<_, PredicateError>>()?;
-        Ok(Self { plan, predicate, rules })
+        Ok(Self { plan, predicate, end_when, rules })
     }
 
     /// Judges an answer in a guest, whose fuel is the bound.
@@ -129,7 +137,8 @@ impl<'p> Judge<'p> {
         let judged = self.answer_within(status, headers, body, &Budget::unlimited());
         judged.unwrap_or_else(|error| {
             let mapped = MappedResponse { status, headers: Map::new(), body: Value::Null };
-            Answer { mapped, outcome: Outcome::Error(permanent(PLAN_INVALID, Some(error.to_string()))) }
+            let outcome = Outcome::Error(permanent(PLAN_INVALID, Some(error.to_string())));
+            Answer { mapped, outcome, ends: false }
         })
     }
 
@@ -146,31 +155,54 @@ impl<'p> Judge<'p> {
     ) -> Result<Answer, Exceeded> {
         budget.step(body.len() as u64)?;
         let headers = join_headers(headers);
-        let mut unreadable = false;
+        let mut problem = None;
         if self.accepts(status) {
             match self.read_success(status, &headers, body) {
-                Some(value) if self.satisfied(&headers, body, &value, budget)? => {
-                    return self.success(MappedResponse { status, headers, body: value }, budget);
+                Ok(value) if self.satisfied(&headers, body, &value, budget)? => {
+                    let ends = self.ends(&value, budget)?;
+                    problem = if ends { None } else { self.missing_items(status, &value) };
+                    if problem.is_none() {
+                        return self.success(MappedResponse { status, headers, body: value }, ends, budget);
+                    }
                 }
-                Some(_) => {}
-                None => unreadable = true,
+                Ok(_) => {}
+                Err(unreadable) => problem = Some(self.unreadable(status, unreadable.to_string())),
             }
         }
         let body = self.read_error(&headers, body);
         let mapped = MappedResponse { status, headers, body };
         let Some(rule) = self.rule_of(&mapped, budget)?.and_then(|index| self.rules.get(index)) else {
-            let error = if unreadable {
-                permanent(RESPONSE_NOT_JSON, Some("the answer should be JSON and is not".to_owned()))
-            } else {
-                unruled(status)
-            };
-            return Ok(Answer { mapped, outcome: Outcome::Error(error) });
+            let error = problem.unwrap_or_else(|| unruled(status));
+            return Ok(Answer { mapped, outcome: Outcome::Error(error), ends: false });
         };
         if rule.plan.action == ErrorAction::Ignore || rule.plan.class == ErrorClass::Ignored {
-            return self.success(mapped, budget);
+            return self.success(mapped, true, budget);
         }
         let outcome = Outcome::Error(rule.error(&mapped.body, budget)?);
-        Ok(Answer { mapped, outcome })
+        Ok(Answer { mapped, outcome, ends: false })
+    }
+
+    /// Whether the definition says that this is a list's last page.
+    fn ends(&self, body: &Value, budget: &Budget) -> Result<bool, Exceeded> {
+        self.end_when.as_ref().map_or(Ok(false), |predicate| predicate.holds(body, budget))
+    }
+
+    /// The error of a page without a list. Why here: it may be what a rule is about.
+    fn missing_items(&self, status: u16, body: &Value) -> Option<UpstreamError> {
+        let list = self.plan.pagination.as_ref()?;
+        let no_content = matches!(status, 204 | 205);
+        let error = pagination::items(list, body, no_content).err()?;
+        Some(permanent(error.code(), Some(error.to_string())))
+    }
+
+    /// The error of a success that cannot be read. A read may be repeated; anything else has been done.
+    fn unreadable(&self, status: u16, found: String) -> UpstreamError {
+        if self.plan.only_reads() {
+            let (class, action) = (ErrorClass::Transient, ErrorAction::Retry);
+            return UpstreamError { class, action, ..permanent(RESPONSE_UNREADABLE, Some(found)) };
+        }
+        let done = format!("{found}; the request was answered with {status} and must not be repeated");
+        permanent(RESPONSE_UNREADABLE, Some(done))
     }
 
     /// The body of an answer that needs no judging, as compact JSON: it is a success, and its output is its
@@ -189,11 +221,13 @@ impl<'p> Judge<'p> {
         }
         let mut types = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         let content_type = types.next().map_or(b"".as_slice(), |(_, value)| value);
-        let is_json = match plan.r#type {
-            ResponseType::Json => true,
-            ResponseType::Auto => types.next().is_none() && is_json(std::str::from_utf8(content_type).ok()?),
-            _ => false,
-        };
+        let content_type = std::str::from_utf8(content_type).ok()?;
+        let is_json = types.next().is_none()
+            && match plan.r#type {
+                ResponseType::Json => MediaType::parse(content_type).is_utf8(),
+                ResponseType::Auto => is_json(content_type),
+                _ => false,
+            };
         if is_json { json::compact(without_mark(body)) } else { None }
     }
 
@@ -210,9 +244,13 @@ impl<'p> Judge<'p> {
         Ok(None)
     }
 
-    fn success(&self, mapped: MappedResponse, budget: &Budget) -> Result<Answer, Exceeded> {
-        let output = output(&self.plan.response, &mapped, budget)?;
-        Ok(Answer { mapped, outcome: Outcome::Success { output } })
+    fn success(&self, mapped: MappedResponse, ends: bool, budget: &Budget) -> Result<Answer, Exceeded> {
+        // Why nothing for a list: its output is the items of all pages.
+        let output = match self.plan.pagination {
+            Some(_) => Value::Null,
+            None => output(&self.plan.response, &mapped, budget)?,
+        };
+        Ok(Answer { mapped, outcome: Outcome::Success { output }, ends })
     }
 
     fn accepts(&self, status: u16) -> bool {
@@ -220,12 +258,20 @@ impl<'p> Judge<'p> {
         if listed.is_empty() { is_success(status) } else { listed.contains(&status) }
     }
 
-    fn read_success(&self, status: u16, headers: &Map<String, Value>, body: &[u8]) -> Option<Value> {
-        // Why: such answers have no content by definition (RFC 9110 sections 9.3.2, 15.3.5, 15.3.6).
-        if body.is_empty() && (self.plan.method == Method::Head || matches!(status, 204 | 205 | 304)) {
-            return Some(Value::Null);
+    fn read_success(
+        &self,
+        status: u16,
+        headers: &Map<String, Value>,
+        body: &[u8],
+    ) -> Result<Value, Unreadable> {
+        // Why: such answers have no content by definition (RFC 9110 sections 9.3.2, 15.3.5, 15.3.6), and 202 often none.
+        let may_be_empty = self.plan.method == Method::Head
+            || matches!(status, 204 | 205 | 304)
+            || status == 202 && self.plan.response.r#type == ResponseType::Auto;
+        if body.is_empty() && may_be_empty {
+            return Ok(Value::Null);
         }
-        read(self.plan.response.r#type, content_type(headers), body)
+        read(self.plan.response.r#type, content_type(headers), body, self.plan.needs_json())
     }
 
     fn satisfied(
@@ -249,7 +295,8 @@ impl<'p> Judge<'p> {
 
     /// Errors are read by content type: an image API's error is often JSON, a JSON API's often HTML.
     fn read_error(&self, headers: &Map<String, Value>, body: &[u8]) -> Value {
-        let forced = if self.plan.response.r#type == ResponseType::Json { read_json(body) } else { None };
+        let is_json = self.plan.response.r#type == ResponseType::Json || self.plan.needs_json();
+        let forced = if is_json { read_json(&MediaType::parse(content_type(headers)), body) } else { None };
         forced.unwrap_or_else(|| read_auto(content_type(headers), body))
     }
 }

@@ -18,6 +18,7 @@
 )]
 
 pub mod budget;
+mod charset;
 pub mod compile;
 pub mod escape;
 pub mod filter;

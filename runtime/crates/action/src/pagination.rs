@@ -8,9 +8,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::plan::{PaginationKind, PaginationPlan};
+use crate::judge::Answer;
+use crate::plan::{MissingItems, PaginationKind, PaginationPlan};
 use crate::render::RenderedRequest;
 use crate::response::MappedResponse;
+
+/// The usual attribute of a link that says whether rows follow.
+const LINK_RESULTS: &str = "results";
 
 mod edit;
 mod link;
@@ -28,14 +32,38 @@ pub enum PageError {
     #[error("the next page's URL leaves the scheme, host or port of the first request")]
     Foreign,
     /// The next URL is in no accepted form.
-    #[error("the next page's URL must be https://…, /path or ?query, in printable ASCII")]
-    NotAUrl,
+    #[error("the next page's URL {link:?} {why}; it must be https://…, /path, name or ?query")]
+    NotAUrl {
+        /// Its beginning.
+        link: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The value at the next URL's position is no text.
+    #[error("the next page's URL at {0:?} is no text")]
+    NotText(String),
+    /// A page has the items of the one before: the upstream does not know the page's parameter.
+    #[error("the page repeats: page {0} has the same items as the one before")]
+    Repeats(u32),
     /// The header does not follow RFC 8288.
     #[error("the link header cannot be read")]
     LinkHeader,
-    /// The value at the list's position is not a list.
-    #[error("there is no list at {0:?} of the answer")]
-    NotAList(String),
+    /// The answer has no list at the list's position.
+    #[error("no items at {}; {found}", shown(.pointer))]
+    NoItems {
+        /// The position.
+        pointer: String,
+        /// What the answer has instead.
+        found: String,
+    },
+    /// The value that says whether there are more cannot be read.
+    #[error("{found} at {pointer:?} does not say whether there are more pages")]
+    HasMore {
+        /// Its position.
+        pointer: String,
+        /// The value.
+        found: String,
+    },
     /// The cursor is missing or not a scalar.
     #[error("the cursor at {0:?} is missing, or is neither text nor a number")]
     Cursor(String),
@@ -49,10 +77,69 @@ impl PageError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Loop(_) => "pagination_loop",
-            Self::Foreign | Self::NotAUrl => "pagination_url_refused",
-            Self::LinkHeader | Self::NotAList(_) | Self::Cursor(_) | Self::NoPlace(_) => "pagination_invalid",
+            Self::Loop(_) | Self::Repeats(_) => "pagination_loop",
+            Self::Foreign | Self::NotAUrl { .. } | Self::NotText(_) => "pagination_url_refused",
+            Self::NoItems { .. } => NO_ITEMS,
+            Self::LinkHeader | Self::HasMore { .. } | Self::Cursor(_) | Self::NoPlace(_) => {
+                "pagination_invalid"
+            }
         }
+    }
+}
+
+/// Code of a page without a list where the definition says that it is.
+pub const NO_ITEMS: &str = "pagination_no_items";
+
+/// The most names of members that are listed in an error.
+const NAMES_MAX: usize = 20;
+/// Longest value or link that is shown in an error, characters.
+const SHOWN_CHARS_MAX: usize = 100;
+
+/// A pointer as it is shown: that of the whole answer is empty.
+fn shown(pointer: &str) -> &str {
+    if pointer.is_empty() { "the top of the answer" } else { pointer }
+}
+
+/// The items of a page. `may_miss` says that a page without a list is one without items; a null always is.
+///
+/// # Errors
+/// [`PageError::NoItems`] with what is there instead.
+pub(crate) fn items<'b>(
+    plan: &PaginationPlan,
+    body: &'b Value,
+    may_miss: bool,
+) -> Result<&'b [Value], PageError> {
+    let found = match body.pointer(&plan.items) {
+        Some(Value::Array(items)) => return Ok(items),
+        Some(Value::Null) if !plan.items.is_empty() => return Ok(&[]),
+        _ if may_miss => return Ok(&[]),
+        None | Some(Value::Null) if plan.missing_items == MissingItems::Empty => return Ok(&[]),
+        Some(other) => format!("there is {}", kind_of(other)),
+        None => match body {
+            Value::Object(members) if members.is_empty() => "the answer has no members".to_owned(),
+            Value::Object(members) => {
+                let names: Vec<String> = members.keys().take(NAMES_MAX).map(|name| beginning(name)).collect();
+                let more = if members.len() > NAMES_MAX { " and others" } else { "" };
+                format!("the answer has {}{more}", names.join(", "))
+            }
+            other => format!("the answer is {}", kind_of(other)),
+        },
+    };
+    Err(PageError::NoItems { pointer: plan.items.clone(), found })
+}
+
+fn beginning(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
+}
+
+const fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
     }
 }
 
@@ -63,6 +150,8 @@ pub struct Pages<'p> {
     /// Origin of the first request; `None` if its URL is in no accepted form.
     origin: Option<Origin>,
     items: Vec<Value>,
+    /// Where the items of the last page begin.
+    page_start: usize,
     /// Cursors or URLs that were used already.
     seen: BTreeSet<String>,
     /// Page number or offset of the last request.
@@ -83,6 +172,7 @@ impl<'p> Pages<'p> {
             plan,
             origin: Origin::of(&first.url),
             items: Vec::new(),
+            page_start: 0,
             seen: BTreeSet::new(),
             position,
             pages: 0,
@@ -117,22 +207,42 @@ impl<'p> Pages<'p> {
     pub fn next(
         &mut self,
         last: &RenderedRequest,
-        answer: &MappedResponse,
-        full_body: &Value,
+        answer: &Answer,
     ) -> Result<Option<RenderedRequest>, PageError> {
-        let page = self.page(full_body)?;
+        let (body, status) = (&answer.mapped.body, answer.mapped.status);
+        let may_miss = answer.ends || matches!(status, 204 | 205);
+        let page = items(self.plan, body, may_miss)?;
+        self.check_repeated(page)?;
         let room =
             usize::try_from(self.plan.max_items).unwrap_or(usize::MAX).saturating_sub(self.items.len());
+        self.page_start = self.items.len();
         self.items.extend(page.iter().take(room).cloned());
         self.truncated |= page.len() > room;
         self.pages = self.pages.saturating_add(1);
-        let following = self.following(last, answer, full_body, page)?;
+        let following = if answer.ends { None } else { self.following(last, &answer.mapped, body, page)? };
         let full = self.truncated || page.len() >= room || self.pages >= self.plan.max_pages;
         if full && following.is_some() {
             self.truncated = true;
             return Ok(None);
         }
         Ok(following)
+    }
+
+    /// Whether an answer with this status ends the list instead of failing it: no page has it but one after the first.
+    #[must_use]
+    pub fn end_at(&self, status: u16) -> bool {
+        self.pages > 0 && self.plan.end_status.contains(&status)
+    }
+
+    /// A counted page that has the items of the one before: an upstream that ignores the count never ends.
+    fn check_repeated(&self, page: &[Value]) -> Result<(), PageError> {
+        let is_counted =
+            matches!(self.plan.kind, PaginationKind::Page { .. } | PaginationKind::Offset { .. });
+        let before = self.items.get(self.page_start..).unwrap_or_default();
+        if is_counted && self.pages > 0 && !page.is_empty() && page == before {
+            return Err(PageError::Repeats(self.pages.saturating_add(1)));
+        }
+        Ok(())
     }
 
     /// Number of pages taken.
@@ -153,15 +263,6 @@ impl<'p> Pages<'p> {
         Value::Array(self.items)
     }
 
-    /// The items of a page. Several vendors omit an empty list.
-    fn page<'b>(&self, body: &'b Value) -> Result<&'b [Value], PageError> {
-        match body.pointer(&self.plan.items) {
-            Some(Value::Array(items)) => Ok(items),
-            None | Some(Value::Null) => Ok(&[]),
-            Some(_) => Err(PageError::NotAList(self.plan.items.clone())),
-        }
-    }
-
     fn following(
         &mut self,
         last: &RenderedRequest,
@@ -169,19 +270,19 @@ impl<'p> Pages<'p> {
         body: &Value,
         page: &[Value],
     ) -> Result<Option<RenderedRequest>, PageError> {
-        let more = self.plan.has_more_path.as_deref().and_then(|path| body.pointer(path)?.as_bool());
+        let more = self.plan.has_more_path.as_deref().map(|path| has_more(body, path)).transpose()?.flatten();
         if more == Some(false) {
             return Ok(None);
         }
         let plan = self.plan;
         match &plan.kind {
             PaginationKind::Cursor { cursor_path, param } => {
-                let Some(cursor) = cursor(body, cursor_path)? else { return Ok(None) };
+                let Some(cursor) = cursor(body, cursor_path)? else { return ended(more, cursor_path) };
                 self.visit(scalar_text(cursor), "cursor")?;
                 with(last, |request| edit::set(request, param, cursor))
             }
             PaginationKind::LastId { id_path, param } => {
-                let Some(item) = page.last() else { return Ok(None) };
+                let Some(item) = page.last() else { return ended(more, id_path) };
                 let id = cursor(item, id_path)?.ok_or_else(|| PageError::Cursor(id_path.clone()))?;
                 self.visit(scalar_text(id), "last id")?;
                 with(last, |request| edit::set(request, param, id))
@@ -202,13 +303,14 @@ impl<'p> Pages<'p> {
             }
             PaginationKind::LinkHeader => {
                 let header = answer.headers.get("link").and_then(Value::as_str).unwrap_or_default();
-                let Some(url) = link::next(header)? else { return Ok(None) };
+                let results = plan.link_results.as_deref().unwrap_or(LINK_RESULTS);
+                let Some(url) = link::next(header, results)? else { return Ok(None) };
                 self.visit_url(last, &url)
             }
             PaginationKind::NextUrl { cursor_path } => match cursor(body, cursor_path)? {
-                None => Ok(None),
+                None => ended(more, cursor_path),
                 Some(Value::String(url)) => self.visit_url(last, url),
-                Some(_) => Err(PageError::NotAUrl),
+                Some(_) => Err(PageError::NotText(cursor_path.clone())),
             },
         }
     }
@@ -234,6 +336,12 @@ impl<'p> Pages<'p> {
     }
 }
 
+/// The end of a list whose answer leads no further. Not if it says that there are more: half a list looks like a whole
+/// one.
+fn ended(more: Option<bool>, path: &str) -> Result<Option<RenderedRequest>, PageError> {
+    if more == Some(true) { Err(PageError::Cursor(path.to_owned())) } else { Ok(None) }
+}
+
 fn with(
     last: &RenderedRequest,
     change: impl FnOnce(&mut RenderedRequest) -> Result<(), PageError>,
@@ -241,6 +349,24 @@ fn with(
     let mut request = last.clone();
     change(&mut request)?;
     Ok(Some(request))
+}
+
+/// What the value at a path says about further pages; `None` if it is absent or null.
+fn has_more(body: &Value, path: &str) -> Result<Option<bool>, PageError> {
+    let said = match body.pointer(path) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Bool(more)) => Some(*more),
+        Some(Value::Number(number)) => number.as_f64().map(|count| count > 0.0),
+        Some(Value::String(text)) => crate::scalar::truth(text),
+        Some(_) => None,
+    };
+    said.map(Some).ok_or_else(|| {
+        let found = body.pointer(path).map(|found| match found {
+            Value::Array(_) | Value::Object(_) => kind_of(found).to_owned(),
+            scalar => beginning(&scalar.to_string()),
+        });
+        PageError::HasMore { pointer: path.to_owned(), found: found.unwrap_or_default() }
+    })
 }
 
 /// The cursor at a path; `None` when it is absent, null, empty or false.

@@ -152,6 +152,9 @@ pub struct InputPlan {
     /// When it is left out.
     #[serde(skip_serializing_if = "is_default")]
     pub omit_if: OmitIf,
+    /// Whether a null is written whatever `omit_if` says.
+    #[serde(skip_serializing_if = "is_default")]
+    pub nullable: bool,
     /// Whether its value is a file: `{"filename", "content_type"?, "data": <base64>}`, or plain text.
     #[serde(skip_serializing_if = "is_default")]
     pub file: bool,
@@ -266,6 +269,9 @@ pub struct ActionPlan {
     /// Where the idempotency key goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<KeyPlace>,
+    /// Whether the action only reads although its method may change something.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reads: bool,
     /// Name of the credential slot to ask for; never a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
@@ -286,6 +292,24 @@ pub struct ActionPlan {
     pub rendered_bytes: Option<u64>,
 }
 
+impl ActionPlan {
+    /// Whether the output is made of the members of the answer: it must be JSON then.
+    #[must_use]
+    pub fn needs_json(&self) -> bool {
+        let of_answer = |place: &str| !place.is_empty() && place != "status" && !place.starts_with("header:");
+        let response = &self.response;
+        self.pagination.is_some()
+            || response.root.as_deref().is_some_and(of_answer)
+            || response.map.iter().any(|(_, place)| of_answer(place))
+    }
+
+    /// Whether the action only reads, so that a request of it may be repeated without harm.
+    #[must_use]
+    pub const fn only_reads(&self) -> bool {
+        self.reads || matches!(self.method, Method::Get | Method::Head | Method::Options)
+    }
+}
+
 /// Which answers are a success.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default)]
@@ -303,16 +327,19 @@ pub struct SuccessPlan {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ResponseType {
-    /// JSON where the content type says so and it parses, else text.
+    /// JSON where the content type says so and it parses, else text, else bytes. Where the output is made of the
+    /// members of the answer, it is read as `json`.
     #[default]
     Auto,
-    /// JSON; a body that does not parse is an error.
+    /// JSON, whatever the content type says; a body that does not parse is an error.
     Json,
+    /// A JSON value on each line: an array.
+    Ndjson,
     /// Text.
     Text,
     /// XML as text.
     Xml,
-    /// `{"content_type", "data": <base64>}`.
+    /// `{"media_type", "base64", "bytes": <how many>}`.
     Binary,
     /// Not read: null.
     None,
@@ -384,12 +411,36 @@ pub enum PageParam {
     Body(Vec<String>),
 }
 
+/// What a success without a list at the pagination's `items` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum MissingItems {
+    /// An error: the definition or the answer is wrong.
+    #[default]
+    Error,
+    /// A page without items: the vendor leaves the list out.
+    Empty,
+}
+
 /// How the next page of a list is requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaginationPlan {
     pub kind: PaginationKind,
     /// Pointer to the list in the answer; empty for the answer itself.
     pub items: String,
+    /// Whether a success without a list there is a page without items; else it is an error.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub missing_items: MissingItems,
+    /// Statuses that end the list, unless the first page has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub end_status: Vec<u16>,
+    /// A predicate on a page's body which says that no page follows, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_when: Option<Value>,
+    /// Attribute of the `next` link that says whether rows follow; `results` if it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_results: Option<String>,
     /// Pointer to a boolean that says whether there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub has_more_path: Option<String>,

@@ -22,6 +22,7 @@ use serde_json::{Map, Number, Value};
 use crate::budget::{Budget, Exceeded};
 use crate::path::Path;
 use crate::pattern::Pattern;
+use crate::scalar::compare;
 
 /// Deepest nesting. A condition that needs more belongs in a program.
 const DEPTH_MAX: usize = 8;
@@ -224,15 +225,6 @@ fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => compare(a, b) == Some(Ordering::Equal),
         _ => a == b,
-    }
-}
-
-/// Whole numbers are compared exactly, whatever their size.
-fn compare(a: &Number, b: &Number) -> Option<Ordering> {
-    let whole = |n: &Number| n.as_i64().map(i128::from).or_else(|| n.as_u64().map(i128::from));
-    match (whole(a), whole(b)) {
-        (Some(a), Some(b)) => Some(a.cmp(&b)),
-        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
     }
 }
 

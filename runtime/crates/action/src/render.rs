@@ -92,7 +92,7 @@ fn settled_inputs<'v>(
             Some(chain) => {
                 let filters = parse_filters(chain).map_err(|e| RenderError::input(&field.name, e))?;
                 let made = values.filter(given, &filters);
-                let made = made.map_err(|e| RenderError::exceeded(format!("input.{}", field.name), e))?;
+                let made = made.map_err(|e| RenderError::unfiltered(format!("input.{}", field.name), &e))?;
                 made.or_else(|| was_null.then_some(Value::Null))
             }
             None => given,
@@ -107,7 +107,7 @@ fn settled_inputs<'v>(
 fn is_omitted(field: &InputPlan, value: &Value) -> bool {
     match (field.omit_if, value) {
         (OmitIf::Never, _) => false,
-        (_, Value::Null) => true,
+        (_, Value::Null) => !field.nullable,
         (OmitIf::Empty, Value::String(text)) => text.is_empty(),
         (OmitIf::Empty, Value::Array(items)) => items.is_empty(),
         (OmitIf::Empty, Value::Object(map)) => map.is_empty(),
@@ -228,12 +228,15 @@ fn set_content_type(plan: &ActionPlan, body: &Body, headers: &mut Vec<(String, S
     headers.push(("content-type".to_owned(), value));
 }
 
-/// JSON, unless the answer is read as something else or the request is text itself.
-const fn accept(plan: &ActionPlan) -> &'static str {
+/// What the answer is read as. JSON if that is not said, unless the request is text itself.
+fn accept(plan: &ActionPlan) -> &'static str {
     match (plan.response.r#type, &plan.body) {
-        (ResponseType::Auto, BodyPlan::Xml { .. } | BodyPlan::Text { .. }) => "*/*",
+        (ResponseType::Auto, BodyPlan::Xml { .. } | BodyPlan::Text { .. }) if !plan.needs_json() => "*/*",
         (ResponseType::Auto | ResponseType::Json, _) => "application/json",
-        _ => "*/*",
+        (ResponseType::Ndjson, _) => "application/x-ndjson, application/json;q=0.5",
+        (ResponseType::Xml, _) => "application/xml, text/xml, */*;q=0.5",
+        (ResponseType::Text, _) => "text/plain, */*;q=0.5",
+        (ResponseType::Binary | ResponseType::None, _) => "*/*",
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::budget::Exceeded;
 use crate::escape::EscapeError;
+use crate::filter::Unfiltered;
 use crate::template::Variable;
 
 /// Why a request cannot be rendered. The message names the variable, never its value.
@@ -16,6 +17,8 @@ pub struct RenderError {
     pub why: String,
     /// Whether the work would have cost more than it may.
     pub exceeded: bool,
+    /// Whether a filter cannot read its value.
+    pub unfit: bool,
 }
 
 impl fmt::Display for RenderError {
@@ -39,11 +42,19 @@ impl RenderError {
     /// An error of a variable, or of the plan itself if its name is empty.
     #[must_use]
     pub const fn new(variable: String, why: String) -> Self {
-        Self { variable, why, exceeded: false }
+        Self { variable, why, exceeded: false, unfit: false }
     }
     /// The variable at which the budget ended.
     pub(crate) fn exceeded(variable: impl fmt::Display, error: Exceeded) -> Self {
         Self { exceeded: true, ..Self::new(variable.to_string(), error.to_string()) }
+    }
+    /// The variable whose filters have no result.
+    pub(crate) fn unfiltered(variable: impl fmt::Display, error: &Unfiltered) -> Self {
+        Self {
+            exceeded: matches!(error, Unfiltered::Exceeded(_)),
+            unfit: matches!(error, Unfiltered::Unfit { .. }),
+            ..Self::new(variable.to_string(), error.to_string())
+        }
     }
     pub(crate) fn at(variable: &Variable, error: &EscapeError) -> Self {
         Self::new(variable.to_string(), error.to_string())

@@ -7,9 +7,9 @@
 
 use std::fmt;
 
-pub use crate::filter::{Filter, apply_filters, parse_filters};
+pub use crate::filter::{Filter, Unfiltered, apply_filters, parse_filters};
 use crate::filter::{FilterError, parse_filter, split_outside_quotes};
-pub use crate::scalar::scalar_text;
+pub use crate::scalar::{is_integer, scalar_text};
 
 /// Longest template, bytes. A URL is at most 8 KiB; a template need not be longer.
 pub const TEMPLATE_BYTES_MAX: usize = 8192;
@@ -38,10 +38,14 @@ pub enum Scope {
     Sign,
     /// `{{jwt.token}}`: made by the host's signer; legal only in `auth`.
     Jwt,
+    /// `{{line.x}}`: an entry of a list that a mapping goes through, under the name that it gave. The variable's name
+    /// begins with that.
+    Entry,
 }
 
 impl Scope {
-    fn parse(word: &str) -> Option<Self> {
+    /// The scope of that word.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "input" => Self::Input,
             "config" => Self::Config,
@@ -69,6 +73,7 @@ impl Scope {
             Self::Now => "now",
             Self::Sign => "sign",
             Self::Jwt => "jwt",
+            Self::Entry => "",
         }
     }
 
@@ -79,7 +84,7 @@ impl Scope {
             Self::Sign => matches!(name, "signature" | "timestamp" | "nonce"),
             Self::Jwt => name == "token",
             Self::Now => name.is_empty(),
-            Self::Input | Self::Config | Self::Source | Self::Cred => {
+            Self::Input | Self::Config | Self::Source | Self::Cred | Self::Entry => {
                 !name.is_empty() && !name.contains(['{', '}', '\'']) && !name.chars().any(char::is_control)
             }
         }
@@ -102,8 +107,11 @@ pub struct Variable {
 
 impl fmt::Display for Variable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.scope.word())?;
-        if self.name.is_empty() { Ok(()) } else { write!(f, ".{}", self.name) }
+        match (self.scope.word(), self.name.as_str()) {
+            ("", name) => f.write_str(name),
+            (word, "") => f.write_str(word),
+            (word, name) => write!(f, "{word}.{name}"),
+        }
     }
 }
 
@@ -158,6 +166,18 @@ impl Template {
     /// # Errors
     /// [`TemplateError`] naming the offending text.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        Self::parse_within(text, &[])
+    }
+
+    /// Parses a template of a mapping in which the entries of lists have these names.
+    ///
+    /// # Errors
+    /// As [`Self::parse_text`].
+    pub(crate) fn parse_with_entries(text: &str, entries: &[&str]) -> Result<Self, TemplateError> {
+        Self::parse_within(text, entries)?.without_multi()
+    }
+
+    fn parse_within(text: &str, entries: &[&str]) -> Result<Self, TemplateError> {
         if text.len() > TEMPLATE_BYTES_MAX {
             return Err(TemplateError::TooLong(text.len()));
         }
@@ -180,7 +200,7 @@ impl Template {
             let Some((inner, tail)) = split_at_close(after) else {
                 return Err(TemplateError::Unbalanced(offset));
             };
-            parts.push(Part::Variable(parse_variable(inner)?));
+            parts.push(Part::Variable(parse_variable(inner, entries)?));
             variables += 1;
             if variables > TEMPLATE_VARIABLES_MAX {
                 return Err(TemplateError::TooManyVariables);
@@ -195,9 +215,20 @@ impl Template {
     /// # Errors
     /// [`TemplateError`] naming the offending text.
     pub fn parse_text(text: &str) -> Result<Self, TemplateError> {
-        let template = Self::parse(text)?;
-        let misplaced = template.variables().find(|v| v.multi).map(ToString::to_string);
-        misplaced.map_or(Ok(template), |variable| Err(TemplateError::MultiMisplaced(variable)))
+        Self::parse(text)?.without_multi()
+    }
+
+    fn without_multi(self) -> Result<Self, TemplateError> {
+        let misplaced = self.variables().find(|v| v.multi).map(ToString::to_string);
+        misplaced.map_or(Ok(self), |variable| Err(TemplateError::MultiMisplaced(variable)))
+    }
+
+    /// The texts between the variables.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Literal(text) => Some(text.as_str()),
+            Part::Variable(_) => None,
+        })
     }
 
     /// Whether a variable stands for several path segments.
@@ -264,7 +295,7 @@ fn split_at_close(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-fn parse_variable(inner: &str) -> Result<Variable, TemplateError> {
+fn parse_variable(inner: &str, entries: &[&str]) -> Result<Variable, TemplateError> {
     let not_a_variable = || TemplateError::NotAVariable { text: inner.trim().chars().take(80).collect() };
     let mut pieces = split_outside_quotes(inner, '|').into_iter();
     let head = pieces.next().map_or("", str::trim);
@@ -272,6 +303,11 @@ fn parse_variable(inner: &str) -> Result<Variable, TemplateError> {
         Some(head) => (true, head.trim_start()),
         None => (false, head),
     };
+    let first = head.split('.').next().unwrap_or_default().trim();
+    if !multi && entries.contains(&first) && Scope::Entry.has(head) {
+        let filters = pieces.map(parse_filter).collect::<Result<_, FilterError>>()?;
+        return Ok(Variable { scope: Scope::Entry, name: head.to_owned(), multi, filters });
+    }
     let (scope, name) = match head.split_once('.') {
         Some((scope, name)) if !name.trim().is_empty() => (scope.trim(), name.trim()),
         Some(_) => return Err(not_a_variable()),

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use crate::budget::{Budget, Exceeded, RENDERED_BYTES};
-use crate::filter::{Filter, apply_filters, rfc3339_of_ms};
+use crate::filter::{Filter, Unfiltered, apply_filters, rfc3339_of_ms};
 use crate::json::Object;
 use crate::render_error::RenderError;
 use crate::scalar::scalar_cow;
@@ -27,6 +27,8 @@ pub struct Values<'a> {
     pub run_id: &'a str,
     /// `{{source.…}}`: only an automation has one.
     pub source: Option<&'a Value>,
+    /// The entries of lists that a mapping goes through, by the names it gave them.
+    pub entries: &'a [(&'a str, &'a Value)],
     /// `{{now}}`: the time of the call, milliseconds since 1970. The host supplies it; nothing here
     /// reads a clock.
     pub now_ms: i64,
@@ -49,6 +51,7 @@ impl<'a> Values<'a> {
             action_id: "",
             run_id: "",
             source: None,
+            entries: &[],
             now_ms: 0,
             idempotency_key: None,
             budget: None,
@@ -100,7 +103,18 @@ impl<'a> Values<'a> {
             Scope::Config => self.member(self.config, name)?,
             Scope::Action => Some(Cow::Owned(Value::String(self.action_id.to_owned()))),
             Scope::Run => Some(Cow::Owned(Value::String(self.run_id.to_owned()))),
-            Scope::Source => self.source.and_then(|s| dotted(s, name)).map(Cow::Borrowed),
+            Scope::Source => match self.source {
+                Some(source) => self.below(source, name)?,
+                None => None,
+            },
+            Scope::Entry => {
+                let (first, rest) = name.split_once('.').unwrap_or((name, ""));
+                match self.entries.iter().rev().find(|(own, _)| *own == first) {
+                    Some((_, entry)) if rest.is_empty() => Some(Cow::Borrowed(*entry)),
+                    Some((_, entry)) => self.below(entry, rest)?,
+                    None => None,
+                }
+            }
             Scope::Now if variable.filters.is_empty() => {
                 rfc3339_of_ms(self.now_ms).map(|text| Cow::Owned(Value::String(text)))
             }
@@ -112,14 +126,14 @@ impl<'a> Values<'a> {
         if variable.filters.is_empty() {
             return Ok(found);
         }
-        self.filtered(found, &variable.filters).map_err(|e| RenderError::exceeded(variable, e))
+        self.filtered(found, &variable.filters).map_err(|e| RenderError::unfiltered(variable, &e))
     }
 
     fn filtered<'v>(
         &self,
         found: Option<Cow<'v, Value>>,
         filters: &[Filter],
-    ) -> Result<Option<Cow<'v, Value>>, Exceeded> {
+    ) -> Result<Option<Cow<'v, Value>>, Unfiltered> {
         match self.budget {
             Some(budget) => apply_filters(found, filters, budget),
             None => apply_filters(found, filters, &Budget::rendering(RENDERED_BYTES)),
@@ -127,7 +141,11 @@ impl<'a> Values<'a> {
     }
 
     /// A value after filters.
-    pub(crate) fn filter(&self, value: Option<Value>, filters: &[Filter]) -> Result<Option<Value>, Exceeded> {
+    pub(crate) fn filter(
+        &self,
+        value: Option<Value>,
+        filters: &[Filter],
+    ) -> Result<Option<Value>, Unfiltered> {
         Ok(self.filtered(value.map(Cow::Owned), filters)?.map(Cow::into_owned))
     }
 
@@ -139,6 +157,32 @@ impl<'a> Values<'a> {
             self.pay(|budget| budget.step(text.len() as u64))?;
         }
         Ok(object.get(name))
+    }
+
+    /// The value at a path; with a star in it the list of all that it leads to.
+    fn below(&self, value: &'a Value, path: &str) -> Result<Option<Cow<'a, Value>>, RenderError> {
+        if let Some(found) = dotted(value, path) {
+            return Ok(Some(Cow::Borrowed(found)));
+        }
+        let Some((before, after)) = split_at_star(path) else { return Ok(None) };
+        let list = if before.is_empty() { Some(value) } else { dotted(value, before) };
+        let Some(Value::Array(items)) = list else { return Ok(None) };
+        let mut found = Vec::new();
+        for item in items {
+            self.pay(|budget| budget.step(path.len() as u64))?;
+            let entry = if after.is_empty() { Some(Cow::Borrowed(item)) } else { self.below(item, after)? };
+            match entry {
+                // Why flat: a star inside an entry gives its entries, and the list is of those.
+                Some(Cow::Owned(Value::Array(inner))) => found.extend(inner),
+                Some(Cow::Owned(other)) => found.push(other),
+                Some(Cow::Borrowed(item)) => {
+                    self.pay(|budget| budget.copy(item))?;
+                    found.push(item.clone());
+                }
+                None => {}
+            }
+        }
+        Ok(Some(Cow::Owned(Value::Array(found))))
     }
 
     fn dotted_in(&self, object: Object<'a>, path: &str) -> Result<Option<Cow<'a, Value>>, RenderError> {
@@ -210,6 +254,20 @@ impl<'a> Values<'a> {
             rest = tail;
         }
     }
+}
+
+/// What is before and after the first step that is a star.
+fn split_at_star(path: &str) -> Option<(&str, &str)> {
+    let mut start = 0;
+    for step in path.split('.') {
+        let end = start + step.len();
+        if step == "*" {
+            let before = path.get(..start.saturating_sub(1))?;
+            return Some((before, path.get(end + 1..).unwrap_or_default()));
+        }
+        start = end + 1;
+    }
+    None
 }
 
 /// Walks `a.b.0.c` through objects and arrays.

@@ -110,6 +110,8 @@ pub struct Action {
     pub idempotent: bool,
     pub method: Method,
     pub url: UrlTemplate,
+    /// Where the upstream may say that the next page is, besides `url`.
+    pub page_urls: Vec<UrlTemplate>,
     pub inputs: Vec<Input>,
     /// Values that later steps can use.
     pub outputs: Vec<OutputFieldDef>,

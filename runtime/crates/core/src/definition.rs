@@ -19,7 +19,7 @@ mod structure;
 mod token;
 
 pub use action::{ActionDef, BodyDef, BodyTypeDef, Effect, InputDef, InputType, OutputFieldDef, ResponseDef};
-pub use auth::{AuthDef, AuthMethodDef, AuthPlace, AuthType, CustomAuthDef};
+pub use auth::{AuthDef, AuthMethodDef, AuthPlace, AuthType, CustomAuthDef, PlaceDef};
 pub use behaviour::{
     BudgetScope, ErrorRuleDef, ErrorWhenDef, IdempotencyDef, IdempotencyIn, PaginationDef, PaginationIn,
     PaginationType, RateLimitDef, RetryBodyDef, RetryDef, RetryHeaderDef, SuccessDef,
@@ -29,7 +29,7 @@ pub use field::{AuthSchema, ComputedDef, EnumValue, FieldDef, FieldFormat, Field
 pub use structure::{read, schema};
 pub use token::{
     AlgDef, BodyFormatDef, ClientAuthDef, EncodingDef, ExpiresUnitDef, HeaderMemberDef, OAuth1MethodDef,
-    PkceDef, RefreshDef, RefreshOnDef, ScopeDef, StepDef, StepRequestDef, TimestampFormatDef,
+    PkceDef, RefreshDef, RefreshOnDef, ScopeDef, StepDef, StepRequestDef, TimestampFormatDef, TokenFormatDef,
 };
 
 /// A connector definition, version 1.

@@ -93,7 +93,7 @@ codes! {
     RequestTimeout "request_timeout" 408 Caller "The request's body did not come in time.";
     AlreadyExists "already_exists" 409 Caller "That id is taken.";
     InUse "in_use" 409 Caller "Something still uses it.";
-    CredentialNeedsAttention "credential_needs_attention" 409 Caller "The saved credential does not satisfy the connector's form any more.";
+    CredentialNeedsAttention "credential_needs_attention" 409 Caller "The connection cannot be used as it is; a person must look at it.";
     RevisionMismatch "revision_mismatch" 412 Caller "The record has changed since it was read.";
     BodyTooLarge "body_too_large" 413 Caller "The body is larger than the limit.";
     UnsupportedMediaType "unsupported_media_type" 415 Caller "The body's content type is not accepted here.";

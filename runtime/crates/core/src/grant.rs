@@ -133,13 +133,6 @@ impl ActionScope {
         Ok(Self { method, host, port: template.port.unwrap_or(DEFAULT_PORT), path })
     }
 
-    /// The same for the pages that follow the first, where the upstream gives their URLs: any path of the
-    /// same host. The path is not known beforehand; the URL must still be inside both lists.
-    #[must_use]
-    pub fn pages(&self) -> Self {
-        Self { path: vec![Step::Rest], ..self.clone() }
-    }
-
     /// The host, when no input can choose it.
     #[must_use]
     pub fn fixed_host(&self) -> Option<String> {

@@ -28,6 +28,8 @@ pub enum HeaderFill {
         username: Template,
         /// Password; may be empty.
         password: Template,
+        /// Whether both are form-encoded first, as OAuth wants it for a client (RFC 6749 section 2.3.1).
+        encoded: bool,
     },
 }
 
@@ -119,7 +121,7 @@ impl Injection {
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let headers = self.headers.iter().flat_map(|(_, fill)| match fill {
             HeaderFill::Text(value) => [Some(value), None],
-            HeaderFill::Basic { username, password } => [Some(username), Some(password)],
+            HeaderFill::Basic { username, password, .. } => [Some(username), Some(password)],
         });
         headers
             .flatten()
@@ -180,8 +182,8 @@ impl Injection {
         for (name, fill) in &self.headers {
             let value = match fill {
                 HeaderFill::Text(value) => texts.render(value)?,
-                HeaderFill::Basic { username, password } => {
-                    basic(&texts, username, password, &mut injected.secrets)?
+                HeaderFill::Basic { username, password, encoded } => {
+                    basic(&texts, (username, password), *encoded, &mut injected.secrets)?
                 }
             };
             injected.headers.push((name.clone(), header_value(&value)?));
@@ -214,7 +216,7 @@ impl Injection {
         let mut line = Zeroizing::new(String::new());
         for (name, template) in &self.cookies {
             let text = texts.render(template)?;
-            if !text.bytes().all(is_cookie_octet) {
+            if !is_cookie_value(&text) {
                 return Err(InjectionError::Cookie);
             }
             if !line.is_empty() {
@@ -232,27 +234,40 @@ impl Injection {
     }
 }
 
-/// RFC 6265 section 4.1.1.
-const fn is_cookie_octet(byte: u8) -> bool {
-    matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
+/// RFC 6265 section 4.1.1: octets, which may stand in quotation marks. Those are part of the value.
+fn is_cookie_value(text: &str) -> bool {
+    let octets = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    octets.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e))
 }
 
 fn basic(
     texts: &Texts<'_>,
-    username: &Template,
-    password: &Template,
+    (username, password): (&Template, &Template),
+    encoded: bool,
     secrets: &mut Vec<Zeroizing<String>>,
 ) -> Result<Zeroizing<String>, InjectionError> {
-    let username = texts.render(username)?;
+    let (mut username, mut password) = (texts.render(username)?, texts.render_or_empty(password)?);
+    if encoded {
+        (username, password) = (form_encoded(&username), form_encoded(&password));
+    }
     if username.contains(':') {
         return Err(InjectionError::Colon);
     }
-    let password = texts.render_or_empty(password)?;
     let pair = Zeroizing::new(format!("{}:{}", username.as_str(), password.as_str()));
     let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
     let text = Zeroizing::new(format!("Basic {}", encoded.as_str()));
     secrets.extend([pair, encoded]);
     Ok(text)
+}
+
+/// As a value of `application/x-www-form-urlencoded` (RFC 6749 appendix B).
+fn form_encoded(text: &str) -> Zeroizing<String> {
+    // Why with room for all: growing would leave a copy of a secret in freed memory.
+    let mut out = Zeroizing::new(String::with_capacity(text.len() * 3));
+    for piece in url::form_urlencoded::byte_serialize(text.as_bytes()) {
+        out.push_str(piece);
+    }
+    out
 }
 
 /// Secrets are printable ASCII in a header (RFC 9110 section 5.5 without obs-text): anything else is

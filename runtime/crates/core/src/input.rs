@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use portcullis_action::budget::Budget;
 use portcullis_action::pattern;
+use portcullis_action::template::is_integer;
 use serde_json::{Map, Value};
 
 use crate::definition::{FieldFormat, InputType};
@@ -101,7 +102,7 @@ fn has_type(value: &Value, kind: InputType) -> bool {
     match kind {
         InputType::String => value.is_string(),
         InputType::Number => value.is_number(),
-        InputType::Integer => value.is_i64() || value.is_u64(),
+        InputType::Integer => matches!(value, Value::Number(number) if is_integer(number)),
         InputType::Boolean => value.is_boolean(),
         InputType::Object => value.is_object(),
         InputType::Array => value.is_array(),

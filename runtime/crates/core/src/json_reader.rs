@@ -2,19 +2,21 @@
 //!
 //! It accepts what `serde_json` accepts, except what `serde_json` decides silently: of duplicate members it keeps
 //! the last. Nesting is bounded. An error has a position and never quotes the text, which may contain a secret.
-//! Numbers are `serde_json`'s. It does not interpret a document. Called by `connector` and by the API; unit
+//! Numbers keep their digits. It does not interpret a document. Called by `connector` and by the API; unit
 //! tests and the fuzz target `json_reader` compare it with `serde_json`.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::json::push_number;
 use crate::limits::Limits;
 use crate::violation::{Violation, step};
+
+mod number;
 
 /// Maximum members that are reported: enough to repair a document, few enough for an answer.
 const REPORTED_MAX: usize = 100;
@@ -24,6 +26,9 @@ const REPORTED_BYTES_MAX: usize = 64 * 1024;
 
 /// Most characters of a member's name in a message.
 const NAME_CHARS_MAX: usize = 80;
+
+/// The one member of the object as which `serde_json` hands over a number whose digits it keeps.
+const NUMBER: &str = "$serde_json::private::Number";
 
 /// Why a text could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -233,10 +238,21 @@ impl<'de> Visitor<'de> for Next<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let place = self.0;
-        place.descend::<A::Error>()?;
+        let mut next = members.next_key::<String>()?;
         let mut object = Map::new();
+        if next.as_deref() == Some(NUMBER) {
+            match members.next_value_seed(number::First(place))? {
+                number::Found::Digits(digits) => {
+                    return digits.parse().map(Value::Number).map_err(|_| A::Error::custom("not a number"));
+                }
+                number::Found::Member(value) => drop(object.insert(NUMBER.to_owned(), value)),
+            }
+            next = members.next_key()?;
+        } else {
+            place.descend::<A::Error>()?;
+        }
         let mut reported = BTreeSet::new();
-        while let Some(name) = members.next_key::<String>()? {
+        while let Some(name) = next {
             let outer = place.enter_member(&name);
             match object.entry(name) {
                 Entry::Vacant(vacant) => {
@@ -251,6 +267,7 @@ impl<'de> Visitor<'de> for Next<'_> {
                 }
             }
             place.leave(outer);
+            next = members.next_key()?;
         }
         place.level -= 1;
         Ok(Value::Object(object))

@@ -6,7 +6,7 @@ use portcullis_action::template::Template;
 use portcullis_action::{Method, UrlTemplate};
 use serde_json::Value;
 
-use crate::definition::ExpiresUnitDef;
+use crate::definition::{ExpiresUnitDef, TokenFormatDef};
 use crate::injection::Injection;
 
 /// How a token is obtained.
@@ -76,6 +76,8 @@ pub struct TokenStep {
     /// Pointer to the lifetime.
     pub expires_in_path: String,
     pub expires_unit: ExpiresUnitDef,
+    /// How the answer is written.
+    pub format: TokenFormatDef,
 }
 
 /// A step's body without its secrets.

@@ -1,8 +1,9 @@
 //! Decoding content codings within limits (RFC 9110 section 8.4): gzip, deflate, br, zstd. Called by the
 //! response reader.
 //!
-//! Only a decoded body can be scrubbed, so every coding is decoded before the guest sees a byte, and an
-//! unknown coding is an error. Decoding stops at the byte limit and, after the first MiB, at the ratio limit,
+//! Only a decoded body can be scrubbed, so every coding is decoded before the guest sees a byte. Servers also name a
+//! coding and apply none, or name a charset there: a body that is plain text as it came is taken as that. Anything else
+//! that cannot be decoded is an error. Decoding stops at the byte limit and, after the first MiB, at the ratio limit,
 //! which ordinary documents do not reach. A body longer than a MiB is decoded twice, the first time only to
 //! count its bytes, so that a bomb never takes more than a MiB of memory.
 
@@ -26,7 +27,7 @@ const UNCOUNTED_MAX: usize = 1024 * 1024;
 /// Decodes a body with this Content-Encoding; public for the fuzz target.
 ///
 /// # Errors
-/// `response_too_large` at a limit, `upstream_protocol` for an unknown coding or broken data.
+/// `response_too_large` at a limit, `response_unreadable` for an unknown coding or broken data.
 pub fn decode_body(content_encoding: &str, body: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, Code> {
     decode(&codings([content_encoding.as_bytes()].into_iter()), body, limits).map_err(|e| e.code)
 }
@@ -34,36 +35,67 @@ pub fn decode_body(content_encoding: &str, body: Vec<u8>, limits: &Limits) -> Re
 /// Decodes a body with these codings, in the order they were applied.
 ///
 /// # Errors
-/// `response_too_large` at a limit, `upstream_protocol` for an unknown coding or broken data.
+/// `response_too_large` at a limit, `response_unreadable` for an unknown coding or broken data.
 pub(crate) fn decode(codings: &[String], body: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, SendError> {
     if codings.len() > CODINGS_MAX {
-        return Err(SendError::from(Code::UpstreamProtocol));
+        let why =
+            format!("the answer has {} content codings; at most {CODINGS_MAX} are decoded", codings.len());
+        return Err(SendError::from(Code::ResponseUnreadable).because(why));
     }
-    codings.iter().rev().try_fold(body, |body, coding| undo(coding, &body, limits))
+    codings.iter().rev().try_fold(body, |body, coding| match undo(coding, &body, limits) {
+        // Why only text: bytes in a coding that the host does not know may have a secret that it does not see.
+        Err(error) if error.code == Code::ResponseUnreadable && is_plain(&body) => Ok(body),
+        other => other,
+    })
 }
 
-/// The codings of a Content-Encoding header, in lower case, without `identity`.
+/// Whether a body is text as it came. No coding makes such a body.
+fn is_plain(body: &[u8]) -> bool {
+    let is_text = |ch: char| !ch.is_control() || matches!(ch, '\t' | '\n' | '\r' | '\x0c');
+    std::str::from_utf8(body).is_ok_and(|text| text.chars().all(is_text))
+}
+
+fn broken(coding: &str) -> SendError {
+    let shown: String = coding.chars().take(40).collect();
+    let why = format!("the answer's content coding {shown:?} cannot be decoded");
+    SendError::from(Code::ResponseUnreadable).because(why)
+}
+
+/// What servers write there and is no coding: nothing, charsets, and what belongs to mail.
+const NO_CODINGS: [&str; 10] =
+    ["identity", "none", "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1252", "8bit", "7bit", "binary"];
+
+/// The codings of a Content-Encoding header, in lower case, without what is none.
 pub(crate) fn codings<'v>(values: impl Iterator<Item = &'v [u8]>) -> Vec<String> {
     values
         .flat_map(|value| value.split(|b| *b == b','))
         .map(|token| String::from_utf8_lossy(token).trim().to_ascii_lowercase())
-        .filter(|token| !token.is_empty() && token != "identity")
+        .filter(|token| !token.is_empty() && !NO_CODINGS.contains(&token.as_str()))
         .collect()
 }
 
 fn undo(coding: &str, body: &[u8], limits: &Limits) -> Result<Vec<u8>, SendError> {
-    let unreadable = || SendError::from(Code::UpstreamProtocol);
-    match coding {
+    let unread = match coding {
         "gzip" | "x-gzip" => drain(|| Ok(flate2::read::MultiGzDecoder::new(body)), body.len(), limits),
         "deflate" if is_zlib(body) => drain(|| Ok(flate2::read::ZlibDecoder::new(body)), body.len(), limits),
         "deflate" => drain(|| Ok(flate2::read::DeflateDecoder::new(body)), body.len(), limits),
         "br" => drain(|| Ok(brotli_decompressor::Decompressor::new(body, PIECE)), body.len(), limits),
         "zstd" => {
-            let decoder = || ruzstd::decoding::StreamingDecoder::new(body).map_err(|_| unreadable());
+            let decoder = || ruzstd::decoding::StreamingDecoder::new(body).map_err(|_| Unread::Broken);
             drain(decoder, body.len(), limits)
         }
-        _ => Err(unreadable()),
-    }
+        _ => Err(Unread::Broken),
+    };
+    unread.map_err(|why| match why {
+        Unread::Broken => broken(coding),
+        Unread::TooLarge(error) => error,
+    })
+}
+
+/// Why a body was not decoded.
+enum Unread {
+    Broken,
+    TooLarge(SendError),
 }
 
 /// `deflate` is the zlib format, but servers send raw deflate too (RFC 9110 section 8.4.1.2).
@@ -74,10 +106,10 @@ fn is_zlib(body: &[u8]) -> bool {
 
 /// The whole output of a decoder, within the limits.
 fn drain<R: Read>(
-    decoder: impl Fn() -> Result<R, SendError>,
+    decoder: impl Fn() -> Result<R, Unread>,
     received: usize,
     limits: &Limits,
-) -> Result<Vec<u8>, SendError> {
+) -> Result<Vec<u8>, Unread> {
     let by_ratio = (received as u64).saturating_mul(limits.decode_ratio).max(RATIO_FREE_BYTES);
     let limit = limits.decoded_bytes.min(by_ratio);
     let mut out = Vec::with_capacity(received.saturating_mul(3).min(UNCOUNTED_MAX));
@@ -96,11 +128,11 @@ fn drain<R: Read>(
 }
 
 /// Reads to the end; returns the number of bytes.
-fn read_through(mut decoder: impl Read, limit: u64, mut each: impl FnMut(&[u8])) -> Result<usize, SendError> {
+fn read_through(mut decoder: impl Read, limit: u64, mut each: impl FnMut(&[u8])) -> Result<usize, Unread> {
     let mut piece = [0_u8; PIECE];
     let mut bytes = 0_usize;
     loop {
-        let read = decoder.read(&mut piece).map_err(|_| SendError::from(Code::UpstreamProtocol))?;
+        let read = decoder.read(&mut piece).map_err(|_| Unread::Broken)?;
         if read == 0 {
             return Ok(bytes);
         }
@@ -110,7 +142,7 @@ fn read_through(mut decoder: impl Read, limit: u64, mut each: impl FnMut(&[u8]))
             let why = format!(
                 "the body decodes to more than {limit} bytes (limits.decoded_bytes, limits.decode_ratio)"
             );
-            return Err(error.because(why));
+            return Err(Unread::TooLarge(error.because(why)));
         }
         each(piece.get(..read).unwrap_or_default());
     }
@@ -168,17 +200,39 @@ mod tests {
     #[test]
     fn what_cannot_be_read_ends_the_answer() {
         for (coding, body) in [
-            ("compress", b"x".to_vec()),
-            ("gzip", b"not gzip".to_vec()),
+            ("compress", b"x\x9d\x90".to_vec()),
+            ("gzip", b"not gzip\0".to_vec()),
             ("br", vec![0xff; 10]),
             ("zstd", vec![1, 2, 3, 4]),
             ("gzip,gzip,gzip,gzip", gzip(b"x")),
         ] {
-            assert_eq!(run(coding, body), Err(Code::UpstreamProtocol), "{coding}");
+            assert_eq!(run(coding, body), Err(Code::ResponseUnreadable), "{coding}");
         }
         let mut torn = gzip(b"hello hello hello hello");
         torn.truncate(torn.len() - 9);
-        assert_eq!(run("gzip", torn), Err(Code::UpstreamProtocol));
+        assert_eq!(run("gzip", torn), Err(Code::ResponseUnreadable));
+        let error = decode(&["x-own".to_owned()], vec![0xff], &Limits::default()).unwrap_err();
+        assert_eq!(error.detail.unwrap(), "the answer's content coding \"x-own\" cannot be decoded");
+    }
+
+    #[test]
+    fn b6_plain_text_under_the_name_of_a_coding_is_read() {
+        for coding in
+            ["UTF-8", "none", "gzip", "x-gzip", "br", "deflate", "zstd", "binary", "gzip, utf-8", "x"]
+        {
+            for text in ["{\"id\":\"é\"}\r\n", "[]", "a plain text"] {
+                assert_eq!(run(coding, text.into()).unwrap(), text.as_bytes(), "{coding} {text}");
+            }
+        }
+        // One of two is real.
+        let text = b"{\"id\":1} and some more text";
+        assert_eq!(run("gzip, utf-8", gzip(text)).unwrap(), text);
+        assert_eq!(run("utf-8, gzip", gzip(text)).unwrap(), text);
+        assert_eq!(
+            run("utf-8", b"\xff\xfe\0".to_vec()).unwrap(),
+            b"\xff\xfe\0",
+            "no coding, whatever the bytes"
+        );
     }
 
     #[test]

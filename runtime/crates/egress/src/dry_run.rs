@@ -146,7 +146,7 @@ fn headers(injection: &Injection, config: &Map<String, Value>) -> Vec<(String, S
     for (name, fill) in &injection.headers {
         let value = match fill {
             HeaderFill::Text(template) => text(template, config),
-            HeaderFill::Basic { username, password } => {
+            HeaderFill::Basic { username, password, .. } => {
                 format!("Basic base64({}:{})", text(username, config), text(password, config))
             }
         };

@@ -98,7 +98,9 @@ impl From<Code> for SendError {
             Code::AddressForbidden | Code::DnsFailed => OutboundError::DnsFailed,
             Code::ConnectFailed => OutboundError::ConnectFailed,
             Code::TlsFailed => OutboundError::TlsFailed,
-            Code::UpstreamProtocol | Code::ResponseTruncated => OutboundError::Protocol,
+            Code::UpstreamProtocol | Code::ResponseTruncated | Code::ResponseUnreadable => {
+                OutboundError::Protocol
+            }
             Code::UpstreamTimeout => OutboundError::Timeout(TimeoutPhase::Total),
             Code::CallEnded => OutboundError::Cancelled,
             other => OutboundError::Internal(other.as_str().to_owned()),

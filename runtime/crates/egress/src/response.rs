@@ -168,11 +168,25 @@ pub(crate) async fn read(
     let (headers, body) = if codings.is_empty() || body.is_empty() {
         (headers, body)
     } else {
-        decoded(codings, headers, body, limits).await?
+        let status = parts.status.as_u16();
+        decoded(codings, headers, body, limits).await.map_err(|error| answered(error, status, method))?
     };
     // Why: it is searched for secrets, and the guest reads it.
     offload::over(body.len()).await;
     Ok(Raw { status: parts.status.as_u16(), headers, body })
+}
+
+/// What cannot be read was answered all the same: whoever repeats a write does it twice.
+fn answered(error: SendError, status: u16, method: Method) -> SendError {
+    match &error.detail {
+        Some(why) if error.code == Code::ResponseUnreadable => {
+            let reads = matches!(method, Method::Get | Method::Head | Method::Options);
+            let repeat = if reads { "" } else { " and must not be repeated" };
+            let why = format!("{why}; the request was answered with {status}{repeat}");
+            error.because(why)
+        }
+        _ => error,
+    }
 }
 
 fn body_too_large(bytes_max: u64) -> SendError {

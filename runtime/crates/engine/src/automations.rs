@@ -116,9 +116,16 @@ pub struct Automation {
     /// When it was last changed, RFC 3339.
     pub updated_at: String,
     pub definition: AutomationDefinition,
+    /// What its author should look at; only of one that was saved just now.
+    pub warnings: Vec<Violation>,
 }
 
 impl Automation {
+    /// One that was saved just now.
+    fn saved(record: AutomationRecord, warnings: Vec<Violation>) -> Result<Self, Error> {
+        Ok(Self { warnings, ..Self::of(record)? })
+    }
+
     fn of(record: AutomationRecord) -> Result<Self, Error> {
         let definition = serde_json::from_value(record.definition).map_err(|error| {
             let id = &record.automation_id;
@@ -131,6 +138,7 @@ impl Automation {
             created_at: record.created_at,
             updated_at: record.updated_at,
             definition,
+            warnings: Vec::new(),
         })
     }
 }
@@ -194,8 +202,11 @@ async fn find(resources: &Resources, org: &OrgId, id: &str) -> Result<(Automatio
 
 /// Checks what the schema cannot express: size, conditions, templates, and that the mapping fits the action.
 ///
-/// Returns the document, and the commit that wrote the connector it was checked against.
-async fn check(resources: &Resources, automation: &AutomationDefinition) -> Result<(Value, u64), Error> {
+/// Returns the document, the commit that wrote the connector it was checked against, and warnings.
+async fn check(
+    resources: &Resources,
+    automation: &AutomationDefinition,
+) -> Result<(Value, u64, Vec<Violation>), Error> {
     let document = serde_json::to_value(automation).map_err(|_| Error::plain(Code::Internal))?;
     let (bytes, limit) = (document.to_string().len() as u64, resources.limits.automation_bytes);
     if bytes > limit {
@@ -203,10 +214,10 @@ async fn check(resources: &Resources, automation: &AutomationDefinition) -> Resu
         return Err(Error::violation("", "too_long", message));
     }
     let mut violations = Violations::default();
-    Compiled::of(&document, &resources.limits, &mut violations);
+    let compiled = Compiled::of(&document, &resources.limits, &mut violations);
     let found = check_destination(resources, &automation.destination_config, &mut violations).await?;
     match found {
-        Some(commit) if violations.is_empty() => Ok((document, commit)),
+        Some(commit) if violations.is_empty() => Ok((document, commit, compiled.warnings())),
         _ => Err(Error::violations(Code::ValidationFailed, violations.into_vec())),
     }
 }
@@ -285,12 +296,12 @@ pub async fn create(
     let parts = [org.as_str(), id.as_str()];
     let mut attempts = 0;
     loop {
-        let (definition, connector) = check(resources, &automation).await?;
+        let (definition, connector, warnings) = check(resources, &automation).await?;
         record.definition = definition;
         let writes = Writes::new().require_present::<OrgRecord>(&[org.as_str()]).create(&parts, &record);
         attempts += 1;
         match commit(resources, &automation, connector, writes).await {
-            Ok(()) => return Automation::of(record),
+            Ok(()) => return Automation::saved(record, warnings),
             // The connector was replaced or deleted meanwhile: it is looked at again.
             Err(StoreError::Conflict { .. }) if attempts < ATTEMPTS_MAX => {
                 // Why here: of another process's change this one may not have been told yet.
@@ -343,13 +354,13 @@ pub async fn replace(
     let resources = &engine.resources;
     let (before, before_commit) = find(resources, org, id).await?;
     check_revision(expected, before.revision)?;
-    let (definition, connector) = check(resources, &automation).await?;
+    let (definition, connector, warnings) = check(resources, &automation).await?;
     let record =
         AutomationRecord { definition, revision: before.revision + 1, updated_at: clock::now(), ..before };
     let parts = [org.as_str(), record.automation_id.as_str()];
     let writes = Writes::new().replace(&parts, &record, before_commit);
     commit(resources, &automation, connector, writes).await?;
-    Automation::of(record)
+    Automation::saved(record, warnings)
 }
 
 /// Deletes an automation.

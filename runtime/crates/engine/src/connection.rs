@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use portcullis_core::fault::Code;
 use portcullis_core::id::ConnectorId;
-use portcullis_store::ConnectorRecord;
 pub use portcullis_store::TokenFailure;
 
 use crate::cache::LoadedConnector;
 use crate::caller::{Caller, WORKSPACE};
+use crate::connectors;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::page::{Page, PageRequest};
@@ -160,11 +160,9 @@ pub async fn list(
 ) -> Result<Page<Offer>, Error> {
     caller.authorise(WORKSPACE, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
     let resources = &engine.resources;
-    let found = resources.records.list::<ConnectorRecord>(&[], wanted.after(), wanted.wanted()).await?;
     let mut offers = Vec::new();
-    for (id, _, _) in &found {
-        let loaded = resources.cache.connector(id).await?.filter(|loaded| loaded.is_visible());
-        let Some(connector) = loaded else { continue };
+    for connector in connectors::visible(resources, wanted, |_| true).await?.into_iter().take(wanted.wanted())
+    {
         let key = ConnectionKey {
             org: tenant.org.clone(),
             workspace: tenant.workspace.clone(),

@@ -1,5 +1,7 @@
 //! Connectors: the platform's definitions, created, read, changed and deleted. No secret is involved.
 
+use std::sync::Arc;
+
 use portcullis_core::connector::{Checked, Connector};
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, ConnectorId, OrgId};
@@ -366,21 +368,33 @@ pub async fn list_pickable(
     caller: &Caller,
     org: &OrgId,
     wanted: &PageRequest,
-) -> Result<Page<std::sync::Arc<LoadedConnector>>, Error> {
+) -> Result<Page<Arc<LoadedConnector>>, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
-    let resources = &engine.resources;
+    Ok(wanted.page(visible(&engine.resources, wanted, |record| record.enabled).await?))
+}
+
+/// As many connectors as a page needs, of those that are not drafts and that `admits` admits.
+///
+/// # Errors
+/// `store_unavailable`.
+pub(crate) async fn visible(
+    resources: &Resources,
+    wanted: &PageRequest,
+    admits: impl Fn(&ConnectorRecord) -> bool,
+) -> Result<Vec<Arc<LoadedConnector>>, Error> {
     let mut entries = Vec::new();
     let mut after = wanted.after.clone();
+    // Why on and on: what is left out must not end the page before the list does.
     while entries.len() < wanted.wanted() {
         let page = resources.records.list::<ConnectorRecord>(&[], after.as_deref(), READ_AT_ONCE).await?;
         let Some((last, _, _)) = page.last() else {
             break;
         };
         after = Some(last.clone());
-        for (id, _, _) in page.iter().filter(|(_, record, _)| record.enabled) {
+        for (id, _, _) in page.iter().filter(|(_, record, _)| admits(record)) {
             let loaded = resources.cache.connector(id).await?;
             entries.extend(loaded.filter(|loaded| loaded.is_visible()));
         }
     }
-    Ok(wanted.page(entries))
+    Ok(entries)
 }

@@ -3,3 +3,4 @@
 pub mod consent;
 mod exchange;
 pub(crate) mod renewal;
+mod token_answer;

@@ -136,7 +136,7 @@ pub async fn fire_automation(
         key: None,
         commitment: wish.commitment,
     };
-    ended(invoke(engine, call).await?)
+    ended(invoke(engine, call).await.map_err(|error| compiled.explained(error))?)
 }
 
 /// A dry run shows its request whatever its result; any other run that did not succeed is an error.

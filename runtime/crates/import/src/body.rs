@@ -33,7 +33,7 @@ pub(crate) struct Body<'a> {
     pub(crate) at: String,
 }
 
-const MEMBER: Wanted = Wanted { files: false, sends_default: false };
+const MEMBER: Wanted = Wanted { files: false, sends_default: false, is_form: false };
 
 /// Adds the body's inputs to `inputs`.
 pub(crate) fn carry<'a>(
@@ -42,16 +42,19 @@ pub(crate) fn carry<'a>(
     parameters: &[Parameter<'a>],
     inputs: &mut Inputs,
 ) -> Outcome {
-    let has_body = matches!(operation.method, "post" | "put" | "patch");
+    let has_body = matches!(operation.method, "post" | "put" | "patch" | "delete");
+    // Why said: the inputs of a DELETE go to the query otherwise.
+    inputs.names_body = operation.method == "delete";
     match context.dialect {
         Dialect::Two => swagger(context, operation, parameters, has_body, inputs),
         Dialect::Three => openapi(context, operation, has_body, inputs),
     }
 }
 
-fn none(has_body: bool) -> Outcome {
+fn none(operation: &Operation<'_>) -> Outcome {
     // Why written out: the default of these methods is JSON.
-    Outcome::Carried(has_body.then(|| json!({ "type": "none" })))
+    let is_usual = matches!(operation.method, "post" | "put" | "patch");
+    Outcome::Carried(is_usual.then(|| json!({ "type": "none" })))
 }
 
 /// Reports a body of a method that has none in a definition.
@@ -59,7 +62,7 @@ fn bodyless(context: &mut Context<'_>, operation: &Operation<'_>, at: &str, requ
     let needed = if required { "; the API requires it" } else { "" };
     let message = format!("{} has no body here{needed}", operation.method.to_ascii_uppercase());
     context.report.add(at, "body_not_carried", message);
-    none(false)
+    Outcome::Carried(None)
 }
 
 fn openapi<'a>(
@@ -69,13 +72,13 @@ fn openapi<'a>(
     inputs: &mut Inputs,
 ) -> Outcome {
     let body = operation.object.get("requestBody").filter(|body| body.is_object());
-    let Some(body) = body else { return none(has_body) };
+    let Some(body) = body else { return none(operation) };
     let at = format!("{}/requestBody", operation.at);
     let Some((body, at)) = context.object_at(body, &at) else {
         return Outcome::LeftOut("its body cannot be read".to_owned());
     };
     let content = body.get("content").and_then(Value::as_object).filter(|content| !content.is_empty());
-    let Some(content) = content else { return none(has_body) };
+    let Some(content) = content else { return none(operation) };
     let required = body.get("required").and_then(Value::as_bool).unwrap_or_default();
     if !has_body {
         return bodyless(context, operation, &at, required);
@@ -127,7 +130,7 @@ pub(crate) fn unsupported(context: &mut Context<'_>, at: &str, what: &str, requi
         return Outcome::LeftOut(format!("its body is required and a definition cannot express it: {what}"));
     }
     context.report.add(at, "media_type_not_supported", format!("carried without its optional body: {what}"));
-    none(true)
+    Outcome::Carried(Some(json!({ "type": "none" })))
 }
 
 fn swagger<'a>(
@@ -139,7 +142,7 @@ fn swagger<'a>(
 ) -> Outcome {
     let whole = parameters.iter().find(|p| p.text("in") == "body");
     let fields: Vec<&Parameter<'a>> = parameters.iter().filter(|p| p.text("in") == "formData").collect();
-    let Some(first) = whole.or(fields.first().copied()) else { return none(has_body) };
+    let Some(first) = whole.or(fields.first().copied()) else { return none(operation) };
     if !has_body {
         return bodyless(context, operation, &first.at, first.is_required());
     }
@@ -194,7 +197,8 @@ fn json_body<'a>(
         };
         plan.insert("root".to_owned(), json!(name));
     }
-    Outcome::Carried((plan.len() > 1).then_some(Value::Object(plan)))
+    // Why written for DELETE: it has no body by default.
+    Outcome::Carried((plan.len() > 1 || inputs.names_body).then_some(Value::Object(plan)))
 }
 
 /// An object that allows no member at all.
@@ -252,7 +256,10 @@ pub(crate) fn members<'a>(
             context.report.tally(&at, "read_only_skipped", "a read-only member is no input");
             continue;
         }
-        let shape = describe(context, &member, None, &At { pointer: &at, name }, wanted);
+        let mut shape = describe(context, &member, None, &At { pointer: &at, name }, wanted);
+        if member.nullable && !wanted.is_form {
+            shape.attributes.insert("nullable".to_owned(), json!(true));
+        }
         let array_format = match format(context, name, &member, shape.input_type) {
             Ok(format) => format,
             Err(why) => {

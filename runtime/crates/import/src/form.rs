@@ -20,7 +20,7 @@ fn plan(multipart: bool) -> Outcome {
 }
 
 const fn wanted(multipart: bool) -> Wanted {
-    Wanted { files: multipart, sends_default: false }
+    Wanted { files: multipart, sends_default: false, is_form: true }
 }
 
 /// A form from a schema's members.

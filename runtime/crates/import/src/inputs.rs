@@ -45,6 +45,8 @@ pub(crate) enum Need {
 pub(crate) struct Inputs {
     list: Vec<(Need, Value)>,
     names: Unique,
+    /// Whether members of the body say that they go there.
+    pub(crate) names_body: bool,
 }
 
 /// An input to add.
@@ -94,7 +96,9 @@ impl Inputs {
         if new.required {
             input.insert("required".to_owned(), json!(true));
         }
-        if matches!(new.place, Place::Query | Place::Header) {
+        let is_said = matches!(new.place, Place::Query | Place::Header)
+            || self.names_body && new.place == Place::Body && !new.named;
+        if is_said {
             input.insert("in".to_owned(), json!(new.place.word()));
         }
         // Why not in the path: there the template has the wire name.

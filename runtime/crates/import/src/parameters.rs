@@ -17,7 +17,10 @@ use crate::url::{Piece, pieces};
 /// Headers that the body or the credential sets, besides those that the host owns.
 const MADE_HEADERS: &[&str] = &["accept", "authorization", "content-type"];
 
-const SENT: Wanted = Wanted { files: false, sends_default: true };
+/// A default is sent only where a value is required: elsewhere it says what the API does without one.
+fn wanted(parameter: &Parameter<'_>) -> Wanted {
+    Wanted { files: false, sends_default: parameter.is_required(), is_form: false }
+}
 
 /// A parameter object.
 #[derive(Debug, Clone)]
@@ -130,7 +133,7 @@ fn shape<'a>(context: &mut Context<'a>, parameter: &Parameter<'a>) -> Shape {
         (None, Dialect::Three) => Default::default(),
     };
     let place = At { pointer: &parameter.at, name: parameter.text("name") };
-    describe(context, &flat, parameter.description(), &place, SENT)
+    describe(context, &flat, parameter.description(), &place, wanted(parameter))
 }
 
 fn path<'a>(

@@ -88,6 +88,8 @@ pub(crate) struct Flat<'a> {
     pub(crate) has_properties: bool,
     /// Whether it explicitly allows members that are not listed.
     pub(crate) open: bool,
+    /// Whether null is a value of it.
+    pub(crate) nullable: bool,
     /// Values of `enum` or `const`.
     pub(crate) values: Option<Vec<&'a Value>>,
     facets: HashMap<&'static str, &'a Value>,
@@ -128,6 +130,7 @@ impl<'a> Flat<'a> {
         self.required.extend(other.required);
         self.has_properties |= other.has_properties;
         self.open |= other.open;
+        self.nullable |= other.nullable;
         if self.values.is_none() {
             self.values = other.values;
         }
@@ -204,6 +207,11 @@ impl<'a> Context<'a> {
     /// What a schema says without its compositions.
     fn own(&mut self, map: &'a Map<String, Value>, at: &str, members: bool, flat: &mut Flat<'a>) {
         flat.kind = kind_of(map);
+        let says = |name: &str| map.get(name) == Some(&Value::Bool(true));
+        let types = map.get("type").and_then(Value::as_array);
+        flat.nullable |= says("nullable")
+            || says("x-nullable")
+            || types.is_some_and(|types| types.contains(&Value::from("null")));
         if let Some(properties) = map.get("properties").and_then(Value::as_object) {
             flat.has_properties |= !properties.is_empty();
             if members && self.spend(properties.len(), at) {
@@ -241,6 +249,7 @@ impl<'a> Context<'a> {
         flat: &mut Flat<'a>,
     ) {
         let is_null = |v: &Value| v.get("type").and_then(Value::as_str) == Some("null");
+        flat.nullable |= list.iter().any(is_null);
         let mut options = Vec::new();
         for member in list.iter().filter(|v| !is_null(v)) {
             options.push(self.flatten_in(member, at, members, open));

@@ -15,6 +15,8 @@ pub(crate) struct Wanted {
     pub(crate) files: bool,
     /// Whether a default is sent when no value is given.
     pub(crate) sends_default: bool,
+    /// Whether it goes into a form, which has no null.
+    pub(crate) is_form: bool,
 }
 
 /// Identifies an input of the description in messages.
@@ -249,8 +251,9 @@ fn default_value(
     help: &mut String,
 ) {
     if !wanted.sends_default {
-        // Why: sent with an update, a default would overwrite the existing value.
-        let what = "a body member's default is mentioned in the help and not sent";
+        // Why: sent with an update, a default would overwrite the existing value, and as a parameter it would ask for
+        // what nobody asked for.
+        let what = "the default of what may be left out is mentioned in the help and not sent";
         context.report.tally(place.pointer, "body_default_not_sent", what);
         if is_small(default) && !default.is_object() && !default.is_array() {
             let text = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
@@ -297,8 +300,8 @@ mod tests {
         (Value::Object(all), report.items.iter().map(|i| i.code).collect())
     }
 
-    const QUERY: Wanted = Wanted { files: false, sends_default: true };
-    const PART: Wanted = Wanted { files: true, sends_default: false };
+    const QUERY: Wanted = Wanted { files: false, sends_default: true, is_form: false };
+    const PART: Wanted = Wanted { files: true, sends_default: false, is_form: true };
 
     #[test]
     fn attributes_are_carried_where_an_input_has_them() {

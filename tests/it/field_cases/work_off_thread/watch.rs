@@ -18,7 +18,7 @@ const POLL_MAX: Duration = Duration::from_millis(10);
 /// How much longer the same poll may compute beside other tests, which take its caches and half of its core.
 /// `make prove` runs the tests one at a time and allows nothing more.
 fn busy() -> u32 {
-    if std::env::var_os("PORTCULLIS_ALONE").is_some() { 1 } else { 3 }
+    if std::env::var_os("PORTCULLIS_ALONE").is_some() { 1 } else { 6 }
 }
 
 /// A product whose polls are watched. Clients and the third party are on the test's own thread.

@@ -286,12 +286,15 @@ fn json_that_does_not_parse_is_an_error_of_its_own() {
         { "predicate": { "path": "", "contains": "maintenance" }, "class": "transient", "action": "retry" },
     ] }));
     let html = ("content-type", "text/html");
-    let text = "permanent/fail response_not_json: the answer should be JSON and is not";
+    let text = "transient/retry response_unreadable: the answer should be JSON and is";
+    let (sign_in, empty) =
+        (format!("{text} text/html, beginning \"<html>sign in\""), format!("{text} empty"));
+    let cut = format!("{text} application/json, beginning {:?}", r#"{"id":"#);
     for (status, header, body, expected) in [
-        (200, html, "<html>sign in", text),
-        (200, html, "", text),
+        (200, html, "<html>sign in", sign_in.as_str()),
+        (200, html, "", empty.as_str()),
         (200, html, r#"{"id":1}"#, r#"ok {"id":1}"#),
-        (200, JSON, r#"{"id":"#, text),
+        (200, JSON, r#"{"id":"#, cut.as_str()),
         (200, html, "<html>maintenance", "transient/retry"),
         (502, html, "<html>bad gateway", "transient/retry"),
         (404, html, "<html>", "not_found/fail"),
@@ -334,7 +337,7 @@ fn what_is_not_read_still_says_that_it_failed() {
     }
     let file = plan(json!({ "response": { "type": "binary" } }));
     let image = answer(&file, 200, &[("content-type", "image/png")], "hi");
-    assert_eq!(said(&image), r#"ok {"content_type":"image/png","data":"aGk="}"#);
+    assert_eq!(said(&image), r#"ok {"media_type":"image/png","base64":"aGk=","bytes":2}"#);
 }
 
 #[test]
@@ -355,4 +358,94 @@ fn a_plan_that_cannot_be_read_fails_every_answer() {
         said(&answer(&broken, 200, &[JSON], "{}"))
             .starts_with("permanent/fail plan_invalid: /errors/0/header/not")
     );
+}
+
+/// What a plan makes of an answer of this type.
+fn of(plan: &ActionPlan, content_type: &str, body: &str) -> String {
+    said(&answer(plan, 200, &[("content-type", content_type)], body))
+}
+
+#[test]
+fn a_what_the_output_is_made_of_must_be_json_whatever_its_label() {
+    let cursor = json!({ "kind": { "type": "cursor", "cursor_path": "/next", "param": { "in": "query", "name": "c" } },
+        "items": "/data", "max_pages": 10, "max_items": 100 });
+    let root = plan(json!({ "response": { "root": "/id" } }));
+    let map = plan(json!({ "response": { "map": [["id", "/id"], ["status", "status"]] } }));
+    let list = plan(json!({ "pagination": cursor }));
+    for plan in [&root, &map, &list] {
+        for (content_type, body) in [
+            ("text/html", "<html>maintenance</html>"),
+            ("application/json", r#"{"id":5,"data":["#),
+            ("application/json", "maintenance"),
+            ("text/plain", ""),
+            ("", "<?xml version='1.0'?><a/>"),
+        ] {
+            let said = of(plan, content_type, body);
+            assert!(
+                said.starts_with("transient/retry response_unreadable: the answer should be JSON and is"),
+                "{said}"
+            );
+        }
+        for content_type in ["text/html; charset=utf-8", "text/plain", "application/octet-stream", ""] {
+            let said = of(plan, content_type, r#"{"id":5,"data":[1]}"#);
+            assert!(said.starts_with("ok "), "{content_type}: {said}");
+        }
+    }
+    // Without such a need an answer is whatever it is.
+    assert_eq!(of(&plan(json!({})), "text/html", "<p>"), r#"ok "<p>""#);
+    let headers = plan(json!({ "response": { "map": [["id", "header:x-id"]] } }));
+    assert_eq!(of(&headers, "text/html", "<p>"), r#"ok {"id":null}"#);
+}
+
+#[test]
+fn a7_a_write_that_cannot_be_read_was_done() {
+    let post = plan(json!({ "method": "POST", "response": { "root": "/id" } }));
+    let said = |plan: &ActionPlan, body| said(&answer(plan, 201, &[("content-type", "text/html")], body));
+    let text = said(&post, "<html>");
+    assert!(text.starts_with("permanent/fail response_unreadable"), "{text}");
+    assert!(text.ends_with("the request was answered with 201 and must not be repeated"), "{text}");
+    let search = plan(json!({ "method": "POST", "reads": true, "response": { "root": "/id" } }));
+    assert!(said(&search, "<html>").starts_with("transient/retry response_unreadable"));
+}
+
+#[test]
+fn a5_rules_are_tried_on_a_page_without_items() {
+    let pages = json!({ "kind": { "type": "cursor", "cursor_path": "/next", "param": { "in": "query", "name": "c" } },
+        "items": "/data", "max_pages": 10, "max_items": 100, "end_when": { "path": "/error", "eq": "no_more" } });
+    let ruled = plan(json!({ "pagination": pages, "errors": [
+        { "predicate": { "path": "/error", "eq": "ratelimited" }, "class": "rate_limit", "action": "retry", "code_path": "/error" },
+        { "predicate": { "path": "/error", "eq": "gone" }, "class": "ignored", "action": "ignore" }] }));
+    let json = "application/json";
+    assert_eq!(of(&ruled, json, r#"{"ok":false,"error":"ratelimited"}"#), "rate_limit/retry ratelimited");
+    assert_eq!(
+        of(&ruled, json, r#"{"ok":false,"error":"other"}"#),
+        "permanent/fail pagination_no_items: no items at /data; the answer has ok, error"
+    );
+    // A rule turns no success into an error.
+    assert!(of(&ruled, json, r#"{"data":[],"error":"ratelimited"}"#).starts_with("ok"));
+    for ends in [r#"{"error":"gone"}"#, r#"{"error":"no_more"}"#, r#"{"data":[1],"error":"no_more"}"#] {
+        let last = answer(&ruled, 200, &[JSON], ends);
+        assert!(last.ends && matches!(last.outcome, Outcome::Success { .. }), "{ends}");
+    }
+}
+
+#[test]
+fn b_bytes_keep_their_meaning() {
+    let auto = plan(json!({}));
+    let read = |content_type: &str, body: &[u8]| {
+        let headers = [("content-type".to_owned(), content_type.as_bytes().to_vec())];
+        let answer = judge(&auto, 200, &headers, body);
+        let Outcome::Success { output } = answer.outcome else { panic!("a success") };
+        output
+    };
+    assert_eq!(
+        read("application/json; charset=ISO-8859-1", b"{\"name\":\"Jos\xe9\"}"),
+        json!({ "name": "José" })
+    );
+    assert_eq!(
+        read("application/octet-stream", b"\x89PNG\xff\xfe\0\x80"),
+        json!({ "media_type": "application/octet-stream", "base64": "iVBOR//+AIA=", "bytes": 8 })
+    );
+    // A label that is not the truth about UTF-8 text is still the label.
+    assert_eq!(read("application/json; charset=latin1", "[\"é\"]".as_bytes()), json!(["Ã©"]));
 }

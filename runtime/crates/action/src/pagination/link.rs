@@ -1,20 +1,24 @@
 //! The `Link` header (RFC 8288 section 3): the target of the first link whose relation is `next`.
 
 use super::PageError;
+use crate::scalar::truth;
 
 /// White space of a header field (RFC 9110 section 5.6.3).
 const SPACE: [char; 2] = [' ', '\t'];
 
-/// The target of `rel="next"`, as written.
-pub(super) fn next(header: &str) -> Result<Option<String>, PageError> {
+/// The target of `rel="next"`, as written; `None` also if its attribute `results` says that no rows follow.
+pub(super) fn next(header: &str, results: &str) -> Result<Option<String>, PageError> {
     let mut rest = header;
     loop {
         rest = rest.trim_start_matches([' ', '\t', ',']);
         if rest.is_empty() {
             return Ok(None);
         }
-        let (link, after) = read_link(rest).ok_or(PageError::LinkHeader)?;
+        let (link, after) = read_link(rest, results).ok_or(PageError::LinkHeader)?;
         if link.is_next {
+            if !link.has_results {
+                return Ok(None);
+            }
             return Ok(Some(link.target.trim().to_owned()));
         }
         rest = after;
@@ -24,12 +28,14 @@ pub(super) fn next(header: &str) -> Result<Option<String>, PageError> {
 struct Link<'h> {
     target: &'h str,
     is_next: bool,
+    has_results: bool,
 }
 
-fn read_link(text: &str) -> Option<(Link<'_>, &str)> {
+fn read_link<'h>(text: &'h str, results: &str) -> Option<(Link<'h>, &'h str)> {
     let (target, mut rest) = text.strip_prefix('<')?.split_once('>')?;
     let mut relation: Option<String> = None;
     let mut anchored = false;
+    let mut has_results = true;
     loop {
         rest = rest.trim_start_matches(SPACE);
         let Some(param) = rest.strip_prefix(';') else { break };
@@ -39,6 +45,7 @@ fn read_link(text: &str) -> Option<(Link<'_>, &str)> {
             "rel" if relation.is_none() => relation = Some(value),
             // Why: the link then belongs to another document (section 3.2).
             "anchor" => anchored = true,
+            name if name.eq_ignore_ascii_case(results) => has_results = truth(&value) != Some(false),
             _ => {}
         }
         rest = after;
@@ -47,7 +54,7 @@ fn read_link(text: &str) -> Option<(Link<'_>, &str)> {
         return None;
     }
     let names_next = |names: String| names.split_ascii_whitespace().any(|n| n.eq_ignore_ascii_case("next"));
-    Some((Link { target, is_next: !anchored && relation.is_some_and(names_next) }, rest))
+    Some((Link { target, is_next: !anchored && relation.is_some_and(names_next), has_results }, rest))
 }
 
 /// `name`, `name=token` or `name="quoted \" text"`; the name is empty between two semicolons.
@@ -101,8 +108,12 @@ mod tests {
             ("</a>;; nofollow; rel=next;", Some("/a")),
             ("</a>; rel=nextish", None),
             ("<?page=2>; rel=next", Some("?page=2")),
+            (r#"</a>; rel="next"; results="true"; cursor="x""#, Some("/a")),
+            (r#"</a>; rel="previous"; results="false", </b>; rel="next"; results="true""#, Some("/b")),
+            (r#"</a>; rel="next"; results="false"; cursor="x""#, None),
+            (r#"</a>; RESULTS=false; rel=next"#, None),
         ] {
-            assert_eq!(next(header).unwrap().as_deref(), expected, "{header}");
+            assert_eq!(next(header, "results").unwrap().as_deref(), expected, "{header}");
         }
     }
 
@@ -111,7 +122,7 @@ mod tests {
         for header in
             ["/a; rel=next", "</a; rel=next", r#"</a>; rel="next"#, "</a> rel=next", r#"</a>; rel="x\"#]
         {
-            assert_eq!(next(header), Err(PageError::LinkHeader), "{header}");
+            assert_eq!(next(header, "results"), Err(PageError::LinkHeader), "{header}");
         }
     }
 }

@@ -1,9 +1,11 @@
-//! A next URL from the upstream: same scheme, host and port as the first request, or refused.
+//! A next URL from the upstream: same host and port as the first request, over `https`, or refused.
 //!
-//! Attacks use URLs that two parsers read differently, so whatever another
-//! parser might repair (a backslash, a tab, a missing slash) is refused here and not repaired.
+//! Attacks use URLs that two parsers read differently, so what another parser might repair in more than one way (a
+//! backslash, a tab, a missing slash) is refused here. A blank or a letter outside ASCII has one meaning, and is
+//! percent-encoded (RFC 3987 section 3.1); a reference is resolved as RFC 3986 section 5.2 says.
 
 use super::PageError;
+use crate::escape;
 
 /// Host and port of an `https` URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,28 +43,74 @@ fn split(url: &str) -> Option<(&str, &str)> {
 
 /// The absolute URL of the next page.
 pub(super) fn resolve(origin: Option<&Origin>, last: &str, next: &str) -> Result<String, PageError> {
-    if !next.bytes().all(|b| b.is_ascii_graphic()) || next.contains('\\') {
-        return Err(PageError::NotAUrl);
+    let refused = |why| PageError::NotAUrl { link: super::beginning(next), why };
+    let plain = next.trim_matches(' ');
+    if plain.is_empty() {
+        return Err(refused("is empty"));
     }
-    let next = next.split_once('#').map_or(next, |(before, _)| before);
-    if next.starts_with("//") {
-        return Err(PageError::Foreign);
+    if plain.chars().any(|ch| ch.is_control() || ch == '\\') {
+        return Err(refused("has a control character or a backslash"));
     }
-    if next.starts_with('?') {
+    let plain = plain.split_once('#').map_or(plain, |(before, _)| before);
+    let next = encoded(plain);
+    if let Some(rest) = next.strip_prefix("//") {
+        return same_origin(origin, format!("https://{rest}"));
+    }
+    if next.starts_with('?') || next.is_empty() {
         let base = last.split_once('?').map_or(last, |(base, _)| base);
         return Ok(format!("{base}{next}"));
     }
+    let (authority, path) = split(last).ok_or_else(|| refused("follows a request without a host"))?;
     if next.starts_with('/') {
-        let (authority, _) = split(last).ok_or(PageError::NotAUrl)?;
         return Ok(format!("https://{authority}{next}"));
     }
-    if !next.contains("://") {
-        return Err(PageError::NotAUrl);
+    let head = next.split(['/', '?']).next().unwrap_or_default();
+    if !head.contains(':') {
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        return Ok(format!("https://{authority}{folder}/{next}"));
     }
-    match Origin::of(next) {
-        Some(found) if Some(&found) == origin => Ok(next.to_owned()),
+    if let Some(rest) = without_scheme(&next, "http://") {
+        return same_origin(origin, secure(rest));
+    }
+    if !next.contains("://") {
+        return Err(refused("has another scheme than https"));
+    }
+    same_origin(origin, next)
+}
+
+fn same_origin(origin: Option<&Origin>, url: String) -> Result<String, PageError> {
+    match Origin::of(&url) {
+        Some(found) if Some(&found) == origin => Ok(url),
         _ => Err(PageError::Foreign),
     }
+}
+
+fn without_scheme<'u>(url: &'u str, scheme: &str) -> Option<&'u str> {
+    let (own, rest) = url.split_at_checked(scheme.len())?;
+    own.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+/// The `https` URL of what was written with `http`: several vendors build links behind a proxy that ends TLS. The usual
+/// port of one becomes that of the other.
+fn secure(rest: &str) -> String {
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let host = authority.strip_suffix(":80").filter(|host| !host.contains(':')).unwrap_or(authority);
+    format!("https://{host}{tail}")
+}
+
+/// Blanks and what is outside ASCII, percent-encoded.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for ch in text.chars() {
+        if ch.is_ascii() && ch != ' ' {
+            out.push(ch);
+        } else {
+            escape::percent_encode(ch.encode_utf8(&mut [0; 4]), &mut out);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -85,6 +133,14 @@ mod tests {
             ("?page=2", "https://api.example.com/v1/list?page=2"),
             ("/v1/list?next=https://evil.com//x", "https://api.example.com/v1/list?next=https://evil.com//x"),
             ("/v1/a#top", "https://api.example.com/v1/a"),
+            ("http://api.example.com/v1/list?page=2", "https://api.example.com/v1/list?page=2"),
+            ("HTTP://api.example.com:80/v1", "https://api.example.com/v1"),
+            ("//api.example.com/v1", "https://api.example.com/v1"),
+            ("list?page=2", "https://api.example.com/v1/list?page=2"),
+            ("./other/2", "https://api.example.com/v1/./other/2"),
+            (" /v1/list?page=2 ", "https://api.example.com/v1/list?page=2"),
+            ("/v1/list?q=a b&c=é", "https://api.example.com/v1/list?q=a%20b&c=%C3%A9"),
+            ("#top", "https://api.example.com/v1/list"),
         ] {
             assert_eq!(run(next).as_deref(), Ok(expected), "{next}");
         }
@@ -107,31 +163,41 @@ mod tests {
             "https://api%2eexample.com/",
             "https://[::1]/",
             "https:///evil.com/",
-            "http://api.example.com/v1/list?page=2",
+            "http://evil.com/v1/list?page=2",
+            "http://api.example.com:8080/v1/list",
+            "http://api.example.com:80@evil.com/",
+            "http:///evil.com",
+            "http://api.example.com:443:80/",
             "ftp://api.example.com/",
             "//evil.com/v1",
-            "//api.example.com/v1",
+            " //evil.com/v1",
+            "///evil.com/v1",
+            "//api.example.com:8443/v1",
+            "https://api.exämple.com/",
         ] {
             assert_eq!(run(next), Err(PageError::Foreign), "{next}");
         }
         for next in [
             "",
-            "list?page=2",
+            "  ",
             "https:/evil.com",
             "https:evil.com",
+            "http:evil.com",
             "javascript:alert(1)",
+            "x:y",
             "/\\evil.com",
             "\\\\evil.com",
             "https:\\\\evil.com",
             "https://api.example.com\\@evil.com/",
             "/\t/evil.com",
             "ht\ntps://evil.com",
-            " /v1",
-            "/v1/ä",
             "/v1\r\nx: y",
+            "/v1/\u{85}",
         ] {
-            assert_eq!(run(next), Err(PageError::NotAUrl), "{next:?}");
+            assert!(matches!(run(next), Err(PageError::NotAUrl { .. })), "{next:?}");
         }
+        let error = run("javascript:alert(1)").unwrap_err().to_string();
+        assert!(error.contains("\"javascript:alert(1)\" has another scheme than https"), "{error}");
     }
 
     #[test]

@@ -25,6 +25,10 @@ fn plan(kind: PaginationKind, items: &str) -> PaginationPlan {
     PaginationPlan {
         kind,
         items: items.to_owned(),
+        missing_items: MissingItems::Error,
+        end_status: vec![],
+        end_when: None,
+        link_results: None,
         has_more_path: None,
         limit: None,
         page_size: None,
@@ -52,8 +56,9 @@ fn walk(plan: &PaginationPlan, first: RenderedRequest, answers: &[(Value, &str)]
         requests.push(format!("{}{}", request.url, sent.unwrap_or_default()));
         let mut headers = Map::new();
         headers.insert("link".to_owned(), json!(link));
-        let answer = MappedResponse { status: 200, headers, body: body.clone() };
-        match pages.next(&request, &answer, body)? {
+        let mapped = MappedResponse { status: 200, headers, body: body.clone() };
+        let outcome = crate::judge::Outcome::Success { output: Value::Null };
+        match pages.next(&request, &Answer { mapped, outcome, ends: false })? {
             Some(next) => request = next,
             None => {
                 assert_eq!(number + 1, answers.len(), "the list ended early");
@@ -233,7 +238,11 @@ fn pages_are_numbered_until_one_is_short_or_empty() {
 #[test]
 fn offsets_count_the_items_that_came() {
     let kind = PaginationKind::Offset { param: query("offset"), start: 0 };
-    let mailchimp = PaginationPlan { limit: Some((query("count"), 3)), ..plan(kind, "/members") };
+    let mailchimp = PaginationPlan {
+        limit: Some((query("count"), 3)),
+        missing_items: MissingItems::Empty,
+        ..plan(kind, "/members")
+    };
     check(
         walk(
             &mailchimp,
@@ -290,8 +299,7 @@ fn the_next_url_may_be_relative_or_absolute_on_the_same_host() {
     for (next, error) in [
         (json!("https://na2.my.salesforce.com/services/data/v60.0/query/01g-2"), PageError::Foreign),
         (json!("//evil.com/query/01g-2"), PageError::Foreign),
-        (json!("query/01g-2"), PageError::NotAUrl),
-        (json!(2), PageError::NotAUrl),
+        (json!(2), PageError::NotText("/nextRecordsUrl".to_owned())),
         (json!({ "url": 1 }), PageError::Cursor("/nextRecordsUrl".to_owned())),
     ] {
         assert_eq!(walk(&salesforce, first(), &bodies(&[answer(1, next)])), Err(error));
@@ -351,11 +359,111 @@ fn what_is_no_list_or_no_place_is_an_error() {
     let object = bodies(&[json!({ "items": { "a": 1 } })]);
     assert_eq!(
         walk(&plan(kind(), "/items"), first(json!({})), &object),
-        Err(PageError::NotAList("/items".to_owned()))
+        Err(PageError::NoItems { pointer: "/items".to_owned(), found: "there is an object".to_owned() })
     );
     let next = bodies(&[json!({ "items": [], "next": "x" })]);
     assert_eq!(
         walk(&plan(kind(), "/items"), first(json!(1)), &next),
         Err(PageError::NoPlace("v/c".to_owned()))
     );
+}
+
+#[test]
+fn d1_a_counted_list_whose_upstream_ignores_the_count_ends_with_an_error() {
+    let page = || PaginationKind::Page { param: query("page"), start: 1 };
+    let offset = || PaginationKind::Offset { param: query("offset"), start: 0 };
+    let first = || request("https://h/list", None);
+    let answer =
+        |ids: &[u8]| json!({ "items": ids.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>() });
+    for kind in [page(), offset()] {
+        let error =
+            walk(&plan(kind, "/items"), first(), &bodies(&[answer(&[1, 2]), answer(&[1, 2])])).unwrap_err();
+        assert_eq!((error.code(), &error), ("pagination_loop", &PageError::Repeats(2)));
+        assert!(error.to_string().starts_with("the page repeats"), "{error}");
+    }
+    // Rows that come again in another order, or one page later, are the vendor's.
+    let answers = bodies(&[answer(&[1, 2]), answer(&[2, 1]), answer(&[1, 2]), answer(&[])]);
+    assert_eq!(walk(&plan(page(), "/items"), first(), &answers).unwrap().items.as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn d2_every_way_to_say_that_there_are_more_is_read_or_refused() {
+    let cursor = PaginationKind::Cursor { cursor_path: "/next".to_owned(), param: query("c") };
+    let list = PaginationPlan { has_more_path: Some("/more".to_owned()), ..plan(cursor, "/items") };
+    let answer = |more: &Value| json!({ "items": [1], "more": more, "next": "a" });
+    let first = || request("https://h/list", None);
+    for end in [
+        json!(false),
+        json!("false"),
+        json!("FALSE"),
+        json!(0),
+        json!("0"),
+        json!("N"),
+        json!("no"),
+        json!(-1),
+    ] {
+        check(walk(&list, first(), &bodies(&[answer(&end)])), &["https://h/list"], json!([1]));
+    }
+    for more in [json!(true), json!("True"), json!(1), json!("y"), json!(12), json!(null)] {
+        let last = json!({ "items": [2], "more": false });
+        let walk = walk(&list, first(), &bodies(&[answer(&more), last]));
+        check(walk, &["https://h/list", "https://h/list?c=a"], json!([1, 2]));
+    }
+    for (strange, shown) in [
+        (json!("maybe"), "\"maybe\""),
+        (json!(""), "\"\""),
+        (json!([]), "an array"),
+        (json!({}), "an object"),
+    ] {
+        let error = walk(&list, first(), &bodies(&[answer(&strange)])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{shown} at \"/more\" does not say whether there are more pages")
+        );
+    }
+    let stuck = json!({ "items": [1], "more": true, "next": null });
+    assert_eq!(walk(&list, first(), &bodies(&[stuck])), Err(PageError::Cursor("/next".to_owned())));
+}
+
+#[test]
+fn d3_a_next_link_without_results_ends_the_list() {
+    let sentry = plan(PaginationKind::LinkHeader, "");
+    let link = |results: &str, name: &str| {
+        format!(r#"<https://h/list?cursor=0:100:0>; rel="next"; {name}="{results}""#)
+    };
+    let first = || request("https://h/list", None);
+    let (more, end) = (link("true", "results"), link("false", "results"));
+    check(
+        walk(&sentry, first(), &[(json!([1]), more.as_str()), (json!([2]), end.as_str())]),
+        &["https://h/list", "https://h/list?cursor=0:100:0"],
+        json!([1, 2]),
+    );
+    let named = PaginationPlan { link_results: Some("has-rows".to_owned()), ..sentry };
+    let end = link("0", "has-rows");
+    check(walk(&named, first(), &[(json!([1]), end.as_str())]), &["https://h/list"], json!([1]));
+}
+
+#[test]
+fn a6_a_page_without_a_list_names_what_is_there() {
+    let cursor = || PaginationKind::Cursor { cursor_path: "/next".to_owned(), param: query("c") };
+    let first = || request("https://h/list", None);
+    let found = |pointer: &str, body: Value| {
+        walk(&plan(cursor(), pointer), first(), &bodies(&[body]))
+            .map(|walk| walk.items)
+            .map_err(|e| e.to_string())
+    };
+    assert_eq!(
+        found("/dta", json!({ "data": [1], "next": null })),
+        Err("no items at /dta; the answer has data, next".to_owned())
+    );
+    assert_eq!(found("/data", json!("<html>")), Err("no items at /data; the answer is text".to_owned()));
+    assert_eq!(found("/data", json!({})), Err("no items at /data; the answer has no members".to_owned()));
+    assert_eq!(found("/data", json!({ "data": 5 })), Err("no items at /data; there is a number".to_owned()));
+    assert_eq!(found("", json!(null)), Err("no items at the top of the answer; there is null".to_owned()));
+    assert_eq!(found("/data", json!({ "data": null })), Ok(json!([])), "it says itself that there are none");
+    assert_eq!(found("/data", json!({ "data": [] })), Ok(json!([])));
+    let lenient = PaginationPlan { missing_items: MissingItems::Empty, ..plan(cursor(), "/data") };
+    check(walk(&lenient, first(), &bodies(&[json!({ "ok": true })])), &["https://h/list"], json!([]));
+    let object = walk(&lenient, first(), &bodies(&[json!({ "data": {} })]));
+    assert!(object.is_err(), "only what is left out is empty");
 }

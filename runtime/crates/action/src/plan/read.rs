@@ -33,6 +33,7 @@ impl ActionPlan {
                 "body" => plan.body = body::read(reader)?,
                 "content_type" => plan.content_type = Some(text_of(reader)?),
                 "idempotency" => plan.idempotency = Some(key_place(reader)?),
+                "reads" => plan.reads = scalar(reader)?,
                 "credential" => plan.credential = Some(text_of(reader)?),
                 "success" => plan.success = success(reader)?,
                 "response" => plan.response = response(reader)?,
@@ -105,6 +106,7 @@ fn input(reader: &mut Reader<'_>) -> Option<InputPlan> {
             "array_format" => input.array_format = Some(array_format(&reader.text()?)?),
             "transform" => input.transform = Some(text_of(reader)?),
             "omit_if" => input.omit_if = omit_if(&reader.text()?)?,
+            "nullable" => input.nullable = scalar(reader)?,
             "file" => input.file = scalar(reader)?,
             _ => return None,
         }
@@ -198,6 +200,7 @@ fn response(reader: &mut Reader<'_>) -> Option<ResponsePlan> {
                 response.r#type = match reader.text()?.as_ref() {
                     "auto" => ResponseType::Auto,
                     "json" => ResponseType::Json,
+                    "ndjson" => ResponseType::Ndjson,
                     "text" => ResponseType::Text,
                     "xml" => ResponseType::Xml,
                     "binary" => ResponseType::Binary,

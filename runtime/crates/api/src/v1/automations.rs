@@ -1,6 +1,7 @@
 //! `/org/{org}/automation`: event bindings with their field mapping.
 
 use portcullis_core::id::AutomationId;
+use portcullis_core::violation::Violation;
 use portcullis_engine::Error;
 use portcullis_engine::automations::{
     self, Automation, AutomationDefinition, DestinationConfig, EventOptype, EventStage, EventType,
@@ -41,11 +42,14 @@ pub(crate) struct AutomationDocument {
     entry_conditions: Option<Value>,
     /// The action that it calls.
     destination_config: DestinationConfig,
+    /// What its author should look at; in the answer to saving it, if there is anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Violation>,
 }
 
 impl From<Automation> for AutomationDocument {
     fn from(automation: Automation) -> Self {
-        let Automation { id, revision, created_at, updated_at, definition } = automation;
+        let Automation { id, revision, created_at, updated_at, definition, warnings } = automation;
         Self {
             automation_id: id,
             revision,
@@ -59,6 +63,7 @@ impl From<Automation> for AutomationDocument {
             enabled: definition.enabled,
             entry_conditions: definition.entry_conditions,
             destination_config: definition.destination_config,
+            warnings,
         }
     }
 }

@@ -123,6 +123,7 @@ pub(super) fn build(
         body,
         content_type,
         idempotency: behaviour::idempotency(wire, pointer, report),
+        reads: method == Method::Post && effect(wire, method) == Effect::Read,
         credential: context.injection.needs_credential().then(|| DEFAULT_SLOT.to_owned()),
         success: behaviour::success(wire, pointer, report),
         response: behaviour::response(wire, pointer, report),
@@ -132,6 +133,7 @@ pub(super) fn build(
     };
     rules::check(context, wire, &pairs, &plan, pointer, report);
     credential::check(context, wire, &plan, pointer, report);
+    let page_urls = pagination::page_urls(context, wire, url.as_ref(), pointer, report);
     let plan_json = serde_json::to_string(&plan).ok()?;
     Some(Action {
         id: ActionId::parse(&wire.action_id).ok()?,
@@ -144,6 +146,7 @@ pub(super) fn build(
         idempotent: wire.idempotent.unwrap_or_else(|| method.is_idempotent()),
         method,
         url: url?,
+        page_urls,
         inputs,
         outputs: wire.response.iter().flat_map(|r| r.fields.iter().cloned()).collect(),
         requires_scopes: wire.requires_scopes.clone(),
@@ -239,6 +242,8 @@ pub(super) fn check_variable(
         },
         Scope::Cred => format!("{variable}: cred.* is legal in auth only; a guest never sees a credential"),
         Scope::Source => format!("{variable}: source.* is legal in an automation's field_mapping only"),
+        // Why never: only a mapping makes them.
+        Scope::Entry => format!("{variable} is the entry of a list in an automation's field_mapping"),
         Scope::Sign | Scope::Jwt => format!("{variable}: {}.* is legal in auth only", variable.scope.word()),
     };
     report.error(pointer, "template_unknown_variable", message);

@@ -67,7 +67,7 @@ pub(super) fn build(
     let captured = BTreeSet::new();
     let mut reader = Reader { auth, fields, actions, reach, captured, errors, warnings, compiler };
     let token = reader.token(definition.auth_type)?;
-    let injection = match definition.auth_type {
+    let mut injection = match definition.auth_type {
         AuthType::None => Injection::default(),
         AuthType::Bearer => reader.header("Authorization", "Bearer ")?,
         AuthType::Basic => reader.basic()?,
@@ -78,6 +78,7 @@ pub(super) fn build(
         AuthType::Custom => reader.custom()?,
         _ => reader.key()?,
     };
+    reader.places(&mut injection)?;
     let auth = Auth { injection: Arc::new(injection), token };
     sign::check_keys(&auth, reader.errors);
     (reader.errors.len() == before).then_some(auth)

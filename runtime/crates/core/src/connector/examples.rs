@@ -161,6 +161,7 @@ impl Case<'_> {
             action_id: self.action.id.as_str(),
             run_id: RUN_ID,
             source: None,
+            entries: &[],
             now_ms: NOW_MS,
             idempotency_key: Some(KEY),
             budget: Some(self.budget),
@@ -270,14 +271,13 @@ impl Case<'_> {
         let is_error = matches!(answer.outcome, Outcome::Error(_));
         let rule = rule.filter(|rule| is_error || ignores(rule));
         self.note(rule);
-        match (answer.outcome, &self.example.expect_error) {
+        match (&answer.outcome, &self.example.expect_error) {
             (Outcome::Success { output }, None) => {
                 let output = match &self.action.plan.pagination {
-                    None => output,
+                    None => output.clone(),
                     Some(plan) => {
                         let mut pages = Pages::new(plan, request);
-                        let full = answer.mapped.body.clone();
-                        if let Err(e) = pages.next(request, &answer.mapped, &full) {
+                        if let Err(e) = pages.next(request, &answer) {
                             self.refuse("/response", "example_differs", e.to_string());
                             return Ok(());
                         }
@@ -305,7 +305,7 @@ impl Case<'_> {
                 );
                 self.check_error(
                     expected,
-                    &error,
+                    error,
                     wait.map(|w| u64::try_from(w.as_millis()).unwrap_or(u64::MAX)),
                 );
             }

@@ -63,6 +63,10 @@ fn with(change: Value) -> Value {
 /// The Salesforce example with a change to its action.
 fn with_action(change: Value) -> Value {
     let mut document = salesforce();
+    // Why: only a read goes on page by page, and the action is a POST.
+    if change.get("pagination").is_some() {
+        document["actions"][0]["effect"] = json!("read");
+    }
     merge(&mut document["actions"][0], change);
     document
 }

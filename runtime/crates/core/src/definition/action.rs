@@ -179,6 +179,8 @@ pub struct InputDef {
     pub transform: Option<String>,
     /// When it is left out.
     pub omit_if: Option<OmitIf>,
+    /// Whether a given null is sent; otherwise it counts as not given.
+    pub nullable: bool,
     /// Its value is personal data: it is not shown in dry runs and logs.
     pub sensitive: bool,
     /// Shown beside the field.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     AlgDef, BodyFormatDef, ClientAuthDef, EncodingDef, ExpiresUnitDef, FieldDef, HeaderMemberDef,
     OAuth1MethodDef, PkceDef, RefreshDef, RefreshOnDef, ScopeDef, StepDef, TimestampFormatDef,
+    TokenFormatDef,
 };
 
 /// How requests are authenticated.
@@ -100,6 +101,21 @@ pub struct AuthMethodDef {
     pub recommended: bool,
 }
 
+/// A value that goes with every request.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("required" = ["in", "name", "value"]))]
+pub struct PlaceDef {
+    /// Where it goes.
+    pub r#in: AuthPlace,
+    /// Name of the header, query pair or cookie, or pointer to the member of the body.
+    #[schemars(length(min = 1, max = 200))]
+    pub name: String,
+    /// Template over `cred.*`, `config.*` and what a login captured, `captured.*`.
+    #[schemars(length(min = 1, max = 1000))]
+    pub value: String,
+}
+
 /// Where a credential goes and how it is made.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -117,11 +133,18 @@ pub struct AuthDef {
     /// Pointer to the body member that holds the API key.
     #[schemars(length(min = 2, max = 200))]
     pub path: Option<String>,
+    /// More values that go with every request beside the key or token.
+    #[schemars(length(max = 20))]
+    pub places: Vec<PlaceDef>,
     /// Template of the user name, for `basic`.
     pub username: Option<String>,
     /// Template of the password, for `basic`.
     pub password: Option<String>,
 
+    /// Headers of the requests to the token endpoint; templates over `cred.*` and `config.*`.
+    pub headers: BTreeMap<String, String>,
+    /// How the answers of the token endpoint are written: `auto` finds out.
+    pub token_format: Option<TokenFormatDef>,
     /// Token endpoint; a template over `config.*`.
     #[schemars(length(min = 1, max = 2048))]
     pub token_url: Option<String>,

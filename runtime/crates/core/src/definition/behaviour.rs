@@ -1,7 +1,6 @@
 //! What happens after an action's request is sent: success, errors, retries, pagination, budgets.
 
-use portcullis_action::plan::ErrorAction;
-use portcullis_action::plan::ErrorClass;
+use portcullis_action::plan::{ErrorAction, ErrorClass, MissingItems};
 use portcullis_action::retry::WaitKind;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -161,7 +160,21 @@ pub struct PaginationDef {
     /// the last item, `/id` by default.
     #[schemars(length(min = 1, max = 400))]
     pub cursor_path: Option<String>,
-    /// Pointer to a boolean that says whether there is another page.
+    /// What a success without a list at `items` is: an error, or a page without items.
+    pub missing_items: MissingItems,
+    /// Statuses that end the list, unless the first page has one.
+    #[schemars(length(max = 20), inner(range(min = 100, max = 599)))]
+    pub end_status: Vec<u16>,
+    /// A predicate on the body of a page which says that no page follows.
+    pub end_when: Option<Value>,
+    /// `link_header`: attribute of the link that says whether rows follow, `results` by default.
+    #[schemars(length(min = 1, max = 100))]
+    pub link_results: Option<String>,
+    /// `link_header`, `next_url`: paths that a next page may have besides the action's own, such as
+    /// `/repositories/*/issues`. A `*` is one piece of a segment, `**` several segments; `{{config.x}}` is filled in.
+    #[schemars(length(max = 20), inner(length(min = 1, max = 1000)))]
+    pub paths: Vec<String>,
+    /// Pointer to a value that says whether there is another page: a boolean, a number or a word such as `"N"`.
     #[schemars(length(min = 1, max = 400))]
     pub has_more_path: Option<String>,
     /// Name of the query pair, or pointer into the JSON body, that carries cursor, page or offset.

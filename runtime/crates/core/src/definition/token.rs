@@ -69,13 +69,30 @@ impl JsonSchema for ScopeDef {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuthDef {
-    /// `Authorization: Basic`.
+    /// `Authorization: Basic`, both parts form-encoded (RFC 6749 section 2.3.1).
     Basic,
+    /// `Authorization: Basic` with both parts as they are, for servers that do not decode them.
+    BasicRaw,
     /// `client_id` and `client_secret` in the body.
     #[default]
     Body,
     /// A signed assertion; uses `alg`, `key_field` and `kid`.
     PrivateKeyJwt,
+}
+
+/// How an answer of a token endpoint is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenFormatDef {
+    /// As it looks: JSON, a form or XML.
+    #[default]
+    Auto,
+    /// JSON.
+    Json,
+    /// `application/x-www-form-urlencoded`: every name is a member.
+    Form,
+    /// XML: every element is a member of the one around it; the outermost has no name.
+    Xml,
 }
 
 /// Shape of a token request.
@@ -123,6 +140,11 @@ pub enum PkceDef {
 pub struct RefreshDef {
     /// Every renewal returns a new refresh token and invalidates the old one.
     pub rotates: bool,
+    /// Where it is renewed, if not at `token_url`; a template over `config.*`.
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: Option<String>,
+    /// Headers of the request besides those of `auth.headers`; templates over `cred.*` and `config.*`.
+    pub headers: BTreeMap<String, String>,
     /// Additional members of the refresh request; templates over `cred.*` and `config.*`.
     pub extra_params: BTreeMap<String, String>,
 }

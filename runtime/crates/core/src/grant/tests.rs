@@ -157,7 +157,7 @@ fn an_absent_config_value_makes_no_grant() {
 }
 
 #[test]
-fn pages_that_an_upstream_names_stay_on_the_host_and_method_of_the_first() {
+fn d6_pages_that_an_upstream_names_stay_on_the_listed_paths() {
     let template = UrlTemplate::parse("https://api.example-saas.com/v1/items").unwrap();
     let first = ActionScope::new(Method::Get, &template, &Map::new()).unwrap();
     let rules = HostRules {
@@ -165,9 +165,16 @@ fn pages_that_an_upstream_names_stay_on_the_host_and_method_of_the_first() {
         ports: vec![],
         org: OrgPolicy::Unrestricted,
     };
-    let grant = EgressGrant::new(rules, vec![first.pages(), first], 8192);
+    let listed =
+        UrlTemplate::parse("https://api.example-saas.com/repositories/{{input.page}}/items").unwrap();
+    let listed = ActionScope::new(Method::Get, &listed, &Map::new()).unwrap();
+    let grant = EgressGrant::new(rules, vec![first, listed], 8192);
     assert_eq!(code(&grant, "https://api.example-saas.com/v1/items", Method::Get), "ok");
     assert_eq!(code(&grant, "https://api.example-saas.com/repositories/7/items?page=2", Method::Get), "ok");
+    for path in ["/admin/secrets", "/repositories/7/8/items", "/repositories//items", "/v1/items/7", "/v1"] {
+        let url = format!("https://api.example-saas.com{path}");
+        assert_eq!(code(&grant, &url, Method::Get), "path_not_granted", "{path}");
+    }
     assert_eq!(code(&grant, "https://api.example-saas.com/v1/items", Method::Post), "method_forbidden");
     assert_eq!(code(&grant, "https://files.example-saas.com/v1/items", Method::Get), "path_not_granted");
     assert_eq!(code(&grant, "https://evil.example.net/v1/items", Method::Get), "host_not_in_connector");

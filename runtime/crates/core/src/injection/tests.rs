@@ -22,7 +22,8 @@ fn query(name: &str, value: &str) -> Injection {
 }
 
 fn basic(username: &str, password: &str) -> Injection {
-    let fill = HeaderFill::Basic { username: template(username), password: template(password) };
+    let fill =
+        HeaderFill::Basic { username: template(username), password: template(password), encoded: false };
     Injection { headers: vec![(http::header::AUTHORIZATION, fill)], ..Injection::default() }
 }
 
@@ -59,6 +60,16 @@ fn basic_is_rfc_7617_with_an_empty_password_legal_and_a_colon_refused() {
 }
 
 #[test]
+fn e3_a_client_is_form_encoded_where_oauth_wants_it() {
+    let fill =
+        HeaderFill::Basic { username: template("own:app"), password: template("{{cred.p}}"), encoded: true };
+    let injection = Injection { headers: vec![(http::header::AUTHORIZATION, fill)], ..Injection::default() };
+    let injected = apply(&injection, &[("p", "s+e/c%r=t x")]).unwrap();
+    let sent = STANDARD.encode("own%3Aapp:s%2Be%2Fc%25r%3Dt+x");
+    assert_eq!(injected.headers[0].1.to_str().unwrap(), format!("Basic {sent}"));
+}
+
+#[test]
 fn query_values_are_encoded_and_joined() {
     let mut injection = query("key", "{{cred.k}}");
     injection.query.push(("token".to_owned(), template("{{cred.t}}")));
@@ -74,7 +85,9 @@ fn cookies_share_one_header_and_cannot_break_out_of_their_place() {
     let injected = apply(&injection, &[("s", "abc/+=")]).unwrap();
     assert_eq!(injected.headers[0].1.to_str().unwrap(), "sid=abc/+=; v=2");
     assert_eq!(injection.header_names(), ["cookie"]);
-    for bad in ["a; admin=1", "a b", "a,b", "a\"b", "a\\b", "a\r\n"] {
+    let quoted = apply(&injection, &[("s", "\"abc\"")]).unwrap();
+    assert_eq!(quoted.headers[0].1.to_str().unwrap(), "sid=\"abc\"; v=2", "e2: as it came");
+    for bad in ["\"a", "a\"b\"", "\"a b\"", "a; admin=1", "a b", "a,b", "a\"b", "a\\b", "a\r\n"] {
         assert_eq!(apply(&injection, &[("s", bad)]).err(), Some(InjectionError::Cookie), "{bad:?}");
     }
 }

@@ -90,7 +90,7 @@ fn a_broken_text_is_one_error_with_its_place_only() {
         ("{\"a\": 1", 1, 7),
         ("{\"a\":1,\"a\":2,}", 1, 14),
         ("{} {}", 1, 4),
-        ("1e999", 1, 5),
+        ("1e", 1, 2),
         ("\"\\ud800\"", 1, 8),
     ] {
         assert_eq!(of(text), Err(JsonError::Syntax { line, column }), "{text}");
@@ -105,6 +105,18 @@ fn a_member_with_a_private_name_of_the_library_is_a_member() {
         let text = format!(r#"[{{"{name}":"[1]"}}]"#);
         assert_eq!(of(&text).unwrap().to_string(), text);
     }
+    for value in ["5", "null", "true", "[1]", "{\"a\":{}}", "\"\\u0031\""] {
+        let text = format!(r#"{{"$serde_json::private::Number":{value},"b":-0,"c":[1e999]}}"#);
+        let read = read_text(&text, &Limits::default()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(read["b"].to_string(), "-0");
+        assert_eq!(read.as_object().unwrap().len(), 3, "{text}");
+    }
+}
+
+#[test]
+fn c2_numbers_keep_their_digits() {
+    let text = r#"[36893488147419103232,-0,1.50,0.1000]"#;
+    assert_eq!(of(text).unwrap().to_string(), text);
 }
 
 #[test]

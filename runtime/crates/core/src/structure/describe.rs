@@ -241,6 +241,8 @@ pub(super) fn expectation(message: &str) -> String {
     let expected =
         message.rsplit_once(", expected ").filter(|_| known.iter().any(|k| message.starts_with(k)));
     match expected {
+        // Why: a number is read from its digits, and the library does not say as what.
+        None if message.contains("invalid number") => "must be a whole number in range".to_owned(),
         None => "is not a value that is read here".to_owned(),
         Some((
             _,

@@ -200,7 +200,7 @@ fn what_only_the_type_refuses_has_a_pointer_and_is_not_quoted() {
     let limit = |limit: Value| json!({ "org": "acme", "limit": limit });
     expect(limit(json!(5_000_000_000_u64)), &[("/limit", "wrong_type")]);
     expect(limit(json!(1.0)), &[("/limit", "wrong_type")]);
-    assert_eq!(message(limit(json!(1.0))), "must be an integer (u32)");
+    assert_eq!(message(limit(json!(1.0))), "must be a whole number in range");
     assert_eq!(describe::expectation("canary, expected canary"), "is not a value that is read here");
     assert_eq!(
         describe::expectation("invalid type: string \"a, expected b\", expected u32"),

@@ -48,7 +48,8 @@ impl Compiled {
             }
         });
         let empty = Map::new();
-        let mapping = Mapping::parse(Destination::of(document).field_mapping.unwrap_or(&empty));
+        let written = Destination::of(document).field_mapping.unwrap_or(&empty);
+        let mapping = Mapping::compiled(written, &mut |condition| compiler.predicate(condition));
         let mapping = mapping.unwrap_or_else(|wrong| {
             for (name, why) in wrong {
                 violations.push_with(|| {
@@ -79,6 +80,40 @@ impl Compiled {
         self.mapping.resolve(source, &budget).map(Some).map_err(|why| mapping_failed(&why))
     }
 
+    /// Texts of the mapping that are sent as they stand, and look as if they should not be.
+    pub(crate) fn warnings(&self) -> Vec<Violation> {
+        let mut warnings = Violations::default();
+        for (name, text) in self.mapping.half_templates() {
+            let inner = text.trim_matches(['{', '}']).trim();
+            let message =
+                format!("{text:?} is sent as it stands; a template has two braces: {{{{{inner}}}}}");
+            warnings.push(Violation::new(
+                format!("{DESTINATION}/field_mapping/{}", step(name)),
+                "template_in_one_brace",
+                message,
+            ));
+        }
+        warnings.into_vec()
+    }
+
+    /// An error of the call that was made of an event: an input that is missing is named with where it should have come
+    /// from.
+    pub(crate) fn explained(&self, mut error: Error) -> Error {
+        for violation in error.violations.iter_mut().filter(|v| v.code == "missing_input") {
+            let name = violation.pointer.strip_prefix("/input/").unwrap_or_default();
+            let name = name.replace("~1", "/").replace("~0", "~");
+            let sources = self.mapping.sources(&name);
+            if !sources.is_empty() {
+                let sources = sources.join(", ");
+                violation.message = format!(
+                    "{}; field_mapping {name:?} makes it of {sources}, which the event does not have",
+                    violation.message
+                );
+            }
+        }
+        error
+    }
+
     fn holds(&self, source: &Value, limits: &Limits) -> Result<bool, Error> {
         let Some(conditions) = &self.conditions else { return Ok(true) };
         conditions.holds(source, &Budget::matching(limits.matching_steps)).map_err(|why| {
@@ -93,7 +128,7 @@ fn mapping_failed(why: &MappingError) -> Error {
     let variable = why.error.variable.as_str();
     let pointer =
         if variable.starts_with("source") { variable.replace('.', "/") } else { "source".to_owned() };
-    let (code, message) = if why.error.exceeded {
+    let (code, message) = if why.error.exceeded || why.error.unfit {
         ("mapping_failed", why.to_string())
     } else {
         ("missing_source", why.error.to_string())

@@ -16,6 +16,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::renewal::{REFRESH_TOKEN, STEP_TIMEOUT, openable};
+use super::token_answer;
 use crate::connection::sealed::SealedRecords;
 use crate::connection::{Errand, HiddenValues, LoadedConnection, Purpose};
 use crate::resources::Resources;
@@ -23,8 +24,8 @@ use crate::resources::Resources;
 /// Longest value that is taken from an answer, bytes: tokens are short, and are sealed together.
 const VALUE_BYTES_MAX: usize = 16 * 1024;
 
-/// Codes of error answers that are shown: those of RFC 6749 sections 4.1.2.1 and 5.2, RFC 8628 section 3.5,
-/// RFC 8707 and RFC 6750. Any other is the server's free text, which may quote what was sent.
+/// Codes of error answers that are shown as they are: those of RFC 6749 sections 4.1.2.1 and 5.2, RFC 8628 section
+/// 3.5, RFC 8707 and RFC 6750. Any other may quote what was sent: it is looked through first.
 const ERROR_CODES: &[&str] = &[
     "access_denied",
     "authorization_pending",
@@ -54,17 +55,19 @@ pub(super) struct Got {
     pub(super) ttl: Option<SignedDuration>,
 }
 
-/// Why an exchange failed. The reason never quotes an answer.
+/// Why an exchange failed. The reason quotes of an answer only what has no secret.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) reason: String,
     /// Whether it needs a person; otherwise a later attempt may succeed.
     pub(super) permanent: bool,
+    /// The server's own code, which nobody has looked through yet.
+    said: Option<String>,
 }
 
 impl Failed {
     fn new(reason: impl Into<String>, permanent: bool) -> Self {
-        Self { reason: reason.into(), permanent }
+        Self { reason: reason.into(), permanent, said: None }
     }
 }
 
@@ -101,7 +104,9 @@ pub(super) async fn follow(
         known.extend(got.fields.iter().cloned());
         let source = SealedRecords { sealed: records.sealed.clone(), known, others: Vec::new() };
         let answer = send(resources, connection, step, source, run).await?;
-        read(step, &answer, &mut got)?;
+        if let Err(failed) = read(step, &answer, &mut got) {
+            return Err(told(connection, failed, &got, &records).await);
+        }
     }
     if !got.config.is_empty() {
         check_visible(connection, &got, &records).await?;
@@ -129,6 +134,22 @@ async fn check_visible(
             true,
         )),
     }
+}
+
+/// A failure with the server's own code, unless it has a secret.
+async fn told(
+    connection: &LoadedConnection,
+    mut failed: Failed,
+    got: &Got,
+    records: &SealedRecords,
+) -> Failed {
+    let Some(said) = failed.said.take() else { return failed };
+    let Ok(mut hidden) = HiddenValues::sealed(connection.connector(), records).await else { return failed };
+    hidden.add_token(&got.fields);
+    if !hidden.are_in(&said) {
+        failed.reason = format!("{}: {said}", failed.reason);
+    }
+    failed
 }
 
 async fn send(
@@ -204,11 +225,19 @@ fn body(body: &StepBody) -> (Vec<u8>, Option<&'static str>) {
 
 /// Takes from an answer what the step captures.
 fn read(step: &TokenStep, answer: &OutboundResponse, got: &mut Got) -> Result<(), Failed> {
-    // Why parsed whatever the content type is: some servers set it wrong, and nothing but JSON is legal.
-    let document: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    let document = token_answer::read(step.format, answer);
     if !(200..300).contains(&answer.status) {
-        return Err(refused(answer.status, &document));
+        return Err(refused(answer.status, document.as_ref().unwrap_or(&Value::Null)));
     }
+    let reads_body = step.capture.iter().any(|(_, place)| matches!(place, Capture::Body(_)));
+    let document = match document {
+        Ok(document) => document,
+        Err(found) if reads_body => {
+            let name = step.capture.first().map_or("token", |(name, _)| name.as_str());
+            return Err(Failed::new(format!("the token answer has no {name}: it is {found}"), true));
+        }
+        Err(_) => Value::Null,
+    };
     for (name, place) in &step.capture {
         let found = match place {
             Capture::Body(pointer) => {
@@ -220,11 +249,14 @@ fn read(step: &TokenStep, answer: &OutboundResponse, got: &mut Got) -> Result<()
             }
         };
         match found.filter(|text| !text.is_empty() && text.len() <= VALUE_BYTES_MAX) {
-            Some(text) => got.fields.push((name.clone(), Zeroizing::new(text))),
+            Some(text) => {
+                check_sendable(name, &text)?;
+                got.fields.push((name.clone(), Zeroizing::new(text)));
+            }
             // A server may return a refresh token or not (RFC 6749 section 5.1).
             None if name == REFRESH_TOKEN => {}
             // Some APIs refuse with status 200 and an error inside.
-            None if document.get("error").is_some() => return Err(refused(answer.status, &document)),
+            None if is_refusal(&document) => return Err(refused(answer.status, &document)),
             None => {
                 return Err(Failed::new(
                     format!("the token answer has no {name} where the definition says"),
@@ -246,6 +278,24 @@ fn read(step: &TokenStep, answer: &OutboundResponse, got: &mut Got) -> Result<()
     Ok(())
 }
 
+/// Refuses a value that could not be sent: kept, it would fail every later call without a reason.
+fn check_sendable(name: &str, text: &str) -> Result<(), Failed> {
+    if text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) && text.trim() == text {
+        return Ok(());
+    }
+    let what = if text.chars().any(char::is_control) {
+        "a line break or another control character"
+    } else if text.is_ascii() {
+        "a blank at its beginning or end"
+    } else {
+        "a character outside ASCII"
+    };
+    Err(Failed::new(
+        format!("the token answer's {name} has {what}, so it cannot be sent; it was not kept"),
+        true,
+    ))
+}
+
 /// A captured URL is reduced to its host for use in a template; anything else stays as it is.
 fn host_of(text: &str) -> &str {
     match text.strip_prefix("https://") {
@@ -254,7 +304,31 @@ fn host_of(text: &str) -> &str {
     }
 }
 
-/// An error answer (RFC 6749 section 5.2): its code if it is a registered one, never its text.
+/// Where servers write the code of what is wrong: RFC 6749 section 5.2 and the usual other places.
+const ERROR_PLACES: [&str; 4] = ["/error", "/error/code", "/error/type", "/errorCode"];
+/// Longest code of a server that is shown, characters.
+const SAID_CHARS_MAX: usize = 64;
+
+/// Whether an answer says that it is a refusal.
+fn is_refusal(document: &Value) -> bool {
+    document.get("error").is_some_and(|error| !error.is_null())
+        || document.get("ok") == Some(&Value::Bool(false))
+        || document.get("success") == Some(&Value::Bool(false))
+        || ["errors", "errorCode", "error_message"].iter().any(|name| document.get(*name).is_some())
+}
+
+/// The code that a refusal has. Why only words without digits: sentences, numbers and ids may quote what was sent.
+fn code_of(document: &Value) -> Option<String> {
+    let is_word = |text: &str| {
+        !text.is_empty()
+            && text.len() <= SAID_CHARS_MAX
+            && text.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b'.'))
+    };
+    let mut texts = ERROR_PLACES.iter().filter_map(|place| document.pointer(place)?.as_str());
+    texts.find(|text| is_word(text)).map(str::to_owned)
+}
+
+/// An error answer (RFC 6749 section 5.2): its code if it is a registered one; anything else is the server's own text.
 fn refused(status: u16, document: &Value) -> Failed {
     let code = document.get("error").and_then(Value::as_str);
     let code = code.and_then(|code| ERROR_CODES.iter().copied().find(|known| *known == code));
@@ -263,7 +337,8 @@ fn refused(status: u16, document: &Value) -> Failed {
         None => format!("the token endpoint answered {status}"),
     };
     let transient = matches!(status, 408 | 429 | 500..=599) || code == Some("temporarily_unavailable");
-    Failed::new(reason, !transient)
+    let said = code_of(document).filter(|said| is_refusal(document) && code != Some(said.as_str()));
+    Failed { said, ..Failed::new(reason, !transient) }
 }
 
 fn header<'a>(answer: &'a OutboundResponse, name: &'a str) -> impl Iterator<Item = String> + 'a {
@@ -287,12 +362,14 @@ fn ttl(found: &Value, unit: ExpiresUnitDef) -> Option<SignedDuration> {
         let end: Timestamp = found.as_str()?.parse().ok()?;
         return Some(end.duration_since(now));
     }
+    // Why none for 0 and less: several servers write that for a token that does not expire, and no server gives one that
+    // has expired.
     let number = match found {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }?;
-    if !(0.0..=1.0e14).contains(&number) {
+    if number <= 0.0 || number > 1.0e14 {
         return None;
     }
     #[allow(clippy::cast_possible_truncation, reason = "bounded above; a fraction of a second is no matter")]
@@ -322,7 +399,9 @@ mod tests {
         assert!((3598..=3600).contains(&s(json!(in_an_hour * 1000), ExpiresUnitDef::EpochMs).unwrap()));
         let text = Timestamp::from_second(in_an_hour).unwrap().to_string();
         assert!((3598..=3600).contains(&s(json!(text), ExpiresUnitDef::Iso8601).unwrap()));
-        for nonsense in [json!("soon"), json!(-1), json!(1e300), json!(null), json!([1])] {
+        for nonsense in
+            [json!("soon"), json!(0), json!("0"), json!(-1), json!(1e300), json!(null), json!([1])]
+        {
             assert_eq!(s(nonsense.clone(), ExpiresUnitDef::S), None, "{nonsense}");
         }
     }
@@ -336,7 +415,33 @@ mod tests {
         assert_eq!(odd.reason, "the token endpoint answered 400");
         let quoting = refused(400, &json!({ "error": "unknown_client_my_secret" }));
         assert_eq!(quoting.reason, "the token endpoint answered 400");
-        assert!(!refused(503, &Value::Null).permanent && !refused(429, &Value::Null).permanent);
+        assert_eq!(quoting.said.as_deref(), Some("unknown_client_my_secret"), "nobody has looked at it yet");
+        let slack = refused(200, &json!({ "ok": false, "error": "invalid_code" }));
+        assert_eq!(slack.said.as_deref(), Some("invalid_code"));
+        let deep = refused(400, &json!({ "error": { "code": "bad_app", "message": "no such app canary" } }));
+        assert_eq!(deep.said.as_deref(), Some("bad_app"));
+        for free in ["The secret canary is wrong", "canary_s3cr3t", "", &"x".repeat(65)] {
+            assert_eq!(refused(400, &json!({ "error": free })).said, None, "{free}");
+        }
+        assert!(!is_refusal(&json!({ "message": "welcome" })) && !is_refusal(&json!({ "error": null })));
+    }
+
+    #[test]
+    fn e1_what_cannot_be_sent_is_judged_when_it_is_taken() {
+        assert!(check_sendable("access_token", "ya29.a0-_~+/=").is_ok());
+        assert!(check_sendable("sid", "\"quoted\"").is_ok());
+        for (text, what) in [
+            ("tok\n", "a line break or another control character"),
+            ("tok \u{e9}", "a character outside ASCII"),
+            ("tok ", "a blank at its beginning or end"),
+        ] {
+            let failed = check_sendable("access_token", text).unwrap_err();
+            assert_eq!(
+                failed.reason,
+                format!("the token answer's access_token has {what}, so it cannot be sent; it was not kept")
+            );
+            assert!(failed.permanent);
+        }
     }
 
     #[test]

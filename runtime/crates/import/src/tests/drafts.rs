@@ -31,7 +31,7 @@ fn a_draft_is_a_definition_without_errors() {
                 "url_template": "https://api.example.com/v1/items/{{input.id}}",
                 "body_schema": [
                     { "name": "id", "label": "id", "type": "string", "required": true },
-                    { "name": "limit", "label": "limit", "type": "integer", "in": "query", "default": 30 },
+                    { "name": "limit", "label": "limit", "type": "integer", "in": "query", "help": "Default: 30" },
                 ],
             }],
         })

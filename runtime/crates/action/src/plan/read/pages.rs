@@ -1,16 +1,28 @@
 //! How the next page of a list is requested.
 
-use super::super::{PageParam, PaginationKind, PaginationPlan};
-use super::{page_param, scalar, text_of};
+use super::super::{MissingItems, PageParam, PaginationKind, PaginationPlan};
+use super::{document, list, page_param, scalar, text_of};
 use crate::json::Reader;
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<PaginationPlan> {
-    let (mut way, mut list, mut has_more_path) = (None, None, None);
+    let (mut way, mut items, mut has_more_path) = (None, None, None);
+    let (mut missing_items, mut end_status) = (MissingItems::default(), Vec::new());
+    let (mut end_when, mut link_results) = (None, None);
     let (mut limit, mut page_size, mut max_pages, mut max_items) = (None, None, None, None);
     reader.members(|reader, name| {
         match name {
             "kind" => way = Some(kind(reader)?),
-            "items" => list = Some(text_of(reader)?),
+            "items" => items = Some(text_of(reader)?),
+            "missing_items" => {
+                missing_items = match reader.text()?.as_ref() {
+                    "error" => MissingItems::Error,
+                    "empty" => MissingItems::Empty,
+                    _ => return None,
+                }
+            }
+            "end_status" => end_status = list(reader, scalar)?,
+            "end_when" => end_when = Some(document(reader)?),
+            "link_results" => link_results = Some(text_of(reader)?),
             "has_more_path" => has_more_path = Some(text_of(reader)?),
             "limit" => limit = Some(sized(reader)?),
             "page_size" => page_size = Some(scalar(reader)?),
@@ -22,7 +34,11 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<PaginationPlan> {
     })?;
     Some(PaginationPlan {
         kind: way?,
-        items: list?,
+        items: items?,
+        missing_items,
+        end_status,
+        end_when,
+        link_results,
         has_more_path,
         limit,
         page_size,

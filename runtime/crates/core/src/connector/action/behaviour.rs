@@ -63,7 +63,8 @@ fn is_readable(header: &str) -> bool {
 
 /// Refuses members that the answer's type does not read.
 fn check_unread(written: &ResponseDef, at: &str, report: &mut Report<'_>) {
-    let has_members = matches!(written.r#type, ResponseType::Auto | ResponseType::Json);
+    let has_members =
+        matches!(written.r#type, ResponseType::Auto | ResponseType::Json | ResponseType::Ndjson);
     if written.root.is_some() && !has_members {
         report.error(format!("{at}/root"), "response_unused", "an answer of this type has no members");
     }

@@ -20,8 +20,10 @@ pub(super) fn build(
         let plan = if method.has_body() { json(&BodyDef::default()) } else { BodyPlan::None };
         return (plan, None);
     };
-    // Why DELETE too: some APIs read a body there; GET and HEAD never carry one (RFC 9110 section 9.3.1).
-    if body.r#type != BodyTypeDef::None && !method.has_body() && method != Method::Delete {
+    // Why GET and DELETE too: some APIs read a body there, although it has no general meaning (RFC 9110 sections 9.3.1
+    // and 9.3.5).
+    let may_have = method.has_body() || matches!(method, Method::Get | Method::Delete);
+    if body.r#type != BodyTypeDef::None && !may_have {
         report.error(&pointer, "method_without_body", format!("{method} has no body"));
     }
     check_unread(body, &pointer, report);

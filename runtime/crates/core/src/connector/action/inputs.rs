@@ -163,7 +163,7 @@ fn checked(wire: &InputDef, pointer: &str, report: &mut Report<'_>) -> Input {
         label: wire.label.clone(),
         kind: wire.r#type,
         required: wire.required,
-        nullable: wire.omit_if == Some(OmitIf::Never),
+        nullable: wire.nullable || wire.omit_if == Some(OmitIf::Never),
         default: wire.default.clone(),
         accepted: wire.r#enum.clone(),
         pattern: wire.pattern.as_ref().and_then(|text| pattern(text, None, &at, report)),
@@ -245,6 +245,7 @@ fn plan(wire: &InputDef, place: InputPlace, pointer: &str, report: &mut Report<'
         array_format: wire.array_format,
         transform: wire.transform.clone(),
         omit_if: wire.omit_if.unwrap_or_default(),
+        nullable: wire.nullable,
         file: wire.r#type == InputType::File,
     }
 }

@@ -1,8 +1,10 @@
 //! How the pages of an action's list are requested.
 
+use portcullis_action::UrlTemplate;
 use portcullis_action::plan::{PageParam, PaginationKind, PaginationPlan};
+use portcullis_action::template::Scope;
 
-use super::Report;
+use super::{Context, Report};
 use crate::connector::place::{check_pointer, steps};
 use crate::definition::{ActionDef, BodyTypeDef, Definition, PaginationDef, PaginationIn, PaginationType};
 
@@ -34,6 +36,10 @@ pub(super) fn build(
             check_pointer(path, &format!("{at}/{member}"), report.errors);
         }
     }
+    let predicate = written.end_when.as_ref().map(|value| report.compiler.predicate(value));
+    if let Some(Err(e)) = predicate {
+        report.error(format!("{at}/end_when{}", e.pointer), "predicate_invalid", e.message);
+    }
     check_unread(written, &at, report);
     let has_variables = wire.body.as_ref().is_some_and(|body| body.r#type == BodyTypeDef::Graphql);
     if written.r#type == PaginationType::GraphqlCursor && !has_variables {
@@ -46,6 +52,10 @@ pub(super) fn build(
     Some(PaginationPlan {
         kind,
         items: written.items.clone(),
+        missing_items: written.missing_items,
+        end_status: written.end_status.clone(),
+        end_when: written.end_when.clone(),
+        link_results: written.link_results.clone(),
         has_more_path: written.has_more_path.clone(),
         limit,
         page_size: written.limit,
@@ -54,13 +64,60 @@ pub(super) fn build(
     })
 }
 
+/// Where the next page of an action may be besides its own URL: each of `paths`, on the host of the action.
+pub(super) fn page_urls(
+    context: &Context<'_>,
+    wire: &ActionDef,
+    url: Option<&UrlTemplate>,
+    pointer: &str,
+    report: &mut Report<'_>,
+) -> Vec<UrlTemplate> {
+    let (at, written) = match (&wire.pagination, wire.paginate, &context.definition.pagination) {
+        (Some(own), _, _) => (format!("{pointer}/pagination"), own),
+        (None, true, Some(shared)) => ("/pagination".to_owned(), shared),
+        _ => return Vec::new(),
+    };
+    let Some(url) = url else { return Vec::new() };
+    let mut urls = Vec::with_capacity(written.paths.len());
+    for (index, path) in written.paths.iter().enumerate() {
+        let at = format!("{at}/paths/{index}");
+        match page_url(context, url, path) {
+            Ok(url) => urls.push(url),
+            Err(why) => report.error(at, "path_pattern_invalid", why),
+        }
+    }
+    urls
+}
+
+/// A pattern as a URL template: what a `*` stands for is an input to it.
+fn page_url(context: &Context<'_>, action: &UrlTemplate, path: &str) -> Result<UrlTemplate, String> {
+    if !path.starts_with('/') || path.starts_with("//") || path.contains(['?', '#', '\\']) {
+        return Err("is a path: it begins with one / and has no query".to_owned());
+    }
+    let filled = path.replace("**", "{{+input.page}}").replace('*', "{{input.page}}");
+    let url = UrlTemplate::parse(&format!("https://page.invalid{filled}")).map_err(|e| e.to_string())?;
+    let unknown = url.variables().find(|v| match v.scope {
+        Scope::Input => v.name != "page",
+        Scope::Config => !context.fields.iter().any(|f| f.name == v.name && !f.secret),
+        _ => true,
+    });
+    if let Some(variable) = unknown {
+        return Err(format!(
+            "{variable} is no field of config_fields, and nothing else may stand in a path here"
+        ));
+    }
+    Ok(UrlTemplate { segments: url.segments, query: Vec::new(), ..action.clone() })
+}
+
 /// Refuses members that this pagination type does not read: they are mistakes that would go unnoticed.
 fn check_unread(written: &PaginationDef, at: &str, report: &mut Report<'_>) {
-    use PaginationType::{Cursor, GraphqlCursor, LastId, NextUrl, Offset, Page};
+    use PaginationType::{Cursor, GraphqlCursor, LastId, LinkHeader, NextUrl, Offset, Page};
     for (member, is_written, read_by) in [
         ("cursor_path", written.cursor_path.is_some(), &[Cursor, GraphqlCursor, LastId, NextUrl][..]),
         ("param", written.param.is_some(), &[Cursor, GraphqlCursor, LastId, Page, Offset]),
         ("start", written.start.is_some(), &[Page, Offset]),
+        ("link_results", written.link_results.is_some(), &[LinkHeader]),
+        ("paths", !written.paths.is_empty(), &[LinkHeader, NextUrl]),
     ] {
         if is_written && !read_by.contains(&written.r#type) {
             report.error(format!("{at}/{member}"), "pagination_unused", "is not read by this way of paging");

@@ -25,6 +25,14 @@ pub(super) fn check(
     check_query_names(pairs, plan, pointer, report);
     check_key(context, plan, pointer, report);
     if let Some(pagination) = &plan.pagination {
+        if !plan.only_reads() {
+            let message = format!(
+                "only reads go on page by page: every page of a {} would change something again; effect: \"read\" is \
+                 for a POST that reads",
+                plan.method
+            );
+            report.error(format!("{pointer}/pagination"), "pagination_of_a_write", message);
+        }
         check_pages(context, plan, pagination, pointer, report);
     }
 }
@@ -146,7 +154,7 @@ fn check_pages(
         }
     }
     let response = &plan.response;
-    if !matches!(response.r#type, ResponseType::Auto | ResponseType::Json) {
+    if !matches!(response.r#type, ResponseType::Auto | ResponseType::Json | ResponseType::Ndjson) {
         let message = "a list goes on in JSON answers only";
         report.error(format!("{pointer}/response/type"), "response_unused", message);
     }

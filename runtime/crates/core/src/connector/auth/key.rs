@@ -117,7 +117,7 @@ impl Reader<'_> {
         let password = self.secret_template(password, "/password", &scopes)?;
         self.no_colon(&username, "/username")?;
         self.varies(&[&username, &password], "")?;
-        let fill = HeaderFill::Basic { username, password };
+        let fill = HeaderFill::Basic { username, password, encoded: false };
         Some(Injection { headers: vec![(http::header::AUTHORIZATION, fill)], ..Injection::default() })
     }
 
@@ -126,6 +126,55 @@ impl Reader<'_> {
         if template.parts.iter().any(has) {
             let message = "has a colon, which parts user name and password (RFC 7617)";
             return self.refuse(member, "template_invalid", message);
+        }
+        Some(())
+    }
+
+    /// `auth.places`: more values beside the key or token, each at its position.
+    pub(super) fn places(&mut self, injection: &mut Injection) -> Option<()> {
+        for (index, place) in self.auth.places.clone().into_iter().enumerate() {
+            let at = format!("/places/{index}");
+            let (member, value_at) = (format!("{at}/name"), format!("{at}/value"));
+            // Why: what a login captured is called so where it is named beside fields.
+            let text = place.value.replace("{{captured.", "{{cred.");
+            let spot = match place.r#in {
+                AuthPlace::Header => Spot::Header,
+                AuthPlace::Cookie => Spot::Cookie,
+                AuthPlace::Query | AuthPlace::Body => Spot::Any,
+            };
+            let value = self.placed(&text, &value_at, spot)?;
+            self.varies(&[&value], &value_at)?;
+            match place.r#in {
+                AuthPlace::Header => {
+                    let name = self.header_name(&place.name, &member)?;
+                    let signed = injection.header_names();
+                    if signed.into_iter().any(|other| is_same(other, name.as_str())) {
+                        return self.twice(&member, &place.name);
+                    }
+                    injection.headers.push((name, HeaderFill::Text(value)));
+                }
+                AuthPlace::Query if injection.takes_query(&place.name) => {
+                    return self.twice(&member, &place.name);
+                }
+                AuthPlace::Query => injection.query.push((place.name, value)),
+                AuthPlace::Cookie => {
+                    if HeaderName::from_bytes(place.name.as_bytes()).is_err() {
+                        let message = format!("{:?} is not a cookie name", place.name);
+                        return self.refuse(&member, "cookie_name", message);
+                    }
+                    if injection.cookies.iter().any(|(other, _)| *other == place.name) {
+                        return self.twice(&member, &place.name);
+                    }
+                    injection.cookies.push((place.name, value));
+                }
+                AuthPlace::Body => {
+                    let steps = body_place(&place.name, &format!("/auth{member}"), self.errors);
+                    if injection.body.iter().any(|(other, _)| overlap(other, &steps)) {
+                        return self.twice(&member, &place.name);
+                    }
+                    injection.body.push((steps, value));
+                }
+            }
         }
         Some(())
     }

@@ -7,6 +7,7 @@ use portcullis_action::{Method, UrlTemplate};
 
 use super::Reader;
 use super::jwt::DefaultClaim;
+use super::templates::Spot;
 use crate::connector::place::{check_pointer, names_secret, overlap, steps};
 use crate::definition::{BodyFormatDef, ClientAuthDef, ExpiresUnitDef, PkceDef, ScopeDef};
 use crate::host_pattern::same_owner;
@@ -184,9 +185,13 @@ impl Reader<'_> {
     }
 
     fn renewal(&mut self, refresh_token: Template) -> Option<TokenStep> {
-        let extra = self.auth.refresh.clone().unwrap_or_default().extra_params;
+        let refresh = self.auth.refresh.clone().unwrap_or_default();
         let mut request = self.token_request("refresh_token", &[("refresh_token", refresh_token)], None)?;
-        self.add_members(&mut request, &extra, "/refresh/extra_params")?;
+        if let Some(url) = &refresh.url {
+            request.url = self.url(url, "/refresh/url")?;
+        }
+        self.add_headers(&mut request, &refresh.headers, "/refresh/headers")?;
+        self.add_members(&mut request, &refresh.extra_params, "/refresh/extra_params")?;
         Some(request)
     }
 
@@ -245,7 +250,8 @@ impl Reader<'_> {
         let mut fixed = vec![("grant_type".to_owned(), grant.to_owned())];
         fixed.extend(scope.map(|scope| ("scope".to_owned(), scope)));
         let mut request = self.endpoint(&url, "/token_url", &fixed, secrets)?;
-        let extra = self.auth.extra_params.clone();
+        let (extra, headers) = (self.auth.extra_params.clone(), self.auth.headers.clone());
+        self.add_headers(&mut request, &headers, "/headers")?;
         self.add_members(&mut request, &extra, "/extra_params")?;
         Some(request)
     }
@@ -290,6 +296,7 @@ impl Reader<'_> {
             config: self.auth.capture.clone().into_iter().collect(),
             expires_in_path,
             expires_unit: self.auth.expires_unit.unwrap_or(ExpiresUnitDef::S),
+            format: self.auth.token_format.unwrap_or_default(),
         })
     }
 
@@ -353,10 +360,10 @@ impl Reader<'_> {
         let has_id = self.auth.client_id.is_some() || known(self, "client_id");
         let has_secret = self.auth.client_secret.is_some() || known(self, "client_secret");
         match self.auth.client_auth.unwrap_or_default() {
-            ClientAuthDef::Basic => {
+            way @ (ClientAuthDef::Basic | ClientAuthDef::BasicRaw) => {
                 let username = self.named(self.auth.client_id.clone(), "client_id")?;
                 let password = self.named(self.auth.client_secret.clone(), "client_secret")?;
-                let fill = HeaderFill::Basic { username, password };
+                let fill = HeaderFill::Basic { username, password, encoded: way == ClientAuthDef::Basic };
                 injection.headers.push((http::header::AUTHORIZATION, fill));
             }
             ClientAuthDef::Body => {
@@ -382,6 +389,33 @@ impl Reader<'_> {
                 let assertion = Template::parse("{{jwt.token}}").ok()?;
                 injection.body.push((vec!["client_assertion".to_owned()], assertion));
                 injection.body.push((vec!["client_id".to_owned()], self.named(Some(client), "client_id")?));
+            }
+        }
+        Some(())
+    }
+
+    /// Adds headers. Those without a variable are the definition's own; the others may be secret.
+    fn add_headers(
+        &mut self,
+        request: &mut TokenStep,
+        headers: &BTreeMap<String, String>,
+        at: &str,
+    ) -> Option<()> {
+        for (name, text) in headers {
+            let member = format!("{at}/{}", step(name));
+            let header = self.header_name(name, &member)?;
+            let value = self.placed(text, &member, Spot::Header)?;
+            let is_own = |other: &str| is_same(other, header.as_str());
+            let mut others =
+                request.headers.iter().map(|(other, _)| other.as_str()).filter(|o| *o != "accept");
+            if others.any(is_own) || request.injection.header_names().into_iter().any(is_own) {
+                let message = format!("{name:?} is there already, perhaps in another spelling");
+                return self.refuse(&member, "auth_duplicate", message);
+            }
+            request.headers.retain(|(other, _)| other != header.as_str());
+            match value.as_literal() {
+                Some(literal) => request.headers.push((header.as_str().to_owned(), literal.to_owned())),
+                None => request.injection.headers.push((header, HeaderFill::Text(value))),
             }
         }
         Some(())

@@ -21,6 +21,8 @@ const TOKEN: &[&str] = &[
     "refresh_on",
     "capture",
     "revoke_url",
+    "headers",
+    "token_format",
 ];
 /// Members of a JWT.
 const JWT: &[&str] = &["alg", "key_field", "kid", "claims", "header", "ttl_s"];
@@ -28,8 +30,8 @@ const JWT: &[&str] = &["alg", "key_field", "kid", "claims", "header", "ttl_s"];
 /// Members that say where a key or a token goes.
 const fn place(auth: &AuthDef) -> &'static [&'static str] {
     match auth.r#in {
-        Some(AuthPlace::Body) => &["in", "path", "prefix", "value"],
-        _ => &["in", "name", "prefix", "value"],
+        Some(AuthPlace::Body) => &["in", "path", "prefix", "value", "places"],
+        _ => &["in", "name", "prefix", "value", "places"],
     }
 }
 
@@ -56,8 +58,8 @@ fn reads(auth_type: AuthType, auth: &AuthDef) -> Vec<&'static [&'static str]> {
     match auth_type {
         AuthType::None => vec![],
         AuthType::ApiKey => vec![place(auth)],
-        AuthType::Bearer => vec![&["prefix", "value"]],
-        AuthType::Basic => vec![&["username", "password"]],
+        AuthType::Bearer => vec![&["prefix", "value", "places"]],
+        AuthType::Basic => vec![&["username", "password", "places"]],
         AuthType::OAuth2ClientCredentials => vec![place(auth), TOKEN, client(auth), &["audience"]],
         AuthType::OAuth2AuthorizationCode => {
             let own = &["authorize_url", "authorize_params", "issuer", "pkce", "refresh"];
@@ -67,9 +69,10 @@ fn reads(auth_type: AuthType, auth: &AuthDef) -> Vec<&'static [&'static str]> {
         AuthType::OAuth2JwtBearer => {
             vec![place(auth), TOKEN, &["client_secret", "grant_type", "audience"], JWT]
         }
-        AuthType::Jwt => vec![JWT, &["name", "prefix"]],
+        AuthType::Jwt => vec![JWT, &["name", "prefix", "places"]],
         AuthType::TokenExchange => {
-            let own = &["steps", "expires_unit", "default_ttl_s", "refresh_skew_s", "refresh_on"];
+            let own =
+                &["steps", "expires_unit", "default_ttl_s", "refresh_skew_s", "refresh_on", "token_format"];
             vec![place(auth), jwt_of_steps(auth), own]
         }
         AuthType::Hmac => vec![&[
@@ -100,13 +103,16 @@ fn reads(auth_type: AuthType, auth: &AuthDef) -> Vec<&'static [&'static str]> {
 }
 
 /// Every member with whether it is written.
-fn written(auth: &AuthDef) -> [(&'static str, bool); 58] {
+fn written(auth: &AuthDef) -> [(&'static str, bool); 61] {
     [
         ("in", auth.r#in.is_some()),
         ("name", auth.name.is_some()),
         ("prefix", auth.prefix.is_some()),
         ("value", auth.value.is_some()),
         ("path", auth.path.is_some()),
+        ("places", !auth.places.is_empty()),
+        ("headers", !auth.headers.is_empty()),
+        ("token_format", auth.token_format.is_some()),
         ("username", auth.username.is_some()),
         ("password", auth.password.is_some()),
         ("token_url", auth.token_url.is_some()),

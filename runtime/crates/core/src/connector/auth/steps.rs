@@ -52,6 +52,7 @@ impl Reader<'_> {
             config: Vec::new(),
             expires_in_path,
             expires_unit: self.auth.expires_unit.unwrap_or_default(),
+            format: self.auth.token_format.unwrap_or_default(),
         })
     }
 

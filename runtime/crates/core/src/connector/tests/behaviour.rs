@@ -141,6 +141,9 @@ fn each_way_of_paging_has_what_it_needs_and_nothing_else() {
         json!({ "type": "offset", "items": "", "param": "offset", "limit_param": "count", "limit": 5 }),
         json!({ "type": "link_header", "items": "", "limit_param": "per_page", "limit": 100 }),
         json!({ "type": "next_url", "items": "/records", "cursor_path": "/next" }),
+        json!({ "type": "next_url", "items": "/records", "cursor_path": "/next", "paths": ["/a/*/b", "/c/**"],
+            "missing_items": "empty", "end_status": [404], "end_when": { "path": "/done", "eq": true } }),
+        json!({ "type": "link_header", "items": "", "link_results": "rows" }),
     ] {
         actions([(json!({ "pagination": sound }), &[][..])]);
     }
@@ -170,6 +173,36 @@ fn each_way_of_paging_has_what_it_needs_and_nothing_else() {
         ),
         case(json!({ "type": "link_header", "items": "data" }), "items", "pointer_invalid"),
         case(
+            json!({ "type": "link_header", "items": "", "paths": ["a"] }),
+            "paths/0",
+            "path_pattern_invalid",
+        ),
+        case(
+            json!({ "type": "link_header", "items": "", "paths": ["/a?b"] }),
+            "paths/0",
+            "path_pattern_invalid",
+        ),
+        case(
+            json!({ "type": "link_header", "items": "", "paths": ["/{{input.a}}"] }),
+            "paths/0",
+            "path_pattern_invalid",
+        ),
+        case(
+            json!({ "type": "link_header", "items": "", "end_when": { "eq": 1 } }),
+            "end_when",
+            "predicate_invalid",
+        ),
+        case(
+            json!({ "type": "page", "items": "", "param": "p", "paths": ["/a"] }),
+            "paths",
+            "pagination_unused",
+        ),
+        case(
+            json!({ "type": "page", "items": "", "param": "p", "link_results": "r" }),
+            "link_results",
+            "pagination_unused",
+        ),
+        case(
             json!({ "type": "next_url", "items": "", "cursor_path": "next" }),
             "cursor_path",
             "pointer_invalid",
@@ -188,6 +221,22 @@ fn each_way_of_paging_has_what_it_needs_and_nothing_else() {
     ] {
         actions([(change, &[(pointer.as_str(), code)][..])]);
     }
+}
+
+#[test]
+fn d6_only_a_read_goes_on_page_by_page() {
+    let list = |method: &str, effect: &str| {
+        json!({ "http_method": method, "effect": effect, "body_schema": [],
+                "pagination": { "type": "link_header", "items": "" } })
+    };
+    let refused = &[("/actions/0/pagination", "pagination_of_a_write")][..];
+    actions([
+        (list("POST", "write"), refused),
+        (list("DELETE", "delete"), refused),
+        (list("PUT", "write"), refused),
+        (list("POST", "read"), &[]),
+        (list("GET", "read"), &[]),
+    ]);
 }
 
 #[test]
@@ -220,7 +269,7 @@ fn a_page_has_its_place_and_a_list_is_json() {
         ),
         (json!({ "paginate": true }), &[("/actions/0/paginate", "unknown_reference")]),
     ]);
-    let mut shared = with_action(json!({ "paginate": true }));
+    let mut shared = with_action(json!({ "paginate": true, "effect": "read" }));
     shared["pagination"] = json!({ "type": "link_header", "items": "" });
     let plan = connector(&shared).actions[0].plan.clone();
     assert_eq!(plan.pagination.unwrap().kind, PaginationKind::LinkHeader);

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{JsonError, Limits, read, read_text};
 
 /// `serde_json` replaces an object whose first member has this name by that member's text; the reader keeps it.
-const EMBEDDED: &str = "$serde_json::private::RawValue";
+const EMBEDDED: &str = "$serde_json::private::";
 
 /// Whether the text was read.
 ///

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portcullis_action::plan::PaginationKind;
 use portcullis_action::template::scalar_text;
 use portcullis_core::connector::Action;
 use portcullis_core::fault::Code;
@@ -106,15 +105,12 @@ impl RetryLoop<'_> {
     }
 }
 
-/// Where an action may go: its own URL, and, if the upstream returns the URLs of further pages, those.
+/// Where an action may go: its own URL, and those that the definition lists for the pages that the upstream names.
 fn scopes(action: &Action, connection: &LoadedConnection) -> Result<Vec<ActionScope>, Error> {
-    let first = connection.scope(action.method, &action.url)?;
-    let named_by_upstream =
-        action.plan.pagination.as_ref().is_some_and(|plan| {
-            matches!(plan.kind, PaginationKind::LinkHeader | PaginationKind::NextUrl { .. })
-        });
-    let pages = named_by_upstream.then(|| first.pages());
-    Ok(std::iter::once(first).chain(pages).collect())
+    std::iter::once(&action.url)
+        .chain(&action.page_urls)
+        .map(|url| connection.scope(action.method, url))
+        .collect()
 }
 
 fn invocation(
@@ -172,8 +168,10 @@ fn finish(end: Result<CallEnd, Code>, report: &GuardReport) -> Attempt {
 fn guest_failure(failure: GuestFailure) -> Attempt {
     let code = match failure.code.as_str() {
         "upstream_status" => Code::UpstreamStatus,
-        "response_not_json" => Code::ResponseUnreadable,
-        "pagination_loop" | "pagination_url_refused" | "pagination_invalid" => Code::PaginationFailed,
+        "response_unreadable" => Code::ResponseUnreadable,
+        "pagination_loop" | "pagination_url_refused" | "pagination_invalid" | "pagination_no_items" => {
+            Code::PaginationFailed
+        }
         "input_invalid" => Code::InputInvalid,
         _ => Code::GuestFailed,
     };
