@@ -106,7 +106,10 @@ impl Mapping {
     /// read or where the budget ended.
     pub fn resolve(&self, source: &Value, budget: &Budget) -> Result<Map<String, Value>, MappingError> {
         let values = Values::source_only(source);
-        let mut place = Place { values: values.within(budget), source, budget, entries: Vec::new() };
+        // Why one for all: an `each` may ask the same condition for every entry.
+        let matching = Budget::matching(crate::budget::MATCHING_STEPS);
+        let mut place =
+            Place { values: values.within(budget), source, budget, matching, entries: Vec::new() };
         let mut input = Map::with_capacity(self.inputs.len());
         for (name, node) in &self.inputs {
             let resolved =
@@ -267,6 +270,8 @@ struct Place<'v> {
     values: Values<'v>,
     source: &'v Value,
     budget: &'v Budget,
+    /// Steps that all conditions may take together.
+    matching: Budget,
     /// The entries of the `each` around the current place, by name.
     entries: Vec<(&'v str, &'v Value)>,
 }
@@ -299,10 +304,8 @@ impl<'v> Place<'v> {
             }
             Node::Each { list, name, value } => self.each(list, name, value)?,
             Node::When { condition, value } => {
-                let matching = Budget::matching(crate::budget::MATCHING_STEPS);
-                let holds = condition.holds(self.source, &matching).map_err(|e: Exceeded| RenderError {
-                    exceeded: true,
-                    ..RenderError::new("when".to_owned(), e.to_string())
+                let holds = condition.holds(self.source, &self.matching).map_err(|e: Exceeded| {
+                    RenderError { exceeded: true, ..RenderError::new("when".to_owned(), e.to_string()) }
                 })?;
                 if holds { self.resolve(value)? } else { None }
             }
@@ -463,6 +466,18 @@ mod tests {
         ] {
             assert!(Mapping::parse(json!({ "a": bad }).as_object().unwrap()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn s3_conditions_inside_each_share_their_steps() {
+        let condition = json!({ "path": "/text", "contains": "b" });
+        let mapping = json!({ "a": { "each": "source.lines", "as": "line",
+            "value": { "when": condition, "value": "{{line}}" } } });
+        let source = json!({ "text": "a".repeat(1_000_000), "lines": vec![1; 2000] });
+        let error = run(mapping.clone(), source).unwrap_err();
+        assert!(error.error.exceeded && error.to_string().contains("limits.matching_steps"), "{error}");
+        let small = run(mapping, json!({ "text": "ab", "lines": [1, 2] })).unwrap();
+        assert_eq!(small, json!({ "a": [1, 2] }));
     }
 
     #[test]
