@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::budget::{Budget, Exceeded};
 use crate::escape;
-use crate::scalar::{scalar_cow, truth};
+use crate::scalar::{kind_of, scalar_cow, truth};
 
 mod time;
 
@@ -284,15 +284,8 @@ fn apply<'v>(filter: &Filter, value: Cow<'v, Value>, budget: &Budget) -> Filtere
 
 /// The error of a filter that cannot read this value; `but` says more about a text or a number.
 fn unfit(filter: &'static str, value: &Value, but: &str) -> Unfiltered {
-    let found = match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(_) => "a boolean".to_owned(),
-        Value::Number(_) => format!("a number{but}"),
-        Value::String(_) => format!("text{but}"),
-        Value::Array(_) => "an array".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-    };
-    Unfiltered::Unfit { filter, found }
+    let but = if value.is_number() || value.is_string() { but } else { "" };
+    Unfiltered::Unfit { filter, found: format!("{}{but}", kind_of(value)) }
 }
 
 /// A text that was made and paid for.

@@ -12,6 +12,7 @@ use crate::judge::Answer;
 use crate::plan::{MissingItems, PaginationKind, PaginationPlan};
 use crate::render::RenderedRequest;
 use crate::response::MappedResponse;
+use crate::scalar::{kind_of, truth};
 
 /// The usual attribute of a link that says whether rows follow.
 const LINK_RESULTS: &str = "results";
@@ -130,17 +131,6 @@ pub(crate) fn items<'b>(
 
 fn beginning(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
-}
-
-const fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 /// The pages of one list so far.
@@ -357,7 +347,7 @@ fn has_more(body: &Value, path: &str) -> Result<Option<bool>, PageError> {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Bool(more)) => Some(*more),
         Some(Value::Number(number)) => number.as_f64().map(|count| count > 0.0),
-        Some(Value::String(text)) => crate::scalar::truth(text),
+        Some(Value::String(text)) => truth(text),
         Some(_) => None,
     };
     said.map(Some).ok_or_else(|| {

@@ -32,6 +32,18 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
     is_one_of(["false", "no", "n", "0", "off"]).then_some(false)
 }
 
+/// What a value is, for messages.
+pub(crate) const fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
 /// Whether a number is written as a whole one, of any size.
 #[must_use]
 pub fn is_integer(number: &Number) -> bool {

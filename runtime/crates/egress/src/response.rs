@@ -176,7 +176,7 @@ pub(crate) async fn read(
     Ok(Raw { status: parts.status.as_u16(), headers, body })
 }
 
-/// What cannot be read was answered all the same: whoever repeats a write does it twice.
+/// Adds to an unreadable answer's error that there was an answer: repeating a write would carry it out twice.
 fn answered(error: SendError, status: u16, method: Method) -> SendError {
     match &error.detail {
         Some(why) if error.code == Code::ResponseUnreadable => {

@@ -42,8 +42,8 @@ pub(super) const fn steps(text: &[u8]) -> usize {
 }
 
 impl<'a, F: Fn() -> &'a [Needle]> Search<'a, F> {
-    /// A search that may take so many steps. `needles` is called once one of the starts was found; `once` says that
-    /// the first place is enough.
+    /// A search of at most `steps` steps. `needles` makes the forms to look for, and is called when a start of one was
+    /// found. With `once` the search ends at the first place.
     pub(super) fn new(starts: &'a Starts, needles: F, steps: usize, once: bool) -> Self {
         Self { starts, needles, steps, once, memo: Memo::default() }
     }

@@ -20,16 +20,11 @@ pub(super) fn build(
     pointer: &str,
     report: &mut Report<'_>,
 ) -> Option<PaginationPlan> {
-    let (at, written) = match (&wire.pagination, wire.paginate, &definition.pagination) {
-        (Some(own), _, _) => (format!("{pointer}/pagination"), own),
-        (None, true, Some(shared)) => ("/pagination".to_owned(), shared),
-        (None, true, None) => {
-            let message = "the definition has no pagination to use";
-            report.error(format!("{pointer}/paginate"), "unknown_reference", message);
-            return None;
-        }
-        (None, false, _) => return None,
-    };
+    if wire.pagination.is_none() && wire.paginate && definition.pagination.is_none() {
+        let message = "the definition has no pagination to use";
+        report.error(format!("{pointer}/paginate"), "unknown_reference", message);
+    }
+    let (at, written) = written(definition, wire, pointer)?;
     check_pointer(&written.items, &format!("{at}/items"), report.errors);
     for (member, path) in [("cursor_path", &written.cursor_path), ("has_more_path", &written.has_more_path)] {
         if let Some(path) = path {
@@ -64,6 +59,19 @@ pub(super) fn build(
     })
 }
 
+/// The action's pagination or the one it takes from the connector, with its pointer.
+fn written<'d>(
+    definition: &'d Definition,
+    wire: &'d ActionDef,
+    pointer: &str,
+) -> Option<(String, &'d PaginationDef)> {
+    if let Some(own) = &wire.pagination {
+        return Some((format!("{pointer}/pagination"), own));
+    }
+    let shared = definition.pagination.as_ref().filter(|_| wire.paginate)?;
+    Some(("/pagination".to_owned(), shared))
+}
+
 /// Where the next page of an action may be besides its own URL: each of `paths`, on the host of the action.
 pub(super) fn page_urls(
     context: &Context<'_>,
@@ -72,12 +80,9 @@ pub(super) fn page_urls(
     pointer: &str,
     report: &mut Report<'_>,
 ) -> Vec<UrlTemplate> {
-    let (at, written) = match (&wire.pagination, wire.paginate, &context.definition.pagination) {
-        (Some(own), _, _) => (format!("{pointer}/pagination"), own),
-        (None, true, Some(shared)) => ("/pagination".to_owned(), shared),
-        _ => return Vec::new(),
+    let (Some((at, written)), Some(url)) = (written(context.definition, wire, pointer), url) else {
+        return Vec::new();
     };
-    let Some(url) = url else { return Vec::new() };
     let mut urls = Vec::with_capacity(written.paths.len());
     for (index, path) in written.paths.iter().enumerate() {
         let at = format!("{at}/paths/{index}");
