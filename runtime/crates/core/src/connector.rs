@@ -210,6 +210,12 @@ impl Connector {
         Checked { connector, errors: errors.into_vec(), warnings: warnings.into_vec() }
     }
 
+    /// Why a document is too large to be a definition, whatever it says; an upload is refused for it before it is read.
+    #[must_use]
+    pub fn too_large(document: &Value, limits: &Limits) -> Option<String> {
+        document::too_large(document, limits)
+    }
+
     /// The action with that id.
     #[must_use]
     pub fn action(&self, id: &str) -> Option<&Action> {
@@ -243,6 +249,10 @@ fn check(
     errors: &mut Violations,
     warnings: &mut Violations,
 ) -> Option<Connector> {
+    if let Some(too_large) = document::too_large(document, limits) {
+        errors.push(Violation::new("", "too_large", too_large));
+        return None;
+    }
     let definition = definition::read(document, errors)?;
     if !document::check(document, &definition, limits, errors, warnings) {
         return None;

@@ -60,11 +60,7 @@ pub struct Report {
 
 async fn check(resources: &Resources, definition: &Value) -> Result<(Connector, Vec<Violation>), Error> {
     offload::to_worker().await;
-    let bytes = definition.to_string().len() as u64;
-    if bytes > resources.limits.definition_bytes {
-        let limit = resources.limits.definition_bytes;
-        let detail =
-            format!("the definition is {bytes} bytes, the limit is {limit} (limits.definition_bytes)");
+    if let Some(detail) = Connector::too_large(definition, &resources.limits) {
         return Err(Error::new(Code::BodyTooLarge, detail));
     }
     let Checked { connector, errors, warnings } = Connector::parse(definition, &resources.limits);

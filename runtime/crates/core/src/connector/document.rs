@@ -22,6 +22,30 @@ const INHERITED: &[&str] = &[
     "retry",
 ];
 
+/// The message about a document that has more bytes of JSON than a definition may have.
+pub(super) fn too_large(document: &Value, limits: &Limits) -> Option<String> {
+    let mut bytes = Count(0);
+    // Why ignored: counting cannot fail.
+    let _ = serde_json::to_writer(&mut bytes, document);
+    let (Count(bytes), limit) = (bytes, limits.definition_bytes);
+    (bytes > limit)
+        .then(|| format!("the definition is {bytes} bytes, the limit is {limit} (limits.definition_bytes)"))
+}
+
+/// Counts what is written.
+struct Count(u64);
+
+impl std::io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Checks counts, sizes and links; returns whether the definition is small enough to be built.
 pub(super) fn check(
     document: &Value,

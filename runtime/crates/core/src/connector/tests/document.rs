@@ -186,3 +186,22 @@ fn metadata_is_kept() {
     assert!(connector.deprecated && !connector.enabled);
     changes([(json!({ "schema_version": 2 }), &[("/schema_version", "out_of_range")][..])]);
 }
+
+#[test]
+fn f10_a_definition_over_the_upload_limit_is_an_error_of_every_check() {
+    let limits = Limits { definition_bytes: 4000, ..Limits::default() };
+    let mut document = salesforce();
+    let own = document.to_string().len();
+    document["x_note"] = json!("");
+    let frame = document.to_string().len() - own;
+    for (bytes, expected) in [(4000, &[][..]), (4001, &[("", "too_large")])] {
+        document["x_note"] = json!("x".repeat(bytes - own - frame));
+        assert_eq!(document.to_string().len(), bytes);
+        let pretty = serde_json::to_vec_pretty(&document).unwrap();
+        for checked in [Connector::parse(&document, &limits), Connector::parse_bytes(&pretty, &limits)] {
+            let found: Vec<_> = checked.errors.iter().map(|e| (e.pointer.as_str(), e.code)).collect();
+            assert_eq!(found, expected, "{bytes}");
+        }
+        assert_eq!(Connector::too_large(&document, &limits).is_some(), bytes > 4000);
+    }
+}
