@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use portcullis_action::UrlTemplate;
 use serde_json::{Map, Value, json};
 
 use crate::ImportError;
@@ -14,24 +15,31 @@ use crate::servers::{self, Server, ServerProblem};
 /// Names that the credential form may use; a config field with one of them would be a duplicate.
 const CREDENTIAL_NAMES: &[&str] = &["api_key", "client_id", "client_secret", "password", "token", "username"];
 
+/// Names of a token's own, which no field of the credential form may have.
+const RESERVED: &[&str] = &["access_token", "code", "code_verifier", "redirect_uri", "refresh_token"];
+
 /// The bases of a draft.
 #[derive(Debug, Default)]
 pub(crate) struct Bases {
     /// Base of operations without servers in their own description.
     main: String,
+    /// Whether the caller gave it.
+    is_given: bool,
     /// `allowed_domains`.
     pub(crate) domains: Vec<String>,
     /// `egress.ports`.
     pub(crate) ports: Vec<u16>,
     /// `config_fields`.
     pub(crate) fields: Vec<Value>,
+    /// Names of the credential form; a config field with one of them would be a duplicate.
+    reserved: HashSet<String>,
     known: HashMap<usize, Result<String, String>>,
 }
 
 impl Bases {
     /// Finds the main base.
     pub(crate) fn new(context: &mut Context<'_>, base_url: Option<&str>) -> Result<Self, ImportError> {
-        let mut bases = Self::default();
+        let mut bases = Self { is_given: base_url.is_some(), ..Self::default() };
         let given = base_url.map(|url| (url.to_owned(), servers::read(url, None)));
         let servers = match context.dialect {
             Dialect::Two => swagger_servers(context.root),
@@ -66,7 +74,12 @@ impl Bases {
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
-        let found = self.own_base(context, list, at);
+        let mut found = self.own_base(context, list, at);
+        if let (true, Err(why)) = (self.is_given, &found) {
+            let message = format!("{why}; base_url stands for it");
+            context.report.add(at, "operation_server_replaced", message);
+            found = Ok(self.main.clone());
+        }
         self.known.insert(key, found.clone());
         found
     }
@@ -93,6 +106,38 @@ impl Bases {
             }
         }
         Err(first.unwrap_or_default())
+    }
+
+    /// A name for a field of the credential form that no config field has or will have.
+    pub(crate) fn reserve(&mut self, name: &str) -> String {
+        let mut own = name.to_owned();
+        let is_taken = |own: &str| {
+            RESERVED.contains(&own)
+                || self.reserved.contains(own)
+                || self.fields.iter().any(|field| field.get("name").is_some_and(|name| name == own))
+        };
+        while is_taken(&own) {
+            own.push_str("_key");
+        }
+        self.reserved.insert(own.clone());
+        own
+    }
+
+    /// A relative reference, resolved against the main base.
+    pub(crate) fn join(&self, reference: &str) -> Option<String> {
+        let reference = reference.trim_start_matches("./");
+        let host_at = "https://".len();
+        let host_end = self.main.get(host_at..)?.find('/').map_or(self.main.len(), |at| host_at + at);
+        let (host, path) = self.main.split_at_checked(host_end)?;
+        // RFC 3986 section 5.2.3: in place of the last segment.
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let path = match reference.strip_prefix('/') {
+            Some(rest) => format!("/{rest}"),
+            None => format!("{folder}/{reference}"),
+        };
+        let url = format!("{host}{path}");
+        let is_sound = crate::url::path_problem(&path).is_none() && UrlTemplate::parse(&url).is_ok();
+        is_sound.then_some(url)
     }
 
     /// Adds one more allowed host.
@@ -138,7 +183,7 @@ impl Bases {
     /// The name of the config field for a server variable; creates the field if there is none.
     fn field(&mut self, name: &str, declared: Option<&Value>, in_host: bool) -> Result<String, String> {
         let mut plain = field_name(name);
-        if CREDENTIAL_NAMES.contains(&plain.as_str()) {
+        if CREDENTIAL_NAMES.contains(&plain.as_str()) || self.reserved.contains(&plain) {
             plain = format!("server_{plain}");
         }
         for number in 1..=CONFIG_FIELDS_MAX {
@@ -169,6 +214,7 @@ fn config_field(own: &str, name: &str, declared: Option<&Value>, in_host: bool) 
     let sound = |text: &String| {
         !text.is_empty()
             && text.chars().count() <= VALUE_CHARS_MAX
+            && !text.contains(['{', '}'])
             && (values.is_empty() || values.contains(text))
     };
     if let Some(default) = default.filter(sound) {

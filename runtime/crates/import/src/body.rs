@@ -5,22 +5,19 @@ use serde_json::{Map, Value, json};
 use crate::context::{Context, Dialect};
 use crate::form;
 use crate::inputs::{Inputs, NewInput, Place};
-use crate::media::{self, Media, essence};
-use crate::names::shown;
+use crate::limits::HELP_CHARS_MAX;
+use crate::media::{self, Media};
+use crate::names::{paragraph, shown};
+use crate::operation::LeftOut;
 use crate::parameters::Parameter;
 use crate::schema::{Flat, Kind};
 use crate::select::Operation;
-use crate::shape::{At, Wanted, describe};
+use crate::shape::{At, Said, Wanted, describe, examples_in};
 use portcullis_core::violation::step;
 
-/// The result of importing a body.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Outcome {
-    /// The `body` member of the action; the default, JSON, when absent.
-    Carried(Option<Value>),
-    /// The body is required, and a definition cannot express it.
-    LeftOut(String),
-}
+/// The `body` member of the action, the default if absent; or why the operation is left out: its body is required,
+/// and a definition cannot express it.
+pub(crate) type Outcome = Result<Option<Value>, LeftOut>;
 
 /// A body of the description, in either dialect.
 pub(crate) struct Body<'a> {
@@ -28,6 +25,8 @@ pub(crate) struct Body<'a> {
     /// `encoding` of a form's members.
     pub(crate) encoding: Option<&'a Value>,
     pub(crate) description: Option<&'a str>,
+    /// Whole bodies that the description shows.
+    pub(crate) examples: Vec<&'a Value>,
     pub(crate) required: bool,
     /// Pointer to the schema.
     pub(crate) at: String,
@@ -42,58 +41,70 @@ pub(crate) fn carry<'a>(
     parameters: &[Parameter<'a>],
     inputs: &mut Inputs,
 ) -> Outcome {
-    let has_body = matches!(operation.method, "post" | "put" | "patch" | "delete");
-    // Why said: the inputs of a DELETE go to the query otherwise.
-    inputs.names_body = operation.method == "delete";
+    // Why said: the inputs of these go to the query otherwise.
+    inputs.names_body = matches!(operation.method, "delete" | "get");
     match context.dialect {
-        Dialect::Two => swagger(context, operation, parameters, has_body, inputs),
-        Dialect::Three => openapi(context, operation, has_body, inputs),
+        Dialect::Two => swagger(context, operation, parameters, inputs),
+        Dialect::Three => openapi(context, operation, inputs),
     }
 }
 
 fn none(operation: &Operation<'_>) -> Outcome {
     // Why written out: the default of these methods is JSON.
     let is_usual = matches!(operation.method, "post" | "put" | "patch");
-    Outcome::Carried(is_usual.then(|| json!({ "type": "none" })))
+    Ok(is_usual.then(|| json!({ "type": "none" })))
 }
 
-/// Reports a body of a method that has none in a definition.
+/// Whether a body of that method is carried. That of a GET only if it is required: many descriptions list one that
+/// nobody reads.
+fn has_body(operation: &Operation<'_>, required: bool) -> bool {
+    match operation.method {
+        "post" | "put" | "patch" | "delete" => true,
+        "get" => required,
+        _ => false,
+    }
+}
+
+/// Reports a body of a method that has none.
 fn bodyless(context: &mut Context<'_>, operation: &Operation<'_>, at: &str, required: bool) -> Outcome {
-    let needed = if required { "; the API requires it" } else { "" };
-    let message = format!("{} has no body here{needed}", operation.method.to_ascii_uppercase());
+    let message = format!("{} has no body here", operation.method.to_ascii_uppercase());
+    if required {
+        return Err(("body_not_carried", format!("{message}; the API requires it")));
+    }
     context.report.add(at, "body_not_carried", message);
-    Outcome::Carried(None)
+    Ok(None)
 }
 
-fn openapi<'a>(
-    context: &mut Context<'a>,
-    operation: &Operation<'a>,
-    has_body: bool,
-    inputs: &mut Inputs,
-) -> Outcome {
+fn openapi<'a>(context: &mut Context<'a>, operation: &Operation<'a>, inputs: &mut Inputs) -> Outcome {
     let body = operation.object.get("requestBody").filter(|body| body.is_object());
     let Some(body) = body else { return none(operation) };
     let at = format!("{}/requestBody", operation.at);
-    let Some((body, at)) = context.object_at(body, &at) else {
-        return Outcome::LeftOut("its body cannot be read".to_owned());
-    };
+    let Some((body, at)) = context.part(body, &at)? else { return none(operation) };
     let content = body.get("content").and_then(Value::as_object).filter(|content| !content.is_empty());
     let Some(content) = content else { return none(operation) };
     let required = body.get("required").and_then(Value::as_bool).unwrap_or_default();
-    if !has_body {
+    if !has_body(operation, required) {
         return bodyless(context, operation, &at, required);
     }
     let content_at = format!("{at}/content");
-    let Some((media, name, entry)) = media::choose(context, content, &content_at) else {
+    let before = context.outside();
+    let offers = content.iter().map(|(name, entry)| (name.as_str(), entry.get("schema"))).collect();
+    let Some((media, name)) = media::choose(context, operation.method, offers, &content_at) else {
         let names: Vec<String> = content.keys().take(5).map(|name| shown(name)).collect();
         return unsupported(context, &content_at, &names.join(", "), required);
     };
+    if required {
+        context.led_out(before)?;
+    }
+    let entry = content.get(name);
+    let schema = entry.and_then(|entry| entry.get("schema"));
     let body = Body {
-        schema: entry.get("schema"),
-        encoding: entry.get("encoding"),
+        schema,
+        encoding: entry.and_then(|entry| entry.get("encoding")),
         description: body.get("description").and_then(Value::as_str),
+        examples: entry.and_then(Value::as_object).map(examples_in).unwrap_or_default(),
         required,
-        at: schema_at(format!("{content_at}/{}", step(name)), entry.get("schema")),
+        at: schema_at(format!("{content_at}/{}", step(name)), schema),
     };
     dispatch(context, media, name, &body, inputs)
 }
@@ -115,56 +126,72 @@ fn dispatch<'a>(
 ) -> Outcome {
     match media {
         Media::Json | Media::JsonLike | Media::Any => {
-            let content_type = (media == Media::JsonLike).then(|| essence(name));
-            json_body(context, body, content_type, inputs)
+            json_body(context, body, media::content_type(media, name), inputs)
         }
         Media::Form => form::carry(context, body, false, inputs),
         Media::Multipart => form::carry(context, body, true, inputs),
-        Media::Text => text(context, body, inputs),
+        Media::Text => one(context, body, ("text", "string"), media::content_type(media, name), inputs),
+        Media::Raw => one(context, body, ("raw", "file"), media::content_type(media, name), inputs),
     }
 }
 
 /// A body that a definition cannot express: left out if it is optional.
 pub(crate) fn unsupported(context: &mut Context<'_>, at: &str, what: &str, required: bool) -> Outcome {
     if required {
-        return Outcome::LeftOut(format!("its body is required and a definition cannot express it: {what}"));
+        let why = format!("its body is required and a definition cannot express it: {what}");
+        return Err(("body_not_supported", why));
     }
     context.report.add(at, "media_type_not_supported", format!("carried without its optional body: {what}"));
-    Outcome::Carried(Some(json!({ "type": "none" })))
+    Ok(Some(json!({ "type": "none" })))
 }
 
 fn swagger<'a>(
     context: &mut Context<'a>,
     operation: &Operation<'a>,
     parameters: &[Parameter<'a>],
-    has_body: bool,
     inputs: &mut Inputs,
 ) -> Outcome {
     let whole = parameters.iter().find(|p| p.text("in") == "body");
     let fields: Vec<&Parameter<'a>> = parameters.iter().filter(|p| p.text("in") == "formData").collect();
     let Some(first) = whole.or(fields.first().copied()) else { return none(operation) };
-    if !has_body {
-        return bodyless(context, operation, &first.at, first.is_required());
+    let required = whole.iter().chain(&fields).any(|parameter| parameter.is_required());
+    if !has_body(operation, required) {
+        return bodyless(context, operation, &first.at, required);
     }
-    let own = operation.object.get("consumes").or(context.root.get("consumes")).and_then(Value::as_array);
+    let (own, at) = match operation.object.get("consumes") {
+        Some(own) => (Some(own), format!("{}/consumes", operation.at)),
+        None => (context.root.get("consumes"), "/consumes".to_owned()),
+    };
+    let own = own.and_then(Value::as_array);
     let consumes: Vec<&str> = own.into_iter().flatten().filter_map(Value::as_str).collect();
     let Some(whole) = whole else {
         let multipart = form::is_multipart(&fields, &consumes);
         return form::carry_fields(context, &fields, multipart, inputs);
     };
-    let allowed = |media: &Media| media.is_json() || *media == Media::Text;
-    let chosen = media::best(consumes.iter().copied()).filter(|(media, _)| allowed(media));
-    let (media, name) = match chosen {
-        Some(chosen) => chosen,
-        None if consumes.is_empty() => (Media::Json, "application/json"),
-        None => return unsupported(context, &whole.at, &shown(&consumes.join(", ")), whole.is_required()),
+    if fields.iter().any(|field| field.is_required()) {
+        return Err(("body_not_supported", "it requires a form and another body at once".to_owned()));
+    }
+    let schema = whole.object.get("schema");
+    let before = context.outside();
+    let (media, name) = if consumes.is_empty() {
+        (Media::Json, "application/json")
+    } else {
+        let offers = consumes.iter().map(|name| (*name, schema)).collect();
+        match media::choose(context, operation.method, offers, &at) {
+            Some(chosen) => chosen,
+            None => return unsupported(context, &whole.at, &shown(&consumes.join(", ")), required),
+        }
     };
+    if required {
+        context.led_out(before)?;
+    }
     let body = Body {
-        schema: whole.object.get("schema"),
+        schema,
         encoding: None,
         description: whole.description(),
-        required: whole.is_required(),
-        at: schema_at(whole.home.clone(), whole.object.get("schema")),
+        examples: examples_in(whole.object),
+        required,
+        at: schema_at(whole.home.clone(), schema),
     };
     dispatch(context, media, name, &body, inputs)
 }
@@ -175,10 +202,7 @@ fn json_body<'a>(
     content_type: Option<String>,
     inputs: &mut Inputs,
 ) -> Outcome {
-    let flat = match body.schema {
-        Some(schema) => context.flatten(schema, &body.at, true),
-        None => Flat::default(),
-    };
+    let flat = flat(context, body)?;
     let mut plan = Map::new();
     plan.insert("type".to_owned(), json!("json"));
     if let Some(content_type) = content_type {
@@ -186,19 +210,34 @@ fn json_body<'a>(
     }
     let is_object = matches!(flat.kind, Kind::Object | Kind::Unknown) && !flat.properties.is_empty();
     if is_object {
-        members(context, body, &flat, MEMBER, inputs, |_, _, _, _| Ok(None));
+        members(context, body, &flat, MEMBER, inputs, |_, _, _, _| Ok(None))?;
     } else if is_closed(context, body) {
-        return Outcome::Carried((plan.len() > 1).then_some(Value::Object(plan)));
+        return Ok((plan.len() > 1).then_some(Value::Object(plan)));
     } else {
         let place = At { pointer: &body.at, name: "body" };
-        let shape = describe(context, &flat, body.description, &place, MEMBER);
-        let Some(name) = root(context, body, shape, body.required, inputs) else {
-            return Outcome::LeftOut("its body has no name".to_owned());
-        };
-        plan.insert("root".to_owned(), json!(name));
+        let said = Said { description: body.description, examples: body.examples.clone() };
+        let mut shape = describe(context, &flat, &said, &place, MEMBER);
+        if flat.nullable {
+            shape.attributes.insert("nullable".to_owned(), json!(true));
+        }
+        plan.insert("root".to_owned(), json!(root(context, body, shape, body.required, inputs)?));
     }
-    // Why written for DELETE: it has no body by default.
-    Outcome::Carried((plan.len() > 1 || inputs.names_body).then_some(Value::Object(plan)))
+    // Why written for DELETE and GET: they have no body by default.
+    Ok((plan.len() > 1 || inputs.names_body).then_some(Value::Object(plan)))
+}
+
+/// The body's schema with its members. Names that it requires and does not describe are members, too.
+pub(crate) fn flat<'a>(context: &mut Context<'a>, body: &Body<'a>) -> Result<Flat<'a>, LeftOut> {
+    let before = context.outside();
+    let mut flat = match body.schema {
+        Some(schema) => context.flatten(schema, &body.at, true),
+        None => Flat::default(),
+    };
+    if body.required {
+        context.led_out(before)?;
+    }
+    flat.list_required();
+    Ok(flat)
 }
 
 /// An object that allows no member at all.
@@ -217,17 +256,36 @@ fn root<'a>(
     shape: crate::shape::Shape,
     required: bool,
     inputs: &mut Inputs,
-) -> Option<String> {
+) -> Result<String, LeftOut> {
     let new = NewInput { wire: "body", place: Place::Body, required, named: true, array_format: None };
-    inputs.push(context, &new, shape, &body.at)
+    inputs
+        .push(context, &new, shape, &body.at)
+        .ok_or_else(|| ("body_not_supported", "its body has no name".to_owned()))
 }
 
-fn text<'a>(context: &mut Context<'a>, body: &Body<'a>, inputs: &mut Inputs) -> Outcome {
-    let shape = crate::shape::Shape { input_type: "string", attributes: Map::new(), title: None };
-    match root(context, body, shape, true, inputs) {
-        Some(name) => Outcome::Carried(Some(json!({ "type": "text", "root": name }))),
-        None => Outcome::LeftOut("its body has no name".to_owned()),
+/// A body that is one text or one file.
+fn one<'a>(
+    context: &mut Context<'a>,
+    body: &Body<'a>,
+    (body_type, input_type): (&str, &'static str),
+    content_type: Option<String>,
+    inputs: &mut Inputs,
+) -> Outcome {
+    let mut shape = crate::shape::Shape { input_type, attributes: Map::new(), title: None };
+    let help = body.description.map(|text| paragraph(text, HELP_CHARS_MAX).0).filter(|help| !help.is_empty());
+    if let Some(help) = help {
+        shape.attributes.insert("help".to_owned(), json!(help));
     }
+    // Why not a text: it is the body's template that names it.
+    inputs.names_body &= body_type != "text";
+    let name = root(context, body, shape, true, inputs)?;
+    let mut plan = Map::new();
+    plan.insert("type".to_owned(), json!(body_type));
+    plan.insert("root".to_owned(), json!(name));
+    if let Some(content_type) = content_type {
+        plan.insert("content_type".to_owned(), json!(content_type));
+    }
+    Ok(Some(Value::Object(plan)))
 }
 
 /// Adds every member of an object to `inputs`. `format` returns how an array or object is written,
@@ -239,8 +297,9 @@ pub(crate) fn members<'a>(
     wanted: Wanted,
     inputs: &mut Inputs,
     format: impl Fn(&mut Context<'a>, &str, &Flat<'a>, &'static str) -> Result<Option<&'static str>, String>,
-) {
+) -> Result<(), LeftOut> {
     let mut any_required = false;
+    let shown_whole: Vec<&Value> = body.examples.iter().copied().chain(flat.facet("example")).collect();
     for (name, schema) in &flat.properties {
         let inline = body
             .schema
@@ -251,12 +310,21 @@ pub(crate) fn members<'a>(
         } else {
             body.at.clone()
         };
+        let required = flat.required.contains(name);
+        let before = context.outside();
         let member = context.flatten(schema, &at, false);
         if member.facet("readOnly") == Some(&Value::Bool(true)) {
             context.report.tally(&at, "read_only_skipped", "a read-only member is no input");
             continue;
         }
-        let mut shape = describe(context, &member, None, &At { pointer: &at, name }, wanted);
+        if required {
+            context.led_out(before)?;
+        }
+        let said = Said {
+            description: None,
+            examples: shown_whole.iter().filter_map(|whole| whole.get(name)).collect(),
+        };
+        let mut shape = describe(context, &member, &said, &At { pointer: &at, name }, wanted);
         if member.nullable && !wanted.is_form {
             shape.attributes.insert("nullable".to_owned(), json!(true));
         }
@@ -267,10 +335,12 @@ pub(crate) fn members<'a>(
                 None
             }
         };
-        let required = flat.required.contains(name);
         any_required |= required;
         let new = NewInput { wire: name, place: Place::Body, required, named: false, array_format };
-        inputs.push(context, &new, shape, &at);
+        if inputs.push(context, &new, shape, &at).is_none() && required {
+            let why = format!("its body requires {:?}, which is no name of an input", shown(name));
+            return Err(("name_not_usable", why));
+        }
     }
     if any_required && !body.required {
         let what = "a body that may be absent has required members; the inputs are required";
@@ -280,4 +350,5 @@ pub(crate) fn members<'a>(
         let message = "the body allows members that are not listed; they are not inputs";
         context.report.add(&body.at, "additional_properties", message);
     }
+    Ok(())
 }

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use crate::ImportError;
 use crate::limits::SCHEMA_STEPS_MAX;
 use crate::names::shown;
-use crate::refs;
+use crate::operation::LeftOut;
+use crate::refs::{self, RefProblem};
 use crate::report::Collector;
 
 /// Version of OpenAPI.
@@ -53,6 +54,8 @@ pub(crate) struct Context<'a> {
     steps_left: usize,
     is_spent: bool,
     loops: HashSet<usize>,
+    /// References that lead out of the description, as many as were met, and what was said of the last one.
+    outside: (usize, String),
 }
 
 impl<'a> Context<'a> {
@@ -67,6 +70,7 @@ impl<'a> Context<'a> {
             steps_left: SCHEMA_STEPS_MAX,
             is_spent: false,
             loops: HashSet::new(),
+            outside: (0, String::new()),
         })
     }
 
@@ -76,7 +80,11 @@ impl<'a> Context<'a> {
             Ok(found) => Some(found),
             Err(problem) => {
                 let text = shown(refs::reference(value).unwrap_or_default());
-                self.report.add(at, problem.code(), format!("{text:?} {}", problem.why()));
+                let message = format!("{text:?} {}", problem.why());
+                if problem == RefProblem::External {
+                    self.outside = (self.outside.0 + 1, message.clone());
+                }
+                self.report.add(at, problem.code(), message);
                 None
             }
         }
@@ -95,6 +103,39 @@ impl<'a> Context<'a> {
     ) -> Option<(&'a Map<String, Value>, String)> {
         let object = self.object(value, at)?;
         Some((object, refs::home(self.root, value).unwrap_or_else(|| at.to_owned())))
+    }
+
+    /// How many references led out of the description so far, for [`Self::led_out`].
+    pub(crate) fn outside(&self) -> usize {
+        self.outside.0
+    }
+
+    /// Why what was read since then cannot be known, if a reference led out of the description.
+    pub(crate) fn led_out(&self, before: usize) -> Result<(), LeftOut> {
+        match &self.outside {
+            (now, _) if *now == before => Ok(()),
+            (_, message) => Err((RefProblem::External.code(), message.clone())),
+        }
+    }
+
+    /// What a part of an operation refers to, with the pointer to it.
+    ///
+    /// # Errors
+    /// Why the operation is left out: without that part nobody knows what it needs.
+    pub(crate) fn part(
+        &mut self,
+        value: &'a Value,
+        at: &str,
+    ) -> Result<Option<(&'a Map<String, Value>, String)>, LeftOut> {
+        match refs::resolve(self.root, value) {
+            Ok(found) => Ok(found
+                .as_object()
+                .map(|object| (object, refs::home(self.root, value).unwrap_or_else(|| at.to_owned())))),
+            Err(problem) => {
+                let text = shown(refs::reference(value).unwrap_or_default());
+                Err((problem.code(), format!("{text:?} {}", problem.why())))
+            }
+        }
     }
 
     /// Whether a recursive schema is met for the first time; it is reported once, however often

@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::body::{Body, Outcome, members, unsupported};
+use crate::body::{Body, Outcome, flat, members, unsupported};
 use crate::context::Context;
 use crate::inputs::{Inputs, NewInput, Place};
 use crate::media::essence;
+use crate::names::shown;
 use crate::parameters::{Parameter, collection_format};
 use crate::schema::{Flat, Kind};
-use crate::shape::{At, Wanted, describe};
+use crate::shape::{At, Said, Wanted, describe, examples_in};
 
 fn plan(multipart: bool) -> Outcome {
     let plan = if multipart {
@@ -16,7 +17,7 @@ fn plan(multipart: bool) -> Outcome {
     } else {
         json!({ "type": "form", "form_style": "brackets" })
     };
-    Outcome::Carried(Some(plan))
+    Ok(Some(plan))
 }
 
 const fn wanted(multipart: bool) -> Wanted {
@@ -30,10 +31,7 @@ pub(crate) fn carry<'a>(
     multipart: bool,
     inputs: &mut Inputs,
 ) -> Outcome {
-    let flat = match body.schema {
-        Some(schema) => context.flatten(schema, &body.at, true),
-        None => Flat::default(),
-    };
+    let flat = flat(context, body)?;
     if flat.properties.is_empty() && (flat.open || !matches!(flat.kind, Kind::Object | Kind::Unknown)) {
         return unsupported(context, &body.at, "a form without listed members", body.required);
     }
@@ -41,7 +39,7 @@ pub(crate) fn carry<'a>(
     members(context, body, &flat, wanted(multipart), inputs, |context, name, member, input_type| {
         let own = encoding.and_then(|all| all.get(name));
         if multipart { Ok(None) } else { array_format(context, own, member, input_type, &body.at) }
-    });
+    })?;
     plan(multipart)
 }
 
@@ -93,7 +91,8 @@ pub(crate) fn carry_fields<'a>(
         let name = field.text("name");
         let flat = context.flatten_object(field.object, &field.at);
         let place = At { pointer: &field.at, name };
-        let shape = describe(context, &flat, field.description(), &place, wanted(multipart));
+        let said = Said { description: field.description(), examples: examples_in(field.object) };
+        let shape = describe(context, &flat, &said, &place, wanted(multipart));
         let mut array_format = None;
         if shape.input_type == "array" && !multipart {
             match collection_format(field.text("collectionFormat")) {
@@ -109,7 +108,10 @@ pub(crate) fn carry_fields<'a>(
         }
         let required = field.is_required();
         let new = NewInput { wire: name, place: Place::Body, required, named: false, array_format };
-        inputs.push(context, &new, shape, &field.at);
+        if inputs.push(context, &new, shape, &field.at).is_none() && required {
+            let why = format!("its form requires {:?}, which is no name of an input", shown(name));
+            return Err(("name_not_usable", why));
+        }
     }
     plan(multipart)
 }

@@ -96,8 +96,8 @@ impl Inputs {
         if new.required {
             input.insert("required".to_owned(), json!(true));
         }
-        let is_said = matches!(new.place, Place::Query | Place::Header)
-            || self.names_body && new.place == Place::Body && !new.named;
+        let is_said =
+            matches!(new.place, Place::Query | Place::Header) || self.names_body && new.place == Place::Body;
         if is_said {
             input.insert("in".to_owned(), json!(new.place.word()));
         }
@@ -118,11 +118,10 @@ impl Inputs {
         Some(name)
     }
 
-    /// At most `max` inputs in their order, the necessary ones first. `None` if not even those that
-    /// the action refers to fit.
+    /// At most `max` inputs in their order, the necessary ones first. `None` if not even those fit.
     pub(crate) fn finish(self, context: &mut Context<'_>, max: usize, at: &str) -> Option<Vec<Value>> {
-        let named = self.list.iter().filter(|(need, _)| *need == Need::Named).count();
-        if named > max {
+        let needed = self.list.iter().filter(|(need, _)| *need != Need::Optional).count();
+        if needed > max {
             return None;
         }
         if self.list.len() > max {

@@ -6,9 +6,9 @@
 //! not followed. Whether the draft becomes a connector is decided elsewhere, by a person and by
 //! `portcullis_core`.
 //!
-//! Responses are not imported: the success statuses and outputs of the draft are the defaults. The
-//! default of a body member is mentioned in the input's help and not sent: in an update it would
-//! overwrite the existing value.
+//! Of responses only the way to read them is imported: the success statuses and outputs of the draft are
+//! the defaults. The default of what may be left out is mentioned in the input's help and not sent: in an
+//! update it would overwrite the existing value.
 
 #![allow(missing_docs, reason = "an internal crate: comments stand where the name does not say it")]
 #![cfg_attr(
@@ -22,6 +22,7 @@
     )
 )]
 
+use portcullis_core::limits::Limits;
 use serde_json::Value;
 
 mod bases;
@@ -29,6 +30,7 @@ mod body;
 mod context;
 mod draft;
 mod form;
+mod headers;
 mod inputs;
 mod limits;
 mod media;
@@ -38,6 +40,7 @@ mod parameters;
 mod read;
 mod refs;
 mod report;
+mod response;
 mod schema;
 mod security;
 mod select;
@@ -66,6 +69,8 @@ pub struct ImportOptions {
     pub actions_max: usize,
     /// Maximum inputs of one action.
     pub inputs_max: usize,
+    /// Maximum size of the draft, bytes of JSON; an upload accepts as many.
+    pub definition_bytes_max: u64,
     /// Operations to import: `operationId`s or `METHOD /path`, with `*` for any text. Empty means all.
     pub only: Vec<String>,
 }
@@ -77,6 +82,7 @@ impl Default for ImportOptions {
             base_url: None,
             actions_max: ACTIONS_MAX_DEFAULT,
             inputs_max: INPUTS_MAX_DEFAULT,
+            definition_bytes_max: Limits::default().definition_bytes,
             only: Vec::new(),
         }
     }

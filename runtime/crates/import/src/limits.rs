@@ -37,8 +37,8 @@ pub(crate) const POINTER_BYTES_MAX: usize = 4096;
 /// Longest path of a description, bytes; with its base it must fit into a URL template (8 KiB).
 pub(crate) const PATH_BYTES_MAX: usize = 2048;
 
-/// Size of the draft, bytes of JSON. Beyond it operations are left out.
-pub(crate) const DRAFT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How often what the rules refuse is left out of a draft; each time at least one operation, commonly all.
+pub(crate) const CHECKS_MAX: usize = 20;
 
 /// Entries of an `enum`; a longer list is data, not a choice.
 pub(crate) const ENUM_VALUES_MAX: usize = 500;
@@ -72,6 +72,9 @@ pub(crate) const HOSTS_MAX: usize = 32;
 
 /// Config fields of a draft; after that a server variable keeps its default.
 pub(crate) const CONFIG_FIELDS_MAX: usize = 32;
+
+/// Longest scope, characters (format).
+pub(crate) const SCOPE_CHARS_MAX: usize = 200;
 
 /// Scopes of a draft (format).
 pub(crate) const SCOPES_MAX: usize = 100;

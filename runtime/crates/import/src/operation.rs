@@ -4,15 +4,18 @@ use std::collections::HashMap;
 
 use portcullis_action::UrlTemplate;
 use portcullis_action::template::{TEMPLATE_BYTES_MAX, TEMPLATE_VARIABLES_MAX};
+use portcullis_core::definition::FieldFormat;
+use portcullis_core::format::breach;
 use serde_json::{Map, Value, json};
 
 use crate::bases::Bases;
-use crate::body::{self, Outcome};
+use crate::body;
 use crate::context::Context;
 use crate::inputs::Inputs;
 use crate::limits::{DESCRIPTION_CHARS_MAX, DOCS_URL_CHARS_MAX, NAME_CHARS_MAX};
 use crate::names::{Unique, action_id, one_line, paragraph, shown};
-use crate::parameters;
+use crate::parameters::{self, Carried};
+use crate::response;
 use crate::security::Credentials;
 use crate::select::Operation;
 use crate::url::{Piece, path_problem, pieces, push_encoded};
@@ -44,19 +47,16 @@ impl Maker<'_> {
         let parts = pieces(operation.path)
             .map_err(|why| ("path_not_usable", format!("path {:?} {why}", shown(operation.path))))?;
         let mut inputs = Inputs::default();
-        let list = parameters::effective(context, operation);
-        let texts = parameters::carry(context, operation, &list, self.credentials, &mut inputs);
-        let body = match body::carry(context, operation, &list, &mut inputs) {
-            Outcome::Carried(body) => body,
-            Outcome::LeftOut(why) => return Err(("body_not_supported", why)),
-        };
+        let list = parameters::effective(context, operation)?;
+        let Carried { texts, mut headers } =
+            parameters::carry(context, operation, &list, self.credentials, &mut inputs)?;
+        let body = body::carry(context, operation, &list, &mut inputs)?;
         let Some(inputs) = inputs.finish(context, self.inputs_max, &operation.at) else {
-            return Err(("inputs_over_limit", format!("its URL needs more than {} inputs", self.inputs_max)));
+            return Err(("inputs_over_limit", format!("it requires more than {} inputs", self.inputs_max)));
         };
-        let path_at = operation.at.rsplit_once('/').map_or("", |(path, _)| path);
         let (own, at) = match operation.object.get("servers") {
             Some(own) => (Some(own), operation.at.as_str()),
-            None => (operation.item.get("servers"), path_at),
+            None => (operation.item.get("servers"), operation.item_at.as_str()),
         };
         let at = format!("{at}/servers");
         let base = self.bases.of(context, own, &at).map_err(|why| ("server_not_usable", why))?;
@@ -68,9 +68,15 @@ impl Maker<'_> {
         texts_of(context, operation, &mut action);
         action.insert("http_method".to_owned(), json!(operation.method.to_ascii_uppercase()));
         action.insert("url_template".to_owned(), json!(url));
+        let response = response::carry(&*context, operation, &mut headers);
+        if !headers.is_empty() {
+            action.insert("headers".to_owned(), Value::Object(headers));
+        }
         action.insert("body_schema".to_owned(), Value::Array(inputs));
-        if let Some(body) = body {
-            action.insert("body".to_owned(), body);
+        for (name, value) in [("body", body), ("response", response)] {
+            if let Some(value) = value {
+                action.insert(name.to_owned(), value);
+            }
         }
         Ok(Value::Object(action))
     }
@@ -131,7 +137,7 @@ fn texts_of(context: &mut Context<'_>, operation: &Operation<'_>, action: &mut M
             action.insert(key.to_owned(), json!(text));
         }
     }
-    if let Some(url) = docs_url(operation.object) {
+    if let Some(url) = docs_url(context, operation.object, &operation.at) {
         action.insert("docs_url".to_owned(), json!(url));
     }
     if operation.object.get("deprecated").and_then(Value::as_bool) == Some(true) {
@@ -140,12 +146,21 @@ fn texts_of(context: &mut Context<'_>, operation: &Operation<'_>, action: &mut M
     }
 }
 
-/// `externalDocs.url` of an object, if it is a web address.
-pub(crate) fn docs_url(object: &Map<String, Value>) -> Option<&str> {
+/// `externalDocs.url` of an object; one that a definition may not link to is reported.
+pub(crate) fn docs_url<'d>(
+    context: &mut Context<'_>,
+    object: &'d Map<String, Value>,
+    at: &str,
+) -> Option<&'d str> {
     let url = object.get("externalDocs")?.get("url")?.as_str()?.trim();
-    let web = url.starts_with("https://") || url.starts_with("http://");
-    let sound = web && !url.chars().any(|c| c.is_control() || c.is_whitespace());
-    (sound && url.chars().nth(DOCS_URL_CHARS_MAX).is_none()).then_some(url)
+    let sound = !url.chars().any(|c| c.is_control() || c.is_whitespace());
+    let fits = sound && url.chars().nth(DOCS_URL_CHARS_MAX).is_none();
+    if fits && breach(FieldFormat::Url, url).is_none() {
+        return Some(url);
+    }
+    let message = format!("link {:?} is left out: a definition links to https alone", shown(url));
+    context.report.add(&format!("{at}/externalDocs"), "link_not_carried", message);
+    None
 }
 
 /// Reports what an action cannot express.

@@ -60,6 +60,8 @@ const FACETS: &[&str] = &[
     "contentMediaType",
     "default",
     "description",
+    "example",
+    "examples",
     "exclusiveMaximum",
     "exclusiveMinimum",
     "format",
@@ -75,6 +77,7 @@ const FACETS: &[&str] = &[
     "readOnly",
     "title",
     "uniqueItems",
+    "x-example",
 ];
 
 /// A flattened schema.
@@ -99,6 +102,18 @@ pub(crate) struct Flat<'a> {
 impl<'a> Flat<'a> {
     pub(crate) fn facet(&self, name: &str) -> Option<&'a Value> {
         self.facets.get(name).copied()
+    }
+
+    /// Adds the names that are required and not described, as members of any type.
+    pub(crate) fn list_required(&mut self) {
+        static ANY: Value = Value::Bool(true);
+        if !matches!(self.kind, Kind::Object | Kind::Unknown) {
+            return;
+        }
+        let mut names: Vec<&'a str> =
+            self.required.iter().copied().filter(|name| !self.index.contains_key(name)).collect();
+        names.sort_unstable();
+        names.into_iter().filter(|name| !name.is_empty()).for_each(|name| self.add_property(name, &ANY));
     }
 
     fn is_object(&self) -> bool {

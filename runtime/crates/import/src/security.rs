@@ -1,134 +1,191 @@
-//! Security schemes: the one that the draft uses, and the parameters that carry credentials.
+//! Security: the credential of the draft, and the parameters that carry credentials.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use portcullis_action::UrlTemplate;
-use portcullis_core::header_rules::check_request_header;
 use serde_json::{Map, Value, json};
 
 use crate::bases::Bases;
 use crate::context::{Context, Dialect};
-use crate::limits::{NAME_CHARS_MAX, SCOPES_MAX};
 use crate::names::shown;
 use crate::select::Operation;
 use portcullis_core::violation::step;
 
+mod combine;
+mod scheme;
+mod scopes;
+
+use combine::{Choice, Fitness};
+use scheme::{Place, Usable};
+
 /// How the draft authenticates.
 #[derive(Debug, Default)]
 pub(crate) struct Credentials {
-    /// The scheme's name in the description.
-    scheme: Option<String>,
+    /// Names of the schemes in the description.
+    schemes: Vec<String>,
     /// `auth_type`.
     pub(crate) auth_type: &'static str,
     /// `auth`.
     pub(crate) auth: Option<Value>,
     /// `auth_schema.fields`.
     pub(crate) fields: Vec<Value>,
+    /// Where the draft's credential goes.
+    places: Vec<Place>,
     headers: HashSet<String>,
     queries: HashSet<String>,
 }
 
-fn fold(header: &str) -> String {
-    header.to_ascii_lowercase().replace('_', "-")
-}
-
 impl Credentials {
-    /// Whether a credential goes into that header.
+    /// Whether a credential of the description, the draft's or another, goes into that header.
     pub(crate) fn has_header(&self, name: &str) -> bool {
-        self.headers.contains(&fold(name))
+        self.headers.contains(&scheme::fold(name))
     }
 
-    /// Whether a credential goes into that query pair.
+    /// Whether a credential of the description goes into that query pair.
     pub(crate) fn has_query(&self, name: &str) -> bool {
         self.queries.contains(&name.to_ascii_lowercase())
     }
 
-    /// Reports an operation that requires another credential than the draft has.
+    /// Whether the draft's credential goes there.
+    pub(crate) fn sends(&self, kind: &'static str, name: &str) -> bool {
+        self.places.contains(&Place::new(kind, name))
+    }
+
+    /// Reports an operation whose credential is another one than the draft's.
     pub(crate) fn compare(&self, context: &mut Context<'_>, operation: &Operation<'_>) {
-        let Some(list) = operation.object.get("security").and_then(Value::as_array) else { return };
-        let accepts = |requirement: &Value| {
-            let names: Option<Vec<&String>> = requirement.as_object().map(|r| r.keys().collect());
-            match names.as_deref() {
-                Some([]) => true,
-                Some([name]) => Some(*name) == self.scheme.as_ref(),
-                _ => false,
+        let own = operation.object.get("security").and_then(Value::as_array);
+        let at = if own.is_some() { format!("{}/security", operation.at) } else { operation.at.clone() };
+        let list = own.or_else(|| context.root.get("security").and_then(Value::as_array));
+        let list = list.map(Vec::as_slice).unwrap_or_default();
+        let asked = |requirement: &Value| requirement.as_object().is_some_and(|names| !names.is_empty());
+        if !list.iter().any(asked) {
+            if !self.places.is_empty() {
+                let what = "an operation asks for no credential; the draft sends its own all the same";
+                context.report.tally(&at, "operation_without_security", what);
             }
+            return;
+        }
+        let accepts = |requirement: &Value| {
+            let names = requirement.as_object();
+            names.is_some_and(|names| names.keys().all(|name| self.schemes.contains(name)))
         };
-        if !list.is_empty() && !list.iter().any(accepts) {
+        // Why not where nothing was chosen and the operation says nothing itself: that is said once, of the draft.
+        let is_said = self.schemes.is_empty() && own.is_none();
+        if !is_said && !list.iter().any(accepts) {
             let message = "it asks for a credential that the draft does not have";
-            context.report.add(&format!("{}/security", operation.at), "operation_security", message);
+            context.report.add(&at, "operation_security", message);
         }
     }
 }
 
-/// A scheme as the format expresses it.
-struct Usable {
-    auth_type: &'static str,
-    auth: Option<Map<String, Value>>,
-    fields: &'static [(&'static str, &'static str)],
-    token_host: Option<String>,
-}
-
-/// Chooses the scheme of the draft and reports the others.
+/// Chooses the credential of the draft and reports the others.
 pub(crate) fn choose<'a>(
     context: &mut Context<'a>,
     operations: &[Operation<'a>],
     bases: &mut Bases,
 ) -> Credentials {
     let root = context.root;
-    let (schemes, schemes_at) = match context.dialect {
+    let (schemes, at) = match context.dialect {
         Dialect::Two => (root.get("securityDefinitions"), "/securityDefinitions"),
         Dialect::Three => (root.pointer("/components/securitySchemes"), "/components/securitySchemes"),
     };
     let mut credentials = Credentials { auth_type: "none", ..Credentials::default() };
-    let Some(schemes) = schemes.and_then(Value::as_object) else { return credentials };
-    note_parameters(context, schemes, schemes_at, &mut credentials);
-    let candidates = candidates(context, operations);
+    let Some(schemes) = schemes.and_then(Value::as_object).filter(|schemes| !schemes.is_empty()) else {
+        from_parameter(context, operations, &mut credentials);
+        return credentials;
+    };
+    note_parameters(context, schemes, at, &mut credentials);
     let mut reasons = Vec::new();
-    for name in &candidates {
-        let at = format!("{schemes_at}/{}", step(name));
-        let Some(scheme) = schemes.get(*name) else { continue };
-        let Some(scheme) = context.object(scheme, &at) else { continue };
-        let found = read_scheme(context.dialect, scheme).and_then(|usable| match &usable.token_host {
-            Some(host) if !bases.allow(host) => {
-                Err("its token host would exceed the limit of hosts".to_owned())
-            }
-            _ => Ok(usable),
-        });
-        match found {
-            Ok(usable) => {
-                take(context, operations, (*name, scheme, &at), usable, &mut credentials);
-                break;
-            }
-            Err(why) => reasons.push(((*name).to_owned(), why)),
+    let mut chosen: Option<Choice<'a>> = None;
+    let demanded = demanded(context, schemes, operations);
+    for group in groups(context, schemes, operations) {
+        for mut names in group {
+            names.extend(demanded.iter().filter(|name| !names.contains(name)).copied().collect::<Vec<_>>());
+            let choice = read(context, (schemes, at), names, bases, &mut reasons);
+            let better =
+                |choice: &Choice<'_>| chosen.as_ref().is_none_or(|best| choice.fitness < best.fitness);
+            chosen = choice.filter(better).or(chosen);
+        }
+        if chosen.is_some() {
+            break;
         }
     }
-    report_others(context, schemes, schemes_at, &reasons, &credentials);
+    if let Some(choice) = chosen {
+        take(context, operations, (schemes, at), choice, bases, &mut credentials);
+    }
+    report_others(context, schemes, at, &reasons, &credentials);
+    if credentials.schemes.is_empty() {
+        from_parameter(context, operations, &mut credentials);
+    }
     credentials
+}
+
+/// The schemes of one requirement, as far as they can be sent together.
+fn read<'a>(
+    context: &mut Context<'a>,
+    (schemes, at): (&'a Map<String, Value>, &str),
+    names: Vec<&'a str>,
+    bases: &Bases,
+    reasons: &mut Vec<(String, String)>,
+) -> Option<Choice<'a>> {
+    let mut all = Vec::new();
+    for name in names {
+        let at = format!("{at}/{}", step(name));
+        let scheme = context.object(schemes.get(name)?, &at)?;
+        match scheme::read(context.dialect, scheme, bases) {
+            Ok(usable) => all.push((name, usable)),
+            Err(why) => {
+                if !reasons.iter().any(|(known, _)| known == name) {
+                    reasons.push((name.to_owned(), why));
+                }
+                return None;
+            }
+        }
+    }
+    combine::choice(all)
 }
 
 fn take<'a>(
     context: &mut Context<'a>,
     operations: &[Operation<'a>],
-    (name, scheme, at): (&str, &Map<String, Value>, &str),
-    usable: Usable,
+    (schemes, at): (&'a Map<String, Value>, &str),
+    mut choice: Choice<'a>,
+    bases: &mut Bases,
     credentials: &mut Credentials,
 ) {
-    let mut auth = usable.auth;
-    if let Some(auth) = auth.as_mut().filter(|auth| auth.contains_key("token_url")) {
-        auth.insert("scopes".to_owned(), json!(scopes(context, operations, name, scheme, at)));
+    for name in &choice.dropped {
+        let message = format!("{:?} goes to the same place as another one and is left out", shown(name));
+        context.report.add(&format!("{at}/{}", step(name)), "security_combination", message);
     }
-    credentials.scheme = Some(name.to_owned());
-    credentials.auth_type = usable.auth_type;
-    credentials.auth = auth.map(Value::Object);
-    credentials.fields = usable
-        .fields
-        .iter()
-        .map(|(name, label)| json!({ "name": name, "label": label, "type": "password", "required": true }))
-        .collect();
-    if usable.auth_type != "api_key" {
-        credentials.headers.insert("authorization".to_owned());
+    for (name, usable) in &mut choice.schemes {
+        let at = format!("{at}/{}", step(name));
+        for (code, message) in std::mem::take(&mut usable.notes) {
+            context.report.add(&at, code, message);
+        }
+        if let Some(host) = &usable.token_host
+            && !bases.allow(host)
+        {
+            // What is not allowed would be an error of the draft; a token can be had elsewhere, too.
+            let message = format!("{host} would exceed the limit of hosts; the draft takes a token");
+            context.report.add(&at, "oauth_as_bearer", message);
+            *usable = scheme::bearer();
+        }
+        let scheme = schemes.get(*name).and_then(|scheme| crate::refs::resolve(context.root, scheme).ok());
+        if let (true, Some(scheme)) =
+            (usable.auth.contains_key("token_url"), scheme.and_then(Value::as_object))
+        {
+            let scopes = scopes::scopes(context, operations, name, scheme, &at);
+            usable.auth.insert("scopes".to_owned(), json!(scopes));
+        }
+        if let Some(help) = scheme.and_then(|scheme| scheme.get("description")?.as_str()) {
+            usable.set_help(help);
+        }
+        credentials.schemes.push((*name).to_owned());
+        credentials.places.push(usable.place.clone());
     }
+    let joined = combine::join(choice.schemes, bases);
+    credentials.auth_type = joined.auth_type;
+    credentials.auth = (!joined.auth.is_empty()).then_some(Value::Object(joined.auth));
+    credentials.fields = joined.fields.iter().map(scheme::Field::document).collect();
 }
 
 /// Records where API keys go, chosen or not: these are no inputs.
@@ -142,50 +199,107 @@ fn note_parameters<'a>(
         let Some(scheme) = context.object(scheme, &format!("{at}/{}", step(name))) else { continue };
         let text = |key: &str| scheme.get(key).and_then(Value::as_str).unwrap_or_default();
         match (text("type"), text("in")) {
-            ("apiKey", "header") => credentials.headers.insert(fold(text("name"))),
+            ("apiKey", "header") => credentials.headers.insert(scheme::fold(text("name"))),
             ("apiKey", "query") => credentials.queries.insert(text("name").to_ascii_lowercase()),
             _ => continue,
         };
     }
 }
 
-/// Names of schemes that are sufficient alone: the description's in its order, otherwise the operations',
-/// the most used first.
-fn candidates<'a>(context: &mut Context<'a>, operations: &[Operation<'a>]) -> Vec<&'a str> {
-    let root = context.root;
-    let global = root.get("security").and_then(Value::as_array);
-    let mut names = alone(context, global, "/security");
-    let mut counts: Vec<(&str, usize)> = Vec::new();
+/// Requirements, each the names of schemes that are sent together: the description's in their order, then the
+/// operations', the most used first. Where nothing requires anything, every scheme.
+fn groups<'a>(
+    context: &mut Context<'a>,
+    schemes: &'a Map<String, Value>,
+    operations: &[Operation<'a>],
+) -> [Vec<Vec<&'a str>>; 3] {
+    let global = context.root.get("security").and_then(Value::as_array);
+    let mut counts: Vec<(Vec<&str>, usize)> = Vec::new();
+    let mut is_said = global.is_some();
     for operation in operations {
         let own = operation.object.get("security").and_then(Value::as_array);
-        for name in alone(context, own, &format!("{}/security", operation.at)) {
-            match counts.iter_mut().find(|(known, _)| *known == name) {
+        is_said |= own.is_some();
+        for names in requirements(own) {
+            match counts.iter_mut().find(|(known, _)| *known == names) {
                 Some((_, count)) => *count += 1,
-                None => counts.push((name, 1)),
+                None => counts.push((names, 1)),
             }
         }
     }
     // A stable sort: of two that are used equally often, the first one met.
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    for (name, _) in counts {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
+    let used = counts.into_iter().map(|(names, _)| names).collect();
+    let declared = if is_said {
+        Vec::new()
+    } else {
+        let message = "no operation says which credential it takes; the first one that can be used was taken";
+        context.report.add("", "security_assumed", message);
+        schemes.keys().map(|name| vec![name.as_str()]).collect()
+    };
+    [requirements(global), used, declared]
 }
 
-fn alone<'a>(context: &mut Context<'a>, list: Option<&'a Vec<Value>>, at: &str) -> Vec<&'a str> {
-    let mut names = Vec::new();
-    for requirement in list.into_iter().flatten().filter_map(Value::as_object) {
-        if requirement.len() > 1 {
-            let what = "several credentials at once are asked for; the draft has one";
-            context.report.tally(at, "security_combination", what);
-        } else {
-            names.extend(requirement.keys().map(String::as_str));
+/// Schemes whose key most operations require as a parameter: they go with every requirement.
+fn demanded<'a>(
+    context: &Context<'a>,
+    schemes: &'a Map<String, Value>,
+    operations: &[Operation<'a>],
+) -> Vec<&'a str> {
+    let mut counts: HashMap<(String, String), usize> = HashMap::new();
+    for operation in operations {
+        let lists = [operation.item, operation.object].map(|holder| holder.get("parameters"));
+        for entry in lists.into_iter().flatten().filter_map(Value::as_array).flatten() {
+            let Ok(parameter) = crate::refs::resolve(context.root, entry) else { continue };
+            let text = |key: &str| parameter.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            if parameter.get("required") == Some(&Value::Bool(true)) {
+                *counts.entry((text("in"), text("name"))).or_default() += 1;
+            }
         }
     }
-    names
+    let is_demanded = |scheme: &Value| {
+        let Ok(scheme) = crate::refs::resolve(context.root, scheme) else { return false };
+        let text = |key: &str| scheme.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let count = counts.get(&(text("in"), text("name"))).copied().unwrap_or_default();
+        text("type") == "apiKey" && count * 2 > operations.len()
+    };
+    schemes.iter().filter(|(_, scheme)| is_demanded(scheme)).map(|(name, _)| name.as_str()).collect()
+}
+
+fn requirements(list: Option<&Vec<Value>>) -> Vec<Vec<&str>> {
+    let all = list.into_iter().flatten().filter_map(Value::as_object);
+    all.filter(|names| !names.is_empty()).map(|names| names.keys().map(String::as_str).collect()).collect()
+}
+
+/// A description without a usable scheme may say `Authorization` as a parameter: that is a credential, too.
+fn from_parameter<'a>(
+    context: &mut Context<'a>,
+    operations: &[Operation<'a>],
+    credentials: &mut Credentials,
+) {
+    let in_authorization = |parameter: &&Map<String, Value>| {
+        let text = |key: &str| parameter.get(key).and_then(Value::as_str).unwrap_or_default();
+        text("in") == "header" && text("name").eq_ignore_ascii_case("authorization")
+    };
+    for operation in operations {
+        for holder in [operation.object, operation.item] {
+            let entries = holder.get("parameters").and_then(Value::as_array).into_iter().flatten();
+            let parameters = entries.filter_map(|entry| crate::refs::resolve(context.root, entry).ok());
+            let Some(found) = parameters.filter_map(Value::as_object).find(in_authorization) else {
+                continue;
+            };
+            let Ok(mut usable) = scheme::api_key("header", "Authorization") else { return };
+            if let Some(help) = found.get("description").and_then(Value::as_str) {
+                usable.set_help(help);
+            }
+            let message = "the parameter Authorization is the draft's credential";
+            context.report.add(&operation.at, "security_from_parameter", message);
+            credentials.auth_type = usable.auth_type;
+            credentials.fields = usable.fields.iter().map(scheme::Field::document).collect();
+            credentials.places.push(usable.place);
+            credentials.auth = Some(Value::Object(usable.auth));
+            return;
+        }
+    }
 }
 
 fn report_others(
@@ -195,167 +309,22 @@ fn report_others(
     reasons: &[(String, String)],
     credentials: &Credentials,
 ) {
-    for name in schemes.keys().filter(|name| credentials.scheme.as_ref() != Some(name)) {
+    for name in schemes.keys().filter(|name| !credentials.schemes.contains(name)) {
         let reason = reasons.iter().find(|(known, _)| known == name).map(|(_, why)| why.as_str());
-        let other = match &credentials.scheme {
-            Some(chosen) => format!("{:?} was chosen", shown(chosen)),
-            None => "no operation asks for it alone".to_owned(),
+        let other = match credentials.schemes.as_slice() {
+            [] => "it cannot be sent with what it is required with".to_owned(),
+            chosen => format!("{:?} was chosen", shown(&chosen.join(" with "))),
         };
         let message = format!("scheme {:?} is not carried: {}", shown(name), reason.unwrap_or(&other));
         context.report.add(&format!("{at}/{}", step(name)), "security_scheme_not_carried", message);
     }
-    if credentials.scheme.is_none() {
+    if credentials.schemes.is_empty() {
         context.report.add(at, "no_security", "the draft has no credential: no scheme could be used");
     }
 }
 
-fn read_scheme(dialect: Dialect, scheme: &Map<String, Value>) -> Result<Usable, String> {
-    let text = |key: &str| scheme.get(key).and_then(Value::as_str).unwrap_or_default();
-    match text("type") {
-        "http" if text("scheme").eq_ignore_ascii_case("bearer") => Ok(bearer()),
-        "http" if text("scheme").eq_ignore_ascii_case("basic") => Ok(basic()),
-        "http" => Err(format!("HTTP scheme {:?} is not supported", shown(text("scheme")))),
-        "basic" if dialect == Dialect::Two => Ok(basic()),
-        "apiKey" => api_key(text("in"), text("name")),
-        "oauth2" => oauth2(dialect, scheme),
-        other => Err(format!("type {:?} is not known", shown(other))),
+impl Usable {
+    fn fitness(&self) -> Fitness {
+        if self.is_fallback { Fitness::Fallback } else { Fitness::Whole }
     }
-}
-
-fn bearer() -> Usable {
-    Usable { auth_type: "bearer", auth: None, fields: &[("token", "Token")], token_host: None }
-}
-
-fn basic() -> Usable {
-    let mut auth = Map::new();
-    auth.insert("username".to_owned(), json!("{{cred.username}}"));
-    auth.insert("password".to_owned(), json!("{{cred.password}}"));
-    let fields = &[("username", "User name"), ("password", "Password")];
-    Usable { auth_type: "basic", auth: Some(auth), fields, token_host: None }
-}
-
-fn api_key(place: &str, name: &str) -> Result<Usable, String> {
-    let sound = match place {
-        "header" => check_request_header(name, b"", &[]).is_ok(),
-        // A cookie's name is a token like a header's (RFC 6265 section 4.1.1).
-        "cookie" => {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        }
-        "query" => !name.is_empty(),
-        _ => false,
-    };
-    if !sound || name.chars().nth(NAME_CHARS_MAX).is_some() {
-        return Err(format!("a key cannot go to {:?} {:?}", shown(place), shown(name)));
-    }
-    let mut auth = Map::new();
-    auth.insert("in".to_owned(), json!(place));
-    auth.insert("name".to_owned(), json!(name));
-    auth.insert("prefix".to_owned(), json!(""));
-    let fields = &[("api_key", "API key")];
-    Ok(Usable { auth_type: "api_key", auth: Some(auth), fields, token_host: None })
-}
-
-/// The flow of a scheme: its name in 3.x, and the object with its URLs.
-fn flows(dialect: Dialect, scheme: &Map<String, Value>) -> Vec<(&'static str, &Map<String, Value>)> {
-    if dialect == Dialect::Two {
-        return match scheme.get("flow").and_then(Value::as_str) {
-            Some("application") => vec![("clientCredentials", scheme)],
-            Some("accessCode") => vec![("authorizationCode", scheme)],
-            _ => Vec::new(),
-        };
-    }
-    let flows = scheme.get("flows");
-    ["clientCredentials", "authorizationCode"]
-        .into_iter()
-        .filter_map(|name| Some((name, flows?.get(name)?.as_object()?)))
-        .collect()
-}
-
-fn oauth2(dialect: Dialect, scheme: &Map<String, Value>) -> Result<Usable, String> {
-    const CLIENT: &[(&str, &str)] = &[("client_id", "Client id"), ("client_secret", "Client secret")];
-    let mut why = "only the flows client credentials and authorization code are known".to_owned();
-    for (name, flow) in flows(dialect, scheme) {
-        let url = |key: &str| flow.get(key).and_then(Value::as_str).unwrap_or_default();
-        let token_url = url("tokenUrl");
-        let host = match https_host(token_url) {
-            Ok(host) => host,
-            Err(problem) => {
-                why = format!("token URL {:?} {problem}", shown(token_url));
-                continue;
-            }
-        };
-        let mut auth = Map::new();
-        let mut auth_type = "oauth2_client_credentials";
-        if name == "authorizationCode" {
-            let authorize_url = url("authorizationUrl");
-            if let Err(problem) = https_host(authorize_url) {
-                why = format!("authorization URL {:?} {problem}", shown(authorize_url));
-                continue;
-            }
-            auth_type = "oauth2_authorization_code";
-            auth.insert("authorize_url".to_owned(), json!(authorize_url));
-            auth.insert("pkce".to_owned(), json!("S256"));
-        }
-        auth.insert("token_url".to_owned(), json!(token_url));
-        return Ok(Usable { auth_type, auth: Some(auth), fields: CLIENT, token_host: Some(host) });
-    }
-    Err(why)
-}
-
-/// The host of an absolute `https` URL without variables.
-fn https_host(url: &str) -> Result<String, &'static str> {
-    if url.len() > 2048 || url.contains(['{', '}']) {
-        return Err("is too long or has variables");
-    }
-    let template = UrlTemplate::parse(url).map_err(|_| "is not an absolute https URL")?;
-    if template.port.is_some_and(|port| port != 443) {
-        return Err("has a port");
-    }
-    let host = template.host_text();
-    match crate::servers::domain(&host) {
-        Ok(domain) => Ok(domain),
-        Err(_) => Err("has no host that may be named"),
-    }
-}
-
-/// The scopes that the operations require, of those that the scheme declares; all declared ones if
-/// none is required.
-fn scopes<'a>(
-    context: &mut Context<'a>,
-    operations: &[Operation<'a>],
-    name: &str,
-    scheme: &Map<String, Value>,
-    at: &str,
-) -> Vec<String> {
-    let flows = flows(context.dialect, scheme);
-    let declared: Vec<&String> = flows
-        .iter()
-        .filter_map(|(_, flow)| flow.get("scopes")?.as_object())
-        .flat_map(|scopes| scopes.keys())
-        .collect();
-    let declared_set: HashSet<&str> = declared.iter().map(|s| s.as_str()).collect();
-    let global = context.root.get("security");
-    let mut seen = HashSet::new();
-    let mut asked: Vec<String> = Vec::new();
-    for operation in operations {
-        let list = operation.object.get("security").or(global).and_then(Value::as_array);
-        for requirement in list.into_iter().flatten() {
-            let scopes = requirement.get(name).and_then(Value::as_array);
-            for scope in scopes.into_iter().flatten().filter_map(Value::as_str) {
-                if (declared_set.is_empty() || declared_set.contains(scope)) && seen.insert(scope) {
-                    asked.push(scope.to_owned());
-                }
-            }
-        }
-    }
-    if asked.is_empty() {
-        asked = declared.into_iter().cloned().collect();
-    }
-    asked.retain(|scope| !scope.is_empty() && scope.len() <= 500);
-    if asked.len() > SCOPES_MAX {
-        let message = format!("{} scopes are asked for, the limit is {SCOPES_MAX}", asked.len());
-        context.report.add(at, "scopes_cut", message);
-        asked.truncate(SCOPES_MAX);
-    }
-    asked
 }

@@ -20,6 +20,8 @@ pub(crate) struct Operation<'a> {
     pub(crate) object: &'a Map<String, Value>,
     /// Pointer to the operation.
     pub(crate) at: String,
+    /// Pointer to the path's item.
+    pub(crate) item_at: String,
 }
 
 /// The operations of a description.
@@ -31,8 +33,6 @@ pub(crate) struct Selection<'a> {
     pub(crate) total: usize,
     /// Number of those not selected.
     pub(crate) not_selected: usize,
-    /// Number of those that have no valid name.
-    pub(crate) left_out: usize,
 }
 
 /// Finds the operations that `only` names; all if it is empty.
@@ -43,19 +43,22 @@ pub(crate) fn select<'a>(context: &mut Context<'a>, only: &[String]) -> Selectio
     for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("x-")) {
         let usable = path.len() <= PATH_BYTES_MAX;
         let at = if usable { format!("/paths/{}", step(path)) } else { "/paths".to_owned() };
-        let Some((item, at)) = context.object_at(item, &at) else { continue };
+        let Some((item, item_at)) = context.object_at(item, &at) else { continue };
         for method in METHODS {
-            let Some((method, object)) = item.get_key_value(*method) else { continue };
-            let Some(object) = object.as_object() else { continue };
+            let Some((method, written)) = item.get_key_value(*method) else { continue };
+            let Some(object) = written.as_object() else { continue };
             selection.total += 1;
-            let at = format!("{at}/{method}");
-            let operation = Operation { path, method, item, object, at };
+            let at = format!("{item_at}/{method}");
+            let part = context.part(written, &at);
+            let (object, at) = part.clone().ok().flatten().unwrap_or((object, at));
+            let operation = Operation { path, method, item, object, at, item_at: item_at.clone() };
             if !only.is_empty() && !only.iter().any(|pattern| operation.is_named(pattern)) {
                 selection.not_selected += 1;
             } else if !usable {
                 let message = format!("path {:?} is too long", shown(path));
-                context.report.add("/paths", "path_not_usable", message);
-                selection.left_out += 1;
+                context.report.add_alone("/paths", "path_not_usable", message);
+            } else if let Err((code, why)) = part {
+                context.report.add_alone(&operation.at, code, format!("left out: {why}"));
             } else {
                 selection.operations.push(operation);
             }

@@ -130,9 +130,9 @@ fn declared<'v>(name: &str, variables: Option<&'v Map<String, Value>>) -> Option
     variables.and_then(|v| v.get(name))
 }
 
-/// The default of a variable; in YAML, versions and ports may be numbers.
+/// The default of a variable; in YAML, versions and ports may be numbers. A default such as `{name}` is none.
 fn default_of(name: &str, variables: Option<&Map<String, Value>>) -> Option<String> {
-    value_text(declared(name, variables)?.get("default")?)
+    value_text(declared(name, variables)?.get("default")?).filter(|text| !text.contains(['{', '}']))
 }
 
 /// A text, or the text of a number.
@@ -172,16 +172,20 @@ fn host_and_domain(
     let parts = pieces(host).or_else(|why| unusable(url, why))?;
     let is_label_text = |v: &str| !v.is_empty() && v.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let mut first_problem = None;
-    // Why twice: if anyone can register a name below the variable, only the default is safe.
-    for all_fixed in [false, true] {
+    let count = parts.iter().filter(|part| matches!(part, Piece::Variable(_))).count();
+    // Why again and again: if anyone can register a name below a variable, its default alone is safe, and so are those
+    // of the variables to its right.
+    for open in (0..=count).rev() {
         let mut text = String::new();
         let mut names = Vec::new();
         let mut fixed = Vec::new();
+        let mut met = 0;
         for part in &parts {
+            met += usize::from(matches!(part, Piece::Variable(_)));
             match part {
                 Piece::Literal(literal) => text.push_str(literal),
                 Piece::Variable(name) => match choose(name, variables, is_label_text) {
-                    Choice::Config if !all_fixed => {
+                    Choice::Config if met <= open => {
                         text.push_str(&format!("{{{name}}}"));
                         names.push(((*name).to_owned(), true));
                     }

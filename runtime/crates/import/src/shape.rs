@@ -6,7 +6,12 @@ use crate::context::Context;
 use crate::limits::{ENUM_VALUES_MAX, HELP_CHARS_MAX};
 use crate::names::{paragraph, shown};
 use crate::schema::{Flat, Kind};
-use crate::value::{has_type, is_small, matches, pattern};
+use crate::value::{has_type, is_small, matches};
+
+mod bounds;
+mod dates;
+
+const CONSTRAINT: &str = "a constraint (minLength, multipleOf, items…) that an input cannot have";
 
 /// What the position of an input allows.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +22,40 @@ pub(crate) struct Wanted {
     pub(crate) sends_default: bool,
     /// Whether it goes into a form, which has no null.
     pub(crate) is_form: bool,
+}
+
+/// What the description says of an input outside its schema.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said<'a> {
+    /// It takes precedence over that of the schema.
+    pub(crate) description: Option<&'a str>,
+    /// Values that are shown.
+    pub(crate) examples: Vec<&'a Value>,
+}
+
+impl<'a> Said<'a> {
+    fn text(&self, flat: &Flat<'a>) -> &'a str {
+        self.description.or_else(|| flat.facet("description")?.as_str()).unwrap_or_default()
+    }
+
+    /// Every value that is shown, in the schema too.
+    fn examples(&self, flat: &Flat<'a>) -> Vec<&'a Value> {
+        let own = ["example", "x-example", "default"].iter().filter_map(|name| flat.facet(name));
+        let list = flat.facet("examples").and_then(Value::as_array).into_iter().flatten();
+        self.examples.iter().copied().chain(own).chain(list).collect()
+    }
+}
+
+/// The values that a parameter or media type shows: `example`, and those of `examples`.
+pub(crate) fn examples_in(holder: &Map<String, Value>) -> Vec<&Value> {
+    let mut list: Vec<&Value> =
+        ["example", "x-example"].iter().filter_map(|name| holder.get(*name)).collect();
+    match holder.get("examples") {
+        Some(Value::Array(values)) => list.extend(values),
+        Some(Value::Object(map)) => list.extend(map.values().map(|one| one.get("value").unwrap_or(one))),
+        _ => {}
+    }
+    list
 }
 
 /// Identifies an input of the description in messages.
@@ -45,27 +84,31 @@ pub(crate) struct Shape {
     pub(crate) title: Option<String>,
 }
 
-/// Makes the attributes of an input. `description` takes precedence over that of the schema.
+/// Makes the attributes of an input.
 pub(crate) fn describe<'a>(
     context: &mut Context<'a>,
     flat: &Flat<'a>,
-    description: Option<&str>,
+    said: &Said<'a>,
     place: &At<'_>,
     wanted: Wanted,
 ) -> Shape {
     let at = place.pointer;
-    let input_type = input_type(context, flat, place, wanted);
+    let mut input_type = input_type(context, flat, place, wanted);
+    if let Some(shown_form) = dates::other_form(input_type, said.text(flat), &said.examples(flat)) {
+        place.add(context, "date_as_text", &format!("{shown_form} is shown; the input is a text"));
+        input_type = "string";
+    }
     let mut attributes = Map::new();
     if let Some(values) = values(context, flat, input_type, place) {
         attributes.insert("enum".to_owned(), Value::Array(values));
     }
     match input_type {
-        "string" => text_bounds(context, flat, place, &mut attributes),
-        "integer" | "number" => number_bounds(context, flat, input_type, place, &mut attributes),
+        "string" => bounds::text_bounds(context, flat, said, place, &mut attributes),
+        "integer" | "number" => bounds::number_bounds(context, flat, input_type, place, &mut attributes),
         "object" | "array" | "any" => nested(context, flat, at),
         _ => {}
     }
-    let mut help = description.or_else(|| flat.facet("description")?.as_str()).unwrap_or_default().to_owned();
+    let mut help = said.text(flat).to_owned();
     if let Some(default) = flat.facet("default").filter(|d| !d.is_null()) {
         default_value(context, default, input_type, place, wanted, &mut attributes, &mut help);
     }
@@ -158,78 +201,6 @@ fn values(
     (!values.is_empty()).then_some(values)
 }
 
-const CONSTRAINT: &str = "a constraint (minLength, multipleOf, items…) that an input cannot have";
-
-fn text_bounds(
-    context: &mut Context<'_>,
-    flat: &Flat<'_>,
-    place: &At<'_>,
-    attributes: &mut Map<String, Value>,
-) {
-    if flat.facet("minLength").and_then(Value::as_u64).is_some_and(|n| n > 0) {
-        context.report.tally(place.pointer, "constraint_not_carried", CONSTRAINT);
-    }
-    if let Some(text) = flat.facet("pattern").and_then(Value::as_str) {
-        match pattern(text, &mut context.compiler) {
-            Ok(pattern) => {
-                attributes.insert("pattern".to_owned(), json!(pattern));
-            }
-            Err(why) => {
-                let message = format!("pattern {:?} {why}", shown(text));
-                place.add(context, "pattern_not_carried", &message);
-            }
-        }
-    }
-    let longest = flat.facet("maxLength").and_then(Value::as_u64).filter(|n| *n > 0);
-    if let Some(longest) = longest.and_then(|n| u32::try_from(n).ok()) {
-        attributes.insert("max_length".to_owned(), json!(longest));
-    }
-}
-
-fn number_bounds(
-    context: &mut Context<'_>,
-    flat: &Flat<'_>,
-    input_type: &str,
-    place: &At<'_>,
-    attributes: &mut Map<String, Value>,
-) {
-    let whole = input_type == "integer";
-    let mut inexact = flat.facet("multipleOf").is_some();
-    let mut bound = |inclusive: &str, exclusive: &str, step: i64| -> Option<Value> {
-        let plain = flat.facet(inclusive).filter(|v| v.is_number());
-        // 3.0 has a flag beside the bound, 3.1 a separate bound.
-        let (value, is_exclusive) = match flat.facet(exclusive) {
-            Some(Value::Bool(flag)) => (plain, *flag),
-            Some(value @ Value::Number(_)) => (Some(value), true),
-            _ => (plain, false),
-        };
-        match (value?, is_exclusive) {
-            (value, false) => Some(value.clone()),
-            (value, true) if whole && value.is_i64() => Some(json!(value.as_i64()?.checked_add(step)?)),
-            (value, true) => {
-                inexact = true;
-                Some(value.clone())
-            }
-        }
-    };
-    let least = bound("minimum", "exclusiveMinimum", 1);
-    let most = bound("maximum", "exclusiveMaximum", -1);
-    if let (Some(least), Some(most)) = (&least, &most)
-        && least.as_f64() > most.as_f64()
-    {
-        place.add(context, "bounds_not_carried", &format!("no number is from {least} to {most}"));
-        return;
-    }
-    if inexact {
-        context.report.tally(place.pointer, "constraint_not_carried", CONSTRAINT);
-    }
-    for (name, value) in [("min", least), ("max", most)] {
-        if let Some(value) = value {
-            attributes.insert(name.to_owned(), value);
-        }
-    }
-}
-
 fn nested(context: &mut Context<'_>, flat: &Flat<'_>, at: &str) {
     let inside = flat.has_properties || flat.facet("items").is_some();
     if inside {
@@ -286,110 +257,4 @@ fn default_value(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shape(schema: Value, wanted: Wanted) -> (Value, Vec<&'static str>) {
-        let root = json!({ "openapi": "3.1.0", "x": schema });
-        let mut context = Context::new(&root).unwrap();
-        let flat = context.flatten(&root["x"], "/x", false);
-        let shape = describe(&mut context, &flat, None, &At { pointer: "/x", name: "x" }, wanted);
-        let mut all = shape.attributes;
-        all.insert("type".to_owned(), json!(shape.input_type));
-        let report = std::mem::take(&mut context.report).finish(crate::Operations::default(), 0);
-        (Value::Object(all), report.items.iter().map(|i| i.code).collect())
-    }
-
-    const QUERY: Wanted = Wanted { files: false, sends_default: true, is_form: false };
-    const PART: Wanted = Wanted { files: true, sends_default: false, is_form: true };
-
-    #[test]
-    fn attributes_are_carried_where_an_input_has_them() {
-        for (schema, expected) in [
-            (
-                json!({ "type": "string", "enum": ["a", "b", "a", null], "default": "a", "title": "T" }),
-                json!({ "type": "string", "enum": ["a", "b"], "default": "a" }),
-            ),
-            (
-                json!({ "type": "integer", "minimum": 1, "exclusiveMaximum": 10, "default": 5 }),
-                json!({ "type": "integer", "min": 1, "max": 9, "default": 5 }),
-            ),
-            (
-                json!({ "type": "integer", "minimum": 0, "exclusiveMinimum": true, "description": "d" }),
-                json!({ "type": "integer", "min": 1, "help": "d" }),
-            ),
-            (
-                json!({ "type": "string", "maxLength": 5, "pattern": "^a+$", "default": "aa" }),
-                json!({ "type": "string", "max_length": 5, "pattern": "^a+$", "default": "aa" }),
-            ),
-            (json!({ "type": "string", "format": "date" }), json!({ "type": "date" })),
-            (json!({ "type": "string", "format": "date-time" }), json!({ "type": "datetime" })),
-            (json!({ "type": "string", "format": "binary" }), json!({ "type": "string" })),
-            (json!({ "type": "boolean", "default": false }), json!({ "type": "boolean", "default": false })),
-            (json!({}), json!({ "type": "any" })),
-        ] {
-            assert_eq!(shape(schema.clone(), QUERY), (expected, vec![]), "{schema}");
-        }
-    }
-
-    #[test]
-    fn what_an_input_cannot_have_is_told() {
-        for (schema, expected, code) in [
-            (json!({ "type": "string", "default": 5 }), json!({ "type": "string" }), "default_not_carried"),
-            (
-                json!({ "type": "string", "enum": ["a"], "default": "b" }),
-                json!({ "type": "string", "enum": ["a"] }),
-                "default_not_carried",
-            ),
-            (
-                json!({ "type": "integer", "maximum": 3, "default": 4 }),
-                json!({ "type": "integer", "max": 3 }),
-                "default_not_carried",
-            ),
-            (json!({ "type": "string", "enum": ["a", 1] }), json!({ "type": "string" }), "enum_not_carried"),
-            (
-                json!({ "type": "string", "pattern": "(?=a)" }),
-                json!({ "type": "string" }),
-                "pattern_not_carried",
-            ),
-            (
-                json!({ "type": "integer", "minimum": 3, "maximum": 2 }),
-                json!({ "type": "integer" }),
-                "bounds_not_carried",
-            ),
-            (
-                json!({ "type": "string", "minLength": 2 }),
-                json!({ "type": "string" }),
-                "constraint_not_carried",
-            ),
-            (json!({ "type": ["string", "integer"] }), json!({ "type": "any" }), "alternatives_untyped"),
-            (json!({ "type": "array", "items": {} }), json!({ "type": "array" }), "nested_not_checked"),
-        ] {
-            assert_eq!(shape(schema.clone(), QUERY), (expected, vec![code]), "{schema}");
-        }
-    }
-
-    #[test]
-    fn files_are_files_where_they_can_go() {
-        for schema in [
-            json!({ "type": "string", "format": "binary" }),
-            json!({ "type": "file" }),
-            json!({ "type": "string", "contentMediaType": "image/png" }),
-        ] {
-            assert_eq!(shape(schema.clone(), PART).0["type"], "file", "{schema}");
-        }
-        let base64 =
-            json!({ "type": "string", "contentMediaType": "image/png", "contentEncoding": "base64" });
-        assert_eq!(shape(base64, PART).0["type"], "string");
-        let list = json!({ "type": "array", "items": { "type": "string", "format": "binary" } });
-        assert_eq!(shape(list, PART), (json!({ "type": "file" }), vec!["file_array"]));
-    }
-
-    #[test]
-    fn a_body_default_is_told_and_not_sent() {
-        let (shape, codes) =
-            shape(json!({ "type": "boolean", "default": false, "description": "Private" }), PART);
-        assert_eq!(shape, json!({ "type": "boolean", "help": "Private\nDefault: false" }));
-        assert_eq!(codes, ["body_default_not_sent"]);
-    }
-}
+mod tests;

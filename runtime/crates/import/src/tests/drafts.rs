@@ -148,7 +148,10 @@ fn operations_have_one_name_each() {
     assert_eq!(last["name"].as_str().unwrap().len(), 120);
     assert!(last["deprecated"]["reason"].is_string());
     let codes: Vec<_> = imported.report.items.iter().map(|i| i.code).collect();
-    assert_eq!(codes, ["action_id_renamed", "action_id_changed", "action_id_made", "text_cut"]);
+    assert_eq!(
+        codes,
+        ["action_id_renamed", "action_id_changed", "action_id_made", "text_cut", "never_carried"]
+    );
 }
 
 #[test]

@@ -83,9 +83,7 @@ fn path_parameters_stand_in_the_url() {
 
 #[test]
 fn headers_of_the_host_are_no_inputs_and_others_are() {
-    for name in
-        ["Host", "content-length", "Accept", "Content-Type", "Authorization", "User-Agent", "Connection"]
-    {
+    for name in ["Host", "content-length", "Accept", "Content-Type", "User-Agent", "Connection"] {
         let (action, codes) = with("/a", json!([{ "name": name, "in": "header", "schema": {} }]));
         assert_eq!((action["body_schema"].clone(), codes), (json!([]), vec!["header_owned"]), "{name}");
     }
@@ -102,9 +100,10 @@ fn headers_of_the_host_are_no_inputs_and_others_are() {
 
 #[test]
 fn cookies_are_not_sent() {
-    let (action, codes) =
-        with("/a", json!([{ "name": "s", "in": "cookie", "required": true, "schema": {} }]));
+    let (action, codes) = with("/a", json!([{ "name": "s", "in": "cookie", "schema": {} }]));
     assert_eq!((action["body_schema"].clone(), codes), (json!([]), vec!["cookie_parameter"]));
+    let required = json!([{ "name": "s", "in": "cookie", "required": true, "schema": {} }]);
+    assert_eq!(left_out(&json!({ "parameters": required })), ["cookie_parameter"]);
 }
 
 #[test]
@@ -130,10 +129,49 @@ fn an_operations_parameter_wins_over_its_paths() {
     );
 }
 
+/// Codes of an import whose one other operation is left out.
+fn left_out(operation: &Value) -> Vec<&'static str> {
+    let document = document(&json!({ "/a": { "get": operation }, "/b": { "get": {} } }));
+    let imported = run(&document);
+    check_pointers(&document, &imported);
+    assert_eq!(imported.report.operations.left_out, 1, "{operation}");
+    codes(&imported)
+}
+
 #[test]
-fn a_reference_out_of_the_description_is_told() {
-    let (_, codes) = with("/a", json!([{ "$ref": "common.yaml#/p" }, { "$ref": "#/nope" }]));
-    assert_eq!(codes, ["external_ref", "missing_ref"]);
+fn an_operation_that_cannot_be_called_is_left_out() {
+    let parameter = |change: Value| {
+        let mut parameter = json!({ "name": "p", "in": "query", "required": true, "schema": {} });
+        parameter.as_object_mut().unwrap().extend(change.as_object().cloned().unwrap());
+        json!({ "parameters": [parameter] })
+    };
+    for (operation, code) in [
+        (parameter(json!({ "schema": { "type": "object" } })), "parameter_style"),
+        (parameter(json!({ "in": "header", "name": "Range" })), "header_owned"),
+        (parameter(json!({ "in": "matrix" })), "parameter_not_read"),
+        (parameter(json!({ "name": "x".repeat(201) })), "name_not_usable"),
+    ] {
+        let codes = left_out(&operation);
+        assert_eq!(codes.last(), Some(&code), "{operation}");
+    }
+    let list = parameter(json!({ "style": "spaceDelimited", "schema": { "type": "array" } }));
+    let (action, codes) = with("/a", list["parameters"].clone());
+    assert_eq!((&action["body_schema"][0]["type"], codes), (&json!("string"), vec!["parameter_as_text"]));
+    let content = json!({ "application/json": { "schema": { "type": "object" } } });
+    let (action, _) = with("/a", parameter(json!({ "content": content }))["parameters"].clone());
+    assert_eq!(action["body_schema"][0]["array_format"], "json");
+}
+
+#[test]
+fn a_pair_of_the_path_is_no_second_input() {
+    let parameters = json!([
+        { "name": "view", "in": "query", "required": true, "schema": { "type": "string" } },
+        { "name": "q", "in": "query", "schema": { "type": "string" } },
+    ]);
+    let (action, codes) = with("/a?view=all&q={q}", parameters);
+    assert_eq!(action["url_template"], "https://api.example.com/v1/a?view=all&q={{input.q}}");
+    let names: Vec<_> = action["body_schema"].as_array().unwrap().iter().map(|i| i["name"].clone()).collect();
+    assert_eq!((names, codes), (vec![json!("q")], vec!["query_pair_fixed"]));
 }
 
 #[test]
