@@ -9,7 +9,6 @@ use crate::context::{Context, Dialect};
 use crate::headers;
 use crate::inputs::{Inputs, NewInput, Place};
 use crate::limits::PARAMETERS_MAX;
-use crate::media::essence;
 use crate::names::shown;
 use crate::operation::LeftOut;
 use crate::schema::Flat;
@@ -17,6 +16,10 @@ use crate::security::Credentials;
 use crate::select::Operation;
 use crate::shape::{At, Said, Shape, Wanted, describe, examples_in};
 use crate::url::{Piece, pieces};
+
+mod style;
+
+pub(crate) use style::collection_format;
 
 /// A default is sent only where a value is required: elsewhere it says what the API does without one.
 fn wanted(parameter: &Parameter<'_>) -> Wanted {
@@ -268,53 +271,6 @@ fn push_path(
     }
 }
 
-/// How an array or object of the query is written, or why it cannot be.
-fn array_format(
-    dialect: Dialect,
-    parameter: &Parameter<'_>,
-    input_type: &str,
-) -> Result<Option<&'static str>, String> {
-    if let Some((media, _)) = content(parameter) {
-        return match input_type {
-            "array" | "object" | "any" if parameter.is_required() && essence(media).ends_with("json") => {
-                Ok(Some("json"))
-            }
-            "array" | "object" | "any" => Err("its value is a separate document (`content`)".to_owned()),
-            _ => Ok(None),
-        };
-    }
-    let style = parameter.text("style");
-    if style == "deepObject" {
-        return Ok(matches!(input_type, "array" | "object" | "any").then_some("brackets"));
-    }
-    match input_type {
-        "object" => Err(format!("an object in style {:?}", if style.is_empty() { "form" } else { style })),
-        "array" if dialect == Dialect::Two => collection_format(parameter.text("collectionFormat")).map(Some),
-        "array" => {
-            let explode = parameter.object.get("explode").and_then(Value::as_bool);
-            match (style, explode.unwrap_or(style.is_empty() || style == "form")) {
-                ("" | "form", true) | ("pipeDelimited", true) | ("spaceDelimited", true) => {
-                    Ok(Some("repeat"))
-                }
-                ("" | "form", false) => Ok(Some("comma")),
-                ("pipeDelimited", false) => Ok(Some("pipe")),
-                (other, _) => Err(format!("an array in style {other:?}")),
-            }
-        }
-        _ => Ok(None),
-    }
-}
-
-/// 2.0's `collectionFormat`.
-pub(crate) fn collection_format(name: &str) -> Result<&'static str, String> {
-    match name {
-        "" | "csv" => Ok("comma"),
-        "pipes" => Ok("pipe"),
-        "multi" => Ok("repeat"),
-        other => Err(format!("an array in collectionFormat {other:?}")),
-    }
-}
-
 fn query<'a>(
     context: &mut Context<'a>,
     parameter: &Parameter<'a>,
@@ -331,7 +287,7 @@ fn query<'a>(
     }
     let flat = flat(context, parameter)?;
     let mut shape = shape(context, parameter, &flat);
-    let mut format = array_format(context.dialect, parameter, shape.input_type);
+    let mut format = style::array_format(context.dialect, parameter, shape.input_type);
     if let Err(why) = &format {
         if !parameter.is_required() || shape.input_type != "array" {
             return refuse(context, parameter, "parameter_style", why);

@@ -9,6 +9,9 @@ use crate::{ImportError, ImportOptions, Imported, import};
 mod bodies;
 mod credentials;
 mod drafts;
+mod field_credentials;
+mod field_drafts;
+mod field_requests;
 mod hostile;
 mod parameters;
 

@@ -98,6 +98,9 @@ impl Sum {
         for item in &report.items {
             assert!(document.pointer(&item.pointer).is_some(), "{name}: {item:?} points nowhere");
         }
+        let operations = &report.operations;
+        assert_eq!(operations.total, operations.carried + operations.left_out, "{name}");
+        assert_eq!(definition["actions"].as_array().unwrap().len(), operations.carried, "{name}");
         let compared = Comparison::of(document, &definition, &report);
         self.operations += report.operations.total;
         self.carried += report.operations.carried;
