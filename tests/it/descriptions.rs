@@ -1,15 +1,12 @@
 //! API descriptions become drafts that the rules of an upload accept, with a report of what was not
 //! imported.
 //!
-//! Three small ones are here, one of each version. `PORTCULLIS_DESCRIPTIONS` names a directory with others, such
-//! as a vendor's whole description; `.ci/run` fetches one with over a thousand operations.
-
-use std::io::Write as _;
-use std::path::PathBuf;
+//! Three small ones, one of each version. Vendors' whole descriptions are compared with their drafts by the tests of
+//! the import's own crate.
 
 use portcullis_core::connector::Connector;
 use portcullis_core::limits::Limits;
-use portcullis_import::{ImportOptions, Imported, import, read};
+use portcullis_import::{ImportOptions, Imported, import};
 use serde_json::{Value, json};
 
 fn small() -> Vec<(String, Value)> {
@@ -46,27 +43,9 @@ fn small() -> Vec<(String, Value)> {
     ]
 }
 
-/// Descriptions from outside.
-#[allow(clippy::disallowed_methods, reason = "the directory is named by the environment")]
-fn given() -> Vec<(String, Value)> {
-    let Some(directory) = std::env::var_os("PORTCULLIS_DESCRIPTIONS").map(PathBuf::from) else {
-        return Vec::new();
-    };
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|e| e == "json" || e == "yaml"));
-    files.sort();
-    assert!(!files.is_empty(), "{} has no description", directory.display());
-    let described = |file: PathBuf| {
-        let text = std::fs::read_to_string(&file).unwrap();
-        (file.display().to_string(), read(&text).unwrap())
-    };
-    files.into_iter().map(described).collect()
-}
-
 #[test]
 fn every_description_gives_a_draft_that_lints_and_a_report() {
-    for (name, document) in small().into_iter().chain(given()) {
+    for (name, document) in small() {
         let options = ImportOptions::default();
         let Imported { definition, report } = import(&document, &options).unwrap();
         let checked = Connector::parse(&definition, &Limits::default());
@@ -77,15 +56,5 @@ fn every_description_gives_a_draft_that_lints_and_a_report() {
         for item in &report.items {
             assert!(document.pointer(&item.pointer).is_some(), "{name}: {} points nowhere", item.pointer);
         }
-        let mut out = std::io::stdout();
-        writeln!(
-            out,
-            "{name}: {} of {} operations carried, {} things were not, {} bytes",
-            operations.carried,
-            operations.total,
-            report.items.len(),
-            definition.to_string().len(),
-        )
-        .unwrap();
     }
 }
