@@ -42,6 +42,9 @@ impl Dialect {
     }
 }
 
+/// An object, and the pointer to where it is defined.
+pub(crate) type Part<'a> = (&'a Map<String, Value>, String);
+
 /// The state of one import.
 pub(crate) struct Context<'a> {
     pub(crate) root: &'a Value,
@@ -96,11 +99,7 @@ impl<'a> Context<'a> {
     }
 
     /// [`Self::object`] with the pointer to its actual position.
-    pub(crate) fn object_at(
-        &mut self,
-        value: &'a Value,
-        at: &str,
-    ) -> Option<(&'a Map<String, Value>, String)> {
+    pub(crate) fn object_at(&mut self, value: &'a Value, at: &str) -> Option<Part<'a>> {
         let object = self.object(value, at)?;
         Some((object, refs::home(self.root, value).unwrap_or_else(|| at.to_owned())))
     }
@@ -122,11 +121,7 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// Why the operation is left out: without that part nobody knows what it needs.
-    pub(crate) fn part(
-        &mut self,
-        value: &'a Value,
-        at: &str,
-    ) -> Result<Option<(&'a Map<String, Value>, String)>, LeftOut> {
+    pub(crate) fn part(&mut self, value: &'a Value, at: &str) -> Result<Option<Part<'a>>, LeftOut> {
         match refs::resolve(self.root, value) {
             Ok(found) => Ok(found
                 .as_object()

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn chosen<'n>(names: &[&'n str], schema: Value, method: &str) -> Option<String> {
+    fn chosen(names: &[&str], schema: Value, method: &str) -> Option<String> {
         let root = json!({ "openapi": "3.0.0", "names": names, "x": schema });
         let mut context = Context::new(&root).unwrap();
         let names = root["names"].as_array().unwrap().iter();
