@@ -1,9 +1,14 @@
-//! Failures: how a guest ends without an output.
+//! Failures: how a guest ends without an output, as the host reads it.
 
-use crate::{Error, Failure};
+use crate::{Failure, GateError};
 
 impl Failure {
     /// A failure that a retry will not change.
+    ///
+    /// ```
+    /// let failure = portcullis_guest::Failure::permanent("no_such_list", "there is no list of that name");
+    /// assert!(!failure.retryable);
+    /// ```
     #[must_use]
     pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -17,10 +22,12 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let retryable =
-            matches!(error, Error::DnsFailed | Error::ConnectFailed | Error::Timeout(_) | Error::Protocol);
+impl From<GateError> for Failure {
+    fn from(error: GateError) -> Self {
+        let retryable = matches!(
+            error,
+            GateError::DnsFailed | GateError::ConnectFailed | GateError::Timeout(_) | GateError::Protocol
+        );
         Self {
             code: "outbound".to_owned(),
             message: "the gate answered no response".to_owned(),
@@ -39,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_not_retryable_and_a_lost_connection_is() {
-        assert!(!Failure::from(Error::Denied(DenyReason::HostNotInOrg)).retryable);
-        assert!(Failure::from(Error::ConnectFailed).retryable);
+        assert!(!Failure::from(GateError::Denied(DenyReason::HostNotInOrg)).retryable);
+        assert!(Failure::from(GateError::ConnectFailed).retryable);
     }
 }

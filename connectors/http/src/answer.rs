@@ -9,7 +9,7 @@ use portcullis_action::{
     ActionPlan, Answer, Judge, Method as PlanMethod, Outcome, PageError, Pages, RenderedRequest,
     UpstreamError,
 };
-use portcullis_guest::{Error, Failure, Method, Request, Response};
+use portcullis_guest::{Failure, GateError, Method, Request, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -49,7 +49,7 @@ impl<'a> Upstream<'a> {
 pub(crate) fn complete(
     plan: &ActionPlan,
     rendered: RenderedRequest,
-    mut send: impl FnMut(&Request) -> Result<Response, Error>,
+    mut send: impl FnMut(&Request) -> Result<Response, GateError>,
 ) -> Result<String, Failure> {
     let judge = Judge::new(plan).map_err(|e| Failure::permanent(PLAN_INVALID, e.to_string()))?;
     if let Some(pagination) = &plan.pagination {

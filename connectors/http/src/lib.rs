@@ -9,20 +9,21 @@
 #![allow(clippy::result_large_err, reason = "the failure's shape is the interface's; it is made once a call")]
 
 mod answer;
+mod arena;
 
 use std::mem::ManuallyDrop;
 
 use portcullis_action::json::{Members, Object};
 use portcullis_action::judge::PLAN_INVALID;
 use portcullis_action::{ActionPlan, Values, render};
-use portcullis_guest::{Error, Failure, Handler, Invocation, Request, Response};
+use portcullis_guest::{Failure, GateError, Handler, Invocation, Request, Response};
 use serde_json::{Map, Value};
 
 /// Enough for a call with a request and an answer of some hundred KiB; more is allocated as usual.
 const ARENA_BYTES: usize = 1024 * 1024;
 
 #[global_allocator]
-static ARENA: portcullis_guest::Arena<ARENA_BYTES> = portcullis_guest::Arena::new();
+static ARENA: arena::Arena<ARENA_BYTES> = arena::Arena::new();
 
 struct HttpHandler;
 
@@ -34,7 +35,10 @@ impl Handler for HttpHandler {
 
 portcullis_guest::export_handler!(HttpHandler);
 
-fn run(call: &Invocation, send: impl FnMut(&Request) -> Result<Response, Error>) -> Result<String, Failure> {
+fn run(
+    call: &Invocation,
+    send: impl FnMut(&Request) -> Result<Response, GateError>,
+) -> Result<String, Failure> {
     let plan = ActionPlan::read(&call.plan);
     let plan = keep(plan.ok_or_else(|| Failure::permanent(PLAN_INVALID, "this is no plan of the host's"))?);
     let input = keep(Given::read(&call.input, "input_invalid")?);

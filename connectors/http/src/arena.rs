@@ -1,4 +1,4 @@
-//! An allocator for guests that live for one call: memory that is part of the module's initial memory is
+//! The handler's allocator. An instance lives for one call: memory that is part of the module's initial memory is
 //! allocated from one end and released only from that end. Nothing grows, so the host has no page to
 //! map for a call; what does not fit is allocated by the system's allocator.
 
@@ -13,15 +13,10 @@ const ALIGN: usize = 16;
 #[repr(C, align(16))]
 struct Bytes<const SIZE: usize>(UnsafeCell<[u8; SIZE]>);
 
-/// A guest's memory for one call, `SIZE` bytes of it without growing. Install it in a guest's crate:
-///
-/// ```
-/// #[global_allocator]
-/// static ARENA: portcullis_guest::Arena<1_048_576> = portcullis_guest::Arena::new();
-/// ```
+/// The memory of one call, `SIZE` bytes of it without growing.
 // Why this order: the host cleans every page that was written, and the first blocks share one with `used`.
 #[repr(C)]
-pub struct Arena<const SIZE: usize> {
+pub(crate) struct Arena<const SIZE: usize> {
     used: Cell<usize>,
     bytes: Bytes<SIZE>,
 }
@@ -31,16 +26,9 @@ pub struct Arena<const SIZE: usize> {
 #[allow(unsafe_code, reason = "an allocator is unsafe by its interface")]
 unsafe impl<const SIZE: usize> Sync for Arena<SIZE> {}
 
-impl<const SIZE: usize> Default for Arena<SIZE> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<const SIZE: usize> Arena<SIZE> {
     /// An empty arena.
-    #[must_use]
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { used: Cell::new(0), bytes: Bytes(UnsafeCell::new([0; SIZE])) }
     }
 
