@@ -21,10 +21,15 @@
 #[macro_export]
 macro_rules! export_handler {
     ($handler:ident) => {
+        // Why only there: the exports' names are none that a linker of another target takes in a library.
+        #[cfg(target_family = "wasm")]
         #[allow(unsafe_code, reason = "generated export glue")]
         mod portcullis_guest_export {
             use super::$handler;
             $crate::bindings::export!($handler with_types_in $crate::bindings);
         }
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn($crate::Invocation) -> ::std::result::Result<::std::string::String, $crate::Failure> =
+            <$handler as $crate::Handler>::invoke;
     };
 }
