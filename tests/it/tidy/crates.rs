@@ -88,6 +88,8 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "wasmtime", "hyper", "portcullis-core", "portcullis-egress", "portcullis-store"],
     ),
     ("portcullis-guest", &[], &["tokio", "wasmtime", "hyper", "portcullis-core", "portcullis-action"]),
+    ("portcullis-example-hubspot-contact-note", &["portcullis-guest"], &["tokio", "wasmtime", "hyper"]),
+    ("portcullis-hostile-guest", &["portcullis-guest"], &["tokio", "wasmtime", "hyper"]),
     (
         "portcullis-tests",
         &[

@@ -1,7 +1,7 @@
 // What a module is made of: actions, a `fetch` that goes through the host's gate, errors, log lines.
 //
 // An action is `async (input, call) => output`. `call` has `action`, `config`, `runId`, `nowMs` and `idempotencyKey`.
-// There is no clock and no randomness: `Date.now()` and `Math.random()` are the same in every call.
+// There is no clock and no randomness: `Date.now()` is the time of the build, `Math.random()` the same in every call.
 
 let host = null;
 

@@ -1,7 +1,7 @@
 """Calls, errors and log lines. Knows the host only as two functions, so that tests can stand in for it.
 
-An action is `action(call, data)`: it returns what `json.dumps` takes, or raises. There is no clock and no randomness:
-`time.time()` and `random.random()` are the same in every call. What is imported must be imported at the top of a file.
+An action is `action(call, data)`: it returns what `json.dumps` takes, or raises. There is no clock and no
+randomness: `time.time()` ends the call, `random.random()` is the same in every call. Import at the top of a file only.
 """
 
 import json as _json
