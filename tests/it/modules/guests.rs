@@ -2,9 +2,9 @@
 //! does once it runs is `tests/guests`. Each function says how its component has to end.
 
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataSection, DataSegment, DataSegmentMode, Encode, EntityType, ExportKind,
-    ExportSection, Function, FunctionSection, ImportSection, Instruction, MemorySection, MemoryType, RefType,
-    StartSection, TableSection, TableType, TypeSection, ValType,
+    CodeSection, ConstExpr, DataSection, DataSegment, DataSegmentMode, EntityType, ExportKind, ExportSection,
+    Function, FunctionSection, ImportSection, Instruction, MemorySection, MemoryType, RefType, StartSection,
+    TableSection, TableType, TypeSection, ValType,
 };
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, decode, embed_component_metadata};
 

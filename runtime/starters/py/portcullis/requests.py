@@ -108,6 +108,11 @@ def request(
     return Response(url, status, answered, content)
 
 
+def segment(value: str) -> str:
+    """A value as one segment of a path, whatever is in it."""
+    return quote(value, safe="")
+
+
 def get(url: str, **options: Any) -> Response:
     return request("GET", url, **options)
 
