@@ -9,6 +9,7 @@ mod coverage;
 mod crates;
 mod documents;
 mod shape;
+mod starters;
 
 /// The folder of the workspace.
 fn root() -> PathBuf {
