@@ -67,12 +67,13 @@ check: targets
 fetch:
 	$(CARGO) fetch --locked --quiet
 
+# In the profile of the product: what the compiler itself needs is then built once.
 lint: targets
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
 doc: targets
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps
 
 # A test fails if one of them differs from the code.
 docs: targets

@@ -23,6 +23,7 @@ mod import;
 mod init;
 mod ledger;
 mod lint;
+mod module;
 mod serve;
 mod token;
 
@@ -62,6 +63,11 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Test forbidden addresses and a rebinding name on this machine, and check its environment
     Doctor(doctor::DoctorArgs),
+    /// Make, check, pack, sign and try custom modules
+    Module(module::ModuleArgs),
+    /// Compile a module from standard input to standard output; `serve` starts it
+    #[command(hide = true)]
+    CompileModule(module::CompileArgs),
     /// Write the store to one file; stop the server first
     Backup(backup::BackupArgs),
     /// Replace the store with a backup; stop the server first
@@ -89,6 +95,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Module(args) => module::run(&args),
+        Command::CompileModule(args) => module::compile(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Token(args) => token::run(&args),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use portcullis_core::limits::Limits;
 use portcullis_core::violation;
+use portcullis_engine::modules::{ModuleRules, TrustedKeys};
 use portcullis_store::LedgerSync;
 
 use crate::telemetry;
@@ -117,6 +118,8 @@ pub(crate) struct Config {
     pub(crate) egress_dns_servers: Vec<SocketAddr>,
     /// File outside the data directory that shows when an older store was put in the place of the newest.
     pub(crate) anchor_file: Option<PathBuf>,
+    /// Which custom modules are taken.
+    pub(crate) modules: ModuleRules,
     /// Ledger durability.
     pub(crate) ledger_sync: LedgerSync,
     pub(crate) limits: Limits,
@@ -177,6 +180,7 @@ impl Config {
         errors.extend(telemetry::parse(&log).err());
         let anchor_file = pick(&args.data.anchor_file, "anchor_file").map(PathBuf::from);
         check_anchor_file(anchor_file.as_deref(), &data_dir, &mut errors);
+        let modules = module_rules(&file, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -193,6 +197,7 @@ impl Config {
             egress_ca_file,
             egress_ca_pem,
             egress_dns_servers,
+            modules,
             ledger_sync,
             limits,
             log,
@@ -210,6 +215,7 @@ impl Config {
             ("egress.dns_servers", self.egress_dns_servers != other.egress_dns_servers),
             ("ledger.sync", self.ledger_sync != other.ledger_sync),
             ("anchor_file", self.anchor_file != other.anchor_file),
+            ("modules", self.modules != other.modules),
             ("log", self.log != other.log),
         ];
         let keys = keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned());
@@ -217,6 +223,14 @@ impl Config {
         keys.chain(limits.filter(|(own, other)| own != other).map(|((name, _), _)| format!("limits.{name}")))
             .collect()
     }
+}
+
+fn module_rules(file: &File, errors: &mut Vec<String>) -> ModuleRules {
+    let trusted_keys = TrustedKeys::parse(&file.list("modules.trusted_keys")).unwrap_or_else(|error| {
+        errors.push(format!("modules.trusted_keys: {error}"));
+        TrustedKeys::default()
+    });
+    ModuleRules { trusted_keys, require_signature: file.flag("modules.require_signature") }
 }
 
 /// Variables that are set under this program's prefix, that no command reads, each with the name that was perhaps

@@ -12,6 +12,7 @@ use portcullis_core::limits::Limits;
 use portcullis_core::outbound::BoxFuture;
 use portcullis_egress::{Dial, Dialed, Gate, GateParts, Resolve, ResolveError, TlsRoots};
 use portcullis_engine::api_token::{self, NewToken};
+use portcullis_engine::modules::{ModuleParts, ModuleRules};
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_store::{Backends, LedgerSync, MasterKey, Records, Role, Vault};
 use serde_json::json;
@@ -73,6 +74,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         master_key,
         gate,
         compiled_dir: data_dir.join("compiled"),
+        modules: ModuleParts {
+            dir: data_dir.join("modules"),
+            compiler: std::env::current_exe()?.with_file_name("portcullis"),
+            rules: ModuleRules::default(),
+        },
         public_url: "https://portcullis.example.com".to_owned(),
     };
     let api = Api::new(Engine::open(parts).await?);

@@ -29,6 +29,7 @@ mod golden;
 mod ledger_chain;
 mod ledger_reading;
 mod main_job;
+mod modules;
 mod netns;
 mod oauth;
 mod retries;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::token_server::TokenServer;
 use crate::support::{Answer, PUBLIC, Stage, Tenant, World};
 
+mod callback_values;
 mod consent;
 mod consent_attacks;
 mod endpoint;

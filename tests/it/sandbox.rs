@@ -66,9 +66,10 @@ fn bytes_that_are_no_handler_are_refused_and_the_shipped_one_loads() {
 #[test]
 fn a_component_is_held_to_the_size_limit_at_its_border() {
     let bytes = HTTP_HANDLER.len() as u64;
-    let exact = sandbox(Limits { module_bytes: bytes, ..Limits::default() });
+    let of =
+        |module_bytes| Sandbox::for_modules(Arc::new(Limits { module_bytes, ..Limits::default() })).unwrap();
+    let (exact, short) = (of(bytes), of(bytes - 1));
     assert!(exact.load(HTTP_HANDLER).is_ok());
-    let short = sandbox(Limits { module_bytes: bytes - 1, ..Limits::default() });
     let refused = short.load(HTTP_HANDLER).err().unwrap();
     assert_eq!(refused, LoadError::TooLarge { bytes: HTTP_HANDLER.len(), limit: bytes - 1 });
 }

@@ -38,10 +38,13 @@ use it::support;
 /// What went wrong, for people.
 type Failure = Box<dyn Error + Send + Sync>;
 
-const USAGE: &str = "usage: vendor-judge --descriptions DIR [--prism DIR_WITH_node_modules] [--only ID,ID]";
+const USAGE: &str = "usage: vendor-judge --descriptions DIR [--definitions DIR] \
+                     [--prism DIR_WITH_node_modules] [--only ID,ID]";
 
 struct Arguments {
     descriptions: PathBuf,
+    /// Where the judged definitions are; the catalog's own directory if not said.
+    definitions: PathBuf,
     prism: PathBuf,
     only: Option<Vec<String>>,
 }
@@ -49,18 +52,20 @@ struct Arguments {
 impl Arguments {
     fn parse(given: impl IntoIterator<Item = String>) -> Result<Self, Failure> {
         let (mut descriptions, mut prism, mut only) = (None, PathBuf::from("."), None);
+        let mut definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../connectors/definitions");
         let mut given = given.into_iter();
         while let Some(name) = given.next() {
             let value = given.next().filter(|value| !value.is_empty()).ok_or(USAGE)?;
             match name.as_str() {
                 "--descriptions" => descriptions = Some(PathBuf::from(value)),
+                "--definitions" => definitions = PathBuf::from(value),
                 "--prism" => prism = PathBuf::from(value),
                 "--only" => only = Some(value.split(',').map(str::to_owned).collect()),
                 _ => return Err(USAGE.into()),
             }
         }
         let descriptions = descriptions.ok_or(USAGE)?;
-        Ok(Self { descriptions, prism: std::fs::canonicalize(prism)?, only })
+        Ok(Self { descriptions, definitions, prism: std::fs::canonicalize(prism)?, only })
     }
 
     /// The descriptions, by id.
@@ -103,9 +108,8 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let mut out = std::io::stdout();
     let (mut entries, mut failed, mut total) = (0, 0_usize, (0, 0, 0));
     for (id, file) in arguments.files()? {
-        let catalog = Path::new(env!("CARGO_MANIFEST_DIR")).join("../connectors/definitions");
-        let Ok(definition) = std::fs::read_to_string(catalog.join(format!("{id}.json"))) else {
-            writeln!(out, "{id}: no catalog entry; skipped\n")?;
+        let Ok(definition) = std::fs::read_to_string(arguments.definitions.join(format!("{id}.json"))) else {
+            writeln!(out, "{id}: no definition; skipped\n")?;
             continue;
         };
         entries += 1;

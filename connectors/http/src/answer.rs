@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::keep;
 
 mod direct;
+mod poll;
 
 /// The document of a success. References, because a body is large and a guest's memory is small.
 #[derive(Serialize)]
@@ -26,6 +27,9 @@ struct Document<'a> {
     pages: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<bool>,
+    /// The answer is not the result: what the host has to ask for next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ask: Option<poll::Ask>,
 }
 
 /// The upstream's answer; in a failure it contains the error.
@@ -56,6 +60,11 @@ pub(crate) fn complete(
         let ask = |rendered: &RenderedRequest| send(&request(plan, rendered.clone())).map_err(Failure::from);
         return list(&judge, pagination, rendered, ask);
     }
+    if let Some(poll) = &plan.poll
+        && poll.asked.as_ref().is_none_or(|asked| !asked.result)
+    {
+        return poll::complete(plan, poll, &judge, rendered, send);
+    }
     let request = keep(request(plan, rendered));
     let response = keep(send(&request).map_err(Failure::from)?);
     if let Some(body) = judge.as_it_is(response.status, &response.headers, &response.body) {
@@ -64,7 +73,7 @@ pub(crate) fn complete(
     let answer = judge.answer(response.status, &response.headers, &response.body);
     let output = succeeded(&answer)?;
     let upstream = Upstream::of(&answer.mapped);
-    text(&Document { output, upstream, pages: None, truncated: None })
+    text(&Document { output, upstream, pages: None, truncated: None, ask: None })
 }
 
 /// The output of a success.
@@ -99,7 +108,8 @@ fn list(
         let output = pages.finish();
         // Why no body: its items are in the output.
         let upstream = Upstream { body: None, ..Upstream::of(&answer.mapped) };
-        return text(&Document { output: &output, upstream, pages: Some(count), truncated: Some(truncated) });
+        let (pages, truncated) = (Some(count), Some(truncated));
+        return text(&Document { output: &output, upstream, pages, truncated, ask: None });
     }
 }
 

@@ -15,7 +15,7 @@ use std::mem::ManuallyDrop;
 
 use portcullis_action::json::{Members, Object};
 use portcullis_action::judge::PLAN_INVALID;
-use portcullis_action::{ActionPlan, Values, render};
+use portcullis_action::{ActionPlan, Values, poll, render};
 use portcullis_guest::{Failure, GateError, Handler, Invocation, Request, Response};
 use serde_json::{Map, Value};
 
@@ -57,6 +57,11 @@ fn run(
     };
     let rendered = render::render_request(&plan, &values)
         .map_err(|e| Failure::permanent("input_invalid", e.to_string()))?;
+    let asked = plan.poll.as_ref().and_then(|poll| poll.asked.as_ref());
+    let rendered = match asked {
+        Some(asked) => poll::request(&plan, asked, rendered),
+        None => rendered,
+    };
     answer::complete(&plan, rendered, send)
 }
 

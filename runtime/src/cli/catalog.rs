@@ -39,8 +39,10 @@ pub(super) fn run(args: &CatalogArgs) -> u8 {
 }
 
 fn line(entry: &CatalogEntry) -> String {
-    let CatalogEntry { connector_id, display_name, actions, auth_types, .. } = entry;
-    let (count, auth) = (actions.len(), auth_types.join(", "));
+    let CatalogEntry { connector_id, display_name, actions, auth_types, auth_methods, .. } = entry;
+    let default = auth_types.first().map(String::as_str);
+    let methods: Vec<&str> = default.into_iter().chain(auth_methods.iter().map(String::as_str)).collect();
+    let (count, auth) = (actions.len(), methods.join(", "));
     format!("{connector_id:<16} {display_name:<18} {count:>2} actions  {auth}")
 }
 
@@ -49,7 +51,7 @@ fn json(entry: &CatalogEntry) -> Value {
         "connector_id": entry.connector_id, "display_name": entry.display_name,
         "version": entry.version, "description": entry.description,
         "categories": entry.categories, "docs_url": entry.docs_url,
-        "auth_types": entry.auth_types, "actions": entry.actions,
+        "auth_types": entry.auth_types, "auth_methods": entry.auth_methods, "actions": entry.actions,
         "allowed_domains": entry.allowed_domains,
     })
 }

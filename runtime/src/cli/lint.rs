@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use portcullis_core::connector::Connector;
+use portcullis_core::connector::{Connector, MODULE_NOT_CHECKED};
 use portcullis_core::limits::Limits;
 use portcullis_core::violation::Violation;
+use portcullis_engine::modules::local;
 use serde_json::json;
 
-use super::{DONE, FAILED};
+use super::{DONE, FAILED, block_on};
 use crate::output;
 
 /// Arguments of `lint`.
@@ -17,6 +18,9 @@ pub(super) struct LintArgs {
     /// Definition files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// The module of a connector that has one: its examples are run
+    #[arg(long, value_name = "FILE")]
+    module: Option<PathBuf>,
     /// One JSON object per file
     #[arg(long)]
     json: bool,
@@ -26,7 +30,7 @@ pub(super) struct LintArgs {
 pub(super) fn run(args: &LintArgs) -> u8 {
     let mut sound = true;
     for file in &args.files {
-        let (errors, warnings) = check(file);
+        let (errors, warnings) = check(file, args.module.as_deref());
         sound &= errors.is_empty();
         let name = file.display().to_string();
         if args.json {
@@ -49,7 +53,7 @@ pub(super) fn run(args: &LintArgs) -> u8 {
     if sound { DONE } else { FAILED }
 }
 
-fn check(file: &std::path::Path) -> (Vec<Violation>, Vec<Violation>) {
+fn check(file: &std::path::Path, module: Option<&std::path::Path>) -> (Vec<Violation>, Vec<Violation>) {
     let text = match std::fs::read(file) {
         Ok(text) => text,
         Err(e) => {
@@ -57,5 +61,25 @@ fn check(file: &std::path::Path) -> (Vec<Violation>, Vec<Violation>) {
         }
     };
     let checked = Connector::parse_bytes(&text, &Limits::default());
-    (checked.errors, checked.warnings)
+    let (mut errors, mut warnings) = (checked.errors, checked.warnings);
+    if let (Some(module), true) = (module, errors.is_empty()) {
+        match examples(&text, module) {
+            Ok(found) => {
+                warnings.retain(|warning| warning.code != MODULE_NOT_CHECKED);
+                errors.extend(found);
+            }
+            Err(why) => {
+                let why = format!("{}: {why}", module.display());
+                errors.push(Violation::new("/runtime/module", "module_unreadable", why));
+            }
+        }
+    }
+    (errors, warnings)
+}
+
+/// Runs the examples of the actions that a module serves.
+fn examples(definition: &[u8], module: &std::path::Path) -> Result<Vec<Violation>, String> {
+    let bytes = std::fs::read(module).map_err(|error| error.to_string())?;
+    let document = serde_json::from_slice(definition).map_err(|error| error.to_string())?;
+    block_on(local::examples(&bytes, &document, Limits::default()))?
 }

@@ -11,6 +11,7 @@ use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_store::{Backends, MasterKey};
 
+use super::module::modules;
 use super::{BAD_CONFIG, DONE, FAILED, STOP, block_on, known_variables, refused};
 use crate::config::{Config, ConfigArgs, LOG};
 use crate::data_dir::{DataDir, Refusal, is_initialised, never_initialised};
@@ -129,6 +130,7 @@ async fn run_server(
         master_key: key,
         gate: Arc::clone(&gate),
         compiled_dir: config.data_dir.join("compiled"),
+        modules: modules(&config.data_dir, config.modules.clone()),
         public_url: config.public_url.clone(),
     };
     let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;

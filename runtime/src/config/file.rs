@@ -14,6 +14,8 @@ const KEYS: &[&str] = &[
     "egress.dns_servers",
     "ledger.sync",
     "anchor_file",
+    "modules.trusted_keys",
+    "modules.require_signature",
     "log",
 ];
 
@@ -31,6 +33,10 @@ impl File {
 
     pub(super) fn text(&self, key: &str) -> Option<String> {
         self.get(key).and_then(toml::Value::as_str).map(str::to_owned)
+    }
+
+    pub(super) fn flag(&self, key: &str) -> bool {
+        self.get(key).and_then(toml::Value::as_bool).unwrap_or_default()
     }
 
     pub(super) fn list(&self, key: &str) -> Vec<String> {
@@ -82,9 +88,13 @@ fn flatten(table: &toml::Table, errors: &mut Vec<String>) -> File {
             let hint = near.map_or_else(String::new, |n| format!("; did you mean {n}?"));
             errors.push(format!("unknown key {key} in the configuration file{hint}"));
         }
-        let list = key == "egress.dns_servers";
-        if (list && !value.is_array()) || (!list && !value.is_str()) {
-            errors.push(format!("{key} must be {}", if list { "a list of texts" } else { "a text" }));
+        let (fits, form) = match key.as_str() {
+            "egress.dns_servers" | "modules.trusted_keys" => (value.is_array(), "a list of texts"),
+            "modules.require_signature" => (value.is_bool(), "true or false"),
+            _ => (value.is_str(), "a text"),
+        };
+        if !fits {
+            errors.push(format!("{key} must be {form}"));
         }
     }
     file

@@ -234,6 +234,7 @@ impl Harness {
             limits: RequestLimits::default(),
             answers: Answers::Guest,
             unclean_close: false,
+            user_agent_suffix: None,
             dry_run: false,
             varying: Vec::new(),
             scope: Arc::new(PoolScope {

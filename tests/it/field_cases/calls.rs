@@ -7,8 +7,10 @@ use crate::support::{PUBLIC, Stage, Tenant, World};
 
 mod answers;
 mod beside;
+mod later;
 mod leaving;
 mod lists;
+mod vendors_wishes;
 
 /// The connector of these tests, its action `act` and the path of it.
 pub(super) const ID: &str = "saas";

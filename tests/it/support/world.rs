@@ -11,13 +11,14 @@ use portcullis_connectors::HTTP_HANDLER;
 use portcullis_core::limits::Limits;
 use portcullis_egress::{Gate, GateParts, TlsRoots};
 use portcullis_engine::api_token::{self, NewToken};
+use portcullis_engine::modules::{ModuleParts, ModuleRules};
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_store::{
     Backends, LedgerSync, MasterKey, MemoryStore, Records, Role, SledStore, Store, Vault,
 };
 use serde_json::{Value, json};
 
-use super::{Answer, Client, FakeDialer, FakeDns, PUBLIC, SALESFORCE, Upstream};
+use super::{Answer, Client, FakeDialer, FakeDns, PUBLIC, SALESFORCE, Upstream, binary};
 
 /// The public URL of the product.
 pub(crate) const PUBLIC_URL: &str = "https://portcullis.example.com";
@@ -33,13 +34,22 @@ pub(crate) struct Stage {
     pub(crate) handler: Option<Vec<u8>>,
     /// Another third party instead of the scripted one: its address and its CA.
     pub(crate) third_party: Option<(SocketAddr, String)>,
+    /// Which custom modules are taken.
+    pub(crate) module_rules: ModuleRules,
 }
 
 impl Default for Stage {
     fn default() -> Self {
         // Why few slots: each test creates its own sandbox.
         let limits = Limits { concurrent_calls: 32, ..Limits::default() };
-        Self { limits, sled: false, store: None, handler: None, third_party: None }
+        Self {
+            limits,
+            sled: false,
+            store: None,
+            handler: None,
+            third_party: None,
+            module_rules: ModuleRules::default(),
+        }
     }
 }
 
@@ -66,7 +76,8 @@ impl Stage {
         let (_, writes) = api_token::record(&secret, NewToken::platform(None)).unwrap();
         records.commit(writes).await.unwrap();
         let http_handler = self.handler.map_or(HTTP_HANDLER.into(), Cow::Owned);
-        let around = Around { limits, ca_pem, names, dialer, master_key, http_handler };
+        let module_rules = self.module_rules;
+        let around = Around { limits, ca_pem, names, dialer, master_key, http_handler, module_rules };
         let engine = around.open(dir.path(), store).await;
         let api = Api::new(Arc::clone(&engine));
         let address = serve(&api).await;
@@ -84,6 +95,7 @@ struct Around {
     dialer: Arc<FakeDialer>,
     master_key: MasterKey,
     http_handler: Cow<'static, [u8]>,
+    module_rules: ModuleRules,
 }
 
 impl Around {
@@ -107,6 +119,11 @@ impl Around {
             master_key,
             gate,
             compiled_dir: dir.join("compiled"),
+            modules: ModuleParts {
+                dir: dir.join("modules"),
+                compiler: binary::path(),
+                rules: self.module_rules.clone(),
+            },
             public_url,
         };
         Engine::open(parts).await.unwrap()
@@ -175,6 +192,7 @@ impl World {
             names,
             master_key: MasterKey::from_text(key.trim()).unwrap(),
             http_handler: HTTP_HANDLER.into(),
+            module_rules: ModuleRules::default(),
         };
         let backends = Backends::open_directory(data, LedgerSync::Group).unwrap();
         let engine = around.engine(data, backends).await;

@@ -73,7 +73,8 @@ mod tests {
             for body in [" { \"a\" : [1, \"x\\/y\"], \"b\": {} } ", "[]", "null", "\"\u{e9}\"", "-1.5"] {
                 let mapped = map_response(status, &headers, body.as_bytes());
                 let upstream = Upstream { body: Some(&mapped.body), ..Upstream::of(&mapped) };
-                let whole = Document { output: &mapped.body, upstream, pages: None, truncated: None };
+                let whole =
+                    Document { output: &mapped.body, upstream, pages: None, truncated: None, ask: None };
                 let direct = document(status, &headers, &compact(body.as_bytes()).unwrap());
                 assert_eq!(direct, text(&whole).unwrap());
             }

@@ -10,6 +10,9 @@ pub enum EscapeError {
     /// Host position.
     #[error("must be one DNS label in a host (letters, digits and inner hyphens, 1 to 63)")]
     NotALabel,
+    /// Host position, alone.
+    #[error("must be a whole host name such as api.example.com")]
+    NotAHost,
     /// Path position.
     #[error("must not be empty in a path")]
     EmptySegment,
@@ -129,6 +132,18 @@ pub fn xml_text(value: &str, out: &mut String) -> Result<(), EscapeError> {
 pub fn host_label(value: &str, out: &mut String) -> Result<(), EscapeError> {
     if !is_host_label(value) {
         return Err(EscapeError::NotALabel);
+    }
+    out.push_str(&value.to_ascii_lowercase());
+    Ok(())
+}
+
+/// Checks a whole host name of at least two labels and appends it in lower case.
+///
+/// # Errors
+/// [`EscapeError::NotAHost`].
+pub fn host(value: &str, out: &mut String) -> Result<(), EscapeError> {
+    if !value.contains('.') || !value.split('.').all(is_host_label) {
+        return Err(EscapeError::NotAHost);
     }
     out.push_str(&value.to_ascii_lowercase());
     Ok(())

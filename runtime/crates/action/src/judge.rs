@@ -244,6 +244,16 @@ impl<'p> Judge<'p> {
         Ok(None)
     }
 
+    /// The error of an answer that is a success by its status and yet says that the work has failed: what a rule says
+    /// of it, or else that.
+    #[must_use]
+    pub fn failed(&self, answer: &MappedResponse, code: &str, message: &str) -> UpstreamError {
+        let budget = Budget::unlimited();
+        let rule = self.rule_of(answer, &budget).ok().flatten().and_then(|index| self.rules.get(index));
+        let ruled = rule.and_then(|rule| rule.error(&answer.body, &budget).ok());
+        ruled.unwrap_or_else(|| permanent(code, Some(message.to_owned())))
+    }
+
     fn success(&self, mapped: MappedResponse, ends: bool, budget: &Budget) -> Result<Answer, Exceeded> {
         // Why nothing for a list: its output is the items of all pages.
         let output = match self.plan.pagination {

@@ -29,6 +29,7 @@ pub mod pagination;
 pub mod path;
 pub mod pattern;
 pub mod plan;
+pub mod poll;
 pub mod predicate;
 pub mod render;
 mod render_error;

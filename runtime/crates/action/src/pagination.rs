@@ -19,7 +19,7 @@ const LINK_RESULTS: &str = "results";
 
 mod edit;
 mod link;
-mod next_url;
+pub(crate) mod next_url;
 
 use next_url::Origin;
 
@@ -129,7 +129,7 @@ pub(crate) fn items<'b>(
     Err(PageError::NoItems { pointer: plan.items.clone(), found })
 }
 
-fn beginning(text: &str) -> String {
+pub(crate) fn beginning(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 

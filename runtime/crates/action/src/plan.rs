@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 mod error;
+mod poll;
 mod read;
 
 pub use error::{ErrorAction, ErrorClass, ErrorRule};
+pub use poll::{Asked, PollPlace, PollPlan};
 
 /// The supported methods. CONNECT, TRACE and custom methods cannot be expressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
@@ -287,6 +289,9 @@ pub struct ActionPlan {
     /// How the next page of a list is requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pagination: Option<PaginationPlan>,
+    /// How an answer that is not finished yet is asked for again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poll: Option<PollPlan>,
     /// What rendering may make, bytes, where it is not [`crate::budget::RENDERED_BYTES`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rendered_bytes: Option<u64>,
@@ -306,7 +311,8 @@ impl ActionPlan {
     /// Whether the action only reads, so that a request of it may be repeated without harm.
     #[must_use]
     pub const fn only_reads(&self) -> bool {
-        self.reads || matches!(self.method, Method::Get | Method::Head | Method::Options)
+        let asks = matches!(&self.poll, Some(PollPlan { asked: Some(_), .. }));
+        self.reads || asks || matches!(self.method, Method::Get | Method::Head | Method::Options)
     }
 }
 

@@ -110,6 +110,18 @@ impl UrlTemplate {
         Ok(parsed)
     }
 
+    /// The config value that is the whole host, if there is one.
+    #[must_use]
+    pub fn host_variable(&self) -> Option<&Variable> {
+        match self.host.as_slice() {
+            [HostLabel { parts }] => match parts.as_slice() {
+                [Part::Variable(variable)] => Some(variable),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     fn query_parts(&self) -> impl Iterator<Item = &Part> {
         self.query
             .iter()
@@ -184,6 +196,10 @@ impl UrlTemplate {
     }
 
     fn render_host(&self, values: &Values<'_>, out: &mut String) -> Result<(), RenderError> {
+        if let Some(variable) = self.host_variable() {
+            let text = values.text(variable)?;
+            return escape::host(&text, out).map_err(|e| RenderError::at(variable, &e));
+        }
         for (index, label) in self.host.iter().enumerate() {
             if index > 0 {
                 out.push('.');

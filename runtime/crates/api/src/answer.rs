@@ -169,6 +169,15 @@ impl<T> List<T> {
         Json(Self { data: page.entries, has_more: page.has_more })
     }
 
+    /// As [`Self::of`], for a conversion that may fail.
+    pub(crate) fn try_of<E>(
+        page: Page<E>,
+        show: impl FnMut(E) -> Result<T, Error>,
+    ) -> Result<Json<Self>, Error> {
+        let data = page.entries.into_iter().map(show).collect::<Result<_, _>>()?;
+        Ok(Json(Self { data, has_more: page.has_more }))
+    }
+
     /// A page of entries that need no conversion.
     pub(crate) const fn new(data: Vec<T>, has_more: bool) -> Self {
         Self { data, has_more }

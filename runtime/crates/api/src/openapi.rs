@@ -128,7 +128,7 @@ fn operation(route: &Route, components: &mut Components) -> Value {
         if let (Some(example), Some(media)) = (examples::of(route.operation), media.as_object_mut()) {
             media.insert("example".to_owned(), example);
         }
-        let body = json!({ "required": true, "content": { "application/json": media } });
+        let body = json!({ "required": true, "content": { (route.types.body_media): media } });
         members.insert("requestBody".to_owned(), body);
     }
     members.insert("responses".to_owned(), Value::Object(responses(route, components)));

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::pieces;
+use crate::v1::modules::ModuleDocument;
 
 /// Default of `Retry-After` for an overloaded or unavailable service, seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
@@ -44,6 +45,15 @@ pub(crate) struct Problem<'p> {
     /// The run that was refused or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<RunDocument<'p>>,
+    /// The report of a module that was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<ModuleDocument>,
+    /// What a connector's module would be able to do besides, one line for each thing.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    difference: &'p [String],
+    /// The digest of that difference, to be named in `?accept=`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'p str>,
 }
 
 impl<'p> Problem<'p> {
@@ -58,6 +68,9 @@ impl<'p> Problem<'p> {
             pointer: error.pointer.as_deref(),
             errors: &error.violations,
             run: error.run.as_deref().map(portcullis_engine::runs::Run::document),
+            report: error.module.as_deref().cloned().map(ModuleDocument::from),
+            difference: error.widening.as_ref().map_or(&[], |widening| &widening.difference),
+            digest: error.widening.as_ref().map(|widening| widening.digest.as_str()),
         }
     }
 }

@@ -30,6 +30,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::answer::JSON;
 use crate::auth;
 use crate::dispatch::PathParams;
 use crate::route::{Admission, Route};
@@ -37,7 +38,9 @@ use crate::service::Api;
 
 mod parameters;
 
-pub(crate) use parameters::{IfMatch, NoParameters, PageParameters, Parameter, Parameters, Place, revision};
+pub(crate) use parameters::{
+    IfMatch, NoParameters, PageParameters, Parameter, Parameters, Place, read_typed, revision,
+};
 
 /// Bytes of an over-long body that are read and dropped so that the client can finish sending and
 /// read its answer.
@@ -79,6 +82,13 @@ pub(crate) struct RawRequest {
     lenient: bool,
 }
 
+impl RawRequest {
+    /// The query as it came; empty if there is none.
+    pub(crate) fn query(&self) -> &str {
+        self.query.as_deref().unwrap_or_default()
+    }
+}
+
 impl Context {
     /// Authenticates, authorises, admits and reads the body, in that order.
     pub(crate) async fn open(
@@ -118,7 +128,8 @@ impl Context {
             _ => None,
         };
         let (tenant, permit) = admitted.unzip();
-        let body = read_body(body, &parts.headers, engine.limits()).await?;
+        let body =
+            read_body(body, &parts.headers, engine.limits(), route.body_limit(engine.limits())).await?;
         let query = parts.uri.query().map(str::to_owned);
         let request = RawRequest { query, body, lenient: route.is_lenient() };
         let (lane, workers) = (route.lane(find("org")), engine.workers());
@@ -190,6 +201,9 @@ impl Context {
 pub(crate) trait RequestBody: Sized + Send + 'static {
     /// Codes with which reading may fail.
     const CODES: &'static [Code];
+
+    /// Its media type.
+    const MEDIA: &'static str = JSON;
 
     /// Its schema; `None` for a route without a body.
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
@@ -289,6 +303,30 @@ fn only_member(document: &mut Value, name: &str) -> Option<Map<String, Value>> {
     members.get_mut(name)?.as_object_mut().map(std::mem::take)
 }
 
+/// Media type of a component.
+pub(crate) const WASM: &str = "application/wasm";
+
+/// The bytes of a component.
+pub(crate) struct WasmBody(pub(crate) Vec<u8>);
+
+impl RequestBody for WasmBody {
+    const CODES: &'static [Code] = &[Code::UnsupportedMediaType];
+    const MEDIA: &'static str = WASM;
+
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        Some(schemars::json_schema!({ "type": "string", "format": "binary" }))
+    }
+
+    fn read(context: &Context, request: &RawRequest) -> Result<Self, Error> {
+        let media = context.header(CONTENT_TYPE.as_str()).unwrap_or(WASM);
+        if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(WASM) {
+            let detail = format!("send {WASM}, not {media:?}");
+            return Err(Error::new(Code::UnsupportedMediaType, detail));
+        }
+        Ok(Self(request.body.to_vec()))
+    }
+}
+
 /// A connector definition, which the engine checks as a whole.
 pub(crate) struct DefinitionBody(pub(crate) Value);
 
@@ -375,9 +413,14 @@ pub(crate) fn structure_of<T: JsonSchema + 'static>() -> Result<Arc<Structure>, 
 }
 
 /// Reads a body within its limits of size and time.
-async fn read_body(body: Body, headers: &HeaderMap, limits: &Limits) -> Result<Bytes, Error> {
+async fn read_body(
+    body: Body,
+    headers: &HeaderMap,
+    limits: &Limits,
+    (bytes_max, name): (u64, &'static str),
+) -> Result<Bytes, Error> {
     let time = Duration::from_millis(limits.api_body_ms);
-    let collected = tokio::time::timeout(time, collect(body, headers, limits.api_body_bytes)).await;
+    let collected = tokio::time::timeout(time, collect(body, headers, bytes_max, name)).await;
     collected.unwrap_or_else(|_| {
         let ms = limits.api_body_ms;
         let detail = format!("the body did not come within {ms} ms (limits.api_body_ms)");
@@ -385,7 +428,12 @@ async fn read_body(body: Body, headers: &HeaderMap, limits: &Limits) -> Result<B
     })
 }
 
-async fn collect(mut body: Body, headers: &HeaderMap, limit: u64) -> Result<Bytes, Error> {
+async fn collect(
+    mut body: Body,
+    headers: &HeaderMap,
+    limit: u64,
+    name: &'static str,
+) -> Result<Bytes, Error> {
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     let mut collected = Vec::new();
@@ -418,6 +466,6 @@ async fn collect(mut body: Body, headers: &HeaderMap, limit: u64) -> Result<Byte
         }
     };
     let _ = tokio::time::timeout(DRAIN_TIME, drain).await;
-    let detail = format!("the body is larger than the limit of {limit} bytes (limits.api_body_bytes)");
+    let detail = format!("the body is larger than the limit of {limit} bytes (limits.{name})");
     Err(Error::new(Code::BodyTooLarge, detail))
 }

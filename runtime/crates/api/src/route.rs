@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Method, Response, StatusCode};
 use portcullis_core::fault::{Code, Fault};
+use portcullis_core::limits::Limits;
 use portcullis_engine::Error;
 use portcullis_engine::api_token::Role;
 use portcullis_engine::caller::PLATFORM;
@@ -14,7 +15,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::answer::{Answer, AnswerHeader, Content};
 use crate::problem;
-use crate::request::{Context, Parameter, Parameters, RawRequest, RequestBody};
+use crate::request::{Context, Parameter, Parameters, RawRequest, RequestBody, WASM};
 
 /// Whether a route takes part in admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub struct Route {
 pub(crate) struct Types {
     pub(crate) parameters: fn() -> Vec<Parameter>,
     pub(crate) body: fn(&mut SchemaGenerator) -> Option<Schema>,
+    pub(crate) body_media: &'static str,
     pub(crate) body_codes: &'static [Code],
     pub(crate) status: StatusCode,
     pub(crate) other_statuses: &'static [StatusCode],
@@ -67,6 +69,7 @@ impl Types {
         Self {
             parameters: P::describe,
             body: B::schema,
+            body_media: B::MEDIA,
             body_codes: B::CODES,
             status: A::STATUS,
             other_statuses: A::OTHER_STATUSES,
@@ -145,6 +148,14 @@ impl Route {
     /// Whether unknown query parameters are ignored: third parties send parameters of their choice.
     pub(crate) fn is_lenient(&self) -> bool {
         self.path == portcullis_engine::oauth::consent::CALLBACK_PATH
+    }
+
+    /// The largest body of a request, bytes, and the name of that limit.
+    pub(crate) fn body_limit(&self, limits: &Limits) -> (u64, &'static str) {
+        match self.types.body_media {
+            WASM => (limits.module_bytes, "module_bytes"),
+            _ => (limits.api_body_bytes, "api_body_bytes"),
+        }
     }
 
     /// Whether a worker serves it whatever the size of its body: it reads, checks or shows definitions.

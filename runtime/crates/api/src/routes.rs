@@ -7,8 +7,8 @@ use portcullis_engine::caller::{ORG, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, W
 use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
-    api_tokens, automations, catalog, connections, connectors, oauth, org_policy, outbound, runs, status,
-    tenants,
+    api_tokens, automations, catalog, connections, connectors, modules, oauth, org_policy, outbound, runs,
+    status, tenants,
 };
 
 /// Roles of routes that are open to all.
@@ -47,15 +47,20 @@ macro_rules! routes {
 
 routes! {
     Connectors {
-        POST "/admin/connector" createConnector PLATFORM Always [AlreadyExists] connectors::create, "Create a connector";
+        POST "/admin/connector" createConnector PLATFORM Always [AlreadyExists CapabilityWidened] connectors::create, "Create a connector";
         GET "/admin/connector" listConnectors PLATFORM Always [] connectors::list, "List connectors";
         POST "/admin/connector/validate" validateConnector PLATFORM Always [] connectors::validate, "Check a definition without saving it";
         GET "/admin/connector/{id}" getConnector PLATFORM Always [ConnectorNotFound] connectors::show, "Read a connector";
-        PUT "/admin/connector/{id}" replaceConnector PLATFORM Always [ConnectorNotFound RevisionMismatch] connectors::replace, "Replace a connector: a new revision and its impact";
-        PATCH "/admin/connector/{id}" patchConnector PLATFORM Always [ConnectorNotFound RevisionMismatch] connectors::patch, "Merge-patch a connector; {\"enabled\": false} is the kill switch";
+        PUT "/admin/connector/{id}" replaceConnector PLATFORM Always [ConnectorNotFound RevisionMismatch CapabilityWidened] connectors::replace, "Replace a connector: a new revision and its impact";
+        PATCH "/admin/connector/{id}" patchConnector PLATFORM Always [ConnectorNotFound RevisionMismatch CapabilityWidened] connectors::patch, "Merge-patch a connector; {\"enabled\": false} is the kill switch";
         DELETE "/admin/connector/{id}" deleteConnector PLATFORM Always [ConnectorNotFound RevisionMismatch InUse] connectors::delete, "Delete a connector that nothing uses, or with ?force=true";
         GET "/admin/connector/{id}/revisions" listConnectorRevisions PLATFORM Always [ConnectorNotFound] connectors::list_revisions, "List a connector's revisions";
         GET "/admin/connector/{id}/revisions/{n}" getConnectorRevision PLATFORM Always [ConnectorNotFound NotFound] connectors::show_revision, "Read one revision";
+        PUT "/admin/connector/{id}/module" replaceConnectorModule PLATFORM Always [ConnectorNotFound RevisionMismatch CapabilityWidened ModuleRefused ValidationFailed InUse] modules::replace, "Upload a module, and make a new revision of the connector that uses it";
+        POST "/admin/module" uploadModule PLATFORM Always [ModuleRefused InUse] modules::upload, "Admit and store a custom module";
+        GET "/admin/module" listModules PLATFORM Always [] modules::list, "List custom modules";
+        GET "/admin/module/{digest}" getModule PLATFORM Always [NotFound] modules::show, "Read a module's report";
+        DELETE "/admin/module/{digest}" deleteModule PLATFORM Always [NotFound InUse] modules::delete, "Delete a module that no connector uses";
         POST "/admin/connector/import" importConnector PLATFORM Always [] catalog::import, "Make a draft definition from an OpenAPI description, with a report of what was not carried";
         GET "/admin/catalog" listCatalog PLATFORM Always [] catalog::list, "List the definitions that ship with the product";
         GET "/admin/catalog/{id}" getCatalogEntry PLATFORM Always [NotFound] catalog::show, "Read a definition of the catalog";

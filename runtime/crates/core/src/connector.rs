@@ -5,7 +5,9 @@
 //! [`Connector::parse_bytes`] parses the text first, with the reader that refuses duplicate members.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use http::HeaderValue;
 use portcullis_action::budget;
 use portcullis_action::compile::Compiler;
 use portcullis_action::retry::RetryPlan;
@@ -13,7 +15,7 @@ use portcullis_action::template::Template;
 use portcullis_action::{ActionPlan, Method, UrlTemplate};
 use serde_json::Value;
 
-use crate::definition::{self, AuthType, Definition, OutputFieldDef, RedirectFollow, StatusDef};
+use crate::definition::{self, AuthType, Definition, OutputFieldDef, RedirectFollow, StatusDef, TlsCloseDef};
 use crate::form::Field;
 use crate::host_pattern::HostPattern;
 use crate::id::{ActionId, ConnectorId};
@@ -32,18 +34,23 @@ mod fields;
 mod methods;
 mod place;
 mod reach;
+mod runtime;
 
 pub use crate::definition::{BudgetScope, Effect};
 use action::Report;
 pub use auth::Auth;
 pub use methods::AuthMethod;
 pub use place::steps;
+pub use runtime::Runtime;
 
 /// The slot name under which a guest asks for a connector's credential.
 pub const DEFAULT_SLOT: &str = "default";
 
 /// Maximum redirects followed for one request; no known API needs more.
 pub const REDIRECT_HOPS_MAX: u8 = 3;
+
+/// Code of the warning that examples of a module's actions were not run, because the module was not at hand.
+pub const MODULE_NOT_CHECKED: &str = "module_not_checked";
 
 /// Which redirects are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +93,14 @@ pub struct Connector {
     /// Ports besides 443.
     pub ports: Vec<u16>,
     pub redirects: RedirectPolicy,
+    /// The custom module, and what it may do.
+    pub runtime: Option<Runtime>,
     /// Whether HTTP/2 is offered to upstreams.
     pub http2: bool,
     /// Whether an answer without a length may end without `close_notify`.
     pub unclean_close: bool,
+    /// What follows the product's own name in `User-Agent`.
+    pub user_agent_suffix: Option<HeaderValue>,
     /// The other authentication methods, each with the connector it makes.
     pub methods: Vec<AuthMethod>,
 }
@@ -112,6 +123,10 @@ pub struct Action {
     pub url: UrlTemplate,
     /// Where the upstream may say that the next page is, besides `url`.
     pub page_urls: Vec<UrlTemplate>,
+    /// How an answer that is not finished yet is asked for again.
+    pub poll: Option<PollRules>,
+    /// Whether the connector's module makes its requests; `method` and `url` are the first that it may make then.
+    pub is_module: bool,
     pub inputs: Vec<Input>,
     /// Values that later steps can use.
     pub outputs: Vec<OutputFieldDef>,
@@ -128,6 +143,17 @@ pub struct Action {
     pub plan: ActionPlan,
     /// [`Self::plan`] as JSON, encoded once.
     pub plan_json: String,
+}
+
+/// How an answer that is not finished yet is asked for again.
+#[derive(Debug, Clone)]
+pub struct PollRules {
+    /// Between two requests.
+    pub interval: Duration,
+    /// For how long, if it is less than the time of the call.
+    pub max: Option<Duration>,
+    /// Where the upstream may say to ask; every path at the action's own host if empty.
+    pub urls: Vec<UrlTemplate>,
 }
 
 /// Limits of one request, below the platform's.
@@ -285,6 +311,7 @@ fn build(definition: &Definition, limits: &Limits, report: &mut Report<'_>) -> O
         fields: &fields,
         reach,
         base: base::check(definition, &fields, reach, report.errors),
+        runtime: None,
         injection,
         injected: injection.header_names(),
         shared_errors: action::shared_errors(definition, report),
@@ -292,6 +319,8 @@ fn build(definition: &Definition, limits: &Limits, report: &mut Report<'_>) -> O
         inputs: action::input_names(definition),
         rendered_bytes: limits.guest_rendered_bytes(),
     };
+    let runtime = runtime::build(definition, &fields, reach, &context.base, report);
+    let context = action::Context { runtime: runtime.as_ref(), ..context };
     let mut actions: Vec<Action> = Vec::with_capacity(definition.actions.len());
     let mut ids = BTreeSet::new();
     for (index, wire) in definition.actions.iter().enumerate() {
@@ -304,6 +333,7 @@ fn build(definition: &Definition, limits: &Limits, report: &mut Report<'_>) -> O
     }
     let test = errand::test(&context, report);
     let discover = errand::discoveries(&context, report);
+    let user_agent_suffix = user_agent_suffix(definition, report);
     Some(Connector {
         id: ConnectorId::parse(&definition.connector_id).ok()?,
         display_name: definition.display_name.clone(),
@@ -323,12 +353,25 @@ fn build(definition: &Definition, limits: &Limits, report: &mut Report<'_>) -> O
             hops_max: definition.egress.redirects.max.unwrap_or(REDIRECT_HOPS_MAX),
         },
         http2: definition.egress.http2,
-        unclean_close: definition.egress.unclean_close,
+        unclean_close: definition.egress.tls_close == TlsCloseDef::Lenient,
+        user_agent_suffix,
+        runtime,
         methods: Vec::new(),
         auth: auth?,
         fields,
         allowed_domains,
     })
+}
+
+fn user_agent_suffix(definition: &Definition, report: &mut Report<'_>) -> Option<HeaderValue> {
+    let written = definition.user_agent_suffix.as_ref()?;
+    let plain = written.trim() == written && written.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let value = HeaderValue::from_str(written).ok().filter(|_| plain);
+    if value.is_none() {
+        let message = "is printable ASCII without a blank at either end";
+        report.error("/user_agent_suffix", "user_agent_invalid", message);
+    }
+    value
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ mod auth;
 mod behaviour;
 mod example;
 mod field;
+mod poll;
+mod runtime;
 mod structure;
 mod token;
 
@@ -26,6 +28,8 @@ pub use behaviour::{
 };
 pub use example::{ExampleDef, ExampleErrorDef, ExampleRequestDef, ExampleResponseDef};
 pub use field::{AuthSchema, ComputedDef, EnumValue, FieldDef, FieldFormat, FieldType, VisibleWhenDef};
+pub use poll::{PollDef, PollResultDef, PollUrlDef};
+pub use runtime::{ExchangeDef, HandlerDef, ProfileDef, RuntimeDef, RuntimeLimitsDef, RuntimeRequestDef};
 pub use structure::{read, schema};
 pub use token::{
     AlgDef, BodyFormatDef, ClientAuthDef, EncodingDef, ExpiresUnitDef, HeaderMemberDef, OAuth1MethodDef,
@@ -92,9 +96,15 @@ pub struct Definition {
     /// What the connector can do.
     #[schemars(length(min = 1))]
     pub actions: Vec<ActionDef>,
+    /// The custom module that serves actions with `handler: "module"`.
+    pub runtime: Option<RuntimeDef>,
     /// Hosts that requests may go to: a host, or `*.` and a host for everything below it.
     #[schemars(length(min = 1))]
     pub allowed_domains: Vec<String>,
+    /// Added to the `User-Agent` of every request, for vendors that ask who calls, such as
+    /// `acme-integration/1.0 (+https://acme.example)` (RFC 9110 section 10.1.5).
+    #[schemars(length(min = 1, max = 200))]
+    pub user_agent_suffix: Option<String>,
     /// Headers of every action; templates. An action's own header wins.
     pub default_headers: BTreeMap<String, String>,
     /// Query pairs of every action; templates. An action's own pair wins.
@@ -194,8 +204,19 @@ pub struct EgressDef {
     /// Whether HTTP/2 is offered; otherwise HTTP/1.1 is used.
     pub http2: bool,
     /// Whether an answer without a length may end with a connection that is closed without TLS's
-    /// `close_notify`. Whoever can close the connection can then cut such an answer off unnoticed.
-    pub unclean_close: bool,
+    /// `close_notify`.
+    pub tls_close: TlsCloseDef,
+}
+
+/// How a TLS connection must end after an answer without a length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsCloseDef {
+    /// With `close_notify` (RFC 8446 section 6.1); else the answer may be cut off, and the call fails.
+    #[default]
+    Strict,
+    /// Also without. Whoever can close the connection can then cut such an answer off unnoticed.
+    Lenient,
 }
 
 /// Which redirects are followed.

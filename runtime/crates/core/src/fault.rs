@@ -93,11 +93,13 @@ codes! {
     RequestTimeout "request_timeout" 408 Caller "The request's body did not come in time.";
     AlreadyExists "already_exists" 409 Caller "That id is taken.";
     InUse "in_use" 409 Caller "Something still uses it.";
+    CapabilityWidened "capability_widened" 409 Caller "The connector's module would be able to do more than before; a person must accept that.";
     CredentialNeedsAttention "credential_needs_attention" 409 Caller "The connection cannot be used as it is; a person must look at it.";
     RevisionMismatch "revision_mismatch" 412 Caller "The record has changed since it was read.";
     BodyTooLarge "body_too_large" 413 Caller "The body is larger than the limit.";
     UnsupportedMediaType "unsupported_media_type" 415 Caller "The body's content type is not accepted here.";
     ValidationFailed "validation_failed" 422 Caller "The document breaks a rule; every breach is listed.";
+    ModuleRefused "module_refused" 422 Caller "The module is not one that this installation takes; its report says why and what to do.";
     InputInvalid "input_invalid" 422 Caller "The action's input breaks a rule; every breach is listed.";
     ConsentInvalid "consent_invalid" 400 Caller "The consent cannot be finished.";
     RateLimited "rate_limited" 429 Caller "The connection's own request budget is used up for now.";
@@ -129,10 +131,12 @@ codes! {
     UpstreamStatus "upstream_status" 502 Upstream "The upstream answered with an error.";
     ResponseUnreadable "response_unreadable" 502 Upstream "The upstream's answer is not what the action reads.";
     PaginationFailed "pagination_failed" 502 Upstream "The upstream's list cannot be followed.";
+    PollFailed "poll_failed" 502 Upstream "The upstream's work failed, or cannot be asked for again.";
+    PollTimeout "poll_timeout" 504 Upstream "The upstream's work is not finished; it may go on.";
     ResponseTooLarge "response_too_large" 502 Upstream "The upstream's answer passed a limit.";
     ResponseTruncated "response_truncated" 502 Upstream "The upstream's answer may be cut off.";
     UpstreamTimeout "upstream_timeout" 504 Upstream "The upstream did not answer in time.";
-    GuestTrapped "guest_trapped" 500 Guest "The guest trapped.";
+    GuestTrapped "guest_trapped" 502 Guest "The guest trapped.";
     GuestTimeout "guest_timeout" 504 Guest "The guest used up its time.";
     GuestFailed "guest_failed" 502 Guest "The guest ended with a failure of its own.";
     GuestOutputInvalid "guest_output_invalid" 500 Guest "The guest's output is not the document it owes.";

@@ -101,7 +101,8 @@ impl Field {
     }
 
     /// What a person meant: a pasted value without white space, scheme, prefix and suffix.
-    fn tidy<'t>(&self, text: &'t str) -> &'t str {
+    #[must_use]
+    pub fn tidy<'t>(&self, text: &'t str) -> &'t str {
         let mut text = if self.trim { text.trim() } else { text };
         if matches!(self.format, Some(FieldFormat::Hostname | FieldFormat::HostnameLabel)) {
             text = text.strip_prefix("https://").unwrap_or(text);

@@ -104,7 +104,14 @@ pub struct ActionScope {
     method: Method,
     host: Vec<Glob>,
     port: u16,
-    path: Vec<Step>,
+    path: PathRule,
+}
+
+/// Which paths are granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum PathRule {
+    Pattern(Vec<Step>),
+    Any,
 }
 
 impl ActionScope {
@@ -118,11 +125,14 @@ impl ActionScope {
         config: &Map<String, Value>,
     ) -> Result<Self, RenderError> {
         let budget = Budget::rendering(RENDERED_BYTES);
-        let host = template
-            .host
-            .iter()
-            .map(|label| bind(label.parts(), config, &budget, escape::host_label))
-            .collect::<Result<_, _>>()?;
+        let host = match template.host_variable() {
+            Some(variable) => whole_host(variable, config, &budget)?,
+            None => template
+                .host
+                .iter()
+                .map(|label| bind(label.parts(), config, &budget, escape::host_label))
+                .collect::<Result<_, _>>()?,
+        };
         let mut path = Vec::with_capacity(template.segments.len());
         for segment in &template.segments {
             bind_segment(segment, config, &budget, &mut path)?;
@@ -130,7 +140,14 @@ impl ActionScope {
         if path.is_empty() {
             path.push(Step::One(Glob::EMPTY));
         }
-        Ok(Self { method, host, port: template.port.unwrap_or(DEFAULT_PORT), path })
+        let port = template.port.unwrap_or(DEFAULT_PORT);
+        Ok(Self { method, host, port, path: PathRule::Pattern(path) })
+    }
+
+    /// The same with every path at its host: for an upstream that names where its work can be asked for.
+    #[must_use]
+    pub fn with_any_path(self) -> Self {
+        Self { path: PathRule::Any, ..self }
     }
 
     /// The host, when no input can choose it.
@@ -148,10 +165,23 @@ impl ActionScope {
     }
 
     fn covers_path(&self, target: &Target) -> bool {
+        let PathRule::Pattern(pattern) = &self.path else { return true };
         let path = target.path().strip_prefix('/').unwrap_or_default();
         let segments: Vec<&str> = path.split('/').collect();
-        path_matches(&self.path, &segments)
+        path_matches(pattern, &segments)
     }
+}
+
+/// The labels of a host that is one config value.
+fn whole_host(
+    variable: &Variable,
+    config: &Map<String, Value>,
+    budget: &Budget,
+) -> Result<Vec<Glob>, RenderError> {
+    let mut host = String::new();
+    escape::host(&config_text(variable, config, budget)?, &mut host)
+        .map_err(|e| RenderError::new(variable.to_string(), e.to_string()))?;
+    Ok(host.split('.').map(|label| Glob::Literal(label.to_owned())).collect())
 }
 
 /// The steps of one segment of the template; a `{{+config.x}}` has as many as its value.

@@ -137,7 +137,15 @@ limits! {
     api_header_ms = 30_000, max 300_000, "ms", "For the header section of an API request, and the idle time of a kept connection.";
     api_body_ms = 60_000, max 600_000, "ms", "For the body of an API request: 8 MiB over a slow line still fit.";
     log_queue_bytes = MIB, max 64 * MIB, "bytes", "Log lines that wait for a slow reader of standard error; further ones are dropped and counted, so that no call waits for the log.";
-    module_bytes = 32 * MIB, max 64 * MIB, "bytes", "A component when it is loaded.";
+    module_bytes = 32 * MIB, max 64 * MIB, "bytes", "A component when it is loaded; those of languages with a runtime have 12 to 20 MiB.";
+    module_memory_bytes = 64 * MIB, max 512 * MIB, "bytes", "Linear memories of one call of a custom module together; a language's runtime begins with 10 to 13 MiB.";
+    module_table_elements = 20_000, max 100_000, "elements", "A table of a custom module; a language's runtime has some 8,000.";
+    module_cpu_ms = 2000, max 60_000, "ms", "Time a custom module may compute in one call, waiting not counted.";
+    module_fuel = 2_000_000_000, max 20_000_000_000, "instructions", "Instructions of one call of a custom module; the determinate twin of the time limit.";
+    module_calls = 32, max 1000, "calls", "Calls of custom modules at once: each may have its memory, and together they must leave room for all others.";
+    module_compile_ms = 120_000, max 600_000, "ms", "Compiling one module; 12 MiB take half a minute of one processor.";
+    module_compile_bytes = 4096 * MIB, max 16_384 * MIB, "bytes", "Address space of the process that compiles a module.";
+    modules = 200, max 10_000, "modules", "Modules kept; each has up to module_bytes on disk, and some times that compiled.";
 }
 
 // Limits that only make sense together.

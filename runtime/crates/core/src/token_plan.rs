@@ -51,6 +51,8 @@ pub struct ConsentPlan {
     pub pkce: bool,
     /// Issuer identifier that the callback must name (RFC 9207), where the definition says it.
     pub issuer: Option<Template>,
+    /// Config values that come with the callback, each with the name of its pair.
+    pub callback: Vec<(String, String)>,
     /// The exchange of the code; its injection reads `cred.code`, `cred.code_verifier`,
     /// `cred.redirect_uri`.
     pub exchange: TokenStep,

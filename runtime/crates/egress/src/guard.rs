@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use portcullis_core::connector::{RedirectPolicy, RequestLimits};
 use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
@@ -49,6 +50,8 @@ pub struct GuardSpec {
     pub answers: Answers,
     /// Whether an answer without a length may end without `close_notify`.
     pub unclean_close: bool,
+    /// What follows the product's own name in `User-Agent`.
+    pub user_agent_suffix: Option<HeaderValue>,
     /// Stop before anything is sent, and report the request.
     pub dry_run: bool,
     /// Texts of the request that differ from run to run; left out of its hash.
@@ -84,6 +87,8 @@ pub struct GuardReport {
     pub redacted: bool,
     /// Whether any byte of the last request may have reached the upstream.
     pub sent: bool,
+    /// Whether any request but a read may have reached an upstream.
+    pub changed: bool,
     /// Hash of the first request, before its credential; see [`DryRun`].
     pub request_hash: Option<String>,
     /// In a dry run: the request that would have been sent.
@@ -149,6 +154,18 @@ impl Guard {
     #[must_use]
     pub fn report(&self) -> GuardReport {
         self.with_state(|s| s.report.clone())
+    }
+
+    /// Removes the secrets that were opened from a text of the guest.
+    pub fn scrub(&self, text: &mut String) {
+        self.with_state(|s| {
+            if s.known.is_empty() {
+                return;
+            }
+            let mut bytes = std::mem::take(text).into_bytes();
+            s.known.scrubber().scrub(&mut bytes);
+            *text = String::from_utf8_lossy(&bytes).into_owned();
+        });
     }
 
     /// Sets why the call is about to be dropped, for the ledger.

@@ -21,7 +21,7 @@ use crate::error::SendError;
 use crate::redirect::Hop;
 
 /// `User-Agent`.
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("Portcullis/", env!("CARGO_PKG_VERSION")));
+const AGENT: &str = concat!("Portcullis/", env!("CARGO_PKG_VERSION"));
 /// The codings that the decoder knows. The host sets the header because the scrubber must read the response.
 const CODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
@@ -66,6 +66,11 @@ pub(crate) fn check(
     Ok(headers)
 }
 
+/// The `User-Agent` of a definition that adds to it.
+pub(crate) fn agent(suffix: &HeaderValue) -> Option<HeaderValue> {
+    HeaderValue::try_from([AGENT.as_bytes(), b" ", suffix.as_bytes()].concat()).ok()
+}
+
 /// A request with the host's headers and without the credential.
 pub(crate) struct Draft {
     pub(crate) method: Method,
@@ -79,7 +84,8 @@ pub(crate) fn draft(target: &Target, hop: &Hop) -> Result<Draft, SendError> {
     let mut headers = hop.headers.clone();
     let host = HeaderValue::from_str(target.authority()).map_err(|_| SendError::from(Code::UrlInvalid))?;
     headers.insert(HOST, host);
-    headers.insert(USER_AGENT, AGENT);
+    // Why only then: a definition's suffix was added when the guest's headers were checked, which never have one.
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
     headers.insert(ACCEPT_ENCODING, CODINGS);
     Ok(Draft { method: hop.method, uri: target.origin_form().to_owned(), headers, body: hop.body.clone() })
 }

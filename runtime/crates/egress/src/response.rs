@@ -105,7 +105,7 @@ fn body_error(error: &hyper::Error, ends_with_connection: bool) -> SendError {
     if ends_with_connection && cause.kind() == ErrorKind::UnexpectedEof {
         return SendError::from(Code::ResponseTruncated).because(
             "the answer has no length and ended without close_notify, so it may be cut off; if this vendor always \
-             closes like that, set egress.unclean_close in the connector's definition",
+             closes like that, set egress.tls_close to \"lenient\" in the connector's definition",
         );
     }
     // Why by its words: the HTTP library has no kind of its own for these two limits.

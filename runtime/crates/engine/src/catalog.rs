@@ -1,6 +1,8 @@
 //! The catalog: definitions that are part of the product; and the import of API descriptions.
 //! Neither needs a definition written by hand.
 
+use std::collections::HashSet;
+
 use portcullis_connectors::CATALOG;
 use portcullis_core::fault::Code;
 use portcullis_core::offload;
@@ -28,8 +30,10 @@ pub struct CatalogEntry {
     pub categories: Vec<String>,
     /// Link to its documentation.
     pub docs_url: Option<String>,
-    /// Authentication methods, the default first.
+    /// Authentication types, each once, the default first.
     pub auth_types: Vec<String>,
+    /// Ids of the further authentication methods, of which a workspace can choose one.
+    pub auth_methods: Vec<String>,
     /// Ids of its actions.
     pub actions: Vec<String>,
     /// Hosts that requests may go to.
@@ -46,7 +50,8 @@ impl CatalogEntry {
         };
         let mut auth_types: Vec<String> = text("auth_type").into_iter().collect();
         auth_types.extend(texts(definition.get("auth_methods"), Some("auth_type")));
-        auth_types.dedup();
+        let mut seen = HashSet::new();
+        auth_types.retain(|one| seen.insert(one.clone()));
         Self {
             connector_id: text("connector_id").unwrap_or_default(),
             display_name: text("display_name").unwrap_or_default(),
@@ -55,6 +60,7 @@ impl CatalogEntry {
             categories: texts(definition.get("categories"), None),
             docs_url: text("docs_url"),
             auth_types,
+            auth_methods: texts(definition.get("auth_methods"), Some("id")),
             actions: texts(definition.get("actions"), Some("action_id")),
             allowed_domains: texts(definition.get("allowed_domains"), None),
         }
@@ -100,7 +106,7 @@ pub fn show(caller: &Caller, id: &str) -> Result<Value, Error> {
 /// # Errors
 /// Those of [`show`] and of [`connectors::create`].
 pub async fn install(engine: &Engine, caller: &Caller, id: &str) -> Result<Saved, Error> {
-    connectors::create(engine, caller, show(caller, id)?).await
+    connectors::create(engine, caller, show(caller, id)?, None).await
 }
 
 /// Makes a draft definition from an API description. Nothing is saved.

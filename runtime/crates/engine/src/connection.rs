@@ -22,7 +22,7 @@ mod save;
 pub(crate) mod sealed;
 pub(crate) mod state;
 mod verify;
-mod visible;
+pub(crate) mod visible;
 
 pub use forget::forget;
 pub(crate) use forget::{delete_all, delete_below};

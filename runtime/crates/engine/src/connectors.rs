@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use portcullis_core::connector::{Checked, Connector};
+use portcullis_core::connector::{Checked, Connector, MODULE_NOT_CHECKED};
+use portcullis_core::definition;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, ConnectorId, OrgId};
 use portcullis_core::offload;
-use portcullis_core::violation::Violation;
+use portcullis_core::violation::{Violation, Violations};
 use portcullis_store::{AutomationRecord, ConnectorSetting, StoreError, Writes};
 pub use portcullis_store::{ConnectorRecord, ConnectorRevision};
 use serde_json::{Map, Value};
@@ -18,6 +19,7 @@ use crate::clock;
 use crate::connection;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::modules::{self, Admitted, capability};
 use crate::page::{Page, PageRequest};
 use crate::resources::Resources;
 
@@ -58,16 +60,45 @@ pub struct Report {
     pub warnings: Vec<Violation>,
 }
 
-async fn check(resources: &Resources, definition: &Value) -> Result<(Connector, Vec<Violation>), Error> {
+async fn check(engine: &Engine, definition: &Value) -> Result<(Connector, Vec<Violation>), Error> {
+    let resources = &engine.resources;
     offload::to_worker().await;
     if let Some(detail) = Connector::too_large(definition, &resources.limits) {
         return Err(Error::new(Code::BodyTooLarge, detail));
     }
-    let Checked { connector, errors, warnings } = Connector::parse(definition, &resources.limits);
-    match connector {
-        Some(connector) => Ok((connector, warnings)),
-        None => Err(Error::violations(Code::ValidationFailed, errors)),
+    let Checked { connector, errors, mut warnings } = Connector::parse(definition, &resources.limits);
+    let Some(connector) = connector else { return Err(Error::violations(Code::ValidationFailed, errors)) };
+    let found = check_module(engine, definition, &connector, &mut warnings).await?;
+    if found.is_empty() {
+        Ok((connector, warnings))
+    } else {
+        Err(Error::violations(Code::ValidationFailed, found))
     }
+}
+
+/// Checks a connector's module: it is stored, has the profile, and its examples come out.
+async fn check_module(
+    engine: &Engine,
+    document: &Value,
+    connector: &Connector,
+    warnings: &mut Vec<Violation>,
+) -> Result<Vec<Violation>, Error> {
+    let Some(runtime) = &connector.runtime else { return Ok(Vec::new()) };
+    let at = |pointer: &str, code, message: &str| Ok(vec![Violation::new(pointer, code, message)]);
+    if !modules::is_stored(&engine.resources, &runtime.module).await? {
+        let message = "no module with this digest is stored; upload it first (POST /admin/module)";
+        return at("/runtime/module", "module_unknown", message);
+    }
+    if !modules::fits(&engine.resources, runtime).await? {
+        let message = "the module imports more than this profile has; see its report";
+        return at("/runtime/profile", "module_profile", message);
+    }
+    let module = engine.modules.load(&runtime.module).await?;
+    let mut unread = Violations::default();
+    let Some(definition) = definition::read(document, &mut unread) else { return Ok(Vec::new()) };
+    // Why: what could not be checked without the module is checked now.
+    warnings.retain(|warning| warning.code != MODULE_NOT_CHECKED);
+    Ok(modules::check_examples(&engine.modules.sandbox, &module, &definition, connector).await)
 }
 
 /// Ids whose path `/admin/connector/{id}` is another route's. Why refused only when something is made: a connector
@@ -101,14 +132,21 @@ pub(crate) fn check_revision(expected: Option<u64>, current: u64) -> Result<(), 
 /// Creates a connector from a definition.
 ///
 /// # Errors
-/// `role_not_allowed`, `validation_failed` with every violation, `body_too_large`, `already_exists`.
-pub async fn create(engine: &Engine, caller: &Caller, definition: Value) -> Result<Saved, Error> {
+/// `role_not_allowed`, `validation_failed` with every violation, `body_too_large`, `already_exists`,
+/// `capability_widened` unless `accepted` names what its module may do.
+pub async fn create(
+    engine: &Engine,
+    caller: &Caller,
+    definition: Value,
+    accepted: Option<&str>,
+) -> Result<Saved, Error> {
     caller.platform()?;
     let resources = &engine.resources;
-    let (connector, warnings) = check(resources, &definition).await?;
+    let (connector, warnings) = check(engine, &definition).await?;
     if let Some(violation) = reserved(&definition) {
         return Err(Error::violations(Code::ValidationFailed, vec![violation]));
     }
+    capability::check(None, &connector, accepted)?;
     let now = clock::now();
     let record = ConnectorRecord {
         connector_id: connector.id.clone(),
@@ -162,8 +200,12 @@ pub async fn show(engine: &Engine, caller: &Caller, id: &str) -> Result<Connecto
 pub async fn validate(engine: &Engine, caller: &Caller, definition: &Value) -> Result<Report, Error> {
     caller.platform()?;
     offload::to_worker().await;
-    let Checked { mut errors, warnings, .. } = Connector::parse(definition, &engine.resources.limits);
+    let Checked { connector, mut errors, mut warnings } =
+        Connector::parse(definition, &engine.resources.limits);
     errors.extend(reserved(definition));
+    if let Some(connector) = &connector {
+        errors.extend(check_module(engine, definition, connector, &mut warnings).await?);
+    }
     Ok(Report { errors, warnings })
 }
 
@@ -177,10 +219,43 @@ pub async fn replace(
     id: &str,
     expected: Option<u64>,
     definition: Value,
+    accepted: Option<&str>,
 ) -> Result<Saved, Error> {
     caller.platform()?;
     let (before, commit) = find(&engine.resources, id).await?;
-    save(engine, before, commit, expected, definition).await
+    save(engine, before, commit, expected, definition, accepted).await
+}
+
+/// Admits a module and makes a new revision of the connector that uses it.
+///
+/// # Errors
+/// Those of [`modules::upload`] and of [`replace`].
+pub async fn replace_module(
+    engine: &Engine,
+    caller: &Caller,
+    id: &str,
+    expected: Option<u64>,
+    (bytes, signature): (Vec<u8>, Option<&str>),
+    accepted: Option<&str>,
+) -> Result<(Admitted, Saved), Error> {
+    caller.platform()?;
+    let (before, commit) = find(&engine.resources, id).await?;
+    check_revision(expected, before.revision)?;
+    let Some(mut runtime) = before.definition.get("runtime").filter(|one| one.is_object()).cloned() else {
+        let message =
+            "the connector has no runtime, which says what a module may do; add it with PUT or PATCH";
+        return Err(Error::violation("/runtime", "runtime_missing", message));
+    };
+    let admitted = modules::upload(engine, caller, bytes, signature).await?;
+    if let Some(members) = runtime.as_object_mut() {
+        members.insert("module".to_owned(), admitted.report.digest.clone().into());
+    }
+    let mut definition = before.definition.clone();
+    if let Some(members) = definition.as_object_mut() {
+        members.insert("runtime".to_owned(), runtime);
+    }
+    let saved = save(engine, before, commit, expected, definition, accepted).await?;
+    Ok((admitted, saved))
 }
 
 /// Replaces the record of a connector, and adds it to its revisions.
@@ -200,13 +275,18 @@ async fn save(
     commit: u64,
     expected: Option<u64>,
     definition: Value,
+    accepted: Option<&str>,
 ) -> Result<Saved, Error> {
     let resources = &engine.resources;
     check_revision(expected, before.revision)?;
-    let (connector, warnings) = check(resources, &definition).await?;
+    let (connector, warnings) = check(engine, &definition).await?;
     if connector.id != before.connector_id {
         let message = format!("must stay {:?}; a connector is never renamed", before.connector_id.as_str());
         return Err(Error::violation("/connector_id", "connector_id_changed", message));
+    }
+    if connector.runtime.is_some() {
+        let known = Connector::parse(&before.definition, &resources.limits).connector;
+        capability::check(known.as_ref(), &connector, accepted)?;
     }
     let record = ConnectorRecord {
         enabled: connector.enabled,

@@ -17,6 +17,7 @@ use crate::automations::CompiledAutomations;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
 use crate::invalidation::{self, follow};
+use crate::modules::{ModuleParts, Modules};
 use crate::oauth::renewal::Renewal;
 use crate::rate_limit::RateLimits;
 use crate::resources::Resources;
@@ -44,6 +45,8 @@ pub struct Engine {
     pub(crate) sandbox: Sandbox,
     /// The generic HTTP handler, compiled.
     pub(crate) http_handler: Module,
+    /// Custom modules.
+    pub(crate) modules: Modules,
     pub(crate) renewal: Renewal,
     pub(crate) rate_limits: RateLimits,
     scheduler: Scheduler,
@@ -62,6 +65,8 @@ pub struct EngineParts {
     pub gate: Arc<Gate>,
     /// Directory in which compiled components are kept between starts.
     pub compiled_dir: PathBuf,
+    /// Custom modules.
+    pub modules: ModuleParts,
     /// Public URL of this product, such as `https://portcullis.example.com`.
     pub public_url: String,
 }
@@ -95,7 +100,9 @@ impl Engine {
         let cache_key = parts.master_key.derive("compiled components")?;
         let vault = Arc::new(Vault::open(records.clone(), parts.master_key).await?);
         let sandbox = Sandbox::new(Arc::clone(&parts.limits))?;
-        let compiled = CompiledCache::new(parts.compiled_dir, &cache_key);
+        let compiled = CompiledCache::new(parts.compiled_dir.clone(), &cache_key);
+        let compiled_modules = CompiledCache::new(parts.compiled_dir.join("modules"), &cache_key);
+        let modules = Modules::open(parts.modules, &parts.limits, compiled_modules)?;
         let (http_handler, origin) = sandbox.load_cached(&parts.http_handler, &compiled)?;
         tracing::debug!(?origin, "the HTTP handler is loaded");
         let scheduler = Scheduler::new(&parts.limits);
@@ -122,6 +129,7 @@ impl Engine {
             runs,
             sandbox,
             http_handler,
+            modules,
             rate_limits: RateLimits::default(),
             scheduler,
             calls: TaskTracker::new(),

@@ -10,6 +10,8 @@ use portcullis_core::violation::{MORE, Violation};
 use portcullis_store::{LedgerError, StoreError, VaultError};
 
 use crate::call::run::Run;
+use crate::modules::ModuleReport;
+use crate::modules::capability::Widening;
 
 /// An error of a use case.
 #[derive(Debug, Clone)]
@@ -24,6 +26,10 @@ pub struct Error {
     pub violations: Vec<Violation>,
     /// The run that was refused or failed.
     pub run: Option<Box<Run>>,
+    /// The report of a module that was refused.
+    pub module: Option<Box<ModuleReport>>,
+    /// What a connector's module would be able to do besides.
+    pub widening: Option<Box<Widening>>,
     /// Seconds after which a retry makes sense, if known.
     pub retry_after_s: Option<u64>,
 }
@@ -38,6 +44,8 @@ impl Error {
             pointer: None,
             violations: Vec::new(),
             run: None,
+            module: None,
+            widening: None,
             retry_after_s: None,
         }
     }

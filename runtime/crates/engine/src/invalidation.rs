@@ -29,6 +29,7 @@ use portcullis_store::{
 };
 
 use crate::call::active_calls::{ActiveCall, CallScope, CancelHandle, Granted, Target};
+use crate::call::prepare::module_of;
 use crate::connection::state::StoredConnection;
 use crate::connection::{self, ConnectionKey};
 use crate::error::Error;
@@ -287,6 +288,10 @@ async fn current(resources: &Resources, running: Running<'_>) -> Result<Judged, 
         return Ok(Judged::Overtaken);
     }
     let Some(action) = granted.request(connector) else { return Ok(Judged::Ended(Code::PathNotGranted)) };
+    // Why compared whole: which of its requests such a call makes next is not known.
+    if module_of(connector, action) != granted.module {
+        return Ok(Judged::Ended(Code::PathNotGranted));
+    }
     // Why the template: as long as the URL has values that are not known, two of them have no other difference.
     if granted.scope.is_none() && (action.method, &action.url) != (granted.method, &granted.url) {
         return Ok(Judged::Ended(Code::PathNotGranted));

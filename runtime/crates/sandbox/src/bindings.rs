@@ -12,7 +12,7 @@
 )]
 
 wasmtime::component::bindgen!({
-    world: "connector",
+    world: "module",
     path: "../../../wit",
     imports: { default: async },
     exports: { default: async },

@@ -12,6 +12,8 @@ use crate::bounds::Bounds;
 use crate::call_state::CallState;
 use crate::engine::{Sandbox, TICK};
 use crate::fault::SandboxFault;
+use crate::guest_limits::{GuestLimits, OwnLimits};
+use crate::guest_log::GuestLog;
 use crate::module::Module;
 
 /// Longest failure text kept, bytes. The guest wrote it, so it cannot be relied on.
@@ -53,6 +55,8 @@ pub struct Usage {
     pub fuel: u64,
     /// Highest linear memory, bytes.
     pub memory_peak_bytes: u64,
+    /// Bytes of the lines that it wrote.
+    pub log_bytes: u64,
     /// Microseconds without the time spent waiting for the gate; with instantiation.
     pub guest_us: u64,
 }
@@ -71,12 +75,28 @@ pub struct GuestFailure {
     pub response: Option<String>,
 }
 
+impl GuestFailure {
+    /// The failure of a guest that could not say what failed.
+    #[must_use]
+    pub fn unsaid() -> Self {
+        Self {
+            code: "unhandled".to_owned(),
+            message: "the guest did not handle an error of the gate".to_owned(),
+            class: None,
+            retryable: false,
+            response: None,
+        }
+    }
+}
+
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallEnd {
     /// The guest's output or failure, or why the host ended it.
     pub result: Result<Result<String, GuestFailure>, SandboxFault>,
     pub usage: Usage,
+    /// The lines that it wrote.
+    pub log: GuestLog,
 }
 
 impl CallEnd {
@@ -99,33 +119,57 @@ impl Sandbox {
         invocation: Invocation,
         outbound: Arc<dyn Outbound>,
     ) -> CallEnd {
+        self.call_within(module, OwnLimits::default(), invocation, outbound).await
+    }
+
+    /// As [`Self::call`], with limits of the definition below those of the platform.
+    pub async fn call_within(
+        &self,
+        module: &Module,
+        own: OwnLimits,
+        invocation: Invocation,
+        outbound: Arc<dyn Outbound>,
+    ) -> CallEnd {
         let started = Instant::now();
-        let mut store = self.store(outbound);
+        let guest = self.guest.lowered(own);
+        let mut store = self.store(outbound, &guest);
         let given_bytes = invocation.bytes();
-        let result = self.run(&mut store, module, invocation).await;
+        let result = self.run(&mut store, module, invocation, &guest).await;
+        let state = store.data_mut();
+        let log = std::mem::take(&mut state.log).ended();
         let state = store.data();
         let usage = Usage {
-            fuel: self.limits.guest_fuel.saturating_sub(store.get_fuel().unwrap_or_default()),
+            log_bytes: log.bytes,
+            fuel: guest.fuel.saturating_sub(store.get_fuel().unwrap_or_default()),
             memory_peak_bytes: state.bounds.memory_peak_bytes as u64,
             guest_us: u64::try_from(started.elapsed().saturating_sub(state.waited).as_micros())
                 .unwrap_or(u64::MAX),
         };
         let state = store.data();
-        let result = result.map_err(|fault| self.explained(fault, state, given_bytes));
-        CallEnd { result, usage }
+        let result = result.map_err(|fault| self.explained(fault, state, &guest, given_bytes));
+        CallEnd { result, usage, log }
     }
 
     /// The fault of a call that was too large: what was too large, and the limit.
-    fn explained(&self, fault: SandboxFault, state: &CallState, given_bytes: u64) -> SandboxFault {
-        let limits = &self.limits;
+    fn explained(
+        &self,
+        fault: SandboxFault,
+        state: &CallState,
+        guest: &GuestLimits,
+        given_bytes: u64,
+    ) -> SandboxFault {
         // Why: an ordinary text is no reason for a guest to compute for long.
-        let is_large = state.answered_bytes.unwrap_or(given_bytes) > limits.inline_bytes;
+        let is_large = state.answered_bytes.unwrap_or(given_bytes) > self.limits.inline_bytes;
         let (limit, max) = match &fault {
             SandboxFault::Trapped(_) if state.bounds.memory_denied => {
-                ("guest_memory_bytes", limits.guest_memory_bytes)
+                if guest.is_module {
+                    let (limit, max) = (guest.names.memory, guest.memory_bytes);
+                    return SandboxFault::OutOfMemory { limit, max };
+                }
+                (guest.names.memory, guest.memory_bytes)
             }
-            SandboxFault::OutOfFuel if is_large => ("guest_fuel", limits.guest_fuel),
-            SandboxFault::OutOfTime if is_large => ("guest_cpu_ms", limits.guest_cpu_ms),
+            SandboxFault::OutOfFuel if is_large => (guest.names.fuel, guest.fuel),
+            SandboxFault::OutOfTime if is_large => (guest.names.cpu, guest.cpu_ms),
             _ => return fault,
         };
         match state.answered_bytes {
@@ -134,20 +178,17 @@ impl Sandbox {
         }
     }
 
-    fn store(&self, outbound: Arc<dyn Outbound>) -> Store<CallState> {
-        let limits = &self.limits;
-        let bounds = Bounds::new(
-            usize::try_from(limits.guest_memory_bytes).unwrap_or(usize::MAX),
-            usize::try_from(limits.guest_table_elements).unwrap_or(usize::MAX),
-        );
+    fn store(&self, outbound: Arc<dyn Outbound>, guest: &GuestLimits) -> Store<CallState> {
+        let bounds = Bounds::new(guest);
         let tick_ms = u64::try_from(TICK.as_millis()).unwrap_or(1).max(1);
         let state = CallState {
             outbound,
             bounds,
-            ticks_left: limits.guest_cpu_ms.div_ceil(tick_ms),
+            ticks_left: guest.cpu_ms.div_ceil(tick_ms),
             out_of_time: false,
             waited: Duration::ZERO,
             since: Instant::now(),
+            log: GuestLog::default(),
             answered_bytes: None,
         };
         let mut store = Store::new(&self.engine, state);
@@ -179,17 +220,19 @@ impl Sandbox {
         store: &mut Store<CallState>,
         module: &Module,
         invocation: Invocation,
+        guest: &GuestLimits,
     ) -> Result<Result<String, GuestFailure>, SandboxFault> {
         let trapped = |e: wasmtime::Error| SandboxFault::Trapped(format!("{e:#}"));
-        store.set_fuel(self.limits.guest_fuel).map_err(trapped)?;
-        let instance = module.pre.instantiate_async(&mut *store).await.map_err(|e| classify(&e, false))?;
-        let (own, max) = (store.data().bounds.memory_peak_bytes as u64, self.limits.guest_memory_bytes);
+        store.set_fuel(guest.fuel).map_err(trapped)?;
+        let made = module.pre.instantiate_async(&mut *store).await;
+        let instance = made.map_err(|e| classify(&e, store.data().out_of_time))?;
+        let (own, max) = (store.data().bounds.memory_peak_bytes as u64, guest.memory_bytes);
         let input = invocation.input.len() as u64;
         // Why not less: how much more a guest takes depends on what it makes of its input. An input that is larger than
         // the guest's own memory finds no room inside it.
-        if input > own && own + input > max {
+        if !guest.is_module && input > own && own + input > max {
             let bytes = invocation.bytes();
-            return Err(SandboxFault::InputTooLarge { bytes, limit: "guest_memory_bytes", max });
+            return Err(SandboxFault::InputTooLarge { bytes, limit: guest.names.memory, max });
         }
         let arguments = handler::Invocation {
             operation: invocation.operation,

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use portcullis_core::outbound::Outbound;
 
-use crate::bindings::portcullis::connector::{outbound_http, types};
+use crate::bindings::portcullis::connector::{log, outbound_http, types};
 use crate::bounds::Bounds;
+use crate::guest_log::{GuestLog, LogLevel};
 use crate::wire;
 
 /// The data of one call's wasmtime store.
@@ -21,11 +22,24 @@ pub(crate) struct CallState {
     pub(crate) waited: Duration,
     /// When the guest began to compute, after the last wait for the gate.
     pub(crate) since: Instant,
+    pub(crate) log: GuestLog,
     /// Bytes of the answers of the gate, if there was one.
     pub(crate) answered_bytes: Option<u64>,
 }
 
 impl types::Host for CallState {}
+
+impl log::Host for CallState {
+    async fn log(&mut self, level: log::Level, message: String) {
+        let level = match level {
+            log::Level::Debug => LogLevel::Debug,
+            log::Level::Info => LogLevel::Info,
+            log::Level::Warn => LogLevel::Warn,
+            log::Level::Error => LogLevel::Error,
+        };
+        self.log.write(level, &message);
+    }
+}
 
 impl outbound_http::Host for CallState {
     async fn send(&mut self, request: types::Request) -> Result<types::Response, types::Error> {

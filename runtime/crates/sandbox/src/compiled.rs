@@ -19,6 +19,7 @@ use aws_lc_rs::hmac;
 use portcullis_core::hex;
 use wasmtime::component::Component;
 
+use crate::compiler::Compiled;
 use crate::engine::Sandbox;
 use crate::fault::LoadError;
 use crate::module::Module;
@@ -36,6 +37,8 @@ const FILES_MAX: usize = 8;
 pub struct CompiledCache {
     dir: PathBuf,
     key: hmac::Key,
+    /// Files kept.
+    files_max: usize,
 }
 
 impl fmt::Debug for CompiledCache {
@@ -55,7 +58,13 @@ impl CompiledCache {
     /// A cache in `dir`, which need not exist yet, under a key of 32 bytes that has no other use.
     #[must_use]
     pub fn new(dir: PathBuf, key: &[u8; 32]) -> Self {
-        Self { dir, key: hmac::Key::new(hmac::HMAC_SHA256, key) }
+        Self { dir, key: hmac::Key::new(hmac::HMAC_SHA256, key), files_max: FILES_MAX }
+    }
+
+    /// The same for another number of files.
+    #[must_use]
+    pub fn keeping(self, files_max: usize) -> Self {
+        Self { files_max, ..self }
     }
 
     fn path(&self, identity: &Identity) -> PathBuf {
@@ -120,7 +129,7 @@ impl CompiledCache {
             .filter(|(_, path)| path != newest && path.extension().is_some_and(|e| e == "cwasm"))
             .collect();
         files.sort();
-        let more = files.len().saturating_sub(FILES_MAX - 1);
+        let more = files.len().saturating_sub(self.files_max.saturating_sub(1));
         for (_, path) in files.iter().take(more) {
             // Why ignored: another process may have removed it, and an extra file does no harm.
             let _ = fs::remove_file(path);
@@ -179,11 +188,36 @@ impl Sandbox {
         Ok((module, Origin::Compiled))
     }
 
+    /// The module whose machine code was kept, if it is there and unchanged.
+    #[must_use]
+    pub fn kept(&self, bytes: &[u8], cache: &CompiledCache) -> Option<Module> {
+        let code = cache.read(&Identity::of(self, bytes))?;
+        let component = self.deserialize(&code);
+        let component = component
+            .inspect_err(|error| tracing::warn!(%error, "a compiled component does not load"))
+            .ok()?;
+        self.module(&component).ok()
+    }
+
+    /// A module from the machine code that the compiler of this process made of these bytes a moment ago; keeps it.
+    ///
+    /// # Errors
+    /// [`LoadError`] for a forbidden import, or for code of another engine.
+    pub fn adopt(&self, bytes: &[u8], made: &Compiled, cache: &CompiledCache) -> Result<Module, LoadError> {
+        let component = self.deserialize(&made.code).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
+        let module = self.module(&component)?;
+        if let Err(error) = cache.write(&Identity::of(self, bytes), &made.code) {
+            tracing::warn!(%error, "a compiled component cannot be kept; the next start compiles it again");
+        }
+        Ok(module)
+    }
+
     #[allow(unsafe_code, reason = "machine code that this installation made; see the SAFETY comment")]
     fn deserialize(&self, code: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: `deserialize` requires bytes that `serialize` returned, unchanged. The only caller passes
-        // bytes whose HMAC under a key of this installation it has just verified, and that HMAC is made only
-        // over bytes that `serialize` returned. The engine also checks its version and settings.
+        // SAFETY: `deserialize` requires bytes that `serialize` or `precompile_component` returned, unchanged. The
+        // callers pass bytes whose HMAC under a key of this installation they have just verified, and that HMAC is
+        // made only over such bytes; or what a compiler that this process started has just returned through a pipe
+        // ([`Compiled`] has no other maker). The engine also checks its version and settings.
         unsafe { Component::deserialize(&self.engine, code) }
     }
 }

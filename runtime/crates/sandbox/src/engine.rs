@@ -8,9 +8,11 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::address_space::{self, Reservation};
-use crate::bindings::portcullis::connector::outbound_http;
+use crate::admission::Profile;
+use crate::bindings::portcullis::connector::{log, outbound_http};
 use crate::call_state::CallState;
 use crate::fault::LoadError;
+use crate::guest_limits::GuestLimits;
 
 /// Length of one epoch tick. A guest yields to other work at each tick, and is ended after `guest_cpu_ms` of
 /// computing. Why 3 ms: no task may compute for 10 ms at a time, and the guest is not all that a poll of its call
@@ -30,12 +32,24 @@ const CORE_INSTANCES_PER_COMPONENT: u32 = 10;
 /// Tables inside one component.
 pub(crate) const TABLES_PER_COMPONENT: u32 = 4;
 
+/// The interface for a module's lines.
+const LOG: &str = "portcullis:connector/log@0.1.0";
+/// What the handler that serves every HTTP connector may import.
+const HANDLER_INTERFACES: &[&str] =
+    &["portcullis:connector/outbound-http@0.1.0", "portcullis:connector/types@0.1.0"];
+/// Address space after a module's memory that is never mapped.
+const MODULE_GUARD_BYTES: u64 = 64 * 1024;
+
 /// One engine and its linker. Cloning shares both.
 #[derive(Clone)]
 pub struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Arc<Linker<CallState>>,
     pub(crate) limits: Arc<Limits>,
+    /// What one call may take.
+    pub(crate) guest: GuestLimits,
+    /// The interfaces that a guest may import.
+    pub(crate) interfaces: &'static [&'static str],
     _ticker: Arc<Ticker>,
 }
 
@@ -54,12 +68,74 @@ impl Sandbox {
                  two mappings each: vm.max_map_count)"
             ))
         })?;
+        let guest = GuestLimits::handler(&limits);
+        Self::with_engine(engine, limits, guest, HANDLER_INTERFACES)
+    }
+
+    /// Builds an engine for components that other people made. It shares nothing with the handler's: a module can take
+    /// none of its slots, tables and code.
+    ///
+    /// # Errors
+    /// [`LoadError::Engine`] when the machine cannot provide it.
+    pub fn for_modules(limits: Arc<Limits>) -> Result<Self, LoadError> {
+        let engine = Engine::new(&module_config(limits.module_memory_bytes, false))
+            .map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        let guest = GuestLimits::module(&limits);
+        Self::with_engine(engine, limits, guest, Profile::Pure.interfaces())
+    }
+
+    fn with_engine(
+        engine: Engine,
+        limits: Arc<Limits>,
+        guest: GuestLimits,
+        interfaces: &'static [&'static str],
+    ) -> Result<Self, LoadError> {
+        let failed = |e: wasmtime::Error| LoadError::Engine(format!("{e:#}"));
         let mut linker = Linker::new(&engine);
         outbound_http::add_to_linker::<CallState, HasSelf<CallState>>(&mut linker, |state| state)
-            .map_err(|e| LoadError::Engine(format!("{e:#}")))?;
+            .map_err(failed)?;
+        if interfaces.contains(&LOG) {
+            log::add_to_linker::<CallState, HasSelf<CallState>>(&mut linker, |state| state)
+                .map_err(failed)?;
+        }
         let ticker = Ticker::start(&engine).map_err(|e| LoadError::Engine(e.to_string()))?;
-        Ok(Self { engine, linker: Arc::new(linker), limits, _ticker: Arc::new(ticker) })
+        Ok(Self { engine, linker: Arc::new(linker), limits, guest, interfaces, _ticker: Arc::new(ticker) })
     }
+}
+
+/// The engine of modules, the same where they are compiled and where they run. `compiles` is for the process that
+/// compiles: one thread, so that calls of others keep theirs.
+pub(crate) fn module_config(memory_bytes: u64, compiles: bool) -> Config {
+    let mut config = Config::new();
+    shared(&mut config);
+    config
+        // Made and released for each call, so that a module that many calls use holds nothing between them.
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        // No more address space than memory: bounds are checked by code.
+        .memory_reservation(memory_bytes)
+        .memory_reservation_for_growth(0)
+        .memory_guard_size(MODULE_GUARD_BYTES)
+        .parallel_compilation(!compiles);
+    config
+}
+
+/// Settings of both engines.
+fn shared(config: &mut Config) {
+    config
+        // Ends endless loops, and lets other calls run meanwhile.
+        .epoch_interruption(true)
+        // A deterministic count of instructions for run records, and a second limit on loops.
+        .consume_fuel(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(ASYNC_STACK_BYTES)
+        // Features that guests do not need are off, for less attack surface.
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_relaxed_simd(false)
+        // A copy-on-write image of the initial memory, so that starting a call copies nothing.
+        .memory_init_cow(true)
+        // The stack frames of a guest are never shown.
+        .wasm_backtrace_max_frames(None);
 }
 
 fn config(limits: &Limits, reservation: Reservation) -> Result<Config, LoadError> {
@@ -85,26 +161,13 @@ fn config(limits: &Limits, reservation: Reservation) -> Result<Config, LoadError
         .pagemap_scan(Enabled::Auto);
 
     let mut config = Config::new();
+    shared(&mut config);
     config
         // Pre-allocated slots: an instance needs no mmap.
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        // Ends endless loops, and lets other calls run meanwhile.
-        .epoch_interruption(true)
-        // A deterministic count of instructions for run records, and a second limit on loops.
-        .consume_fuel(true)
-        .max_wasm_stack(WASM_STACK_BYTES)
-        .async_stack_size(ASYNC_STACK_BYTES)
-        // Features that guests do not need are off, for less attack surface.
-        .wasm_memory64(false)
-        .wasm_multi_memory(false)
-        .wasm_relaxed_simd(false)
         // Decides whether machine code checks its bounds, so kept code of the other way has another identity.
         .memory_reservation(reservation.memory_bytes(limits))
-        .memory_guard_size(reservation.guard_bytes())
-        // A copy-on-write image of the initial memory, so that starting a call copies nothing.
-        .memory_init_cow(true)
-        // The stack frames of a guest are never shown.
-        .wasm_backtrace_max_frames(None);
+        .memory_guard_size(reservation.guard_bytes());
     Ok(config)
 }
 

@@ -48,6 +48,9 @@ pub enum SandboxFault {
     /// It executed more instructions than `guest_fuel` allows.
     #[error("the guest executed more instructions than limits.guest_fuel allows")]
     OutOfFuel,
+    /// It asked for more memory than it may have.
+    #[error("the module needs more memory than it may have (limits.{limit} is {max})")]
+    OutOfMemory { limit: &'static str, max: u64 },
     /// What the guest was given, or the request that it makes of it, is too large for it. Nothing was sent.
     #[error(
         "the input, {bytes} bytes with the action, or the request made from it, is too large \
@@ -83,7 +86,7 @@ impl SandboxFault {
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
-            Self::Trapped(_) => Code::GuestTrapped,
+            Self::Trapped(_) | Self::OutOfMemory { .. } => Code::GuestTrapped,
             Self::OutOfTime | Self::OutOfFuel => Code::GuestTimeout,
             Self::InputTooLarge { .. } => Code::RequestTooLarge,
             Self::AnswerTooLarge { .. } | Self::OutputTooLarge(_) => Code::ResponseTooLarge,

@@ -17,18 +17,26 @@
 )]
 
 mod address_space;
+mod admission;
 mod bindings;
 mod bounds;
 mod call;
 mod call_state;
 mod compiled;
+mod compiler;
 mod engine;
 mod fault;
+mod guest_limits;
+mod guest_log;
 mod module;
 mod wire;
 
+pub use admission::{DIGEST_PREFIX, ModuleProblem, ModuleReport, Profile, digest_of, inspect, is_digest};
 pub use call::{CallEnd, GuestFailure, Invocation, Usage};
 pub use compiled::{CompiledCache, Origin};
+pub use compiler::{COMPILE_COMMAND, CompileError, Compiled, CompilerBounds, ModuleCompiler, compile_stdin};
 pub use engine::Sandbox;
 pub use fault::{LoadError, SandboxFault};
+pub use guest_limits::{GuestLimits, OwnLimits};
+pub use guest_log::{GuestLog, LogLevel, LogLine};
 pub use module::Module;

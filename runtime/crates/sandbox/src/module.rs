@@ -2,21 +2,16 @@
 
 use wasmtime::component::Component;
 
-use crate::bindings::ConnectorPre;
+use crate::admission::HANDLER;
+use crate::bindings::ModulePre;
 use crate::call_state::CallState;
 use crate::engine::Sandbox;
 use crate::fault::LoadError;
 
-/// The only interfaces that a guest may import.
-const ALLOWED_IMPORTS: &[&str] =
-    &["portcullis:connector/outbound-http@0.1.0", "portcullis:connector/types@0.1.0"];
-/// The interface it must export.
-const HANDLER: &str = "portcullis:connector/handler@0.1.0";
-
 /// A loaded component. Cloning shares the code; instances share nothing.
 #[derive(Clone)]
 pub struct Module {
-    pub(crate) pre: ConnectorPre<CallState>,
+    pub(crate) pre: ModulePre<CallState>,
 }
 
 impl Sandbox {
@@ -29,7 +24,8 @@ impl Sandbox {
     }
 
     pub(crate) fn compile(&self, bytes: &[u8]) -> Result<Component, LoadError> {
-        if bytes.len() as u64 > self.limits.module_bytes {
+        // Why not the handler that ships with the product: its size is not somebody else's choice.
+        if self.guest.is_module && bytes.len() as u64 > self.limits.module_bytes {
             return Err(LoadError::TooLarge { bytes: bytes.len(), limit: self.limits.module_bytes });
         }
         Component::from_binary(&self.engine, bytes).map_err(|e| LoadError::Invalid(format!("{e:#}")))
@@ -39,7 +35,7 @@ impl Sandbox {
     pub(crate) fn module(&self, component: &Component) -> Result<Module, LoadError> {
         let kind = component.component_type();
         for (name, _) in kind.imports(&self.engine) {
-            if !ALLOWED_IMPORTS.contains(&name) {
+            if !self.interfaces.contains(&name) {
                 return Err(LoadError::ForbiddenImport(name.to_owned()));
             }
         }
@@ -47,7 +43,7 @@ impl Sandbox {
             return Err(LoadError::NoHandler);
         }
         let pre = self.linker.instantiate_pre(component).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
-        let pre = ConnectorPre::new(pre).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
+        let pre = ModulePre::new(pre).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
         Ok(Module { pre })
     }
 }

@@ -26,6 +26,7 @@ mod error;
 mod head;
 mod ledger;
 mod lower_hex;
+mod modules;
 mod orgs;
 mod record_hash;
 mod records;
@@ -49,6 +50,7 @@ pub use ledger::{
     BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery,
     LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, known_orgs, verify_directory,
 };
+pub use modules::{ModuleFiles, ModuleRecord};
 pub use orgs::{OrgRecord, WorkspaceRecord};
 pub use records::{Document, Key, Listed, Records, Writes};
 pub use runs::{FileRuns, MemoryRuns, RunRecord, Runs};

@@ -168,6 +168,7 @@ async fn ask(resolver: Arc<dyn Resolve>, dialer: &Arc<NoDial>, times: u64) -> Re
         limits: RequestLimits::default(),
         answers: Answers::Guest,
         unclean_close: false,
+        user_agent_suffix: None,
         dry_run: false,
         varying: Vec::new(),
         scope: Arc::new(PoolScope {

@@ -160,7 +160,7 @@ async fn h17_an_answer_that_only_the_connection_ends_and_without_close_notify_sa
     assert_eq!(answer.status, 502, "{}", answer.text);
     assert_eq!(answer.json["code"], "response_truncated", "{}", answer.text);
     let detail = answer.json["detail"].as_str().unwrap();
-    assert!(detail.contains("close_notify") && detail.contains("egress.unclean_close"), "{detail}");
+    assert!(detail.contains("close_notify") && detail.contains("egress.tls_close"), "{detail}");
     // The neighbour: ended as TLS should.
     let server = closing(UNTIL_THE_END, Ending::Clean).await;
     assert_eq!(answer_of(&server, &json!({})).await.is(200).json["output"], json!({ "ok": true }));
@@ -168,7 +168,7 @@ async fn h17_an_answer_that_only_the_connection_ends_and_without_close_notify_sa
 
 #[tokio::test]
 async fn h17_a_definition_can_say_that_its_vendor_closes_so() {
-    let says_so = json!({ "egress": { "unclean_close": true } });
+    let says_so = json!({ "egress": { "tls_close": "lenient" } });
     let server = closing(UNTIL_THE_END, Ending::Unclean).await;
     let answer = answer_of(&server, &says_so).await.is(200);
     assert_eq!(answer.json["output"], json!({ "ok": true }));
@@ -177,7 +177,7 @@ async fn h17_a_definition_can_say_that_its_vendor_closes_so() {
 
 #[tokio::test]
 async fn h17_a_body_that_says_its_length_needs_no_close_notify_and_is_never_cut() {
-    let says_so = json!({ "egress": { "unclean_close": true } });
+    let says_so = json!({ "egress": { "tls_close": "lenient" } });
     let whole = [
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}",
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nb\r\n{\"ok\":true}\r\n0\r\n\r\n",

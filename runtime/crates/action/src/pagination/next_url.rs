@@ -9,7 +9,7 @@ use crate::escape;
 
 /// Host and port of an `https` URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     /// Lower case.
     host: String,
     port: u16,
@@ -17,7 +17,7 @@ pub(super) struct Origin {
 
 impl Origin {
     /// The origin of an absolute URL; `None` for another scheme, user information or an invalid port.
-    pub(super) fn of(url: &str) -> Option<Self> {
+    pub(crate) fn of(url: &str) -> Option<Self> {
         let (authority, _) = split(url)?;
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
@@ -42,7 +42,7 @@ fn split(url: &str) -> Option<(&str, &str)> {
 }
 
 /// The absolute URL of the next page.
-pub(super) fn resolve(origin: Option<&Origin>, last: &str, next: &str) -> Result<String, PageError> {
+pub(crate) fn resolve(origin: Option<&Origin>, last: &str, next: &str) -> Result<String, PageError> {
     let refused = |why| PageError::NotAUrl { link: super::beginning(next), why };
     let plain = next.trim_matches(' ');
     if plain.is_empty() {

@@ -14,6 +14,7 @@ use crate::json::Reader;
 
 mod body;
 mod pages;
+mod poll;
 
 impl ActionPlan {
     /// Reads a plan; `None` if it is not in the form that the host writes. Members may be in any order;
@@ -39,6 +40,7 @@ impl ActionPlan {
                 "response" => plan.response = response(reader)?,
                 "errors" => plan.errors = list(reader, error_rule)?,
                 "pagination" => plan.pagination = Some(pages::read(reader)?),
+                "poll" => plan.poll = Some(poll::read(reader)?),
                 "rendered_bytes" => plan.rendered_bytes = Some(scalar(reader)?),
                 _ => return None,
             }

@@ -2,7 +2,7 @@
 
 use super::{HostLabel, UrlTemplateError};
 use crate::escape;
-use crate::template::{Part, Template, TemplateError, Variable};
+use crate::template::{Part, Scope, Template, TemplateError, Variable};
 
 /// Splits a part list at the first of `stops` that occurs in a literal.
 pub(super) fn cut_first(parts: Vec<Part>, stops: &[char]) -> (Vec<Part>, Option<(char, Vec<Part>)>) {
@@ -69,12 +69,19 @@ pub(super) fn parse_authority(parts: Vec<Part>) -> Result<(Vec<HostLabel>, Optio
             (host, Some(port.ok_or_else(|| wrong("a port is 1 to 65535"))?))
         }
     };
+    if let [Part::Variable(variable)] = host.as_slice()
+        && variable.scope == Scope::Config
+    {
+        return Ok((vec![HostLabel { parts: host }], port));
+    }
     let labels = cut_all(host, '.')
         .into_iter()
         .map(|label| parse_label(label).ok_or_else(|| wrong("each label is letters, digits and hyphens")))
         .collect::<Result<Vec<_>, _>>()?;
     if labels.len() < 2 {
-        return Err(wrong("a host has at least two labels"));
+        return Err(wrong(
+            "a host has at least two labels, or is one {{config.x}} that is chosen from a list",
+        ));
     }
     Ok((labels, port))
 }

@@ -63,38 +63,46 @@ pub(crate) trait Parameters: DeserializeOwned + JsonSchema + Send + 'static {
     /// Reads them.
     ///
     /// # Errors
-    /// `unknown_parameter`, and `bad_request` with every value that is none.
+    /// As [`read_typed`].
     fn read(context: &Context, request: &RawRequest) -> Result<Self, Error> {
-        let structure = structure_of::<Self>()?;
-        let properties = structure.schema().get("properties").and_then(Value::as_object);
-        let empty = Map::new();
-        let properties = properties.unwrap_or(&empty);
-        let mut given = Map::new();
-        let query = request.query.as_deref().unwrap_or_default();
-        for (name, text) in url::form_urlencoded::parse(query.as_bytes()) {
-            match properties.get(&*name).filter(|schema| !is_header(schema)) {
-                Some(schema) => {
-                    if given.insert(name.to_string(), typed(schema, &text)).is_some() {
-                        return Err(Error::new(Code::BadRequest, format!("{name} is given twice")));
-                    }
-                }
-                None if request.lenient => {}
-                None => return Err(unknown(&name, properties)),
-            }
-        }
-        for (name, schema) in properties.iter().filter(|(_, schema)| is_header(schema)) {
-            if let Some(text) = header(context.headers(), name)? {
-                given.insert(name.clone(), typed(schema, &text));
-            }
-        }
-        if given.is_empty() {
-            // Why: most requests have none, and then only a missing one could be wrong, which the type knows as well.
-            if let Ok(read) = Self::deserialize(Value::Object(Map::new())) {
-                return Ok(read);
-            }
-        }
-        structure.read(Value::Object(given)).map_err(refused)
+        read_typed(context, request)
     }
+}
+
+/// Reads parameters by their type's schema.
+///
+/// # Errors
+/// `unknown_parameter`, and `bad_request` with every value that is none.
+pub(crate) fn read_typed<P: Parameters>(context: &Context, request: &RawRequest) -> Result<P, Error> {
+    let structure = structure_of::<P>()?;
+    let properties = structure.schema().get("properties").and_then(Value::as_object);
+    let empty = Map::new();
+    let properties = properties.unwrap_or(&empty);
+    let mut given = Map::new();
+    let query = request.query();
+    for (name, text) in url::form_urlencoded::parse(query.as_bytes()) {
+        match properties.get(&*name).filter(|schema| !is_header(schema)) {
+            Some(schema) => {
+                if given.insert(name.to_string(), typed(schema, &text)).is_some() {
+                    return Err(Error::new(Code::BadRequest, format!("{name} is given twice")));
+                }
+            }
+            None if request.lenient => {}
+            None => return Err(unknown(&name, properties)),
+        }
+    }
+    for (name, schema) in properties.iter().filter(|(_, schema)| is_header(schema)) {
+        if let Some(text) = header(context.headers(), name)? {
+            given.insert(name.clone(), typed(schema, &text));
+        }
+    }
+    if given.is_empty() {
+        // Why: most requests have none, and then only a missing one could be wrong, which the type knows as well.
+        if let Ok(read) = P::deserialize(Value::Object(Map::new())) {
+            return Ok(read);
+        }
+    }
+    structure.read(Value::Object(given)).map_err(refused)
 }
 
 /// A header's value; several lines of a name are one list (RFC 9110 section 5.3).
@@ -169,7 +177,7 @@ pub(crate) struct PageParameters {
     limit: u32,
     /// The last entry of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
+    #[schemars(with = "String", regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,79}$"))]
     starting_after: Option<String>,
 }
 

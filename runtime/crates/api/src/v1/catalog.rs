@@ -24,8 +24,10 @@ pub(crate) struct Entry {
     categories: Vec<String>,
     /// Link to its documentation.
     docs_url: Option<String>,
-    /// Authentication methods, the default first.
+    /// Authentication types, each once, the default first.
     auth_types: Vec<String>,
+    /// Ids of the further authentication methods, of which a workspace can choose one.
+    auth_methods: Vec<String>,
     /// Ids of its actions.
     actions: Vec<String>,
     /// Hosts that requests may go to.
@@ -42,6 +44,7 @@ impl From<CatalogEntry> for Entry {
             categories: entry.categories,
             docs_url: entry.docs_url,
             auth_types: entry.auth_types,
+            auth_methods: entry.auth_methods,
             actions: entry.actions,
             allowed_domains: entry.allowed_domains,
         }

@@ -15,8 +15,7 @@ use serde_json::Value;
 
 use crate::answer::{Created, CreatedVersioned, Json, List, NoContent, Versioned};
 use crate::request::{
-    AnyDocument, Context, DefinitionBody, IfMatch, MergePatch, NoParameters, PageParameters, Parameters,
-    revision,
+    AnyDocument, Context, DefinitionBody, MergePatch, NoParameters, PageParameters, Parameters, revision,
 };
 
 /// A stored connector.
@@ -64,6 +63,34 @@ pub(crate) struct BrokenAutomation {
     /// Mapped inputs that were removed.
     inputs_gone: Vec<String>,
 }
+
+/// How a connector is created.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Accept {
+    /// The digest of the difference that a person accepts, as `capability_widened` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    accept: Option<String>,
+}
+
+impl Parameters for Accept {}
+
+/// How a connector is changed.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeConnector {
+    /// The digest of the difference that a person accepts, as `capability_widened` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    accept: Option<String>,
+    /// The `ETag` of the record as it was read: the change is refused if the record has changed since. `*` means any.
+    #[serde(rename = "If-Match", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("x-in" = "header"))]
+    if_match: Option<String>,
+}
+
+impl Parameters for ChangeConnector {}
 
 /// The result of checking a definition.
 #[derive(Serialize, JsonSchema)]
@@ -201,7 +228,7 @@ impl SavedConnector {
         CreatedVersioned(Created { location, body: Self::of(saved, None) })
     }
 
-    fn changed(mut saved: Saved) -> Versioned<Self> {
+    pub(crate) fn changed(mut saved: Saved) -> Versioned<Self> {
         let impact = std::mem::take(&mut saved.impact).into_iter().map(BrokenAutomation::from).collect();
         Versioned { revision: saved.record.revision, body: Self::of(saved, Some(impact)) }
     }
@@ -280,10 +307,12 @@ impl ActionOutput {
 
 pub(crate) async fn create(
     context: Context,
-    _: NoParameters,
+    how: Accept,
     DefinitionBody(definition): DefinitionBody,
 ) -> Result<CreatedVersioned<SavedConnector>, Error> {
-    connectors::create(context.engine(), context.caller()?, definition).await.map(SavedConnector::created)
+    let accepted = how.accept.as_deref();
+    let saved = connectors::create(context.engine(), context.caller()?, definition, accepted).await?;
+    Ok(SavedConnector::created(saved))
 }
 
 pub(crate) async fn install(
@@ -326,21 +355,23 @@ pub(crate) async fn validate(
 
 pub(crate) async fn replace(
     context: Context,
-    expected: IfMatch,
+    how: ChangeConnector,
     DefinitionBody(definition): DefinitionBody,
 ) -> Result<Versioned<SavedConnector>, Error> {
-    let (id, expected) = (context.path("id"), expected.revision()?);
-    let saved = connectors::replace(context.engine(), context.caller()?, id, expected, definition).await?;
+    let (id, expected) = (context.path("id"), revision(how.if_match.as_deref())?);
+    let (engine, caller, accepted) = (context.engine(), context.caller()?, how.accept.as_deref());
+    let saved = connectors::replace(engine, caller, id, expected, definition, accepted).await?;
     Ok(SavedConnector::changed(saved))
 }
 
 pub(crate) async fn patch(
     context: Context,
-    expected: IfMatch,
+    how: ChangeConnector,
     MergePatch(patch): MergePatch,
 ) -> Result<Versioned<SavedConnector>, Error> {
-    let (id, expected) = (context.path("id"), expected.revision()?);
-    let saved = connectors::patch(context.engine(), context.caller()?, id, expected, &patch).await?;
+    let (id, expected) = (context.path("id"), revision(how.if_match.as_deref())?);
+    let (engine, caller, accepted) = (context.engine(), context.caller()?, how.accept.as_deref());
+    let saved = connectors::patch(engine, caller, id, expected, &patch, accepted).await?;
     Ok(SavedConnector::changed(saved))
 }
 

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, AnswerHeader, Content, JSON, json};
-use crate::request::{Context, NoParameters, Parameters};
+use crate::request::{Context, NoParameters, Parameters, RawRequest, read_typed};
 
 /// The cookie that binds a consent to the browser in which it was started.
 const COOKIE_NAME: &str = "portcullis_consent";
@@ -55,7 +55,7 @@ impl Answer for StartedConsent {
     }
 }
 
-/// What the third party sends back. Further parameters are ignored.
+/// What the third party sends back. Further parameters are ignored, unless the definition takes a value from one.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct CallbackParameters {
     /// The state that the consent was started with.
@@ -70,9 +70,19 @@ pub(crate) struct CallbackParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     iss: Option<String>,
+    /// Every pair of the query.
+    #[serde(skip)]
+    pairs: Vec<(String, String)>,
 }
 
-impl Parameters for CallbackParameters {}
+impl Parameters for CallbackParameters {
+    fn read(context: &Context, request: &RawRequest) -> Result<Self, Error> {
+        let read: Self = read_typed(context, request)?;
+        let query = request.query();
+        let pairs = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        Ok(Self { pairs, ..read })
+    }
+}
 
 /// A page of one sentence, which loads and links nothing.
 pub(crate) struct Page(String);
@@ -110,7 +120,8 @@ pub(crate) async fn callback(context: Context, back: CallbackParameters, (): ())
         let (name, value) = pair.trim().split_once('=')?;
         (name == COOKIE_NAME).then_some(value)
     });
-    let back = Return { state: &state, code: back.code.as_deref(), iss: back.iss.as_deref(), browser };
+    let (code, iss) = (back.code.as_deref(), back.iss.as_deref());
+    let back = Return { state: &state, code, iss, pairs: &back.pairs, browser };
     let connection = consent::finish(context.engine(), back).await?;
     Ok(Page(format!("{} is connected. You can close this window.", connection.connector)))
 }

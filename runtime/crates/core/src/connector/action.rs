@@ -11,8 +11,8 @@ use portcullis_action::{ActionPlan, InputPlace, Method, UrlTemplate};
 
 use super::base::Base;
 use super::reach::Reach;
-use super::{Action, DEFAULT_SLOT, Effect};
-use crate::definition::{ActionDef, Definition};
+use super::{Action, DEFAULT_SLOT, Effect, Runtime};
+use crate::definition::{ActionDef, Definition, HandlerDef};
 use crate::form::Field;
 use crate::header_rules::{HeaderRefusal, check_request_header};
 use crate::id::ActionId;
@@ -24,7 +24,9 @@ mod body;
 mod budgets;
 mod credential;
 mod inputs;
+mod module;
 mod pagination;
+mod poll;
 mod retry;
 mod rules;
 
@@ -37,6 +39,8 @@ pub(super) struct Context<'a> {
     pub(super) fields: &'a [Field],
     pub(super) reach: Reach<'a>,
     pub(super) base: Base,
+    /// The custom module.
+    pub(super) runtime: Option<&'a Runtime>,
     pub(super) injection: &'a Injection,
     /// Names of the headers that injection sets.
     pub(super) injected: Vec<&'a str>,
@@ -103,9 +107,12 @@ pub(super) fn build(
     wire: &ActionDef,
     report: &mut Report<'_>,
 ) -> Option<Action> {
+    if wire.handler == HandlerDef::Module {
+        return module::build(context, pointer, wire, report);
+    }
     let url_text = full_url(context, wire, pointer, report);
     let url = url_text.as_ref().and_then(|text| check_url(context, wire, text, pointer, report));
-    let method = wire.http_method;
+    let method = required_method(wire, pointer, report);
     let headers = check_headers(context, wire, pointer, report);
     let pairs = url.as_ref().map(rules::pair_names).unwrap_or_default();
     let query = check_query(context, wire, &pairs, pointer, report);
@@ -113,6 +120,8 @@ pub(super) fn build(
     let named = named_inputs(url.as_ref(), &headers, &query, &body);
     let (inputs, plans) = inputs::build(context, wire, method, &named, &body, pointer, report);
     inputs::check_url_inputs(context, url.as_ref(), &inputs, pointer, report);
+    let mut response = behaviour::response(wire, pointer, report);
+    let poll = poll::build(wire, &mut response, pointer, report);
     let plan = ActionPlan {
         action_id: wire.action_id.clone(),
         method,
@@ -126,14 +135,16 @@ pub(super) fn build(
         reads: method == Method::Post && effect(wire, method) == Effect::Read,
         credential: context.injection.needs_credential().then(|| DEFAULT_SLOT.to_owned()),
         success: behaviour::success(wire, pointer, report),
-        response: behaviour::response(wire, pointer, report),
+        response,
         errors: behaviour::errors(context, wire, pointer, report),
         pagination: pagination::build(context.definition, wire, pointer, report),
+        poll,
         rendered_bytes: context.rendered_bytes,
     };
     rules::check(context, wire, &pairs, &plan, pointer, report);
     credential::check(context, wire, &plan, pointer, report);
     let page_urls = pagination::page_urls(context, wire, url.as_ref(), pointer, report);
+    let poll = poll::rules(context, wire, url.as_ref(), pointer, report);
     let plan_json = serde_json::to_string(&plan).ok()?;
     Some(Action {
         id: ActionId::parse(&wire.action_id).ok()?,
@@ -147,6 +158,8 @@ pub(super) fn build(
         method,
         url: url?,
         page_urls,
+        poll,
+        is_module: false,
         inputs,
         outputs: wire.response.iter().flat_map(|r| r.fields.iter().cloned()).collect(),
         requires_scopes: wire.requires_scopes.clone(),
@@ -157,6 +170,21 @@ pub(super) fn build(
         plan,
         plan_json,
     })
+}
+
+/// Reports a member that is not there, unless what stands there was refused already.
+fn missing(at: &str, message: &str, report: &mut Report<'_>) {
+    if !report.errors.iter().any(|found| found.pointer == at) {
+        report.error(at, "missing_field", message);
+    }
+}
+
+/// The method, which only a module's action leaves out.
+fn required_method(wire: &ActionDef, pointer: &str, report: &mut Report<'_>) -> Method {
+    if wire.http_method.is_none() {
+        missing(&format!("{pointer}/http_method"), "http_method is required", report);
+    }
+    wire.http_method.unwrap_or_default()
 }
 
 const fn effect(wire: &ActionDef, method: Method) -> Effect {
@@ -175,11 +203,15 @@ fn full_url(
     pointer: &str,
     report: &mut Report<'_>,
 ) -> Option<String> {
-    if !wire.url_template.starts_with('/') {
-        return Some(wire.url_template.clone());
+    let Some(written) = &wire.url_template else {
+        missing(&format!("{pointer}/url_template"), "url_template is required", report);
+        return None;
+    };
+    if !written.starts_with('/') {
+        return Some(written.clone());
     }
     match &context.base {
-        Base::Sound(base) => Some(format!("{base}{}", wire.url_template)),
+        Base::Sound(base) => Some(format!("{base}{written}")),
         Base::Unsound => None,
         Base::Absent => {
             let message = "begins with / but the definition has no base_url";

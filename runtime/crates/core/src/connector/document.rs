@@ -164,12 +164,13 @@ fn all_fields(definition: &Definition) -> impl Iterator<Item = (String, &FieldDe
 /// An automated field that no request fills stays empty for ever.
 fn check_automated(definition: &Definition, warnings: &mut Violations) {
     let auths = definition.auth.iter().chain(definition.auth_methods.iter().filter_map(|m| m.auth.as_ref()));
-    let captured = auths.flat_map(|auth| auth.capture.keys());
+    let captured = auths.flat_map(|auth| auth.capture.keys().chain(auth.capture_callback.keys()));
     let captured: BTreeSet<&String> =
         captured.chain(definition.discover.iter().flat_map(|d| d.capture.keys())).collect();
     for (i, field) in definition.config_fields.iter().enumerate() {
         if field.automated && !captured.contains(&field.name) {
-            let message = format!("no discover and no auth.capture fills {:?}", field.name);
+            let message =
+                format!("no discover, no auth.capture and no auth.capture_callback fills {:?}", field.name);
             warnings.push(Violation::new(
                 format!("/config_fields/{i}/automated"),
                 "field_never_filled",

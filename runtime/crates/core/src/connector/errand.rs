@@ -64,10 +64,13 @@ fn request(context: &Context<'_>, at: &str, wire: &ActionDef, report: &mut Repor
         let hint = "; write effect: read if it does";
         report.error(format!("{at}/effect"), "errand_not_a_read", format!("{message}{hint}"));
     }
-    let ActionPlan { pagination, .. } = &action.plan;
+    let ActionPlan { pagination, poll, .. } = &action.plan;
     if pagination.is_some() {
         let message = "one answer is read here, no list of pages";
         report.error(format!("{at}/pagination"), "pagination_unused", message);
+    }
+    if poll.is_some() {
+        report.error(format!("{at}/poll"), "poll_unused", "one answer is read here, nothing is asked again");
     }
     Some(action)
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::action::Report;
 use super::document::requests;
-use super::{Action, Connector};
+use super::{Action, Connector, MODULE_NOT_CHECKED};
 use crate::definition::{
     ActionDef, Definition, ExampleDef, ExampleErrorDef, ExampleRequestDef, ExampleResponseDef,
 };
@@ -44,6 +44,14 @@ pub(super) fn check(definition: &Definition, connector: &Connector, report: &mut
     // The definition has no breach, so there is a built action for each written one.
     let built = connector.actions.iter().chain(test).chain(discover);
     for ((at, wire), action) in requests(definition).zip(built) {
+        if action.is_module {
+            if !wire.examples.is_empty() {
+                let message =
+                    "examples of a module run with its bytes: at upload, or with lint --module FILE";
+                report.warn(format!("{at}/examples"), MODULE_NOT_CHECKED, message);
+            }
+            continue;
+        }
         let judge = match judge_of(action, wire, report) {
             Ok(judge) => judge,
             Err(e) => {
@@ -146,6 +154,9 @@ impl Case<'_> {
                 return Some(());
             }
         };
+        if !self.example.exchanges.is_empty() {
+            self.refuse("/exchanges", "module_unused", "exchanges are for actions that a module serves");
+        }
         self.check_config();
         if self.example.expect_output.is_some() && self.example.expect_error.is_some() {
             self.refuse(

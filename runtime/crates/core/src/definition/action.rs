@@ -8,14 +8,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    DeprecatedDef, ErrorRuleDef, ExampleDef, IdempotencyDef, LimitsDef, PaginationDef, RateLimitDef,
-    RetryDef, SuccessDef,
+    DeprecatedDef, ErrorRuleDef, ExampleDef, HandlerDef, IdempotencyDef, LimitsDef, PaginationDef, PollDef,
+    RateLimitDef, RetryDef, SuccessDef,
 };
 
 /// One thing the connector can do.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(extend("required" = ["action_id", "http_method", "url_template"]))]
+#[schemars(extend("required" = ["action_id"]))]
 pub struct ActionDef {
     /// Id, unique in the connector.
     #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
@@ -33,11 +33,14 @@ pub struct ActionDef {
     pub deprecated: Option<DeprecatedDef>,
     /// Not offered when something new is made.
     pub hidden: bool,
+    /// Who makes the requests: the product from the definition, or the connector's module, which needs no
+    /// `http_method` and `url_template`.
+    pub handler: HandlerDef,
     /// Method.
-    pub http_method: Method,
+    pub http_method: Option<Method>,
     /// URL, with `{{input.x}}` and `{{config.x}}`; appended to `base_url` when it begins with `/`.
     #[schemars(length(min = 1, max = 8192))]
-    pub url_template: String,
+    pub url_template: Option<String>,
     /// What it does at the third party; by default from the method: GET and HEAD read, DELETE deletes.
     pub effect: Option<Effect>,
     /// Whether repeating the request has the same effect as sending it once; by default from the method (RFC 9110
@@ -64,6 +67,8 @@ pub struct ActionDef {
     pub pagination: Option<PaginationDef>,
     /// Use the connector's `pagination`.
     pub paginate: bool,
+    /// How an answer that is not finished yet is asked for again.
+    pub poll: Option<PollDef>,
     /// Client-side budgets in addition to the connector's.
     #[schemars(length(max = 4))]
     pub rate_limit: Vec<RateLimitDef>,

@@ -197,6 +197,9 @@ pub struct AuthDef {
     pub refresh_skew_s: Option<u32>,
     /// Name of a config field marked `automated`, with the pointer to its value in the token answer.
     pub capture: BTreeMap<String, String>,
+    /// Name of a config field marked `automated`, with the name of the pair of the callback's query that has its value,
+    /// such as `realmId`.
+    pub capture_callback: BTreeMap<String, String>,
     /// Proof key of the authorization code; `S256` by default.
     pub pkce: Option<PkceDef>,
     /// How a token is renewed.

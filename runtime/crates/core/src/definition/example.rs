@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::ExchangeDef;
+
 /// An example that is checked without a network.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -24,6 +26,9 @@ pub struct ExampleDef {
     pub expect_request: Option<ExampleRequestDef>,
     /// A recorded answer.
     pub response: Option<ExampleResponseDef>,
+    /// The requests of a module in order, each with its recorded answer.
+    #[schemars(length(max = 100))]
+    pub exchanges: Vec<ExchangeDef>,
     /// The expected output.
     pub expect_output: Option<Value>,
     /// The expected error, instead of an output.

@@ -1,6 +1,7 @@
 //! The checks of a request that need no network, in their fixed order. Opens no credential and records
 //! nothing in the ledger; called by the guard.
 
+use http::header::USER_AGENT;
 use hyper::body::Bytes;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::PermittedTarget;
@@ -25,9 +26,12 @@ impl Guard {
         let (verdict, permitted) = self.spec.grant.permit(request.url.as_bytes(), request.method);
         let target = self.judged(verdict, permitted, attempt)?;
         let injected = self.spec.injection.header_names();
-        let headers =
+        let mut headers =
             request::check(&request, &injected, limits).inspect_err(|e| self.refuse("headers", e.code))?;
         self.check_query(&target)?;
+        if let Some(agent) = self.spec.user_agent_suffix.as_ref().and_then(request::agent) {
+            headers.insert(USER_AGENT, agent);
+        }
         let body = Bytes::from(request.body.take().unwrap_or_default());
         self.count(body.len() as u64).inspect_err(|e| self.refuse("quota", e.code))?;
         self.check_slot(&request, target.target().host())
@@ -92,7 +96,9 @@ impl Guard {
         let hash = self.with_state(|s| s.report.request_hash.clone()).unwrap_or_default();
         match dry_run::show(target, hop, &self.spec.injection, &self.spec.config, hash) {
             Ok(shown) => {
-                self.with_state(|s| s.report.dry_run = Some(shown));
+                self.with_state(|s| {
+                    s.report.dry_run.get_or_insert(shown);
+                });
                 SendError::from(Code::CallEnded)
             }
             Err(error) => error,

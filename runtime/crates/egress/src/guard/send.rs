@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use portcullis_core::fault::Code;
 use portcullis_core::offload;
-use portcullis_core::outbound::{OutboundResponse, TimeoutPhase};
+use portcullis_core::outbound::{Method, OutboundResponse, TimeoutPhase};
 use portcullis_core::target::Target;
 use portcullis_core::verdict::Decision;
 
@@ -54,7 +54,11 @@ impl Guard {
             inject::plain(target, hop)?
         };
         let started = Instant::now();
-        self.with_state(|s| s.report.sent = true);
+        let reads = matches!(hop.method, Method::Get | Method::Head | Method::Options);
+        self.with_state(|s| {
+            s.report.sent = true;
+            s.report.changed |= !reads;
+        });
         let sent = self.exchange(&key, checked, &mut connection, request, attempt).await;
         attempt.durations.first_byte_us = Some(micros(started));
         let answer = sent?;

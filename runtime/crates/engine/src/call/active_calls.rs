@@ -4,7 +4,7 @@
 //! committed while the call prepares ends it, too. Ending drops the call's future and with it sandbox, sockets and
 //! credential handle. [`crate::invalidation`] decides which change ends which call.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portcullis_action::{Method, UrlTemplate};
@@ -53,6 +53,8 @@ pub(crate) struct Granted {
     pub(crate) action: ActionId,
     pub(crate) method: Method,
     pub(crate) url: UrlTemplate,
+    /// What the connector's module may do, for an action that it serves.
+    pub(crate) module: Option<BTreeSet<String>>,
     /// The credential it uses; a connection that was forgotten and saved again has another one.
     pub(crate) credential: Option<String>,
     /// The lists, of the time of each of its requests.

@@ -3,6 +3,7 @@
 //!
 //! Nothing is opened and nothing leaves here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_action::budget::Budget;
@@ -188,17 +189,27 @@ pub(crate) fn granted(
     let host = scope
         .as_ref()
         .and_then(portcullis_core::grant::ActionScope::fixed_host)
-        .filter(|_| redirects != RedirectFollow::AllowedHosts);
+        .filter(|_| redirects != RedirectFollow::AllowedHosts && !action.is_module);
     Ok(Granted {
         pick: named.pick,
         action: action.id.clone(),
         method: action.method,
         url: action.url.clone(),
+        module: module_of(connector, action),
         credential: connection.stored.credential.as_ref().map(|c| c.credential_id.as_str().to_owned()),
         rules: connection.rules.clone(),
         scope,
         config: Arc::clone(&connection.config),
         host,
-        goes_on: action.plan.pagination.is_some() || redirects != RedirectFollow::None,
+        goes_on: action.plan.pagination.is_some() || redirects != RedirectFollow::None || action.is_module,
     })
+}
+
+/// What the connector's module may do, for an action that it serves.
+pub(crate) fn module_of(connector: &Connector, action: &Action) -> Option<BTreeSet<String>> {
+    connector
+        .runtime
+        .as_ref()
+        .filter(|_| action.is_module)
+        .map(portcullis_core::connector::Runtime::capabilities)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_action::Values;
-use portcullis_action::plan::ErrorAction;
+use portcullis_action::plan::{Asked, ErrorAction};
 use portcullis_action::retry::{Decision, Tried, decide};
 use portcullis_action::template::scalar_text;
 use portcullis_core::connector::{Action, Connector};
@@ -28,8 +28,11 @@ use crate::oauth::renewal::Need;
 use crate::rate_limit::Slots;
 use std::sync::Arc;
 
+mod asking;
 mod attempt;
 mod stale;
+
+use asking::After;
 
 /// What all attempts of a call share.
 #[derive(Clone, Copy)]
@@ -47,6 +50,16 @@ pub(crate) struct RetryLoop<'a> {
 struct Attempt {
     end: RunEnd,
     failure: Option<Cause>,
+}
+
+/// What went before a failed attempt.
+struct Tries {
+    /// Which attempt of its request it was.
+    attempt: u8,
+    /// Whether it had a new token.
+    renewed: bool,
+    /// Whether its request may be repeated without changing its effect.
+    repeatable: bool,
 }
 
 /// Why an attempt failed, for the retry rules.
@@ -85,6 +98,7 @@ impl<'a> RetryLoop<'a> {
     pub(crate) async fn run(&self, mut ready: Ready, progress: &mut Progress) -> Result<RunEnd, Error> {
         let mut need = Need::Usable;
         let mut attempt: u8 = 1;
+        let mut asked: Option<Asked> = None;
         let mut last: Option<RunEnd> = None;
         loop {
             let renewed = need != Need::Usable;
@@ -114,10 +128,19 @@ impl<'a> RetryLoop<'a> {
                 Ok(slots) => slots,
                 Err(end) => return Ok(end),
             };
-            let tried = self.once(action, &ready, progress).await?.unless_stale(connector);
+            let tried = self.once(action, &ready, asked.as_ref(), progress).await?.unless_stale(connector);
             drop(slots);
-            let Some(cause) = tried.failure else { return Ok(tried.end) };
-            match self.next(action, connector, &cause, attempt, renewed).await {
+            let Some(cause) = tried.failure else {
+                match self.after_success(action, tried.end).await {
+                    After::End(end) => return Ok(end),
+                    After::Ask(next) => asked = Some(next),
+                }
+                // Why: each request has the attempts of a call of its own, and a new token if it needs one.
+                (attempt, need, last) = (1, Need::Usable, None);
+                continue;
+            };
+            let repeatable = action.idempotent || asked.is_some();
+            match self.next(action, connector, &cause, Tries { attempt, renewed, repeatable }).await {
                 Next::End { retry_after } => return Ok(tried.end.retried_after(retry_after)),
                 Next::Cancelled(code) => return Ok(RunEnd::plain(code)),
                 Next::Again => attempt += 1,
@@ -207,24 +230,17 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Decides, and waits if there is another attempt.
-    async fn next(
-        &self,
-        action: &Action,
-        connector: &Connector,
-        cause: &Cause,
-        attempt: u8,
-        refreshed: bool,
-    ) -> Next {
+    async fn next(&self, action: &Action, connector: &Connector, cause: &Cause, tries: Tries) -> Next {
         let now_ms = Timestamp::now().as_millisecond();
         let tried = Tried {
-            attempt,
+            attempt: tries.attempt,
             failure: cause.as_failure(connector),
-            idempotent: action.idempotent,
+            idempotent: tries.repeatable,
             // Why for a limited time: a key that the vendor forgot protects nothing.
             keyed: action.key.as_ref().is_some_and(|rules| {
                 rules.ttl_s.is_none_or(|s| self.started.elapsed() < Duration::from_secs(u64::from(s)))
             }),
-            refreshed: refreshed || connector.auth.token.is_none(),
+            refreshed: tries.renewed || connector.auth.token.is_none(),
             jitter: jitter(),
             now_ms,
         };

@@ -4,7 +4,7 @@ use portcullis_core::fault::{Code, Fault};
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, WorkspaceId};
 use portcullis_core::verdict::Decision;
 use portcullis_egress::DryRun;
-use portcullis_sandbox::Usage;
+use portcullis_sandbox::{GuestLog, LogLine, Usage};
 use portcullis_store::RunRecord;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,11 @@ use crate::error::Error;
 mod document;
 
 pub use document::{DryRunDocument, RunDocument, StoredRun};
+
+/// What a run's record keeps of each end of a module's lines, bytes.
+const LOG_END_BYTES: usize = 4 * 1024;
+/// What a line costs there besides its text: its level and the marks of JSON.
+const LINE_COST: usize = 32;
 
 /// Why nothing was called although there was no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -117,6 +122,20 @@ pub struct Success {
     /// Whether a list continues beyond its limit.
     #[serde(default)]
     pub truncated: Option<bool>,
+    /// The answer is not the result yet: what to ask for next. Read only where the action asks again.
+    #[serde(default)]
+    pub(crate) ask: Option<Ask>,
+}
+
+/// Where a guest says that an unfinished answer is to be asked for again.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Ask {
+    pub(crate) url: String,
+    #[serde(default)]
+    pub(crate) result: bool,
+    /// How long the vendor asks to wait, seconds.
+    #[serde(default)]
+    pub(crate) after_s: Option<u32>,
 }
 
 impl Success {
@@ -165,6 +184,48 @@ pub struct Progress {
     pub request_hash: Option<String>,
     /// The request that would have been sent, in a dry run.
     pub dry_run: Option<DryRun>,
+    /// What a module wrote.
+    pub log: RunLog,
+    /// Whether a module made the requests.
+    pub is_module: bool,
+}
+
+/// The lines that a module wrote in all attempts of a run.
+#[derive(Debug, Clone, Default)]
+pub struct RunLog {
+    /// In order.
+    pub lines: Vec<LogLine>,
+    /// Lines that found no room.
+    pub dropped: u64,
+    /// Bytes that were written, kept or not.
+    pub bytes: u64,
+}
+
+impl RunLog {
+    pub(crate) fn extend(&mut self, log: &GuestLog) {
+        self.bytes = self.bytes.saturating_add(log.bytes);
+        self.dropped = self.dropped.saturating_add(log.dropped);
+        self.lines.extend(log.lines.iter().cloned());
+    }
+
+    /// The first and the last lines, as much as a record keeps of each.
+    #[must_use]
+    pub fn ends(&self) -> (&[LogLine], &[LogLine]) {
+        let fitting = |lines: &mut dyn Iterator<Item = &LogLine>| {
+            let mut bytes = 0;
+            lines
+                .take_while(|line| {
+                    bytes += line.message.len() + LINE_COST;
+                    bytes <= LOG_END_BYTES
+                })
+                .count()
+        };
+        let head = fitting(&mut self.lines.iter());
+        let rest = self.lines.get(head..).unwrap_or_default();
+        let tail = fitting(&mut rest.iter().rev());
+        let first = self.lines.get(..head).unwrap_or_default();
+        (first, rest.get(rest.len() - tail..).unwrap_or_default())
+    }
 }
 
 /// A finished run.

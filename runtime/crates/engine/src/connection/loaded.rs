@@ -100,15 +100,13 @@ impl LoadedConnection {
         self.stored.chosen(&self.loaded.connector)
     }
 
-    /// Whether an automated value is one that the form would accept.
+    /// An automated value as the form would keep it; `None` for one that it would not accept.
     #[must_use]
-    pub(crate) fn accepts(&self, name: &str, value: &str) -> bool {
-        let field = self.connector().fields.iter().find(|field| field.name == name && field.automated);
+    pub(crate) fn accepted<'t>(&self, name: &str, value: &'t str) -> Option<&'t str> {
+        let field = self.connector().fields.iter().find(|field| field.name == name && field.automated)?;
         let mut problems = Violations::default();
-        field.is_some_and(|field| {
-            field.check(value, "", &mut problems);
-            problems.is_empty()
-        })
+        field.check(value, "", &mut problems);
+        problems.is_empty().then(|| field.tidy(value))
     }
 
     /// Indices of the discoveries for which a value is missing.
@@ -162,9 +160,10 @@ impl LoadedConnection {
         }
         let known = resources.records.get::<DiscoveredConfig>(&parts).await?;
         let mut known = known.map(|(known, _)| known).unwrap_or_default();
-        let sound = values
-            .into_iter()
-            .filter(|(name, value)| value.as_str().is_some_and(|text| self.accepts(name, text)));
+        let sound = values.into_iter().filter_map(|(name, value)| {
+            let kept = self.accepted(&name, value.as_str()?)?.to_owned();
+            Some((name, Value::String(kept)))
+        });
         known.config.extend(sound);
         Ok(Some(writes.put(&parts, &known)))
     }
@@ -223,6 +222,7 @@ impl LoadedConnection {
             limits: errand.limits,
             answers: errand.answers,
             unclean_close: connector.unclean_close,
+            user_agent_suffix: connector.user_agent_suffix.clone(),
             dry_run: errand.dry_run,
             varying: errand.varying,
             scope: Arc::new(pool),

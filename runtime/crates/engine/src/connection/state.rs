@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use portcullis_action::UrlTemplate;
 use portcullis_core::connector::{Action, Connector, DEFAULT_SLOT};
 use portcullis_core::fault::Code;
 use portcullis_core::host_pattern::HostPattern;
@@ -180,7 +181,19 @@ impl StoredConnection {
             return true;
         };
         let entries = saved.allowed_hosts.iter().filter_map(|entry| HostPattern::parse(entry).ok());
-        entries.into_iter().any(|pattern| pattern.covers(&action.url))
+        let entries: Vec<HostPattern> = entries.collect();
+        let covered = |url: &UrlTemplate| match url.host_variable() {
+            // Why by its value: each host that can be chosen is an entry of its own.
+            Some(variable) => {
+                let host = saved.config.get(&variable.name).and_then(Value::as_str);
+                host.is_none_or(|host| entries.iter().any(|entry| entry.matches(&host.to_ascii_lowercase())))
+            }
+            None => entries.iter().any(|entry| entry.covers(url)),
+        };
+        match connector.runtime.as_ref().filter(|_| action.is_module) {
+            Some(runtime) => runtime.requests.iter().all(|(_, url, _)| covered(url)),
+            None => covered(&action.url),
+        }
     }
 
     /// Fields without a saved value that the form requires or without which the credential cannot be sent.

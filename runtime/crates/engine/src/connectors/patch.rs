@@ -20,6 +20,7 @@ pub async fn patch(
     id: &str,
     expected: Option<u64>,
     patch: &Value,
+    accepted: Option<&str>,
 ) -> Result<Saved, Error> {
     caller.platform()?;
     let (before, commit) = find(&engine.resources, id).await?;
@@ -28,7 +29,7 @@ pub async fn patch(
     }
     let mut definition = before.definition.clone();
     merge(&mut definition, patch);
-    save(engine, before, commit, expected, definition).await
+    save(engine, before, commit, expected, definition, accepted).await
 }
 
 fn is_kill_switch(patch: &Value) -> bool {

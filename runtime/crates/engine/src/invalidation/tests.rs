@@ -89,6 +89,7 @@ fn running(goes_on: bool, now: &HostRules) -> Granted {
         pick: Pick::Action(0),
         action: ActionId::parse("create").unwrap(),
         method: Method::Post,
+        module: None,
         url: UrlTemplate::parse(CONTACTS).unwrap(),
         credential: None,
         rules: now.clone().into(),

@@ -194,6 +194,8 @@ pub struct Return<'a> {
     pub code: Option<&'a str>,
     /// `iss`: which authorization server sends the browser back (RFC 9207), if it says so.
     pub iss: Option<&'a str>,
+    /// Every pair, for values that a definition takes from the callback.
+    pub pairs: &'a [(String, String)],
     /// The cookie.
     pub browser: Option<&'a str>,
 }
@@ -235,10 +237,11 @@ pub async fn finish(engine: &Engine, back: Return<'_>) -> Result<ConnectionKey, 
     };
     let (renewal, own) = (engine.renewal.clone(), connection.clone());
     let code = Zeroizing::new(code.to_owned());
-    let iss = back.iss.map(str::to_owned);
+    let (iss, pairs) = (back.iss.map(str::to_owned), back.pairs.to_vec());
     // Why a task: a code works once, so its token must be stored even if the browser disconnects.
     let lane = Lane::of(Some(connection.org.as_str()));
-    let redeeming = Box::pin(async move { redeem(&renewal, own, pending, code, iss.as_deref()).await });
+    let redeeming =
+        Box::pin(async move { redeem(&renewal, own, pending, code, iss.as_deref(), &pairs).await });
     let task = tokio::spawn(engine.resources.workers.movable(lane, redeeming));
     task.await.map_err(|_| Error::plain(Code::Internal))???;
     Ok(connection)
@@ -250,6 +253,7 @@ async fn redeem(
     pending: PendingConsent,
     code: Zeroizing<String>,
     iss: Option<&str>,
+    pairs: &[(String, String)],
 ) -> Result<(), Error> {
     let gone = || Error::new(Code::ConsentInvalid, "the connection changed meanwhile; start again");
     let resources = renewal.resources();
@@ -264,6 +268,7 @@ async fn redeem(
     let plan = connection.stored.chosen(&loaded.connector).auth.token.as_ref().ok_or_else(gone)?;
     let consent = plan.consent.as_ref().filter(|_| is_still_meant(&connection, &pending)).ok_or_else(gone)?;
     check_issuer(&connection, consent, iss)?;
+    let came = came_with(&connection, consent, pairs)?;
     let binding = connection.key.binding(&pending.consent_id, 1);
     let opened = resources.vault.open_sealed(&binding, &pending.sealed_verifier, |_| true).await?;
     let mut records = openable(resources, &connection);
@@ -274,7 +279,7 @@ async fn redeem(
     records.known.push(("redirect_uri".to_owned(), Zeroizing::new(pending.redirect_uri)));
     let run = clock::fresh("run", RunId::parse)?;
     let (state, commit) = renewal.take_lease(&connection).await?.ok_or_else(gone)?;
-    let got = exchange::follow(resources, &connection, &[&consent.exchange], records, &run).await;
+    let got = exchange::follow_after(resources, &connection, &[&consent.exchange], records, &run, came).await;
     match got {
         Err(failed) if state.sealed.is_some() => {
             // Why no failure is recorded: the existing token is still valid.
@@ -288,6 +293,30 @@ async fn redeem(
             settle(resources, &connection, plan, before, commit, got).await
         }
     }
+}
+
+/// The config values that the callback brings: each must be there once, and be one that the form would accept.
+fn came_with(
+    connection: &LoadedConnection,
+    consent: &ConsentPlan,
+    pairs: &[(String, String)],
+) -> Result<Vec<(String, String)>, Error> {
+    let one = |(field, pair): &(String, String)| {
+        let mut found = pairs.iter().filter(|(name, _)| name == pair).map(|(_, value)| value.as_str());
+        let refused = |why: &str| {
+            let detail = format!("the answer {why} {pair:?}, which config.{field} is taken from");
+            Err(Error::new(Code::ConsentInvalid, detail))
+        };
+        match (found.next(), found.next()) {
+            (None, _) => refused("has no"),
+            (Some(_), Some(_)) => refused("has several"),
+            (Some(value), None) if connection.accepted(field, exchange::host_of(value)).is_some() => {
+                Ok((field.clone(), value.to_owned()))
+            }
+            (Some(_), None) => refused("has an unusable"),
+        }
+    };
+    consent.callback.iter().map(one).collect()
 }
 
 /// Refuses a code of another authorization server than the one whose token endpoint would get it (RFC 9207): the

@@ -55,6 +55,14 @@ pub(super) struct Got {
     pub(super) ttl: Option<SignedDuration>,
 }
 
+impl Got {
+    /// Takes a value that becomes visible config.
+    fn take(&mut self, name: &str, text: String) {
+        self.config.push((name.to_owned(), host_of(&text).to_owned()));
+        self.captured.push((name.to_owned(), Zeroizing::new(text)));
+    }
+}
+
 /// Why an exchange failed. The reason quotes of an answer only what has no secret.
 #[derive(Debug)]
 pub(super) struct Failed {
@@ -98,7 +106,22 @@ pub(super) async fn follow(
     records: SealedRecords,
     run: &RunId,
 ) -> Result<Got, Failed> {
+    follow_after(resources, connection, steps, records, run, Vec::new()).await
+}
+
+/// As [`follow`], with config values that came before the answers.
+pub(super) async fn follow_after(
+    resources: &Resources,
+    connection: &LoadedConnection,
+    steps: &[&TokenStep],
+    records: SealedRecords,
+    run: &RunId,
+    came: Vec<(String, String)>,
+) -> Result<Got, Failed> {
     let mut got = Got::default();
+    for (name, text) in came {
+        got.take(&name, text);
+    }
     for step in steps {
         let mut known = records.known.clone();
         known.extend(got.fields.iter().cloned());
@@ -128,8 +151,8 @@ async fn check_visible(
         None => Ok(()),
         Some((name, _)) => Err(Failed::new(
             format!(
-                "the token answer has a secret where auth.capture takes config.{name} from, which would be visible; \
-                 nothing of the answer was kept; auth.capture must name another place"
+                "there is a secret where the definition takes config.{name} from, which would be visible; nothing of the \
+                 answer was kept; auth.capture or auth.capture_callback must name another place"
             ),
             true,
         )),
@@ -268,8 +291,7 @@ fn read(step: &TokenStep, answer: &OutboundResponse, got: &mut Got) -> Result<()
     for (name, pointer) in &step.config {
         let found = document.pointer(pointer).and_then(portcullis_action::template::scalar_text);
         if let Some(text) = found.filter(|text| text.len() <= VALUE_BYTES_MAX) {
-            got.config.push((name.clone(), host_of(&text).to_owned()));
-            got.captured.push((name.clone(), Zeroizing::new(text)));
+            got.take(name, text);
         }
     }
     if let Some(found) = document.pointer(&step.expires_in_path) {
@@ -297,7 +319,7 @@ fn check_sendable(name: &str, text: &str) -> Result<(), Failed> {
 }
 
 /// A captured URL is reduced to its host for use in a template; anything else stays as it is.
-fn host_of(text: &str) -> &str {
+pub(super) fn host_of(text: &str) -> &str {
     match text.strip_prefix("https://") {
         Some(rest) => rest.split('/').next().unwrap_or(rest),
         None => text,

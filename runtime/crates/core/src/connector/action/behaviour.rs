@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Context, Report};
 use crate::connector::place::{body_place, check_pointer};
 use crate::connector::{KeyRules, RequestLimits};
-use crate::definition::{ActionDef, Definition, ErrorRuleDef, IdempotencyIn, ResponseDef};
+use crate::definition::{ActionDef, BodyTypeDef, Definition, ErrorRuleDef, IdempotencyIn, ResponseDef};
 use crate::header_rules::is_visible_to_guest;
 use crate::violation::step;
 
@@ -24,6 +24,12 @@ fn predicate(value: Option<&Value>, pointer: &str, report: &mut Report<'_>) -> O
 pub(super) fn success(wire: &ActionDef, pointer: &str, report: &mut Report<'_>) -> SuccessPlan {
     let written = wire.success.clone().unwrap_or_default();
     let at = format!("{pointer}/success/predicate");
+    let is_graphql = wire.body.as_ref().is_some_and(|body| body.r#type == BodyTypeDef::Graphql);
+    if is_graphql && written.predicate.is_none() {
+        let message = "GraphQL reports errors with status 200, so every answer counts as a success; write a predicate \
+                       such as {\"path\": \"/errors\", \"exists\": false}";
+        report.warn(&at, "graphql_without_success", message);
+    }
     SuccessPlan { status: written.status, predicate: predicate(written.predicate.as_ref(), &at, report) }
 }
 
@@ -57,7 +63,7 @@ pub(super) fn response(wire: &ActionDef, pointer: &str, report: &mut Report<'_>)
     }
 }
 
-fn is_readable(header: &str) -> bool {
+pub(super) fn is_readable(header: &str) -> bool {
     HeaderName::from_bytes(header.as_bytes()).is_ok_and(|name| is_visible_to_guest(name.as_str()))
 }
 

@@ -83,12 +83,22 @@ pub(super) fn page_urls(
     let (Some((at, written)), Some(url)) = (written(context.definition, wire, pointer), url) else {
         return Vec::new();
     };
-    let mut urls = Vec::with_capacity(written.paths.len());
-    for (index, path) in written.paths.iter().enumerate() {
-        let at = format!("{at}/paths/{index}");
+    own_paths(context, url, &written.paths, &format!("{at}/paths"), report)
+}
+
+/// Patterns of paths, each with the host of the action.
+pub(super) fn own_paths(
+    context: &Context<'_>,
+    url: &UrlTemplate,
+    paths: &[String],
+    at: &str,
+    report: &mut Report<'_>,
+) -> Vec<UrlTemplate> {
+    let mut urls = Vec::with_capacity(paths.len());
+    for (index, path) in paths.iter().enumerate() {
         match page_url(context, url, path) {
             Ok(url) => urls.push(url),
-            Err(why) => report.error(at, "path_pattern_invalid", why),
+            Err(why) => report.error(format!("{at}/{index}"), "path_pattern_invalid", why),
         }
     }
     urls

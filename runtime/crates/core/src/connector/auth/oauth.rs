@@ -64,6 +64,12 @@ impl Reader<'_> {
         };
         // Why not inside allowed_domains: the host sends nothing there; the person's browser goes there.
         let authorize_url = self.config_url(&url, "/authorize_url")?;
+        // Why there: a host that is one value is only ever one of a list, wherever it stands.
+        if authorize_url.host_variable().is_some()
+            && !self.reach.check(&authorize_url, "/auth/authorize_url", self.errors)
+        {
+            return None;
+        }
         for (name, _) in &authorize_url.query {
             // Why a fixed name: a workspace's value could be the name of a reserved pair.
             let Some(name) = name.as_literal() else {
@@ -98,6 +104,7 @@ impl Reader<'_> {
             scope: self.scope().unwrap_or_default(),
             pkce,
             issuer,
+            callback: self.callback()?,
             exchange,
         };
         Some(TokenPlan { consent: Some(consent), renew: Some(renew), ..self.token_plan()? })
@@ -139,6 +146,10 @@ impl Reader<'_> {
     /// Warns where a code is given by one company and redeemed at another: a code of the first would then be sent
     /// to the second, whatever the callback says.
     fn warn_apart(&mut self, authorize: &UrlTemplate, token: &UrlTemplate) {
+        // Why: each of its values is a host that the definition names.
+        if [authorize, token].iter().any(|url| url.host_variable().is_some()) {
+            return;
+        }
         let host = |url: &UrlTemplate| {
             let labels: Vec<&str> = url.host.iter().map(|label| label.literal().unwrap_or("x")).collect();
             labels.join(".")
@@ -306,6 +317,31 @@ impl Reader<'_> {
         let parent = token.strip_suffix("/access_token").unwrap_or_default();
         let refresh = format!("{parent}/refresh_token");
         (token, refresh)
+    }
+
+    /// `auth.capture_callback`: what a browser brings is visible to it anyway, but never a secret of the protocol.
+    fn callback(&mut self) -> Option<Vec<(String, String)>> {
+        let written = self.auth.capture_callback.clone();
+        for (name, pair) in &written {
+            let member = format!("/capture_callback/{}", step(name));
+            if !self.fields.iter().any(|f| f.name == *name && f.automated) {
+                let message = format!("there is no config field {name:?} marked automated");
+                return self.refuse(&member, "unknown_reference", message);
+            }
+            if self.auth.capture.contains_key(name) {
+                let message = format!("{name:?} is taken from the token answer, too");
+                return self.refuse(&member, "duplicate_capture", message);
+            }
+            if ["code", "state", "iss", "error"].contains(&pair.as_str()) || names_secret(pair) {
+                let message =
+                    format!("{pair:?} is the protocol's own or a secret; what is taken is visible to guests");
+                return self.refuse(&member, "capture_of_secret", message);
+            }
+            if pair.is_empty() {
+                return self.refuse(&member, "wrong_form", "is the name of a pair of the query".to_owned());
+            }
+        }
+        Some(written.into_iter().collect())
     }
 
     /// Captured values become visible config: they must be scalars beside the token, never a token.

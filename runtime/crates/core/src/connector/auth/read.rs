@@ -62,7 +62,7 @@ fn reads(auth_type: AuthType, auth: &AuthDef) -> Vec<&'static [&'static str]> {
         AuthType::Basic => vec![&["username", "password", "places"]],
         AuthType::OAuth2ClientCredentials => vec![place(auth), TOKEN, client(auth), &["audience"]],
         AuthType::OAuth2AuthorizationCode => {
-            let own = &["authorize_url", "authorize_params", "issuer", "pkce", "refresh"];
+            let own = &["authorize_url", "authorize_params", "capture_callback", "issuer", "pkce", "refresh"];
             vec![place(auth), TOKEN, client(auth), own]
         }
         AuthType::OAuth2RefreshToken => vec![place(auth), TOKEN, client(auth), &["refresh_token", "refresh"]],
@@ -103,7 +103,7 @@ fn reads(auth_type: AuthType, auth: &AuthDef) -> Vec<&'static [&'static str]> {
 }
 
 /// Every member with whether it is written.
-fn written(auth: &AuthDef) -> [(&'static str, bool); 61] {
+fn written(auth: &AuthDef) -> [(&'static str, bool); 62] {
     [
         ("in", auth.r#in.is_some()),
         ("name", auth.name.is_some()),
@@ -135,6 +135,7 @@ fn written(auth: &AuthDef) -> [(&'static str, bool); 61] {
         ("default_ttl_s", auth.default_ttl_s.is_some()),
         ("refresh_skew_s", auth.refresh_skew_s.is_some()),
         ("capture", !auth.capture.is_empty()),
+        ("capture_callback", !auth.capture_callback.is_empty()),
         ("pkce", auth.pkce.is_some()),
         ("refresh", auth.refresh.is_some()),
         ("refresh_on", auth.refresh_on.is_some()),

@@ -7,7 +7,6 @@ fn what_is_not_implemented_is_unknown_wherever_it_stands() {
     changes([
         (json!({ "x_note": 1 }), &[][..]),
         (json!({ "webhooks": {} }), &[("/webhooks", "unknown_field")]),
-        (json!({ "runtime": {} }), &[("/runtime", "unknown_field")]),
         (json!({ "signature": {} }), &[("/signature", "unknown_field")]),
         (json!({ "migrations": [] }), &[("/migrations", "unknown_field")]),
         (json!({ "locales": {} }), &[("/locales", "unknown_field")]),

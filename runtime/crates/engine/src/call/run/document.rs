@@ -9,12 +9,13 @@ use portcullis_core::fault::Code;
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
 use portcullis_core::verdict::Decision;
 use portcullis_egress::DryRun;
+use portcullis_sandbox::LogLine;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Answer, Run, RunEnd, RunStatus, RunUsage, SkipReason, Success};
+use super::{Answer, Run, RunEnd, RunLog, RunStatus, RunUsage, SkipReason, Success};
 
 /// Any JSON value from the third party, passed on.
 #[derive(Clone, Copy, Serialize)]
@@ -73,6 +74,43 @@ pub struct RunDocument<'a> {
     /// The checks of the last request, in order.
     decisions: &'a [Decision],
     usage: Usage,
+    /// What a module wrote: the first lines and the last ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<Log<'a>>,
+}
+
+/// The lines of a module.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RunLog")]
+struct Log<'a> {
+    /// In order.
+    lines: Vec<Line<'a>>,
+    /// How many lines between the first and the last ones are left out.
+    omitted: u64,
+}
+
+/// A line of a module.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RunLogLine")]
+struct Line<'a> {
+    /// `debug`, `info`, `warn` or `error`.
+    level: &'static str,
+    message: &'a str,
+}
+
+impl<'a> Log<'a> {
+    fn of(log: &'a RunLog, lines: impl Iterator<Item = &'a LogLine>) -> Option<Self> {
+        let line = |line: &'a LogLine| Line { level: line.level.as_str(), message: &line.message };
+        let lines: Vec<Line<'a>> = lines.map(line).collect();
+        let written = log.lines.len() as u64 + log.dropped;
+        let omitted = written.saturating_sub(lines.len() as u64);
+        (written > 0).then_some(Self { lines, omitted })
+    }
+
+    fn ends(log: &'a RunLog) -> Option<Self> {
+        let (first, last) = log.ends();
+        Self::of(log, first.iter().chain(last))
+    }
 }
 
 /// An upstream's answer.
@@ -116,6 +154,14 @@ struct Usage {
     upstream_us: u64,
     /// The whole run, microseconds.
     total_us: u64,
+    /// Bytes that a module wrote to its log.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    log_bytes: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl<'a> RunDocument<'a> {
@@ -156,6 +202,7 @@ impl<'a> RunDocument<'a> {
             request_hash: run.progress.request_hash.as_deref(),
             decisions: &run.progress.decisions,
             usage: Usage::of(&run.progress.usage),
+            log: Log::ends(&run.progress.log),
         };
         match &run.end {
             RunEnd::Succeeded(success) => {
@@ -217,6 +264,7 @@ impl Usage {
             guest_us: usage.guest.guest_us,
             upstream_us: usage.upstream_us,
             total_us: usage.total_us,
+            log_bytes: usage.guest.log_bytes,
         }
     }
 }
@@ -267,9 +315,31 @@ pub struct StoredRun {
     #[serde(default)]
     decisions: Vec<StoredDecision>,
     usage: Usage,
+    /// What a module wrote: the first lines and the last ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log: Option<StoredLog>,
     /// When it ended, RFC 3339.
     #[serde(default)]
     pub(crate) created_at: String,
+}
+
+/// The stored lines of a module.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunRecordLog")]
+struct StoredLog {
+    /// In order.
+    lines: Vec<StoredLine>,
+    /// How many lines between the first and the last ones are left out.
+    omitted: u64,
+}
+
+/// A stored line of a module.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunRecordLogLine")]
+struct StoredLine {
+    /// `debug`, `info`, `warn` or `error`.
+    level: String,
+    message: String,
 }
 
 /// What is stored of an upstream's answer.
@@ -315,6 +385,11 @@ pub struct DryRunDocument<'a> {
     request_hash: &'a str,
     /// The checks of the request, in order.
     decisions: &'a [Decision],
+    /// Whether it is all that the call would send; false for a module, which may send more once it has an answer.
+    complete: bool,
+    /// What a module wrote before its first request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<Log<'a>>,
 }
 
 /// A request that was not sent.
@@ -354,6 +429,8 @@ impl<'a> DryRunDocument<'a> {
             curl: dry_run.curl(),
             request_hash: &dry_run.hash,
             decisions: &run.progress.decisions,
+            complete: !run.progress.is_module,
+            log: Log::of(&run.progress.log, run.progress.log.lines.iter()),
         }
     }
 }

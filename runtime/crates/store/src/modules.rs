@@ -1,0 +1,126 @@
+//! Custom modules: their bytes as content-addressed files, and what is known of each as a record.
+//!
+//! A file is written under another name, flushed and renamed, so that it is whole or absent, and is believed only if
+//! its content has the digest that it is named after.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use portcullis_core::hex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::records::Document;
+
+/// What is known of a module. Parts: `[digest without its prefix]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModuleRecord {
+    /// `sha256:` and the digest, hexadecimal.
+    pub digest: String,
+    /// The report of its admission.
+    pub report: serde_json::Value,
+    /// When it was admitted, RFC 3339.
+    pub created_at: String,
+}
+
+impl Document for ModuleRecord {
+    const KIND: &'static str = "module";
+}
+
+/// Files that this process began to write.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
+/// The folder with the bytes of modules.
+#[derive(Debug, Clone)]
+pub struct ModuleFiles {
+    dir: PathBuf,
+}
+
+impl ModuleFiles {
+    /// Modules in `dir`, which need not exist yet.
+    #[must_use]
+    pub const fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    fn path(&self, hex: &str) -> PathBuf {
+        self.dir.join(format!("{hex}.wasm"))
+    }
+
+    /// Writes a module completely or not at all. `hex` is its digest without a prefix.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write(&self, hex: &str, bytes: &[u8]) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        // Why a number: two uploads of the same bytes write at the same time.
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let unfinished = self.dir.join(format!("{hex}.{}.{number}.new", std::process::id()));
+        // Why ignored: usually there is none, and `create_new` follows no link.
+        let _ = fs::remove_file(&unfinished);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&unfinished, self.path(hex)))
+            .and_then(|()| fs::File::open(&self.dir)?.sync_all());
+        if written.is_err() {
+            // Why ignored: the first error is returned.
+            let _ = fs::remove_file(&unfinished);
+        }
+        written
+    }
+
+    /// The bytes of a module; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// Those of the file system, and `InvalidData` if the file does not have the digest of its name.
+    pub fn read(&self, hex: &str) -> io::Result<Option<Vec<u8>>> {
+        let bytes = match fs::read(self.path(hex)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if hex::encode(&Sha256::digest(&bytes)) == hex {
+            return Ok(Some(bytes));
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "its content was changed"))
+    }
+
+    /// Removes a module's file, if there is one.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn remove(&self, hex: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(hex)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_whole_and_believed_only_by_its_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = ModuleFiles::new(dir.path().join("modules"));
+        let hex = hex::encode(&Sha256::digest(b"bytes"));
+        assert!(files.read(&hex).unwrap().is_none());
+        files.write(&hex, b"bytes").unwrap();
+        files.write(&hex, b"bytes").unwrap();
+        assert_eq!(files.read(&hex).unwrap().as_deref(), Some(b"bytes".as_slice()));
+        assert_eq!(fs::read_dir(dir.path().join("modules")).unwrap().count(), 1);
+        fs::write(files.path(&hex), b"other").unwrap();
+        assert_eq!(files.read(&hex).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        files.remove(&hex).unwrap();
+        files.remove(&hex).unwrap();
+        assert!(files.read(&hex).unwrap().is_none());
+    }
+}
