@@ -9,6 +9,7 @@
 #![allow(clippy::result_large_err, reason = "the failure's shape is the interface's; it is made once a call")]
 
 mod answer;
+#[cfg(any(target_family = "wasm", test))]
 mod arena;
 
 use std::mem::ManuallyDrop;
@@ -20,8 +21,11 @@ use portcullis_guest::{Failure, GateError, Handler, Invocation, Request, Respons
 use serde_json::{Map, Value};
 
 /// Enough for a call with a request and an answer of some hundred KiB; more is allocated as usual.
+#[cfg(target_family = "wasm")]
 const ARENA_BYTES: usize = 1024 * 1024;
 
+// Why only there: a guest has one thread, and a test of this crate has several.
+#[cfg(target_family = "wasm")]
 #[global_allocator]
 static ARENA: arena::Arena<ARENA_BYTES> = arena::Arena::new();
 
