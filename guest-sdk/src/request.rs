@@ -160,7 +160,7 @@ impl Request {
         self
     }
 
-    /// Gives the whole request so many milliseconds. It can only lower the host's limit.
+    /// The time limit of the whole request, milliseconds. It can only lower the host's.
     ///
     /// ```
     /// let request = portcullis_guest::Request::get("https://api.example.com/").timeout_ms(2_000);

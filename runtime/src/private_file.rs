@@ -56,9 +56,9 @@ impl<'p> PrivateFile<'p> {
 ///
 /// # Errors
 /// As for [`PrivateFile`].
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
+pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
     let file = PrivateFile::begin(path)?;
-    file.writer()?.write_all(text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
+    file.writer()?.write_all(content.as_ref()).map_err(|error| format!("{}: {error}", path.display()))?;
     file.finish()
 }
 

@@ -121,7 +121,7 @@ fn master_key(config: &Config) -> Result<MasterKey, String> {
         return Ok(key);
     }
     let key = MasterKey::generate().map_err(|e| e.to_string())?;
-    private_file::write(&config.master_key_file, &format!("{}\n", key.to_text().as_str()))?;
+    private_file::write(&config.master_key_file, format!("{}\n", key.to_text().as_str()))?;
     Ok(key)
 }
 
@@ -151,7 +151,7 @@ fn first_token(file: Option<&Path>) -> Result<FirstToken, String> {
     }
     let text = api_token::generate(Role::Platform).map_err(|e| e.detail)?;
     if let Some(path) = file {
-        private_file::write(path, &format!("{text}\n"))?;
+        private_file::write(path, format!("{text}\n"))?;
     }
     Ok(FirstToken { text, brought: false })
 }

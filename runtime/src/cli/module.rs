@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::{DONE, FAILED};
 use crate::output;
-use crate::private_file::PrivateFile;
 
 mod new;
 mod pack;
@@ -160,11 +159,4 @@ fn pack(args: &PackArgs) -> u8 {
     let report = inspect(&component, &Limits::default());
     told(&report);
     if report.problems.is_empty() { DONE } else { FAILED }
-}
-
-/// Writes a file that only its owner can read; never over another one.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    let file = PrivateFile::begin(path)?;
-    std::io::Write::write_all(&mut file.writer()?, bytes).map_err(|error| error.to_string())?;
-    file.finish()
 }

@@ -76,7 +76,7 @@ fn post(path: &str, body: &serde_json::Value) -> Result<Response> {
     Request::post(format!("{OBJECTS}/{path}")).credential("default").json(body)?.send()?.ok()
 }
 
-/// The contact is there and the note is not: whoever reads the error has to know.
+/// The contact was made and the note was not; the error says both.
 fn half_done(error: Error, contact: &Object) -> Error {
     let message = format!("contact {} is there, but has no note: {}", contact.id, error.message());
     Error::new("note_failed", message).class("permanent")

@@ -8,12 +8,12 @@ use http::{HeaderValue, Response, StatusCode};
 use portcullis_core::fault::Code;
 use portcullis_core::violation::Violation;
 use portcullis_engine::Error;
+use portcullis_engine::modules::ModuleReport;
 use portcullis_engine::runs::RunDocument;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::pieces;
-use crate::v1::modules::ModuleDocument;
 
 /// Default of `Retry-After` for an overloaded or unavailable service, seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
@@ -47,7 +47,7 @@ pub(crate) struct Problem<'p> {
     run: Option<RunDocument<'p>>,
     /// The report of a module that was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<ModuleDocument>,
+    report: Option<&'p ModuleReport>,
     /// What a connector's module would be able to do besides, one line for each thing.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     difference: &'p [String],
@@ -68,7 +68,7 @@ impl<'p> Problem<'p> {
             pointer: error.pointer.as_deref(),
             errors: &error.violations,
             run: error.run.as_deref().map(portcullis_engine::runs::Run::document),
-            report: error.module.as_deref().cloned().map(ModuleDocument::from),
+            report: error.module.as_deref(),
             difference: error.widening.as_ref().map_or(&[], |widening| &widening.difference),
             digest: error.widening.as_ref().map(|widening| widening.digest.as_str()),
         }

@@ -307,7 +307,7 @@ fn only_member(document: &mut Value, name: &str) -> Option<Map<String, Value>> {
 pub(crate) const WASM: &str = "application/wasm";
 
 /// The bytes of a component.
-pub(crate) struct WasmBody(pub(crate) Vec<u8>);
+pub(crate) struct WasmBody(pub(crate) Arc<[u8]>);
 
 impl RequestBody for WasmBody {
     const CODES: &'static [Code] = &[Code::UnsupportedMediaType];
@@ -323,7 +323,7 @@ impl RequestBody for WasmBody {
             let detail = format!("send {WASM}, not {media:?}");
             return Err(Error::new(Code::UnsupportedMediaType, detail));
         }
-        Ok(Self(request.body.to_vec()))
+        Ok(Self(Arc::from(&*request.body)))
     }
 }
 

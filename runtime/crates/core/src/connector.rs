@@ -236,6 +236,12 @@ impl Connector {
         Checked { connector, errors: errors.into_vec(), warnings: warnings.into_vec() }
     }
 
+    /// The module that serves one of its actions; `None` for an action of the product's own handler.
+    #[must_use]
+    pub fn module_of(&self, action: &Action) -> Option<&Runtime> {
+        self.runtime.as_ref().filter(|_| action.is_module)
+    }
+
     /// Why a document is too large to be a definition, whatever it says; an upload is refused for it before it is read.
     #[must_use]
     pub fn too_large(document: &Value, limits: &Limits) -> Option<String> {

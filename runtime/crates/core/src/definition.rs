@@ -215,7 +215,7 @@ pub enum TlsCloseDef {
     /// With `close_notify` (RFC 8446 section 6.1); else the answer may be cut off, and the call fails.
     #[default]
     Strict,
-    /// Also without. Whoever can close the connection can then cut such an answer off unnoticed.
+    /// With or without it. An attacker who can close the connection can then cut such an answer off unnoticed.
     Lenient,
 }
 

@@ -158,14 +158,7 @@ impl Guard {
 
     /// Removes the secrets that were opened from a text of the guest.
     pub fn scrub(&self, text: &mut String) {
-        self.with_state(|s| {
-            if s.known.is_empty() {
-                return;
-            }
-            let mut bytes = std::mem::take(text).into_bytes();
-            s.known.scrubber().scrub(&mut bytes);
-            *text = String::from_utf8_lossy(&bytes).into_owned();
-        });
+        self.with_state(|s| s.known.scrub(text));
     }
 
     /// Sets why the call is about to be dropped, for the ledger.

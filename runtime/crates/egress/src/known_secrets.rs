@@ -49,6 +49,16 @@ impl KnownSecrets {
         self.fields.is_empty() && self.made.is_empty()
     }
 
+    /// Removes them from a text.
+    pub fn scrub(&self, text: &mut String) {
+        if self.is_empty() {
+            return;
+        }
+        let mut bytes = std::mem::take(text).into_bytes();
+        self.scrubber().scrub(&mut bytes);
+        *text = String::from_utf8_lossy(&bytes).into_owned();
+    }
+
     /// A search for all of them.
     #[must_use]
     pub fn scrubber(&self) -> Scrubber<'_> {

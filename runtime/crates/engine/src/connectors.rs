@@ -85,11 +85,11 @@ async fn check_module(
 ) -> Result<Vec<Violation>, Error> {
     let Some(runtime) = &connector.runtime else { return Ok(Vec::new()) };
     let at = |pointer: &str, code, message: &str| Ok(vec![Violation::new(pointer, code, message)]);
-    if !modules::is_stored(&engine.resources, &runtime.module).await? {
+    let Some(report) = modules::report_of(&engine.resources, &runtime.module).await? else {
         let message = "no module with this digest is stored; upload it first (POST /admin/module)";
         return at("/runtime/module", "module_unknown", message);
-    }
-    if !modules::fits(&engine.resources, runtime).await? {
+    };
+    if report.profile != Some(runtime.profile) {
         let message = "the module imports more than this profile has; see its report";
         return at("/runtime/profile", "module_profile", message);
     }
@@ -235,7 +235,7 @@ pub async fn replace_module(
     caller: &Caller,
     id: &str,
     expected: Option<u64>,
-    (bytes, signature): (Vec<u8>, Option<&str>),
+    (bytes, signature): (Arc<[u8]>, Option<&str>),
     accepted: Option<&str>,
 ) -> Result<(Admitted, Saved), Error> {
     caller.platform()?;

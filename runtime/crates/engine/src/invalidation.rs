@@ -18,6 +18,7 @@
 //! A change only says what to look at. Every call that it concerns is judged by the records of now, because the feed
 //! may tell late: what a deletion took may be there again, and a call may have begun with it.
 
+use portcullis_core::connector::Runtime;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::id::{OrgId, WorkspaceId};
@@ -29,7 +30,6 @@ use portcullis_store::{
 };
 
 use crate::call::active_calls::{ActiveCall, CallScope, CancelHandle, Granted, Target};
-use crate::call::prepare::module_of;
 use crate::connection::state::StoredConnection;
 use crate::connection::{self, ConnectionKey};
 use crate::error::Error;
@@ -289,7 +289,7 @@ async fn current(resources: &Resources, running: Running<'_>) -> Result<Judged, 
     }
     let Some(action) = granted.request(connector) else { return Ok(Judged::Ended(Code::PathNotGranted)) };
     // Why compared whole: which of its requests such a call makes next is not known.
-    if module_of(connector, action) != granted.module {
+    if connector.module_of(action).map(Runtime::capabilities) != granted.module {
         return Ok(Judged::Ended(Code::PathNotGranted));
     }
     // Why the template: as long as the URL has values that are not known, two of them have no other difference.

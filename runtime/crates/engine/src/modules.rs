@@ -12,8 +12,8 @@ use portcullis_core::offload;
 use portcullis_core::sync::lock;
 use portcullis_core::violation::Violation;
 use portcullis_sandbox::{
-    CompileError, CompiledCache, DIGEST_PREFIX, LoadError, Module, ModuleCompiler, Profile, Sandbox, inspect,
-    is_digest,
+    CompileError, CompiledCache, DIGEST_PREFIX, LoadError, Module, ModuleCompiler, OwnLimits, Sandbox,
+    inspect, is_digest,
 };
 pub use portcullis_sandbox::{ModuleProblem, ModuleReport};
 pub use portcullis_store::ModuleRecord;
@@ -59,7 +59,7 @@ pub(crate) struct Modules {
     loaded: Mutex<HashMap<String, Module>>,
     /// Calls at once.
     calls: Arc<Semaphore>,
-    /// Held while one is compiled and kept: whoever waited finds it there.
+    /// Held while one is compiled and kept, so that a second upload of it finds the result.
     compiling: tokio::sync::Mutex<()>,
 }
 
@@ -94,6 +94,11 @@ const CODES: &[&str] = &[
     "signature_missing",
     "signature_invalid",
 ];
+
+/// The limits of a definition below those of the platform.
+pub(crate) const fn own_limits(runtime: &Runtime) -> OwnLimits {
+    OwnLimits { memory_bytes: runtime.memory_bytes, cpu_ms: runtime.cpu_ms }
+}
 
 fn hex_of(digest: &str) -> &str {
     digest.strip_prefix(DIGEST_PREFIX).unwrap_or(digest)
@@ -197,7 +202,7 @@ impl Modules {
 pub async fn upload(
     engine: &Engine,
     caller: &Caller,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
     signature: Option<&str>,
 ) -> Result<Admitted, Error> {
     caller.platform()?;
@@ -206,7 +211,7 @@ pub async fn upload(
 
 pub(crate) async fn admit(
     engine: &Engine,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
     signature: Option<&str>,
 ) -> Result<Admitted, Error> {
     offload::to_worker().await;
@@ -221,8 +226,8 @@ pub(crate) async fn admit(
     if !report.problems.is_empty() {
         return Err(refused(report));
     }
-    if let Some((known, _)) = resources.records.get::<ModuleRecord>(&[&hex]).await? {
-        return Ok(Admitted { report: read_report(&known)?, is_new: false });
+    if let Some(report) = report_of(resources, &report.digest).await? {
+        return Ok(Admitted { report, is_new: false });
     }
     let stored = resources.records.list::<ModuleRecord>(&[], None, usize::MAX).await?.len() as u64;
     if stored >= resources.limits.modules {
@@ -230,7 +235,6 @@ pub(crate) async fn admit(
         let detail = format!("{limit} modules are kept (limits.modules); delete one that nothing uses");
         return Err(Error::new(Code::InUse, detail));
     }
-    let bytes: Arc<[u8]> = bytes.into();
     let module = match modules.compile(&bytes).await {
         Ok((module, took)) => {
             (report.compile_ms, report.native_bytes) = took.unzip();
@@ -303,9 +307,10 @@ async fn find(resources: &Resources, digest: &str) -> Result<(ModuleRecord, u64)
     resources.records.get::<ModuleRecord>(&[hex_of(digest)]).await?.ok_or_else(missing)
 }
 
-/// Whether a module is stored.
-pub(crate) async fn is_stored(resources: &Resources, digest: &str) -> Result<bool, Error> {
-    Ok(resources.records.get::<ModuleRecord>(&[hex_of(digest)]).await?.is_some())
+/// The report of a module, if it is stored.
+pub(crate) async fn report_of(resources: &Resources, digest: &str) -> Result<Option<ModuleReport>, Error> {
+    let found = resources.records.get::<ModuleRecord>(&[hex_of(digest)]).await?;
+    found.map(|(record, _)| read_report(&record)).transpose()
 }
 
 /// Lists modules, ordered by digest.
@@ -367,13 +372,4 @@ async fn users_of(resources: &Resources, digest: &str) -> Result<Vec<String>, Er
     };
     let found = resources.records.filter::<ConnectorRecord>(&[], names).await?;
     Ok(found.into_iter().map(|(_, record, _)| record.connector_id.as_str().to_owned()).collect())
-}
-
-/// Whether what a module imports fits the profile that a definition gives it.
-pub(crate) async fn fits(resources: &Resources, runtime: &Runtime) -> Result<bool, Error> {
-    let (record, _) = find(resources, &runtime.module).await?;
-    let profile = read_report(&record)?.profile;
-    Ok(match runtime.profile {
-        portcullis_core::definition::ProfileDef::Pure => profile == Some(Profile::Pure),
-    })
 }

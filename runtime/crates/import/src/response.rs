@@ -94,7 +94,7 @@ fn offers<'a>(context: &Context<'a>, operation: &Operation<'a>) -> Vec<(Answer, 
     let answer = |(name, schema): (&'a str, Option<&'a Value>)| {
         let is_bytes = schema.is_some_and(|schema| is_bytes(context, schema));
         match Answer::of(name) {
-            // Why not plain JSON in 3.x: whoever writes that means JSON.
+            // Why not plain JSON in 3.x: a description that says JSON means it.
             Answer::Json if is_bytes && (context.dialect == Dialect::Two || name != "application/json") => {
                 Some((Answer::Binary, name))
             }

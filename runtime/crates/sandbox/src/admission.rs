@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use portcullis_core::definition::ProfileDef;
 use portcullis_core::hex;
 use portcullis_core::limits::Limits;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wasmparser::{
     ComponentExternalKind, Encoding, KnownCustom, MemoryType, Parser, Payload, ProducersSectionReader,
@@ -16,7 +18,7 @@ use wasmparser::{
 
 mod profile;
 
-pub use profile::Profile;
+pub(crate) use profile::interfaces;
 
 /// First part of a digest as it is written.
 pub const DIGEST_PREFIX: &str = "sha256:";
@@ -32,7 +34,7 @@ const NAMES_MAX: usize = 100;
 const NAME_CHARS_MAX: usize = 200;
 
 /// What a component is, and why it is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModuleReport {
     /// `sha256:` and the digest of the bytes, hexadecimal.
     pub digest: String,
@@ -43,7 +45,7 @@ pub struct ModuleReport {
     /// Interfaces that it exports.
     pub exports: Vec<String>,
     /// The smallest profile that has all it imports; null if none does.
-    pub profile: Option<Profile>,
+    pub profile: Option<ProfileDef>,
     /// Smallest size of its memories together, bytes.
     pub memory_min_bytes: u64,
     /// Smallest size of its largest table, elements.
@@ -59,7 +61,7 @@ pub struct ModuleReport {
 }
 
 /// One reason why a component is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModuleProblem {
     /// Stable code.
     pub code: String,
@@ -246,7 +248,7 @@ impl Found {
     fn judge(self, limits: &Limits, report: &mut ModuleReport) {
         let problems = &mut report.problems;
         profile::judge_imports(&self.imports, &self.tools, problems);
-        report.profile = Profile::of(&self.imports);
+        report.profile = profile::of(&self.imports);
         let other = self.exports.iter().find(|name| name.starts_with("portcullis:connector/handler@"));
         match (self.exports.contains(HANDLER), other) {
             (true, _) => {}

@@ -168,24 +168,23 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::load`]. Problems of the cache are logged, and the component is compiled.
     pub fn load_cached(&self, bytes: &[u8], cache: &CompiledCache) -> Result<(Module, Origin), LoadError> {
-        let identity = Identity::of(self, bytes);
-        let kept = cache.read(&identity).and_then(|code| {
-            let loaded = self.deserialize(&code);
-            loaded.inspect_err(|error| tracing::warn!(%error, "a compiled component does not load")).ok()
-        });
-        if let Some(component) = kept {
-            return Ok((self.module(&component)?, Origin::Cache));
+        if let Some(module) = self.kept(bytes, cache) {
+            return Ok((module, Origin::Cache));
         }
         let component = self.compile(bytes)?;
         let module = self.module(&component)?;
-        let written = component
-            .serialize()
-            .map_err(|error| format!("{error:#}"))
-            .and_then(|code| cache.write(&identity, &code).map_err(|error| error.to_string()));
+        self.keep(bytes, component.serialize(), cache);
+        Ok((module, Origin::Compiled))
+    }
+
+    /// Keeps machine code; that it cannot be kept is logged.
+    fn keep(&self, bytes: &[u8], code: wasmtime::Result<impl AsRef<[u8]>>, cache: &CompiledCache) {
+        let written = code.map_err(|error| format!("{error:#}")).and_then(|code| {
+            cache.write(&Identity::of(self, bytes), code.as_ref()).map_err(|error| error.to_string())
+        });
         if let Err(error) = written {
             tracing::warn!(%error, "a compiled component cannot be kept; the next start compiles it again");
         }
-        Ok((module, Origin::Compiled))
     }
 
     /// The module whose machine code was kept, if it is there and unchanged.
@@ -206,9 +205,7 @@ impl Sandbox {
     pub fn adopt(&self, bytes: &[u8], made: &Compiled, cache: &CompiledCache) -> Result<Module, LoadError> {
         let component = self.deserialize(&made.code).map_err(|e| LoadError::Invalid(format!("{e:#}")))?;
         let module = self.module(&component)?;
-        if let Err(error) = cache.write(&Identity::of(self, bytes), &made.code) {
-            tracing::warn!(%error, "a compiled component cannot be kept; the next start compiles it again");
-        }
+        self.keep(bytes, Ok(&made.code), cache);
         Ok(module)
     }
 

@@ -109,7 +109,7 @@ fn compile_in_child(program: &PathBuf, limits: &Limits, bytes: &Arc<[u8]>) -> Re
     let started = Instant::now();
     let not_started = |error: io::Error| CompileError::NotStarted(error.to_string());
     let seconds = limits.module_compile_ms.div_ceil(1000);
-    // Why more: the clock on the wall decides, and the process ends itself only where nobody else does.
+    // Why more: the server's own time limit ends the process first; this one is for a server that was killed.
     let cpu_seconds = seconds + CPU_SECONDS_MORE;
     let child = Command::new(program)
         .arg(COMPILE_COMMAND)

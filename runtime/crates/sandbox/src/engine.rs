@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::definition::ProfileDef;
 use portcullis_core::limits::Limits;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::address_space::{self, Reservation};
-use crate::admission::Profile;
+use crate::admission;
 use crate::bindings::portcullis::connector::{log, outbound_http};
 use crate::call_state::CallState;
 use crate::fault::LoadError;
@@ -81,7 +82,7 @@ impl Sandbox {
         let engine = Engine::new(&module_config(limits.module_memory_bytes, false))
             .map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let guest = GuestLimits::module(&limits);
-        Self::with_engine(engine, limits, guest, Profile::Pure.interfaces())
+        Self::with_engine(engine, limits, guest, admission::interfaces(ProfileDef::Pure))
     }
 
     fn with_engine(

@@ -1,4 +1,4 @@
-//! The lines that a module writes: bounded, and made harmless for whoever reads them.
+//! The lines that a module writes: bounded, with control characters escaped.
 
 use std::collections::VecDeque;
 

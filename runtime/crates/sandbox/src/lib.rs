@@ -31,7 +31,7 @@ mod guest_log;
 mod module;
 mod wire;
 
-pub use admission::{DIGEST_PREFIX, ModuleProblem, ModuleReport, Profile, digest_of, inspect, is_digest};
+pub use admission::{DIGEST_PREFIX, ModuleProblem, ModuleReport, digest_of, inspect, is_digest};
 pub use call::{CallEnd, GuestFailure, Invocation, Usage};
 pub use compiled::{CompiledCache, Origin};
 pub use compiler::{COMPILE_COMMAND, CompileError, Compiled, CompilerBounds, ModuleCompiler, compile_stdin};

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use portcullis_sandbox::digest_of;
 
-use super::{failed, write_private};
+use super::failed;
 use crate::cli::DONE;
-use crate::output;
+use crate::{output, private_file};
 
 /// Arguments of `module sign`.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(super) fn run(args: &SignArgs) -> u8 {
     if !args.key.exists() {
         let made = Ed25519KeyPair::generate().and_then(|pair| pair.to_pkcs8());
         let written = made.map_err(|_| "a key cannot be made".to_owned());
-        if let Err(why) = written.and_then(|key| write_private(&args.key, key.as_ref())) {
+        if let Err(why) = written.and_then(|key| private_file::write(&args.key, key)) {
             return failed(&args.key, why);
         }
         output::line(&format!("wrote a new private key to {}; keep it", args.key.display()));

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
 use portcullis_core::fault::Code;
-use portcullis_engine::modules::{self, Admitted, ModuleProblem, ModuleReport};
+use portcullis_engine::modules::{self, Admitted, ModuleReport};
 use portcullis_engine::{Error, connectors};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -13,71 +13,12 @@ use crate::answer::{Answer, Content, JSON, Json, List, NoContent, Versioned, jso
 use crate::request::{Context, NoParameters, PageParameters, Parameters, WasmBody, revision};
 use crate::v1::connectors::SavedConnector;
 
-/// What a component is, and why it is refused.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "ModuleReport")]
-pub(crate) struct ModuleDocument {
-    /// `sha256:` and the digest of the bytes.
-    digest: String,
-    /// Size, bytes.
-    bytes: u64,
-    /// Interfaces that it imports.
-    imports: Vec<String>,
-    /// Interfaces that it exports.
-    exports: Vec<String>,
-    /// The smallest profile that has all it imports; null if none does.
-    profile: Option<String>,
-    /// Smallest size of its memories together, bytes.
-    memory_min_bytes: u64,
-    /// Smallest size of its largest table, elements.
-    table_min: u64,
-    /// The tools that made it, as it says itself.
-    toolchain: Option<String>,
-    /// How long it was compiled, milliseconds; null if its machine code was there already.
-    compile_ms: Option<u64>,
-    /// Size of its machine code, bytes.
-    native_bytes: Option<u64>,
-    /// Why it is refused; empty if it is not.
-    problems: Vec<ModuleProblemDocument>,
-}
-
-/// One reason why a component is refused.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "ModuleProblem")]
-pub(crate) struct ModuleProblemDocument {
-    /// Stable code.
-    code: String,
-    /// What is wrong.
-    message: String,
-    /// What to do, as a flag, a command or a line to use.
-    mend: String,
-}
-
-impl From<ModuleReport> for ModuleDocument {
-    fn from(report: ModuleReport) -> Self {
-        let problem = |ModuleProblem { code, message, mend }| ModuleProblemDocument { code, message, mend };
-        Self {
-            profile: report.profile.map(|profile| profile.as_str().to_owned()),
-            digest: report.digest,
-            bytes: report.bytes,
-            imports: report.imports,
-            exports: report.exports,
-            memory_min_bytes: report.memory_min_bytes,
-            table_min: report.table_min,
-            toolchain: report.toolchain,
-            compile_ms: report.compile_ms,
-            native_bytes: report.native_bytes,
-            problems: report.problems.into_iter().map(problem).collect(),
-        }
-    }
-}
-
 /// A module that is stored.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct AdmittedModule {
     /// `sha256:` and the digest of the bytes: what a definition names in `runtime.module`.
     digest: String,
-    report: ModuleDocument,
+    report: ModuleReport,
 }
 
 /// 201 for a module that was not known, 200 for one that was.
@@ -106,7 +47,7 @@ impl Answer for Uploaded {
 
 impl From<Admitted> for AdmittedModule {
     fn from(admitted: Admitted) -> Self {
-        Self { digest: admitted.report.digest.clone(), report: admitted.report.into() }
+        Self { digest: admitted.report.digest.clone(), report: admitted.report }
     }
 }
 
@@ -115,7 +56,7 @@ impl From<Admitted> for AdmittedModule {
 pub(crate) struct StoredModule {
     /// `sha256:` and the digest of the bytes.
     digest: String,
-    report: ModuleDocument,
+    report: ModuleReport,
     /// When it was admitted, RFC 3339.
     created_at: String,
 }
@@ -124,7 +65,7 @@ impl StoredModule {
     fn of(record: modules::ModuleRecord) -> Result<Self, Error> {
         let report: ModuleReport =
             serde_json::from_value(record.report).map_err(|_| Error::plain(Code::Internal))?;
-        Ok(Self { digest: record.digest, report: report.into(), created_at: record.created_at })
+        Ok(Self { digest: record.digest, report, created_at: record.created_at })
     }
 }
 

@@ -17,6 +17,7 @@ use crate::form::Field;
 use crate::header_rules::{HeaderRefusal, check_request_header};
 use crate::id::ActionId;
 use crate::injection::Injection;
+use crate::input::Input;
 use crate::violation::{Violation, Violations, step};
 
 mod behaviour;
@@ -146,6 +147,40 @@ pub(super) fn build(
     let page_urls = pagination::page_urls(context, wire, url.as_ref(), pointer, report);
     let poll = poll::rules(context, wire, url.as_ref(), pointer, report);
     let plan_json = serde_json::to_string(&plan).ok()?;
+    let own = Own {
+        effect: effect(wire, method),
+        idempotent: method.is_idempotent(),
+        method,
+        url: url?,
+        inputs,
+        plan,
+        plan_json,
+    };
+    let action = whole(context, wire, own, pointer, report)?;
+    Some(Action { page_urls, poll, key: behaviour::key_rules(wire), ..action })
+}
+
+/// What an action has that differs between those of the product's handler and those of a module.
+struct Own {
+    effect: Effect,
+    /// Whether it may be repeated, where the definition does not say.
+    idempotent: bool,
+    method: Method,
+    url: UrlTemplate,
+    inputs: Vec<Input>,
+    plan: ActionPlan,
+    plan_json: String,
+}
+
+/// The action with what all actions have, and without what only the product's handler does.
+fn whole(
+    context: &Context<'_>,
+    wire: &ActionDef,
+    own: Own,
+    pointer: &str,
+    report: &mut Report<'_>,
+) -> Option<Action> {
+    let Own { effect, idempotent, method, url, inputs, plan, plan_json } = own;
     Some(Action {
         id: ActionId::parse(&wire.action_id).ok()?,
         name: wire.name.clone(),
@@ -153,20 +188,20 @@ pub(super) fn build(
         docs_url: wire.docs_url.clone(),
         deprecated: wire.deprecated.is_some(),
         hidden: wire.hidden,
-        effect: effect(wire, method),
-        idempotent: wire.idempotent.unwrap_or_else(|| method.is_idempotent()),
+        effect,
+        idempotent: wire.idempotent.unwrap_or(idempotent),
         method,
-        url: url?,
-        page_urls,
-        poll,
-        is_module: false,
+        url,
+        page_urls: Vec::new(),
+        poll: None,
+        is_module: wire.handler == HandlerDef::Module,
         inputs,
         outputs: wire.response.iter().flat_map(|r| r.fields.iter().cloned()).collect(),
         requires_scopes: wire.requires_scopes.clone(),
         retry: retry::build(context.definition, wire, pointer, report),
         budgets: budgets::build(context, wire, pointer, report),
         limits: behaviour::limits(context.definition, wire),
-        key: behaviour::key_rules(wire),
+        key: None,
         plan,
         plan_json,
     })

@@ -1,8 +1,8 @@
 //! `base_url`: what a `url_template` that begins with `/` is joined to.
 
 use portcullis_action::UrlTemplate;
-use portcullis_action::template::Scope;
 
+use super::place::check_config_variables;
 use super::reach::Reach;
 use crate::definition::Definition;
 use crate::form::Field;
@@ -40,14 +40,7 @@ pub(super) fn check(
                 let message = "must end in its path: no query; default_query is for pairs of every action";
                 errors.push(Violation::new(AT, "base_url_form", message));
             }
-            for variable in url.variables() {
-                let known = fields.iter().any(|f| f.name == variable.name && !f.secret);
-                if variable.scope != Scope::Config || !known {
-                    let message =
-                        format!("{variable} is not available here; write config.<field>, not secret");
-                    errors.push(Violation::new(AT, "template_unknown_variable", message));
-                }
-            }
+            check_config_variables(url.variables(), fields, AT, errors);
             reach.check(&url, AT, errors);
         }
     }

@@ -1,7 +1,7 @@
 //! Examples as proof: each is rendered and judged without a network, by the same code that the guest
 //! runs, and must give exactly what it says.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 
 use portcullis_action::budget::{Budget, Exceeded};
@@ -11,7 +11,7 @@ use portcullis_action::plan::ErrorClass;
 use portcullis_action::predicate::PredicateError;
 use portcullis_action::render::{RenderedRequest, render_request};
 use portcullis_action::{Pages, Values};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::action::Report;
 use super::document::requests;
@@ -270,7 +270,7 @@ impl Case<'_> {
         response: &ExampleResponseDef,
         request: &RenderedRequest,
     ) -> Result<(), Exceeded> {
-        let (headers, body) = answer_bytes(response);
+        let (headers, body) = response.as_received();
         let Some(judge) = self.judge else { return Ok(()) };
         let answer = judge.answer_within(response.status, &headers, &body, self.budget)?;
         let rule = judge.rule_of(&answer.mapped, self.budget)?;
@@ -365,19 +365,4 @@ fn body_value(request: &RenderedRequest) -> Option<Value> {
     } else {
         Value::String(text)
     })
-}
-
-/// A recorded answer as the guest would get it.
-fn answer_bytes(response: &ExampleResponseDef) -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
-    let mut headers: BTreeMap<String, String> =
-        response.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
-    let body = match &response.body {
-        None => Vec::new(),
-        Some(Value::String(text)) => text.clone().into_bytes(),
-        Some(document) => {
-            headers.entry("content-type".to_owned()).or_insert_with(|| "application/json".to_owned());
-            json!(document).to_string().into_bytes()
-        }
-    };
-    (headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(), body)
 }

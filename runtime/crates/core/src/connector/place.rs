@@ -1,5 +1,8 @@
 //! Positions in documents, as definitions write them: JSON pointers and dotted paths.
 
+use portcullis_action::template::{Scope, Variable};
+
+use crate::form::Field;
 use crate::violation::{Violation, Violations};
 
 /// The steps of a position in a body, written as a JSON pointer or as a dotted path.
@@ -26,6 +29,22 @@ pub(super) fn check_pointer(text: &str, at: &str, errors: &mut Violations) {
     if !text.is_empty() && !text.starts_with('/') {
         let message = format!("{text:?} is not a JSON pointer; it begins with /, as in /data/id");
         errors.push(Violation::new(at, "pointer_invalid", message));
+    }
+}
+
+/// Reports variables that are no visible config value of the connection.
+pub(super) fn check_config_variables<'v>(
+    variables: impl Iterator<Item = &'v Variable>,
+    fields: &[Field],
+    at: &str,
+    errors: &mut Violations,
+) {
+    for variable in variables {
+        let known = fields.iter().any(|field| field.name == variable.name && !field.secret);
+        if variable.scope != Scope::Config || !known {
+            let message = format!("{variable} is not available here; write config.<field>, not secret");
+            errors.push(Violation::new(at, "template_unknown_variable", message));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use portcullis_action::{Method, UrlTemplate};
 
 use super::action::Report;
 use super::base::Base;
+use super::place::check_config_variables;
 use super::reach::Reach;
 use crate::definition::{Definition, HandlerDef, ProfileDef};
 use crate::form::Field;
@@ -70,7 +71,8 @@ pub(super) fn build(
         let at = format!("/runtime/requests/{index}/url");
         match pattern(&request.url, base) {
             Ok(url) => {
-                check_variables(&url, fields, &at, report);
+                let own = url.variables().filter(|variable| variable.scope != Scope::Input);
+                check_config_variables(own, fields, &at, report.errors);
                 reach.check(&url, &at, report.errors);
                 let each = request.methods.iter().map(|method| (*method, url.clone(), request.url.clone()));
                 requests.extend(each);
@@ -139,13 +141,4 @@ fn filled(pattern: &str) -> Result<String, String> {
     }
     out.push_str(rest);
     Ok(out)
-}
-
-fn check_variables(url: &UrlTemplate, fields: &[Field], at: &str, report: &mut Report<'_>) {
-    for variable in url.variables().filter(|variable| variable.scope != Scope::Input) {
-        if !fields.iter().any(|field| field.name == variable.name && !field.secret) {
-            let message = format!("{variable} is not available here; write config.<field>, not secret");
-            report.error(at, "template_unknown_variable", message);
-        }
-    }
 }

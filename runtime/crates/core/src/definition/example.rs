@@ -64,6 +64,24 @@ pub struct ExampleResponseDef {
     pub body: Option<Value>,
 }
 
+impl ExampleResponseDef {
+    /// Headers, their names in lower case, and body as an upstream would send them.
+    #[must_use]
+    pub fn as_received(&self) -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
+        let mut headers: BTreeMap<String, String> =
+            self.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+        let body = match &self.body {
+            None => Vec::new(),
+            Some(Value::String(text)) => text.clone().into_bytes(),
+            Some(document) => {
+                headers.entry("content-type".to_owned()).or_insert_with(|| "application/json".to_owned());
+                document.to_string().into_bytes()
+            }
+        };
+        (headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(), body)
+    }
+}
+
 /// The expected error of a recorded answer.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -2,7 +2,7 @@
 
 use portcullis_action::Method;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ExampleRequestDef, ExampleResponseDef};
 
@@ -35,7 +35,7 @@ pub struct RuntimeDef {
 }
 
 /// What a module may import.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProfileDef {
     /// The gate and the log, and nothing else.

@@ -3,11 +3,10 @@
 //!
 //! Nothing is opened and nothing leaves here.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_action::budget::Budget;
-use portcullis_core::connector::{Action, Connector};
+use portcullis_core::connector::{Action, Connector, Runtime};
 use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
 use portcullis_core::input::check_input;
@@ -195,7 +194,7 @@ pub(crate) fn granted(
         action: action.id.clone(),
         method: action.method,
         url: action.url.clone(),
-        module: module_of(connector, action),
+        module: connector.module_of(action).map(Runtime::capabilities),
         credential: connection.stored.credential.as_ref().map(|c| c.credential_id.as_str().to_owned()),
         rules: connection.rules.clone(),
         scope,
@@ -203,13 +202,4 @@ pub(crate) fn granted(
         host,
         goes_on: action.plan.pagination.is_some() || redirects != RedirectFollow::None || action.is_module,
     })
-}
-
-/// What the connector's module may do, for an action that it serves.
-pub(crate) fn module_of(connector: &Connector, action: &Action) -> Option<BTreeSet<String>> {
-    connector
-        .runtime
-        .as_ref()
-        .filter(|_| action.is_module)
-        .map(portcullis_core::connector::Runtime::capabilities)
 }

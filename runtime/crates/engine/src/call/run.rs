@@ -147,14 +147,14 @@ impl Success {
 }
 
 /// An upstream's answer as a guest returns it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Answer {
     pub status: u16,
     /// Headers, an object.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<Box<RawValue>>,
     /// Body; absent if the output contains all of it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Box<RawValue>>,
 }
 

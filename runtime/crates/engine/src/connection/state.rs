@@ -190,7 +190,7 @@ impl StoredConnection {
             }
             None => entries.iter().any(|entry| entry.covers(url)),
         };
-        match connector.runtime.as_ref().filter(|_| action.is_module) {
+        match connector.module_of(action) {
             Some(runtime) => runtime.requests.iter().all(|(_, url, _)| covered(url)),
             None => covered(&action.url),
         }

@@ -60,9 +60,7 @@ impl HiddenValues {
 
     /// Removes them from a text that is kept.
     pub(crate) fn scrub(&self, text: &mut String) {
-        let mut bytes = std::mem::take(text).into_bytes();
-        self.all.scrubber().scrub(&mut bytes);
-        *text = String::from_utf8_lossy(&bytes).into_owned();
+        self.all.scrub(text);
     }
 
     /// Whether a value would give one of them away: it has one in any known form, or a part that is most of one.

@@ -4,22 +4,27 @@ use std::sync::{Arc, Mutex};
 
 use portcullis_action::budget::{Budget, MATCHING_STEPS};
 use portcullis_core::connector::{Action, Connector, DEFAULT_SLOT};
-use portcullis_core::definition::{ActionDef, Definition, ExampleDef, ExchangeDef, HandlerDef};
+use portcullis_core::definition::{Definition, ExampleDef, ExchangeDef, HandlerDef};
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::input::check_input;
+use portcullis_core::limits::Limits;
 use portcullis_core::outbound::{
     BoxFuture, DenyReason, LimitKind, Outbound, OutboundError, OutboundRequest, OutboundResponse,
 };
 use portcullis_core::sync::lock;
 use portcullis_core::verdict::{HostRules, OrgPolicy};
 use portcullis_core::violation::Violation;
-use portcullis_sandbox::{Invocation, Module, OwnLimits, Sandbox};
+use portcullis_sandbox::{CallEnd, Invocation, Module, Sandbox};
 use serde_json::{Map, Value};
 
+use super::own_limits;
+
 /// The time of every example: 2026-01-01T00:00:00Z, in milliseconds.
-pub(super) const NOW_MS: u64 = 1_767_225_600_000;
+const NOW_MS: u64 = 1_767_225_600_000;
 /// The run id of every example.
-pub(super) const RUN_ID: &str = "run_example";
+const RUN_ID: &str = "run_example";
+/// The idempotency key of every example.
+const KEY: &str = "example-key";
 
 /// Runs every example of every action that the module serves; returns what does not come out as written.
 pub(crate) async fn check(
@@ -36,7 +41,7 @@ pub(crate) async fn check(
         }
         for (at, example) in wire.examples.iter().enumerate() {
             let pointer = format!("/actions/{index}/examples/{at}");
-            let run = Example { sandbox, module, connector, action, wire, example };
+            let run = Example { sandbox, module, connector, action, example };
             found.extend(run.check(&pointer).await);
         }
     }
@@ -48,7 +53,6 @@ struct Example<'a> {
     module: &'a Module,
     connector: &'a Connector,
     action: &'a Action,
-    wire: &'a ActionDef,
     example: &'a ExampleDef,
 }
 
@@ -72,20 +76,9 @@ impl Example<'_> {
                 ));
             }
         };
-        let text = |map: &Map<String, Value>| serde_json::to_string(map).unwrap_or_default();
-        let invocation = Invocation {
-            operation: self.wire.action_id.clone(),
-            plan: self.action.plan_json.clone(),
-            input: text(&input),
-            config: text(&self.example.config),
-            run_id: RUN_ID.to_owned(),
-            now_ms: NOW_MS,
-            idempotency_key: Some("example-key".to_owned()),
-        };
-        let recorded = Arc::new(Recorded::new(self.connector, &self.example.config, &self.example.exchanges));
-        let runtime = self.connector.runtime.as_ref()?;
-        let own = OwnLimits { memory_bytes: runtime.memory_bytes, cpu_ms: runtime.cpu_ms };
-        let end = self.sandbox.call_within(self.module, own, invocation, Arc::clone(&recorded) as _).await;
+        let ExampleDef { config, exchanges, .. } = self.example;
+        let of = (self.connector, self.action);
+        let (end, recorded) = run(self.sandbox, self.module, of, (&input, config), exchanges).await;
         if let Some((index, message)) = recorded.problem() {
             return differs(&format!("/exchanges/{index}/expect_request"), message);
         }
@@ -118,6 +111,30 @@ impl Example<'_> {
     }
 }
 
+/// One call of a module with recorded answers, checked input and config.
+pub(super) async fn run(
+    sandbox: &Sandbox,
+    module: &Module,
+    (connector, action): (&Connector, &Action),
+    (input, config): (&Map<String, Value>, &Map<String, Value>),
+    exchanges: &[ExchangeDef],
+) -> (CallEnd, Arc<Recorded>) {
+    let text = |map: &Map<String, Value>| serde_json::to_string(map).unwrap_or_default();
+    let invocation = Invocation {
+        operation: action.id.as_str().to_owned(),
+        plan: action.plan_json.clone(),
+        input: text(input),
+        config: text(config),
+        run_id: RUN_ID.to_owned(),
+        now_ms: NOW_MS,
+        idempotency_key: Some(KEY.to_owned()),
+    };
+    let recorded = Arc::new(Recorded::new(connector, config, exchanges));
+    let own = connector.module_of(action).map(own_limits).unwrap_or_default();
+    let end = sandbox.call_within(module, own, invocation, Arc::clone(&recorded) as _).await;
+    (end, recorded)
+}
+
 fn shown(value: &Value) -> String {
     let text = value.to_string();
     text.chars().take(500).collect()
@@ -147,7 +164,7 @@ impl Recorded {
         let requests = connector.runtime.iter().flat_map(|runtime| &runtime.requests);
         let scopes = requests.filter_map(|(method, url, _)| ActionScope::new(*method, url, config).ok());
         Self {
-            grant: EgressGrant::new(rules, scopes.collect(), 8192),
+            grant: EgressGrant::new(rules, scopes.collect(), Limits::default().url_bytes),
             exchanges: exchanges.to_vec(),
             state: Mutex::default(),
         }
@@ -223,21 +240,6 @@ fn difference(exchange: &ExchangeDef, request: &OutboundRequest) -> Option<Strin
 }
 
 fn recorded(exchange: &ExchangeDef) -> OutboundResponse {
-    let response = &exchange.response;
-    let mut headers: Vec<(String, Vec<u8>)> = response
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into_bytes()))
-        .collect();
-    let body = match &response.body {
-        None => Vec::new(),
-        Some(Value::String(text)) => text.clone().into_bytes(),
-        Some(other) => {
-            if !headers.iter().any(|(name, _)| name == "content-type") {
-                headers.push(("content-type".to_owned(), b"application/json".to_vec()));
-            }
-            other.to_string().into_bytes()
-        }
-    };
-    OutboundResponse { status: response.status, headers, body, redacted: false }
+    let (headers, body) = exchange.response.as_received();
+    OutboundResponse { status: exchange.response.status, headers, body, redacted: false }
 }

@@ -1,4 +1,4 @@
-//! One call, or the examples, of a module on the machine of whoever writes it: no server, no credential, no network.
+//! One call, or the examples, of a module on its author's machine: no server, no credential, no network.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use portcullis_core::definition::{self, ExchangeDef};
 use portcullis_core::input::check_input;
 use portcullis_core::limits::Limits;
 use portcullis_core::violation::{Violation, Violations};
-use portcullis_sandbox::{Invocation, LogLine, Module, OwnLimits, Sandbox, Usage, inspect};
+use portcullis_sandbox::{LogLine, Module, Sandbox, Usage, inspect};
 use serde_json::{Map, Value};
 
-use super::examples::{self, NOW_MS, RUN_ID, Recorded};
+use super::examples;
 
 /// A call to try.
 #[derive(Debug)]
@@ -83,23 +83,8 @@ pub async fn call(call: &Call, limits: Limits) -> Result<Tried, String> {
         None => Vec::new(),
     };
     let is_dry = call.exchanges.is_none();
-    let text = |map: &Map<String, Value>| serde_json::to_string(map).map_err(|error| error.to_string());
-    let invocation = Invocation {
-        operation: call.action.clone(),
-        plan: action.plan_json.clone(),
-        input: text(&input)?,
-        config: text(&call.config)?,
-        run_id: RUN_ID.to_owned(),
-        now_ms: NOW_MS,
-        idempotency_key: Some("example-key".to_owned()),
-    };
-    let recorded = Arc::new(Recorded::new(&connector, &call.config, &exchanges));
-    let runtime = connector.runtime.as_ref();
-    let own = OwnLimits {
-        memory_bytes: runtime.and_then(|runtime| runtime.memory_bytes),
-        cpu_ms: runtime.and_then(|runtime| runtime.cpu_ms),
-    };
-    let end = sandbox.call_within(&module, own, invocation, Arc::clone(&recorded) as _).await;
+    let given = (&input, &call.config);
+    let (end, recorded) = examples::run(&sandbox, &module, (&connector, action), given, &exchanges).await;
     let problem =
         recorded.problem().filter(|_| !is_dry).map(|(index, why)| format!("exchange {index}: {why}"));
     let result = match (end.result, problem) {

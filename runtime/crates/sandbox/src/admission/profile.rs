@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use portcullis_core::definition::ProfileDef;
 
 use super::{ModuleProblem, is_ours, wrong_version};
 
@@ -13,36 +13,16 @@ const PURE: &[&str] = &[
     "portcullis:connector/types@0.1.0",
 ];
 
-/// What a module may import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Profile {
-    /// The gate and the log, and nothing else.
-    #[default]
-    Pure,
+/// The interfaces that a module of a profile may import.
+pub(crate) const fn interfaces(profile: ProfileDef) -> &'static [&'static str] {
+    match profile {
+        ProfileDef::Pure => PURE,
+    }
 }
 
-impl Profile {
-    /// The interfaces that a module of this profile may import, besides nothing.
-    #[must_use]
-    pub const fn interfaces(self) -> &'static [&'static str] {
-        match self {
-            Self::Pure => PURE,
-        }
-    }
-
-    /// The name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pure => "pure",
-        }
-    }
-
-    /// The smallest profile that has all these.
-    pub(super) fn of(imports: &BTreeSet<String>) -> Option<Self> {
-        imports.iter().all(|name| PURE.contains(&name.as_str())).then_some(Self::Pure)
-    }
+/// The smallest profile that has all these.
+pub(super) fn of(imports: &BTreeSet<String>) -> Option<ProfileDef> {
+    imports.iter().all(|name| PURE.contains(&name.as_str())).then_some(ProfileDef::Pure)
 }
 
 /// Reports imports that no profile has.

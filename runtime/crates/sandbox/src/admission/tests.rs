@@ -22,7 +22,7 @@ fn an_empty_component_has_no_handler() {
     let empty = inspect(b"\0asm\x0d\0\x01\0", &Limits::default());
     assert_eq!(empty.problems.len(), 1, "{:?}", empty.problems);
     assert_eq!(empty.problems[0].code, "no_handler");
-    assert_eq!(empty.profile, Some(Profile::Pure));
+    assert_eq!(empty.profile, Some(ProfileDef::Pure));
     assert!(is_digest(&empty.digest) && empty.digest == digest_of(b"\0asm\x0d\0\x01\0"));
 }
 
@@ -44,7 +44,7 @@ fn an_import_is_judged_by_name_and_version() {
         profile::judge_imports(&BTreeSet::from([name.to_owned()]), &tools, &mut problems);
         problems.pop().map(|problem| (problem.code, problem.mend))
     };
-    for own in Profile::Pure.interfaces() {
+    for own in interfaces(ProfileDef::Pure) {
         assert_eq!(judged(own), None);
     }
     assert_eq!(judged("portcullis:connector/outbound-http@0.2.0").unwrap().0, "world_version");

@@ -14,7 +14,7 @@ use crate::violation::step;
 /// Default for the longest idempotency key, characters: the most common limit.
 const KEY_CHARS: u16 = 255;
 
-fn predicate(value: Option<&Value>, pointer: &str, report: &mut Report<'_>) -> Option<Value> {
+pub(super) fn predicate(value: Option<&Value>, pointer: &str, report: &mut Report<'_>) -> Option<Value> {
     if let Some(Err(e)) = value.map(|value| report.compiler.predicate(value)) {
         report.error(format!("{pointer}{}", e.pointer), "predicate_invalid", e.message);
     }

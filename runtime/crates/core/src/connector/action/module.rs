@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 
+use portcullis_action::Method;
 use portcullis_action::plan::{ActionPlan, BodyPlan};
-use portcullis_action::{Method, UrlTemplate};
 
-use super::{Context, Report, behaviour, budgets, inputs, retry};
+use super::{Context, Own, Report, inputs, whole};
 use crate::connector::{Action, DEFAULT_SLOT, Effect};
 use crate::definition::ActionDef;
-use crate::id::ActionId;
 
 /// Checks one action; `None` after an error that leaves nothing to build.
 pub(super) fn build(
@@ -25,37 +24,16 @@ pub(super) fn build(
     // Why as a body: where an input goes is the module's own business.
     let body = BodyPlan::Json { wrap: None, template: None, root: None };
     let (inputs, _) = inputs::build(context, wire, Method::Post, &HashSet::new(), &body, pointer, report);
-    let first: Option<&(Method, UrlTemplate, String)> = context.runtime?.requests.first();
-    let (method, url, _) = first?;
+    let (method, url, _) = context.runtime?.requests.first()?;
     let effect = wire.effect?;
-    Some(Action {
-        id: ActionId::parse(&wire.action_id).ok()?,
-        name: wire.name.clone(),
-        description: wire.description.clone(),
-        docs_url: wire.docs_url.clone(),
-        deprecated: wire.deprecated.is_some(),
-        hidden: wire.hidden,
-        effect,
-        idempotent: wire.idempotent.unwrap_or(effect == Effect::Read),
-        method: *method,
-        url: url.clone(),
-        page_urls: Vec::new(),
-        poll: None,
-        is_module: true,
-        inputs,
-        outputs: wire.response.iter().flat_map(|r| r.fields.iter().cloned()).collect(),
-        requires_scopes: wire.requires_scopes.clone(),
-        retry: retry::build(context.definition, wire, pointer, report),
-        budgets: budgets::build(context, wire, pointer, report),
-        limits: behaviour::limits(context.definition, wire),
-        key: None,
-        plan: ActionPlan {
-            action_id: wire.action_id.clone(),
-            credential: context.injection.needs_credential().then(|| DEFAULT_SLOT.to_owned()),
-            ..ActionPlan::default()
-        },
-        plan_json: "{}".to_owned(),
-    })
+    let plan = ActionPlan {
+        action_id: wire.action_id.clone(),
+        credential: context.injection.needs_credential().then(|| DEFAULT_SLOT.to_owned()),
+        ..ActionPlan::default()
+    };
+    let (idempotent, plan_json) = (effect == Effect::Read, "{}".to_owned());
+    let own = Own { effect, idempotent, method: *method, url: url.clone(), inputs, plan, plan_json };
+    whole(context, wire, own, pointer, report)
 }
 
 /// Refuses what only the product's own handler reads: it would go unnoticed.

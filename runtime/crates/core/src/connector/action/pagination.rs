@@ -4,6 +4,7 @@ use portcullis_action::UrlTemplate;
 use portcullis_action::plan::{PageParam, PaginationKind, PaginationPlan};
 use portcullis_action::template::Scope;
 
+use super::behaviour::predicate;
 use super::{Context, Report};
 use crate::connector::place::{check_pointer, steps};
 use crate::definition::{ActionDef, BodyTypeDef, Definition, PaginationDef, PaginationIn, PaginationType};
@@ -31,10 +32,7 @@ pub(super) fn build(
             check_pointer(path, &format!("{at}/{member}"), report.errors);
         }
     }
-    let predicate = written.end_when.as_ref().map(|value| report.compiler.predicate(value));
-    if let Some(Err(e)) = predicate {
-        report.error(format!("{at}/end_when{}", e.pointer), "predicate_invalid", e.message);
-    }
+    let end_when = predicate(written.end_when.as_ref(), &format!("{at}/end_when"), report);
     check_unread(written, &at, report);
     let has_variables = wire.body.as_ref().is_some_and(|body| body.r#type == BodyTypeDef::Graphql);
     if written.r#type == PaginationType::GraphqlCursor && !has_variables {
@@ -49,7 +47,7 @@ pub(super) fn build(
         items: written.items.clone(),
         missing_items: written.missing_items,
         end_status: written.end_status.clone(),
-        end_when: written.end_when.clone(),
+        end_when,
         link_results: written.link_results.clone(),
         has_more_path: written.has_more_path.clone(),
         limit,

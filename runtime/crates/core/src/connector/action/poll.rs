@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use portcullis_action::UrlTemplate;
 use portcullis_action::plan::{PollPlace, PollPlan, ResponsePlan};
-use serde_json::Value;
 
-use super::behaviour::is_readable;
+use super::behaviour::{is_readable, predicate};
 use super::pagination::own_paths;
 use super::{Context, Report};
 use crate::connector::PollRules;
@@ -29,24 +28,11 @@ pub(super) fn build(
         let message = "an action asks again or follows pages, not both";
         report.error(&at, "poll_with_pagination", message);
     }
-    for (name, value) in [("done", &written.done), ("failed", &written.failed)] {
-        check_predicate(value.as_ref(), &format!("{at}/{name}"), report);
-    }
+    let done = predicate(written.done.as_ref(), &format!("{at}/done"), report);
+    let failed = predicate(written.failed.as_ref(), &format!("{at}/failed"), report);
     let result_url = result(written, response, &at, report);
     let place = place(written, &at, report)?;
-    Some(PollPlan {
-        place,
-        done: written.done.clone(),
-        failed: written.failed.clone(),
-        result_url,
-        asked: None,
-    })
-}
-
-fn check_predicate(value: Option<&Value>, at: &str, report: &mut Report<'_>) {
-    if let Some(Err(e)) = value.map(|value| report.compiler.predicate(value)) {
-        report.error(format!("{at}{}", e.pointer), "predicate_invalid", e.message);
-    }
+    Some(PollPlan { place, done, failed, result_url, asked: None })
 }
 
 fn place(written: &PollDef, at: &str, report: &mut Report<'_>) -> Option<PollPlace> {

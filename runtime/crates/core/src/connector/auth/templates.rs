@@ -4,6 +4,7 @@ use portcullis_action::UrlTemplate;
 use portcullis_action::template::{Part, Scope, Template};
 
 use super::Reader;
+use crate::connector::place::check_config_variables;
 use crate::violation::Violation;
 
 /// What the fixed text of a template may be.
@@ -104,14 +105,7 @@ impl Reader<'_> {
             Err(e) => return self.refuse(member, "template_invalid", e.to_string()),
         };
         let before = self.errors.len();
-        for variable in url.variables() {
-            let known = self.fields.iter().any(|f| f.name == variable.name && !f.secret);
-            if variable.scope != Scope::Config || !known {
-                let message = format!("{variable} is not available here; write config.<field>, not secret");
-                let at = format!("/auth{member}");
-                self.errors.push(Violation::new(at, "template_unknown_variable", message));
-            }
-        }
+        check_config_variables(url.variables(), self.fields, &format!("/auth{member}"), self.errors);
         (self.errors.len() == before).then_some(url)
     }
 

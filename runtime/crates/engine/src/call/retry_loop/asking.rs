@@ -6,7 +6,6 @@ use std::time::Duration;
 use portcullis_action::plan::Asked;
 use portcullis_core::connector::Action;
 use portcullis_core::fault::Code;
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::RetryLoop;
@@ -49,17 +48,7 @@ impl RetryLoop<'_> {
             code: Code::PollTimeout,
             message,
             class: Some("transient".to_owned()),
-            upstream: success.upstream.as_ref().map(|answer| {
-                let parsed = |text: &Option<Box<serde_json::value::RawValue>>| {
-                    text.as_ref().and_then(|text| serde_json::from_str(text.get()).ok())
-                };
-                let mut document = Map::new();
-                document.insert("status".to_owned(), answer.status.into());
-                for (name, value) in [("headers", parsed(&answer.headers)), ("body", parsed(&answer.body))] {
-                    document.extend(value.map(|value: Value| (name.to_owned(), value)));
-                }
-                Value::Object(document)
-            }),
+            upstream: success.upstream.as_ref().and_then(|answer| serde_json::to_value(answer).ok()),
             retryable: false,
             error: None,
             retry_at: None,

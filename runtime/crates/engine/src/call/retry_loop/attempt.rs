@@ -28,6 +28,7 @@ use crate::connection::visible::HiddenValues;
 use crate::connection::{Errand, LoadedConnection, Purpose};
 use crate::error::Error;
 use crate::invalidation;
+use crate::modules::own_limits;
 
 /// A module that is about to be called.
 struct Served {
@@ -121,13 +122,11 @@ impl RetryLoop<'_> {
 
     /// The module that serves an action, and a place for its call.
     async fn module(&self, action: &Action, ready: &Ready) -> Result<Option<Served>, Error> {
-        let runtime = ready.connection.connector().runtime.as_ref();
-        let Some(runtime) = runtime.filter(|_| action.is_module) else { return Ok(None) };
+        let Some(runtime) = ready.connection.connector().module_of(action) else { return Ok(None) };
         let modules = &self.engine.modules;
         let place = modules.place()?;
         let module = modules.load(&runtime.module).await?;
-        let own = OwnLimits { memory_bytes: runtime.memory_bytes, cpu_ms: runtime.cpu_ms };
-        Ok(Some(Served { module, own, _place: place }))
+        Ok(Some(Served { module, own: own_limits(runtime), _place: place }))
     }
 
     /// An attempt that failed because of what ended the call has the reason of that. A credential that cannot be opened
@@ -176,11 +175,10 @@ impl RetryLoop<'_> {
 
 /// How many requests one attempt may make.
 fn requests_max(action: &Action, connector: &Connector, limits: &Limits) -> u64 {
-    if action.is_module {
-        let own = connector.runtime.as_ref().and_then(|runtime| runtime.requests_max);
-        return own.unwrap_or(u64::MAX).min(limits.requests_per_call);
+    match connector.module_of(action) {
+        Some(runtime) => runtime.requests_max.unwrap_or(u64::MAX).min(limits.requests_per_call),
+        None => action.plan.pagination.as_ref().map_or(1, |plan| u64::from(plan.max_pages)),
     }
-    action.plan.pagination.as_ref().map_or(1, |plan| u64::from(plan.max_pages))
 }
 
 /// Where an action may go: its own URL, and those that the definition lists for the pages that the upstream names.
@@ -189,7 +187,7 @@ fn scopes(
     asked: Option<&Asked>,
     connection: &LoadedConnection,
 ) -> Result<Vec<ActionScope>, Error> {
-    if let Some(runtime) = connection.connector().runtime.as_ref().filter(|_| action.is_module) {
+    if let Some(runtime) = connection.connector().module_of(action) {
         return runtime.requests.iter().map(|(method, url, _)| connection.scope(*method, url)).collect();
     }
     if let (Some(_), Some(rules)) = (asked, &action.poll) {

@@ -9,13 +9,16 @@ use portcullis_core::fault::Code;
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
 use portcullis_core::verdict::Decision;
 use portcullis_egress::DryRun;
-use portcullis_sandbox::LogLine;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Answer, Run, RunEnd, RunLog, RunStatus, RunUsage, SkipReason, Success};
+use super::{Answer, Run, RunEnd, RunStatus, RunUsage, SkipReason, Success};
+
+mod log;
+
+use log::{Log, StoredLog};
 
 /// Any JSON value from the third party, passed on.
 #[derive(Clone, Copy, Serialize)]
@@ -77,40 +80,6 @@ pub struct RunDocument<'a> {
     /// What a module wrote: the first lines and the last ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<Log<'a>>,
-}
-
-/// The lines of a module.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "RunLog")]
-struct Log<'a> {
-    /// In order.
-    lines: Vec<Line<'a>>,
-    /// How many lines between the first and the last ones are left out.
-    omitted: u64,
-}
-
-/// A line of a module.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "RunLogLine")]
-struct Line<'a> {
-    /// `debug`, `info`, `warn` or `error`.
-    level: &'static str,
-    message: &'a str,
-}
-
-impl<'a> Log<'a> {
-    fn of(log: &'a RunLog, lines: impl Iterator<Item = &'a LogLine>) -> Option<Self> {
-        let line = |line: &'a LogLine| Line { level: line.level.as_str(), message: &line.message };
-        let lines: Vec<Line<'a>> = lines.map(line).collect();
-        let written = log.lines.len() as u64 + log.dropped;
-        let omitted = written.saturating_sub(lines.len() as u64);
-        (written > 0).then_some(Self { lines, omitted })
-    }
-
-    fn ends(log: &'a RunLog) -> Option<Self> {
-        let (first, last) = log.ends();
-        Self::of(log, first.iter().chain(last))
-    }
 }
 
 /// An upstream's answer.
@@ -323,25 +292,6 @@ pub struct StoredRun {
     pub(crate) created_at: String,
 }
 
-/// The stored lines of a module.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "RunRecordLog")]
-struct StoredLog {
-    /// In order.
-    lines: Vec<StoredLine>,
-    /// How many lines between the first and the last ones are left out.
-    omitted: u64,
-}
-
-/// A stored line of a module.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "RunRecordLogLine")]
-struct StoredLine {
-    /// `debug`, `info`, `warn` or `error`.
-    level: String,
-    message: String,
-}
-
 /// What is stored of an upstream's answer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "RunRecordAnswer")]
@@ -430,7 +380,7 @@ impl<'a> DryRunDocument<'a> {
             request_hash: &dry_run.hash,
             decisions: &run.progress.decisions,
             complete: !run.progress.is_module,
-            log: Log::of(&run.progress.log, run.progress.log.lines.iter()),
+            log: Log::whole(&run.progress.log),
         }
     }
 }
