@@ -14,7 +14,7 @@ PROFDATA = $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata
 PROFILED := $(abspath $(BUILT)/profiled)
 SHIPPED := --bin portcullis --bin portcullis-bench
 
-.PHONY: help demo build release test prove clients fuzz hostile bench check fetch fmt lint doc docs deny vendors clean targets
+.PHONY: help demo build release test prove clients modules fuzz hostile bench check fetch fmt lint doc docs deny vendors clean targets
 
 help:
 	@echo "make demo   build, then show the whole product on this machine (no account, no internet)"
@@ -91,6 +91,7 @@ deny:
 test: fetch lint doc deny
 	$(CARGO) build --release --workspace --bins --tests
 	$(MAKE) clients CASES=600
+	$(MAKE) modules
 	$(CARGO) test --release --workspace 2>&1 | tee $(BUILT)/test-output.txt
 	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
 	  END { printf "%d passed, %d failed\n", passed, failed; exit (failed > 0 || passed == 0) }' $(BUILT)/test-output.txt
@@ -104,6 +105,16 @@ clients:
 	  echo "npm and python3 are needed for the clients"; exit 1; \
 	else \
 	  echo "npm or python3 is not installed: generated clients were not tried"; \
+	fi
+
+# Starters and examples of modules, built by their languages' own tools and run. Needs the built product.
+modules:
+	@if command -v python3 >/dev/null 2>&1; then \
+	  python3 tests/modules/run $(BUILT)/release/portcullis --work $(BUILT)/modules; \
+	elif [ -n "$$PORTCULLIS_REQUIRE_MODULES" ]; then \
+	  echo "python3 is needed for the modules"; exit 1; \
+	else \
+	  echo "python3 is not installed: no module was built and run"; \
 	fi
 
 # Every fuzz target for a while: needs a nightly toolchain and cargo-fuzz, and says so without them. What a run learns
