@@ -121,7 +121,8 @@ impl Mapping {
         Ok(input)
     }
 
-    /// The source paths that an input is made from, as `source.email`.
+    /// The source paths that an input is made from, as `source.email`, and `source.lines.*.sku` where it is made from
+    /// every entry of a list.
     #[must_use]
     pub fn sources(&self, input: &str) -> Vec<String> {
         let mut found = Vec::new();
@@ -151,9 +152,14 @@ impl Node {
             Self::Text(template) => found.extend(template.variables().map(ToString::to_string)),
             Self::List(items) => items.iter().for_each(|item| item.sources(found)),
             Self::Object(members) => members.iter().for_each(|(_, item)| item.sources(found)),
-            Self::Each { list, value, .. } => {
+            Self::Each { list, name, value } => {
                 found.push(list.to_string());
-                value.sources(found);
+                let mut inside = Vec::new();
+                value.sources(&mut inside);
+                found.extend(inside.into_iter().map(|path| match below(&path, name) {
+                    Some(rest) => format!("{list}.*{rest}"),
+                    None => path,
+                }));
             }
             Self::When { value, .. } => value.sources(found),
         }
@@ -322,12 +328,12 @@ impl<'v> Place<'v> {
             Some(_) => return Err(RenderError::new(list.to_string(), "is no list".to_owned())),
         };
         let mut made = Vec::new();
-        for item in items {
+        for (index, item) in items.iter().enumerate() {
             self.budget.step(1)?;
             self.entries.push((name, item));
             let resolved = self.resolve(value);
             self.entries.pop();
-            made.extend(resolved?);
+            made.extend(resolved.map_err(|error| in_entry(error, name, list, index))?);
         }
         Ok(Some(Value::Array(made)))
     }
@@ -341,6 +347,20 @@ impl<'v> Place<'v> {
         values.join(template, &mut out, escape::as_is)?;
         Ok(Some(Value::String(out)))
     }
+}
+
+/// An error of an entry, named by the path of the document: `line.sku` of the fourth is `source.lines.3.sku`. With one
+/// list in another each adds its own part, the inner one first.
+fn in_entry(error: RenderError, name: &str, list: &Path, index: usize) -> RenderError {
+    match below(&error.variable, name) {
+        Some(rest) => RenderError { variable: format!("{list}.{index}{rest}"), ..error },
+        None => error,
+    }
+}
+
+/// What follows the name of an entry in a path that begins with it: nothing, or a dot and the rest.
+fn below<'p>(path: &'p str, name: &str) -> Option<&'p str> {
+    path.strip_prefix(name).filter(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]
