@@ -244,6 +244,7 @@ async fn a_foreign_tenants_token_is_told_exactly_what_a_stranger_is_told() {
         ("DELETE", "/workspace/ORG/main/settings/connector/salesforce".to_owned(), &globex.workspace),
         ("POST", "/run/ORG/main/connector/salesforce/create-contact".to_owned(), &globex.run),
         ("POST", format!("/run/ORG/main/automation/{automation}"), &globex.run),
+        ("POST", "/run/ORG/main/event".to_owned(), &globex.run),
     ];
     for (method, path, stranger) in &paths {
         let body = if *method == "GET" { "" } else { "{}" };

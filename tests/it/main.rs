@@ -23,6 +23,7 @@ mod black_box;
 mod catalog;
 mod changes;
 mod descriptions;
+mod events;
 mod field_cases;
 mod gate_codes;
 mod golden;

@@ -236,6 +236,8 @@ PLANS = {
         at(HERE, id=CONNECTOR, action=ACTION), {"dry_run": "true"}, lambda: {"input": INPUT}),
     "POST /run/{org}/{ws}/automation/{id}": (
         at(HERE, id=WORLD.fired), {"dry_run": "true"}, lambda: {"source": INPUT}),
+    "POST /run/{org}/{ws}/event": (
+        HERE, {}, lambda: {"entity_name": "none", "event_name": WORLD.name("event"), "source": INPUT}),
     "GET /run/{org}/{ws}": (HERE, {}, None),
     "GET /run/{org}/{ws}/{run_id}": (at(HERE, run_id=WORLD.run), {}, None),
 }

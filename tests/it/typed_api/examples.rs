@@ -24,6 +24,7 @@ const ORDER: &[&str] = &[
     "saveConnection",
     "runAction",
     "fireAutomation",
+    "fireEvent",
     // Last: it switches the connector off.
     "patchConnector",
 ];
@@ -62,10 +63,11 @@ async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
             "runAction" | "fireAutomation" => {
                 assert_eq!(answer.json["status"], "succeeded", "{}", answer.text)
             }
+            "fireEvent" => assert_eq!(answer.json["data"][0]["status"], "succeeded", "{}", answer.text),
             _ => {}
         }
     }
-    assert_eq!(world.upstream.received().len(), 2, "the action and the automation were called");
+    assert_eq!(world.upstream.received().len(), 3, "the action, and the automation alone and by an event");
 }
 
 async fn client(world: &World, spec: &Value) -> Client {

@@ -145,6 +145,18 @@ fn of_tenants() -> Vec<Case> {
             meant: "source",
             right: json!({ "source": { "email": "ada@example.org" } }),
         },
+        Case {
+            operation: "fireEvent",
+            wrong: json!({ "entity_name": "contact", "event_name": "contact.created", "event_stag": "after",
+                "event_optype": "upsert", "source": [] }),
+            errors: [
+                ("/event_optype", "not_in_list"),
+                ("/event_stag", "unknown_field"),
+                ("/source", "wrong_type"),
+            ],
+            meant: "event_stage",
+            right: json!({ "entity_name": "contact", "event_name": "contact.created", "source": {} }),
+        },
     ]
 }
 

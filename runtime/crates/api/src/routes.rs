@@ -7,8 +7,8 @@ use portcullis_engine::caller::{ORG, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, W
 use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
-    api_tokens, automations, catalog, connections, connectors, modules, oauth, org_policy, outbound, runs,
-    status, tenants,
+    api_tokens, automations, catalog, connections, connectors, events, modules, oauth, org_policy, outbound,
+    runs, status, tenants,
 };
 
 /// Roles of routes that are open to all.
@@ -111,6 +111,7 @@ routes! {
     Runs {
         POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [] runs::run_action, "Call an action";
         POST "/run/{org}/{ws}/automation/{id}" fireAutomation RUN Scheduled [AutomationNotFound] runs::fire_automation, "Fire an automation";
+        POST "/run/{org}/{ws}/event" fireEvent RUN Scheduled [IdempotencyInFlight] events::fire, "Fire every automation that is bound to an event";
         GET "/run/{org}/{ws}" listRuns RUN_READERS Always [] runs::list, "List runs in the order of their ends, oldest first";
         GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] runs::show, "Read a run";
     }

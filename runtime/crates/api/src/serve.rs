@@ -53,6 +53,8 @@ const EVENT_INTERVAL: u32 = 16;
 
 /// How often idle upstream connections are checked.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// How often old events of workspaces that send none any more are forgotten.
+const SWEEPING: Duration = Duration::from_secs(60 * 60);
 /// Pause after an accept that failed because descriptors or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest time in which a stopping process still takes new connections: two checks of a load balancer that
@@ -296,8 +298,15 @@ async fn give_notice(api: &Api) {
 
 async fn keep_house(api: Arc<Api>) {
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    let mut swept = Instant::now();
     loop {
         ticks.tick().await;
+        if swept.elapsed() >= SWEEPING {
+            swept = Instant::now();
+            if let Err(error) = portcullis_engine::events::sweep(&api.engine).await {
+                tracing::error!(%error, "old events could not be forgotten");
+            }
+        }
         let idle = api.engine.sweep_connections();
         tracing::debug!(idle_connections = idle, calls = api.engine.scheduler().calls(), "housekeeping");
     }

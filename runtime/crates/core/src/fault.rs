@@ -93,6 +93,7 @@ codes! {
     RequestTimeout "request_timeout" 408 Caller "The request's body did not come in time.";
     AlreadyExists "already_exists" 409 Caller "That id is taken.";
     InUse "in_use" 409 Caller "Something still uses it.";
+    IdempotencyInFlight "idempotency_in_flight" 409 Caller "The same request is still being worked on; ask again later.";
     CapabilityWidened "capability_widened" 409 Caller "The connector's module would be able to do more than before; a person must accept that.";
     CredentialNeedsAttention "credential_needs_attention" 409 Caller "The connection cannot be used as it is; a person must look at it.";
     RevisionMismatch "revision_mismatch" 412 Caller "The record has changed since it was read.";

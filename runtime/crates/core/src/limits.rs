@@ -91,6 +91,12 @@ limits! {
     pattern_bytes = 8 * MIB, max 64 * MIB, "bytes", "Compiled regular expressions of one definition together, kept while it is in use; an automation may have an eighth.";
     predicates = 256, max 2000, "predicates", "Predicates of one condition, those inside others included; each is evaluated for every event or answer.";
     automation_bytes = MIB, max 4 * MIB, "bytes", "An automation; a mapping of 200 inputs with 5 KiB of text each fits.";
+    sample_bytes = 64 * KIB, max 256 * KIB, "bytes", "An automation's sample: one event fits, and it is kept with the automation.";
+    samples_per_change = 200, max 5000, "samples", "Samples that replacing a connector runs through the automations that use it: a second or two.";
+    automations_per_event = 100, max 128, "automations", "Automations that one event fires: what came of them fits one record, which is kept for repeats of the event.";
+    event_calls = 8, max 64, "calls", "Calls of one event at once, as far as the workspace may have more calls; the others follow.";
+    event_ids = 20_000, max 1_000_000, "events", "Events of one workspace that are remembered so that a repeat is recognized; each takes up to a few KiB. The oldest are forgotten first.";
+    event_wait_ms = 10_000, max 60_000, "ms", "How long a repeat of an event waits for the first delivery to end.";
     rendered_bytes = 8 * MIB, max 64 * MIB, "bytes", "What templates, filters and bodies may make for one request or one mapping, intermediate texts included: no request is larger, and a guest has twice as much memory. Four times as much may be read.";
     matching_steps = 50_000_000, max 1_000_000_000, "steps", "Evaluating one condition, or the patterns of one call's input: a step for each value and byte looked at, and for a pattern its size times the text's. About half a second.";
     allowed_domains = 64, max 256, "entries", "Every entry is compared on every request.";

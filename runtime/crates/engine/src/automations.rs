@@ -87,6 +87,8 @@ pub enum EventType {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventStage {
+    /// Before the operation.
+    Before,
     /// After the operation.
     #[default]
     After,

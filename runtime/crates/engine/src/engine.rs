@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::automations::CompiledAutomations;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
+use crate::events::Events;
 use crate::invalidation::{self, follow};
 use crate::modules::{ModuleParts, Modules};
 use crate::oauth::renewal::Renewal;
@@ -110,6 +111,7 @@ impl Engine {
         let resources = Arc::new(Resources {
             cache: Cache::new(records.clone(), Arc::clone(&parts.limits)),
             automations: CompiledAutomations::default(),
+            events: Events::default(),
             limits: parts.limits,
             records,
             vault,

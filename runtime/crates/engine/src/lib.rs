@@ -28,6 +28,7 @@ pub mod connection;
 pub mod connectors;
 mod engine;
 mod error;
+pub mod events;
 mod invalidation;
 pub mod modules;
 pub mod oauth;

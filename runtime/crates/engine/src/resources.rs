@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::automations::CompiledAutomations;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
+use crate::events::Events;
 use crate::invalidation;
 use crate::workers::Workers;
 
@@ -29,6 +30,7 @@ pub(crate) struct Resources {
     pub(crate) cache: Cache,
     /// Automations that were fired, compiled.
     pub(crate) automations: CompiledAutomations,
+    pub(crate) events: Events,
     pub(crate) active_calls: ActiveCalls,
     /// The ledgers of calls whose last record is not written yet.
     pub(crate) open_ledgers: TaskTracker,

@@ -1,5 +1,7 @@
 //! Runs: calls actions, fires automations, reads records.
 
+use std::sync::Arc;
+
 use portcullis_admission::Refused;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, RunId};
@@ -8,7 +10,7 @@ use portcullis_store::{AutomationRecord, RunRecord, WorkspaceRecord};
 use serde_json::{Map, Value};
 
 use crate::api_token;
-use crate::automations::{Destination, effort};
+use crate::automations::{Compiled, Destination, effort};
 use crate::call::CallRequest;
 pub use crate::call::Commitment;
 use crate::call::pipeline::invoke;
@@ -83,8 +85,10 @@ pub async fn run_action(
         seen: tenant.seen,
         connector_id: wish.connector_id,
         action_id: wish.action_id,
+        run_id: None,
         input: wish.input,
         automation_id: None,
+        event_id: None,
         token_id: caller.token_id.clone(),
         skip: None,
         dry_run: wish.dry_run,
@@ -107,36 +111,65 @@ pub async fn fire_automation(
     authorise(caller, tenant)?;
     let missing = || Error::plain(Code::AutomationNotFound);
     let id = AutomationId::parse(&wish.automation_id).map_err(|_| missing())?;
-    let parts = [tenant.org.as_str(), id.as_str()];
-    let found = engine.resources.records.get_shared::<AutomationRecord>(&parts).await?;
-    let (record, commit) = found.ok_or_else(missing)?;
-    let resources = &engine.resources;
     let source = Value::Object(wish.source);
-    let enough = usize::try_from(resources.limits.inline_bytes).unwrap_or(usize::MAX).saturating_add(1);
-    offload::over(effort(&record.definition, &source, enough)).await;
-    let compiled = resources.automations.of(&record, commit, &resources.limits)?;
-    let fired = compiled.fire(&source, &resources.limits)?;
-    let skip = fired.is_none().then_some(SkipReason::ConditionFalse);
-    let input = fired.unwrap_or_default();
-    // Why again: templates may repeat a part of the source.
-    offload::over(input.values().map(|value| json::size(value, enough)).fold(0, usize::saturating_add)).await;
-    let destination = Destination::of(&record.definition);
-    let call = CallRequest {
-        org: tenant.org.clone(),
-        workspace: tenant.workspace.clone(),
-        workspace_commit: tenant.commit,
-        seen: tenant.seen,
-        connector_id: destination.connector_id.to_owned(),
-        action_id: destination.action_id.to_owned(),
-        input,
-        automation_id: Some(id),
-        token_id: caller.token_id.clone(),
-        skip,
-        dry_run: wish.dry_run,
-        key: None,
-        commitment: wish.commitment,
-    };
+    let firing = Firing { caller, tenant, source: &source, commitment: &wish.commitment };
+    let (mut call, compiled) = firing.call_of(engine, &id).await?;
+    call.dry_run = wish.dry_run;
     ended(invoke(engine, call).await.map_err(|error| compiled.explained(error))?)
+}
+
+/// What fires an automation: whose call it is, and the document that the mapping reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Firing<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) tenant: &'a Tenant,
+    pub(crate) source: &'a Value,
+    pub(crate) commitment: &'a Commitment,
+}
+
+impl Firing<'_> {
+    /// The call that an automation makes of the source, and the automation, which explains the call's errors.
+    ///
+    /// # Errors
+    /// `automation_not_found`, `input_invalid`, `store_unavailable`.
+    pub(crate) async fn call_of(
+        &self,
+        engine: &Engine,
+        id: &AutomationId,
+    ) -> Result<(CallRequest, Arc<Compiled>), Error> {
+        let resources = &engine.resources;
+        let parts = [self.tenant.org.as_str(), id.as_str()];
+        let found = resources.records.get_shared::<AutomationRecord>(&parts).await?;
+        let (record, commit) = found.ok_or_else(|| Error::plain(Code::AutomationNotFound))?;
+        let enough = usize::try_from(resources.limits.inline_bytes).unwrap_or(usize::MAX).saturating_add(1);
+        offload::over(effort(&record.definition, self.source, enough)).await;
+        let compiled = resources.automations.of(&record, commit, &resources.limits)?;
+        let fired = compiled.fire(self.source, &resources.limits)?;
+        let skip = fired.is_none().then_some(SkipReason::ConditionFalse);
+        let input = fired.unwrap_or_default();
+        // Why again: templates may repeat a part of the source.
+        let made = input.values().map(|value| json::size(value, enough)).fold(0, usize::saturating_add);
+        offload::over(made).await;
+        let destination = Destination::of(&record.definition);
+        let call = CallRequest {
+            org: self.tenant.org.clone(),
+            workspace: self.tenant.workspace.clone(),
+            workspace_commit: self.tenant.commit,
+            seen: self.tenant.seen,
+            connector_id: destination.connector_id.to_owned(),
+            action_id: destination.action_id.to_owned(),
+            run_id: None,
+            input,
+            automation_id: Some(id.clone()),
+            event_id: None,
+            token_id: self.caller.token_id.clone(),
+            skip,
+            dry_run: false,
+            key: None,
+            commitment: self.commitment.clone(),
+        };
+        Ok((call, compiled))
+    }
 }
 
 /// A dry run shows its request whatever its result; any other run that did not succeed is an error.
@@ -144,7 +177,7 @@ fn ended(run: Run) -> Result<Run, Error> {
     if run.progress.dry_run.is_some() { Ok(run) } else { run.into_result() }
 }
 
-fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
+pub(crate) fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
     let mut run: StoredRun = serde_json::from_str(record.body.get()).map_err(|error| {
         let id = &record.run_id;
         tracing::error!(run_id = %id, column = error.column(), "a run's record cannot be read");

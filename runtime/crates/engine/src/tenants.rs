@@ -15,6 +15,7 @@ use crate::clock;
 use crate::connection;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::events;
 use crate::page::{Page, PageRequest};
 
 /// An existing workspace, with its org. Only [`find_workspace`] makes one.
@@ -207,7 +208,7 @@ pub async fn show_workspace(
     found.map(|(record, _)| record).ok_or_else(|| Error::plain(Code::WorkspaceNotFound))
 }
 
-/// Deletes a workspace with its credentials, runs and tokens. Its running calls end.
+/// Deletes a workspace with its credentials, runs, remembered events and tokens. Its running calls end.
 ///
 /// # Errors
 /// `role_not_allowed`, `store_unavailable`; deleting it again continues.
@@ -225,6 +226,7 @@ async fn clear_workspace(engine: &Engine, org: &OrgId, workspace: &WorkspaceId) 
     resources.vault.shred_workspace(org, workspace).await?;
     connection::delete_below(resources, &[org.as_str(), workspace.as_str()]).await?;
     engine.runs.remove(org, workspace).await?;
+    events::forget_workspace(resources, org, workspace).await?;
     let own = |token: &api_token::TokenRecord| {
         token.org.as_ref() == Some(org) && token.workspace.as_ref() == Some(workspace)
     };

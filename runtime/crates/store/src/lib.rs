@@ -23,6 +23,7 @@ mod connection;
 mod connectors;
 mod disk_sync;
 mod error;
+mod events;
 mod head;
 mod ledger;
 mod lower_hex;
@@ -46,6 +47,7 @@ pub use backends::{Backends, OpenError, STORE_DIR, open_store, open_store_anchor
 pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};
+pub use events::{EventLease, EventOrder, EventRecord, FiredAutomation, FiringProblem};
 pub use ledger::{
     BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery,
     LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, known_orgs, verify_directory,

@@ -18,6 +18,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("saveConnection", r#"{ "enabled": true, "config": { "api_key": "a-key-of-the-workspace" } }"#),
     ("runAction", r#"{ "input": { "Email": "ada@example.com" } }"#),
     ("fireAutomation", r#"{ "source": { "email": "ada@example.com" } }"#),
+    ("fireEvent", include_str!("../../examples/fireEvent.json")),
 ];
 
 /// The example of an operation.

@@ -42,7 +42,7 @@ pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Er
     let handle = engine.resources.active_calls.register(CallScope::of(&call), call.commitment.clone());
     let version = engine.resources.cache.version();
     let named = name(&engine.resources, &call).await?;
-    let id = clock::fresh("run", RunId::parse)?;
+    let id = call.run_id.clone().map_or_else(|| clock::fresh("run", RunId::parse), Ok)?;
     let mut progress = Progress::default();
     // Why: what was taken from the caller between its authentication and the registration did not know of the call.
     if version != call.seen {
@@ -65,6 +65,7 @@ pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Er
         action_id: named.action()?.id.clone(),
         revision: named.loaded.revision,
         automation_id: call.automation_id.clone(),
+        event_id: call.event_id.clone(),
         end,
         progress,
     };

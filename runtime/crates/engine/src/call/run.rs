@@ -238,6 +238,8 @@ pub struct Run {
     pub revision: u64,
     /// Automation that fired.
     pub automation_id: Option<AutomationId>,
+    /// The event that fired it.
+    pub event_id: Option<String>,
     /// How it ended.
     pub end: RunEnd,
     /// What happened before the end.

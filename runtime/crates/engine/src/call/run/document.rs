@@ -42,6 +42,9 @@ pub struct RunDocument<'a> {
     /// The automation that fired.
     #[serde(skip_serializing_if = "Option::is_none")]
     automation_id: Option<&'a AutomationId>,
+    /// The event that fired it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<&'a str>,
     /// Why it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<SkipReason>,
@@ -159,6 +162,7 @@ impl<'a> RunDocument<'a> {
             action_id: &run.action_id,
             revision: run.revision,
             automation_id: run.automation_id.as_ref(),
+            event_id: run.event_id.as_deref(),
             reason: None,
             output: None,
             code: None,
@@ -252,6 +256,9 @@ pub struct StoredRun {
     /// The automation that fired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     automation_id: Option<AutomationId>,
+    /// The event that fired it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event_id: Option<String>,
     /// Why it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<SkipReason>,
@@ -290,6 +297,13 @@ pub struct StoredRun {
     /// When it ended, RFC 3339.
     #[serde(default)]
     pub(crate) created_at: String,
+}
+
+impl StoredRun {
+    /// How it ended.
+    pub(crate) const fn status(&self) -> RunStatus {
+        self.status
+    }
 }
 
 /// What is stored of an upstream's answer.
@@ -399,6 +413,7 @@ mod tests {
             action_id: ActionId::parse("create-contact").unwrap(),
             revision: 3,
             automation_id: None,
+            event_id: None,
             end,
             progress: Progress::default(),
         }
