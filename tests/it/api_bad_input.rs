@@ -239,6 +239,8 @@ async fn a_foreign_tenants_token_is_told_exactly_what_a_stranger_is_told() {
         ("GET", "/org/ORG/settings/integrations".to_owned(), &globex.org),
         ("GET", "/org/ORG/outbound".to_owned(), &globex.org),
         ("GET", format!("/org/ORG/automation/{automation}"), &globex.org),
+        ("POST", format!("/org/ORG/automation/{automation}/preview"), &globex.org),
+        ("POST", "/org/ORG/automation/preview".to_owned(), &globex.org),
         ("GET", "/workspace/ORG/main/settings/connector".to_owned(), &globex.workspace),
         ("PUT", "/workspace/ORG/main/settings/connector/salesforce".to_owned(), &globex.workspace),
         ("DELETE", "/workspace/ORG/main/settings/connector/salesforce".to_owned(), &globex.workspace),

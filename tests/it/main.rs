@@ -33,6 +33,7 @@ mod main_job;
 mod modules;
 mod netns;
 mod oauth;
+mod previews;
 mod retries;
 mod sandbox;
 mod secrecy;

@@ -225,6 +225,9 @@ PLANS = {
     "GET /org/{org}/automation/{id}": (at(org=ORG, id=WORLD.fired), {}, None),
     "PUT /org/{org}/automation/{id}": (at(org=ORG, id=WORLD.automation), {}, WORLD.automation_body),
     "DELETE /org/{org}/automation/{id}": (at(org=ORG, id=WORLD.automation), {}, None),
+    "POST /org/{org}/automation/preview": (
+        at(org=ORG), {}, lambda: {"automation": WORLD.automation_body(), "source": INPUT}),
+    "POST /org/{org}/automation/{id}/preview": (at(org=ORG, id=WORLD.fired), {}, lambda: {"source": INPUT}),
     "GET /workspace/{org}/{ws}/settings/connector": (HERE, {}, None),
     "GET /workspace/{org}/{ws}/settings/connector/{id}": (at(HERE, id=CONNECTOR), {}, None),
     "PUT /workspace/{org}/{ws}/settings/connector/{id}": (at(SIDE, id=CONNECTOR), {}, lambda: CREDENTIAL),

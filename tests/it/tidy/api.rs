@@ -18,12 +18,14 @@ const LOOSE_JSON: &[(&str, &str)] = &[
 /// Members of answers that are any JSON, and why.
 const OPEN_MEMBERS: &[(&str, &str)] = &[
     ("AutomationDocument.entry_conditions", "a predicate as the org wrote it, checked by its own reader"),
+    ("AutomationDocument.sample", "an event as the org wrote it"),
     ("CatalogDefinition.0", "a definition: the document shows its schema"),
     ("ImportResult.definition", "a draft, which may still break rules of definitions"),
     ("ConnectorDocument.definition", "a definition as it was uploaded: the document shows its schema"),
     ("ActionInput.default", "a value of the input's type, which the definition names"),
     ("ActionInput.r#enum", "values of the input's type"),
     ("ActionInput.example", "a value of the input's type"),
+    ("PreviewDocument.input", "what the org's mapping makes for the action"),
     ("RunDocument.output", "what the action gives, as the guest wrote it"),
     ("RunDocument.error", "what the definition's rules read from the third party's error"),
     ("Upstream.headers", "the third party's"),

@@ -21,6 +21,8 @@ const ORDER: &[&str] = &[
     "setIntegrations",
     "createAutomation",
     "replaceAutomation",
+    "previewAutomation",
+    "previewDraft",
     "saveConnection",
     "runAction",
     "fireAutomation",
@@ -62,6 +64,9 @@ async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
             "validateConnector" => assert_eq!(answer.json["valid"], true, "{}", answer.text),
             "runAction" | "fireAutomation" => {
                 assert_eq!(answer.json["status"], "succeeded", "{}", answer.text)
+            }
+            "previewAutomation" | "previewDraft" => {
+                assert_eq!(answer.json["request"]["method"], "POST", "{}", answer.text)
             }
             "fireEvent" => assert_eq!(answer.json["data"][0]["status"], "succeeded", "{}", answer.text),
             _ => {}

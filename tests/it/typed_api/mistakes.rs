@@ -146,6 +146,28 @@ fn of_tenants() -> Vec<Case> {
             right: json!({ "source": { "email": "ada@example.org" } }),
         },
         Case {
+            operation: "previewAutomation",
+            wrong: json!({ "source": "ada", "sorce": {}, "workspace": 5 }),
+            errors: [("/sorce", "unknown_field"), ("/source", "wrong_type"), ("/workspace", "wrong_type")],
+            meant: "source",
+            right: json!({ "source": { "email": "ada@example.org" } }),
+        },
+        Case {
+            operation: "previewDraft",
+            wrong: {
+                let mut automation = contact_automation();
+                automation["destination_config"]["actionid"] = json!("create-contact");
+                json!({ "automation": automation, "source": [], "worspace": "main" })
+            },
+            errors: [
+                ("/automation/destination_config/actionid", "unknown_field"),
+                ("/source", "wrong_type"),
+                ("/worspace", "unknown_field"),
+            ],
+            meant: "workspace",
+            right: json!({ "automation": contact_automation(), "source": {} }),
+        },
+        Case {
             operation: "fireEvent",
             wrong: json!({ "entity_name": "contact", "event_name": "contact.created", "event_stag": "after",
                 "event_optype": "upsert", "source": [] }),

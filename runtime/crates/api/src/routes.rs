@@ -8,7 +8,7 @@ use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
     api_tokens, automations, catalog, connections, connectors, events, modules, oauth, org_policy, outbound,
-    runs, status, tenants,
+    previews, runs, status, tenants,
 };
 
 /// Roles of routes that are open to all.
@@ -87,6 +87,8 @@ routes! {
         GET "/org/{org}/automation" listAutomations ORG Always [] automations::list, "List automations";
         GET "/org/{org}/automation/{id}" getAutomation ORG Always [AutomationNotFound] automations::show, "Read an automation";
         PUT "/org/{org}/automation/{id}" replaceAutomation ORG Always [AutomationNotFound RevisionMismatch] automations::replace, "Replace an automation";
+        POST "/org/{org}/automation/preview" previewDraft ORG Always [WorkspaceNotFound WorkspaceBusy] previews::draft, "Show what an automation would do that is not saved; nothing is sent";
+        POST "/org/{org}/automation/{id}/preview" previewAutomation ORG Always [AutomationNotFound WorkspaceNotFound WorkspaceBusy] previews::stored, "Show what an automation would do with a source; nothing is sent";
         DELETE "/org/{org}/automation/{id}" deleteAutomation ORG Always [AutomationNotFound RevisionMismatch] automations::delete, "Delete an automation";
     }
     Policy {

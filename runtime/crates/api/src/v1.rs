@@ -11,6 +11,7 @@ pub(crate) mod modules;
 pub(crate) mod oauth;
 pub(crate) mod org_policy;
 pub(crate) mod outbound;
+pub(crate) mod previews;
 pub(crate) mod runs;
 pub(crate) mod status;
 pub(crate) mod tenants;

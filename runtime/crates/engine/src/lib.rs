@@ -34,6 +34,7 @@ pub mod modules;
 pub mod oauth;
 pub mod org_policy;
 mod page;
+pub mod previews;
 mod rate_limit;
 mod resources;
 pub mod runs;

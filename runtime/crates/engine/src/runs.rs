@@ -14,7 +14,7 @@ use crate::automations::{Compiled, Destination, effort};
 use crate::call::CallRequest;
 pub use crate::call::Commitment;
 use crate::call::pipeline::invoke;
-pub use crate::call::run::{DryRunDocument, Run, RunDocument, SkipReason, StoredRun};
+pub use crate::call::run::{DryRequest, DryRunDocument, Run, RunDocument, SkipReason, StoredRun};
 use crate::caller::{Caller, RUN, RUN_READERS};
 use crate::engine::Engine;
 use crate::error::Error;

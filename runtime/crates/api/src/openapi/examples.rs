@@ -15,6 +15,8 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("setIntegrations", r#"{ "domain_allowlist": ["*.salesforce.com"], "mode": "enforce" }"#),
     ("createAutomation", include_str!("../../examples/createAutomation.json")),
     ("replaceAutomation", include_str!("../../examples/createAutomation.json")),
+    ("previewAutomation", r#"{ "source": { "email": "ada@example.com" } }"#),
+    ("previewDraft", include_str!("../../examples/previewDraft.json")),
     ("saveConnection", r#"{ "enabled": true, "config": { "api_key": "a-key-of-the-workspace" } }"#),
     ("runAction", r#"{ "input": { "Email": "ada@example.com" } }"#),
     ("fireAutomation", r#"{ "source": { "email": "ada@example.com" } }"#),

@@ -79,6 +79,11 @@ impl Compiled {
         self.map(source, &Budget::rendering(limits.rendered_bytes)).map(Some)
     }
 
+    /// Whether it is switched on.
+    pub(crate) const fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
     /// The input that the mapping makes of an event, whether the automation fires for it or not.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::error::Error;
 
 mod document;
 
-pub use document::{DryRunDocument, RunDocument, StoredRun};
+pub use document::{DryRequest, DryRunDocument, RunDocument, StoredRun};
 
 /// What a run's record keeps of each end of a module's lines, bytes.
 const LOG_END_BYTES: usize = 4 * 1024;

@@ -152,7 +152,7 @@ impl RetryLoop<'_> {
         let resources = &self.engine.resources;
         let connection = &ready.connection;
         let connector = connection.connector();
-        let credential = connection.stored.bind(&resources.vault, &connection.key, connector);
+        let credential = connection.bind(resources);
         let purpose = Purpose {
             action: action.id.clone(),
             run: self.run.clone(),

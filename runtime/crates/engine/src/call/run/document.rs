@@ -359,7 +359,7 @@ pub struct DryRunDocument<'a> {
 /// A request that was not sent.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DryRunRequest")]
-struct DryRequest<'a> {
+pub struct DryRequest<'a> {
     method: &'a str,
     url: &'a str,
     headers: BTreeMap<&'a str, &'a str>,
@@ -368,28 +368,32 @@ struct DryRequest<'a> {
     body: Value,
 }
 
-impl<'a> DryRunDocument<'a> {
-    pub(super) fn of(run: &'a Run, dry_run: &'a DryRun) -> Self {
+impl<'a> DryRequest<'a> {
+    /// The request of a dry run.
+    #[must_use]
+    pub fn of(dry_run: &'a DryRun) -> Self {
         let body = match serde_json::from_slice::<Value>(&dry_run.body) {
             _ if dry_run.body.is_empty() => Value::Null,
             Ok(document) => document,
             Err(_) => Value::String(dry_run.body_text()),
         };
         Self {
+            method: &dry_run.method,
+            url: &dry_run.url,
+            headers: dry_run.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            body,
+        }
+    }
+}
+
+impl<'a> DryRunDocument<'a> {
+    pub(super) fn of(run: &'a Run, dry_run: &'a DryRun) -> Self {
+        Self {
             dry_run: true,
             connector_id: &run.connector_id,
             action_id: &run.action_id,
             revision: run.revision,
-            request: DryRequest {
-                method: &dry_run.method,
-                url: &dry_run.url,
-                headers: dry_run
-                    .headers
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.as_str()))
-                    .collect(),
-                body,
-            },
+            request: DryRequest::of(dry_run),
             curl: dry_run.curl(),
             request_hash: &dry_run.hash,
             decisions: &run.progress.decisions,
