@@ -19,9 +19,8 @@ async fn a_preview_shows_conditions_input_and_the_request_that_the_call_would_se
     let before = world.before().await;
     let body = json!({ "source": source, "workspace": "main" });
     let shown = preview(&acme, &id, &body).await.is(200).json;
-    let draft =
-        acme.org.post(DRAFT, &json!({ "automation": written, "source": source, "workspace": "main" }));
-    let draft = draft.await.is(200).json;
+    let body = json!({ "automation": written, "source": source, "workspace": "main" });
+    let draft = acme.org.post(DRAFT, &body).await.is(200).json;
     world.assert_untouched(&before).await;
     assert_eq!(
         shown["conditions"],
@@ -93,9 +92,10 @@ async fn a_mapping_error_is_shown_with_the_path_in_the_source_beside_the_conditi
 /// The Salesforce example where a workspace says where it is.
 fn placed() -> Value {
     let mut definition = salesforce();
-    let fields = definition["auth_schema"]["fields"].as_array_mut().unwrap();
-    fields.push(json!({ "name": "region", "label": "Region", "secret": false, "required": true }));
-    fields.push(json!({ "name": "book", "label": "Book", "secret": false, "required": true }));
+    definition["config_fields"] = json!([
+        { "name": "region", "label": "Region", "required": true },
+        { "name": "book", "label": "Book", "required": true },
+    ]);
     let action = &mut definition["actions"][0];
     action["url_template"] = json!("https://{{config.region}}.salesforce.com/v1/{{config.book}}/contacts");
     action["body_schema"]
@@ -127,6 +127,26 @@ async fn without_a_workspace_what_it_would_give_is_shown_by_its_name() {
     acme.connect("salesforce", json!({ "api_key": KEY, "region": "api", "book": "b 1" })).await;
     let shown = preview(&acme, &id, &here).await.is(200).json;
     assert_eq!(shown["request"]["url"], "https://api.salesforce.com/v1/b%201/contacts");
+}
+
+#[tokio::test]
+async fn a_host_that_a_workspace_chooses_whole_is_shown_by_its_name() {
+    let world = World::start().await;
+    let mut definition = salesforce();
+    let hosts = json!([{ "value": "eu.salesforce.com" }, { "value": "api.salesforce.com" }]);
+    definition["config_fields"] =
+        json!([{ "name": "host", "type": "select", "required": true, "enum": hosts }]);
+    definition["base_url"] = json!("https://{{config.host}}/v1");
+    definition["allowed_domains"] = json!(["eu.salesforce.com", "api.salesforce.com"]);
+    definition["actions"][0]["url_template"] = json!("/contacts");
+    world.platform.post("/admin/connector", &definition).await.is(201);
+    let acme = world.tenant("acme", "main").await;
+    let id = saved(&acme, &automation(&json!({}))).await;
+    let body = json!({ "source": { "email": "a@b.c" } });
+    let shown = preview(&acme, &id, &body).await.is(200).json;
+    assert_eq!(shown["request"]["url"], "https://<config host>/v1/contacts", "{shown}");
+    acme.allow(json!(["api.hubapi.com"]), "enforce").await;
+    assert_eq!(preview(&acme, &id, &body).await.is(200).json["problem"]["code"], "host_not_in_org");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! It is made when an event of the org first needs it, and kept up by every commit ([`crate::invalidation`]): what was
 //! written since the last look is read again before the next one, so an event never looks through all automations
-//! of its org. What is found is only where to look: an automation is fired as its record says then.
+//! of its org. What is found is only where to look: an automation is fired as its record says then. What another process
+//! writes is found once the feed has told of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -260,13 +260,12 @@ impl Claim {
             }
             None => writes.create(&parts, &record),
         };
-        let is_new = current.is_none();
-        if is_new {
+        if current.is_none() {
             writes = writes.put(&[org, workspace, &record.order], &EventOrder {});
         }
         let commit = resources.commit(writes).await?;
-        self.before = Some((record, commit));
-        if is_new
+        let replaced = self.before.replace((record, commit));
+        if replaced.is_none()
             && let Some(count) =
                 lock(&resources.events.seen.counts).get_mut(&name(&self.org, &self.workspace))
         {
