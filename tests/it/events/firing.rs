@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{EVENT, PATH, bind, connected, connected_on, contact_created, each, of, send, sending, sorted};
+use crate::support::shared_store::SharedStore;
 use crate::support::{Script, Stage, until};
 
 const STAGES: [&str; 2] = ["before", "after"];
@@ -41,7 +42,9 @@ async fn an_event_fires_what_is_bound_to_its_entity_name_stage_and_operation_and
     let after_create = bound.iter().find(|(stage, optype, _)| (*stage, *optype) == ("after", "create"));
     assert_eq!(each(&answer, "automation_id"), [after_create.unwrap().2.as_str()], "the defaults");
     event["event_name"] = json!("contact.never");
+    let before = world.before().await;
     assert_eq!(send(&acme, &event).await.is(200).json["data"], json!([]));
+    world.assert_untouched(&before).await;
 }
 
 #[tokio::test]
@@ -107,6 +110,20 @@ async fn what_is_bound_follows_every_change_of_an_automation() {
     assert_eq!(each(&send(&acme, &event).await.is(200), "automation_id"), [second.as_str()]);
     acme.org.delete(&format!("/org/acme/automation/{second}")).await.is(204);
     assert_eq!(send(&acme, &event).await.is(200).json["data"], json!([]));
+}
+
+#[tokio::test]
+async fn an_automation_that_another_process_wrote_is_fired_once_the_feed_told_of_it() {
+    let store = SharedStore::new();
+    let stage = Stage { store: Some(Arc::clone(&store) as _), ..Stage::default() };
+    let (world, acme) = connected_on(stage).await;
+    let event = contact_created(None);
+    assert_eq!(send(&acme, &event).await.is(200).json["data"], json!([]));
+    let (other, address) = world.another_life(store.another()).await;
+    let made = bind(&acme.at(address), json!({})).await;
+    store.followed().await;
+    assert_eq!(each(&send(&acme, &event).await.is(200), "automation_id"), [made.as_str()]);
+    drop(other);
 }
 
 #[tokio::test]

@@ -67,6 +67,16 @@ async fn an_id_that_was_made_is_one_that_can_be_repeated() {
     assert_eq!(world.upstream.received().len(), 1);
 }
 
+#[tokio::test]
+async fn an_event_that_fired_nothing_fires_nothing_when_it_comes_again() {
+    let (world, acme) = connected().await;
+    assert_eq!(send(&acme, &contact_created(Some("e1"))).await.is(200).json["data"], json!([]));
+    bind(&acme, json!({})).await;
+    assert_eq!(send(&acme, &contact_created(Some("e1"))).await.is(200).json["data"], json!([]));
+    assert_eq!(world.upstream.received().len(), 0);
+    assert_eq!(each(&send(&acme, &contact_created(Some("e2"))).await.is(200), "status"), ["succeeded"]);
+}
+
 /// Sends the event while the upstream holds its answer; returns the task and what lets the upstream answer.
 async fn held(
     world: &World,

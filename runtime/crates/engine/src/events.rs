@@ -196,31 +196,24 @@ async fn claimed(
     let resources = &engine.resources;
     let before = match claim.resumed() {
         Some(_) => runs_of(engine, event.firing.tenant, &planned).await?,
-        None => Vec::new(),
+        None => planned.iter().map(|_| None).collect(),
     };
     // Why not for an id that was made here: nobody can repeat it before it was told.
     if is_given && !planned.is_empty() {
         claim.begin(resources, planned.clone()).await?;
     }
-    let open: Vec<FiredAutomation> = match before.is_empty() {
-        true => planned.clone(),
-        false => {
-            let missing = planned.iter().zip(&before).filter(|(_, run)| run.is_none());
-            missing.map(|(fired, _)| fired.clone()).collect()
-        }
-    };
+    let open = planned.iter().zip(&before).filter(|(_, run)| run.is_none());
+    let open: Vec<FiredAutomation> = open.map(|(fired, _)| fired.clone()).collect();
     let mut fired = fire_event(engine, event, &open).await.into_iter();
-    let entries: Vec<EventEntry> = match before.is_empty() {
-        true => fired.collect(),
-        false => {
-            let known = before.into_iter().map(|run| run.map(|run| EventEntry::Kept(Box::new(run))));
-            known.filter_map(|run| run.or_else(|| fired.next())).collect()
-        }
-    };
+    let known = before.into_iter().map(|run| run.map(|run| EventEntry::Kept(Box::new(run))));
+    let entries: Vec<EventEntry> = known.filter_map(|run| run.or_else(|| fired.next())).collect();
     for (fired, entry) in planned.iter_mut().zip(&entries) {
         entry.note(fired);
     }
-    claim.end(resources, planned).await;
+    // Why not where nobody named it and nothing was fired: most events of a platform are such, and cost no write.
+    if is_given || !planned.is_empty() {
+        claim.end(resources, planned).await;
+    }
     Ok(entries)
 }
 
@@ -324,6 +317,7 @@ impl EventEntry {
         match self {
             Self::Run(run) => fired.status = word(run.status()),
             Self::Kept(run) => fired.status = word(run.status()),
+            // Only a repeat is told so, and a repeat is not recorded.
             Self::Gone(_) => {}
             Self::Problem(problem) => {
                 let mut message = problem.message.clone();
