@@ -18,6 +18,7 @@ use crate::clock;
 use crate::connectors::check_revision;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::events;
 use crate::page::{Page, PageRequest};
 use crate::resources::Resources;
 
@@ -134,7 +135,12 @@ pub struct Automation {
 
 impl Automation {
     /// One that was saved just now.
-    fn saved(record: AutomationRecord, warnings: Vec<Violation>) -> Result<Self, Error> {
+    async fn saved(
+        resources: &Resources,
+        record: AutomationRecord,
+        mut warnings: Vec<Violation>,
+    ) -> Result<Self, Error> {
+        warnings.extend(events::crowded(resources, &record.org, &record.definition).await);
         Ok(Self { warnings, ..Self::of(record)? })
     }
 
@@ -337,7 +343,7 @@ pub async fn create(
         let writes = Writes::new().require_present::<OrgRecord>(&[org.as_str()]).create(&parts, &record);
         attempts += 1;
         match commit(resources, &automation, connector, writes).await {
-            Ok(()) => return Automation::saved(record, warnings),
+            Ok(()) => return Automation::saved(resources, record, warnings).await,
             // The connector was replaced or deleted meanwhile: it is looked at again.
             Err(StoreError::Conflict { .. }) if attempts < ATTEMPTS_MAX => {
                 // Why here: of another process's change this one may not have been told yet.
@@ -401,7 +407,7 @@ pub async fn replace(
     let parts = [org.as_str(), record.automation_id.as_str()];
     let writes = Writes::new().replace(&parts, &record, before_commit);
     commit(resources, &automation, connector, writes).await?;
-    Automation::saved(record, warnings)
+    Automation::saved(resources, record, warnings).await
 }
 
 /// Deletes an automation.

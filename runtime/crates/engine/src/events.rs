@@ -184,6 +184,21 @@ async fn plan(
     planned.collect()
 }
 
+/// The warning of an automation that was saved and whose event is bound to too many by now: nothing would fire.
+pub(crate) async fn crowded(resources: &Resources, org: &OrgId, document: &Value) -> Option<Violation> {
+    let occasion = Occasion::of(document)?;
+    let limit = usize::try_from(resources.limits.automations_per_event).unwrap_or(usize::MAX);
+    // Why no error: the automation is saved, whatever cannot be read now.
+    let bound = resources.events.bindings.bound(&resources.records, org, &occasion, limit).await.ok()?;
+    (bound.len() > limit).then(|| {
+        let message = format!(
+            "more than {limit} automations are bound to this event (limits.automations_per_event): it is refused, and \
+             fires none of them, until there are fewer"
+        );
+        Violation::new("/event_name", "too_many_automations", message)
+    })
+}
+
 /// Fires what an event was found to fire, between the two records of it. Of an event that was cut off before, only
 /// what has no run yet is fired.
 async fn claimed(
