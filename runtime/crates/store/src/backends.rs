@@ -1,4 +1,4 @@
-//! The backends of a process, opened together: records, ledger and runs, all in one directory or all in memory.
+//! The backends of a process, opened together: records with the jobs in them, ledger and runs, all in one directory or all in memory.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{MemoryStore, SledStore, Store};
 use crate::error::StoreError;
+use crate::jobs::{Jobs, RecordJobs};
 use crate::ledger::{FileLedger, Ledger, LedgerError, LedgerSync, MemoryLedger};
 use crate::runs::{FileRuns, MemoryRuns, Runs};
 
@@ -18,6 +19,7 @@ pub struct Backends {
     pub store: Arc<dyn Store>,
     pub ledger: Arc<dyn Ledger>,
     pub runs: Arc<dyn Runs>,
+    pub jobs: Arc<dyn Jobs>,
 }
 
 /// Why the backends cannot be opened.
@@ -164,14 +166,17 @@ impl Backends {
     pub fn beside(store: Arc<dyn Store>, data_dir: &Path, sync: LedgerSync) -> Result<Self, OpenError> {
         let ledger = Arc::new(FileLedger::open(&data_dir.join(LEDGER_DIR), sync)?);
         let runs = Arc::new(FileRuns::open(&data_dir.join(RUNS_DIR))?);
-        Ok(Self { store, ledger, runs })
+        let jobs = Arc::new(RecordJobs::new(Arc::clone(&store)));
+        Ok(Self { store, ledger, runs, jobs })
     }
 
     /// Everything in memory, lost with the process: for tests.
     #[must_use]
     pub fn in_memory() -> Self {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         Self {
-            store: Arc::new(MemoryStore::new()),
+            jobs: Arc::new(RecordJobs::new(Arc::clone(&store))),
+            store,
             ledger: Arc::new(MemoryLedger::new()),
             runs: Arc::new(MemoryRuns::new()),
         }

@@ -24,6 +24,7 @@ mod connectors;
 mod disk_sync;
 mod error;
 mod head;
+mod jobs;
 mod ledger;
 mod lower_hex;
 mod modules;
@@ -46,6 +47,10 @@ pub use backends::{Backends, OpenError, STORE_DIR, open_store, open_store_anchor
 pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};
+pub use jobs::{
+    Changed, JOB_INPUT_BYTES_MAX, Job, JobCounts, JobEnd, JobName, JobState, Jobs, Lease, Leased, NewJob,
+    RecordJobs,
+};
 pub use ledger::{
     BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery,
     LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, known_orgs, verify_directory,
@@ -61,6 +66,6 @@ pub use settings::{
 pub use task::BoxFuture;
 pub use tokens::{Role, TokenIndex, TokenRecord};
 pub use vault::{
-    Binding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, SEALED_TEXT_BYTES_MAX, Sealed,
-    SecretPayload, Vault, VaultError, WorkspaceKeyRecord,
+    Binding, ContentBinding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, SEALED_CONTENT_BYTES,
+    SEALED_TEXT_BYTES_MAX, Sealed, SecretPayload, Vault, VaultError, WorkspaceKeyRecord,
 };
