@@ -26,6 +26,7 @@ mod descriptions;
 mod field_cases;
 mod gate_codes;
 mod golden;
+mod jobs;
 mod ledger_chain;
 mod ledger_reading;
 mod main_job;

@@ -7,8 +7,8 @@ use portcullis_engine::caller::{ORG, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, W
 use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
-    api_tokens, automations, catalog, connections, connectors, modules, oauth, org_policy, outbound, runs,
-    status, tenants,
+    api_tokens, automations, catalog, connections, connectors, jobs, modules, oauth, org_policy, outbound,
+    runs, status, tenants,
 };
 
 /// Roles of routes that are open to all.
@@ -112,7 +112,10 @@ routes! {
         POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [] runs::run_action, "Call an action";
         POST "/run/{org}/{ws}/automation/{id}" fireAutomation RUN Scheduled [AutomationNotFound] runs::fire_automation, "Fire an automation";
         GET "/run/{org}/{ws}" listRuns RUN_READERS Always [] runs::list, "List runs in the order of their ends, oldest first";
-        GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] runs::show, "Read a run";
+        GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] jobs::show, "Read a run, at once or at its end";
+        POST "/run/{org}/{ws}/{run_id}/cancel" cancelRun RUN Always [NotFound] jobs::cancel, "Cancel a run that was accepted";
+        POST "/run/{org}/{ws}/{run_id}/rerun" rerunRun RUN Always [NotFound InUse InputNotKept ConnectorNotFound ActionNotFound AutomationNotFound InputInvalid] jobs::rerun, "Run the input of an ended run again, as a new run";
+        POST "/org/{org}/run/redrive" redriveRuns ORG Always [] jobs::redrive, "Take up runs again that were given up or skipped";
     }
     Service {
         GET "/healthz" getHealth OPEN Always [] status::healthz, "Whether the process is alive";

@@ -281,6 +281,7 @@ fn is_the_callers(error: &io::Error) -> bool {
 /// Gives callers notice to use another process, and waits until they do.
 async fn give_notice(api: &Api) {
     api.drain();
+    api.engine.stop_jobs();
     tracing::info!("stopping: running requests are finished, callers are asked to use another process");
     let until = Instant::now() + NOTICE;
     let mut requests = api.requests();

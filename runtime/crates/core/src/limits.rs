@@ -145,6 +145,20 @@ limits! {
     module_calls = 32, max 1000, "calls", "Calls of custom modules at once: each may have its memory, and together they must leave room for all others.";
     module_compile_ms = 120_000, max 600_000, "ms", "Compiling one module; 12 MiB take half a minute of one processor.";
     module_compile_bytes = 4096 * MIB, max 16_384 * MIB, "bytes", "Address space of the process that compiles a module.";
+    job_workers = 32, max 1000, "runs", "Accepted runs that a process executes at once, beside the calls that callers wait for.";
+    workspace_jobs = 8, max 1000, "runs", "The same of one workspace: a quarter, so that one whose upstream hangs leaves room for the others.";
+    job_input_bytes = 8 * MIB, max 11 * MIB, "bytes", "Input and source of an accepted run together: as much as a request's body, in one write of the store.";
+    job_deadline_hours = 72, max 720, "hours", "How long an accepted run is tried from the time it is due: a vendor that breaks on a Friday evening is mended on Monday.";
+    job_ahead_days = 30, max 365, "days", "How far ahead not_before may be: until then what it needs may change or go.";
+    job_lease_ms = 15_000, max 300_000, "ms", "How long a worker may be silent before another takes its run; it says that it works three times in that time.";
+    job_retry_base_ms = 10_000, max 3_600_000, "ms", "The longest wait before the second try of an accepted run, drawn at random; doubled with each try.";
+    job_retry_cap_ms = 3_600_000, max 86_400_000, "ms", "The longest wait between two tries of an accepted run, unless the vendor asks for more.";
+    job_retry_percent = 20, max 100, "%", "Tries after the first, of the first tries of a connection: a vendor that is down gets little more than its usual load.";
+    job_retry_spare_ms = 10_000, max 3_600_000, "ms", "A connection may make one further try in this time whatever its share: a single run has to be tried again, too.";
+    input_days = 14, max 365, "days", "How long the input of an accepted run is kept after its end, for those who take it up again.";
+    run_wait_s = 30, max 60, "s", "How long ?wait= of a run may be; proxies in between close connections that are silent for a minute.";
+    run_waiters = 1000, max 100_000, "requests", "Requests that wait for the end of a run at once; one beyond that is answered without a wait.";
+    redrive_runs = 1000, max 10_000, "runs", "Runs that one request takes up again, each with a write on disk; the next request takes up the others.";
     modules = 200, max 10_000, "modules", "Modules kept; each has up to module_bytes on disk, and some times that compiled.";
 }
 

@@ -29,6 +29,7 @@ pub mod connectors;
 mod engine;
 mod error;
 mod invalidation;
+pub mod jobs;
 pub mod modules;
 pub mod oauth;
 pub mod org_policy;

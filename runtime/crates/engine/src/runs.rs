@@ -1,5 +1,7 @@
 //! Runs: calls actions, fires automations, reads records.
 
+use std::sync::Arc;
+
 use portcullis_admission::Refused;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, RunId};
@@ -8,14 +10,15 @@ use portcullis_store::{AutomationRecord, RunRecord, WorkspaceRecord};
 use serde_json::{Map, Value};
 
 use crate::api_token;
-use crate::automations::{Destination, effort};
+use crate::automations::{Compiled, Destination, effort};
 use crate::call::CallRequest;
 pub use crate::call::Commitment;
 use crate::call::pipeline::invoke;
-pub use crate::call::run::{DryRunDocument, Run, RunDocument, SkipReason, StoredRun};
+pub use crate::call::run::{DryRunDocument, EndReason, Run, RunDocument, SkipReason, StoredRun};
 use crate::caller::{Caller, RUN, RUN_READERS};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::jobs::{Acceptance, Accepted, Asynchronously, accept};
 use crate::page::{Page, PageRequest};
 use crate::tenants::Tenant;
 
@@ -76,13 +79,35 @@ pub async fn run_action(
     wish: RunAction,
 ) -> Result<Run, Error> {
     authorise(caller, tenant)?;
-    let call = CallRequest {
+    ended(invoke(engine, called(caller, tenant, wish)).await?)
+}
+
+/// Accepts a call of an action, to be executed later.
+///
+/// # Errors
+/// Those of [`Caller::authorise`] and of accepting a run.
+pub async fn run_action_later(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    wish: RunAction,
+    how: Asynchronously,
+) -> Result<Accepted, Error> {
+    authorise(caller, tenant)?;
+    let with = Acceptance { not_before: how.not_before, ..Acceptance::default() };
+    accept(engine, called(caller, tenant, wish), with).await
+}
+
+/// The call of an action that a caller wishes.
+fn called(caller: &Caller, tenant: &Tenant, wish: RunAction) -> CallRequest {
+    CallRequest {
         org: tenant.org.clone(),
         workspace: tenant.workspace.clone(),
         workspace_commit: tenant.commit,
         seen: tenant.seen,
         connector_id: wish.connector_id,
         action_id: wish.action_id,
+        run_id: None,
         input: wish.input,
         automation_id: None,
         token_id: caller.token_id.clone(),
@@ -90,8 +115,7 @@ pub async fn run_action(
         dry_run: wish.dry_run,
         key: None,
         commitment: wish.commitment,
-    };
-    ended(invoke(engine, call).await?)
+    }
 }
 
 /// Fires an automation: its mapping is resolved to concrete values before anything else sees them.
@@ -105,6 +129,46 @@ pub async fn fire_automation(
     wish: FireAutomation,
 ) -> Result<Run, Error> {
     authorise(caller, tenant)?;
+    let Fired { call, compiled, .. } = fired(engine, caller, tenant, wish).await?;
+    ended(invoke(engine, call).await.map_err(|error| compiled.explained(error))?)
+}
+
+/// Accepts the firing of an automation, whose call is executed later. Its mapping is resolved now.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `automation_not_found`, and those of accepting a run.
+pub async fn fire_automation_later(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    wish: FireAutomation,
+    how: Asynchronously,
+) -> Result<Accepted, Error> {
+    authorise(caller, tenant)?;
+    let Fired { call, compiled, source } = fired(engine, caller, tenant, wish).await?;
+    let with = Acceptance { source: Some(source), not_before: how.not_before, rerun_of: None };
+    accept(engine, call, with).await.map_err(|error| compiled.explained(error))
+}
+
+/// The call that an automation makes of a source.
+pub(crate) struct Fired {
+    pub(crate) call: CallRequest,
+    /// Explains errors of the call.
+    pub(crate) compiled: Arc<Compiled>,
+    /// What it was made of.
+    pub(crate) source: Map<String, Value>,
+}
+
+/// Finds an automation and resolves its mapping.
+///
+/// # Errors
+/// `automation_not_found`, `input_invalid`, `store_unavailable`.
+pub(crate) async fn fired(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    wish: FireAutomation,
+) -> Result<Fired, Error> {
     let missing = || Error::plain(Code::AutomationNotFound);
     let id = AutomationId::parse(&wish.automation_id).map_err(|_| missing())?;
     let parts = [tenant.org.as_str(), id.as_str()];
@@ -128,6 +192,7 @@ pub async fn fire_automation(
         seen: tenant.seen,
         connector_id: destination.connector_id.to_owned(),
         action_id: destination.action_id.to_owned(),
+        run_id: None,
         input,
         automation_id: Some(id),
         token_id: caller.token_id.clone(),
@@ -136,7 +201,8 @@ pub async fn fire_automation(
         key: None,
         commitment: wish.commitment,
     };
-    ended(invoke(engine, call).await.map_err(|error| compiled.explained(error))?)
+    let source = if let Value::Object(source) = source { source } else { Map::new() };
+    Ok(Fired { call, compiled, source })
 }
 
 /// A dry run shows its request whatever its result; any other run that did not succeed is an error.
@@ -144,7 +210,7 @@ fn ended(run: Run) -> Result<Run, Error> {
     if run.progress.dry_run.is_some() { Ok(run) } else { run.into_result() }
 }
 
-fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
+pub(crate) fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
     let mut run: StoredRun = serde_json::from_str(record.body.get()).map_err(|error| {
         let id = &record.run_id;
         tracing::error!(run_id = %id, column = error.column(), "a run's record cannot be read");
@@ -170,16 +236,4 @@ pub async fn list(
     let found = engine.runs.list(&tenant.org, &tenant.workspace, after.as_ref(), wanted.wanted()).await?;
     let runs: Result<Vec<_>, _> = found.ok_or_else(unknown)?.iter().map(stored).collect();
     Ok(wanted.page(runs?))
-}
-
-/// Reads a run's record.
-///
-/// # Errors
-/// Those of [`Caller::authorise`], `not_found`, `store_unavailable`.
-pub async fn show(engine: &Engine, caller: &Caller, tenant: &Tenant, id: &str) -> Result<StoredRun, Error> {
-    caller.authorise(RUN_READERS, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
-    let missing = || Error::new(Code::NotFound, "there is no such run in this workspace");
-    let id = RunId::parse(id).map_err(|_| missing())?;
-    let found = engine.runs.get(&tenant.org, &tenant.workspace, &id).await?;
-    stored(&found.ok_or_else(missing)?)
 }

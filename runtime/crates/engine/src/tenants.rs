@@ -224,6 +224,7 @@ async fn clear_workspace(engine: &Engine, org: &OrgId, workspace: &WorkspaceId) 
     let resources = &engine.resources;
     resources.vault.shred_workspace(org, workspace).await?;
     connection::delete_below(resources, &[org.as_str(), workspace.as_str()]).await?;
+    engine.jobs.store.remove(org, workspace).await?;
     engine.runs.remove(org, workspace).await?;
     let own = |token: &api_token::TokenRecord| {
         token.org.as_ref() == Some(org) && token.workspace.as_ref() == Some(workspace)

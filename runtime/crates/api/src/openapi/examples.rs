@@ -18,6 +18,8 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("saveConnection", r#"{ "enabled": true, "config": { "api_key": "a-key-of-the-workspace" } }"#),
     ("runAction", r#"{ "input": { "Email": "ada@example.com" } }"#),
     ("fireAutomation", r#"{ "source": { "email": "ada@example.com" } }"#),
+    ("rerunRun", r#"{ "definition": "same" }"#),
+    ("redriveRuns", r#"{ "status": "dead", "connector_id": "salesforce", "reason": "deadline" }"#),
 ];
 
 /// The example of an operation.

@@ -21,6 +21,8 @@ pub struct CallRequest {
     pub connector_id: String,
     /// Action id as the caller wrote it.
     pub action_id: String,
+    /// The id of its run; a new one if there is none yet.
+    pub run_id: Option<RunId>,
     /// Input as given.
     pub input: Map<String, Value>,
     /// The automation that fired.

@@ -37,6 +37,41 @@ pub enum SkipReason {
     ConditionFalse,
 }
 
+/// Why a run was skipped, given up or cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The platform switched the connector off.
+    ConnectorDisabled,
+    /// The workspace opted out.
+    OptedOut,
+    /// The workspace saved no credential.
+    Unconfigured,
+    /// The automation is disabled, or its conditions do not hold.
+    ConditionFalse,
+    /// It did not succeed in the time that an accepted run has.
+    Deadline,
+    /// The process ended while it ran, and whether its request was carried out is not known.
+    Interrupted,
+    /// Its automation was deleted.
+    AutomationDeleted,
+    /// Its input cannot be read any more.
+    InputLost,
+    /// A person cancelled it.
+    Cancelled,
+}
+
+impl From<SkipReason> for EndReason {
+    fn from(reason: SkipReason) -> Self {
+        match reason {
+            SkipReason::ConnectorDisabled => Self::ConnectorDisabled,
+            SkipReason::OptedOut => Self::OptedOut,
+            SkipReason::Unconfigured => Self::Unconfigured,
+            SkipReason::ConditionFalse => Self::ConditionFalse,
+        }
+    }
+}
+
 /// How a run ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -49,6 +84,10 @@ pub enum RunStatus {
     Refused,
     /// The call failed.
     Failed,
+    /// It was tried until its deadline, or cannot be tried again; it can be taken up again.
+    Dead,
+    /// A person ended it.
+    Cancelled,
 }
 
 /// How a run ended.
@@ -88,6 +127,11 @@ impl RunEnd {
             error: None,
             retry_at: None,
         }
+    }
+
+    /// Whether the connection's own request budget was used up.
+    pub(crate) const fn is_rate_limited(&self) -> bool {
+        matches!(self, Self::Failed { code: Code::RateLimited, .. })
     }
 
     /// The same end, with what happened in place of the code's title.
@@ -188,6 +232,8 @@ pub struct Progress {
     pub log: RunLog,
     /// Whether a module made the requests.
     pub is_module: bool,
+    /// Whether the call failed so that the retry rules allow to make it again as a whole.
+    pub(crate) may_repeat: bool,
 }
 
 /// The lines that a module wrote in all attempts of a run.

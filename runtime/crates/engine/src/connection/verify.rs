@@ -87,6 +87,7 @@ pub async fn verify(
         seen: tenant.seen,
         connector_id: subject.key.connector.as_str().to_owned(),
         action_id: action.id.as_str().to_owned(),
+        run_id: None,
         input: Map::new(),
         automation_id: None,
         token_id: caller.token_id.clone(),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Answer, Run, RunEnd, RunStatus, RunUsage, SkipReason, Success};
+use super::{Answer, EndReason, Run, RunEnd, RunStatus, RunUsage, SkipReason, Success};
 
 mod log;
 
@@ -252,9 +252,9 @@ pub struct StoredRun {
     /// The automation that fired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     automation_id: Option<AutomationId>,
-    /// Why it was skipped.
+    /// Why it was skipped, given up or cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    reason: Option<SkipReason>,
+    reason: Option<EndReason>,
     /// Why it was refused or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<String>,
@@ -287,9 +287,22 @@ pub struct StoredRun {
     /// What a module wrote: the first lines and the last ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     log: Option<StoredLog>,
+    /// Tries that were begun, of a run that was accepted to be executed later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tries: Option<u32>,
     /// When it ended, RFC 3339.
     #[serde(default)]
     pub(crate) created_at: String,
+}
+
+impl StoredRun {
+    /// The record of a run that a job ended with, in another word than the run's own where one is given.
+    pub(crate) fn of_job(run: &Run, status: RunStatus, reason: Option<EndReason>) -> serde_json::Result<Self> {
+        let mut stored: Self = serde_json::from_value(serde_json::to_value(RunDocument::kept(run))?)?;
+        stored.status = status;
+        stored.reason = reason.or(stored.reason);
+        Ok(stored)
+    }
 }
 
 /// What is stored of an upstream's answer.

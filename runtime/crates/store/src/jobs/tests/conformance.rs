@@ -129,6 +129,7 @@ async fn a_lease_that_ran_out_is_taken_and_the_old_one_writes_nothing(scene: &Sc
     scene.jobs.note_sent(&old).await.unwrap();
     assert_eq!(scene.jobs.due_workspaces(50, None, 10).await.unwrap(), scene.names()[..1]);
     scene.jobs.note_sent(&old).await.unwrap();
+    assert_eq!(scene.jobs.due_workspaces(50, None, 10).await.unwrap(), scene.names()[..1]);
     let new = scene.lease("main", FAR).await.unwrap();
     assert!(new.interrupted && new.job.sent && new.lease.fence > old.fence);
     assert_eq!(new.job.tries, 2);
