@@ -10,6 +10,7 @@ use crate::support::{Answer, Client, Stage, Tenant, World, lay, until};
 
 mod accepting;
 mod acting;
+mod keys;
 mod restarts;
 mod sharing;
 mod working;

@@ -109,8 +109,8 @@ routes! {
         GET "/oauth/callback" finishConsent OPEN Always [ConsentInvalid ConnectorDisabled CredentialNeedsAttention] oauth::callback, "Where a third party sends the person back to";
     }
     Runs {
-        POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [] runs::run_action, "Call an action";
-        POST "/run/{org}/{ws}/automation/{id}" fireAutomation RUN Scheduled [AutomationNotFound] runs::fire_automation, "Fire an automation";
+        POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [IdempotencyKeyReused IdempotencyInFlight] runs::run_action, "Call an action";
+        POST "/run/{org}/{ws}/automation/{id}" fireAutomation RUN Scheduled [AutomationNotFound IdempotencyKeyReused IdempotencyInFlight] runs::fire_automation, "Fire an automation";
         GET "/run/{org}/{ws}" listRuns RUN_READERS Always [] runs::list, "List runs in the order of their ends, oldest first";
         GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] jobs::show, "Read a run, at once or at its end";
         POST "/run/{org}/{ws}/{run_id}/cancel" cancelRun RUN Always [NotFound] jobs::cancel, "Cancel a run that was accepted";

@@ -6,6 +6,7 @@ pub(crate) mod automations;
 pub(crate) mod catalog;
 pub(crate) mod connections;
 pub(crate) mod connectors;
+pub(crate) mod idempotent;
 pub(crate) mod jobs;
 pub(crate) mod modules;
 pub(crate) mod oauth;

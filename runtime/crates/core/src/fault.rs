@@ -144,6 +144,8 @@ codes! {
     LedgerUnavailable "ledger_unavailable" 503 Internal "The outbound ledger cannot be written, so nothing may leave.";
     StoreUnavailable "store_unavailable" 503 Internal "The store cannot be read or written.";
     Overloaded "overloaded" 503 Internal "Too many calls are running; try again soon.";
+    IdempotencyKeyReused "idempotency_key_reused" 422 Caller "The idempotency key was used for another request.";
+    IdempotencyInFlight "idempotency_in_flight" 409 Caller "The first request with this idempotency key has no answer yet.";
     InputNotKept "input_not_kept" 409 Caller "The run's input is not kept, so it cannot be run again.";
 }
 

@@ -156,6 +156,9 @@ limits! {
     job_retry_percent = 20, max 100, "%", "Tries after the first, of the first tries of a connection: a vendor that is down gets little more than its usual load.";
     job_retry_spare_ms = 10_000, max 3_600_000, "ms", "A connection may make one further try in this time whatever its share: a single run has to be tried again, too.";
     input_days = 14, max 365, "days", "How long the input of an accepted run is kept after its end, for those who take it up again.";
+    idempotency_hours = 24, max 168, "hours", "How long an idempotency key of a caller is known: longer than callers repeat.";
+    idempotency_wait_ms = 10_000, max 60_000, "ms", "How long a repeat waits for the answer of the first request.";
+    idempotency_answer_bytes = 256 * KIB, max 4 * MIB, "bytes", "A kept answer; of a longer one the run's record is kept.";
     run_wait_s = 30, max 60, "s", "How long ?wait= of a run may be; proxies in between close connections that are silent for a minute.";
     run_waiters = 1000, max 100_000, "requests", "Requests that wait for the end of a run at once; one beyond that is answered without a wait.";
     redrive_runs = 1000, max 10_000, "runs", "Runs that one request takes up again, each with a write on disk; the next request takes up the others.";

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::automations::CompiledAutomations;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
+use crate::idempotency::Idempotency;
 use crate::invalidation::{self, follow};
 use crate::jobs::JobDesk;
 use crate::modules::{ModuleParts, Modules};
@@ -45,6 +46,8 @@ pub struct Engine {
     pub(crate) runs: Arc<dyn Runs>,
     /// Accepted runs.
     pub(crate) jobs: Arc<JobDesk>,
+    /// Callers' keys.
+    pub(crate) idempotency: Idempotency,
     pub(crate) sandbox: Sandbox,
     /// The generic HTTP handler, compiled.
     pub(crate) http_handler: Module,
@@ -129,6 +132,7 @@ impl Engine {
         Ok(Arc::new(Self {
             renewal: Renewal::new(Arc::clone(&resources)),
             jobs: Arc::new(JobDesk::new(jobs, &resources.limits)),
+            idempotency: Idempotency::default(),
             resources,
             runs,
             sandbox,

@@ -38,7 +38,7 @@ pub(crate) use accept::{Acceptance, accept};
 pub use accept::{Accepted, Asynchronously};
 pub use acting::{Redrive, RerunDefinition, cancel, redrive, rerun};
 pub use document::{JobStatus, RunView, WaitingRun};
-pub use reading::show;
+pub use reading::{known, show};
 
 use budget::RetryBudget;
 

@@ -28,6 +28,7 @@ pub mod connection;
 pub mod connectors;
 mod engine;
 mod error;
+pub mod idempotency;
 mod invalidation;
 pub mod jobs;
 pub mod modules;

@@ -22,6 +22,15 @@ use crate::jobs::{Acceptance, Accepted, Asynchronously, accept};
 use crate::page::{Page, PageRequest};
 use crate::tenants::Tenant;
 
+/// What a call is known by when its caller gave it a key.
+#[derive(Debug, Clone, Default)]
+pub struct CallIdentity {
+    /// The caller's key, from which the one that goes to the vendor is made.
+    pub key: Option<String>,
+    /// The id of its run; a new one if there is none yet.
+    pub run_id: Option<RunId>,
+}
+
 /// A call of an action.
 pub struct RunAction {
     /// Connector id as the caller wrote it.
@@ -31,6 +40,7 @@ pub struct RunAction {
     pub input: Map<String, Value>,
     /// Whether to show the request instead of sending it.
     pub dry_run: bool,
+    pub identity: CallIdentity,
     /// Shared with the connection that waits for the call.
     pub commitment: Commitment,
 }
@@ -43,6 +53,7 @@ pub struct FireAutomation {
     pub source: Map<String, Value>,
     /// Whether to show the request instead of sending it.
     pub dry_run: bool,
+    pub identity: CallIdentity,
     /// Shared with the connection that waits for the call.
     pub commitment: Commitment,
 }
@@ -107,13 +118,13 @@ fn called(caller: &Caller, tenant: &Tenant, wish: RunAction) -> CallRequest {
         seen: tenant.seen,
         connector_id: wish.connector_id,
         action_id: wish.action_id,
-        run_id: None,
+        run_id: wish.identity.run_id,
         input: wish.input,
         automation_id: None,
         token_id: caller.token_id.clone(),
         skip: None,
         dry_run: wish.dry_run,
-        key: None,
+        key: wish.identity.key,
         commitment: wish.commitment,
     }
 }
@@ -192,13 +203,13 @@ pub(crate) async fn fired(
         seen: tenant.seen,
         connector_id: destination.connector_id.to_owned(),
         action_id: destination.action_id.to_owned(),
-        run_id: None,
+        run_id: wish.identity.run_id,
         input,
         automation_id: Some(id),
         token_id: caller.token_id.clone(),
         skip,
         dry_run: wish.dry_run,
-        key: None,
+        key: wish.identity.key,
         commitment: wish.commitment,
     };
     let source = if let Value::Object(source) = source { source } else { Map::new() };

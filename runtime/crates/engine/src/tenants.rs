@@ -15,6 +15,7 @@ use crate::clock;
 use crate::connection;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::idempotency;
 use crate::page::{Page, PageRequest};
 
 /// An existing workspace, with its org. Only [`find_workspace`] makes one.
@@ -225,6 +226,7 @@ async fn clear_workspace(engine: &Engine, org: &OrgId, workspace: &WorkspaceId) 
     resources.vault.shred_workspace(org, workspace).await?;
     connection::delete_below(resources, &[org.as_str(), workspace.as_str()]).await?;
     engine.jobs.store.remove(org, workspace).await?;
+    idempotency::clear_workspace(resources, org, workspace).await?;
     engine.runs.remove(org, workspace).await?;
     let own = |token: &api_token::TokenRecord| {
         token.org.as_ref() == Some(org) && token.workspace.as_ref() == Some(workspace)

@@ -24,6 +24,7 @@ mod connectors;
 mod disk_sync;
 mod error;
 mod head;
+mod idempotency;
 mod jobs;
 mod ledger;
 mod lower_hex;
@@ -47,6 +48,7 @@ pub use backends::{Backends, OpenError, STORE_DIR, open_store, open_store_anchor
 pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};
+pub use idempotency::{IdempotencyOrder, IdempotencyPart, IdempotencyRecord};
 pub use jobs::{
     Changed, JOB_INPUT_BYTES_MAX, Job, JobCounts, JobEnd, JobName, JobState, Jobs, Lease, Leased, NewJob,
     RecordJobs,

@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use portcullis_core::fault::Code;
 use portcullis_engine::Error;
 use portcullis_engine::jobs::{Accepted, Asynchronously, WaitingRun};
 use portcullis_engine::runs::{self, DryRunDocument, FireAutomation, Run, RunAction, RunDocument, StoredRun};
@@ -12,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::answer::{Answer, AnswerHeader, Content, JSON, Json, LOCATION_HEADER, List, json};
 use crate::request::{CallBody, Context, OneMember, PageParameters, Parameters};
+use crate::v1::idempotent::{Replayed, once};
 use crate::v1::jobs;
 
 /// Input of a call.
@@ -63,9 +63,10 @@ pub(crate) struct RunParameters {
     /// Show the request that would be sent, with names in place of secrets, and send nothing.
     #[serde(default)]
     dry_run: bool,
-    /// Not implemented in this version: a request with it is refused.
+    /// A key of the caller's choice: a repeat of the request with the same key is answered as the first one was, for a
+    /// day. A dry run needs none.
     #[serde(rename = "Idempotency-Key", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(max = 255), extend("x-in" = "header"))]
+    #[schemars(with = "String", length(min = 1, max = 255), extend("x-in" = "header"))]
     idempotency_key: Option<String>,
     /// With `respond-async` the run is accepted, and executed later; a dry run is answered at once.
     #[serde(rename = "Prefer", default, skip_serializing_if = "Option::is_none")]
@@ -78,23 +79,22 @@ impl Parameters for RunParameters {}
 /// How a run is made.
 struct How {
     dry_run: bool,
+    /// The caller's key.
+    key: Option<String>,
     /// Executed later.
     later: Option<Asynchronously>,
 }
 
 impl RunParameters {
     fn how(self, not_before: Option<String>) -> Result<How, Error> {
-        if self.idempotency_key.is_some() {
-            let detail = "Idempotency-Key is not implemented on runs in this version";
-            return Err(Error::new(Code::BadRequest, detail));
-        }
         let later = self.prefer.as_deref().is_some_and(prefers_async);
         if not_before.is_some() && !later {
             let message = "not_before needs the header Prefer: respond-async";
             return Err(Error::violation("/not_before", "needs_respond_async", message));
         }
         let later = (later && !self.dry_run).then_some(Asynchronously { not_before });
-        Ok(How { dry_run: self.dry_run, later })
+        let key = self.idempotency_key.filter(|_| !self.dry_run);
+        Ok(How { dry_run: self.dry_run, key, later })
     }
 }
 
@@ -109,6 +109,8 @@ fn prefers_async(prefer: &str) -> bool {
 pub(crate) enum RunAnswer {
     Now(Box<Run>),
     Later(Box<WaitingRun>, String),
+    /// One that was given before.
+    Again(Replayed),
 }
 
 impl Answer for RunAnswer {
@@ -126,6 +128,7 @@ impl Answer for RunAnswer {
         let run = match self {
             Self::Now(run) => run,
             Self::Later(run, location) => return jobs::accepted(&run, &location),
+            Self::Again(replayed) => return replayed.into_response(),
         };
         match run.dry_run_document() {
             Some(dry_run) => json(StatusCode::OK, &dry_run),
@@ -152,25 +155,31 @@ pub(crate) async fn run_action(
     CallBody(RunInput { input, not_before }): CallBody<RunInput>,
 ) -> Result<RunAnswer, Error> {
     let tenant = context.tenant().await?;
-    let How { dry_run, later } = how.how(not_before)?;
-    let wish = RunAction {
-        connector_id: context.path("id").to_owned(),
-        action_id: context.path("action").to_owned(),
-        input,
-        dry_run,
-        commitment: context.commitment.clone(),
-    };
+    let How { dry_run, key, later } = how.how(not_before.clone())?;
+    let bound = key.as_ref().map(|_| (input.clone(), not_before));
+    let (at, of) = (&context, &tenant);
     let (engine, caller) = (context.engine(), context.caller()?);
-    match later {
-        Some(how) => {
-            let accepted = runs::run_action_later(engine, caller, &tenant, wish, how).await?;
-            Ok(RunAnswer::of(accepted, &context))
+    once(&context, &tenant, key, &bound, |identity| async move {
+        let wish = RunAction {
+            connector_id: at.path("id").to_owned(),
+            action_id: at.path("action").to_owned(),
+            input,
+            dry_run,
+            identity,
+            commitment: at.commitment.clone(),
+        };
+        match later {
+            Some(how) => {
+                let accepted = runs::run_action_later(engine, caller, of, wish, how).await?;
+                Ok(RunAnswer::of(accepted, at))
+            }
+            None => {
+                let run = runs::run_action(engine, caller, of, wish).await?;
+                Ok(RunAnswer::Now(Box::new(run)))
+            }
         }
-        None => {
-            let run = runs::run_action(engine, caller, &tenant, wish).await?;
-            Ok(RunAnswer::Now(Box::new(run)))
-        }
-    }
+    })
+    .await
 }
 
 pub(crate) async fn fire_automation(
@@ -179,24 +188,30 @@ pub(crate) async fn fire_automation(
     CallBody(RunSource { source, not_before }): CallBody<RunSource>,
 ) -> Result<RunAnswer, Error> {
     let tenant = context.tenant().await?;
-    let How { dry_run, later } = how.how(not_before)?;
-    let wish = FireAutomation {
-        automation_id: context.path("id").to_owned(),
-        source,
-        dry_run,
-        commitment: context.commitment.clone(),
-    };
+    let How { dry_run, key, later } = how.how(not_before.clone())?;
+    let bound = key.as_ref().map(|_| (source.clone(), not_before));
+    let (at, of) = (&context, &tenant);
     let (engine, caller) = (context.engine(), context.caller()?);
-    match later {
-        Some(how) => {
-            let accepted = runs::fire_automation_later(engine, caller, &tenant, wish, how).await?;
-            Ok(RunAnswer::of(accepted, &context))
+    once(&context, &tenant, key, &bound, |identity| async move {
+        let wish = FireAutomation {
+            automation_id: at.path("id").to_owned(),
+            source,
+            dry_run,
+            identity,
+            commitment: at.commitment.clone(),
+        };
+        match later {
+            Some(how) => {
+                let accepted = runs::fire_automation_later(engine, caller, of, wish, how).await?;
+                Ok(RunAnswer::of(accepted, at))
+            }
+            None => {
+                let run = runs::fire_automation(engine, caller, of, wish).await?;
+                Ok(RunAnswer::Now(Box::new(run)))
+            }
         }
-        None => {
-            let run = runs::fire_automation(engine, caller, &tenant, wish).await?;
-            Ok(RunAnswer::Now(Box::new(run)))
-        }
-    }
+    })
+    .await
 }
 
 pub(crate) async fn list(

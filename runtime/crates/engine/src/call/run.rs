@@ -328,6 +328,19 @@ impl Run {
         Err(Error { run: Some(Box::new(self)), retry_after_s: wait, ..Error::new(code, message) })
     }
 
+    /// The run as a repeat of its request is answered where the output is too long to be kept.
+    ///
+    /// # Errors
+    /// `internal`; it can always be written.
+    pub fn without_output(&self) -> Result<Value, Error> {
+        let internal = |_| Error::plain(Code::Internal);
+        let mut document = serde_json::to_value(RunDocument::kept(self)).map_err(internal)?;
+        if let Value::Object(members) = &mut document {
+            members.insert("output_kept".to_owned(), Value::Bool(false));
+        }
+        Ok(document)
+    }
+
     /// The run as it is stored: without the third party's data, which only the caller receives.
     pub(crate) fn record(&self, org: &OrgId, workspace: &WorkspaceId) -> Result<RunRecord, Error> {
         let body = to_raw_value(&RunDocument::kept(self));

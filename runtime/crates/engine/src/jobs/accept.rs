@@ -96,6 +96,10 @@ pub(crate) async fn accept(engine: &Engine, call: CallRequest, with: Acceptance)
         due_ms,
         detail: detail.text()?,
     };
+    // Why: what is being stored must not be forgotten because its caller left.
+    if !call.commitment.commit() {
+        return Err(Error::plain(Code::CallEnded));
+    }
     engine.jobs.store.enqueue(&job, &sealed).await.map_err(|error| match error {
         // Why: the name is new, so the workspace is not the one that it was.
         StoreError::Conflict { .. } => Error::plain(Code::WorkspaceNotFound),

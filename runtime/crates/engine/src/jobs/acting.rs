@@ -18,7 +18,7 @@ use crate::caller::{Caller, ORG, RUN};
 use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::runs::{FireAutomation, Fired, fired};
+use crate::runs::{CallIdentity, FireAutomation, Fired, fired};
 use crate::tenants::Tenant;
 
 /// Jobs read at a time.
@@ -97,6 +97,7 @@ pub async fn rerun(
             automation_id: automation.as_str().to_owned(),
             source: source.clone(),
             dry_run: false,
+            identity: CallIdentity::default(),
             commitment: Commitment::default(),
         };
         let Fired { call, compiled, .. } = fired(engine, caller, tenant, wish).await?;

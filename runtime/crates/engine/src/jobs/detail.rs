@@ -80,6 +80,12 @@ impl Detail {
         })
     }
 
+    /// When it was accepted, milliseconds since 1970; 0 for a time that cannot be read.
+    pub(super) fn accepted_ms(&self) -> u64 {
+        let at = self.accepted_at.parse::<jiff::Timestamp>().ok();
+        at.and_then(|at| u64::try_from(at.as_millisecond()).ok()).unwrap_or_default()
+    }
+
     /// As it is stored.
     ///
     /// # Errors

@@ -78,6 +78,14 @@ async fn wait(
     }
 }
 
+/// A run that is known to be there, for a caller who was authorised.
+///
+/// # Errors
+/// `not_found` if it is gone, `store_unavailable`.
+pub async fn known(engine: &Engine, tenant: &Tenant, run: &RunId) -> Result<RunView, Error> {
+    view(engine, &name(tenant, run.as_str())?).await
+}
+
 /// The name of a run of a workspace.
 ///
 /// # Errors

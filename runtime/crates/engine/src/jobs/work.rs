@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use portcullis_admission::Permit;
 use portcullis_core::fault::Code;
 use portcullis_core::sync::lock;
 use portcullis_store::{
-    AutomationRecord, BoxFuture, JobState, Jobs, Lease, Leased, StoreError, WorkspaceRecord,
+    AutomationRecord, BoxFuture, Job, JobState, Jobs, Lease, Leased, StoreError, WorkspaceRecord,
 };
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -72,56 +73,101 @@ impl Drop for Running<'_> {
 
 /// Makes one try of a leased job. An error leaves it leased: when the lease has run out, it is tried again.
 pub(super) async fn work(engine: &Arc<Engine>, leased: &Leased) -> Result<(), Error> {
-    let Leased { job, lease, interrupted } = leased;
-    let jobs = &engine.jobs;
+    let Leased { job, lease, .. } = leased;
     let resources = &engine.resources;
     // Why before anything is read: what changes from here on ends the call.
     let seen = engine.state_version();
     let parts = [job.org.as_str(), job.workspace.as_str()];
     let workspace = resources.records.get_shared::<WorkspaceRecord>(&parts).await?;
     if workspace.is_none_or(|(_, commit)| commit != job.workspace_commit) {
-        return Ok(jobs.store.erase(&lease.job).await?);
+        return Ok(engine.jobs.store.erase(&lease.job).await?);
     }
     let mut detail = Detail::of(job)?;
+    if leased.interrupted && detail.first_try_ms.is_none() {
+        // Why so early: when the interrupted try began is not stored, and the vendor's memory must not be overrated.
+        detail.first_try_ms = Some(detail.accepted_ms());
+    }
     if let Some(ending) = ended_before(engine, leased, &detail).await? {
         return finish(engine, job, lease, detail, ending).await;
     }
+    let Some((permit, payload)) = begin(engine, leased, &detail).await? else { return Ok(()) };
+    let now = now_ms();
+    let first = *detail.first_try_ms.get_or_insert(now);
+    let running = Running::new(engine, lease);
+    let mark = Arc::new(SentMark {
+        jobs: Arc::clone(&engine.jobs.store),
+        lease: lease.clone(),
+        noted: OnceCell::new(),
+    });
+    let call = call_of(job, &detail, payload, seen, Commitment::noting(Arc::clone(&mark) as _));
+    let age = Duration::from_millis(now.saturating_sub(first));
+    let trying = Trying { once: true, age, cancel: running.cancel.clone() };
+    let own = Arc::clone(engine);
+    let calling = Box::pin(async move { tried(&own, &call, &trying).await });
+    let lane = Lane::of(Some(job.org.as_str()));
+    let calling = permit.run(resources.workers.movable(lane, calling));
+    let called = match while_leased(engine, lease, &running.cancel, calling).await {
+        Some(Ok(called)) => called,
+        // Why counted as no try: the call did not begin.
+        Some(Err(refused)) => {
+            tracing::debug!(%refused, run_id = %job.run_id, "a run finds no turn");
+            return put_back(engine, lease, soon(), &detail).await;
+        }
+        None => return Ok(()),
+    };
+    let was_cancelled = running.cancel.is_cancelled();
+    drop(running);
+    after(engine, leased, detail, called, was_cancelled, mark.noted.initialized()).await
+}
+
+/// A time within the next second, so that what finds no place now does not come back together.
+fn soon() -> u64 {
+    now_ms().saturating_add(random_part(1000))
+}
+
+/// What a try needs: its place among the calls, and its input. `None` if the job was given back or ended instead.
+async fn begin(
+    engine: &Engine,
+    leased: &Leased,
+    detail: &Detail,
+) -> Result<Option<(Permit, Payload)>, Error> {
+    let Leased { job, lease, interrupted } = leased;
+    let budget = &engine.jobs.budget;
     let connection = ConnectionKey {
         org: job.org.clone(),
         workspace: job.workspace.clone(),
         connector: detail.connector_id.clone(),
     };
-    // Why not counted after an interruption: that was no fault of the vendor's.
+    // Why an interrupted one, too: that was no fault of the vendor's.
     let is_first = job.tries <= 1 || *interrupted;
-    if !is_first && let Err(wait) = jobs.budget.take(&connection, Instant::now()) {
-        let due = now_ms().saturating_add(super::millis(wait)).saturating_add(random_part(1000));
-        return put_back(engine, lease, due, &detail).await;
+    if !is_first && let Err(wait) = budget.take(&connection, Instant::now()) {
+        let due_ms = soon().saturating_add(super::millis(wait));
+        return put_back(engine, lease, due_ms, detail).await.map(|()| None);
     }
-    let permit = match engine.scheduler().admit(&format!("{}/{}", job.org, job.workspace)) {
-        Ok(permit) => permit,
-        Err(_) => return put_back(engine, lease, now_ms().saturating_add(random_part(1000)), &detail).await,
+    let Ok(permit) = engine.scheduler().admit(&format!("{}/{}", job.org, job.workspace)) else {
+        return put_back(engine, lease, soon(), detail).await.map(|()| None);
     };
     let payload = match Payload::open(engine, &lease.job).await {
         Ok(payload) => payload,
-        Err(Lost::Shredded) => return Ok(jobs.store.erase(&lease.job).await?),
+        Err(Lost::Shredded) => {
+            engine.jobs.store.erase(&lease.job).await?;
+            return Ok(None);
+        }
         Err(Lost::Gone) => {
             let ending = Ending::dead(EndReason::InputLost, None);
-            return finish(engine, job, lease, detail, ending).await;
+            return finish(engine, job, lease, detail.clone(), ending).await.map(|()| None);
         }
         Err(Lost::Failed(error)) => return Err(error),
     };
     if is_first {
-        jobs.budget.note_first(&connection, Instant::now());
+        budget.note_first(&connection, Instant::now());
     }
-    let now = now_ms();
-    let first = *detail.first_try_ms.get_or_insert(now);
-    let running = Running::new(engine, lease);
-    let mark = Arc::new(SentMark {
-        jobs: Arc::clone(&jobs.store),
-        lease: lease.clone(),
-        noted: OnceCell::new(),
-    });
-    let call = CallRequest {
+    Ok(Some((permit, payload)))
+}
+
+/// The call of a job. It has no token: the run belongs to the org.
+fn call_of(job: &Job, detail: &Detail, payload: Payload, seen: u64, commitment: Commitment) -> CallRequest {
+    CallRequest {
         org: job.org.clone(),
         workspace: job.workspace.clone(),
         workspace_commit: job.workspace_commit,
@@ -135,26 +181,8 @@ pub(super) async fn work(engine: &Arc<Engine>, leased: &Leased) -> Result<(), Er
         skip: None,
         dry_run: false,
         key: detail.key.clone(),
-        commitment: Commitment::noting(Arc::clone(&mark) as _),
-    };
-    let age = Duration::from_millis(now.saturating_sub(first));
-    let trying = Trying { once: true, age, cancel: running.cancel.clone() };
-    let own = Arc::clone(engine);
-    let calling = Box::pin(async move { tried(&own, &call, &trying).await });
-    let lane = Lane::of(Some(job.org.as_str()));
-    let calling = permit.run(resources.workers.movable(lane, calling));
-    let called = match while_leased(engine, lease, &running.cancel, calling).await {
-        Some(Ok(called)) => called,
-        // Why counted as no try: the call did not begin.
-        Some(Err(refused)) => {
-            tracing::debug!(%refused, run_id = %job.run_id, "a run finds no turn");
-            return put_back(engine, lease, now_ms().saturating_add(random_part(1000)), &detail).await;
-        }
-        None => return Ok(()),
-    };
-    let was_cancelled = running.cancel.is_cancelled();
-    drop(running);
-    after(engine, leased, detail, called, was_cancelled, mark.noted.initialized()).await
+        commitment,
+    }
 }
 
 /// Why a job ends without a try.
@@ -266,9 +294,9 @@ async fn after(
     let failure = Failure::new(*code, message, class.as_deref());
     let not_before_ms = retry_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
     let not_before_ms = not_before_ms.and_then(|at| u64::try_from(at.as_millisecond()).ok());
-    // Why bounded only where something was sent: otherwise there is nothing that the vendor could have forgotten.
-    let until_ms = if sent { repeat(engine, &detail).await? } else { Repeat { harmless: true, until_ms: u64::MAX } };
-    let until_ms = if until_ms.harmless { until_ms.until_ms } else { u64::MAX };
+    // Why unbounded where nothing was sent, or what was sent was refused: the vendor has nothing to forget.
+    let repeat = repeat(engine, &detail).await?;
+    let until_ms = if sent && repeat.harmless { repeat.until_ms } else { u64::MAX };
     again(engine, job, lease, detail, Failed { failure, not_before_ms, run: Some(run) }, until_ms).await
 }
 

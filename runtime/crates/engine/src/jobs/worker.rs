@@ -15,6 +15,7 @@ use super::work::work;
 use super::{JobDesk, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::idempotency;
 
 /// Workspaces looked at for a due job at a time.
 const LOOKED_AT: usize = 16;
@@ -99,6 +100,9 @@ async fn rounds(engine: Weak<Engine>, desk: Arc<JobDesk>) {
             swept = Some(Instant::now());
             if let Err(error) = sweep(&engine).await {
                 tracing::error!(code = %error.code, "ended runs could not be erased");
+            }
+            if let Err(error) = idempotency::sweep(&engine).await {
+                tracing::error!(code = %error.code, "idempotency keys could not be forgotten");
             }
         }
         let pause = match rounds.next(&engine).await {

@@ -1,0 +1,378 @@
+//! Idempotency keys of callers: a request that is repeated with its key is made once, and answered as it was.
+//!
+//! The key is on disk before the call. A request that is under way is waited for; one that was cut off is answered with
+//! what is known of its run, and never made again by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use portcullis_core::fault::Code;
+use portcullis_core::hex;
+use portcullis_core::id::{OrgId, RunId, WorkspaceId};
+use portcullis_store::{
+    ContentBinding, IdempotencyOrder, IdempotencyPart, IdempotencyRecord, StoreError, WorkspaceRecord, Writes,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::call::Commitment;
+use crate::caller::{Caller, RUN};
+use crate::clock;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::resources::Resources;
+use crate::tenants::Tenant;
+
+mod sweep;
+
+pub(crate) use sweep::{clear_workspace, sweep};
+
+/// Longest key, bytes.
+const KEY_BYTES_MAX: usize = 255;
+/// Bytes of a part of a sealed answer: as base64 it is one record.
+const PART_BYTES: usize = 40 * 1024;
+/// What a request may take beside its call.
+const MARGIN: Duration = Duration::from_secs(60);
+/// How often a repeat looks whether another process has answered.
+const LOOK: Duration = Duration::from_secs(1);
+/// Answers that are remembered for repeats that wait.
+const ANSWERS_REMEMBERED: usize = 256;
+const HOUR_MS: u64 = 3_600_000;
+
+/// What keys need besides the records. One of it per process.
+pub(crate) struct Idempotency {
+    /// This process.
+    holder: String,
+    /// Keys whose requests were answered.
+    answered: broadcast::Sender<String>,
+}
+
+impl Default for Idempotency {
+    fn default() -> Self {
+        Self { holder: clock::fresh_text("node"), answered: broadcast::Sender::new(ANSWERS_REMEMBERED) }
+    }
+}
+
+/// An answer as it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAnswer {
+    pub status: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// JSON.
+    pub body: String,
+}
+
+/// What a request with a key is.
+pub enum Claim {
+    /// The first one: it is served, and its answer is kept.
+    First(Box<Claimed>),
+    /// A repeat of one that was answered.
+    Repeat(KeptAnswer),
+    /// A repeat of one that was cut off after its run had begun: the run answers for it.
+    CutOff(RunId),
+}
+
+/// The exclusive right to serve a request with its key.
+pub struct Claimed {
+    resources: Arc<Resources>,
+    answered: broadcast::Sender<String>,
+    org: OrgId,
+    workspace: WorkspaceId,
+    /// SHA-256 of the key, hexadecimal.
+    name: String,
+    record: IdempotencyRecord,
+    revision: u64,
+    /// Of the call that the request makes.
+    commitment: Commitment,
+    is_settled: bool,
+}
+
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hash = Context::new(&SHA256);
+    for part in parts {
+        hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part);
+    }
+    hex::encode(hash.finish().as_ref())
+}
+
+/// What a key is bound to: another request with the same key is refused.
+#[must_use]
+pub fn fingerprint(method: &str, path: &str, body: &[u8]) -> String {
+    digest(&[method.as_bytes(), path.as_bytes(), body])
+}
+
+/// Claims a key for a request. `commitment` is that of the call which the request makes.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `bad_request` for a key that is empty or too long, `idempotency_key_reused`,
+/// `idempotency_in_flight`, `store_unavailable`.
+pub async fn claim(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    key: &str,
+    request: &str,
+    commitment: &Commitment,
+) -> Result<Claim, Error> {
+    caller.authorise(RUN, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        let detail = format!("Idempotency-Key must have 1 to {KEY_BYTES_MAX} bytes");
+        return Err(Error::new(Code::BadRequest, detail));
+    }
+    let name = digest(&[key.as_bytes()]);
+    let mut answered = engine.idempotency.answered.subscribe();
+    let until = Instant::now() + Duration::from_millis(engine.limits().idempotency_wait_ms);
+    let parts = [tenant.org.as_str(), tenant.workspace.as_str(), name.as_str()];
+    loop {
+        let found = engine.resources.records.get::<IdempotencyRecord>(&parts).await?;
+        let record = match found {
+            Some((record, _)) if !is_forgotten(&record) => record,
+            other => {
+                let old = other.map(|(_, revision)| revision);
+                match first(engine, tenant, &name, request, old, commitment).await {
+                    // Why again: a twin was faster.
+                    Err(StoreError::Conflict { .. }) => continue,
+                    claimed => return Ok(Claim::First(Box::new(claimed?))),
+                }
+            }
+        };
+        if record.request != request {
+            return Err(Error::plain(Code::IdempotencyKeyReused));
+        }
+        if record.parts > 0 {
+            return replay(engine, tenant, &name, &record).await;
+        }
+        if is_cut_off(engine, &record) {
+            return cut_off(engine, tenant, record).await;
+        }
+        tokio::select! {
+            () = async { while answered.recv().await.is_ok_and(|other| other != name) {} } => {}
+            () = sleep(LOOK) => {}
+            () = sleep_until(until) => {
+                let detail = "the first request with this key is still served; come again for its answer";
+                return Err(Error { retry_after_s: Some(1), ..Error::new(Code::IdempotencyInFlight, detail) });
+            }
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn is_forgotten(record: &IdempotencyRecord) -> bool {
+    record.order.parse::<u64>().map_or(true, |at_ms| at_ms <= now_ms())
+}
+
+/// Whether nobody serves the request any more.
+fn is_cut_off(engine: &Engine, record: &IdempotencyRecord) -> bool {
+    let own = record.holder.as_deref() == Some(engine.idempotency.holder.as_str());
+    // Why: of a store that one process has alone, the others are gone.
+    let is_other_life = !own && !engine.resources.records.store().is_shared();
+    is_other_life || clock::has_passed(&record.until)
+}
+
+/// What is known of a request that was cut off.
+async fn cut_off(engine: &Engine, tenant: &Tenant, record: IdempotencyRecord) -> Result<Claim, Error> {
+    let (org, workspace, run_id) = (tenant.org.clone(), tenant.workspace.clone(), record.run_id);
+    if engine.runs.get(&org, &workspace, &run_id).await?.is_some() {
+        return Ok(Claim::CutOff(run_id));
+    }
+    let job = portcullis_store::JobName { org, workspace, run_id: run_id.clone() };
+    if engine.jobs.store.get(&job).await?.is_some() {
+        return Ok(Claim::CutOff(run_id));
+    }
+    // Why not made again: it may have been carried out, and only a person can find out.
+    let detail = format!(
+        "the first request with this key was cut off, and whether its run {run_id} was carried out is not known: look for \
+         it in the ledger and at the third party, and use another key to make it again"
+    );
+    Err(Error::new(Code::IdempotencyInFlight, detail))
+}
+
+/// Stores the claim of a first request.
+async fn first(
+    engine: &Engine,
+    tenant: &Tenant,
+    name: &str,
+    request: &str,
+    old: Option<u64>,
+    commitment: &Commitment,
+) -> Result<Claimed, StoreError> {
+    let limits = &engine.resources.limits;
+    let forget_ms = now_ms().saturating_add(limits.idempotency_hours.saturating_mul(HOUR_MS));
+    let lasts = Duration::from_millis(limits.call_ms.saturating_add(limits.queue_ms)).saturating_add(MARGIN);
+    let run_id = RunId::parse(&clock::fresh_text("run"))
+        .map_err(|error| StoreError::Unavailable(format!("a run has no id: {error}")))?;
+    let record = IdempotencyRecord {
+        request: request.to_owned(),
+        run_id,
+        order: format!("{forget_ms:014}"),
+        holder: Some(engine.idempotency.holder.clone()),
+        until: clock::after(lasts),
+        parts: 0,
+    };
+    let (org, workspace) = (tenant.org.as_str(), tenant.workspace.as_str());
+    let parts = [org, workspace, name];
+    let writes =
+        Writes::new().require_revision::<WorkspaceRecord>(&[org, workspace], tenant.commit);
+    let writes = match old {
+        Some(revision) => writes.replace(&parts, &record, revision),
+        None => writes.create(&parts, &record),
+    };
+    let writes = writes.put(&[record.order.as_str(), org, workspace, name], &IdempotencyOrder {});
+    let revision = engine.resources.commit(writes).await?;
+    Ok(Claimed {
+        resources: Arc::clone(&engine.resources),
+        answered: engine.idempotency.answered.clone(),
+        org: tenant.org.clone(),
+        workspace: tenant.workspace.clone(),
+        name: name.to_owned(),
+        record,
+        revision,
+        commitment: commitment.clone(),
+        is_settled: false,
+    })
+}
+
+fn binding<'a>(org: &'a OrgId, workspace: &'a WorkspaceId, name: &'a str) -> ContentBinding<'a> {
+    ContentBinding { org, workspace, purpose: "idempotent answer", name }
+}
+
+/// Reads a kept answer.
+async fn replay(
+    engine: &Engine,
+    tenant: &Tenant,
+    name: &str,
+    record: &IdempotencyRecord,
+) -> Result<Claim, Error> {
+    let lost = || Error::new(Code::Internal, "the kept answer cannot be read");
+    let mut sealed = Vec::new();
+    for number in 0..record.parts {
+        let number = format!("{number:05}");
+        let parts = [tenant.org.as_str(), tenant.workspace.as_str(), name, number.as_str()];
+        let (part, _) =
+            engine.resources.records.get::<IdempotencyPart>(&parts).await?.ok_or_else(lost)?;
+        sealed.extend(BASE64.decode(&part.data).map_err(|_| lost())?);
+    }
+    let binding = binding(&tenant.org, &tenant.workspace, name);
+    let text = engine.resources.vault.open_content(&binding, &sealed).await?;
+    serde_json::from_slice(&text).map(Claim::Repeat).map_err(|_| lost())
+}
+
+impl Claimed {
+    /// The run that the request is to make.
+    #[must_use]
+    pub fn run_id(&self) -> RunId {
+        self.record.run_id.clone()
+    }
+
+    /// Keeps the answer for repeats.
+    ///
+    /// # Errors
+    /// Those of vault and store: the request counts as cut off then, and its run answers for it.
+    pub async fn keep(mut self, answer: &KeptAnswer) -> Result<(), Error> {
+        self.is_settled = true;
+        let text = serde_json::to_vec(answer).map_err(|_| Error::plain(Code::Internal))?;
+        portcullis_core::offload::over(text.len()).await;
+        let binding = binding(&self.org, &self.workspace, &self.name);
+        let sealed = self.resources.vault.seal_content(&binding, &text).await?;
+        let (org, workspace, name) = (self.org.as_str(), self.workspace.as_str(), self.name.as_str());
+        let mut writes = Writes::new();
+        let mut count = 0_u32;
+        for chunk in sealed.chunks(PART_BYTES) {
+            let number = format!("{count:05}");
+            let part = IdempotencyPart { data: BASE64.encode(chunk) };
+            writes = writes.put(&[org, workspace, name, number.as_str()], &part);
+            count += 1;
+        }
+        let record = IdempotencyRecord { holder: None, parts: count, ..self.record.clone() };
+        writes = writes.replace(&[org, workspace, name], &record, self.revision);
+        let kept = self.resources.commit(writes).await;
+        // Why ignored: usually no repeat waits.
+        let _ = self.answered.send(self.name.clone());
+        Ok(kept.map(|_| ())?)
+    }
+
+    /// Gives the key back: there was no run, so there is nothing to repeat.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn release(mut self) -> Result<(), Error> {
+        self.is_settled = true;
+        let name = self.name.clone();
+        let answered = self.answered.clone();
+        let released = give_back(&self).await;
+        // Why ignored: usually no repeat waits.
+        let _ = answered.send(name);
+        released
+    }
+}
+
+/// Deletes a claim that made nothing.
+async fn give_back(claimed: &Claimed) -> Result<(), Error> {
+    let (org, workspace, name) =
+        (claimed.org.as_str(), claimed.workspace.as_str(), claimed.name.as_str());
+    let parts = [org, workspace, name];
+    let writes = Writes::new()
+        .require_revision::<IdempotencyRecord>(&parts, claimed.revision)
+        .delete::<IdempotencyRecord>(&parts)
+        .delete::<IdempotencyOrder>(&[claimed.record.order.as_str(), org, workspace, name]);
+    match claimed.resources.commit(writes).await {
+        Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        // Why only then: a call that may have sent something is not made again.
+        if self.is_settled || !self.commitment.abandon() {
+            return;
+        }
+        let claimed = Self {
+            resources: Arc::clone(&self.resources),
+            answered: self.answered.clone(),
+            org: self.org.clone(),
+            workspace: self.workspace.clone(),
+            name: self.name.clone(),
+            record: self.record.clone(),
+            revision: self.revision,
+            commitment: self.commitment.clone(),
+            is_settled: true,
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = give_back(&claimed).await {
+                tracing::warn!(code = %error.code, "an idempotency key could not be given back");
+            }
+            // Why ignored: usually no repeat waits.
+            let _ = claimed.answered.send(claimed.name.clone());
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_tells_method_path_and_body_apart() {
+        let one = fingerprint("POST", "/run/a/b", b"{}");
+        assert_eq!(one, fingerprint("POST", "/run/a/b", b"{}"));
+        for other in [
+            fingerprint("PUT", "/run/a/b", b"{}"),
+            fingerprint("POST", "/run/a/b{", b"}"),
+            fingerprint("POST", "/run/a/b", b"{ }"),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+}
