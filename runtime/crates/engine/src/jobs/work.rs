@@ -107,7 +107,7 @@ pub(super) async fn work(engine: &Arc<Engine>, leased: &Leased) -> Result<(), Er
     let lane = Lane::of(Some(job.org.as_str()));
     let calling = permit.run(resources.workers.movable(lane, calling));
     let called = match while_leased(engine, lease, &running.cancel, calling).await {
-        Some(Ok(called)) => called,
+        Some(Ok(called)) => called.and_then(|called| called),
         // Why counted as no try: the call did not begin.
         Some(Err(refused)) => {
             tracing::debug!(%refused, run_id = %job.run_id, "a run finds no turn");
