@@ -148,7 +148,12 @@ async fn a_header_that_is_no_text_is_refused_and_several_lines_of_it_are_one_lis
     let input = || br#"{"input":{"Email":"ada@example.org"}}"#.to_vec();
     let two = [("prefer", "return=minimal"), ("prefer", "respond-async")];
     for key in ["é", ""] {
-        scene.acme.run.send("POST", call, &[("idempotency-key", key)], input()).await.problem(Code::BadRequest);
+        scene
+            .acme
+            .run
+            .send("POST", call, &[("idempotency-key", key)], input())
+            .await
+            .problem(Code::BadRequest);
     }
     scene.world.assert_untouched(&before).await;
     scene.acme.run.send("POST", call, &two[..1], input()).await.is(200);

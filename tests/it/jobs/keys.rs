@@ -59,7 +59,9 @@ async fn a_key_is_its_workspace_s_own_and_of_bounded_length() {
 async fn a_failure_with_a_run_is_repeated_and_a_mistake_of_the_caller_is_not() {
     let scene = Scene::new(quick(), &keyed()).await;
     let (world, acme) = (&scene.world, &scene.acme);
-    world.upstream.script(PATH, Script::turns(vec![Script::Json(400, r#"{"e":1}"#), Script::Json(200, "{}")]));
+    world
+        .upstream
+        .script(PATH, Script::turns(vec![Script::Json(400, r#"{"e":1}"#), Script::Json(200, "{}")]));
     let first = send(acme, "k-1", false, "a").await.problem(Code::UpstreamStatus);
     let again = send(acme, "k-1", false, "a").await.problem(Code::UpstreamStatus);
     assert_eq!((&first.text, again.header("idempotency-replayed")), (&again.text, Some("true")));

@@ -221,8 +221,7 @@ async fn first(
     };
     let (org, workspace) = (tenant.org.as_str(), tenant.workspace.as_str());
     let parts = [org, workspace, name];
-    let writes =
-        Writes::new().require_revision::<WorkspaceRecord>(&[org, workspace], tenant.commit);
+    let writes = Writes::new().require_revision::<WorkspaceRecord>(&[org, workspace], tenant.commit);
     let writes = match old {
         Some(revision) => writes.replace(&parts, &record, revision),
         None => writes.create(&parts, &record),
@@ -258,8 +257,7 @@ async fn replay(
     for number in 0..record.parts {
         let number = format!("{number:05}");
         let parts = [tenant.org.as_str(), tenant.workspace.as_str(), name, number.as_str()];
-        let (part, _) =
-            engine.resources.records.get::<IdempotencyPart>(&parts).await?.ok_or_else(lost)?;
+        let (part, _) = engine.resources.records.get::<IdempotencyPart>(&parts).await?.ok_or_else(lost)?;
         sealed.extend(BASE64.decode(&part.data).map_err(|_| lost())?);
     }
     let binding = binding(&tenant.org, &tenant.workspace, name);
@@ -318,8 +316,7 @@ impl Claimed {
 
 /// Deletes a claim that made nothing.
 async fn give_back(claimed: &Claimed) -> Result<(), Error> {
-    let (org, workspace, name) =
-        (claimed.org.as_str(), claimed.workspace.as_str(), claimed.name.as_str());
+    let (org, workspace, name) = (claimed.org.as_str(), claimed.workspace.as_str(), claimed.name.as_str());
     let parts = [org, workspace, name];
     let writes = Writes::new()
         .require_revision::<IdempotencyRecord>(&parts, claimed.revision)

@@ -134,11 +134,7 @@ fn kept_form(context: &Context, answer: &Result<RunAnswer, Error>) -> Result<Opt
 }
 
 /// An answer whose run has no output.
-fn shortened(
-    context: &Context,
-    answer: &Result<RunAnswer, Error>,
-    run: &runs::Run,
-) -> Result<String, Error> {
+fn shortened(context: &Context, answer: &Result<RunAnswer, Error>, run: &runs::Run) -> Result<String, Error> {
     let short = run.without_output()?;
     let internal = |_| Error::plain(Code::Internal);
     let Err(error) = answer else { return serde_json::to_string(&short).map_err(internal) };

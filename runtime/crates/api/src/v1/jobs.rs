@@ -4,11 +4,9 @@
 use axum::body::Body;
 use http::header::LOCATION;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use portcullis_engine::jobs::{
-    self, Accepted, JobStatus, Redrive, RerunDefinition, RunView, WaitingRun,
-};
-use portcullis_engine::runs::{EndReason, RunDocument, StoredRun};
 use portcullis_engine::Error;
+use portcullis_engine::jobs::{self, Accepted, JobStatus, Redrive, RerunDefinition, RunView, WaitingRun};
+use portcullis_engine::runs::{EndReason, RunDocument, StoredRun};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
@@ -123,8 +121,7 @@ pub(crate) async fn rerun(
         DefinitionChoice::Newest => RerunDefinition::Newest,
     };
     let (engine, caller) = (context.engine(), context.caller()?);
-    let accepted: Accepted =
-        jobs::rerun(engine, caller, &tenant, context.path("run_id"), definition).await?;
+    let accepted: Accepted = jobs::rerun(engine, caller, &tenant, context.path("run_id"), definition).await?;
     Ok(Reaccepted(RunAnswer::of(accepted, &context)))
 }
 

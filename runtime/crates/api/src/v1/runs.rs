@@ -230,7 +230,9 @@ mod tests {
 
     #[test]
     fn respond_async_is_found_among_other_preferences() {
-        for wanted in ["respond-async", "Respond-Async", "wait=10, respond-async", "return=minimal, respond-async; x=1"] {
+        for wanted in
+            ["respond-async", "Respond-Async", "wait=10, respond-async", "return=minimal, respond-async; x=1"]
+        {
             assert!(prefers_async(wanted), "{wanted}");
         }
         for other in ["", "return=minimal", "respond-asynchronously", "x=respond-async", "respond-async=1"] {

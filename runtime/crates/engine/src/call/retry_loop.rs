@@ -160,7 +160,10 @@ impl<'a> RetryLoop<'a> {
             };
             let repeatable = action.idempotent || asked.is_some();
             let is_asking = asked.is_some();
-            match self.next(action, connector, &cause, Tries { attempt, renewed, repeatable, is_asking }).await {
+            match self
+                .next(action, connector, &cause, Tries { attempt, renewed, repeatable, is_asking })
+                .await
+            {
                 Next::End { retry_after } => {
                     // Why not while asking: the work was begun, and the whole call would begin it again.
                     progress.may_repeat = !is_asking && retry_after.is_some();
@@ -262,7 +265,9 @@ impl<'a> RetryLoop<'a> {
             idempotent: tries.repeatable,
             // Why for a limited time: a key that the vendor forgot protects nothing.
             keyed: action.key.as_ref().is_some_and(|rules| {
-                rules.ttl_s.is_none_or(|s| self.age + self.started.elapsed() < Duration::from_secs(u64::from(s)))
+                rules
+                    .ttl_s
+                    .is_none_or(|s| self.age + self.started.elapsed() < Duration::from_secs(u64::from(s)))
             }),
             refreshed: tries.renewed || connector.auth.token.is_none(),
             jitter: jitter(),

@@ -184,7 +184,10 @@ fn normal(name: &str, text: Option<&str>) -> Result<Option<String>, Error> {
     let Some(text) = text else { return Ok(None) };
     clock::normal(text).map(Some).ok_or_else(|| {
         let message = format!("{name} must be a time such as 2026-01-31T09:00:00Z (RFC 3339)");
-        Error::violations(Code::ValidationFailed, vec![Violation::new(format!("/{name}"), "not_a_time", message)])
+        Error::violations(
+            Code::ValidationFailed,
+            vec![Violation::new(format!("/{name}"), "not_a_time", message)],
+        )
     })
 }
 

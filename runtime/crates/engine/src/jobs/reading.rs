@@ -56,9 +56,7 @@ async fn wait(
     until: Instant,
 ) -> Result<RunView, Error> {
     let shared = engine.resources.records.store().is_shared();
-    let others = || async move {
-        if shared { sleep(LOOK).await } else { std::future::pending().await }
-    };
+    let others = || async move { if shared { sleep(LOOK).await } else { std::future::pending().await } };
     loop {
         tokio::select! {
             end = ended.recv() => match end {

@@ -52,7 +52,12 @@ pub(super) struct Settled {
 ///
 /// # Errors
 /// `internal`; an end can always be written.
-pub(super) fn settled(job: &Job, mut detail: Detail, ending: Ending, limits: &Limits) -> Result<Settled, Error> {
+pub(super) fn settled(
+    job: &Job,
+    mut detail: Detail,
+    ending: Ending,
+    limits: &Limits,
+) -> Result<Settled, Error> {
     let internal = |_| Error::plain(Code::Internal);
     let Ending { state, reason, run } = ending;
     let ended_at = clock::now();

@@ -39,11 +39,7 @@ fn now_ms() -> u64 {
 
 impl Job {
     fn name(&self) -> JobName {
-        JobName {
-            org: self.org.clone(),
-            workspace: self.workspace.clone(),
-            run_id: self.run_id.clone(),
-        }
+        JobName { org: self.org.clone(), workspace: self.workspace.clone(), run_id: self.run_id.clone() }
     }
 
     /// The key of its order at the time it holds.
@@ -245,9 +241,9 @@ impl RecordJobs {
             JobName { org, workspace, run_id: run_id.clone() }.key()
         });
         let found = self.store.list(&jobs_of(org, workspace), after.as_deref(), limit).await?;
-        let read = found
-            .iter()
-            .map(|(key, found)| serde_json::from_slice(&found.value).map_err(|error| unreadable(key, &error)));
+        let read = found.iter().map(|(key, found)| {
+            serde_json::from_slice(&found.value).map_err(|error| unreadable(key, &error))
+        });
         read.collect()
     }
 }

@@ -297,7 +297,11 @@ pub struct StoredRun {
 
 impl StoredRun {
     /// The record of a run that a job ended with, in another word than the run's own where one is given.
-    pub(crate) fn of_job(run: &Run, status: RunStatus, reason: Option<EndReason>) -> serde_json::Result<Self> {
+    pub(crate) fn of_job(
+        run: &Run,
+        status: RunStatus,
+        reason: Option<EndReason>,
+    ) -> serde_json::Result<Self> {
         let mut stored: Self = serde_json::from_value(serde_json::to_value(RunDocument::kept(run))?)?;
         stored.status = status;
         stored.reason = reason.or(stored.reason);

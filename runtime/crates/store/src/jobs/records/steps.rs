@@ -8,9 +8,7 @@ use super::{RecordJobs, Step, stored};
 use crate::backend::LIST_ENTRIES_MAX;
 use crate::error::StoreError;
 use crate::jobs::keys::{AFTER_ALL, ALL_DUE, ALL_KEPT, ALL_LATER, due_of};
-use crate::jobs::{
-    Changed, Job, JobCounts, JobEnd, JobName, JobState, Jobs, Lease, Leased, NewJob,
-};
+use crate::jobs::{Changed, Job, JobCounts, JobEnd, JobName, JobState, Jobs, Lease, Leased, NewJob};
 use crate::task::BoxFuture;
 
 /// Jobs looked at for a lease, if others take them meanwhile.
@@ -32,9 +30,8 @@ impl Jobs for RecordJobs {
         Box::pin(async move {
             self.promote(now_ms).await?;
             let mut found: Vec<(OrgId, WorkspaceId)> = Vec::new();
-            let past = |(org, workspace): &(OrgId, WorkspaceId)| {
-                format!("{}{AFTER_ALL}", due_of(org, workspace))
-            };
+            let past =
+                |(org, workspace): &(OrgId, WorkspaceId)| format!("{}{AFTER_ALL}", due_of(org, workspace));
             let mut after = after.map(past);
             while found.len() < limit {
                 let next = self.store.list(ALL_DUE, after.as_deref(), 1).await?;

@@ -215,7 +215,9 @@ async fn what_waits_is_cancelled_and_what_runs_is_told(scene: &Scene) {
 }
 
 async fn the_dead_are_kept_and_can_be_taken_up_again(scene: &Scene) {
-    for (number, state) in (1..).zip([JobState::Dead, JobState::Skipped, JobState::Ended, JobState::Cancelled]) {
+    for (number, state) in
+        (1..).zip([JobState::Dead, JobState::Skipped, JobState::Ended, JobState::Cancelled])
+    {
         scene.enqueue("main", number, number).await;
         let lease = scene.lease("main", FAR).await.unwrap().lease;
         scene.jobs.finish(&lease, &end(state, FAR)).await.unwrap();
