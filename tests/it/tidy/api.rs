@@ -34,7 +34,7 @@ const OPEN_MEMBERS: &[(&str, &str)] = &[
 
 /// Stores and logs by name: only the store and who opens it know which there are.
 const BACKENDS: &[&str] =
-    &["FileLedger", "FileRuns", "SledStore", "MemoryStore", "MemoryLedger", "MemoryRuns"];
+    &["FileLedger", "FileRuns", "SledStore", "MemoryStore", "MemoryLedger", "MemoryRuns", "RecordJobs"];
 
 /// Longest function of the API's handlers.
 const HANDLER_LINES_MAX: usize = 25;

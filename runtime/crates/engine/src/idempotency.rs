@@ -41,6 +41,8 @@ const MARGIN: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(1);
 /// Answers that are remembered for repeats that wait.
 const ANSWERS_REMEMBERED: usize = 256;
+/// Attempts to claim a key beside twins.
+const CLAIMS_MAX: u32 = 8;
 const HOUR_MS: u64 = 3_600_000;
 
 /// What keys need besides the records. One of it per process.
@@ -129,6 +131,7 @@ pub async fn claim(
     let mut answered = engine.idempotency.answered.subscribe();
     let until = Instant::now() + Duration::from_millis(engine.limits().idempotency_wait_ms);
     let parts = [tenant.org.as_str(), tenant.workspace.as_str(), name.as_str()];
+    let mut beaten = 0;
     loop {
         let found = engine.resources.records.get::<IdempotencyRecord>(&parts).await?;
         let record = match found {
@@ -136,8 +139,12 @@ pub async fn claim(
             other => {
                 let old = other.map(|(_, revision)| revision);
                 match first(engine, tenant, &name, request, old, commitment).await {
-                    // Why again: a twin was faster.
-                    Err(StoreError::Conflict { .. }) => continue,
+                    // A twin was faster; or the workspace is not there any more, and that stays so.
+                    Err(StoreError::Conflict { .. }) if beaten < CLAIMS_MAX => {
+                        beaten += 1;
+                        continue;
+                    }
+                    Err(StoreError::Conflict { .. }) => return Err(Error::plain(Code::WorkspaceNotFound)),
                     claimed => return Ok(Claim::First(Box::new(claimed?))),
                 }
             }

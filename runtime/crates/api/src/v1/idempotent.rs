@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::answer::{JSON, json};
 use crate::request::Context;
-use crate::v1::jobs::location;
+use crate::v1::jobs::{accepted, location};
 use crate::v1::runs::RunAnswer;
 use crate::{pieces, problem};
 
@@ -26,23 +26,16 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 pub(crate) enum Replayed {
     /// As it was.
     Kept(KeptAnswer),
-    /// It was cut off; the run answers for it.
-    Run(RunView),
-}
-
-/// A run with the note that its output is not kept.
-#[derive(Serialize)]
-struct WithoutOutput<'v> {
-    #[serde(flatten)]
-    run: &'v RunView,
-    output_kept: bool,
+    /// It was cut off; the run, of this path, answers for it.
+    Run(RunView, String),
 }
 
 impl Replayed {
     pub(crate) fn into_response(self) -> Result<Response<Body>, Error> {
         let mut response = match self {
             Self::Kept(answer) => kept(answer),
-            Self::Run(run) => json(StatusCode::OK, &WithoutOutput { run: &run, output_kept: false })?,
+            Self::Run(RunView::Ended(run), _) => json(StatusCode::OK, &run.without_output())?,
+            Self::Run(RunView::Waiting(run), location) => accepted(&run, &location)?,
         };
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         Ok(response)
@@ -72,22 +65,30 @@ pub(crate) async fn once<F: Future<Output = Result<RunAnswer, Error>>>(
     serve: impl FnOnce(CallIdentity) -> F,
 ) -> Result<RunAnswer, Error> {
     let Some(key) = key else { return serve(CallIdentity::default()).await };
+    let claimed = match claimed(context, tenant, &key, body).await? {
+        Claim::Repeat(answer) => return Ok(RunAnswer::Again(Replayed::Kept(answer))),
+        Claim::CutOff(run) => {
+            let view = jobs::known(context.engine(), tenant, &run).await?;
+            return Ok(RunAnswer::Again(Replayed::Run(view, location(context, run.as_str()))));
+        }
+        Claim::First(claimed) => *claimed,
+    };
+    let answer = serve(CallIdentity { key: Some(key), run_id: Some(claimed.run_id()) }).await;
+    settle(context, claimed, &answer).await;
+    answer
+}
+
+/// Claims a key for a request.
+async fn claimed(
+    context: &Context,
+    tenant: &Tenant,
+    key: &str,
+    body: &impl Serialize,
+) -> Result<Claim, Error> {
     let (engine, caller) = (context.engine(), context.caller()?);
     let text = serde_json::to_vec(body).map_err(|_| Error::plain(Code::Internal))?;
     let request = fingerprint("POST", &called_path(context), &text);
-    match claim(engine, caller, tenant, &key, &request, &context.commitment).await? {
-        Claim::Repeat(answer) => Ok(RunAnswer::Again(Replayed::Kept(answer))),
-        Claim::CutOff(run) => {
-            let view = jobs::known(engine, tenant, &run).await?;
-            Ok(RunAnswer::Again(Replayed::Run(view)))
-        }
-        Claim::First(claimed) => {
-            let identity = CallIdentity { key: Some(key), run_id: Some(claimed.run_id()) };
-            let answer = serve(identity).await;
-            settle(context, *claimed, &answer).await;
-            answer
-        }
-    }
+    claim(engine, caller, tenant, key, &request, &context.commitment).await
 }
 
 /// What a request calls.
@@ -111,38 +112,28 @@ async fn settle(context: &Context, claimed: Claimed, answer: &Result<RunAnswer, 
 /// An answer as it is kept; `None` if there was no run.
 fn kept_form(context: &Context, answer: &Result<RunAnswer, Error>) -> Result<Option<KeptAnswer>, Error> {
     let internal = |_| Error::plain(Code::Internal);
-    let at_most = usize::try_from(context.engine().limits().idempotency_answer_bytes).unwrap_or(usize::MAX);
-    let (status, location, body, run) = match answer {
-        Ok(RunAnswer::Now(run)) => {
-            (200, None, serde_json::to_string(&run.document()).map_err(internal)?, Some(run))
-        }
-        Ok(RunAnswer::Later(run, _)) => {
+    let (status, run, body) = match answer {
+        Ok(RunAnswer::Later(run, location)) => {
             let body = serde_json::to_string(run).map_err(internal)?;
-            (202, Some(location(context, run.run_id.as_str())), body, None)
+            return Ok(Some(KeptAnswer { status: 202, location: Some(location.clone()), body }));
         }
         Ok(RunAnswer::Again(_)) => return Ok(None),
+        Ok(RunAnswer::Now(run)) => (200, run, serde_json::to_string(&run.document()).map_err(internal)?),
         Err(error) => match &error.run {
-            Some(run) => (error.code.status(), None, problem::text(error, context.request_id()), Some(run)),
+            Some(run) => (error.code.status(), run, problem::text(error, context.request_id())),
             None => return Ok(None),
         },
     };
-    let body = match run {
-        Some(run) if body.len() > at_most => shortened(context, answer, run)?,
-        _ => body,
-    };
-    Ok(Some(KeptAnswer { status, location, body }))
+    let at_most = context.engine().limits().idempotency_answer_bytes;
+    let body = if body.len() as u64 > at_most { shortened(context, answer, run)? } else { body };
+    Ok(Some(KeptAnswer { status, location: None, body }))
 }
 
 /// An answer whose run has no output.
 fn shortened(context: &Context, answer: &Result<RunAnswer, Error>, run: &runs::Run) -> Result<String, Error> {
-    let short = run.without_output()?;
-    let internal = |_| Error::plain(Code::Internal);
-    let Err(error) = answer else { return serde_json::to_string(&short).map_err(internal) };
-    let bare = Error { run: None, ..error.clone() };
-    let mut document: serde_json::Value =
-        serde_json::from_str(&problem::text(&bare, context.request_id())).map_err(internal)?;
-    if let serde_json::Value::Object(members) = &mut document {
-        members.insert("run".to_owned(), short);
+    let short = run.document_without_output();
+    match answer {
+        Err(error) => Ok(problem::text_with(error, context.request_id(), short)),
+        Ok(_) => serde_json::to_string(&short).map_err(|_| Error::plain(Code::Internal)),
     }
-    serde_json::to_string(&document).map_err(internal)
 }

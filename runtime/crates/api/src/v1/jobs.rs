@@ -180,6 +180,27 @@ pub(crate) struct RedriveRuns {
     new_key: bool,
 }
 
+impl From<RedriveRuns> for Redrive {
+    fn from(wish: RedriveRuns) -> Self {
+        let status = wish.status.map(|status| match status {
+            GivenUp::Dead => JobStatus::Dead,
+            GivenUp::Skipped => JobStatus::Skipped,
+        });
+        Self {
+            workspace: wish.workspace,
+            status,
+            code: wish.code,
+            connector_id: wish.connector_id,
+            action_id: wish.action_id,
+            automation_id: wish.automation_id,
+            reason: wish.reason,
+            since: wish.since,
+            until: wish.until,
+            new_key: wish.new_key,
+        }
+    }
+}
+
 /// How many runs were taken up again.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Redriven {
@@ -193,21 +214,6 @@ pub(crate) async fn redrive(
     Typed(wish): Typed<RedriveRuns>,
 ) -> Result<Json<Redriven>, Error> {
     let org = context.org().await?;
-    let wish = Redrive {
-        workspace: wish.workspace,
-        status: wish.status.map(|status| match status {
-            GivenUp::Dead => JobStatus::Dead,
-            GivenUp::Skipped => JobStatus::Skipped,
-        }),
-        code: wish.code,
-        connector_id: wish.connector_id,
-        action_id: wish.action_id,
-        automation_id: wish.automation_id,
-        reason: wish.reason,
-        since: wish.since,
-        until: wish.until,
-        new_key: wish.new_key,
-    };
-    let count = jobs::redrive(context.engine(), context.caller()?, &org, &wish).await?;
+    let count = jobs::redrive(context.engine(), context.caller()?, &org, &wish.into()).await?;
     Ok(Json(Redriven { count }))
 }

@@ -5,6 +5,7 @@ use http::{Response, StatusCode};
 use portcullis_engine::Error;
 use portcullis_engine::jobs::{Accepted, Asynchronously, WaitingRun};
 use portcullis_engine::runs::{self, DryRunDocument, FireAutomation, Run, RunAction, RunDocument, StoredRun};
+use portcullis_engine::tenants::Tenant;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -121,7 +122,8 @@ impl Answer for RunAnswer {
         let run = generator.subschema_for::<RunDocument<'static>>();
         let dry_run = generator.subschema_for::<DryRunDocument<'static>>();
         let waiting = generator.subschema_for::<WaitingRun>();
-        vec![(JSON, Some(schemars::json_schema!({ "anyOf": [run, dry_run, waiting] })))]
+        let stored = generator.subschema_for::<StoredRun>();
+        vec![(JSON, Some(schemars::json_schema!({ "anyOf": [run, dry_run, waiting, stored] })))]
     }
 
     fn into_response(self) -> Result<Response<Body>, Error> {
@@ -158,8 +160,7 @@ pub(crate) async fn run_action(
     let How { dry_run, key, later } = how.how(not_before.clone())?;
     let bound = key.as_ref().map(|_| (input.clone(), not_before));
     let (at, of) = (&context, &tenant);
-    let (engine, caller) = (context.engine(), context.caller()?);
-    once(&context, &tenant, key, &bound, |identity| async move {
+    once(at, of, key, &bound, |identity| async move {
         let wish = RunAction {
             connector_id: at.path("id").to_owned(),
             action_id: at.path("action").to_owned(),
@@ -168,18 +169,26 @@ pub(crate) async fn run_action(
             identity,
             commitment: at.commitment.clone(),
         };
-        match later {
-            Some(how) => {
-                let accepted = runs::run_action_later(engine, caller, of, wish, how).await?;
-                Ok(RunAnswer::of(accepted, at))
-            }
-            None => {
-                let run = runs::run_action(engine, caller, of, wish).await?;
-                Ok(RunAnswer::Now(Box::new(run)))
-            }
-        }
+        call(at, of, wish, later).await
     })
     .await
+}
+
+/// Calls an action, now or later.
+async fn call(
+    at: &Context,
+    of: &Tenant,
+    wish: RunAction,
+    later: Option<Asynchronously>,
+) -> Result<RunAnswer, Error> {
+    let (engine, caller) = (at.engine(), at.caller()?);
+    match later {
+        Some(how) => {
+            let accepted = runs::run_action_later(engine, caller, of, wish, how).await?;
+            Ok(RunAnswer::of(accepted, at))
+        }
+        None => Ok(RunAnswer::Now(Box::new(runs::run_action(engine, caller, of, wish).await?))),
+    }
 }
 
 pub(crate) async fn fire_automation(
@@ -191,8 +200,7 @@ pub(crate) async fn fire_automation(
     let How { dry_run, key, later } = how.how(not_before.clone())?;
     let bound = key.as_ref().map(|_| (source.clone(), not_before));
     let (at, of) = (&context, &tenant);
-    let (engine, caller) = (context.engine(), context.caller()?);
-    once(&context, &tenant, key, &bound, |identity| async move {
+    once(at, of, key, &bound, |identity| async move {
         let wish = FireAutomation {
             automation_id: at.path("id").to_owned(),
             source,
@@ -200,18 +208,26 @@ pub(crate) async fn fire_automation(
             identity,
             commitment: at.commitment.clone(),
         };
-        match later {
-            Some(how) => {
-                let accepted = runs::fire_automation_later(engine, caller, of, wish, how).await?;
-                Ok(RunAnswer::of(accepted, at))
-            }
-            None => {
-                let run = runs::fire_automation(engine, caller, of, wish).await?;
-                Ok(RunAnswer::Now(Box::new(run)))
-            }
-        }
+        fire(at, of, wish, later).await
     })
     .await
+}
+
+/// Fires an automation, whose call is made now or later.
+async fn fire(
+    at: &Context,
+    of: &Tenant,
+    wish: FireAutomation,
+    later: Option<Asynchronously>,
+) -> Result<RunAnswer, Error> {
+    let (engine, caller) = (at.engine(), at.caller()?);
+    match later {
+        Some(how) => {
+            let accepted = runs::fire_automation_later(engine, caller, of, wish, how).await?;
+            Ok(RunAnswer::of(accepted, at))
+        }
+        None => Ok(RunAnswer::Now(Box::new(runs::fire_automation(engine, caller, of, wish).await?))),
+    }
 }
 
 pub(crate) async fn list(

@@ -123,7 +123,11 @@ impl<'a> RetryLoop<'a> {
                         return Ok(RunEnd::plain(self.handle.end_reason().unwrap_or(Code::CallEnded)));
                     }
                     // Why the earlier end is returned: the upstream's refusal is what the caller asked about.
-                    (Ok(Err(_)), Some(end)) if renewed => return Ok(end),
+                    (Ok(Err(_)), Some(end)) if renewed => {
+                        // Why: a request whose token was refused was not carried out.
+                        progress.may_repeat = asked.is_none();
+                        return Ok(end);
+                    }
                     (Ok(Err(error)), _) => return Err(error),
                     (Err(code), _) => {
                         // Why: without a token nothing was asked of the third party, or it refused to do it.

@@ -329,16 +329,9 @@ impl Run {
     }
 
     /// The run as a repeat of its request is answered where the output is too long to be kept.
-    ///
-    /// # Errors
-    /// `internal`; it can always be written.
-    pub fn without_output(&self) -> Result<Value, Error> {
-        let internal = |_| Error::plain(Code::Internal);
-        let mut document = serde_json::to_value(RunDocument::kept(self)).map_err(internal)?;
-        if let Value::Object(members) = &mut document {
-            members.insert("output_kept".to_owned(), Value::Bool(false));
-        }
-        Ok(document)
+    #[must_use]
+    pub fn document_without_output(&self) -> RunDocument<'_> {
+        RunDocument::kept(self).without_output()
     }
 
     /// The run as it is stored: without the third party's data, which only the caller receives.

@@ -50,6 +50,13 @@ struct Repeat {
     until_ms: u64,
 }
 
+impl Repeat {
+    /// Whether it does no harm now.
+    fn holds(self) -> bool {
+        self.harmless && now_ms() < self.until_ms
+    }
+}
+
 /// A run that this process executes; can be cancelled while this exists.
 struct Running<'e> {
     engine: &'e Engine,
@@ -198,7 +205,7 @@ async fn ended_before(engine: &Engine, leased: &Leased, detail: &Detail) -> Resu
         }
     }
     let repeat = repeat(engine, detail).await?;
-    if *interrupted && job.sent && !(repeat.harmless && now_ms() < repeat.until_ms) {
+    if *interrupted && job.sent && !repeat.holds() {
         return Ok(Some(Ending::dead(EndReason::Interrupted, None)));
     }
     Ok((now_ms() >= detail.deadline_ms).then(|| Ending::dead(EndReason::Deadline, None)))
@@ -288,14 +295,16 @@ async fn after(
         // Why nothing is written: the process stops. What becomes of the run is decided as after a crash.
         return Ok(());
     }
-    if !run.progress.may_repeat {
+    let repeat = repeat(engine, &detail).await?;
+    // Why also a call whose time was over: it may have more the next time.
+    let ran_out = *code == Code::UpstreamTimeout && (!sent || repeat.holds());
+    if !run.progress.may_repeat && !ran_out {
         return finish(engine, job, lease, detail, Ending::of(run)).await;
     }
     let failure = Failure::new(*code, message, class.as_deref());
     let not_before_ms = retry_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
     let not_before_ms = not_before_ms.and_then(|at| u64::try_from(at.as_millisecond()).ok());
     // Why unbounded where nothing was sent, or what was sent was refused: the vendor has nothing to forget.
-    let repeat = repeat(engine, &detail).await?;
     let until_ms = if sent && repeat.harmless { repeat.until_ms } else { u64::MAX };
     again(engine, job, lease, detail, Failed { failure, not_before_ms, run: Some(run) }, until_ms).await
 }
@@ -324,7 +333,7 @@ async fn after_error(
         return finish(engine, job, lease, detail, ending).await;
     }
     let repeat = repeat(engine, &detail).await?;
-    let may_repeat = passes(error.code) && (!sent || (repeat.harmless && now_ms() < repeat.until_ms));
+    let may_repeat = passes(error.code) && (!sent || repeat.holds());
     if !may_repeat {
         return finish(engine, job, lease, detail, Ending::of(run)).await;
     }

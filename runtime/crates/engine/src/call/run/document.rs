@@ -49,6 +49,9 @@ pub struct RunDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Value")]
     output: Option<Open<'a>>,
+    /// False if the answer to a repeated request lacks the output because it was too long to be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_kept: Option<bool>,
     /// Why it was refused or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<Code>,
@@ -161,6 +164,7 @@ impl<'a> RunDocument<'a> {
             automation_id: run.automation_id.as_ref(),
             reason: None,
             output: None,
+            output_kept: None,
             code: None,
             message: None,
             retryable: None,
@@ -193,6 +197,13 @@ impl<'a> RunDocument<'a> {
             }
         }
         document
+    }
+}
+
+impl RunDocument<'_> {
+    /// The same, of which the output is not kept.
+    pub(super) fn without_output(self) -> Self {
+        Self { output_kept: Some(false), ..self }
     }
 }
 
@@ -290,12 +301,21 @@ pub struct StoredRun {
     /// Tries that were begun, of a run that was accepted to be executed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tries: Option<u32>,
+    /// False in the answer to a repeated request, which lacks the output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output_kept: Option<bool>,
     /// When it ended, RFC 3339.
     #[serde(default)]
     pub(crate) created_at: String,
 }
 
 impl StoredRun {
+    /// The same, as an answer to a repeated request.
+    #[must_use]
+    pub fn without_output(self) -> Self {
+        Self { output_kept: Some(false), ..self }
+    }
+
     /// The record of a run that a job ended with, in another word than the run's own where one is given.
     pub(crate) fn of_job(
         run: &Run,
