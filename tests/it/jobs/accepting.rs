@@ -2,10 +2,10 @@
 
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ID, PATH, Scene, accept, definition, ended, path, quick, send_later, until_status};
-use crate::support::Script;
+use crate::support::{Answer, Script, Tenant};
 
 #[tokio::test]
 async fn an_accepted_run_is_queued_under_its_own_path_and_executed_by_a_worker() {
@@ -73,6 +73,25 @@ async fn a_dry_run_is_answered_at_once_whatever_is_preferred() {
 async fn an_automation_is_mapped_when_it_is_accepted_and_one_that_does_not_fire_is_skipped_at_once() {
     let scene = Scene::new(quick(), &definition(&json!({}))).await;
     let acme = &scene.acme;
+    let (kept, deleted) = (automation(acme).await, automation(acme).await);
+    let skipped = fire(acme, &kept, json!({ "stage": "lost", "text": "a" })).await.is(200);
+    assert_eq!(skipped.json["reason"], "condition_false");
+    fire(acme, &kept, json!({ "stage": "won" })).await.problem(Code::InputInvalid);
+    let first = fire(acme, &kept, json!({ "stage": "won", "text": "then" })).await.is(202);
+    let second = fire(acme, &deleted, json!({ "stage": "won", "text": "never" })).await.is(202);
+    acme.org.delete(&format!("/org/acme/automation/{deleted}")).await.is(204);
+    scene.world.engine.start_jobs();
+    let run = |answer: &Answer| answer.json["run_id"].as_str().unwrap().to_owned();
+    let end = ended(acme, &run(&first)).await;
+    assert_eq!((&end["status"], &end["automation_id"]), (&json!("succeeded"), &json!(kept)));
+    let end = ended(acme, &run(&second)).await;
+    assert_eq!((&end["status"], &end["reason"]), (&json!("cancelled"), &json!("automation_deleted")));
+    let received = scene.world.upstream.received_on(PATH);
+    assert_eq!((received.len(), received[0].text()), (1, r#"{"note":"then"}"#));
+}
+
+/// An automation that fires for what is won.
+async fn automation(acme: &Tenant) -> String {
     let automation = json!({
         "entity_name": "contact", "event_name": "created",
         "entry_conditions": [{ "path": "stage", "eq": "won" }],
@@ -81,33 +100,22 @@ async fn an_automation_is_mapped_when_it_is_accepted_and_one_that_does_not_fire_
         },
     });
     let made = acme.org.post("/org/acme/automation", &automation).await.is(201);
-    let id = made.json["automation_id"].as_str().unwrap();
-    let call = format!("/run/acme/main/automation/{id}");
+    made.json["automation_id"].as_str().unwrap().to_owned()
+}
+
+/// Fires an automation, whose call is executed later.
+async fn fire(acme: &Tenant, automation: &str, source: Value) -> Answer {
+    let path = format!("/run/acme/main/automation/{automation}");
     let headers = [("prefer", "respond-async"), ("content-type", "application/json")];
-    let fire = async |source: serde_json::Value| {
-        let body = json!({ "source": source }).to_string().into_bytes();
-        acme.run.send("POST", &call, &headers, body).await
-    };
-    let skipped = fire(json!({ "stage": "lost", "text": "a" })).await.is(200);
-    assert_eq!(skipped.json["reason"], "condition_false");
-    fire(json!({ "stage": "won" })).await.problem(Code::InputInvalid);
-    let accepted = fire(json!({ "stage": "won", "text": "then" })).await.is(202);
-    let gone = fire(json!({ "stage": "won", "text": "gone" })).await.is(202);
-    let run = |answer: &crate::support::Answer| answer.json["run_id"].as_str().unwrap().to_owned();
-    scene.world.engine.start_jobs();
-    assert_eq!(ended(acme, &run(&accepted)).await["automation_id"], id);
-    let end = ended(acme, &run(&gone)).await;
-    assert_eq!(end["status"], "succeeded");
-    let texts: Vec<_> =
-        scene.world.upstream.received_on(PATH).iter().map(|one| one.text().to_owned()).collect();
-    assert_eq!(texts, [r#"{"note":"then"}"#, r#"{"note":"gone"}"#]);
+    let body = json!({ "source": source }).to_string().into_bytes();
+    acme.run.send("POST", &path, &headers, body).await
 }
 
 #[tokio::test]
 async fn a_run_of_the_future_waits_for_its_time() {
     let scene = Scene::working(quick(), &definition(&json!({}))).await;
     let acme = &scene.acme;
-    let soon = portcullis_engine::clock::after(std::time::Duration::from_millis(300));
+    let soon = portcullis_engine::clock::after(std::time::Duration::from_secs(3));
     let far = portcullis_engine::clock::after(std::time::Duration::from_secs(3600));
     let sent = async |at: &str| {
         let answer = send_later(acme, &json!({ "input": { "note": at }, "not_before": at })).await.is(202);

@@ -97,7 +97,12 @@ pub(super) async fn work(engine: &Arc<Engine>, leased: &Leased) -> Result<(), Er
     if let Some(ending) = ended_before(engine, leased, &detail).await? {
         return finish(engine, job, lease, detail, ending).await;
     }
-    let Some((permit, payload)) = begin(engine, leased, &detail).await? else { return Ok(()) };
+    let lane = Lane::of(Some(job.org.as_str()));
+    let (own, of, about) = (Arc::clone(engine), leased.clone(), detail.clone());
+    // Why movable: a large input is opened and read.
+    let beginning = Box::pin(async move { begin(&own, &of, &about).await });
+    let begun = resources.workers.movable(lane.clone(), beginning).await.and_then(|begun| begun)?;
+    let Some((permit, payload)) = begun else { return Ok(()) };
     let now = now_ms();
     let first = *detail.first_try_ms.get_or_insert(now);
     let running = Running::new(engine, lease);
@@ -111,7 +116,6 @@ pub(super) async fn work(engine: &Arc<Engine>, leased: &Leased) -> Result<(), Er
     let trying = Trying { once: true, age, cancel: running.cancel.clone() };
     let own = Arc::clone(engine);
     let calling = Box::pin(async move { tried(&own, &call, &trying).await });
-    let lane = Lane::of(Some(job.org.as_str()));
     let calling = permit.run(resources.workers.movable(lane, calling));
     let called = match while_leased(engine, lease, &running.cancel, calling).await {
         Some(Ok(called)) => called.and_then(|called| called),
@@ -282,7 +286,9 @@ async fn after(
     };
     let RunEnd::Failed { code, message, class, retry_at, .. } = &run.end else {
         let ending = match &run.end {
-            RunEnd::Skipped(_) => Ending { state: JobState::Skipped, reason: None, run: Some(run) },
+            RunEnd::Skipped(reason) => {
+                Ending { state: JobState::Skipped, reason: Some((*reason).into()), run: Some(run) }
+            }
             _ => Ending::of(run),
         };
         return finish(engine, job, lease, detail, ending).await;

@@ -24,6 +24,8 @@ const PART_BYTES: usize = 60 * 1024;
 const DOCUMENT_BYTES_MAX: usize = 60 * 1024;
 /// Jobs that are moved to the order of their workspace in one batch; each takes three operations.
 const MOVED_AT_ONCE: usize = 64;
+/// Batches that are moved before somebody is answered.
+const MOVES_MAX: usize = 8;
 /// How often a step is tried again when another step was faster.
 const STEPS_MAX: usize = 32;
 
@@ -181,9 +183,10 @@ impl RecordJobs {
         Err(StoreError::Conflict { key: name.key() })
     }
 
-    /// Moves what has become due to the order of its workspace.
+    /// Moves what has become due to the order of its workspace: much of it at once, and the rest the next time, so that
+    /// nobody waits until a great number is moved.
     async fn promote(&self, now_ms: u64) -> Result<(), StoreError> {
-        loop {
+        for _ in 0..MOVES_MAX {
             let found = self.store.list(ALL_LATER, None, MOVED_AT_ONCE).await?;
             let due: Vec<_> = found
                 .iter()
@@ -212,6 +215,7 @@ impl RecordJobs {
                 }
             }
         }
+        Ok(())
     }
 
     async fn erase_found(&self, name: &JobName) -> Result<(), StoreError> {

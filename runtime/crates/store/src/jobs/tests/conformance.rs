@@ -84,6 +84,7 @@ pub(super) async fn check_all(
     let scene = async || Scene::new(fresh(), &jobs).await;
     a_job_is_leased_once_and_those_due_longest_first(&scene().await).await;
     a_job_of_the_future_waits_until_its_time(&scene().await).await;
+    many_that_become_due_together_are_all_found(&scene().await).await;
     a_lease_that_ran_out_is_taken_and_the_old_one_writes_nothing(&scene().await).await;
     a_renewed_lease_is_not_taken(&scene().await).await;
     a_try_that_did_not_begin_is_not_counted(&scene().await).await;
@@ -118,6 +119,17 @@ async fn a_job_of_the_future_waits_until_its_time(scene: &Scene) {
     assert_eq!(scene.jobs.next_due().await.unwrap(), Some(FAR));
     assert_eq!(scene.jobs.due_workspaces(FAR, None, 10).await.unwrap(), scene.names()[..1]);
     assert!(scene.lease("main", FAR).await.is_some());
+}
+
+async fn many_that_become_due_together_are_all_found(scene: &Scene) {
+    for number in 0..150 {
+        scene.enqueue("main", number, FAR + number % 3).await;
+    }
+    let mut leased = 0;
+    while !scene.jobs.due_workspaces(FAR + 2, None, 10).await.unwrap().is_empty() {
+        leased += u32::from(scene.lease("main", FAR + 100).await.is_some());
+    }
+    assert_eq!(leased, 150);
 }
 
 async fn a_lease_that_ran_out_is_taken_and_the_old_one_writes_nothing(scene: &Scene) {
