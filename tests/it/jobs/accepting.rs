@@ -58,6 +58,22 @@ async fn what_a_caller_can_mend_is_refused_before_anything_is_stored() {
 }
 
 #[tokio::test]
+async fn a_workspace_has_only_so_many_runs_that_have_not_ended() {
+    let limits = Limits { workspace_open_jobs: 2, ..quick() };
+    let scene = Scene::new(limits, &definition(&json!({}))).await;
+    let acme = &scene.acme;
+    let first = accept(acme, "one").await;
+    accept(acme, "two").await;
+    let before = scene.world.before().await;
+    let third = json!({ "input": { "note": "three" } });
+    let refused = send_later(acme, &third).await.problem(Code::WorkspaceBusy);
+    assert!(refused.text.contains("limits.workspace_open_jobs"), "{}", refused.text);
+    scene.world.assert_untouched(&before).await;
+    acme.run.write("POST", &format!("{}/cancel", path(acme, &first)), "").await.is(200);
+    send_later(acme, &third).await.is(202);
+}
+
+#[tokio::test]
 async fn a_dry_run_is_answered_at_once_whatever_is_preferred() {
     let scene = Scene::new(quick(), &definition(&json!({}))).await;
     let before = scene.world.before().await;

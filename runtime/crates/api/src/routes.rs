@@ -114,7 +114,7 @@ routes! {
         GET "/run/{org}/{ws}" listRuns RUN_READERS Always [] runs::list, "List runs in the order of their ends, oldest first";
         GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] jobs::show, "Read a run, at once or at its end";
         POST "/run/{org}/{ws}/{run_id}/cancel" cancelRun RUN Always [NotFound] jobs::cancel, "Cancel a run that was accepted";
-        POST "/run/{org}/{ws}/{run_id}/rerun" rerunRun RUN Always [NotFound InUse InputNotKept ConnectorNotFound ActionNotFound AutomationNotFound InputInvalid] jobs::rerun, "Run the input of an ended run again, as a new run";
+        POST "/run/{org}/{ws}/{run_id}/rerun" rerunRun RUN Always [NotFound InUse InputNotKept ConnectorNotFound ActionNotFound AutomationNotFound InputInvalid WorkspaceBusy] jobs::rerun, "Run the input of an ended run again, as a new run";
         POST "/org/{org}/run/redrive" redriveRuns ORG Always [] jobs::redrive, "Take up runs again that were given up or skipped";
     }
     Service {

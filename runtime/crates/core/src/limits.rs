@@ -147,6 +147,7 @@ limits! {
     module_compile_bytes = 4096 * MIB, max 16_384 * MIB, "bytes", "Address space of the process that compiles a module.";
     job_workers = 32, max 1000, "runs", "Accepted runs that a process executes at once, beside the calls that callers wait for.";
     workspace_jobs = 8, max 1000, "runs", "The same of one workspace: a quarter, so that one whose upstream hangs leaves room for the others.";
+    workspace_open_jobs = 10_000, max 1_000_000, "runs", "Accepted runs of a workspace that have not ended, counted within a second: each is on disk with its input, and a vendor that is down for a day must not fill it.";
     job_input_bytes = 8 * MIB, max 11 * MIB, "bytes", "Input and source of an accepted run together: as much as a request's body, in one write of the store.";
     job_deadline_hours = 72, max 720, "hours", "How long an accepted run is tried from the time it is due: a vendor that breaks on a Friday evening is mended on Monday.";
     job_ahead_days = 30, max 365, "days", "How far ahead not_before may be: until then what it needs may change or go.";

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 mod accept;
 mod acting;
+mod backlog;
 mod budget;
 mod detail;
 mod document;
@@ -40,6 +41,7 @@ pub use acting::{Redrive, RerunDefinition, cancel, redrive, rerun};
 pub use document::{JobStatus, RunView, WaitingRun};
 pub use reading::{known, show};
 
+use backlog::Backlogs;
 use budget::RetryBudget;
 
 /// Ends of runs that are remembered for those who wait; one who is later than that looks again.
@@ -55,6 +57,7 @@ pub(crate) struct JobDesk {
     /// Runs that are executed by this process.
     running: Mutex<HashMap<RunId, CancellationToken>>,
     budget: RetryBudget,
+    backlogs: Backlogs,
     waiters: Arc<Semaphore>,
     /// The process takes no more jobs.
     stop: CancellationToken,
@@ -69,6 +72,7 @@ impl JobDesk {
             ended: broadcast::Sender::new(ENDS_REMEMBERED),
             running: Mutex::default(),
             budget: RetryBudget::new(limits),
+            backlogs: Backlogs::default(),
             waiters: Arc::new(Semaphore::new(waiters.min(Semaphore::MAX_PERMITS))),
             stop: CancellationToken::new(),
         }

@@ -232,6 +232,14 @@ pub trait Jobs: Send + Sync + 'static {
         workspace: &'a WorkspaceId,
     ) -> BoxFuture<'a, Result<JobCounts, StoreError>>;
 
+    /// How many jobs of a workspace have not ended, counted up to this number.
+    fn open<'a>(
+        &'a self,
+        org: &'a OrgId,
+        workspace: &'a WorkspaceId,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<usize, StoreError>>;
+
     /// When a job becomes due next that is not due yet, lease ends included; `None` if there is none.
     fn next_due(&self) -> BoxFuture<'_, Result<Option<u64>, StoreError>>;
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::detail::Detail;
 use super::document::{WaitingRun, shown};
 use super::payload::Payload;
-use super::{millis, now_ms};
+use super::{backlog, millis, now_ms};
 use crate::call::CallRequest;
 use crate::call::pipeline::invoke;
 use crate::call::prepare::name;
@@ -56,7 +56,7 @@ pub(crate) struct Acceptance {
 ///
 /// # Errors
 /// `connector_not_found`, `action_not_found`, `input_invalid`, `validation_failed` for a `not_before` that is no time or
-/// too far ahead, `body_too_large`, `workspace_not_found`, `store_unavailable`. Nothing is stored then.
+/// too far ahead, `body_too_large`, `workspace_busy`, `workspace_not_found`, `store_unavailable`. Nothing is stored then.
 pub(crate) async fn accept(engine: &Engine, call: CallRequest, with: Acceptance) -> Result<Accepted, Error> {
     if call.skip.is_some() {
         return invoke(engine, call).await.map(|run| Accepted::Ended(Box::new(run)));
@@ -67,6 +67,7 @@ pub(crate) async fn accept(engine: &Engine, call: CallRequest, with: Acceptance)
     let steps = Budget::matching(resources.limits.matching_steps);
     check_input(&action.inputs, &call.input, &steps)
         .map_err(|violations| Error::violations(Code::InputInvalid, violations))?;
+    backlog::admit(engine, &call.org, &call.workspace).await?;
     let now = now_ms();
     let due_ms = due(with.not_before.as_deref(), now, resources.limits.job_ahead_days)?;
     let run_id = call.run_id.clone().map_or_else(|| clock::fresh("run", RunId::parse), Ok)?;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `job/<org>/<ws>/<run>` | the job |
 //! | `job_input/<org>/<ws>/<run>/<part>` | its input |
+//! | `job_open/<org>/<ws>/<run>` | that it has not ended |
 //! | `job_end/<org>/<ws>/<run>` | the document with which it ended |
 //! | `job_due/<org>/<ws>/<time>/<run>` | of each workspace, in order: jobs that are due |
 //! | `job_later/<time>/<org>/<ws>/<run>` | in order of time: jobs that become due, and leases that run out |
@@ -49,6 +50,10 @@ impl JobName {
 
     pub(super) fn end_key(&self) -> String {
         format!("job_end/{}", self.path())
+    }
+
+    pub(super) fn open_key(&self) -> String {
+        format!("job_open/{}", self.path())
     }
 
     pub(super) fn input_key(&self, part: u32) -> String {
@@ -98,6 +103,11 @@ pub(super) fn jobs_of(org: &OrgId, workspace: Option<&WorkspaceId>) -> String {
         Some(workspace) => format!("job/{org}/{workspace}/"),
         None => format!("job/{org}/"),
     }
+}
+
+/// Prefix of the jobs of a workspace that have not ended.
+pub(super) fn open_of(org: &OrgId, workspace: &WorkspaceId) -> String {
+    format!("job_open/{org}/{workspace}/")
 }
 
 /// Prefix of the due jobs of a workspace.

@@ -137,6 +137,11 @@ impl RecordJobs {
         } else if after.state.is_open() && !before.state.is_open() {
             batch = batch.delete(name.end_key());
         }
+        batch = match (before.state.is_open(), after.state.is_open()) {
+            (true, false) => batch.delete(name.open_key()),
+            (false, true) => batch.put(name.open_key(), b"{}".to_vec()),
+            _ => batch,
+        };
         batch = batch.put(after.place(name), b"{}".to_vec()).put(key.clone(), after.json(&key)?);
         match self.store.commit(batch).await {
             Ok(_) => Ok(true),
@@ -223,7 +228,7 @@ impl RecordJobs {
             let Some((job, revision)) = self.read(name).await? else { return Ok(()) };
             let key = name.key();
             let mut batch = Batch::new().require(key.clone(), Precondition::Revision(revision));
-            batch = job.unplaced(batch, name).delete(name.end_key()).delete(key);
+            batch = job.unplaced(batch, name).delete(name.open_key()).delete(name.end_key()).delete(key);
             batch = (0..job.input_parts).fold(batch, |batch, part| batch.delete(name.input_key(part)));
             match self.store.commit(batch).await {
                 Err(StoreError::Conflict { .. }) => {}
@@ -285,6 +290,7 @@ fn stored(job: &NewJob, input: &[u8]) -> Result<Batch, StoreError> {
         .require(key.clone(), Precondition::Absent)
         .require(workspace_key(&name)?, Precondition::Revision(*workspace_commit))
         .put(job.place(&name), b"{}".to_vec())
+        .put(name.open_key(), b"{}".to_vec())
         .put(key.clone(), job.json(&key)?);
     for (part, number) in parts.into_iter().zip(0..) {
         batch = batch.put(name.input_key(number), part.to_vec());

@@ -7,7 +7,7 @@ use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 use super::{RecordJobs, Step, stored};
 use crate::backend::LIST_ENTRIES_MAX;
 use crate::error::StoreError;
-use crate::jobs::keys::{AFTER_ALL, ALL_DUE, ALL_KEPT, ALL_LATER, due_of};
+use crate::jobs::keys::{AFTER_ALL, ALL_DUE, ALL_KEPT, ALL_LATER, due_of, open_of};
 use crate::jobs::{Changed, Job, JobCounts, JobEnd, JobName, JobState, Jobs, Lease, Leased, NewJob};
 use crate::task::BoxFuture;
 
@@ -211,6 +211,28 @@ impl Jobs for RecordJobs {
                 let Some(last) = page.last().filter(|_| page.len() == PAGE) else { return Ok(counts) };
                 after = Some((last.workspace.clone(), last.run_id.clone()));
             }
+        })
+    }
+
+    fn open<'a>(
+        &'a self,
+        org: &'a OrgId,
+        workspace: &'a WorkspaceId,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<usize, StoreError>> {
+        Box::pin(async move {
+            let prefix = open_of(org, workspace);
+            let (mut count, mut after) = (0, None);
+            while count < at_most {
+                let wanted = (at_most - count).min(LIST_ENTRIES_MAX);
+                let found = self.store.list(&prefix, after.as_deref(), wanted).await?;
+                count += found.len();
+                match found.last() {
+                    Some((key, _)) if found.len() == wanted => after = Some(key.clone()),
+                    _ => break,
+                }
+            }
+            Ok(count)
         })
     }
 

@@ -242,6 +242,8 @@ async fn the_dead_are_kept_and_can_be_taken_up_again(scene: &Scene) {
         assert_eq!(matches!(revived, Changed::Done(_)), number <= 2, "{number}");
     }
     assert!(scene.jobs.document(&name("main", 1)).await.unwrap().is_none(), "it has not ended any more");
+    let open = async |at_most| scene.jobs.open(&org, &workspace, at_most).await.unwrap();
+    assert_eq!((open(10).await, open(1).await, open(0).await), (2, 1, 0), "those that were taken up");
     let first = scene.lease("main", FAR).await.unwrap();
     assert_eq!((first.job.tries, first.interrupted), (1, false));
     assert_eq!(scene.jobs.input(&first.lease.job).await.unwrap().unwrap(), b"input");
@@ -287,6 +289,8 @@ async fn ended_jobs_are_outdated_in_order_and_erased_whole(scene: &Scene) {
     assert!(outdated(99, 10).await.is_empty());
     assert_eq!(outdated(200, 10).await, [name("main", 2), name("main", 3)]);
     assert_eq!(outdated(300, 1).await, [name("main", 2)]);
+    let open = scene.jobs.open(&name("main", 1).org, &name("main", 1).workspace, 10).await.unwrap();
+    assert_eq!(open, 0);
     scene.jobs.erase(&name("main", 2)).await.unwrap();
     scene.jobs.erase(&name("main", 2)).await.unwrap();
     assert_eq!(outdated(300, 10).await, [name("main", 3), name("main", 1)]);
