@@ -102,8 +102,8 @@ impl RunParameters {
 /// Whether a `Prefer` has `respond-async` (RFC 7240): a preference ends with a comma, and its parameters begin with a
 /// semicolon.
 fn prefers_async(prefer: &str) -> bool {
-    let names = prefer.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
-    names.into_iter().any(|name| name.eq_ignore_ascii_case("respond-async"))
+    let mut names = prefer.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
+    names.any(|name| name.eq_ignore_ascii_case("respond-async"))
 }
 
 /// A run, what a dry run shows, or a run that was accepted.

@@ -194,7 +194,8 @@ impl<'a> RetryLoop<'a> {
         }
         for index in missing {
             let named = self.named.discovery(index);
-            let inner = RetryLoop { named: &named, ..*self };
+            // Why all its attempts: what it does not find is missing from the request.
+            let inner = RetryLoop { named: &named, once: false, ..*self };
             let mut own = progress.clone();
             let ready = Ready { connection: connection.clone(), input: Map::new() };
             let end = Box::pin(inner.run(ready, &mut own)).await?;

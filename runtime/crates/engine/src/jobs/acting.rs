@@ -1,7 +1,7 @@
 //! What people do with runs: cancel, run again, take up what was given up.
 
 use portcullis_core::fault::Code;
-use portcullis_core::id::{OrgId, RunId, WorkspaceId};
+use portcullis_core::id::{AutomationId, OrgId, RunId, WorkspaceId};
 use portcullis_core::violation::Violation;
 use portcullis_store::{Changed, Job, JobName, JobState};
 
@@ -204,7 +204,7 @@ impl Redrive {
             && is(&self.code, detail.failure.as_ref().map(|failure| failure.code.as_str()))
             && is(&self.connector_id, Some(detail.connector_id.as_str()))
             && is(&self.action_id, Some(detail.action_id.as_str()))
-            && is(&self.automation_id, detail.automation_id.as_ref().map(|id| id.as_str()))
+            && is(&self.automation_id, detail.automation_id.as_ref().map(AutomationId::as_str))
             && self.reason.is_none_or(|wanted| detail.reason == Some(wanted))
             && since.is_none_or(|since| ended_at.is_some_and(|at| at >= since))
             && until.is_none_or(|until| ended_at.is_some_and(|at| at < until))
