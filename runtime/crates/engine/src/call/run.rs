@@ -15,6 +15,10 @@ use crate::clock;
 use crate::error::Error;
 
 mod document;
+mod timeline;
+
+pub use timeline::Timeline;
+pub(crate) use timeline::{Begun, Outgoing, RunAttempt};
 
 pub use document::{DryRunDocument, RunDocument, StoredRun};
 
@@ -49,6 +53,19 @@ pub enum RunStatus {
     Refused,
     /// The call failed.
     Failed,
+}
+
+impl RunStatus {
+    /// The word in documents and filters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Skipped => "skipped",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// How a run ended.
@@ -188,6 +205,8 @@ pub struct Progress {
     pub log: RunLog,
     /// Whether a module made the requests.
     pub is_module: bool,
+    /// The attempts.
+    pub timeline: Timeline,
 }
 
 /// The lines that a module wrote in all attempts of a run.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Answer, Run, RunEnd, RunStatus, RunUsage, SkipReason, Success};
+use super::{Answer, Run, RunAttempt, RunEnd, RunStatus, RunUsage, SkipReason, Success};
 
 mod log;
 
@@ -80,6 +80,13 @@ pub struct RunDocument<'a> {
     /// What a module wrote: the first lines and the last ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<Log<'a>>,
+    /// Only in a record: its readers were not there.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schemars(skip)]
+    attempts: &'a [RunAttempt],
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(skip)]
+    attempts_omitted: u64,
 }
 
 /// An upstream's answer.
@@ -136,7 +143,7 @@ const fn is_zero(number: &u64) -> bool {
 impl<'a> RunDocument<'a> {
     /// The complete document of a run.
     pub(super) fn whole(run: &'a Run) -> Self {
-        let mut document = Self::kept(run);
+        let mut document = Self { attempts: &[], attempts_omitted: 0, ..Self::kept(run) };
         match &run.end {
             RunEnd::Succeeded(success) => {
                 document.output = Some(Open::Text(&success.output));
@@ -172,6 +179,8 @@ impl<'a> RunDocument<'a> {
             decisions: &run.progress.decisions,
             usage: Usage::of(&run.progress.usage),
             log: Log::ends(&run.progress.log),
+            attempts: run.progress.timeline.attempts(),
+            attempts_omitted: run.progress.timeline.omitted(),
         };
         match &run.end {
             RunEnd::Succeeded(success) => {
@@ -287,6 +296,12 @@ pub struct StoredRun {
     /// What a module wrote: the first lines and the last ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     log: Option<StoredLog>,
+    /// The attempts, in order: the first and the last ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attempts: Vec<RunAttempt>,
+    /// How many attempts between them are left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    attempts_omitted: u64,
     /// When it ended, RFC 3339.
     #[serde(default)]
     pub(crate) created_at: String,
@@ -390,7 +405,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::call::run::Progress;
+    use crate::call::run::{Begun, Outgoing, Progress};
 
     fn run(end: RunEnd) -> Run {
         Run {
@@ -432,6 +447,22 @@ mod tests {
         assert_eq!((&whole(&run)["upstream"], &whole(&run)["status"]), (&upstream, &json!("succeeded")));
         assert_eq!(kept(&run)["upstream"], json!({ "status": 201 }));
         assert_eq!(kept(&run).get("output"), None);
+    }
+
+    #[test]
+    fn the_attempts_are_in_the_record_and_not_in_the_answer() {
+        let mut run = run(RunEnd::plain(Code::UpstreamStatus));
+        let outgoing = Outgoing {
+            requests: 1,
+            origin: "https://api.saas.com".to_owned(),
+            status: Some(503),
+            ledger_id: Some("out_1".to_owned()),
+        };
+        run.progress.timeline.note(Begun::now(), outgoing, &run.end);
+        let attempt = &kept(&run)["attempts"][0];
+        assert_eq!((&attempt["n"], &attempt["host"]), (&json!(1), &json!("api.saas.com")));
+        assert_eq!((&attempt["status"], &attempt["error"]), (&json!(503), &json!("upstream_status")));
+        assert_eq!(whole(&run).get("attempts"), None);
     }
 
     #[test]
