@@ -33,6 +33,7 @@ mod modules;
 mod netns;
 mod oauth;
 mod retries;
+mod run_log;
 mod sandbox;
 mod secrecy;
 mod stopping;

@@ -7,8 +7,8 @@ use portcullis_engine::caller::{ORG, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, W
 use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
-    api_tokens, automations, catalog, connections, connectors, modules, oauth, org_policy, outbound, runs,
-    status, tenants,
+    api_tokens, automations, catalog, connections, connectors, modules, oauth, org_policy, outbound,
+    run_log, runs, status, tenants,
 };
 
 /// Roles of routes that are open to all.
@@ -111,7 +111,9 @@ routes! {
     Runs {
         POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [] runs::run_action, "Call an action";
         POST "/run/{org}/{ws}/automation/{id}" fireAutomation RUN Scheduled [AutomationNotFound] runs::fire_automation, "Fire an automation";
-        GET "/run/{org}/{ws}" listRuns RUN_READERS Always [] runs::list, "List runs in the order of their ends, oldest first";
+        GET "/run/{org}/{ws}" listRuns RUN_READERS Always [] run_log::list, "List runs in the order of their ends, newest first";
+        GET "/org/{org}/run" listOrgRuns ORG Always [WorkspaceNotFound] run_log::list_of_org, "List the runs of all workspaces of an org, newest first";
+        GET "/admin/run" listAllRuns PLATFORM Always [OrgNotFound] run_log::list_of_platform, "List the runs of all orgs, newest first";
         GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] runs::show, "Read a run";
     }
     Service {

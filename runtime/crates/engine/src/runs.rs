@@ -16,7 +16,6 @@ pub use crate::call::run::{DryRunDocument, Run, RunDocument, SkipReason, StoredR
 use crate::caller::{Caller, RUN, RUN_READERS};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::page::{Page, PageRequest};
 use crate::tenants::Tenant;
 
 /// A call of an action.
@@ -144,7 +143,8 @@ fn ended(run: Run) -> Result<Run, Error> {
     if run.progress.dry_run.is_some() { Ok(run) } else { run.into_result() }
 }
 
-fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
+/// A record as the engine wrote it.
+pub(crate) fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
     let mut run: StoredRun = serde_json::from_str(record.body.get()).map_err(|error| {
         let id = &record.run_id;
         tracing::error!(run_id = %id, column = error.column(), "a run's record cannot be read");
@@ -152,24 +152,6 @@ fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
     })?;
     run.created_at.clone_from(&record.created_at);
     Ok(run)
-}
-
-/// Lists the runs of a workspace in the order in which they ended, oldest first. The cursor is a run's id.
-///
-/// # Errors
-/// Those of [`Caller::authorise`], `bad_request` for an unknown cursor, `store_unavailable`.
-pub async fn list(
-    engine: &Engine,
-    caller: &Caller,
-    tenant: &Tenant,
-    wanted: &PageRequest,
-) -> Result<Page<StoredRun>, Error> {
-    caller.authorise(RUN_READERS, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
-    let unknown = || Error::new(Code::BadRequest, "starting_after names no run of this workspace");
-    let after = wanted.after().map(RunId::parse).transpose().map_err(|_| unknown())?;
-    let found = engine.runs.list(&tenant.org, &tenant.workspace, after.as_ref(), wanted.wanted()).await?;
-    let runs: Result<Vec<_>, _> = found.ok_or_else(unknown)?.iter().map(stored).collect();
-    Ok(wanted.page(runs?))
 }
 
 /// Reads a run's record.

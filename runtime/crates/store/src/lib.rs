@@ -47,13 +47,17 @@ pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease,
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};
 pub use ledger::{
-    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery,
-    LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, known_orgs, verify_directory,
+    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine,
+    LedgerPage, LedgerQuery, LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, known_orgs,
+    verify_directory,
 };
 pub use modules::{ModuleFiles, ModuleRecord};
 pub use orgs::{OrgRecord, WorkspaceRecord};
 pub use records::{Document, Key, Listed, Records, Writes};
-pub use runs::{FileRuns, MemoryRuns, RunRecord, Runs};
+pub use runs::{
+    FileRuns, MemoryRuns, RunCursor, RunCut, RunFilter, RunOrder, RunPage, RunPlace, RunQuery, RunRecord,
+    RunScope, Runs, RunsLeft,
+};
 pub use settings::{
     AllowlistMode, ConnectorSetting, ConnectorSettingValue, CredentialFieldState, CredentialState,
     IntegrationSettings, SettingGroup,

@@ -9,8 +9,8 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::answer::{Answer, Content, JSON, Json, List, json};
-use crate::request::{CallBody, Context, NoParameters, OneMember, PageParameters, Parameters};
+use crate::answer::{Answer, Content, JSON, Json, json};
+use crate::request::{CallBody, Context, NoParameters, OneMember, Parameters};
 
 /// Input of a call.
 #[derive(Deserialize, JsonSchema)]
@@ -126,16 +126,6 @@ pub(crate) async fn fire_automation(
         commitment: context.commitment.clone(),
     };
     runs::fire_automation(context.engine(), context.caller()?, &tenant, wish).await.map(RunAnswer)
-}
-
-pub(crate) async fn list(
-    context: Context,
-    page: PageParameters,
-    (): (),
-) -> Result<Json<List<StoredRun>>, Error> {
-    let tenant = context.tenant().await?;
-    let found = runs::list(context.engine(), context.caller()?, &tenant, &page.wanted()).await?;
-    Ok(List::of(found, |run| run))
 }
 
 pub(crate) async fn show(context: Context, _: NoParameters, (): ()) -> Result<Json<StoredRun>, Error> {
