@@ -32,6 +32,7 @@ mod main_job;
 mod modules;
 mod netns;
 mod oauth;
+mod retention;
 mod retries;
 mod run_log;
 mod sandbox;

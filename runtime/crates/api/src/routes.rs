@@ -8,7 +8,7 @@ use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
     api_tokens, automations, catalog, connections, connectors, modules, oauth, org_policy, outbound,
-    run_log, runs, status, tenants,
+    retention, run_log, runs, status, tenants,
 };
 
 /// Roles of routes that are open to all.
@@ -21,6 +21,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Tokens", "API tokens"),
     ("Automations", "Event bindings of an org, and what an org can pick for them"),
     ("Policy", "Where an org's calls may go"),
+    ("Retention", "How long runs, ledgers and inputs are kept"),
     ("Ledger", "Every outbound attempt of an org"),
     ("Connections", "A workspace's credentials"),
     ("Runs", "Calls of actions and automations, and their records"),
@@ -93,6 +94,12 @@ routes! {
         GET "/org/{org}/settings/integrations" getIntegrations ORG Always [] org_policy::show, "Read the org's domain allowlist";
         PUT "/org/{org}/settings/integrations" setIntegrations ORG Always [] org_policy::replace, "Set the org's domain allowlist";
         GET "/org/{org}/settings/integrations/usage" getIntegrationsUsage ORG Always [LedgerUnavailable] org_policy::usage, "Which entries of the allowlist were hit, and which hosts were asked for outside it";
+    }
+    Retention {
+        GET "/org/{org}/settings/retention" getRetention ORG Always [] retention::show, "Read how long the org's runs, ledger and inputs are kept";
+        PUT "/org/{org}/settings/retention" setRetention ORG Always [] retention::replace, "Set how long they are kept; a shorter term counts 24 hours later";
+        GET "/admin/settings/retention" getPlatformRetention PLATFORM Always [] retention::show_platform, "Read how long runs, ledgers and inputs of all orgs are kept";
+        PUT "/admin/settings/retention" setPlatformRetention PLATFORM Always [] retention::replace_platform, "Set how long they are kept at most, and the ledger at least";
     }
     Ledger {
         GET "/org/{org}/outbound" listOutbound ORG Always [LedgerUnavailable] outbound::list, "Every outbound attempt of the org; Accept application/x-ndjson or text/csv exports every record";

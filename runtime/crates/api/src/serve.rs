@@ -32,6 +32,7 @@ use crate::service::Api;
 mod control;
 mod fast_reject;
 mod head_check;
+mod retention;
 mod shedding_stream;
 mod stop_signal;
 
@@ -118,6 +119,7 @@ async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let housekeeper = tokio::spawn(keep_house(Arc::clone(&api)));
+    let sweeper = tokio::spawn(retention::drop_old(Arc::clone(&api)));
     let mut connections = Connections::new(&api);
     let control = Control::start(&listener, connections.router.clone(), connections.header_time)?;
     {
@@ -138,6 +140,7 @@ async fn run(
     connections.drain(&api).await;
     all_recorded(&api).await;
     housekeeper.abort();
+    sweeper.abort();
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod modules;
 pub(crate) mod oauth;
 pub(crate) mod org_policy;
 pub(crate) mod outbound;
+pub(crate) mod retention;
 pub(crate) mod run_log;
 pub(crate) mod runs;
 pub(crate) mod status;

@@ -35,6 +35,7 @@ pub mod org_policy;
 mod page;
 mod rate_limit;
 mod resources;
+pub mod retention;
 pub mod run_log;
 pub mod runs;
 pub mod tenants;

@@ -6,7 +6,7 @@
 
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, WorkspaceId};
-use portcullis_store::{AutomationRecord, IntegrationSettings, StoreError, Writes};
+use portcullis_store::{AutomationRecord, IntegrationSettings, RetentionRecord, StoreError, Writes};
 pub use portcullis_store::{OrgRecord, WorkspaceRecord};
 
 use crate::api_token;
@@ -16,6 +16,7 @@ use crate::connection;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::page::{Page, PageRequest};
+use crate::retention;
 
 /// An existing workspace, with its org. Only [`find_workspace`] makes one.
 #[derive(Debug, Clone)]
@@ -236,5 +237,6 @@ async fn clear_org(engine: &Engine, org: &OrgId) -> Result<(), Error> {
     let resources = &engine.resources;
     resources.delete_below::<AutomationRecord>(&[org.as_str()]).await?;
     resources.commit(Writes::new().delete::<IntegrationSettings>(&[org.as_str()])).await?;
+    resources.commit(Writes::new().delete::<RetentionRecord>(&retention::parts_of(org))).await?;
     api_token::delete_where(resources, |token| token.org.as_ref() == Some(org)).await
 }

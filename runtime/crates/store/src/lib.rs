@@ -30,6 +30,7 @@ mod modules;
 mod orgs;
 mod record_hash;
 mod records;
+mod retention;
 mod runs;
 mod segment;
 mod settings;
@@ -47,13 +48,14 @@ pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease,
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};
 pub use ledger::{
-    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine,
+    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerCut, LedgerError, LedgerLeft, LedgerLine,
     LedgerPage, LedgerQuery, LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, known_orgs,
     verify_directory,
 };
 pub use modules::{ModuleFiles, ModuleRecord};
 pub use orgs::{OrgRecord, WorkspaceRecord};
 pub use records::{Document, Key, Listed, Records, Writes};
+pub use retention::{RetentionChange, RetentionRecord, RetentionTerms};
 pub use runs::{
     FileRuns, MemoryRuns, RunCursor, RunCut, RunFilter, RunOrder, RunPage, RunPlace, RunQuery, RunRecord,
     RunScope, Runs, RunsLeft,

@@ -181,6 +181,25 @@ impl LogHandle {
         }
     }
 
+    /// Drops the segments before this one.
+    pub(super) fn drop_before(&self, first: u64) -> Result<PruneReport, LedgerError> {
+        match &mut self.state().log {
+            Some(log) => log.drop_before(first),
+            None => Err(LedgerError::Unavailable("the log was just closed".to_owned())),
+        }
+    }
+
+    /// Begins a next segment, unless the current one has no record.
+    pub(super) fn close_segment(&self) -> Result<(), LedgerError> {
+        let mut state = self.state();
+        let closed = || LedgerError::Unavailable("the log was just closed".to_owned());
+        if let Err(error) = state.log.as_mut().ok_or_else(closed)?.close_segment() {
+            self.close_in(&mut state, false);
+            return Err(LedgerError::io("beginning a ledger segment", &error));
+        }
+        Ok(())
+    }
+
     /// Waits until a record is on disk.
     pub(super) async fn synced(&self, seq: u64) -> Result<(), LedgerError> {
         let mut on_disk = self.on_disk.subscribe();

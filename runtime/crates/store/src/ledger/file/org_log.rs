@@ -107,7 +107,7 @@ impl OrgLog {
             rewrite(&recovered.segment.path).map_err(failed)?;
         }
         file.sync_all().and_then(|()| sync_directory(dir)).map_err(failed)?;
-        let head = HeadWriter::new(org, dir, recovered.head);
+        let head = HeadWriter::new(org, dir, recovered.head, recovered.cut);
         if recovered.link.seq > 0 {
             head.advance(recovered.link, recovered.segment.number).map_err(failed)?;
         }
@@ -184,40 +184,63 @@ impl OrgLog {
         Ok(())
     }
 
+    /// Begins a next segment, unless the current one has no record.
+    pub(super) fn close_segment(&mut self) -> std::io::Result<()> {
+        if self.segment_bytes == 0 { Ok(()) } else { self.roll() }
+    }
+
     /// Drops the oldest segments except `keep`; the current one always stays.
     pub(super) fn prune(&mut self, keep: usize) -> Result<PruneReport, LedgerError> {
-        let failed = |error: std::io::Error| LedgerError::io("pruning the ledger", &error);
-        let anchor = match read_anchor(&self.dir) {
-            Ok(anchor) => anchor,
-            Err(error) => return Err(WalkError::from(error).for_org(&self.org)),
-        };
-        let first = anchor.map_or(1, |anchor| anchor.first_segment);
+        let segments = list(&self.dir, self.first()?).map_err(|error| pruning(&error))?;
+        let kept = segments.get(segments.len().saturating_sub(keep.max(1))..).unwrap_or_default();
+        self.drop_before(kept.first().map_or(0, |first| first.number))
+    }
+
+    /// Drops the segments before this one; the current one always stays. The cut is noted in both heads and in the
+    /// anchor before anything is deleted: what is missing without that was not dropped here.
+    pub(super) fn drop_before(&mut self, first: u64) -> Result<PruneReport, LedgerError> {
+        let anchor = self.anchor()?;
         let mut report = PruneReport {
             segments_dropped: 0,
             dropped_to_seq: anchor.map_or(0, |anchor| anchor.dropped.seq),
         };
-        let segments = list(&self.dir, first).map_err(failed)?;
-        let (dropped, kept) = segments.split_at(segments.len().saturating_sub(keep.max(1)));
+        let segments = list(&self.dir, self.first()?).map_err(|error| pruning(&error))?;
+        let (dropped, kept): (Vec<_>, Vec<_>) =
+            segments.into_iter().partition(|segment| segment.number < first.min(self.segment.number));
         let (Some(cut), Some(first_kept)) = (dropped.last(), kept.first()) else {
             return Ok(report);
         };
-        self.file.sync_all().map_err(failed)?;
-        self.head.advance(self.link, self.segment.number).map_err(failed)?;
+        self.file.sync_all().map_err(|error| pruning(&error))?;
+        self.head.advance(self.link, self.segment.number).map_err(|error| pruning(&error))?;
         let mut walk = ChainWalk::new(&self.org, None, Heads::default());
         let walked = walk.segment(cut, false);
         walked.map_err(|error| error.for_org(&self.org))?;
         let last = walk.link().unwrap_or_else(|| Link::genesis(&self.org));
         let anchor = Anchor { first_segment: first_kept.number, dropped: last };
-        // First the anchor, then the files: if interrupted in between, opening completes it.
-        write_anchor(&self.dir, &anchor).map_err(failed)?;
-        for segment in dropped {
-            std::fs::remove_file(&segment.path).map_err(failed)?;
+        // First the cut, then the files: if interrupted in between, opening completes it.
+        self.head.cut(anchor, self.link, self.segment.number).map_err(|error| pruning(&error))?;
+        write_anchor(&self.dir, &anchor).map_err(|error| pruning(&error))?;
+        for segment in &dropped {
+            std::fs::remove_file(&segment.path).map_err(|error| pruning(&error))?;
         }
-        sync_directory(&self.dir).map_err(failed)?;
+        sync_directory(&self.dir).map_err(|error| pruning(&error))?;
         report.segments_dropped = dropped.len();
         report.dropped_to_seq = last.seq;
         Ok(report)
     }
+
+    fn anchor(&self) -> Result<Option<Anchor>, LedgerError> {
+        read_anchor(&self.dir).map_err(|error| WalkError::from(error).for_org(&self.org))
+    }
+
+    /// The first segment that is kept.
+    fn first(&self) -> Result<u64, LedgerError> {
+        Ok(self.anchor()?.map_or(1, |anchor| anchor.first_segment))
+    }
+}
+
+fn pruning(error: &std::io::Error) -> LedgerError {
+    LedgerError::io("pruning the ledger", error)
 }
 
 /// Not damage yet: it may come back, as a mount does.

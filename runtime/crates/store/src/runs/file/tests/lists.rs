@@ -223,6 +223,11 @@ async fn a_file_that_is_written_to_is_closed_once_it_has_an_old_run() {
 /// By hand: `PORTCULLIS_RUNS=1000000 cargo test --release -p portcullis-store --lib a_store_of_many_runs -- --nocapture`
 /// prints how long it takes to open and to answer each kind of question. In the suite it has few runs.
 #[tokio::test]
+#[allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "its numbers are for the person who asked for them by the variable"
+)]
 async fn a_store_of_many_runs_answers_every_question() {
     let count = std::env::var("PORTCULLIS_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(500_u64);
     let dir = TempDir::new().unwrap();
