@@ -228,13 +228,16 @@ impl Ledger for FileLedger {
         keep_segments: usize,
     ) -> BoxFuture<'a, Result<PruneReport, LedgerError>> {
         Box::pin(async move {
-            if !self.org_dir(org).exists() {
+            let dir = self.org_dir(org);
+            if !dir.exists() {
                 return Ok(PruneReport::default());
             }
-            let handle = self.shared.orgs.handle(org);
+            let (handle, org) = (self.shared.orgs.handle(org), org.clone());
             blocking(move || {
                 handle.open()?;
-                handle.prune(keep_segments)
+                let _cutting = handle.cutting();
+                let first = retention::first_of_last(&org, &dir, keep_segments)?;
+                retention::drop_before(&org, &dir, &handle.to_sync()?, first)
             })
             .await
         })
@@ -259,16 +262,16 @@ impl Ledger for FileLedger {
             let (org, cut) = (org.clone(), cut.clone());
             blocking(move || {
                 handle.open()?;
+                let _cutting = handle.cutting();
                 if let Some(before) = &cut.close_before
                     && retention::is_to_be_closed(&dir, before)?
                 {
                     handle.close_segment()?;
                 }
-                let dropped = match retention::first_to_keep(&org, &dir, &cut)? {
-                    Some(first) => handle.drop_before(first)?.segments_dropped,
-                    None => 0,
-                };
-                Ok(LedgerLeft { segments_dropped: dropped, bytes: retention::bytes(&dir)? })
+                let first = retention::first_to_keep(&org, &dir, &cut)?;
+                let dropped = retention::drop_before(&org, &dir, &handle.to_sync()?, first)?;
+                let segments_dropped = dropped.segments_dropped;
+                Ok(LedgerLeft { segments_dropped, bytes: retention::bytes(&dir)? })
             })
             .await
         })

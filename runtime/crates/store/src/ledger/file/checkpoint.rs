@@ -150,13 +150,15 @@ pub(super) struct HeadWriter {
 #[derive(Debug)]
 struct WrittenHead {
     link: Option<Link>,
+    /// The segment of that record, as far as this process wrote it.
+    segment: u64,
     /// The last cut.
     cut: Option<Anchor>,
 }
 
 impl HeadWriter {
     pub(super) fn new(org: &OrgId, dir: &Path, found: Option<Link>, cut: Option<Anchor>) -> Self {
-        let written = Mutex::new(WrittenHead { link: found, cut });
+        let written = Mutex::new(WrittenHead { link: found, segment: 0, cut });
         Self { dir: dir.to_owned(), outside: outside(org, dir), written }
     }
 
@@ -172,15 +174,20 @@ impl HeadWriter {
             };
         }
         self.write_beside(link, written.cut)?;
-        written.link = Some(link);
+        (written.link, written.segment) = (Some(link), segment);
         self.write_outside(head, false)
     }
 
     /// Notes a cut in both heads, on disk when this returns. `link` is how far the chain is on disk.
     pub(super) fn cut(&self, cut: Anchor, link: Link, segment: u64) -> std::io::Result<()> {
         let mut written = lock(&self.written);
+        // Why: the sync thread may have gone on meanwhile, and a head only moves forward.
+        let (link, segment) = match written.link {
+            Some(later) if later.seq > link.seq => (later, written.segment.max(segment)),
+            _ => (link, segment),
+        };
         self.write_beside(link, Some(cut))?;
-        *written = WrittenHead { link: Some(link), cut: Some(cut) };
+        *written = WrittenHead { link: Some(link), segment, cut: Some(cut) };
         self.write_outside(Head { link, segment, cut: slot_cut(Some(cut)) }, true)
     }
 

@@ -1,4 +1,4 @@
-//! One org's chain, open for appending: writes, starts the next segment, drops old ones.
+//! One org's chain, open for appending: writes, and starts the next segment.
 //!
 //! It is used under its handle's lock and has none itself. A write that fails leaves the
 //! file as it was, or the log unusable.
@@ -10,14 +10,12 @@ use std::sync::Arc;
 
 use portcullis_core::id::OrgId;
 
-use super::chain_walk::{ChainWalk, WalkError};
-use super::checkpoint::{Anchor, HeadWriter, Heads, outside, read_anchor, write_anchor};
+use super::checkpoint::{Anchor, HeadWriter, outside};
 use super::recovery::{Checked, recover};
-use super::segment::{Segment, list};
+use super::segment::Segment;
 use crate::disk_sync::{is_at, probe, rewrite, sync_directory};
 use crate::ledger::error::{BadRecord, LedgerError};
 use crate::ledger::line::{Link, Written, format_line};
-use crate::ledger::report::PruneReport;
 
 /// Why an append failed, and whether the log is still usable.
 pub(super) enum AppendError {
@@ -77,6 +75,18 @@ impl Unsynced {
 
     pub(super) fn advance_head(&self) -> std::io::Result<()> {
         self.head.advance(self.link, self.segment.number)
+    }
+
+    /// Puts the records on disk, and a cut in both heads.
+    pub(super) fn cut(&self, anchor: Anchor) -> std::io::Result<()> {
+        self.sync()?;
+        self.advance_head()?;
+        self.head.cut(anchor, self.link, self.segment.number)
+    }
+
+    /// Number of the current segment.
+    pub(super) const fn segment(&self) -> u64 {
+        self.segment.number
     }
 }
 
@@ -188,59 +198,6 @@ impl OrgLog {
     pub(super) fn close_segment(&mut self) -> std::io::Result<()> {
         if self.segment_bytes == 0 { Ok(()) } else { self.roll() }
     }
-
-    /// Drops the oldest segments except `keep`; the current one always stays.
-    pub(super) fn prune(&mut self, keep: usize) -> Result<PruneReport, LedgerError> {
-        let segments = list(&self.dir, self.first()?).map_err(|error| pruning(&error))?;
-        let kept = segments.get(segments.len().saturating_sub(keep.max(1))..).unwrap_or_default();
-        self.drop_before(kept.first().map_or(0, |first| first.number))
-    }
-
-    /// Drops the segments before this one; the current one always stays. The cut is noted in both heads and in the
-    /// anchor before anything is deleted: what is missing without that was not dropped here.
-    pub(super) fn drop_before(&mut self, first: u64) -> Result<PruneReport, LedgerError> {
-        let anchor = self.anchor()?;
-        let mut report = PruneReport {
-            segments_dropped: 0,
-            dropped_to_seq: anchor.map_or(0, |anchor| anchor.dropped.seq),
-        };
-        let segments = list(&self.dir, self.first()?).map_err(|error| pruning(&error))?;
-        let (dropped, kept): (Vec<_>, Vec<_>) =
-            segments.into_iter().partition(|segment| segment.number < first.min(self.segment.number));
-        let (Some(cut), Some(first_kept)) = (dropped.last(), kept.first()) else {
-            return Ok(report);
-        };
-        self.file.sync_all().map_err(|error| pruning(&error))?;
-        self.head.advance(self.link, self.segment.number).map_err(|error| pruning(&error))?;
-        let mut walk = ChainWalk::new(&self.org, None, Heads::default());
-        let walked = walk.segment(cut, false);
-        walked.map_err(|error| error.for_org(&self.org))?;
-        let last = walk.link().unwrap_or_else(|| Link::genesis(&self.org));
-        let anchor = Anchor { first_segment: first_kept.number, dropped: last };
-        // First the cut, then the files: if interrupted in between, opening completes it.
-        self.head.cut(anchor, self.link, self.segment.number).map_err(|error| pruning(&error))?;
-        write_anchor(&self.dir, &anchor).map_err(|error| pruning(&error))?;
-        for segment in &dropped {
-            std::fs::remove_file(&segment.path).map_err(|error| pruning(&error))?;
-        }
-        sync_directory(&self.dir).map_err(|error| pruning(&error))?;
-        report.segments_dropped = dropped.len();
-        report.dropped_to_seq = last.seq;
-        Ok(report)
-    }
-
-    fn anchor(&self) -> Result<Option<Anchor>, LedgerError> {
-        read_anchor(&self.dir).map_err(|error| WalkError::from(error).for_org(&self.org))
-    }
-
-    /// The first segment that is kept.
-    fn first(&self) -> Result<u64, LedgerError> {
-        Ok(self.anchor()?.map_or(1, |anchor| anchor.first_segment))
-    }
-}
-
-fn pruning(error: &std::io::Error) -> LedgerError {
-    LedgerError::io("pruning the ledger", error)
 }
 
 /// Not damage yet: it may come back, as a mount does.

@@ -1,6 +1,6 @@
-//! Which segments of a chain are old enough to be dropped. It changes nothing: dropping is the log's.
+//! Dropping the old segments of a chain: which they are, and the cut.
 //!
-//! It reads closed segments only, which never change, so calls go on meanwhile.
+//! It works on closed segments only, which never change, and without the log's lock, so calls go on meanwhile.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -8,11 +8,13 @@ use std::time::SystemTime;
 use portcullis_core::id::OrgId;
 use serde::Deserialize;
 
-use super::chain_walk::WalkError;
-use super::checkpoint::read_anchor;
+use super::chain_walk::{ChainWalk, WalkError};
+use super::checkpoint::{Anchor, Heads, read_anchor, write_anchor};
+use super::org_log::Unsynced;
 use super::segment::{Lines, Segment, list};
-use crate::ledger::line::parse;
-use crate::ledger::{LedgerCut, LedgerError};
+use crate::disk_sync::sync_directory;
+use crate::ledger::line::{Link, parse};
+use crate::ledger::{LedgerCut, LedgerError, PruneReport};
 
 /// The time of a record.
 #[derive(Deserialize)]
@@ -24,8 +26,8 @@ struct At<'a> {
 /// The number of the first segment to keep, if any is to be dropped.
 pub(super) fn first_to_keep(org: &OrgId, dir: &Path, cut: &LedgerCut) -> Result<Option<u64>, LedgerError> {
     let failed = |error: std::io::Error| LedgerError::io("looking for old ledger segments", &error);
-    let anchor = read_anchor(dir).map_err(|error| WalkError::from(error).for_org(org))?;
-    let segments = list(dir, anchor.map_or(1, |anchor| anchor.first_segment)).map_err(failed)?;
+    let first = anchor(org, dir)?.map_or(1, |anchor| anchor.first_segment);
+    let segments = list(dir, first).map_err(failed)?;
     let mut bytes = 0_u64;
     for segment in &segments {
         bytes = bytes.saturating_add(std::fs::metadata(&segment.path).map_err(failed)?.len());
@@ -44,6 +46,56 @@ pub(super) fn first_to_keep(org: &OrgId, dir: &Path, cut: &LedgerCut) -> Result<
         first = Some(next.number);
     }
     Ok(first)
+}
+
+/// The number of the first segment to keep, of which there are `keep`.
+pub(super) fn first_of_last(org: &OrgId, dir: &Path, keep: usize) -> Result<Option<u64>, LedgerError> {
+    let anchor = anchor(org, dir)?;
+    let segments =
+        list(dir, anchor.map_or(1, |anchor| anchor.first_segment)).map_err(|error| pruning(&error))?;
+    let dropped = segments.len().saturating_sub(keep.max(1));
+    Ok(segments.get(dropped).filter(|_| dropped > 0).map(|first| first.number))
+}
+
+/// Drops the segments before this one; the current one always stays. The cut is noted in both heads and in the anchor
+/// before anything is deleted: what is missing without that was not dropped here.
+pub(super) fn drop_before(
+    org: &OrgId,
+    dir: &Path,
+    log: &Unsynced,
+    first: Option<u64>,
+) -> Result<PruneReport, LedgerError> {
+    let anchor = anchor(org, dir)?;
+    let dropped_to_seq = anchor.map_or(0, |anchor| anchor.dropped.seq);
+    let nothing = PruneReport { segments_dropped: 0, dropped_to_seq };
+    let Some(first) = first.map(|first| first.min(log.segment())) else { return Ok(nothing) };
+    let mut segments =
+        list(dir, anchor.map_or(1, |anchor| anchor.first_segment)).map_err(|error| pruning(&error))?;
+    segments.retain(|segment| segment.number < first);
+    let Some(last) = segments.last() else { return Ok(nothing) };
+    let mut walk = ChainWalk::new(org, None, Heads::default());
+    walk.segment(last, false).map_err(|error| error.for_org(org))?;
+    let dropped = walk.link().unwrap_or_else(|| Link::genesis(org));
+    let anchor = Anchor { first_segment: first, dropped };
+    // First the cut, then the files: if interrupted in between, opening completes it.
+    log.cut(anchor).and_then(|()| write_anchor(dir, &anchor)).map_err(|error| pruning(&error))?;
+    for segment in &segments {
+        match std::fs::remove_file(&segment.path) {
+            // Why: the log may be opened again meanwhile, which completes a cut, too.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            done => done.map_err(|error| pruning(&error))?,
+        }
+    }
+    sync_directory(dir).map_err(|error| pruning(&error))?;
+    Ok(PruneReport { segments_dropped: segments.len(), dropped_to_seq: dropped.seq })
+}
+
+fn anchor(org: &OrgId, dir: &Path) -> Result<Option<Anchor>, LedgerError> {
+    read_anchor(dir).map_err(|error| WalkError::from(error).for_org(org))
+}
+
+fn pruning(error: &std::io::Error) -> LedgerError {
+    LedgerError::io("pruning the ledger", error)
 }
 
 /// Bytes of an org's segments.

@@ -308,22 +308,14 @@ impl Log {
     /// Drops the files before this one; the current one always stays. Returns how many were dropped.
     pub(super) fn drop_before(&self, first: u64) -> Result<usize, StoreError> {
         self.open()?;
-        let mut state = self.state();
-        let Some(tail) = &mut state.tail else { return Ok(0) };
         let listing = segment::list(&self.dir).map_err(Fault::into_error)?.unwrap_or_default();
-        let first = first.min(tail.segment.number);
-        let (dropped, kept): (Vec<_>, Vec<_>) =
-            listing.segments.into_iter().partition(|segment| segment.number < first);
-        let nothing = dropped.is_empty() && listing.earlier.is_empty();
-        let Some(first) = kept.first().filter(|_| !nothing) else { return Ok(0) };
-        let header = segment::read_header(&self.place, first).map_err(Fault::into_error)?;
-        let Some(last) = header.and_then(|(header, _)| header.last()) else { return Ok(0) };
-        tail.head.cut = Some((first.number, last));
-        let head = tail.head;
-        tail.file.sync_data().map_err(|error| failed("syncing a file", &error))?;
+        let Some((file, head)) = self.cut_at(first, &listing)? else { return Ok(0) };
+        // Why without the lock from here on: calls that end meanwhile must not wait for the disk.
+        file.sync_data().map_err(|error| failed("syncing a file", &error))?;
         // First the cut, then the files: if interrupted in between, the files before the cut count for nothing.
         self.head.write_synced(head).map_err(|error| failed("writing the head", &error))?;
-        state.reached = Some(head);
+        let kept = head.cut.map_or(0, |(first, _)| first);
+        let dropped: Vec<_> = listing.segments.iter().filter(|segment| segment.number < kept).collect();
         for path in listing.earlier.iter().chain(dropped.iter().map(|segment| &segment.path)) {
             std::fs::remove_file(path).map_err(|error| failed("deleting a file", &error))?;
         }
@@ -332,6 +324,23 @@ impl Log {
             let _ = std::fs::remove_file(index::path(&self.index_dir, segment.number));
         }
         Ok(dropped.len().saturating_add(listing.earlier.len()))
+    }
+
+    /// Has the log begin with this file, or with the current one if that is before it; `None` if nothing is before it.
+    fn cut_at(&self, first: u64, listing: &Listing) -> Result<Option<(Arc<File>, Head)>, StoreError> {
+        let mut state = self.state();
+        let Some(tail) = &mut state.tail else { return Ok(None) };
+        let first = first.min(tail.segment.number);
+        let nothing =
+            listing.earlier.is_empty() && listing.segments.iter().all(|segment| segment.number >= first);
+        let kept = listing.segments.iter().find(|segment| segment.number >= first);
+        let Some(kept) = kept.filter(|_| !nothing) else { return Ok(None) };
+        let header = segment::read_header(&self.place, kept).map_err(Fault::into_error)?;
+        let Some(last) = header.and_then(|(header, _)| header.last()) else { return Ok(None) };
+        tail.head.cut = Some((kept.number, last));
+        let (file, head) = (Arc::clone(&tail.file), tail.head);
+        state.reached = Some(head);
+        Ok(Some((file, head)))
     }
 
     pub(super) fn remove(&self) -> Result<(), StoreError> {

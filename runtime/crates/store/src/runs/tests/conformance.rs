@@ -25,6 +25,7 @@ pub(in crate::runs) async fn check_all<R: Runs>(fresh: impl Fn() -> Arc<R>) {
     pages::a_cursor_of_another_list_is_none_of_this_one(&*fresh()).await;
     pages::pages_beside_writes_lose_nothing_and_show_nothing_twice(&*fresh()).await;
     pages::several_workspaces_are_merged_though_times_go_back(&*fresh()).await;
+    pages::old_runs_go_by_their_end(&*fresh()).await;
 }
 
 async fn records_come_back_as_they_were(runs: &dyn Runs) {

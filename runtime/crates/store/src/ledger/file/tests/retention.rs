@@ -111,6 +111,36 @@ async fn a_cut_that_nobody_asked_for_is_found() {
     assert_eq!(ledger.append(&refused(200)).await.unwrap(), 201);
 }
 
+#[tokio::test]
+async fn a_cut_that_was_interrupted_at_any_step_is_no_damage_and_can_be_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 200, 10_000).await;
+    let cut = dir.path().join("cut");
+    copied(dir.path(), &cut);
+    let ledger = FileLedger::open_with_segments(&cut, LedgerSync::Group, 10_000).unwrap();
+    ledger.prune(&org("acme"), 3).await.unwrap();
+    drop(ledger);
+    for steps in [
+        &["acme/head.json"][..],
+        &["acme/head.json", ".heads/acme"],
+        &["acme/head.json", ".heads/acme", "acme/anchor.json"],
+    ] {
+        let stopped = dir.path().join(steps.len().to_string());
+        copied(dir.path(), &stopped);
+        for step in steps {
+            std::fs::copy(cut.join(step), stopped.join(step)).unwrap();
+        }
+        assert!(verified(&stopped).is_intact(), "{steps:?}");
+        let ledger = FileLedger::open_with_segments(&stopped, LedgerSync::Group, 10_000).unwrap();
+        assert_eq!(ledger.append(&refused(200)).await.unwrap(), 201);
+        ledger.prune(&org("acme"), 3).await.unwrap();
+        let report = ledger.verify(&org("acme")).await.unwrap();
+        assert!(report.is_intact() && report.anchored && report.segments == 3, "{steps:?}: {report:?}");
+        drop(ledger);
+        assert!(verified(&stopped).is_intact(), "{steps:?}");
+    }
+}
+
 /// Copies the ledger of acme with its head.
 fn copied(from: &Path, to: &Path) {
     for folder in ["acme", ".heads"] {

@@ -7,7 +7,7 @@ use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use super::super::{generated, ids, run};
-use crate::runs::{RunCursor, RunFilter, RunOrder, RunQuery, RunRecord, RunScope, Runs};
+use crate::runs::{RunCursor, RunCut, RunFilter, RunOrder, RunQuery, RunRecord, RunScope, Runs};
 
 const BOTH: [RunOrder; 2] = [RunOrder::NewestFirst, RunOrder::OldestFirst];
 
@@ -242,4 +242,19 @@ pub(super) async fn several_workspaces_are_merged_though_times_go_back(runs: &dy
             assert_eq!((found.len(), &distinct), (all.len(), &all), "{order:?} {limit}");
         }
     }
+}
+
+pub(super) async fn old_runs_go_by_their_end(runs: &dyn Runs) {
+    let all = mixed(runs).await;
+    let (acme_id, _) = ids("acme", "main");
+    let everything = wanted(RunScope::All, RunOrder::OldestFirst, 50);
+    let none = runs.retain(&acme_id, &RunCut { before_us: Some(1), ..RunCut::default() }).await.unwrap();
+    assert_eq!((none.dropped, all_pages(runs, &everything).await.len()), (0, 60));
+    runs.retain(&acme_id, &RunCut { before_us: Some(u64::MAX), ..RunCut::default() }).await.unwrap();
+    let left = all_pages(runs, &everything).await;
+    assert_eq!(left, expected(&all, RunOrder::OldestFirst, |r| r.org != acme_id), "another org's stay");
+    let (org, main) = ids("acme", "main");
+    let next = generated(&org, &main, 100);
+    runs.append(&next).await.unwrap();
+    assert_eq!(all_pages(runs, &wanted(acme(), RunOrder::NewestFirst, 5)).await, [next.run_id]);
 }
