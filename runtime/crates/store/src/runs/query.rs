@@ -8,7 +8,6 @@ use std::fmt;
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::RunRecord;
 
@@ -201,36 +200,39 @@ struct Head<'a> {
     event_id: Option<Cow<'a, str>>,
 }
 
-/// A record of which only the body is read.
+/// A record of which only the head of its body is read.
 #[derive(Deserialize)]
 struct Around<'a> {
     #[serde(borrow)]
-    body: &'a RawValue,
+    body: Head<'a>,
 }
 
-/// Calls `seen` with each member of a body's head; nothing for a body without any.
-pub(super) fn each_term(body: &str, mut seen: impl FnMut(&'static str, &str)) {
-    let Ok(head) = serde_json::from_str::<Head<'_>>(body) else { return };
-    let Head { status, class, code, connector_id, action_id, automation_id, event_id } = head;
-    let terms = [
-        ("status", status),
-        ("class", class),
-        ("code", code),
-        ("connector_id", connector_id),
-        ("action_id", action_id),
-        ("automation_id", automation_id),
-        ("event_id", event_id),
-    ];
-    for (name, value) in terms {
-        if let Some(value) = value {
-            seen(name, &value);
+impl Head<'_> {
+    fn each(self, mut seen: impl FnMut(&'static str, &str)) {
+        // Destructured, so that a new member is not forgotten.
+        let Self { status, class, code, connector_id, action_id, automation_id, event_id } = self;
+        let terms = [
+            ("status", status),
+            ("class", class),
+            ("code", code),
+            ("connector_id", connector_id),
+            ("action_id", action_id),
+            ("automation_id", automation_id),
+            ("event_id", event_id),
+        ];
+        for (name, value) in terms {
+            if let Some(value) = value {
+                seen(name, &value);
+            }
         }
     }
 }
 
-/// The body in the text of a record.
-pub(super) fn body_of(record: &[u8]) -> Option<&str> {
-    serde_json::from_slice::<Around<'_>>(record).ok().map(|around| around.body.get())
+/// Calls `seen` with each member of the head in the text of a record; not at all if it has none.
+pub(super) fn each_term(record: &[u8], seen: impl FnMut(&'static str, &str)) {
+    if let Ok(Around { body }) = serde_json::from_slice(record) {
+        body.each(seen);
+    }
 }
 
 impl RunFilter {
@@ -271,12 +273,25 @@ impl RunFilter {
         self.since_us.is_none_or(|since| to_us >= since) && self.until_us.is_none_or(|until| from_us < until)
     }
 
+    /// Whether the head in the text of a record has all that is wanted.
+    pub(super) fn matches_record(&self, record: &[u8]) -> bool {
+        self.matches(|seen| each_term(record, seen))
+    }
+
     /// Whether the head of a body has all that is wanted.
     pub(super) fn matches_body(&self, body: &str) -> bool {
+        self.matches(|seen| {
+            if let Ok(head) = serde_json::from_str::<Head<'_>>(body) {
+                head.each(seen);
+            }
+        })
+    }
+
+    fn matches(&self, head: impl FnOnce(&mut dyn FnMut(&'static str, &str))) -> bool {
         let wanted = self.terms().count();
         let mut met = 0_usize;
         if wanted > 0 {
-            each_term(body, |name, value| {
+            head(&mut |name, value| {
                 if self.terms().any(|(other, wish)| other == name && wish == value) {
                     met = met.saturating_add(1);
                 }

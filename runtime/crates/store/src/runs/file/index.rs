@@ -14,7 +14,7 @@ use aws_lc_rs::digest::{Context, SHA256, digest};
 use super::outline::{Block, Outline};
 use crate::head::Link;
 use crate::runs::RunFilter;
-use crate::runs::query::{body_of, each_term};
+use crate::runs::query::each_term;
 
 /// Below the directory of all runs; no org can have this name.
 pub(super) const INDEXES: &str = ".index";
@@ -37,7 +37,7 @@ impl Values {
     pub(super) fn of<'a>(records: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut values = Self(vec![0; BITS_BYTES]);
         for record in records {
-            each_term(body_of(record).unwrap_or_default(), |name, value| values.add(name, value));
+            each_term(record, |name, value| values.add(name, value));
         }
         values
     }

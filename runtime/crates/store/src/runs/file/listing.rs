@@ -14,14 +14,14 @@ use super::log::Log;
 use super::outline::{Outline, Part};
 use super::reading::{Look, Unit};
 use super::segment::{self, Fault, Segment};
-use crate::runs::query::{RunKey, RunPlace, Start, body_of, ended_us};
+use crate::runs::query::{RunKey, RunPlace, Start, ended_us};
 use crate::runs::{RunCursor, RunFilter, RunOrder, RunPage, RunQuery, RunRecord, RunScope};
 
 /// Bytes of records that are read for one page, unless it takes more to get on at all: some 20 ms.
 const READ_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Files whose index is looked at for one page: some 20 ms.
-const FILES_MAX: u64 = 500;
+const FILES_MAX: u64 = 250;
 
 /// What a page has cost so far.
 #[derive(Debug, Default)]
@@ -285,7 +285,10 @@ impl Source<'_> {
             let ended = segment::record_ended_us(text);
             latest = latest.max(ended);
             let key = self.key(latest, unit, record);
-            if self.start.allows(&key) && self.matches(ended, || body_of(text.as_bytes())) {
+            if self.start.allows(&key)
+                && self.filter.matches_time(ended)
+                && self.filter.matches_record(text.as_bytes())
+            {
                 found.push_back((key, segment::parse(place, &segment.path, text.as_bytes())?));
             }
         }
@@ -300,18 +303,14 @@ impl Source<'_> {
             let ended = ended_us(&record.created_at, record.run_id.as_str());
             latest = latest.max(ended);
             let key = self.key(latest, unit, at);
-            if self.start.allows(&key) && self.matches(ended, || Some(record.body.get())) {
+            if self.start.allows(&key)
+                && self.filter.matches_time(ended)
+                && self.filter.matches_body(record.body.get())
+            {
                 found.push_back((key, record));
             }
         }
         self.queue_all(found);
-    }
-
-    fn matches<'t>(&self, ended: u64, body: impl FnOnce() -> Option<&'t str>) -> bool {
-        let by_body = || {
-            self.filter.terms().next().is_none() || body().is_some_and(|body| self.filter.matches_body(body))
-        };
-        self.filter.matches_time(ended) && by_body()
     }
 
     /// The queue is empty: what was read is all of it, in the list's order.
