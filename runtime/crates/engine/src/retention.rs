@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_core::fault::Code;
 use portcullis_core::id::OrgId;
 use portcullis_core::violation::{Violation, Violations};
-use portcullis_store::{LedgerCut, OrgRecord, RunCut, Writes};
+use portcullis_store::{LedgerCut, OrgRecord, RunCut, StoreError, Writes};
 pub use portcullis_store::{RetentionChange, RetentionRecord, RetentionTerms};
 
 use crate::caller::{Caller, ORG};
@@ -31,6 +31,8 @@ pub const BYTES_MIN: u64 = 1024 * 1024;
 const NOTICE: SignedDuration = SignedDuration::from_hours(24);
 /// Changes that a record shows. Of earlier ones, the longest terms count until their notice is over.
 const CHANGES_MAX: usize = 20;
+/// How often a change is tried while others are made at the same time.
+const SETS_MAX: usize = 10;
 /// A file that is written to is closed once it has a record of more than a day, so that data outlives its term by
 /// little more than that.
 const FILE_DAYS: u32 = 1;
@@ -139,13 +141,30 @@ async fn set(engine: &Engine, caller: &Caller, owner: Owner<'_>, terms: Retentio
     if !violations.is_empty() {
         return Err(Error::violations(Code::ValidationFailed, violations));
     }
-    let mut record = record(engine, owner).await?;
     let token_id = caller.token_id.clone();
     let by = token_id.as_ref().map_or("the operator", |token| token.as_str());
-    tracing::info!(owner = owner.parts().join("/"), by, ?terms, "terms of retention were set");
-    add(&mut record, RetentionChange { terms, at: clock::now(), token_id });
-    engine.resources.commit(Writes::new().put(&owner.parts(), &record)).await?;
-    Ok(())
+    let change = RetentionChange { terms, at: clock::now(), token_id: token_id.clone() };
+    for _ in 0..SETS_MAX {
+        let parts = owner.parts();
+        let found = engine.resources.records.get::<RetentionRecord>(&parts).await?;
+        let (mut record, commit) =
+            found.map_or_else(Default::default, |(record, commit)| (record, Some(commit)));
+        add(&mut record, change.clone());
+        // Why not over any other: a change that is lost could make a shorter term count early.
+        let writes = match commit {
+            Some(commit) => Writes::new().replace(&parts, &record, commit),
+            None => Writes::new().create(&parts, &record),
+        };
+        match engine.resources.commit(writes).await {
+            Err(StoreError::Conflict { .. }) => {}
+            done => {
+                done?;
+                tracing::info!(owner = parts.join("/"), by, ?terms, "terms of retention were set");
+                return Ok(());
+            }
+        }
+    }
+    Err(Error::new(Code::StoreUnavailable, "others set these terms at the same time; try again"))
 }
 
 fn violations(terms: &RetentionTerms) -> Vec<Violation> {

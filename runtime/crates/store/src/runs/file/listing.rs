@@ -17,8 +17,8 @@ use super::segment::{self, Fault, Segment};
 use crate::runs::query::{RunKey, RunPlace, Start, ended_us};
 use crate::runs::{RunCursor, RunFilter, RunOrder, RunPage, RunQuery, RunRecord, RunScope};
 
-/// Bytes of records that are read for one page, unless it takes more to get on at all: some 20 ms.
-const READ_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of records that are read for one page, unless it takes more to get on at all: some 10 ms.
+const READ_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Files whose index is looked at for one page: some 20 ms.
 const FILES_MAX: u64 = 250;
