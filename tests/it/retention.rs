@@ -1,7 +1,12 @@
 //! Retention: terms of an org and of the platform, who may set them, and what a sweep leaves.
 
 use portcullis_core::fault::Code;
+use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 use portcullis_engine::retention;
+use portcullis_store::{
+    FileRuns, RetentionChange, RetentionRecord, RetentionTerms, RunRecord, Runs as _, Writes,
+};
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use crate::support::World;
@@ -87,4 +92,55 @@ async fn a_sweep_keeps_what_is_within_its_term_and_the_ledger_verifies_before_an
         assert_eq!(listed["data"].as_array().unwrap().len(), runs);
         acme.create_contact().await.is(200);
     }
+}
+
+/// A run of acme's main workspace that ended on this day.
+fn old_run(n: u32, day: &str) -> RunRecord {
+    let run_id = format!("run_016f5e66e8{n:02x}7abc8def0123456789ab");
+    let usage = json!({
+        "requests": 0, "retries": 0, "fuel": 0, "memory_peak_bytes": 0, "guest_us": 0, "upstream_us": 0,
+        "total_us": 1,
+    });
+    let body = json!({
+        "run_id": run_id, "status": "skipped", "connector_id": "salesforce", "action_id": "create-contact",
+        "revision": 1, "reason": "opted_out", "decisions": [], "usage": usage,
+    });
+    RunRecord {
+        run_id: RunId::parse(&run_id).unwrap(),
+        org: OrgId::parse("acme").unwrap(),
+        workspace: WorkspaceId::parse("main").unwrap(),
+        created_at: format!("{day}T00:00:00.{n:06}Z"),
+        body: to_raw_value(&body).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_drops_what_is_older_than_a_term_that_is_in_force_and_calls_go_on() {
+    let (world, acme) = World::salesforce().await;
+    acme.connect("salesforce", json!({ "api_key": KEY })).await;
+    let earlier = FileRuns::open(&world.data_dir().join("runs")).unwrap();
+    for n in 0..3 {
+        earlier.append(&old_run(n, "2020-01-01")).await.unwrap();
+    }
+    drop(earlier);
+    let listed = async || {
+        let page = acme.run.get("/run/acme/main").await.is(200).json;
+        page["data"].as_array().unwrap().len()
+    };
+    assert_eq!(listed().await, 3);
+    assert_eq!(retention::sweep(&world.engine).await.unwrap().run_files, 0, "there is no term");
+    // Set long ago, so that it counts.
+    let terms = RetentionTerms { runs_days: Some(30), ..RetentionTerms::default() };
+    let change = RetentionChange { terms, at: "2020-01-01T00:00:00Z".to_owned(), token_id: None };
+    let record = RetentionRecord { changes: vec![change], before: None };
+    world.engine.records().commit(Writes::new().put(&["org", "acme"], &record)).await.unwrap();
+    let shown = acme.org.get("/org/acme/settings/retention").await.is(200).json;
+    assert_eq!(shown["in_force"]["runs_days"], 30);
+    assert_eq!(retention::sweep(&world.engine).await.unwrap().run_files, 1);
+    assert_eq!(listed().await, 0);
+    acme.create_contact().await.is(200);
+    assert_eq!(retention::sweep(&world.engine).await.unwrap().run_files, 0);
+    assert_eq!(listed().await, 1, "what is young stays");
+    let chain = acme.org.get("/org/acme/outbound/verify").await.is(200).json;
+    assert_eq!(chain["intact"], true);
 }

@@ -220,8 +220,7 @@ async fn a_run_s_record_has_its_attempts_with_waits_hosts_and_ledger_entries() {
     let world = World::start().await;
     let mut definition = salesforce();
     definition["actions"][0]["idempotent"] = json!(true);
-    definition["actions"][0]["retry"] =
-        json!({ "max_attempts": 2, "base_delay_ms": 20, "max_wait_ms": 1000 });
+    definition["actions"][0]["retry"] = json!({ "max_attempts": 2, "base_ms": 20, "max_wait_ms": 1000 });
     world.platform.post("/admin/connector", &definition).await.is(201);
     let acme = world.tenant("acme", "main").await;
     acme.connect("salesforce", json!({ "api_key": KEY })).await;
