@@ -45,7 +45,8 @@ impl Indexer {
     fn index(&self, log: &Log) {
         while !self.stopping.load(Ordering::Relaxed) {
             let mut spent = Spent::default();
-            let looked = Look::new(log).and_then(|look| self.latest.before_each(&look, &mut spent));
+            let looked =
+                Look::knowing(log, &self.latest).and_then(|look| self.latest.before_each(&look, &mut spent));
             if let Err(fault) = looked {
                 let error = fault.into_error();
                 tracing::debug!(%error, "a file of runs could not be indexed");

@@ -39,7 +39,7 @@ impl Spent {
 /// One page; `None` if its cursor is none of these runs.
 pub(super) fn page(logs: &[Arc<Log>], latest: &Latest, query: &RunQuery) -> Result<Option<RunPage>, Fault> {
     let timed = !matches!(query.scope, RunScope::Workspace(..));
-    let looks = logs.iter().map(|log| Look::new(log)).collect::<Result<Vec<_>, _>>()?;
+    let looks = logs.iter().map(|log| Look::knowing(log, latest)).collect::<Result<Vec<_>, _>>()?;
     let Some(place) = start(&looks, query, timed)? else { return Ok(None) };
     let start = Start { order: query.order, place };
     let mut spent = Spent::default();

@@ -6,11 +6,13 @@
 
 use std::cell::OnceCell;
 use std::path::Path;
+use std::sync::Arc;
 
 use portcullis_core::id::RunId;
 
 use super::chain::{Header, Sealed};
 use super::index::Values;
+use super::latest::Latest;
 use super::log::{Log, reaches};
 use super::outline::Outline;
 use super::segment::{self, Checked, Fault, Listing, Segment};
@@ -65,14 +67,21 @@ pub(super) struct Look<'a> {
     known: Option<Head>,
     /// The outline of the file that is written to, if it is open.
     tail: Option<(u64, Outline)>,
-    /// That of the last file, if it is not.
-    cold: OnceCell<Outline>,
+    /// That of the last file, if it is not, and the file's length.
+    cold: OnceCell<(Arc<Outline>, u64)>,
+    /// What is known of files that were read before.
+    latest: Option<&'a Latest>,
     listing: Listing,
     /// The header of each file as soon as it was read; `None` in it if it cannot be read.
     headers: Vec<OnceCell<Option<(Header, Link)>>>,
 }
 
 impl<'a> Look<'a> {
+    /// A look that reads nothing again that is known.
+    pub(super) fn knowing(log: &'a Log, latest: &'a Latest) -> Result<Self, Fault> {
+        Ok(Self { latest: Some(latest), ..Self::new(log)? })
+    }
+
     pub(super) fn new(log: &'a Log) -> Result<Self, Fault> {
         // Before the list: files may be begun meanwhile, and then reach past it.
         let (known, tail) = log.now();
@@ -90,7 +99,7 @@ impl<'a> Look<'a> {
         listing.segments = complete(&log.dir, &listing, known);
         without_unbegun(log, &mut listing, known);
         let headers = listing.segments.iter().map(|_| OnceCell::new()).collect();
-        let look = Self { log, known, tail, cold: OnceCell::new(), listing, headers };
+        let look = Self { log, known, tail, cold: OnceCell::new(), latest: None, listing, headers };
         let begins = cut.map_or_else(|| log.place.genesis(), |(_, dropped)| dropped);
         if let (Some(segment), Some((header, _))) = (look.listing.segments.first(), look.header(0)?) {
             if header.last() != Some(begins) {
@@ -206,12 +215,46 @@ impl<'a> Look<'a> {
         {
             return Ok(outline.clone());
         }
-        if let Some(outline) = self.cold.get() {
-            return Ok(outline.clone());
+        if self.cold.get().is_none() {
+            let known = self.known_tail(index, segment)?;
+            let cold = match known {
+                Some(known) => known,
+                None => {
+                    let checked = self.checked(index, segment)?;
+                    *read = read.saturating_add(checked.whole_bytes);
+                    let cold =
+                        (Arc::new(checked.outline), checked.whole_bytes.saturating_add(checked.torn_bytes));
+                    if let Some(latest) = self.latest {
+                        latest.keep_tail(&self.log.place, segment.number, &cold);
+                    }
+                    cold
+                }
+            };
+            return Ok(Outline::clone(&self.cold.get_or_init(|| cold).0));
         }
-        let checked = self.checked(index, segment)?;
-        *read = read.saturating_add(checked.whole_bytes);
-        Ok(self.cold.get_or_init(|| checked.outline).clone())
+        let begins = || Outline::new(0, self.log.place.genesis());
+        Ok(self.cold.get().map_or_else(begins, |(outline, _)| Outline::clone(outline)))
+    }
+
+    /// The outline of the last file, if it was read before and is as long as it was then.
+    fn known_tail(&self, index: usize, segment: &Segment) -> Result<Option<(Arc<Outline>, u64)>, Fault> {
+        let tail = self.latest.and_then(|latest| latest.tail(&self.log.place, segment.number));
+        let Some((outline, bytes)) = tail else { return Ok(None) };
+        let is_same = std::fs::metadata(&segment.path).is_ok_and(|file| file.len() == bytes)
+            && self.header(index)?.is_some_and(|(_, start)| *start == outline.start());
+        // What the head knows beyond it would be missing.
+        let reaches = self.known.is_none_or(|known| {
+            known.segment != segment.number
+                || known.link == outline.end
+                || known.link.seq < outline.end.seq
+                || (outline.records == 0 && known.link.seq == outline.end.seq)
+        });
+        Ok((is_same && reaches).then_some((outline, bytes)))
+    }
+
+    /// The length that the last file had when it was read; none if it is open.
+    pub(super) fn cold_bytes(&self) -> Option<u64> {
+        self.cold.get().map(|(_, bytes)| *bytes)
     }
 
     /// The last link of a closed file, as the next file names it.

@@ -58,7 +58,7 @@ pub(super) fn retain(logs: &[Arc<Log>], latest: &Latest, cut: &RunCut) -> Result
 
 /// Begins a next file if the current one has an old run: at once if all are old, else if it is written to.
 fn close(log: &Log, latest: &Latest, cut: &RunCut) -> Result<(), Fault> {
-    let look = Look::new(log)?;
+    let look = Look::knowing(log, latest)?;
     let ends = before_each(&look, latest)?;
     let all_old =
         ends.last().is_some_and(|end| *end > 0 && cut.before_us.is_some_and(|before| *end < before));
@@ -69,7 +69,7 @@ fn close(log: &Log, latest: &Latest, cut: &RunCut) -> Result<(), Fault> {
 /// The files that could be dropped, and the bytes of all. The last one stays, and so do files of the first format
 /// until all of them can go.
 fn closed_files(index: usize, log: &Log, latest: &Latest) -> Result<(Vec<Old>, u64), Fault> {
-    let look = Look::new(log)?;
+    let look = Look::knowing(log, latest)?;
     let ends = before_each(&look, latest)?;
     let (mut files, mut all, mut held) = (Vec::new(), 0_u64, 0_u64);
     for unit in 0..look.units() {

@@ -104,6 +104,25 @@ async fn lists_of_an_open_a_closed_and_a_torn_file_are_the_same() {
 }
 
 #[tokio::test]
+async fn a_long_file_that_is_not_open_and_torn_is_listed_to_its_end() {
+    let dir = TempDir::new().unwrap();
+    // More than is read for one page.
+    let all = fill(dir.path(), 0..2800, SEGMENT_BYTES).await;
+    let last = files(dir.path()).pop_last().unwrap().0;
+    let mut file = std::fs::File::options().append(true).open(&last).unwrap();
+    file.write_all(b"{\"seq\":2801,\"run\":{").unwrap();
+    let runs = FileRuns::open(dir.path()).unwrap();
+    let (org, main) = ids("acme", "main");
+    for scope in [RunScope::All, RunScope::Workspace(org.clone(), main)] {
+        let wanted = query(scope, RunFilter::default(), RunOrder::OldestFirst);
+        let wanted = RunQuery { limit: 700, ..wanted };
+        assert_eq!(all_pages(&runs, &wanted).await, all);
+    }
+    let old = RunCut { before_us: Some(u64::MAX), ..RunCut::default() };
+    assert_eq!(runs.retain(&org, &old).await.unwrap().dropped, 1);
+}
+
+#[tokio::test]
 async fn a_changed_byte_is_named_though_the_index_is_sound_and_no_changed_run_is_shown() {
     let dir = TempDir::new().unwrap();
     let all = fill(dir.path(), 0..60, 20_000).await;
