@@ -5,7 +5,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # Where cargo builds; it can be one directory for several projects.
 BUILT := $(or $(CARGO_TARGET_DIR),target)
-TARGETS := wasm32-unknown-unknown
+# The handler, and a guest of the tests whose standard library uses WASI.
+TARGETS := wasm32-unknown-unknown wasm32-wasip2
 PURE := -p portcullis-action -p portcullis-admission -p portcullis-core -p portcullis-egress -p portcullis-store
 
 # What `make release` works with: the host's triple, its own target directories, and the tool that reads profiles.
@@ -90,7 +91,7 @@ deny:
 # Not `build`: product and tests together resolve one set of features, and nothing is built twice.
 test: fetch lint doc deny
 	$(CARGO) build --release --workspace --bins --tests
-	$(MAKE) clients CASES=600
+	$(MAKE) clients CASES=200
 	$(MAKE) modules
 	$(CARGO) test --release --workspace 2>&1 | tee $(BUILT)/test-output.txt
 	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
@@ -153,6 +154,7 @@ prove: targets
 	  $(CARGO) test --release --workspace --test it -- --nocapture --test-threads 1 \
 	  field_cases::damage::corruption field_cases::damage::kills field_cases::damage::power
 	PORTCULLIS_ALONE=1 $(CARGO) test --release --workspace --test it -- --test-threads 1 field_cases::work_off_thread
+	PORTCULLIS_MUTATIONS=500 $(CARGO) test --release --workspace --test it -- modules::refusals
 	$(BUILT)/release/hostile-inputs --minutes $(MINUTES)
 
 # Not part of `test`: descriptions and mock server come from outside; see tests/vendors/README.md.

@@ -230,7 +230,9 @@ fn module_rules(file: &File, errors: &mut Vec<String>) -> ModuleRules {
         errors.push(format!("modules.trusted_keys: {error}"));
         TrustedKeys::default()
     });
-    ModuleRules { trusted_keys, require_signature: file.flag("modules.require_signature") }
+    let (require_signature, allow_std) =
+        (file.flag("modules.require_signature"), file.flag("modules.allow_std"));
+    ModuleRules { trusted_keys, require_signature, allow_std }
 }
 
 /// Variables that are set under this program's prefix, that no command reads, each with the name that was perhaps

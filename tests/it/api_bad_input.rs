@@ -239,11 +239,14 @@ async fn a_foreign_tenants_token_is_told_exactly_what_a_stranger_is_told() {
         ("GET", "/org/ORG/settings/integrations".to_owned(), &globex.org),
         ("GET", "/org/ORG/outbound".to_owned(), &globex.org),
         ("GET", format!("/org/ORG/automation/{automation}"), &globex.org),
+        ("POST", format!("/org/ORG/automation/{automation}/preview"), &globex.org),
+        ("POST", "/org/ORG/automation/preview".to_owned(), &globex.org),
         ("GET", "/workspace/ORG/main/settings/connector".to_owned(), &globex.workspace),
         ("PUT", "/workspace/ORG/main/settings/connector/salesforce".to_owned(), &globex.workspace),
         ("DELETE", "/workspace/ORG/main/settings/connector/salesforce".to_owned(), &globex.workspace),
         ("POST", "/run/ORG/main/connector/salesforce/create-contact".to_owned(), &globex.run),
         ("POST", format!("/run/ORG/main/automation/{automation}"), &globex.run),
+        ("POST", "/run/ORG/main/event".to_owned(), &globex.run),
     ];
     for (method, path, stranger) in &paths {
         let body = if *method == "GET" { "" } else { "{}" };

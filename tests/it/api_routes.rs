@@ -234,7 +234,7 @@ async fn an_automation_is_checked_against_its_action_and_every_violation_is_told
     let at = |rest: &str| format!("/destination_config/{rest}");
     let before = world.before().await;
     for (automation, pointer, code) in [
-        (changed(&|a| a["event_stage"] = json!("before")), "/event_stage".to_owned(), "not_in_list"),
+        (changed(&|a| a["event_stage"] = json!("during")), "/event_stage".to_owned(), "not_in_list"),
         (changed(&|a| a["enabled"] = json!("yes")), "/enabled".to_owned(), "wrong_type"),
         (changed(&|a| a["entity_name"] = json!("")), "/entity_name".to_owned(), "too_short"),
         (changed(&|a| a["entity_name"] = json!("n".repeat(121))), "/entity_name".to_owned(), "too_long"),

@@ -54,6 +54,14 @@ async fn a_directory_of_every_earlier_version_opens_with_all_it_had() {
         assert_eq!(setting.json["state"], "connected");
         let old = run.get(&format!("/run/acme/main/{}", text("/run_id"))).await.is(200);
         assert_eq!((&old.json["status"], &old.json["code"]), (&json!("failed"), &json!("dns_failed")));
+        // Runs of every earlier version are found by what their records say.
+        for path in ["/run/acme/main?status=failed", "/run/acme/main?code=dns_failed&order=asc"] {
+            let listed = run.get(path).await.is(200);
+            assert_eq!(listed.json["data"][0], old.json, "{path}");
+        }
+        let listed = org.get("/org/acme/run?connector_id=salesforce&workspace=main").await.is(200);
+        assert_eq!(listed.json["data"][0]["run_id"], old.json["run_id"]);
+        assert_eq!(run.get("/run/acme/main?status=succeeded").await.is(200).json["data"], json!([]));
         let chain = org.get("/org/acme/outbound/verify").await.is(200);
         assert_eq!(chain.json["intact"], true);
         assert!(chain.json["records"].as_u64().unwrap() >= 2, "{}", chain.text);

@@ -13,6 +13,7 @@ mod logs;
 mod refusals;
 mod replacing;
 mod signatures;
+mod std_profile;
 mod stopping;
 mod uploads;
 mod wrong_code;

@@ -57,6 +57,7 @@ fn run(
         // Why: a time past the year 292 million is no reason to fail a call.
         now_ms: i64::try_from(call.now_ms).unwrap_or(i64::MAX),
         idempotency_key: call.idempotency_key.as_deref(),
+        tables: &plan.tables,
         budget: None,
     };
     let rendered = render::render_request(&plan, &values)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use portcullis_core::definition::ProfileDef;
 use portcullis_core::limits::Limits;
 use portcullis_engine::modules::{ModuleParts, ModuleRules};
 use portcullis_sandbox::{CompilerBounds, ModuleReport, compile_stdin, inspect};
@@ -43,9 +44,17 @@ struct CheckArgs {
     /// The component
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// The largest profile that it may need: pure, or std where the platform has modules.allow_std
+    #[arg(long, value_name = "PROFILE", default_value = "pure", value_parser = profile)]
+    profile: ProfileDef,
     /// The report as JSON
     #[arg(long)]
     json: bool,
+}
+
+fn profile(text: &str) -> Result<ProfileDef, String> {
+    let known = [ProfileDef::Pure, ProfileDef::Std].into_iter().find(|profile| profile.as_str() == text);
+    known.ok_or_else(|| "pure or std".to_owned())
 }
 
 /// Arguments of `module pack`.
@@ -110,7 +119,7 @@ fn check(args: &CheckArgs) -> u8 {
         Ok(bytes) => bytes,
         Err(error) => return failed(&args.file, error),
     };
-    let report = inspect(&bytes, &Limits::default());
+    let report = inspect(&bytes, args.profile, &Limits::default());
     if args.json {
         output::line(&json!(report).to_string());
     } else {
@@ -156,7 +165,7 @@ fn pack(args: &PackArgs) -> u8 {
         return failed(&to, error);
     }
     output::line(&format!("wrote {} ({} bytes)", to.display(), component.len()));
-    let report = inspect(&component, &Limits::default());
+    let report = inspect(&component, ProfileDef::Pure, &Limits::default());
     told(&report);
     if report.problems.is_empty() { DONE } else { FAILED }
 }

@@ -134,6 +134,7 @@ async fn run_server(
         public_url: config.public_url.clone(),
     };
     let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
+    engine.start_jobs();
     let listener = serve::listen(config.listen).map_err(|e| format!("listen {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let queue = Arc::clone(telemetry.queue());

@@ -16,6 +16,7 @@ const KEYS: &[&str] = &[
     "anchor_file",
     "modules.trusted_keys",
     "modules.require_signature",
+    "modules.allow_std",
     "log",
 ];
 
@@ -90,7 +91,7 @@ fn flatten(table: &toml::Table, errors: &mut Vec<String>) -> File {
         }
         let (fits, form) = match key.as_str() {
             "egress.dns_servers" | "modules.trusted_keys" => (value.is_array(), "a list of texts"),
-            "modules.require_signature" => (value.is_bool(), "true or false"),
+            "modules.require_signature" | "modules.allow_std" => (value.is_bool(), "true or false"),
             _ => (value.is_str(), "a text"),
         };
         if !fits {

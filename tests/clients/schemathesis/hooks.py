@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -55,9 +56,10 @@ class Stopped(Exception):
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def ask(method, path, token, body=None, accept=(200, 201, 204)):
-    """One request of the hooks' own; the answer's document."""
-    request = urllib.request.Request(URL + path, method=method, headers={"authorization": f"Bearer {token}"})
+def ask(method, path, token, body=None, accept=(200, 201, 202, 204), **more):
+    """One request of the hooks' own, with more headers; the answer's document."""
+    headers = {"authorization": f"Bearer {token}", **more}
+    request = urllib.request.Request(URL + path, method=method, headers=headers)
     data = None
     if body is not None:
         request.add_header("content-type", "application/json")
@@ -79,6 +81,9 @@ class World:
         self.numbers = itertools.count(1)
         platform = TOKENS["platform"]
         self.entry = {**ask("GET", f"/admin/catalog/{ENTRY}", platform), "retry": {"max_attempts": 1}}
+        # Why none: such an input is erased at the end of a run, and then the run cannot be run again.
+        for field in (field for action in self.entry["actions"] for field in action.get("body_schema", [])):
+            field.pop("sensitive", None)
         ask("POST", "/admin/connector", platform, {**self.entry, "connector_id": CONNECTOR})
         ask("POST", f"/admin/catalog/{CONSENT}", platform)
         self.tenants = {ORG: TOKENS, **{org: self.tenant(org) for org in (SIDE_ORG, SHUT_ORG, CONSENT_ORG)}}
@@ -103,6 +108,18 @@ class World:
         """A call that fails, or is refused."""
         path = f"/run/{org}/{WORKSPACE}/connector/{CONNECTOR}/{ACTION}"
         return ask("POST", path, self.tenants[org]["run"], {"input": INPUT}, accept=(403, 502))
+
+    def accepted(self):
+        """A run that is not executed before tomorrow."""
+        path = f"/run/{SIDE_ORG}/{WORKSPACE}/connector/{CONNECTOR}/{ACTION}"
+        tomorrow = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400))
+        body = {"input": INPUT, "not_before": tomorrow}
+        return ask("POST", path, self.tenants[SIDE_ORG]["run"], body, prefer="respond-async")["run_id"]
+
+    def cancelled(self):
+        run = self.accepted()
+        ask("POST", f"/run/{SIDE_ORG}/{WORKSPACE}/{run}/cancel", self.tenants[SIDE_ORG]["run"])
+        return run
 
     def name(self, kind):
         return f"{kind}-{next(self.numbers)}"
@@ -217,6 +234,10 @@ PLANS = {
     "GET /org/{org}/settings/integrations": (at(org=ORG), {}, None),
     "PUT /org/{org}/settings/integrations": (at(org=SIDE_ORG), {}, lambda: {"domain_allowlist": ["*.hubapi.com"]}),
     "GET /org/{org}/settings/integrations/usage": (at(org=ORG), {}, None),
+    "GET /org/{org}/settings/retention": (at(org=ORG), {}, None),
+    "PUT /org/{org}/settings/retention": (at(org=SIDE_ORG), {}, lambda: {"runs_days": 90}),
+    "GET /admin/settings/retention": (at(), {}, None),
+    "PUT /admin/settings/retention": (at(), {}, lambda: {"runs_days": 365}),
     "GET /org/{org}/outbound": (at(org=ORG), {}, None),
     "GET /org/{org}/outbound/stream": (at(org=SHUT_ORG), {}, None),
     "GET /org/{org}/outbound/verify": (at(org=ORG), {}, None),
@@ -225,6 +246,9 @@ PLANS = {
     "GET /org/{org}/automation/{id}": (at(org=ORG, id=WORLD.fired), {}, None),
     "PUT /org/{org}/automation/{id}": (at(org=ORG, id=WORLD.automation), {}, WORLD.automation_body),
     "DELETE /org/{org}/automation/{id}": (at(org=ORG, id=WORLD.automation), {}, None),
+    "POST /org/{org}/automation/preview": (
+        at(org=ORG), {}, lambda: {"automation": WORLD.automation_body(), "source": INPUT}),
+    "POST /org/{org}/automation/{id}/preview": (at(org=ORG, id=WORLD.fired), {}, lambda: {"source": INPUT}),
     "GET /workspace/{org}/{ws}/settings/connector": (HERE, {}, None),
     "GET /workspace/{org}/{ws}/settings/connector/{id}": (at(HERE, id=CONNECTOR), {}, None),
     "PUT /workspace/{org}/{ws}/settings/connector/{id}": (at(SIDE, id=CONNECTOR), {}, lambda: CREDENTIAL),
@@ -236,7 +260,15 @@ PLANS = {
         at(HERE, id=CONNECTOR, action=ACTION), {"dry_run": "true"}, lambda: {"input": INPUT}),
     "POST /run/{org}/{ws}/automation/{id}": (
         at(HERE, id=WORLD.fired), {"dry_run": "true"}, lambda: {"source": INPUT}),
+    "POST /run/{org}/{ws}/event": (
+        HERE, {}, lambda: {"entity_name": "none", "event_name": WORLD.name("event"), "source": INPUT}),
+    "POST /run/{org}/{ws}/{run_id}/cancel": (at(SIDE, run_id=WORLD.accepted), {}, None),
+    "POST /run/{org}/{ws}/{run_id}/rerun": (
+        at(SIDE, run_id=WORLD.cancelled), {}, lambda: {"definition": "same"}),
+    "POST /org/{org}/run/redrive": (at(org=SIDE_ORG), {}, lambda: {"status": "dead"}),
     "GET /run/{org}/{ws}": (HERE, {}, None),
+    "GET /org/{org}/run": (at(org=ORG), {}, None),
+    "GET /admin/run": (at(), {}, None),
     "GET /run/{org}/{ws}/{run_id}": (at(HERE, run_id=WORLD.run), {}, None),
 }
 ROLES = {"admin": "platform", "org": "org", "workspace": "workspace", "run": "run"}

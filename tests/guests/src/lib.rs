@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 mod memory;
+mod outside;
 
 /// What the call is about.
 #[derive(Debug, Deserialize)]
@@ -99,6 +100,25 @@ pub enum Behaviour {
     Log {
         /// The line.
         text: String,
+    },
+    /// Looks for everything that WASI could give it, in the profile `std`. Ends: an output that names what it found.
+    Outside {},
+    /// Writes to standard output and standard error. Ends: an output; the lines are in the log.
+    Print {
+        /// What it writes to both.
+        text: String,
+    },
+    /// Sleeps, in the profile `std`. Ends: `upstream_timeout` or another end of the call's own time; nothing computes.
+    Sleep {
+        /// How long.
+        ms: u64,
+    },
+    /// Leaves the process, in the profile `std`. Ends: `guest_trapped`.
+    Exit {},
+    /// Opens a connection of its own, in the profile `std`. Ends: `guest_trapped`, nothing connected.
+    Connect {
+        /// Host and port, a name or an address.
+        to: String,
     },
     /// Returns everything it was told. Ends: an output without a secret in it.
     Echo {},
@@ -187,6 +207,11 @@ fn act(call: &Invocation, behaviour: Behaviour) -> Result<Value, Error> {
             }
         }
         Behaviour::Log { text } => log(Level::Info, &text),
+        Behaviour::Outside {} => return Ok(outside::found()),
+        Behaviour::Print { text } => outside::print(&text),
+        Behaviour::Sleep { ms } => std::thread::sleep(std::time::Duration::from_millis(ms)),
+        Behaviour::Exit {} => std::process::exit(0),
+        Behaviour::Connect { to } => return Ok(json!(outside::connects(&to))),
         Behaviour::Echo {} => {
             let Invocation { operation, plan, input, config, run_id, now_ms, idempotency_key } = call;
             return Ok(json!({ "operation": operation, "plan": plan, "input": input, "config": config,

@@ -167,3 +167,33 @@ async fn c8_c9_what_looks_wrong_in_a_mapping_is_told() {
     let message = refused.messages();
     assert!(message.contains("field_mapping \"s\" makes it of source.contact.email"), "{message}");
 }
+
+#[tokio::test]
+async fn a_value_is_looked_up_in_a_table_of_the_definition_and_of_the_automation() {
+    let action = json!({ "http_method": "POST",
+        "body_schema": [{ "name": "status", "transform": "lower | lookup:'status'" }] });
+    let tables = json!({ "tables": { "status": { "open": "1", "closed": 2 } } });
+    let (world, acme) = connected(&definition(&action, &tables)).await;
+    acme.call(ID, "act", json!({ "status": "Closed" })).await.is(200);
+    assert_eq!(sent(&world), r#"{"status":2}"#);
+    let answer = acme.call(ID, "act", json!({ "status": "lost" })).await.problem(Code::InputInvalid);
+    assert!(answer.text.contains("lookup") && !answer.text.contains("lost"), "{}", answer.text);
+
+    let body = |table: &str| {
+        json!({ "entity_name": "order", "event_name": "created",
+        "tables": { "stages": { "new": "open", "won": "closed" } },
+        "destination_config": { "connector_id": ID, "action_id": "act", "field_mapping":
+            { "status": format!("{{{{source.stage | lookup:'{table}' | default:'open'}}}}") } } })
+    };
+    let saved = acme.org.post("/org/acme/automation", &body("stages")).await.is(201);
+    assert_eq!(saved.json["tables"]["stages"]["won"], "closed");
+    let id = saved.json["automation_id"].as_str().unwrap();
+    for (stage, status) in [("won", "2"), ("new", "\"1\""), ("elsewhere", "\"1\"")] {
+        acme.fire(id, json!({ "stage": stage })).await.is(200);
+        assert_eq!(sent(&world), format!("{{\"status\":{status}}}"), "{stage}");
+    }
+    let refused =
+        acme.org.post("/org/acme/automation", &body("status")).await.problem(Code::ValidationFailed);
+    assert_eq!(refused.json["errors"][0]["pointer"], "/destination_config/field_mapping/status");
+    assert!(refused.text.contains("no table"), "{}", refused.text);
+}

@@ -9,6 +9,7 @@ use crate::support::{Answer, Tenant, World};
 async fn world() -> (World, Tenant) {
     let mut stage = quick();
     stage.limits.guest_output_bytes = 64 * 1024;
+    stage.limits.request_bytes = 1024 * 1024;
     installed(stage, hostile(), &json!({})).await
 }
 
@@ -39,12 +40,14 @@ async fn a_module_that_goes_on_too_long_or_traps_ends_its_own_call_alone() {
             (json!({ "do": "bulk_loop" }), Code::GuestTimeout),
             (json!({ "do": "recursion" }), Code::GuestTrapped),
             (json!({ "do": "trap" }), Code::GuestTrapped),
-            (json!({ "do": "panic" }), Code::GuestTrapped),
         ],
     )
     .await;
     assert!(wrong.is_empty(), "{wrong:#?}");
     world.assert_nothing_looked_up(&before).await;
+    // Why apart: it writes a line, and what is kept of a line is compared with the connection's secrets.
+    let wrong = wrong_ends(&acme, vec![(json!({ "do": "panic" }), Code::GuestTrapped)]).await;
+    assert!(wrong.is_empty() && world.upstream.received().is_empty(), "{wrong:#?}");
     assert_others_are_served(&world).await;
     act(&acme, json!({ "do": "echo" })).await.is(200);
 }
@@ -104,6 +107,7 @@ async fn an_output_is_held_to_the_limit() {
     let (_world, acme) = world().await;
     let fits = act(&acme, json!({ "do": "output", "bytes": 65_000 })).await.is(200);
     assert_eq!(fits.json["output"].as_str().map(str::len), Some(65_000));
+    // The last is refused before the host copies it.
     for bytes in [65_536, 1_000_000, 8_000_000] {
         act(&acme, json!({ "do": "output", "bytes": bytes })).await.problem(Code::ResponseTooLarge);
     }

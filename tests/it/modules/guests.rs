@@ -14,6 +14,8 @@ const PAGE_BYTES: u64 = 65_536;
 /// Where the handlers here answer, and where they allocate.
 const ANSWER: i32 = 16;
 const HEAP: i32 = 4096;
+/// The section of a component that is a core module.
+const CORE_MODULE: u8 = 1;
 
 /// Interfaces that no module of the profile `pure` may import. Ends: `import_forbidden`, with the flag that mends it.
 pub(crate) const FORBIDDEN: &[&str] = &[
@@ -50,6 +52,11 @@ pub(crate) struct Core {
     data: Vec<(i32, Vec<u8>)>,
     /// Further functions without parameters and results.
     more: Vec<Function>,
+    /// How its texts lie in its memory.
+    encoding: StringEncoding,
+    /// A kind of memory that is not supported.
+    memory64: bool,
+    shared: bool,
 }
 
 impl Default for Core {
@@ -64,6 +71,9 @@ impl Default for Core {
             post_return: Vec::new(),
             data: Vec::new(),
             more: Vec::new(),
+            encoding: StringEncoding::UTF8,
+            memory64: false,
+            shared: false,
         }
     }
 }
@@ -120,6 +130,29 @@ fn running(place: Place, code: Vec<Instruction<'static>>) -> Vec<u8> {
 /// same, and the host allocates nothing of that size.
 pub(crate) fn answer(bytes: &[u8], length: u32) -> Vec<u8> {
     answering(bytes, Some(length)).component()
+}
+
+/// An answer in UTF-16, or in Latin-1 that is marked as UTF-16 where it has to be (RUSTSEC-2026-0091, 0092, 0093, 0085).
+/// `units` of it are claimed; whole ones `succeeded`, a lone surrogate, an odd place or a length beyond its memory
+/// `guest_trapped`.
+pub(crate) fn wide_answer(units: &[u16], length: u32, place: u32, compact: bool) -> Vec<u8> {
+    const UTF16_TAG: u32 = 1 << 31;
+    let mut answer = 0_u64.to_le_bytes().to_vec();
+    answer.extend(place.to_le_bytes());
+    answer.extend((if compact { length | UTF16_TAG } else { length }).to_le_bytes());
+    let text: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let encoding = if compact { StringEncoding::CompactUTF16 } else { StringEncoding::UTF16 };
+    let data = vec![(ANSWER, answer), (i32::try_from(place).unwrap(), text)];
+    Core { data, encoding, ..Core::default() }.component()
+}
+
+/// A component around a memory that threads share, or one of 64 bits (RUSTSEC-2025-0118). Ends: `compile_failed`, with
+/// what it uses.
+pub(crate) fn unsupported_memory(shared: bool) -> Vec<u8> {
+    let module = Core { shared, memory64: !shared, ..answering(br#"{"output":null}"#, None) }.module();
+    let mut component = wasm_encoder::Component::new();
+    component.section(&wasm_encoder::RawSection { id: CORE_MODULE, data: &module });
+    component.finish()
 }
 
 /// An answer that is neither of the two cases of a `result`. Ends: `guest_trapped`.
@@ -229,7 +262,12 @@ pub(crate) fn empty_component() -> Vec<u8> {
 pub(crate) fn other_version() -> Vec<u8> {
     let wit = WIT.replace("connector@0.1.0", "connector@0.2.0");
     let core = answering(br#"{"output":null}"#, None);
-    encode(core.module_as(&INVOKE.replace("0.1.0", "0.2.0")), &[&wit], "portcullis:connector/module@0.2.0")
+    encode(
+        core.module_as(&INVOKE.replace("0.1.0", "0.2.0")),
+        &[&wit],
+        "portcullis:connector/module@0.2.0",
+        StringEncoding::UTF8,
+    )
 }
 
 /// A component cut off after each of so many lengths. Ends: `not_a_component` or `compile_failed`; no panic.
@@ -261,10 +299,10 @@ fn answering(bytes: &[u8], length: Option<u32>) -> Core {
 
 impl Core {
     fn component(self) -> Vec<u8> {
-        let import = self.import.clone();
+        let (import, encoding) = (self.import.clone(), self.encoding);
         let module = self.module();
         let Some(import) = import else {
-            return encode(module, &[WIT], "portcullis:connector/module@0.1.0");
+            return encode(module, &[WIT], "portcullis:connector/module@0.1.0", encoding);
         };
         let (package, interface) = import.split_once('/').unwrap();
         let (interface, version) = interface.split_once('@').unwrap();
@@ -272,7 +310,7 @@ impl Core {
         let world = format!(
             "package test:guest;\nworld guest {{ import {import}; export portcullis:connector/handler@0.1.0; }}\n"
         );
-        encode(module, &[WIT, &theirs, &world], "test:guest/guest")
+        encode(module, &[WIT, &theirs, &world], "test:guest/guest", encoding)
     }
 
     fn module(self) -> Vec<u8> {
@@ -305,9 +343,9 @@ impl Core {
         let mut memories = MemorySection::new();
         memories.memory(MemoryType {
             minimum: self.memory_pages,
-            maximum: None,
-            memory64: false,
-            shared: false,
+            maximum: self.shared.then_some(self.memory_pages),
+            memory64: self.memory64,
+            shared: self.shared,
             page_size_log2: None,
         });
         module.section(&memories);
@@ -370,7 +408,7 @@ fn data(segments: &[(i32, Vec<u8>)]) -> DataSection {
 }
 
 /// Encodes a core module as a component of a world. Not validated: some are wrong on purpose.
-fn encode(mut module: Vec<u8>, packages: &[&str], world: &str) -> Vec<u8> {
+fn encode(mut module: Vec<u8>, packages: &[&str], world: &str, encoding: StringEncoding) -> Vec<u8> {
     let DecodedWasm::Component(mut resolve, _) = decode(&empty_component()).unwrap() else {
         panic!("an empty component is a component");
     };
@@ -379,6 +417,6 @@ fn encode(mut module: Vec<u8>, packages: &[&str], world: &str) -> Vec<u8> {
         last = Some(resolve.push_source(&format!("{index}.wit"), package).unwrap());
     }
     let world = resolve.select_world(&[last.unwrap()], Some(world)).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, encoding).unwrap();
     ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
 }

@@ -12,6 +12,8 @@ use super::guests;
 use crate::support::{Answer, Client, Stage, Tenant, World, lay};
 
 const TARGET: &str = "wasm32-unknown-unknown";
+/// The target whose standard library uses WASI.
+const STD_TARGET: &str = "wasm32-wasip2";
 /// The header of an upload.
 pub(super) const WASM: (&str, &str) = ("content-type", "application/wasm");
 /// The connector of these tests, and its path.
@@ -37,30 +39,41 @@ const INPUTS: &[&str] = &[
     "method",
     "body",
     "credential",
+    "ms",
+    "to",
 ];
 
-/// The core module of `tests/guests`, built once by a nested cargo with a target directory of its own.
+/// What `tests/guests` makes for a target, built by a nested cargo with a target directory of its own.
+fn built(for_target: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
+        .args(["rustc", "--quiet", "--package", "portcullis-hostile-guest", "--lib"])
+        .args(["--crate-type", "cdylib", "--profile", "guest", "--target", for_target, "--target-dir"])
+        .arg(&target)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTFLAGS")
+        .env_remove("RUSTC_WRAPPER")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("CARGO_BUILD_TARGET_DIR")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    target.join(for_target).join("guest").join("hostile_guest.wasm")
+}
+
+/// The core module of `tests/guests`.
 pub(super) fn hostile_core() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
-            .args(["rustc", "--quiet", "--package", "portcullis-hostile-guest", "--lib"])
-            .args(["--crate-type", "cdylib", "--profile", "guest", "--target", TARGET, "--target-dir"])
-            .arg(&target)
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env_remove("RUSTFLAGS")
-            .env_remove("RUSTC_WRAPPER")
-            .env_remove("RUSTC_WORKSPACE_WRAPPER")
-            .env_remove("CARGO_TARGET_DIR")
-            .env_remove("CARGO_BUILD_TARGET_DIR")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        target.join(TARGET).join("guest").join("hostile_guest.wasm")
-    })
+    BUILT.get_or_init(|| built(TARGET))
+}
+
+/// The same module with a standard library that uses WASI: a component as its linker makes it.
+pub(super) fn hostile_std() -> &'static [u8] {
+    static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
+    BUILT.get_or_init(|| std::fs::read(built(STD_TARGET)).unwrap())
 }
 
 /// The module that misbehaves as its input says.

@@ -2,7 +2,7 @@
 //! the bytes are, the process goes on.
 
 use portcullis_core::fault::Code;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::guests;
 use super::harness::{act, codes, exchange_module, installed, quick, upload};
@@ -80,6 +80,17 @@ async fn bytes_with_something_wrong_are_refused_with_a_code_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_memory_of_a_kind_that_is_switched_off_is_refused_by_its_kind() {
+    let world = World::start().await;
+    for (shared, kind) in [(true, "shared memory"), (false, "64-bit memory")] {
+        let refused = upload(&world.platform, &guests::unsupported_memory(shared)).await;
+        let refused = refused.problem(Code::ModuleRefused);
+        assert!(codes(&refused).contains(&"compile_failed"), "{}", refused.text);
+        assert!(refused.text.contains(kind), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
 async fn an_import_that_a_module_may_not_have_is_refused_by_its_name() {
     let world = World::start().await;
     for import in guests::FORBIDDEN {
@@ -88,7 +99,8 @@ async fn an_import_that_a_module_may_not_have_is_refused_by_its_name() {
         assert_eq!(codes(&refused), ["import_forbidden"], "{import}: {}", refused.text);
         let report = &refused.json["report"];
         assert!(report["problems"][0]["message"].as_str().unwrap().contains(import), "{}", refused.text);
-        assert_eq!(report["profile"], Value::Null, "{import}");
+        let has_std = import.starts_with("wasi:") && !import.starts_with("wasi:http");
+        assert_eq!(report["profile"], if has_std { json!("std") } else { Value::Null }, "{import}");
         assert!(report["imports"].as_array().unwrap().iter().any(|one| one == import), "{}", refused.text);
     }
 }

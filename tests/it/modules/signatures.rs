@@ -13,7 +13,12 @@ use crate::support::{Answer, Stage, World, binary};
 /// A world that trusts these keys.
 async fn trusting(keys: &[String], require_signature: bool) -> World {
     let trusted_keys = TrustedKeys::parse(keys).unwrap();
-    Stage { module_rules: ModuleRules { trusted_keys, require_signature }, ..Stage::default() }.start().await
+    Stage {
+        module_rules: ModuleRules { trusted_keys, require_signature, ..ModuleRules::default() },
+        ..Stage::default()
+    }
+    .start()
+    .await
 }
 
 fn public(key: &Ed25519KeyPair) -> String {

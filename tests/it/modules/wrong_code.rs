@@ -7,11 +7,29 @@ use serde_json::json;
 use super::guests::{self, Place};
 use super::harness::{act, assert_others_are_served, exchange_module, installed, quick};
 
+const ANSWER: &[&str] = &["succeeded"];
 const TRAPPED: &[&str] = &["guest_trapped"];
 const TIMEOUT: &[&str] = &["guest_timeout"];
 const TRAPPED_OR_INVALID: &[&str] = &["guest_trapped", "guest_output_invalid"];
 const TRAPPED_OR_ANSWER: &[&str] = &["guest_trapped", "succeeded"];
 const TIMEOUT_OR_ANSWER: &[&str] = &["guest_timeout", "succeeded"];
+
+/// An ordinary answer.
+const OUTPUT: &str = "{\"output\":\"\u{e9}\u{1f600}\"}";
+
+/// An answer in UTF-16 that claims so many units more than it has.
+fn wide(text: &str, more: u32, place: u32, compact: bool) -> Vec<u8> {
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let length = u32::try_from(units.len()).unwrap();
+    guests::wide_answer(&units, length.saturating_add(more).min(u32::MAX >> 1), place, compact)
+}
+
+/// An answer whose last letter is half of a pair.
+fn lone_surrogate() -> Vec<u8> {
+    let units: Vec<u16> =
+        "{\"output\":\"".encode_utf16().chain([0xd83d, u16::from(b'"'), u16::from(b'}')]).collect();
+    guests::wide_answer(&units, u32::try_from(units.len()).unwrap(), 512, false)
+}
 
 /// What a module is, and how its call may end.
 fn cases() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
@@ -29,6 +47,12 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
         ("an answer that is no text", guests::answer(not_utf8, length), TRAPPED_OR_INVALID),
         ("an answer of 4 GiB", guests::answer(b"{}", u32::MAX), TRAPPED_OR_INVALID),
         ("an answer beyond its memory", guests::answer(b"{}", 300_000), TRAPPED_OR_INVALID),
+        ("an answer in UTF-16", wide(OUTPUT, 0, 512, false), ANSWER),
+        ("an answer marked as UTF-16", wide(OUTPUT, 0, 512, true), ANSWER),
+        ("a lone surrogate", lone_surrogate(), TRAPPED),
+        ("UTF-16 at an odd place", wide(OUTPUT, 0, 513, false), TRAPPED),
+        ("UTF-16 beyond its memory", wide(OUTPUT, 1 << 20, 512, false), TRAPPED),
+        ("UTF-16 of 4 GiB", wide(OUTPUT, u32::MAX >> 1, 512, true), TRAPPED),
         ("an answer of neither case", guests::impossible_case(), TRAPPED),
         ("an allocator outside of its memory", guests::lying_allocator(-16), TRAPPED),
         ("an allocator of an odd address", guests::lying_allocator(7), TRAPPED_OR_ANSWER),

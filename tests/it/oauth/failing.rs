@@ -4,6 +4,7 @@ use portcullis_core::fault::Code;
 use serde_json::json;
 
 use super::{Harness, ID, LONG_AGO, client, client_credentials};
+use crate::support::token_server::answer_with;
 use crate::support::{Script, until};
 
 /// None of this may be shown to anyone.
@@ -161,4 +162,55 @@ async fn a_credential_saved_during_a_renewal_gets_a_token_of_its_own() {
     let sent = harness.world.upstream.received_on("/v1/things");
     let sent = sent.last().unwrap().header("authorization").join(",");
     assert_ne!(sent, "Bearer at-of-before-1Zz9");
+}
+
+#[tokio::test]
+async fn a_call_that_had_begun_work_when_no_token_was_left_to_ask_for_it_has_a_run_and_keeps_its_key() {
+    let mut definition = client_credentials();
+    definition["actions"][1]["poll"] = json!({ "url": { "header": "Location" }, "interval_s": 1 });
+    let harness = Harness::of(&definition).await;
+    let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let begun = Box::new(answer_with(202, &[("location", "/v1/jobs/7")], ""));
+    harness.server.change(|ways| {
+        // Why: gone by the time at which the work is asked for.
+        ways.expires_in = json!(1);
+        ways.api = Script::Held(std::sync::Arc::clone(&permits), begun);
+    });
+    harness.acme.connect(ID, client()).await;
+    let make = || {
+        let run = harness.acme.run.clone();
+        let headers = [("idempotency-key", "k-1"), ("content-type", "application/json")];
+        let body = br#"{"input":{"Name":"a"}}"#.to_vec();
+        async move { run.send("POST", "/run/acme/main/connector/saas/make", &headers, body).await }
+    };
+    let first = tokio::spawn(make());
+    let sent = || harness.world.upstream.received_on("/v1/things").len();
+    until("the work is begun", async || sent() == 1).await;
+    harness.server.change(|ways| ways.instead = Some(Script::Json(500, WORDS)));
+    permits.add_permits(1);
+    let first = first.await.unwrap().problem(Code::CredentialNeedsAttention);
+    let run = first.json["run"]["run_id"].as_str().unwrap();
+    let kept = harness.acme.run.get(&format!("/run/acme/main/{run}")).await.is(200).json;
+    assert_eq!((&kept["status"], &kept["code"]), (&json!("failed"), &json!("credential_needs_attention")));
+    let again = make().await.is(409);
+    assert_eq!((&first.text, again.header("idempotency-replayed")), (&again.text, Some("true")));
+    assert_eq!(sent(), 1, "the work was begun once");
+}
+
+#[tokio::test]
+async fn a_call_that_had_begun_nothing_when_there_was_no_token_gives_its_key_back() {
+    let harness = Harness::of(&client_credentials()).await;
+    harness.acme.connect(ID, client()).await;
+    harness.server.change(|ways| ways.instead = Some(Script::Json(500, WORDS)));
+    let headers = [("idempotency-key", "k-1"), ("content-type", "application/json")];
+    let make = async || {
+        let body = br#"{"input":{"Name":"a"}}"#.to_vec();
+        harness.acme.run.send("POST", "/run/acme/main/connector/saas/make", &headers, body).await
+    };
+    assert!(make().await.problem(Code::CredentialNeedsAttention).json.get("run").is_none());
+    harness.server.change(|ways| ways.instead = None);
+    harness.end_pause().await;
+    let answer = make().await.is(200);
+    assert_eq!(answer.header("idempotency-replayed"), None);
+    assert_eq!(harness.world.upstream.received_on("/v1/things").len(), 1);
 }

@@ -18,7 +18,7 @@ use portcullis_store::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, Client, FakeDialer, FakeDns, PUBLIC, SALESFORCE, Upstream, binary};
+use super::{Answer, Client, FakeDialer, FakeDns, PUBLIC, SALESFORCE, Upstream, binary, handler_code};
 
 /// The public URL of the product.
 pub(crate) const PUBLIC_URL: &str = "https://portcullis.example.com";
@@ -70,7 +70,7 @@ impl Stage {
             None => Arc::new(MemoryStore::new()),
         };
         let records = Records::new(Arc::clone(&store));
-        let master_key = MasterKey::generate().unwrap();
+        let master_key = handler_code::master_key();
         Vault::initialise(records.clone(), master_key.clone()).await.unwrap();
         let secret = api_token::generate(Role::Platform).unwrap();
         let (_, writes) = api_token::record(&secret, NewToken::platform(None)).unwrap();
@@ -88,6 +88,7 @@ impl Stage {
 }
 
 /// What stays the same when another product starts on the same records.
+#[derive(Clone)]
 struct Around {
     limits: Arc<Limits>,
     ca_pem: String,
@@ -112,13 +113,15 @@ impl Around {
             limits: Arc::clone(&limits),
         });
         let (master_key, public_url) = (self.master_key.clone(), PUBLIC_URL.to_owned());
+        let compiled_dir = dir.join("compiled");
+        handler_code::lend(&compiled_dir);
         let parts = EngineParts {
             limits,
             backends,
             http_handler: self.http_handler.clone(),
             master_key,
             gate,
-            compiled_dir: dir.join("compiled"),
+            compiled_dir: compiled_dir.clone(),
             modules: ModuleParts {
                 dir: dir.join("modules"),
                 compiler: binary::path(),
@@ -126,7 +129,21 @@ impl Around {
             },
             public_url,
         };
-        Engine::open(parts).await.unwrap()
+        let engine = Engine::open(parts).await.unwrap();
+        handler_code::keep(&compiled_dir);
+        engine
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
+        if path.is_dir() {
+            copy_all(&path, &to);
+        } else {
+            std::fs::copy(&path, &to).unwrap();
+        }
     }
 }
 
@@ -204,9 +221,27 @@ impl World {
 
     /// Another product on these records, as after a restart, with a new ledger.
     pub(crate) async fn another_life(&self, store: Arc<dyn Store>) -> (Arc<Engine>, SocketAddr) {
-        let engine = self.around.open(&tempfile::tempdir_in(self.dir.path()).unwrap().keep(), store).await;
+        self.life_under(self.around.module_rules.clone(), store).await
+    }
+
+    /// The same, configured otherwise.
+    pub(crate) async fn life_under(
+        &self,
+        module_rules: ModuleRules,
+        store: Arc<dyn Store>,
+    ) -> (Arc<Engine>, SocketAddr) {
+        let around = Around { module_rules, ..self.around.clone() };
+        let engine = around.open(&tempfile::tempdir_in(self.dir.path()).unwrap().keep(), store).await;
         let address = serve(&Api::new(Arc::clone(&engine))).await;
         (engine, address)
+    }
+
+    /// Another product on these records and on the ledger as it is now, as after a kill; runs without a record then have
+    /// none in this life.
+    pub(crate) async fn life_after_a_kill(&self, store: Arc<dyn Store>) -> SocketAddr {
+        let dir = tempfile::tempdir_in(self.dir.path()).unwrap().keep();
+        copy_all(&self.dir.path().join("ledger"), &dir.join("ledger"));
+        serve(&Api::new(self.around.open(&dir, store).await)).await
     }
 
     pub(crate) fn data_dir(&self) -> &Path {

@@ -18,12 +18,15 @@ const LOOSE_JSON: &[(&str, &str)] = &[
 /// Members of answers that are any JSON, and why.
 const OPEN_MEMBERS: &[(&str, &str)] = &[
     ("AutomationDocument.entry_conditions", "a predicate as the org wrote it, checked by its own reader"),
+    ("AutomationDocument.sample", "an event as the org wrote it"),
     ("CatalogDefinition.0", "a definition: the document shows its schema"),
     ("ImportResult.definition", "a draft, which may still break rules of definitions"),
     ("ConnectorDocument.definition", "a definition as it was uploaded: the document shows its schema"),
     ("ActionInput.default", "a value of the input's type, which the definition names"),
     ("ActionInput.r#enum", "values of the input's type"),
     ("ActionInput.example", "a value of the input's type"),
+    ("EventBody.source", "the event as its caller sent it; written to be compared with a repeat"),
+    ("PreviewDocument.input", "what the org's mapping makes for the action"),
     ("RunDocument.output", "what the action gives, as the guest wrote it"),
     ("RunDocument.error", "what the definition's rules read from the third party's error"),
     ("Upstream.headers", "the third party's"),
@@ -34,7 +37,7 @@ const OPEN_MEMBERS: &[(&str, &str)] = &[
 
 /// Stores and logs by name: only the store and who opens it know which there are.
 const BACKENDS: &[&str] =
-    &["FileLedger", "FileRuns", "SledStore", "MemoryStore", "MemoryLedger", "MemoryRuns"];
+    &["FileLedger", "FileRuns", "SledStore", "MemoryStore", "MemoryLedger", "MemoryRuns", "RecordJobs"];
 
 /// Longest function of the API's handlers.
 const HANDLER_LINES_MAX: usize = 25;

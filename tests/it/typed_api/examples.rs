@@ -21,9 +21,16 @@ const ORDER: &[&str] = &[
     "setIntegrations",
     "createAutomation",
     "replaceAutomation",
+    "previewAutomation",
+    "previewDraft",
     "saveConnection",
     "runAction",
     "fireAutomation",
+    "fireEvent",
+    "rerunRun",
+    "redriveRuns",
+    "setRetention",
+    "setPlatformRetention",
     // Last: it switches the connector off.
     "patchConnector",
 ];
@@ -36,6 +43,7 @@ async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
     let world = World::start().await;
     let served = world.platform.get("/openapi.json").await.is(200);
     let mut automation = "none".to_owned();
+    let mut cancelled = "none".to_owned();
     for operation in ORDER {
         let route = ROUTES.iter().find(|route| route.operation == *operation).unwrap();
         let described = &served.json["paths"][route.path][route.method.to_lowercase()];
@@ -52,20 +60,30 @@ async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
         let path = route.path.replace("{org}", "acme").replace("{ws}", "main");
         let id = if path.contains("/automation/") { automation.as_str() } else { "salesforce" };
         let path = path.replace("{id}", id).replace("{action}", "create-contact");
+        let path = path.replace("{run_id}", &cancelled);
         let answer = caller.write(route.method, &path, example.to_string()).await;
-        assert!(matches!(answer.status, 200 | 201), "{operation}: {} {}", answer.status, answer.text);
+        assert!(matches!(answer.status, 200..=202), "{operation}: {} {}", answer.status, answer.text);
         match *operation {
             "createAutomation" => {
                 answer.json["automation_id"].as_str().unwrap().clone_into(&mut automation);
             }
             "validateConnector" => assert_eq!(answer.json["valid"], true, "{}", answer.text),
             "runAction" | "fireAutomation" => {
-                assert_eq!(answer.json["status"], "succeeded", "{}", answer.text)
+                assert_eq!(answer.json["status"], "succeeded", "{}", answer.text);
+                // An ended run with its input, for those operations that need one.
+                let later = [("prefer", "respond-async"), ("content-type", "application/json")];
+                let answer = caller.send(route.method, &path, &later, example.to_string().into_bytes()).await;
+                answer.is(202).json["run_id"].as_str().unwrap().clone_into(&mut cancelled);
+                caller.write("POST", &format!("/run/acme/main/{cancelled}/cancel"), "").await.is(200);
             }
+            "previewAutomation" | "previewDraft" => {
+                assert_eq!(answer.json["request"]["method"], "POST", "{}", answer.text)
+            }
+            "fireEvent" => assert_eq!(answer.json["data"][0]["status"], "succeeded", "{}", answer.text),
             _ => {}
         }
     }
-    assert_eq!(world.upstream.received().len(), 2, "the action and the automation were called");
+    assert_eq!(world.upstream.received().len(), 3, "the action, and the automation alone and by an event");
 }
 
 async fn client(world: &World, spec: &Value) -> Client {

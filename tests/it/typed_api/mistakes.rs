@@ -125,6 +125,28 @@ fn of_tenants() -> Vec<Case> {
             right: json!({ "domain_allowlist": ["*.salesforce.com"], "mode": "report" }),
         },
         Case {
+            operation: "setRetention",
+            wrong: json!({ "run_days": 30, "ledger_days": "90", "bytes": 1 }),
+            errors: [
+                ("/bytes", "out_of_range"),
+                ("/ledger_days", "wrong_type"),
+                ("/run_days", "unknown_field"),
+            ],
+            meant: "runs_days",
+            right: json!({ "runs_days": 30, "bytes": null }),
+        },
+        Case {
+            operation: "setPlatformRetention",
+            wrong: json!({ "ledger_day_min": 30, "input_days": [], "runs_days": 0 }),
+            errors: [
+                ("/input_days", "wrong_type"),
+                ("/ledger_day_min", "unknown_field"),
+                ("/runs_days", "out_of_range"),
+            ],
+            meant: "ledger_days_min",
+            right: json!({ "ledger_days_min": 30 }),
+        },
+        Case {
             operation: "saveConnection",
             wrong: json!({ "enabled": "yes", "config": [KEY], "auth_metod": null }),
             errors: [("/auth_metod", "unknown_field"), ("/config", "wrong_type"), ("/enabled", "wrong_type")],
@@ -144,6 +166,62 @@ fn of_tenants() -> Vec<Case> {
             errors: [("/input", "unknown_field"), ("/sorce", "unknown_field"), ("/source", "wrong_type")],
             meant: "source",
             right: json!({ "source": { "email": "ada@example.org" } }),
+        },
+        Case {
+            operation: "previewAutomation",
+            wrong: json!({ "source": "ada", "sorce": {}, "workspace": 5 }),
+            errors: [("/sorce", "unknown_field"), ("/source", "wrong_type"), ("/workspace", "wrong_type")],
+            meant: "source",
+            right: json!({ "source": { "email": "ada@example.org" } }),
+        },
+        Case {
+            operation: "previewDraft",
+            wrong: {
+                let mut automation = contact_automation();
+                automation["destination_config"]["actionid"] = json!("create-contact");
+                json!({ "automation": automation, "source": [], "worspace": "main" })
+            },
+            errors: [
+                ("/automation/destination_config/actionid", "unknown_field"),
+                ("/source", "wrong_type"),
+                ("/worspace", "unknown_field"),
+            ],
+            meant: "workspace",
+            right: json!({ "automation": contact_automation(), "source": {} }),
+        },
+        Case {
+            operation: "fireEvent",
+            wrong: json!({ "entity_name": "contact", "event_name": "contact.created", "event_stag": "after",
+                "event_optype": "upsert", "source": [] }),
+            errors: [
+                ("/event_optype", "not_in_list"),
+                ("/event_stag", "unknown_field"),
+                ("/source", "wrong_type"),
+            ],
+            meant: "event_stage",
+            right: json!({ "entity_name": "contact", "event_name": "contact.created", "source": {} }),
+        },
+        Case {
+            operation: "rerunRun",
+            wrong: json!({ "definition": "old", "defintion": "same", "key": 1 }),
+            errors: [
+                ("/definition", "not_in_list"),
+                ("/defintion", "unknown_field"),
+                ("/key", "unknown_field"),
+            ],
+            meant: "definition",
+            right: json!({ "definition": "newest" }),
+        },
+        Case {
+            operation: "redriveRuns",
+            wrong: json!({ "conector_id": "salesforce", "new_key": "yes", "status": "queued" }),
+            errors: [
+                ("/conector_id", "unknown_field"),
+                ("/new_key", "wrong_type"),
+                ("/status", "not_in_list"),
+            ],
+            meant: "connector_id",
+            right: json!({ "connector_id": "salesforce", "new_key": true, "status": "dead" }),
         },
     ]
 }
@@ -165,7 +243,9 @@ async fn three_mistakes_in_a_body_are_three_errors_at_once_and_the_mended_body_i
         assert!(!answer.text.contains(KEY), "a value is never quoted: {}", answer.text);
         scene.world.assert_untouched(&before).await;
         let answer = caller.write(route.method, &path, right.to_string()).await;
-        assert!(matches!(answer.status, 200 | 201), "{operation}: {}", answer.text);
+        // Why another for this one: its path names a run that is not there.
+        let accepted = if operation == "rerunRun" { [404, 404] } else { [200, 201] };
+        assert!(accepted.contains(&answer.status), "{operation}: {}", answer.text);
     }
 }
 

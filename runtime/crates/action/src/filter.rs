@@ -18,8 +18,11 @@ use crate::budget::{Budget, Exceeded};
 use crate::escape;
 use crate::scalar::{kind_of, scalar_cow, truth};
 
+mod table;
 mod time;
 
+use table::lookup;
+pub use table::{Tables, tables_of};
 pub(crate) use time::rfc3339_of_ms;
 
 /// A pure function on a value, from the closed list.
@@ -75,12 +78,14 @@ pub enum Filter {
     UnixMs,
     /// `datetime:'Europe/Berlin'`: a local time of that zone as RFC 3339 in UTC.
     Datetime(String),
+    /// `lookup:'statuses'`: what that table has for the value; one that it does not have cannot be read.
+    Lookup(String),
 }
 
 /// Every filter as it is written, for messages.
 pub(crate) const FILTER_LIST: &str = "lower, upper, trim, default:'…', json, string, number, base64, \
      base64url, hex, urlencode, md5, sha1, sha256, after_last:'…', before_first:'…', \
-     replace:'…','…', join:'…', date:'…', iso8601, epoch, unix_seconds, unix_ms, datetime:'…', boolean";
+     replace:'…','…', join:'…', date:'…', iso8601, epoch, unix_seconds, unix_ms, datetime:'…', boolean, lookup:'…'";
 
 /// Longest chain of filters, bytes; a template cannot hold more.
 const FILTERS_BYTES_MAX: usize = 8192;
@@ -179,6 +184,7 @@ pub(crate) fn parse_filter(text: &str) -> Result<Filter, FilterError> {
         ("replace", Some(from), Some(to), None) if !from.is_empty() => Filter::Replace(from, to),
         ("date", Some(format), None, _) => time::checked_date(format)?,
         ("datetime", Some(zone), None, _) => time::checked_zone(zone)?,
+        ("lookup", Some(table), None, _) if !table.is_empty() => Filter::Lookup(table),
         _ => return Err(unknown()),
     };
     Ok(filter)
@@ -224,6 +230,7 @@ fn unquote(argument: &str) -> Option<String> {
 pub fn apply_filters<'v>(
     value: Option<Cow<'v, Value>>,
     filters: &[Filter],
+    tables: &Tables,
     budget: &Budget,
 ) -> Result<Option<Cow<'v, Value>>, Unfiltered> {
     let mut value = value;
@@ -233,7 +240,7 @@ pub fn apply_filters<'v>(
         let present = value.filter(|found| !found.is_null());
         value = match (present, filter) {
             (Some(found), Filter::Default(_)) => Some(found),
-            (Some(found), _) => match apply(filter, found, budget) {
+            (Some(found), _) => match apply(filter, found, tables, budget) {
                 Err(Unfiltered::Unfit { .. })
                     if rest.clone().any(|later| matches!(later, Filter::Default(_))) =>
                 {
@@ -254,9 +261,10 @@ pub fn apply_filters<'v>(
 /// The outcome of one filter.
 type Filtered<'v> = Result<Option<Cow<'v, Value>>, Unfiltered>;
 
-fn apply<'v>(filter: &Filter, value: Cow<'v, Value>, budget: &Budget) -> Filtered<'v> {
+fn apply<'v>(filter: &Filter, value: Cow<'v, Value>, tables: &Tables, budget: &Budget) -> Filtered<'v> {
     match filter {
         Filter::Default(_) => Ok(Some(value)),
+        Filter::Lookup(table) => lookup(table, &value, tables, budget),
         Filter::Lower | Filter::Upper | Filter::Trim | Filter::Replace(..) => {
             change_text(filter, value, budget)
         }

@@ -16,13 +16,15 @@ use crate::budget::{Budget, Exceeded};
 use crate::escape;
 use crate::predicate::{Predicate, PredicateError};
 use crate::render_error::RenderError;
-use crate::template::{Scope, Template, TemplateError};
+use crate::template::{Scope, Tables, Template, TemplateError, tables_of};
 use crate::values::{Values, dotted};
 
 /// A mapping whose templates are parsed: once, when it is saved or first used.
 #[derive(Debug, Clone, Default)]
 pub struct Mapping {
     inputs: Vec<(String, Node)>,
+    /// What its `lookup` filters look into.
+    tables: Tables,
 }
 
 #[derive(Debug, Clone)]
@@ -77,26 +79,27 @@ impl Mapping {
     /// # Errors
     /// Each template that is wrong: the input's name and what is wrong with it.
     pub fn parse(mapping: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
-        Self::compiled(mapping, &mut Predicate::parse)
+        Self::compiled(mapping, Tables::new(), &mut Predicate::parse)
     }
 
-    /// As [`Self::parse`], with conditions that are compiled by a [`crate::Compiler`].
+    /// As [`Self::parse`], with tables to look into and conditions that are compiled by a [`crate::Compiler`].
     ///
     /// # Errors
     /// As [`Self::parse`].
     pub fn compiled(
         mapping: &Map<String, Value>,
+        tables: Tables,
         compile: Compile<'_>,
     ) -> Result<Self, Vec<(String, String)>> {
         let (mut inputs, mut wrong) = (Vec::with_capacity(mapping.len()), Vec::new());
-        let mut parser = Parser { compile, entries: Vec::new() };
+        let mut parser = Parser { compile, tables: &tables, entries: Vec::new() };
         for (name, value) in mapping {
             match parser.parse(value) {
                 Ok(node) => inputs.push((name.clone(), node)),
                 Err(why) => wrong.push((name.clone(), why)),
             }
         }
-        if wrong.is_empty() { Ok(Self { inputs }) } else { Err(wrong) }
+        if wrong.is_empty() { Ok(Self { inputs, tables }) } else { Err(wrong) }
     }
 
     /// Resolves the mapping against a source document. Inputs that resolve to an absent value are left out.
@@ -105,7 +108,7 @@ impl Mapping {
     /// [`MappingError`] naming the input, and the source path that is missing inside a text, whose value a filter cannot
     /// read or where the budget ended.
     pub fn resolve(&self, source: &Value, budget: &Budget) -> Result<Map<String, Value>, MappingError> {
-        let values = Values::source_only(source);
+        let values = Values { tables: &self.tables, ..Values::source_only(source) };
         // Why one for the whole mapping: inside an `each` a condition is evaluated once for every entry of the list.
         let matching = Budget::matching(crate::budget::MATCHING_STEPS);
         let mut place =
@@ -121,7 +124,8 @@ impl Mapping {
         Ok(input)
     }
 
-    /// The source paths that an input is made from, as `source.email`.
+    /// The source paths that an input is made from, as `source.email`, and `source.lines.*.sku` where it is made from
+    /// every entry of a list.
     #[must_use]
     pub fn sources(&self, input: &str) -> Vec<String> {
         let mut found = Vec::new();
@@ -151,9 +155,14 @@ impl Node {
             Self::Text(template) => found.extend(template.variables().map(ToString::to_string)),
             Self::List(items) => items.iter().for_each(|item| item.sources(found)),
             Self::Object(members) => members.iter().for_each(|(_, item)| item.sources(found)),
-            Self::Each { list, value, .. } => {
+            Self::Each { list, name, value } => {
                 found.push(list.to_string());
-                value.sources(found);
+                let mut inside = Vec::new();
+                value.sources(&mut inside);
+                found.extend(inside.into_iter().map(|path| match below(&path, name) {
+                    Some(rest) => format!("{list}.*{rest}"),
+                    None => path,
+                }));
             }
             Self::When { value, .. } => value.sources(found),
         }
@@ -195,6 +204,7 @@ impl fmt::Display for Path {
 /// Reads the values of a mapping.
 struct Parser<'c> {
     compile: Compile<'c>,
+    tables: &'c Tables,
     /// Names of the entries of the `each` around the current place.
     entries: Vec<String>,
 }
@@ -261,6 +271,11 @@ impl Parser<'_> {
         if let Some(other) = template.variables().find(|v| !matches!(v.scope, Scope::Source | Scope::Entry)) {
             return Err(format!("{other} is not available in a mapping; write source.<path>"));
         }
+        let mut tables = template.variables().flat_map(|variable| tables_of(&variable.filters));
+        if let Some(table) = tables.find(|table| !self.tables.contains_key(*table)) {
+            return Err(format!("there is no table {table:?} in tables"));
+        }
+        drop(tables);
         Ok(template)
     }
 }
@@ -322,12 +337,12 @@ impl<'v> Place<'v> {
             Some(_) => return Err(RenderError::new(list.to_string(), "is no list".to_owned())),
         };
         let mut made = Vec::new();
-        for item in items {
+        for (index, item) in items.iter().enumerate() {
             self.budget.step(1)?;
             self.entries.push((name, item));
             let resolved = self.resolve(value);
             self.entries.pop();
-            made.extend(resolved?);
+            made.extend(resolved.map_err(|error| in_entry(error, name, list, index))?);
         }
         Ok(Some(Value::Array(made)))
     }
@@ -341,6 +356,20 @@ impl<'v> Place<'v> {
         values.join(template, &mut out, escape::as_is)?;
         Ok(Some(Value::String(out)))
     }
+}
+
+/// An error of an entry, named by the path of the document: `line.sku` of the fourth is `source.lines.3.sku`. With one
+/// list in another each adds its own part, the inner one first.
+fn in_entry(error: RenderError, name: &str, list: &Path, index: usize) -> RenderError {
+    match below(&error.variable, name) {
+        Some(rest) => RenderError { variable: format!("{list}.{index}{rest}"), ..error },
+        None => error,
+    }
+}
+
+/// What follows the name of an entry in a path that begins with it: nothing, or a dot and the rest.
+fn below<'p>(path: &'p str, name: &str) -> Option<&'p str> {
+    path.strip_prefix(name).filter(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]

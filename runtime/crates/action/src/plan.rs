@@ -292,6 +292,9 @@ pub struct ActionPlan {
     /// How an answer that is not finished yet is asked for again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub poll: Option<PollPlan>,
+    /// The tables that its templates and transforms look into.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub tables: Map<String, Value>,
     /// What rendering may make, bytes, where it is not [`crate::budget::RENDERED_BYTES`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rendered_bytes: Option<u64>,

@@ -53,7 +53,7 @@ struct Body {
 pub fn render_request(plan: &ActionPlan, values: &Values<'_>) -> Result<RenderedRequest, RenderError> {
     // Why a guest's: the host brings a budget of its own.
     let own = Budget::guest(plan.rendered_bytes.unwrap_or(RENDERED_BYTES));
-    let values = &values.within(&own);
+    let values = &Values { tables: &plan.tables, ..values.within(&own) };
     let settled = settled_inputs(plan, values)?;
     let values = &Values { input: settled.as_ref().map_or(values.input, |map| Object::Map(map)), ..*values };
     let mut url = match url_template::fixed(&plan.url) {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-pub use crate::filter::{Filter, Unfiltered, apply_filters, parse_filters};
+pub use crate::filter::{Filter, Tables, Unfiltered, apply_filters, parse_filters, tables_of};
 use crate::filter::{FilterError, parse_filter, split_outside_quotes};
 pub use crate::scalar::{is_integer, scalar_text};
 
@@ -395,7 +395,9 @@ mod tests {
     fn filters_keep_types_where_they_do_not_apply() {
         let run = |value: Option<Value>, filters: &[Filter]| {
             let budget = Budget::rendering(1 << 10);
-            apply_filters(value.map(Cow::Owned), filters, &budget).unwrap().map(Cow::into_owned)
+            apply_filters(value.map(Cow::Owned), filters, &Tables::new(), &budget)
+                .unwrap()
+                .map(Cow::into_owned)
         };
         let up = [Filter::Trim, Filter::Upper];
         assert_eq!(run(Some(json!(" a ")), &up), Some(json!("A")));

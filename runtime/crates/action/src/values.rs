@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use crate::budget::{Budget, Exceeded, RENDERED_BYTES};
-use crate::filter::{Filter, Unfiltered, apply_filters, rfc3339_of_ms};
+use crate::filter::{Filter, Tables, Unfiltered, apply_filters, rfc3339_of_ms};
 use crate::json::Object;
 use crate::render_error::RenderError;
 use crate::scalar::scalar_cow;
@@ -34,6 +34,8 @@ pub struct Values<'a> {
     pub now_ms: i64,
     /// The key by which the vendor recognizes a repeat, put where the plan says.
     pub idempotency_key: Option<&'a str>,
+    /// What `lookup` filters look into.
+    pub tables: &'a Tables,
     /// What rendering may cost; a default for each rendering if it is absent.
     pub budget: Option<&'a Budget>,
 }
@@ -54,6 +56,7 @@ impl<'a> Values<'a> {
             entries: &[],
             now_ms: 0,
             idempotency_key: None,
+            tables: &EMPTY,
             budget: None,
         }
     }
@@ -135,8 +138,8 @@ impl<'a> Values<'a> {
         filters: &[Filter],
     ) -> Result<Option<Cow<'v, Value>>, Unfiltered> {
         match self.budget {
-            Some(budget) => apply_filters(found, filters, budget),
-            None => apply_filters(found, filters, &Budget::rendering(RENDERED_BYTES)),
+            Some(budget) => apply_filters(found, filters, self.tables, budget),
+            None => apply_filters(found, filters, self.tables, &Budget::rendering(RENDERED_BYTES)),
         }
     }
 

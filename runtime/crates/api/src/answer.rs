@@ -19,7 +19,7 @@ pub(crate) struct AnswerHeader {
 
 const ETAG_HEADER: AnswerHeader =
     AnswerHeader { name: "ETag", description: "The revision in quotes, for If-Match" };
-const LOCATION_HEADER: AnswerHeader =
+pub(crate) const LOCATION_HEADER: AnswerHeader =
     AnswerHeader { name: "Location", description: "Path of what was created" };
 
 /// The media types of a body with their schemas.

@@ -80,6 +80,11 @@ pub(crate) fn text(error: &Error, request_id: &str) -> String {
     serde_json::to_string(&Problem::of(error, request_id)).unwrap_or_default()
 }
 
+/// The same with another form of its run.
+pub(crate) fn text_with(error: &Error, request_id: &str, run: RunDocument<'_>) -> String {
+    serde_json::to_string(&Problem { run: Some(run), ..Problem::of(error, request_id) }).unwrap_or_default()
+}
+
 /// The HTTP response of an error, which is logged if the operator should see it.
 pub(crate) fn of_request(error: &Error, request_id: &str) -> Response<Body> {
     if error.is_ours() {

@@ -175,10 +175,13 @@ impl Route {
         self.path.split('/').filter_map(|step| step.strip_prefix('{')?.strip_suffix('}'))
     }
 
-    /// Whether its answer shows how a call ended, and its problems contain a run.
+    /// Whether its answer shows how a call ended, and its problems contain a run. Not of an event, which tells of each
+    /// of its calls in a whole answer.
     #[must_use]
     pub fn answers_with_run(&self) -> bool {
-        self.admission == Admission::Scheduled && self.path.starts_with("/run/")
+        self.admission == Admission::Scheduled
+            && self.path.starts_with("/run/")
+            && !self.path.ends_with("/event")
     }
 
     /// Every code that an answer of this route may have, in the order of the list of codes.

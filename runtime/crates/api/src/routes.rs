@@ -7,8 +7,8 @@ use portcullis_engine::caller::{ORG, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, W
 use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
-    api_tokens, automations, catalog, connections, connectors, modules, oauth, org_policy, outbound, runs,
-    status, tenants,
+    api_tokens, automations, catalog, connections, connectors, events, jobs, modules, oauth, org_policy,
+    outbound, previews, retention, run_log, runs, status, tenants,
 };
 
 /// Roles of routes that are open to all.
@@ -21,6 +21,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Tokens", "API tokens"),
     ("Automations", "Event bindings of an org, and what an org can pick for them"),
     ("Policy", "Where an org's calls may go"),
+    ("Retention", "How long runs, ledgers and inputs are kept"),
     ("Ledger", "Every outbound attempt of an org"),
     ("Connections", "A workspace's credentials"),
     ("Runs", "Calls of actions and automations, and their records"),
@@ -87,12 +88,20 @@ routes! {
         GET "/org/{org}/automation" listAutomations ORG Always [] automations::list, "List automations";
         GET "/org/{org}/automation/{id}" getAutomation ORG Always [AutomationNotFound] automations::show, "Read an automation";
         PUT "/org/{org}/automation/{id}" replaceAutomation ORG Always [AutomationNotFound RevisionMismatch] automations::replace, "Replace an automation";
+        POST "/org/{org}/automation/preview" previewDraft ORG Always [WorkspaceNotFound WorkspaceBusy] previews::draft, "Show what an automation would do that is not saved; nothing is sent";
+        POST "/org/{org}/automation/{id}/preview" previewAutomation ORG Always [AutomationNotFound WorkspaceNotFound WorkspaceBusy] previews::stored, "Show what an automation would do with a source; nothing is sent";
         DELETE "/org/{org}/automation/{id}" deleteAutomation ORG Always [AutomationNotFound RevisionMismatch] automations::delete, "Delete an automation";
     }
     Policy {
         GET "/org/{org}/settings/integrations" getIntegrations ORG Always [] org_policy::show, "Read the org's domain allowlist";
         PUT "/org/{org}/settings/integrations" setIntegrations ORG Always [] org_policy::replace, "Set the org's domain allowlist";
         GET "/org/{org}/settings/integrations/usage" getIntegrationsUsage ORG Always [LedgerUnavailable] org_policy::usage, "Which entries of the allowlist were hit, and which hosts were asked for outside it";
+    }
+    Retention {
+        GET "/org/{org}/settings/retention" getRetention ORG Always [] retention::show, "Read how long the org's runs, ledger and inputs are kept";
+        PUT "/org/{org}/settings/retention" setRetention ORG Always [] retention::replace, "Set how long they are kept; a shorter term counts 24 hours later";
+        GET "/admin/settings/retention" getPlatformRetention PLATFORM Always [] retention::show_platform, "Read how long runs, ledgers and inputs of all orgs are kept";
+        PUT "/admin/settings/retention" setPlatformRetention PLATFORM Always [] retention::replace_platform, "Set how long they are kept at most, and the ledger at least";
     }
     Ledger {
         GET "/org/{org}/outbound" listOutbound ORG Always [LedgerUnavailable] outbound::list, "Every outbound attempt of the org; Accept application/x-ndjson or text/csv exports every record";
@@ -109,10 +118,16 @@ routes! {
         GET "/oauth/callback" finishConsent OPEN Always [ConsentInvalid ConnectorDisabled CredentialNeedsAttention] oauth::callback, "Where a third party sends the person back to";
     }
     Runs {
-        POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [] runs::run_action, "Call an action";
-        POST "/run/{org}/{ws}/automation/{id}" fireAutomation RUN Scheduled [AutomationNotFound] runs::fire_automation, "Fire an automation";
-        GET "/run/{org}/{ws}" listRuns RUN_READERS Always [] runs::list, "List runs in the order of their ends, oldest first";
-        GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] runs::show, "Read a run";
+        POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [IdempotencyKeyReused IdempotencyInFlight] runs::run_action, "Call an action";
+        POST "/run/{org}/{ws}/automation/{id}" fireAutomation RUN Scheduled [AutomationNotFound IdempotencyKeyReused IdempotencyInFlight] runs::fire_automation, "Fire an automation";
+        POST "/run/{org}/{ws}/event" fireEvent RUN Scheduled [IdempotencyKeyReused IdempotencyInFlight] events::fire, "Fire every automation that is bound to an event";
+        GET "/run/{org}/{ws}" listRuns RUN_READERS Always [] run_log::list, "List runs in the order of their ends, newest first";
+        GET "/org/{org}/run" listOrgRuns ORG Always [WorkspaceNotFound] run_log::list_of_org, "List the runs of all workspaces of an org, newest first";
+        GET "/admin/run" listAllRuns PLATFORM Always [OrgNotFound] run_log::list_of_platform, "List the runs of all orgs, newest first";
+        GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] jobs::show, "Read a run, at once or at its end";
+        POST "/run/{org}/{ws}/{run_id}/cancel" cancelRun RUN Always [NotFound] jobs::cancel, "Cancel a run that was accepted";
+        POST "/run/{org}/{ws}/{run_id}/rerun" rerunRun RUN Always [NotFound InUse InputNotKept ConnectorNotFound ActionNotFound AutomationNotFound InputInvalid WorkspaceBusy] jobs::rerun, "Run the input of an ended run again, as a new run";
+        POST "/org/{org}/run/redrive" redriveRuns ORG Always [WorkspaceBusy] jobs::redrive, "Take up runs again that were given up or skipped";
     }
     Service {
         GET "/healthz" getHealth OPEN Always [] status::healthz, "Whether the process is alive";

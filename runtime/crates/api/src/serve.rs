@@ -32,6 +32,7 @@ use crate::service::Api;
 mod control;
 mod fast_reject;
 mod head_check;
+mod retention;
 mod shedding_stream;
 mod stop_signal;
 
@@ -53,6 +54,8 @@ const EVENT_INTERVAL: u32 = 16;
 
 /// How often idle upstream connections are checked.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// How often old events of workspaces that send none any more are forgotten.
+const SWEEPING: Duration = Duration::from_secs(60 * 60);
 /// Pause after an accept that failed because descriptors or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest time in which a stopping process still takes new connections: two checks of a load balancer that
@@ -118,6 +121,7 @@ async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let housekeeper = tokio::spawn(keep_house(Arc::clone(&api)));
+    let sweeper = tokio::spawn(retention::drop_old(Arc::clone(&api)));
     let mut connections = Connections::new(&api);
     let control = Control::start(&listener, connections.router.clone(), connections.header_time)?;
     {
@@ -138,6 +142,7 @@ async fn run(
     connections.drain(&api).await;
     all_recorded(&api).await;
     housekeeper.abort();
+    sweeper.abort();
     Ok(())
 }
 
@@ -281,6 +286,7 @@ fn is_the_callers(error: &io::Error) -> bool {
 /// Gives callers notice to use another process, and waits until they do.
 async fn give_notice(api: &Api) {
     api.drain();
+    api.engine.stop_jobs();
     tracing::info!("stopping: running requests are finished, callers are asked to use another process");
     let until = Instant::now() + NOTICE;
     let mut requests = api.requests();
@@ -296,8 +302,15 @@ async fn give_notice(api: &Api) {
 
 async fn keep_house(api: Arc<Api>) {
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    let mut swept = Instant::now();
     loop {
         ticks.tick().await;
+        if swept.elapsed() >= SWEEPING {
+            swept = Instant::now();
+            if let Err(error) = portcullis_engine::events::sweep(&api.engine).await {
+                tracing::error!(%error, "old events could not be forgotten");
+            }
+        }
         let idle = api.engine.sweep_connections();
         tracing::debug!(idle_connections = idle, calls = api.engine.scheduler().calls(), "housekeeping");
     }

@@ -22,7 +22,8 @@ use crate::id::{ActionId, ConnectorId};
 use crate::input::Input;
 use crate::json_reader;
 use crate::limits::Limits;
-use crate::violation::{Violation, Violations};
+use crate::tables;
+use crate::violation::{Violation, Violations, step};
 
 mod action;
 mod auth;
@@ -34,13 +35,14 @@ mod fields;
 mod methods;
 mod place;
 mod reach;
+mod report;
 mod runtime;
 
 pub use crate::definition::{BudgetScope, Effect};
-use action::Report;
 pub use auth::Auth;
 pub use methods::AuthMethod;
 pub use place::steps;
+use report::Report;
 pub use runtime::Runtime;
 
 /// The slot name under which a guest asks for a connector's credential.
@@ -291,11 +293,22 @@ fn check(
     }
     let mut compiler = Compiler::new(limits.compiling());
     let budget = budget::Budget::named(limits.definition_check_bytes, "limits.definition_check_bytes");
-    let mut report = action::Report { errors, warnings, compiler: &mut compiler, budget: &budget };
+    let mut report = Report {
+        errors,
+        warnings,
+        compiler: &mut compiler,
+        budget: &budget,
+        lookups: BTreeSet::new(),
+        tables_used: BTreeSet::new(),
+    };
     let connector = build(&definition, limits, &mut report);
     let others = methods::build_all(&definition, limits, &mut report);
     let mut connector = connector?;
     connector.methods = others;
+    for name in definition.tables.keys().filter(|name| !report.tables_used.contains(*name)) {
+        let pointer = format!("/tables/{}", step(name));
+        report.warnings.push(Violation::new(pointer, "table_unused", "no filter looks into this table"));
+    }
     if report.errors.is_empty() {
         examples::check(&definition, &connector, &mut report);
     }
@@ -306,7 +319,8 @@ fn check(
 fn build(definition: &Definition, limits: &Limits, report: &mut Report<'_>) -> Option<Connector> {
     let allowed_domains = reach::domains(definition, report.errors, report.warnings);
     let reach = reach::Reach::new(definition, &allowed_domains);
-    let fields = fields::fields(definition, report);
+    let tables = tables::checked(&definition.tables, limits, report.errors);
+    let fields = fields::fields(definition, &tables, report);
     // Why: with an unknown auth_type, every member of auth would be reported as unread.
     let auth_type_known = !report.errors.iter().any(|p| p.pointer == "/auth_type");
     let auth = if auth_type_known { auth::build(definition, &fields, reach, report) } else { None };
@@ -322,6 +336,7 @@ fn build(definition: &Definition, limits: &Limits, report: &mut Report<'_>) -> O
         injected: injection.header_names(),
         shared_errors: action::shared_errors(definition, report),
         shared_keys: action::shared_keys(definition, report),
+        tables: &tables,
         inputs: action::input_names(definition),
         rendered_bytes: limits.guest_rendered_bytes(),
     };

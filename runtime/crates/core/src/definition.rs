@@ -109,6 +109,8 @@ pub struct Definition {
     pub default_headers: BTreeMap<String, String>,
     /// Query pairs of every action; templates. An action's own pair wins.
     pub default_query: BTreeMap<String, String>,
+    /// Tables for the filter `lookup`: name, then what stands for each value. A text, number or boolean.
+    pub tables: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
     /// A read that shows whether a credential works.
     pub test: Option<TestDef>,
     /// Reads that fill `config_fields` marked `automated` after a credential was saved.

@@ -93,6 +93,7 @@ codes! {
     RequestTimeout "request_timeout" 408 Caller "The request's body did not come in time.";
     AlreadyExists "already_exists" 409 Caller "That id is taken.";
     InUse "in_use" 409 Caller "Something still uses it.";
+    IdempotencyInFlight "idempotency_in_flight" 409 Caller "The same request is still being worked on; ask again later.";
     CapabilityWidened "capability_widened" 409 Caller "The connector's module would be able to do more than before; a person must accept that.";
     CredentialNeedsAttention "credential_needs_attention" 409 Caller "The connection cannot be used as it is; a person must look at it.";
     RevisionMismatch "revision_mismatch" 412 Caller "The record has changed since it was read.";
@@ -120,6 +121,7 @@ codes! {
     RedirectForbidden "redirect_forbidden" 403 Policy "The redirect may not be followed.";
     CredentialNotBound "credential_not_bound" 403 Policy "The credential is not bound to this origin.";
     CredentialMissing "credential_missing" 403 Policy "The credential slot does not exist.";
+    ModuleForbidden "module_forbidden" 403 Policy "The connector's module needs a profile that the platform does not allow.";
     ConnectorDisabled "connector_disabled" 403 Policy "The connector was switched off while the call ran.";
     CallEnded "call_ended" 403 Policy "The call was ended from outside while it ran.";
     RequestTooLarge "request_too_large" 413 Policy "The outbound request is larger than the limit.";
@@ -144,6 +146,8 @@ codes! {
     LedgerUnavailable "ledger_unavailable" 503 Internal "The outbound ledger cannot be written, so nothing may leave.";
     StoreUnavailable "store_unavailable" 503 Internal "The store cannot be read or written.";
     Overloaded "overloaded" 503 Internal "Too many calls are running; try again soon.";
+    IdempotencyKeyReused "idempotency_key_reused" 422 Caller "The idempotency key was used for another request.";
+    InputNotKept "input_not_kept" 409 Caller "The run's input is not kept, so it cannot be run again.";
 }
 
 impl Code {

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use portcullis_action::budget::{Budget, MATCHING_STEPS, RENDERED_BYTES};
-use portcullis_action::template::{Filter, apply_filters, scalar_text};
+use portcullis_action::template::{Filter, Tables, apply_filters, scalar_text};
 use serde_json::{Map, Value};
 
 use crate::definition::{EnumValue, FieldFormat, FieldType};
@@ -74,6 +74,8 @@ pub struct Computed {
     pub from: String,
     /// Applied from left to right.
     pub filters: Vec<Filter>,
+    /// What they look into.
+    pub tables: Tables,
 }
 
 impl Field {
@@ -200,7 +202,7 @@ fn compute(fields: &[Field], values: &mut FormValues, matching: &Budget, problem
             Some(value) => Some(Value::String(value.expose().to_owned())),
             None => values.config.get(&computed.from).cloned(),
         };
-        let made = apply_filters(from.map(Cow::Owned), &computed.filters, &budget);
+        let made = apply_filters(from.map(Cow::Owned), &computed.filters, &computed.tables, &budget);
         let made = match made {
             Ok(made) => made.as_deref().and_then(scalar_text),
             Err(why) => {

@@ -40,6 +40,7 @@ pub mod secret;
 pub mod signing;
 pub mod structure;
 pub mod sync;
+pub mod tables;
 pub mod target;
 pub mod token_plan;
 pub mod verdict;

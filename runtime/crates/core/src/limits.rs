@@ -87,10 +87,20 @@ limits! {
     output_members = 500, max 2000, "members", "Members of one action's response.map; each is looked up in every answer.";
     inherited_bytes = 32 * MIB, max 256 * MIB, "bytes", "What all actions of a definition take from its defaults, error rules and the like, counted once for each action and authentication method: each has a copy.";
     definition_check_bytes = 32 * MIB, max 256 * MIB, "bytes", "What checking one definition may make: its examples rendered and judged. Four times as much may be read and matched; together about a second.";
+    tables = 50, max 500, "tables", "Tables of one definition or automation, for the lookup filter.";
+    table_entries = 1000, max 10_000, "entries", "Entries of one table; the lists of countries, currencies and time zones fit.";
     patterns = 5000, max 20_000, "patterns", "Different regular expressions of one definition or automation; each is compiled once, when it is saved or loaded.";
     pattern_bytes = 8 * MIB, max 64 * MIB, "bytes", "Compiled regular expressions of one definition together, kept while it is in use; an automation may have an eighth.";
     predicates = 256, max 2000, "predicates", "Predicates of one condition, those inside others included; each is evaluated for every event or answer.";
     automation_bytes = MIB, max 4 * MIB, "bytes", "An automation; a mapping of 200 inputs with 5 KiB of text each fits.";
+    sample_bytes = 64 * KIB, max 256 * KIB, "bytes", "An automation's sample: one event fits, and it is kept with the automation.";
+    samples_per_change = 200, max 5000, "samples", "Samples that replacing a connector runs through the automations that use it: a second or two.";
+    automations_per_event = 100, max 128, "automations", "Automations that one event fires: what came of them fits one record, which is kept for repeats of the event.";
+    event_calls = 8, max 64, "calls", "Calls of one event at once, as far as the workspace may have more calls; the others follow.";
+    event_answer_bytes = 32 * MIB, max 512 * MIB, "bytes", "Outputs in the answer to one event together, of which each may be as long: they are held until the last call has ended. Of further runs what is kept of them is told.";
+    event_source_bytes = 64 * MIB, max 1024 * MIB, "bytes", "What the runs of one event that are executed later keep of its source together: each has a copy with its input. A source of 640 KiB for 100 automations, or the largest for eight.";
+    event_ids = 20_000, max 1_000_000, "events", "Events of one workspace that are remembered so that a repeat is recognized; each takes up to a few KiB. The oldest are forgotten first.";
+    event_wait_ms = 10_000, max 60_000, "ms", "How long a repeat of an event waits for the first delivery to end.";
     rendered_bytes = 8 * MIB, max 64 * MIB, "bytes", "What templates, filters and bodies may make for one request or one mapping, intermediate texts included: no request is larger, and a guest has twice as much memory. Four times as much may be read.";
     matching_steps = 50_000_000, max 1_000_000_000, "steps", "Evaluating one condition, or the patterns of one call's input: a step for each value and byte looked at, and for a pattern its size times the text's. About half a second.";
     allowed_domains = 64, max 256, "entries", "Every entry is compared on every request.";
@@ -145,6 +155,25 @@ limits! {
     module_calls = 32, max 1000, "calls", "Calls of custom modules at once: each may have its memory, and together they must leave room for all others.";
     module_compile_ms = 120_000, max 600_000, "ms", "Compiling one module; 12 MiB take half a minute of one processor.";
     module_compile_bytes = 4096 * MIB, max 16_384 * MIB, "bytes", "Address space of the process that compiles a module.";
+    job_workers = 32, max 1000, "runs", "Accepted runs that a process executes at once, beside the calls that callers wait for.";
+    workspace_jobs = 8, max 1000, "runs", "The same of one workspace: a quarter, so that one whose upstream hangs leaves room for the others.";
+    workspace_open_jobs = 10_000, max 1_000_000, "runs", "Accepted runs of a workspace that have not ended, counted within a second: each is on disk with its input, and a vendor that is down for a day must not fill it.";
+    workspace_job_bytes = 1024 * MIB, max 1_048_576 * MIB, "bytes", "Sealed inputs of a workspace's accepted runs, those that have ended included until they are erased: the number of runs alone would let one workspace fill a disk.";
+    job_input_bytes = 8 * MIB, max 11 * MIB, "bytes", "Input and source of an accepted run together: as much as a request's body, in one write of the store.";
+    job_deadline_hours = 72, max 720, "hours", "How long an accepted run is tried from the time it is due: a vendor that breaks on a Friday evening is mended on Monday.";
+    job_ahead_days = 30, max 365, "days", "How far ahead not_before may be: until then what it needs may change or go.";
+    job_lease_ms = 15_000, max 300_000, "ms", "How long a worker may be silent before another takes its run; it says that it works three times in that time.";
+    job_retry_base_ms = 10_000, max 3_600_000, "ms", "The longest wait before the second try of an accepted run, drawn at random; doubled with each try.";
+    job_retry_cap_ms = 3_600_000, max 86_400_000, "ms", "The longest wait between two tries of an accepted run, unless the vendor asks for more.";
+    job_retry_percent = 20, max 100, "%", "Tries after the first, of the first tries of a connection: a vendor that is down gets little more than its usual load.";
+    job_retry_spare_ms = 10_000, max 3_600_000, "ms", "A connection may make one further try in this time whatever its share: a single run has to be tried again, too.";
+    input_days = 14, max 365, "days", "How long the input of an accepted run is kept after its end, for those who take it up again.";
+    idempotency_hours = 24, max 168, "hours", "How long an idempotency key of a caller is known: longer than callers repeat.";
+    idempotency_wait_ms = 10_000, max 60_000, "ms", "How long a repeat waits for the answer of the first request.";
+    idempotency_answer_bytes = 256 * KIB, max 4 * MIB, "bytes", "A kept answer; of a longer one the run's record is kept.";
+    run_wait_s = 30, max 60, "s", "How long ?wait= of a run may be; proxies in between close connections that are silent for a minute.";
+    run_waiters = 1000, max 100_000, "requests", "Requests that wait for the end of a run at once; one beyond that is answered without a wait.";
+    redrive_runs = 1000, max 10_000, "runs", "Runs that one request takes up again, each with a write on disk; the next request takes up the others.";
     modules = 200, max 10_000, "modules", "Modules kept; each has up to module_bytes on disk, and some times that compiled.";
 }
 

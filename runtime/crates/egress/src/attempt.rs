@@ -113,6 +113,11 @@ impl Bracket {
         Ok(Self { open: Some((Arc::clone(log), entry)), ended: Arc::clone(ended), attempt })
     }
 
+    /// The name of its entry.
+    pub(crate) fn entry(&self) -> Option<String> {
+        self.open.as_ref().map(|(_, entry)| entry.clone())
+    }
+
     /// Writes `complete`.
     pub(crate) async fn close(mut self) {
         if let Some((log, entry)) = self.open.take() {

@@ -227,13 +227,18 @@ impl DryRun {
         let json = json.trim_matches('"').to_owned();
         let shown = format!("<input {name}>");
         for form in [json.as_str(), value, encoded(value).as_str()] {
-            self.url = self.url.replace(form, &shown);
-            for (_, text) in &mut self.headers {
-                *text = text.replace(form, &shown);
-            }
-            if let Ok(text) = std::str::from_utf8(&self.body) {
-                self.body = text.replace(form, &shown).into_bytes();
-            }
+            self.replace(form, &shown);
+        }
+    }
+
+    /// Shows one text in the place of another, wherever the request has it.
+    pub fn replace(&mut self, text: &str, shown: &str) {
+        self.url = self.url.replace(text, shown);
+        for (_, value) in &mut self.headers {
+            *value = value.replace(text, shown);
+        }
+        if let Ok(body) = std::str::from_utf8(&self.body) {
+            self.body = body.replace(text, shown).into_bytes();
         }
     }
 

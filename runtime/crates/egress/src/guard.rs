@@ -83,6 +83,10 @@ pub struct GuardReport {
     pub upstream_us: u64,
     /// Status of the last response.
     pub last_status: Option<u16>,
+    /// Where the last request went or was to go, `https://host[:port]`; empty if its URL has none that can be read.
+    pub last_origin: String,
+    /// Its entry in the ledger, if anything of it was about to be sent.
+    pub last_entry: Option<String>,
     /// Whether the credential was removed from a response.
     pub redacted: bool,
     /// Whether any byte of the last request may have reached the upstream.
@@ -203,7 +207,11 @@ impl Guard {
     ) -> Result<(Checked, OutboundResponse), SendError> {
         let started = Instant::now();
         let unavailable = |_| SendError::from(Code::LedgerUnavailable);
-        self.with_state(|s| s.report.sent = false);
+        self.with_state(|s| {
+            s.report.sent = false;
+            s.report.last_origin.clone_from(&attempt.origin);
+            s.report.last_entry = None;
+        });
         if self.spec.dry_run {
             return Err(self.dry_run(&checked?));
         }
@@ -218,6 +226,7 @@ impl Guard {
         };
         attempt.bytes_out = checked.hop.body.len() as u64;
         let mut bracket = Bracket::begin(&self.spec.log, &self.ended, attempt).await.map_err(unavailable)?;
+        self.with_state(|s| s.report.last_entry = bracket.entry());
         // Why again: the lists may have been replaced after the check, and before the call was known to send this.
         if let Some(code) = self.spec.grant.refused_since(&checked.target) {
             let error = SendError::from(code);

@@ -1,25 +1,33 @@
 //! Automations: an org's event bindings with their field mapping.
 
+use std::sync::Arc;
+
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, OrgId};
 use portcullis_core::json;
+use portcullis_core::limits::Limits;
+use portcullis_core::tables::WrittenTables;
 use portcullis_core::violation::{Violation, Violations, step};
 use portcullis_store::{AutomationRecord, ConnectorRecord, OrgRecord, StoreError, Writes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::cache::LoadedConnector;
 use crate::caller::{Caller, ORG};
 use crate::clock;
 use crate::connectors::check_revision;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::events;
 use crate::page::{Page, PageRequest};
 use crate::resources::Resources;
 
 mod compiled;
+mod sample;
 
 pub(crate) use compiled::{Compiled, CompiledAutomations};
+pub(crate) use sample::Samples;
 
 /// Most characters of an unknown name in a message.
 const NAME_CHARS_MAX: usize = 80;
@@ -54,6 +62,13 @@ pub struct AutomationDefinition {
     /// or a list of predicates that must all hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry_conditions: Option<Value>,
+    /// Tables for the filter `lookup`: name, then what stands for each value. A text, number or boolean.
+    #[serde(default, skip_serializing_if = "WrittenTables::is_empty")]
+    pub tables: WrittenTables,
+    /// An event as its author expects it: what would go wrong with it is told when the automation is saved, and when
+    /// its connector is replaced. At most 64 KiB; it is kept as it is, so no place for a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Map<String, Value>>,
     /// The action that it calls.
     pub destination_config: DestinationConfig,
 }
@@ -87,6 +102,8 @@ pub enum EventType {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventStage {
+    /// Before the operation.
+    Before,
     /// After the operation.
     #[default]
     After,
@@ -122,7 +139,12 @@ pub struct Automation {
 
 impl Automation {
     /// One that was saved just now.
-    fn saved(record: AutomationRecord, warnings: Vec<Violation>) -> Result<Self, Error> {
+    async fn saved(
+        resources: &Resources,
+        record: AutomationRecord,
+        mut warnings: Vec<Violation>,
+    ) -> Result<Self, Error> {
+        warnings.extend(events::crowded(resources, &record.org, &record.definition).await);
         Ok(Self { warnings, ..Self::of(record)? })
     }
 
@@ -200,13 +222,14 @@ async fn find(resources: &Resources, org: &OrgId, id: &str) -> Result<(Automatio
     resources.records.get::<AutomationRecord>(&[org.as_str(), id.as_str()]).await?.ok_or_else(missing)
 }
 
-/// Checks what the schema cannot express: size, conditions, templates, and that the mapping fits the action.
+/// Checks what the schema cannot express: sizes, conditions, templates, and that the mapping fits the action.
 ///
-/// Returns the document, the commit that wrote the connector it was checked against, and warnings.
-async fn check(
+/// # Errors
+/// `validation_failed` with every violation.
+pub(crate) async fn check(
     resources: &Resources,
     automation: &AutomationDefinition,
-) -> Result<(Value, u64, Vec<Violation>), Error> {
+) -> Result<Checked, Error> {
     let document = serde_json::to_value(automation).map_err(|_| Error::plain(Code::Internal))?;
     let (bytes, limit) = (document.to_string().len() as u64, resources.limits.automation_bytes);
     if bytes > limit {
@@ -214,11 +237,32 @@ async fn check(
         return Err(Error::violation("", "too_long", message));
     }
     let mut violations = Violations::default();
+    sample::check_size(automation, &resources.limits, &mut violations);
     let compiled = Compiled::of(&document, &resources.limits, &mut violations);
     let found = check_destination(resources, &automation.destination_config, &mut violations).await?;
     match found {
-        Some(commit) if violations.is_empty() => Ok((document, commit, compiled.warnings())),
+        Some(loaded) if violations.is_empty() => Ok(Checked { document, compiled, connector: loaded }),
         _ => Err(Error::violations(Code::ValidationFailed, violations.into_vec())),
+    }
+}
+
+/// An automation that can be saved.
+pub(crate) struct Checked {
+    pub(crate) document: Value,
+    pub(crate) compiled: Compiled,
+    /// The connector that it was checked against.
+    connector: Arc<LoadedConnector>,
+}
+
+impl Checked {
+    /// What its author should look at.
+    fn warnings(&self, automation: &AutomationDefinition, limits: &Limits) -> Vec<Violation> {
+        let mut warnings = self.compiled.warnings();
+        let action = self.connector.connector.action(&automation.destination_config.action_id);
+        if let (Some(sample), Some(action)) = (&automation.sample, action) {
+            warnings.extend(sample::warnings(&self.compiled, &action.inputs, sample, limits));
+        }
+        warnings
     }
 }
 
@@ -238,7 +282,7 @@ async fn check_destination(
     resources: &Resources,
     destination: &DestinationConfig,
     violations: &mut Violations,
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<Arc<LoadedConnector>>, Error> {
     let DestinationConfig { connector_id, action_id, field_mapping: mapping } = destination;
     let loaded = match resources.cache.visible_connector(connector_id).await {
         Ok(loaded) => loaded,
@@ -268,7 +312,7 @@ async fn check_destination(
         let pointer = format!("{DESTINATION}/field_mapping/{}", step(&input.name));
         violations.push(Violation::new(pointer, "missing_input", message));
     }
-    Ok(Some(loaded.commit))
+    Ok(Some(loaded))
 }
 
 /// Creates an automation.
@@ -296,12 +340,14 @@ pub async fn create(
     let parts = [org.as_str(), id.as_str()];
     let mut attempts = 0;
     loop {
-        let (definition, connector, warnings) = check(resources, &automation).await?;
-        record.definition = definition;
+        let checked = check(resources, &automation).await?;
+        let (connector, warnings) =
+            (checked.connector.commit, checked.warnings(&automation, &resources.limits));
+        record.definition = checked.document;
         let writes = Writes::new().require_present::<OrgRecord>(&[org.as_str()]).create(&parts, &record);
         attempts += 1;
         match commit(resources, &automation, connector, writes).await {
-            Ok(()) => return Automation::saved(record, warnings),
+            Ok(()) => return Automation::saved(resources, record, warnings).await,
             // The connector was replaced or deleted meanwhile: it is looked at again.
             Err(StoreError::Conflict { .. }) if attempts < ATTEMPTS_MAX => {
                 // Why here: of another process's change this one may not have been told yet.
@@ -354,13 +400,18 @@ pub async fn replace(
     let resources = &engine.resources;
     let (before, before_commit) = find(resources, org, id).await?;
     check_revision(expected, before.revision)?;
-    let (definition, connector, warnings) = check(resources, &automation).await?;
-    let record =
-        AutomationRecord { definition, revision: before.revision + 1, updated_at: clock::now(), ..before };
+    let checked = check(resources, &automation).await?;
+    let (connector, warnings) = (checked.connector.commit, checked.warnings(&automation, &resources.limits));
+    let record = AutomationRecord {
+        definition: checked.document,
+        revision: before.revision + 1,
+        updated_at: clock::now(),
+        ..before
+    };
     let parts = [org.as_str(), record.automation_id.as_str()];
     let writes = Writes::new().replace(&parts, &record, before_commit);
     commit(resources, &automation, connector, writes).await?;
-    Automation::saved(record, warnings)
+    Automation::saved(resources, record, warnings).await
 }
 
 /// Deletes an automation.

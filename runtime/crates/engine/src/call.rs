@@ -10,4 +10,5 @@ pub(crate) mod retry_loop;
 pub mod run;
 
 pub use commitment::Commitment;
+pub(crate) use commitment::NoteSending;
 pub use request::CallRequest;

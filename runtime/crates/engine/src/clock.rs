@@ -23,6 +23,12 @@ pub(crate) fn normal(text: &str) -> Option<String> {
     text.parse::<Timestamp>().ok().map(|at| format!("{at:.6}"))
 }
 
+/// Microseconds since 1970 of an RFC 3339 time; a time before then counts as 1970. `None` for a text that is none.
+pub(crate) fn micros(text: &str) -> Option<u64> {
+    let at = text.parse::<Timestamp>().ok()?;
+    Some(u64::try_from(at.as_microsecond()).unwrap_or_default())
+}
+
 /// The time after this wait, RFC 3339 in UTC with milliseconds; at most the latest time that can be represented.
 #[must_use]
 pub fn after(wait: impl TryInto<SignedDuration>) -> String {

@@ -12,7 +12,7 @@ use portcullis_store::{AutomationRecord, ConnectorSetting, StoreError, Writes};
 pub use portcullis_store::{ConnectorRecord, ConnectorRevision};
 use serde_json::{Map, Value};
 
-use crate::automations::Destination;
+use crate::automations::{Destination, Samples};
 pub use crate::cache::LoadedConnector;
 use crate::caller::{Caller, ORG};
 use crate::clock;
@@ -50,6 +50,8 @@ pub struct Impact {
     pub action_gone: bool,
     /// Mapped inputs that were removed.
     pub inputs_gone: Vec<String>,
+    /// What would go wrong with its sample.
+    pub sample_warnings: Vec<Violation>,
 }
 
 /// The result of checking a definition.
@@ -89,11 +91,15 @@ async fn check_module(
         let message = "no module with this digest is stored; upload it first (POST /admin/module)";
         return at("/runtime/module", "module_unknown", message);
     };
-    if report.profile != Some(runtime.profile) {
+    if report.profile.is_none_or(|needed| needed > runtime.profile) {
         let message = "the module imports more than this profile has; see its report";
         return at("/runtime/profile", "module_profile", message);
     }
-    let module = engine.modules.load(&runtime.module).await?;
+    if runtime.profile > engine.modules.admitted() {
+        let message = "this installation does not take modules of the profile std (modules.allow_std)";
+        return at("/runtime/profile", "module_profile", message);
+    }
+    let module = engine.modules.load(runtime).await?;
     let mut unread = Violations::default();
     let Some(definition) = definition::read(document, &mut unread) else { return Ok(Vec::new()) };
     // Why: what could not be checked without the module is checked now.
@@ -300,9 +306,10 @@ async fn save(
     Ok(Saved { record, warnings, impact })
 }
 
-/// Automations whose action was removed, or that map to removed inputs.
+/// Automations whose action was removed, that map to removed inputs, or whose sample makes an input that the action
+/// does not take any more.
 async fn impact(resources: &Resources, connector: &Connector) -> Result<Vec<Impact>, Error> {
-    let mut impact = Vec::new();
+    let (mut impact, mut samples) = (Vec::new(), Samples::new(&resources.limits));
     for automation in automations_of(resources, connector.id.as_str()).await? {
         let destination = Destination::of(&automation.definition);
         let action = connector.action(destination.action_id);
@@ -311,11 +318,17 @@ async fn impact(resources: &Resources, connector: &Connector) -> Result<Vec<Impa
             .filter(|name| action.is_some_and(|a| !a.inputs.iter().any(|input| input.name == **name)))
             .cloned()
             .collect();
-        if action.is_none() || !inputs_gone.is_empty() {
+        // Why not with inputs that are gone: of these every event would be told the same.
+        let sampled = action.filter(|_| inputs_gone.is_empty());
+        let sample_warnings = sampled.map_or_else(Vec::new, |action| {
+            samples.warnings(&automation.definition, &action.inputs, &resources.limits)
+        });
+        if action.is_none() || !inputs_gone.is_empty() || !sample_warnings.is_empty() {
             impact.push(Impact {
                 action_id: destination.action_id.to_owned(),
                 action_gone: action.is_none(),
                 inputs_gone,
+                sample_warnings,
                 org: automation.org,
                 automation_id: automation.automation_id,
             });

@@ -16,7 +16,10 @@ use tokio_util::task::TaskTracker;
 use crate::automations::CompiledAutomations;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
+use crate::events::Events;
+use crate::idempotency::Idempotency;
 use crate::invalidation::{self, follow};
+use crate::jobs::JobDesk;
 use crate::modules::{ModuleParts, Modules};
 use crate::oauth::renewal::Renewal;
 use crate::rate_limit::RateLimits;
@@ -42,6 +45,10 @@ pub struct StorageHealth {
 pub struct Engine {
     pub(crate) resources: Arc<Resources>,
     pub(crate) runs: Arc<dyn Runs>,
+    /// Accepted runs.
+    pub(crate) jobs: Arc<JobDesk>,
+    /// Callers' keys.
+    pub(crate) idempotency: Idempotency,
     pub(crate) sandbox: Sandbox,
     /// The generic HTTP handler, compiled.
     pub(crate) http_handler: Module,
@@ -95,7 +102,7 @@ impl Engine {
     /// # Errors
     /// [`StartError`] naming the part that did not open and the remedy.
     pub async fn open(parts: EngineParts) -> Result<Arc<Self>, StartError> {
-        let Backends { store, ledger, runs } = parts.backends;
+        let Backends { store, ledger, runs, jobs } = parts.backends;
         let records = Records::new(store);
         let cache_key = parts.master_key.derive("compiled components")?;
         let vault = Arc::new(Vault::open(records.clone(), parts.master_key).await?);
@@ -110,6 +117,7 @@ impl Engine {
         let resources = Arc::new(Resources {
             cache: Cache::new(records.clone(), Arc::clone(&parts.limits)),
             automations: CompiledAutomations::default(),
+            events: Events::default(),
             limits: parts.limits,
             records,
             vault,
@@ -125,6 +133,8 @@ impl Engine {
         }
         Ok(Arc::new(Self {
             renewal: Renewal::new(Arc::clone(&resources)),
+            jobs: Arc::new(JobDesk::new(jobs, &resources.limits)),
+            idempotency: Idempotency::default(),
             resources,
             runs,
             sandbox,

@@ -25,8 +25,8 @@ use portcullis_core::id::{OrgId, WorkspaceId};
 use portcullis_core::verdict::judge;
 use portcullis_egress::PoolScope;
 use portcullis_store::{
-    Change, ConnectorRecord, ConnectorSetting, CredentialState, Document as _, IntegrationSettings, Key,
-    OrgRecord, TokenIndex, WorkspaceKeyRecord, WorkspaceRecord,
+    AutomationRecord, Change, ConnectorRecord, ConnectorSetting, CredentialState, Document as _,
+    IntegrationSettings, Key, OrgRecord, TokenIndex, WorkspaceKeyRecord, WorkspaceRecord,
 };
 
 use crate::call::active_calls::{ActiveCall, CallScope, CancelHandle, Granted, Target};
@@ -55,6 +55,8 @@ enum Subject {
     Org(String),
     /// An API token, by its id.
     Token(String),
+    /// An automation: org and id. No running call depends on it, but which events it is fired by.
+    Automation([String; 2]),
     /// Anything: it is not known what changed.
     All,
 }
@@ -77,6 +79,7 @@ impl Subject {
             (WorkspaceKeyRecord::KIND, [org, ws]) => Some(Self::WorkspaceKey([owned(org), owned(ws)])),
             (OrgRecord::KIND, [org]) => Some(Self::Org(owned(org))),
             (TokenIndex::KIND, [id]) => Some(Self::Token(owned(id))),
+            (AutomationRecord::KIND, [org, id]) => Some(Self::Automation([owned(org), owned(id)])),
             _ => None,
         }
     }
@@ -90,7 +93,7 @@ impl Subject {
             Self::Setting([org, ws, id]) => in_workspace(org, ws) && call.connector == *id,
             Self::Workspace([org, ws]) => in_workspace(org, ws),
             Self::Token(id) => call.token.as_ref().is_some_and(|token| token.as_str() == id),
-            Self::Credential(_) | Self::WorkspaceKey(_) => false,
+            Self::Credential(_) | Self::WorkspaceKey(_) | Self::Automation(_) => false,
             Self::All => true,
         }
     }
@@ -109,7 +112,7 @@ impl Subject {
                 of(org, ws) && scope.connector == *id
             }
             Self::Workspace([org, ws]) => of(org, ws),
-            Self::Token(_) | Self::WorkspaceKey(_) => false,
+            Self::Token(_) | Self::WorkspaceKey(_) | Self::Automation(_) => false,
             Self::All => true,
         }
     }
@@ -141,11 +144,16 @@ pub(crate) async fn apply_all(resources: &Resources) {
 }
 
 async fn end(resources: &Resources, subject: &Subject) {
+    if let Subject::Automation([org, id]) = subject {
+        // Why nothing else: a call that fired goes on with the input that was made for it.
+        return resources.events.bindings.changed(org, id);
+    }
     match subject {
         Subject::Connector(id) => resources.cache.forget_connector(id),
         Subject::Policy(org) => resources.cache.forget_policy(org),
         Subject::All => {
             resources.cache.forget_all();
+            resources.events.bindings.forget_all();
             resources.vault.forget_all();
         }
         Subject::Workspace([org, ws]) | Subject::WorkspaceKey([org, ws]) => {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use portcullis_core::connector::Runtime;
+use portcullis_core::definition::ProfileDef;
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
 use portcullis_core::offload;
@@ -47,6 +48,16 @@ pub struct ModuleRules {
     pub trusted_keys: TrustedKeys,
     /// Whether a module without a signature is refused.
     pub require_signature: bool,
+    /// Whether modules of the profile `std` are taken, and run.
+    pub allow_std: bool,
+}
+
+impl ModuleRules {
+    /// The largest profile that a module may need here.
+    #[must_use]
+    pub const fn admitted(&self) -> ProfileDef {
+        if self.allow_std { ProfileDef::Std } else { ProfileDef::Pure }
+    }
 }
 
 /// Everything that modules need.
@@ -132,11 +143,31 @@ impl Modules {
         })
     }
 
-    /// A module that is stored, ready to be called.
+    /// The largest profile that a module may need here.
+    pub(crate) const fn admitted(&self) -> ProfileDef {
+        self.rules.admitted()
+    }
+
+    /// The module of a connector, ready to be called.
     ///
     /// # Errors
-    /// `internal` if its bytes are gone or were changed, or it cannot be compiled any more.
-    pub(crate) async fn load(&self, digest: &str) -> Result<Module, Error> {
+    /// `module_forbidden` if it needs another profile than the connector has or the platform allows now. `internal` if its
+    /// bytes are gone or were changed, or it cannot be compiled any more.
+    pub(crate) async fn load(&self, runtime: &Runtime) -> Result<Module, Error> {
+        let forbidden = |profile: ProfileDef| {
+            let profile = profile.as_str();
+            let detail =
+                format!("the connector's module has the profile {profile}, which is not allowed here");
+            Error::new(Code::ModuleForbidden, detail)
+        };
+        if runtime.profile > self.admitted() {
+            return Err(forbidden(runtime.profile));
+        }
+        let module = self.loaded(&runtime.module).await?;
+        if module.profile() > runtime.profile { Err(forbidden(module.profile())) } else { Ok(module) }
+    }
+
+    async fn loaded(&self, digest: &str) -> Result<Module, Error> {
         if let Some(module) = lock(&self.loaded).get(digest) {
             return Ok(module.clone());
         }
@@ -216,7 +247,7 @@ pub(crate) async fn admit(
 ) -> Result<Admitted, Error> {
     offload::to_worker().await;
     let (resources, modules) = (&engine.resources, &engine.modules);
-    let mut report = inspect(&bytes, &resources.limits);
+    let mut report = inspect(&bytes, modules.admitted(), &resources.limits);
     let hex = hex_of(&report.digest).to_owned();
     if let Err(problem) =
         modules.rules.trusted_keys.check(&report.digest, signature, modules.rules.require_signature)
@@ -239,6 +270,10 @@ pub(crate) async fn admit(
         Ok((module, took)) => {
             (report.compile_ms, report.native_bytes) = took.unzip();
             module
+        }
+        Err(error @ CompileError::NotStarted(_)) => {
+            tracing::error!(%error, "a module cannot be compiled");
+            return Err(Error::new(Code::Internal, "the compiler of modules cannot be started"));
         }
         Err(error) => {
             report.problems.push(compile_problem(&error));
@@ -286,6 +321,11 @@ fn compile_problem(error: &CompileError) -> ModuleProblem {
             "compile_timeout",
             error.to_string(),
             "make it smaller, or raise limits.module_compile_ms",
+        ),
+        CompileError::Ended(_) => ModuleProblem::new(
+            "compile_failed",
+            error.to_string(),
+            "upload it again; if it ends the same way, make it smaller or raise limits.module_compile_bytes",
         ),
         _ => ModuleProblem::new(
             "compile_failed",

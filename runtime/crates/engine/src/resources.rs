@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::automations::CompiledAutomations;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
+use crate::events::Events;
 use crate::invalidation;
 use crate::workers::Workers;
 
@@ -29,6 +30,7 @@ pub(crate) struct Resources {
     pub(crate) cache: Cache,
     /// Automations that were fired, compiled.
     pub(crate) automations: CompiledAutomations,
+    pub(crate) events: Events,
     pub(crate) active_calls: ActiveCalls,
     /// The ledgers of calls whose last record is not written yet.
     pub(crate) open_ledgers: TaskTracker,
@@ -71,14 +73,17 @@ impl Resources {
     /// # Errors
     /// Those of the store; some may be deleted already.
     pub(crate) async fn delete_below<T: Document>(&self, parts: &[&str]) -> Result<(), StoreError> {
-        let found = self.records.filter::<T>(parts, |_, _| true).await?;
-        let keys: Vec<Vec<String>> = found
-            .iter()
-            .map(|(rest, _, _)| {
-                let above = parts.iter().map(|part| (*part).to_owned());
-                above.chain(rest.split('/').map(str::to_owned)).collect()
-            })
-            .collect();
-        self.delete_each::<T>(&keys).await
+        let above = |rest: &Vec<String>| {
+            parts.iter().map(|part| (*part).to_owned()).chain(rest.iter().cloned()).collect()
+        };
+        let mut after: Option<Vec<String>> = None;
+        loop {
+            // Why by keys and in pages: there may be more than memory has room for.
+            let mut page = self.records.keys::<T>(parts, after.as_deref(), DELETED_AT_ONCE).await?;
+            let keys: Vec<Vec<String>> = page.iter().map(above).collect();
+            self.delete_each::<T>(&keys).await?;
+            let Some(last) = page.pop().filter(|_| keys.len() == DELETED_AT_ONCE) else { return Ok(()) };
+            after = Some(last);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Runs: calls actions, fires automations, reads records.
 
+use std::sync::Arc;
+
 use portcullis_admission::Refused;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, RunId};
@@ -8,16 +10,25 @@ use portcullis_store::{AutomationRecord, RunRecord, WorkspaceRecord};
 use serde_json::{Map, Value};
 
 use crate::api_token;
-use crate::automations::{Destination, effort};
+use crate::automations::{Compiled, Destination, effort};
 use crate::call::CallRequest;
 pub use crate::call::Commitment;
 use crate::call::pipeline::invoke;
-pub use crate::call::run::{DryRunDocument, Run, RunDocument, SkipReason, StoredRun};
-use crate::caller::{Caller, RUN, RUN_READERS};
+pub use crate::call::run::{DryRequest, DryRunDocument, EndReason, Run, RunDocument, SkipReason, StoredRun};
+use crate::caller::{Caller, RUN};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::page::{Page, PageRequest};
+use crate::jobs::{Acceptance, Accepted, Asynchronously, accept};
 use crate::tenants::Tenant;
+
+/// What a call is known by when its caller gave it a key.
+#[derive(Debug, Clone, Default)]
+pub struct CallIdentity {
+    /// The caller's key, from which the one that goes to the vendor is made.
+    pub key: Option<String>,
+    /// The id of its run; a new one if there is none yet.
+    pub run_id: Option<RunId>,
+}
 
 /// A call of an action.
 pub struct RunAction {
@@ -28,6 +39,7 @@ pub struct RunAction {
     pub input: Map<String, Value>,
     /// Whether to show the request instead of sending it.
     pub dry_run: bool,
+    pub identity: CallIdentity,
     /// Shared with the connection that waits for the call.
     pub commitment: Commitment,
 }
@@ -40,6 +52,7 @@ pub struct FireAutomation {
     pub source: Map<String, Value>,
     /// Whether to show the request instead of sending it.
     pub dry_run: bool,
+    pub identity: CallIdentity,
     /// Shared with the connection that waits for the call.
     pub commitment: Commitment,
 }
@@ -76,22 +89,47 @@ pub async fn run_action(
     wish: RunAction,
 ) -> Result<Run, Error> {
     authorise(caller, tenant)?;
-    let call = CallRequest {
+    ended(invoke(engine, called(caller, tenant, wish)).await?)
+}
+
+/// Accepts a call of an action, to be executed later.
+///
+/// # Errors
+/// Those of [`Caller::authorise`] and of accepting a run.
+pub async fn run_action_later(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    wish: RunAction,
+    how: Asynchronously,
+) -> Result<Accepted, Error> {
+    authorise(caller, tenant)?;
+    let with = Acceptance { not_before: how.not_before, ..Acceptance::default() };
+    let call = called(caller, tenant, wish);
+    let commitment = call.commitment.clone();
+    // Why lost: it was committed only if it was being stored, and may be on disk whatever the store says.
+    accept(engine, call, with).await.inspect_err(|_| commitment.lose())
+}
+
+/// The call of an action that a caller wishes.
+fn called(caller: &Caller, tenant: &Tenant, wish: RunAction) -> CallRequest {
+    CallRequest {
         org: tenant.org.clone(),
         workspace: tenant.workspace.clone(),
         workspace_commit: tenant.commit,
         seen: tenant.seen,
         connector_id: wish.connector_id,
         action_id: wish.action_id,
+        run_id: wish.identity.run_id,
         input: wish.input,
         automation_id: None,
+        event_id: None,
         token_id: caller.token_id.clone(),
         skip: None,
         dry_run: wish.dry_run,
-        key: None,
+        key: wish.identity.key,
         commitment: wish.commitment,
-    };
-    ended(invoke(engine, call).await?)
+    }
 }
 
 /// Fires an automation: its mapping is resolved to concrete values before anything else sees them.
@@ -105,38 +143,113 @@ pub async fn fire_automation(
     wish: FireAutomation,
 ) -> Result<Run, Error> {
     authorise(caller, tenant)?;
+    let Fired { call, compiled, .. } = fired(engine, caller, tenant, wish).await?;
+    ended(invoke(engine, call).await.map_err(|error| compiled.explained(error))?)
+}
+
+/// Accepts the firing of an automation, whose call is executed later. Its mapping is resolved now.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `automation_not_found`, and those of accepting a run.
+pub async fn fire_automation_later(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    wish: FireAutomation,
+    how: Asynchronously,
+) -> Result<Accepted, Error> {
+    authorise(caller, tenant)?;
+    let Fired { call, compiled, source } = fired(engine, caller, tenant, wish).await?;
+    let with = Acceptance { source: Some(source), not_before: how.not_before, rerun_of: None };
+    let commitment = call.commitment.clone();
+    // Why lost: it was committed only if it was being stored, and may be on disk whatever the store says.
+    let accepted = accept(engine, call, with).await.inspect_err(|_| commitment.lose());
+    accepted.map_err(|error| compiled.explained(error))
+}
+
+/// The call that an automation makes of a source.
+pub(crate) struct Fired {
+    pub(crate) call: CallRequest,
+    /// Explains errors of the call.
+    pub(crate) compiled: Arc<Compiled>,
+    /// What it was made of.
+    pub(crate) source: Map<String, Value>,
+}
+
+/// Finds an automation and resolves its mapping.
+///
+/// # Errors
+/// `automation_not_found`, `input_invalid`, `store_unavailable`.
+pub(crate) async fn fired(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    wish: FireAutomation,
+) -> Result<Fired, Error> {
     let missing = || Error::plain(Code::AutomationNotFound);
     let id = AutomationId::parse(&wish.automation_id).map_err(|_| missing())?;
-    let parts = [tenant.org.as_str(), id.as_str()];
-    let found = engine.resources.records.get_shared::<AutomationRecord>(&parts).await?;
-    let (record, commit) = found.ok_or_else(missing)?;
-    let resources = &engine.resources;
     let source = Value::Object(wish.source);
-    let enough = usize::try_from(resources.limits.inline_bytes).unwrap_or(usize::MAX).saturating_add(1);
-    offload::over(effort(&record.definition, &source, enough)).await;
-    let compiled = resources.automations.of(&record, commit, &resources.limits)?;
-    let fired = compiled.fire(&source, &resources.limits)?;
-    let skip = fired.is_none().then_some(SkipReason::ConditionFalse);
-    let input = fired.unwrap_or_default();
-    // Why again: templates may repeat a part of the source.
-    offload::over(input.values().map(|value| json::size(value, enough)).fold(0, usize::saturating_add)).await;
-    let destination = Destination::of(&record.definition);
-    let call = CallRequest {
-        org: tenant.org.clone(),
-        workspace: tenant.workspace.clone(),
-        workspace_commit: tenant.commit,
-        seen: tenant.seen,
-        connector_id: destination.connector_id.to_owned(),
-        action_id: destination.action_id.to_owned(),
-        input,
-        automation_id: Some(id),
-        token_id: caller.token_id.clone(),
-        skip,
-        dry_run: wish.dry_run,
-        key: None,
-        commitment: wish.commitment,
-    };
-    ended(invoke(engine, call).await.map_err(|error| compiled.explained(error))?)
+    let firing = Firing { caller, tenant, source: &source, commitment: &wish.commitment };
+    let (mut call, compiled) = firing.call_of(engine, &id).await?;
+    call.dry_run = wish.dry_run;
+    call.run_id = wish.identity.run_id;
+    call.key = wish.identity.key;
+    let source = if let Value::Object(source) = source { source } else { Map::new() };
+    Ok(Fired { call, compiled, source })
+}
+
+/// What fires an automation: whose call it is, and the document that the mapping reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Firing<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) tenant: &'a Tenant,
+    pub(crate) source: &'a Value,
+    pub(crate) commitment: &'a Commitment,
+}
+
+impl Firing<'_> {
+    /// The call that an automation makes of the source, and the automation, which explains the call's errors.
+    ///
+    /// # Errors
+    /// `automation_not_found`, `input_invalid`, `store_unavailable`.
+    pub(crate) async fn call_of(
+        &self,
+        engine: &Engine,
+        id: &AutomationId,
+    ) -> Result<(CallRequest, Arc<Compiled>), Error> {
+        let resources = &engine.resources;
+        let parts = [self.tenant.org.as_str(), id.as_str()];
+        let found = resources.records.get_shared::<AutomationRecord>(&parts).await?;
+        let (record, commit) = found.ok_or_else(|| Error::plain(Code::AutomationNotFound))?;
+        let enough = usize::try_from(resources.limits.inline_bytes).unwrap_or(usize::MAX).saturating_add(1);
+        offload::over(effort(&record.definition, self.source, enough)).await;
+        let compiled = resources.automations.of(&record, commit, &resources.limits)?;
+        let fired = compiled.fire(self.source, &resources.limits)?;
+        let skip = fired.is_none().then_some(SkipReason::ConditionFalse);
+        let input = fired.unwrap_or_default();
+        // Why again: templates may repeat a part of the source.
+        let made = input.values().map(|value| json::size(value, enough)).fold(0, usize::saturating_add);
+        offload::over(made).await;
+        let destination = Destination::of(&record.definition);
+        let call = CallRequest {
+            org: self.tenant.org.clone(),
+            workspace: self.tenant.workspace.clone(),
+            workspace_commit: self.tenant.commit,
+            seen: self.tenant.seen,
+            connector_id: destination.connector_id.to_owned(),
+            action_id: destination.action_id.to_owned(),
+            run_id: None,
+            input,
+            automation_id: Some(id.clone()),
+            event_id: None,
+            token_id: self.caller.token_id.clone(),
+            skip,
+            dry_run: false,
+            key: None,
+            commitment: self.commitment.clone(),
+        };
+        Ok((call, compiled))
+    }
 }
 
 /// A dry run shows its request whatever its result; any other run that did not succeed is an error.
@@ -144,7 +257,8 @@ fn ended(run: Run) -> Result<Run, Error> {
     if run.progress.dry_run.is_some() { Ok(run) } else { run.into_result() }
 }
 
-fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
+/// A record as the engine wrote it.
+pub(crate) fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
     let mut run: StoredRun = serde_json::from_str(record.body.get()).map_err(|error| {
         let id = &record.run_id;
         tracing::error!(run_id = %id, column = error.column(), "a run's record cannot be read");
@@ -152,34 +266,4 @@ fn stored(record: &RunRecord) -> Result<StoredRun, Error> {
     })?;
     run.created_at.clone_from(&record.created_at);
     Ok(run)
-}
-
-/// Lists the runs of a workspace in the order in which they ended, oldest first. The cursor is a run's id.
-///
-/// # Errors
-/// Those of [`Caller::authorise`], `bad_request` for an unknown cursor, `store_unavailable`.
-pub async fn list(
-    engine: &Engine,
-    caller: &Caller,
-    tenant: &Tenant,
-    wanted: &PageRequest,
-) -> Result<Page<StoredRun>, Error> {
-    caller.authorise(RUN_READERS, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
-    let unknown = || Error::new(Code::BadRequest, "starting_after names no run of this workspace");
-    let after = wanted.after().map(RunId::parse).transpose().map_err(|_| unknown())?;
-    let found = engine.runs.list(&tenant.org, &tenant.workspace, after.as_ref(), wanted.wanted()).await?;
-    let runs: Result<Vec<_>, _> = found.ok_or_else(unknown)?.iter().map(stored).collect();
-    Ok(wanted.page(runs?))
-}
-
-/// Reads a run's record.
-///
-/// # Errors
-/// Those of [`Caller::authorise`], `not_found`, `store_unavailable`.
-pub async fn show(engine: &Engine, caller: &Caller, tenant: &Tenant, id: &str) -> Result<StoredRun, Error> {
-    caller.authorise(RUN_READERS, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
-    let missing = || Error::new(Code::NotFound, "there is no such run in this workspace");
-    let id = RunId::parse(id).map_err(|_| missing())?;
-    let found = engine.runs.get(&tenant.org, &tenant.workspace, &id).await?;
-    stored(&found.ok_or_else(missing)?)
 }

@@ -6,7 +6,7 @@
 
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, WorkspaceId};
-use portcullis_store::{AutomationRecord, IntegrationSettings, StoreError, Writes};
+use portcullis_store::{AutomationRecord, IntegrationSettings, RetentionRecord, StoreError, Writes};
 pub use portcullis_store::{OrgRecord, WorkspaceRecord};
 
 use crate::api_token;
@@ -15,7 +15,10 @@ use crate::clock;
 use crate::connection;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::events;
+use crate::idempotency;
 use crate::page::{Page, PageRequest};
+use crate::retention;
 
 /// An existing workspace, with its org. Only [`find_workspace`] makes one.
 #[derive(Debug, Clone)]
@@ -207,7 +210,7 @@ pub async fn show_workspace(
     found.map(|(record, _)| record).ok_or_else(|| Error::plain(Code::WorkspaceNotFound))
 }
 
-/// Deletes a workspace with its credentials, runs and tokens. Its running calls end.
+/// Deletes a workspace with its credentials, runs, remembered events and tokens. Its running calls end.
 ///
 /// # Errors
 /// `role_not_allowed`, `store_unavailable`; deleting it again continues.
@@ -224,7 +227,10 @@ async fn clear_workspace(engine: &Engine, org: &OrgId, workspace: &WorkspaceId) 
     let resources = &engine.resources;
     resources.vault.shred_workspace(org, workspace).await?;
     connection::delete_below(resources, &[org.as_str(), workspace.as_str()]).await?;
+    engine.jobs.store.remove(org, workspace).await?;
+    idempotency::clear_workspace(resources, org, workspace).await?;
     engine.runs.remove(org, workspace).await?;
+    events::forget_workspace(resources, org, workspace).await?;
     let own = |token: &api_token::TokenRecord| {
         token.org.as_ref() == Some(org) && token.workspace.as_ref() == Some(workspace)
     };
@@ -236,5 +242,6 @@ async fn clear_org(engine: &Engine, org: &OrgId) -> Result<(), Error> {
     let resources = &engine.resources;
     resources.delete_below::<AutomationRecord>(&[org.as_str()]).await?;
     resources.commit(Writes::new().delete::<IntegrationSettings>(&[org.as_str()])).await?;
+    resources.commit(Writes::new().delete::<RetentionRecord>(&retention::parts_of(org))).await?;
     api_token::delete_where(resources, |token| token.org.as_ref() == Some(org)).await
 }

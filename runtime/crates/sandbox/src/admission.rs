@@ -18,7 +18,9 @@ use wasmparser::{
 
 mod profile;
 
-pub(crate) use profile::interfaces;
+#[cfg(test)]
+pub(crate) use profile::STD;
+pub(crate) use profile::{PURE, has, is_trap};
 
 /// First part of a digest as it is written.
 pub const DIGEST_PREFIX: &str = "sha256:";
@@ -94,9 +96,10 @@ pub fn is_digest(text: &str) -> bool {
     })
 }
 
-/// Reads what a component is. Its problems are in the report; nothing is compiled.
+/// Reads what a component is. Its problems are in the report; nothing is compiled. `admitted` is the largest profile that
+/// it may need.
 #[must_use]
-pub fn inspect(bytes: &[u8], limits: &Limits) -> ModuleReport {
+pub fn inspect(bytes: &[u8], admitted: ProfileDef, limits: &Limits) -> ModuleReport {
     let mut report = ModuleReport {
         digest: digest_of(bytes),
         bytes: bytes.len() as u64,
@@ -122,7 +125,7 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> ModuleReport {
         report.problems.push(why.problem());
         return report;
     }
-    found.judge(limits, &mut report);
+    found.judge(admitted, limits, &mut report);
     report
 }
 
@@ -245,10 +248,10 @@ impl Found {
         Ok(())
     }
 
-    fn judge(self, limits: &Limits, report: &mut ModuleReport) {
+    fn judge(self, admitted: ProfileDef, limits: &Limits, report: &mut ModuleReport) {
         let problems = &mut report.problems;
-        profile::judge_imports(&self.imports, &self.tools, problems);
-        report.profile = profile::of(&self.imports);
+        profile::judge_imports(&self.imports, &self.tools, admitted, problems);
+        report.profile = profile::of(self.imports.iter().map(String::as_str));
         let other = self.exports.iter().find(|name| name.starts_with("portcullis:connector/handler@"));
         match (self.exports.contains(HANDLER), other) {
             (true, _) => {}

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use portcullis_core::limits::Limits;
 use portcullis_core::outbound::Outbound;
+use portcullis_core::sync::lock;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use crate::bindings::exports::portcullis::connector::handler;
@@ -18,6 +20,11 @@ use crate::module::Module;
 
 /// Longest failure text kept, bytes. The guest wrote it, so it cannot be relied on.
 const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// What goes with an output or a request besides its own bytes: members of records, lengths.
+const AROUND_BYTES: u64 = 64 * 1024;
+/// What the engine says of a guest that hands over more than the host takes; its error has no type of its own.
+const COPIES_TOO_MUCH: &str = "fuel allocated for hostcalls";
 
 /// Arguments of one call.
 #[derive(Debug, Clone)]
@@ -135,9 +142,11 @@ impl Sandbox {
         let mut store = self.store(outbound, &guest);
         let given_bytes = invocation.bytes();
         let result = self.run(&mut store, module, invocation, &guest).await;
-        let state = store.data_mut();
-        let log = std::mem::take(&mut state.log).ended();
         let state = store.data();
+        if let Some(wasi) = &state.wasi {
+            wasi.end();
+        }
+        let log = std::mem::take(&mut *lock(&state.log)).ended();
         let usage = Usage {
             log_bytes: log.bytes,
             fuel: guest.fuel.saturating_sub(store.get_fuel().unwrap_or_default()),
@@ -188,11 +197,13 @@ impl Sandbox {
             out_of_time: false,
             waited: Duration::ZERO,
             since: Instant::now(),
-            log: GuestLog::default(),
+            log: Arc::default(),
+            wasi: None,
             answered_bytes: None,
         };
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.bounds);
+        store.set_hostcall_fuel(self.copied_bytes_max());
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| {
             // Why counted here: ticks are noticed only while the guest computes, so waiting does not count.
@@ -213,6 +224,14 @@ impl Sandbox {
             }
         });
         store
+    }
+
+    /// Most bytes that the host takes from a guest at once, refused before they are copied: an output, or a request.
+    fn copied_bytes_max(&self) -> usize {
+        let Limits { guest_output_bytes, request_bytes, request_header_bytes, url_bytes, .. } = *self.limits;
+        let request = request_bytes.saturating_add(request_header_bytes).saturating_add(url_bytes);
+        let most = guest_output_bytes.max(request).saturating_add(AROUND_BYTES);
+        usize::try_from(most).unwrap_or(usize::MAX)
     }
 
     async fn run(
@@ -250,6 +269,9 @@ impl Sandbox {
             }
             Ok(Ok(output)) => Ok(Ok(output)),
             Ok(Err(failure)) => Ok(Err(clean(failure))),
+            Err(error) if error.to_string().contains(COPIES_TOO_MUCH) => {
+                Err(SandboxFault::OutputTooLarge(self.limits.guest_output_bytes))
+            }
             Err(error) => Err(classify(&error, store.data().out_of_time)),
         }
     }

@@ -1,14 +1,16 @@
 //! What the host keeps for one call while its guest runs, and the one import of the guest. Made by a call and
 //! dropped with its instance; makes no decisions.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use portcullis_core::outbound::Outbound;
+use portcullis_core::sync::lock;
 
 use crate::bindings::portcullis::connector::{log, outbound_http, types};
 use crate::bounds::Bounds;
 use crate::guest_log::{GuestLog, LogLevel};
+use crate::wasi::Wasi;
 use crate::wire;
 
 /// The data of one call's wasmtime store.
@@ -22,7 +24,10 @@ pub(crate) struct CallState {
     pub(crate) waited: Duration,
     /// When the guest began to compute, after the last wait for the gate.
     pub(crate) since: Instant,
-    pub(crate) log: GuestLog,
+    /// Shared with the streams of a module's standard output.
+    pub(crate) log: Arc<Mutex<GuestLog>>,
+    /// What a module of the profile `std` uses, from its first use.
+    pub(crate) wasi: Option<Box<Wasi>>,
     /// Bytes of the answers of the gate, if there was one.
     pub(crate) answered_bytes: Option<u64>,
 }
@@ -37,7 +42,7 @@ impl log::Host for CallState {
             log::Level::Warn => LogLevel::Warn,
             log::Level::Error => LogLevel::Error,
         };
-        self.log.write(level, &message);
+        lock(&self.log).write(level, &message);
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::definition::ProfileDef;
 use portcullis_core::limits::Limits;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -14,6 +13,7 @@ use crate::bindings::portcullis::connector::{log, outbound_http};
 use crate::call_state::CallState;
 use crate::fault::LoadError;
 use crate::guest_limits::GuestLimits;
+use crate::wasi;
 
 /// Length of one epoch tick. A guest yields to other work at each tick, and is ended after `guest_cpu_ms` of
 /// computing. Why 3 ms: no task may compute for 10 ms at a time, and the guest is not all that a poll of its call
@@ -51,6 +51,8 @@ pub struct Sandbox {
     pub(crate) guest: GuestLimits,
     /// The interfaces that a guest may import.
     pub(crate) interfaces: &'static [&'static str],
+    /// For modules of the profile `std`.
+    pub(crate) std_linker: Option<Arc<Linker<CallState>>>,
     _ticker: Arc<Ticker>,
 }
 
@@ -82,7 +84,11 @@ impl Sandbox {
         let engine = Engine::new(&module_config(limits.module_memory_bytes, false))
             .map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let guest = GuestLimits::module(&limits);
-        Self::with_engine(engine, limits, guest, admission::interfaces(ProfileDef::Pure))
+        let mut sandbox = Self::with_engine(engine, limits, guest, admission::PURE)?;
+        let mut linker = (*sandbox.linker).clone();
+        wasi::add_to_linker(&mut linker).map_err(|e| LoadError::Engine(format!("{e:#}")))?;
+        sandbox.std_linker = Some(Arc::new(linker));
+        Ok(sandbox)
     }
 
     fn with_engine(
@@ -100,7 +106,15 @@ impl Sandbox {
                 .map_err(failed)?;
         }
         let ticker = Ticker::start(&engine).map_err(|e| LoadError::Engine(e.to_string()))?;
-        Ok(Self { engine, linker: Arc::new(linker), limits, guest, interfaces, _ticker: Arc::new(ticker) })
+        Ok(Self {
+            engine,
+            linker: Arc::new(linker),
+            limits,
+            guest,
+            interfaces,
+            std_linker: None,
+            _ticker: Arc::new(ticker),
+        })
     }
 }
 
@@ -196,5 +210,88 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         // Why ignored: the thread may have ended already.
         let _ = self.stop.send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::STD;
+
+    /// Interfaces of WASI 0.2, of the proposals around it, and ours, each with one of its items.
+    const KNOWN: &[(&str, &str)] = &[
+        ("wasi:cli/command", "run"),
+        ("wasi:cli/environment", "get-environment"),
+        ("wasi:cli/exit", "exit"),
+        ("wasi:cli/run", "run"),
+        ("wasi:cli/stderr", "get-stderr"),
+        ("wasi:cli/stdin", "get-stdin"),
+        ("wasi:cli/stdout", "get-stdout"),
+        ("wasi:cli/terminal-input", "terminal-input"),
+        ("wasi:cli/terminal-output", "terminal-output"),
+        ("wasi:cli/terminal-stderr", "get-terminal-stderr"),
+        ("wasi:cli/terminal-stdin", "get-terminal-stdin"),
+        ("wasi:cli/terminal-stdout", "get-terminal-stdout"),
+        ("wasi:clocks/monotonic-clock", "now"),
+        ("wasi:clocks/timezone", "display"),
+        ("wasi:clocks/wall-clock", "now"),
+        ("wasi:config/store", "get"),
+        ("wasi:filesystem/preopens", "get-directories"),
+        ("wasi:filesystem/types", "descriptor"),
+        ("wasi:http/incoming-handler", "handle"),
+        ("wasi:http/outgoing-handler", "handle"),
+        ("wasi:http/types", "fields"),
+        ("wasi:io/error", "error"),
+        ("wasi:io/poll", "poll"),
+        ("wasi:io/streams", "input-stream"),
+        ("wasi:keyvalue/atomics", "increment"),
+        ("wasi:keyvalue/batch", "get-many"),
+        ("wasi:keyvalue/store", "open"),
+        ("wasi:logging/logging", "log"),
+        ("wasi:nn/graph", "load"),
+        ("wasi:random/insecure", "get-insecure-random-bytes"),
+        ("wasi:random/insecure-seed", "insecure-seed"),
+        ("wasi:random/random", "get-random-bytes"),
+        ("wasi:sockets/instance-network", "instance-network"),
+        ("wasi:sockets/ip-name-lookup", "resolve-addresses"),
+        ("wasi:sockets/network", "network"),
+        ("wasi:sockets/tcp", "tcp-socket"),
+        ("wasi:sockets/tcp-create-socket", "create-tcp-socket"),
+        ("wasi:sockets/udp", "udp-socket"),
+        ("wasi:sockets/udp-create-socket", "create-udp-socket"),
+        ("wasi:tls/types", "client-handshake"),
+    ];
+    /// Our own.
+    const OWN: &[(&str, &str)] = &[
+        ("portcullis:connector/log@0.1.0", "log"),
+        ("portcullis:connector/outbound-http@0.1.0", "send"),
+        ("portcullis:connector/vault@0.1.0", "open"),
+    ];
+    /// The version of WASI that the WASI crate has.
+    const VERSION: &str = "0.2.12";
+
+    /// The interfaces that are linked: an item that is defined cannot be defined again.
+    fn linked(linker: &Linker<CallState>) -> Vec<String> {
+        let wasi = KNOWN.iter().map(|(name, item)| (format!("{name}@{VERSION}"), *item));
+        let own = OWN.iter().map(|(name, item)| ((*name).to_owned(), *item));
+        let is_there = |(name, item): &(String, &str)| {
+            let mut linker = linker.clone();
+            linker.instance(name).unwrap().func_new(item, |_, _, _, _| Ok(())).is_err()
+        };
+        wasi.chain(own).filter(is_there).map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn a_linker_has_the_interfaces_of_its_profile_and_no_others() {
+        let limits = Arc::new(Limits { concurrent_calls: 1, ..Limits::default() });
+        let handler = Sandbox::new(Arc::clone(&limits)).unwrap();
+        assert_eq!(linked(&handler.linker), ["portcullis:connector/outbound-http@0.1.0"]);
+        assert!(handler.std_linker.is_none());
+        let modules = Sandbox::for_modules(limits).unwrap();
+        let pure = ["portcullis:connector/log@0.1.0", "portcullis:connector/outbound-http@0.1.0"];
+        assert_eq!(linked(&modules.linker), pure);
+        let std = STD.iter().map(|name| format!("{name}@{VERSION}"));
+        let all: Vec<String> = std.chain(pure.map(str::to_owned)).collect();
+        assert_eq!(linked(modules.std_linker.as_ref().unwrap()), all);
     }
 }

@@ -63,8 +63,8 @@ pub enum SandboxFault {
          (limits.{limit} is {max})"
     )]
     AnswerTooLarge { bytes: u64, limit: &'static str, max: u64 },
-    /// Its output is larger than `guest_output_bytes`.
-    #[error("the action's output is larger than {0} bytes (limits.guest_output_bytes)")]
+    /// Its output is larger than `guest_output_bytes`, or it sends more than that at once.
+    #[error("the action's output, or a request, is larger than {0} bytes (limits.guest_output_bytes)")]
     OutputTooLarge(u64),
     /// As many calls are running as `concurrent_calls` allows.
     #[error("the limit of concurrent calls is reached")]

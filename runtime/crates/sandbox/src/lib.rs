@@ -1,7 +1,8 @@
 //! The sandbox: one wasmtime engine, a fresh instance for every call, one import.
 //!
 //! Guests are hostile. A guest gets its arguments and an [`Outbound`](portcullis_core::outbound::Outbound);
-//! it has no clock, file, environment, socket or randomness, because none is linked. This crate does not
+//! it has no clock, file, environment, socket or randomness, because none is linked; a module of the profile `std` has
+//! what the module `wasi` links. This crate does not
 //! depend on the vault, the store or the gate.
 
 #![allow(missing_docs, reason = "an internal crate: comments stand where the name does not say it")]
@@ -29,6 +30,7 @@ mod fault;
 mod guest_limits;
 mod guest_log;
 mod module;
+mod wasi;
 mod wire;
 
 pub use admission::{DIGEST_PREFIX, ModuleProblem, ModuleReport, digest_of, inspect, is_digest};

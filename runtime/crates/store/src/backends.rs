@@ -1,4 +1,4 @@
-//! The backends of a process, opened together: records, ledger and runs, all in one directory or all in memory.
+//! The backends of a process, opened together: records with the jobs in them, ledger and runs, all in one directory or all in memory.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{MemoryStore, SledStore, Store};
 use crate::error::StoreError;
+use crate::jobs::{Jobs, RecordJobs};
 use crate::ledger::{FileLedger, Ledger, LedgerError, LedgerSync, MemoryLedger};
 use crate::runs::{FileRuns, MemoryRuns, Runs};
 
@@ -18,6 +19,7 @@ pub struct Backends {
     pub store: Arc<dyn Store>,
     pub ledger: Arc<dyn Ledger>,
     pub runs: Arc<dyn Runs>,
+    pub jobs: Arc<dyn Jobs>,
 }
 
 /// Why the backends cannot be opened.
@@ -65,7 +67,7 @@ pub enum OpenError {
 }
 
 /// Format of what a data directory holds. Counts up when an older version could no longer read it.
-const DATA_FORMAT: u32 = 2;
+const DATA_FORMAT: u32 = 3;
 
 /// The file that says which format a data directory has. One without it has format 1.
 const FORMAT_FILE: &str = "format.json";
@@ -164,14 +166,17 @@ impl Backends {
     pub fn beside(store: Arc<dyn Store>, data_dir: &Path, sync: LedgerSync) -> Result<Self, OpenError> {
         let ledger = Arc::new(FileLedger::open(&data_dir.join(LEDGER_DIR), sync)?);
         let runs = Arc::new(FileRuns::open(&data_dir.join(RUNS_DIR))?);
-        Ok(Self { store, ledger, runs })
+        let jobs = Arc::new(RecordJobs::new(Arc::clone(&store)));
+        Ok(Self { store, ledger, runs, jobs })
     }
 
     /// Everything in memory, lost with the process: for tests.
     #[must_use]
     pub fn in_memory() -> Self {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         Self {
-            store: Arc::new(MemoryStore::new()),
+            jobs: Arc::new(RecordJobs::new(Arc::clone(&store))),
+            store,
             ledger: Arc::new(MemoryLedger::new()),
             runs: Arc::new(MemoryRuns::new()),
         }
@@ -202,10 +207,10 @@ mod tests {
     fn a_directory_of_a_later_version_is_refused_by_name_and_nothing_in_it_is_touched() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FORMAT_FILE);
-        std::fs::write(&file, r#"{"format":3,"version":"9.1.0"}"#).unwrap();
+        std::fs::write(&file, r#"{"format":4,"version":"9.1.0"}"#).unwrap();
         let refused = Backends::open_directory(dir.path(), LedgerSync::Group).map(drop).unwrap_err();
         let text = refused.to_string();
-        assert!(text.contains("format 3") && text.contains("portcullis 9.1.0"), "{text}");
+        assert!(text.contains("format 4") && text.contains("portcullis 9.1.0"), "{text}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
         std::fs::write(&file, r#"{"format":1,"version":"9.1.0"}"#).unwrap();
         Backends::open_directory(dir.path(), LedgerSync::Group).map(drop).unwrap();

@@ -69,6 +69,12 @@ pub enum StoreError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// Another has the job by now, or it is not leased any more; nothing was written.
+    #[error("run {run} is leased to another, or not any more")]
+    LeaseLost {
+        /// The run.
+        run: String,
+    },
     /// A batch has too many operations.
     #[error("batch has {operations} operations, the limit is {limit}")]
     BatchTooLarge {

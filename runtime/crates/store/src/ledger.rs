@@ -3,6 +3,7 @@
 //! It stores what it receives and decides nothing; secrets, queries and bodies must not get here.
 //! Implemented in files and in memory; the same conformance suite runs over both. Called by the engine.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub use file::{FileLedger, LedgerSync, known_orgs, verify_directory};
 pub use line::LedgerLine;
 pub use memory::MemoryLedger;
 pub use query::{LEDGER_PAGE_ENTRIES_MAX, LedgerPage, LedgerQuery};
-pub use report::{PruneReport, VerifyReport};
+pub use report::{LedgerCut, LedgerLeft, PruneReport, VerifyReport};
 
 /// A segment is closed at this length, so that reading one backwards takes bounded memory.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
@@ -78,6 +79,17 @@ pub trait Ledger: Send + Sync + 'static {
         org: &'a OrgId,
         keep_segments: usize,
     ) -> BoxFuture<'a, Result<PruneReport, LedgerError>>;
+
+    /// The orgs that have a ledger, also those that were deleted.
+    fn orgs<'a>(&'a self) -> BoxFuture<'a, Result<BTreeSet<OrgId>, LedgerError>>;
+
+    /// Drops the org's old segments, whole and from the oldest on; the last one with records stays. The chain is anchored
+    /// at the cut, and calls go on meanwhile. After an error some may be deleted; doing it again completes it.
+    fn retain<'a>(
+        &'a self,
+        org: &'a OrgId,
+        cut: &'a LedgerCut,
+    ) -> BoxFuture<'a, Result<LedgerLeft, LedgerError>>;
 
     /// Whether records can be written, as far as the last attempts showed.
     fn is_well(&self) -> bool {

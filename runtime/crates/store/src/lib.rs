@@ -23,13 +23,17 @@ mod connection;
 mod connectors;
 mod disk_sync;
 mod error;
+mod events;
 mod head;
+mod idempotency;
+mod jobs;
 mod ledger;
 mod lower_hex;
 mod modules;
 mod orgs;
 mod record_hash;
 mod records;
+mod retention;
 mod runs;
 mod segment;
 mod settings;
@@ -46,14 +50,25 @@ pub use backends::{Backends, OpenError, STORE_DIR, open_store, open_store_anchor
 pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};
+pub use events::{EventLease, EventOrder, EventRecord, FiredAutomation, FiringProblem};
+pub use idempotency::{IdempotencyOrder, IdempotencyPart, IdempotencyRecord};
+pub use jobs::{
+    Changed, JOB_INPUT_BYTES_MAX, Job, JobCounts, JobEnd, JobName, JobOrder, JobState, Jobs, Lease, Leased,
+    NewJob, RecordJobs,
+};
 pub use ledger::{
-    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerLine, LedgerPage, LedgerQuery,
-    LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, known_orgs, verify_directory,
+    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerCut, LedgerError, LedgerLeft, LedgerLine,
+    LedgerPage, LedgerQuery, LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, known_orgs,
+    verify_directory,
 };
 pub use modules::{ModuleFiles, ModuleRecord};
 pub use orgs::{OrgRecord, WorkspaceRecord};
 pub use records::{Document, Key, Listed, Records, Writes};
-pub use runs::{FileRuns, MemoryRuns, RunRecord, Runs};
+pub use retention::{RetentionChange, RetentionRecord, RetentionTerms};
+pub use runs::{
+    FileRuns, MemoryRuns, RunCursor, RunCut, RunFilter, RunOrder, RunPage, RunPlace, RunQuery, RunRecord,
+    RunScope, Runs, RunsLeft,
+};
 pub use settings::{
     AllowlistMode, ConnectorSetting, ConnectorSettingValue, CredentialFieldState, CredentialState,
     IntegrationSettings, SettingGroup,
@@ -61,6 +76,6 @@ pub use settings::{
 pub use task::BoxFuture;
 pub use tokens::{Role, TokenIndex, TokenRecord};
 pub use vault::{
-    Binding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, SEALED_TEXT_BYTES_MAX, Sealed,
-    SecretPayload, Vault, VaultError, WorkspaceKeyRecord,
+    Binding, ContentBinding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, SEALED_CONTENT_BYTES,
+    SEALED_TEXT_BYTES_MAX, Sealed, SecretPayload, Vault, VaultError, WorkspaceKeyRecord,
 };

@@ -1,6 +1,6 @@
 //! Runs: what was requested of an action, and the result.
 //!
-//! It stores records and does not look into them. Implemented in files and in memory; the same conformance
+//! It stores records and looks no further into them than their heads, by which they are found. Implemented in files and in memory; the same conformance
 //! suite runs over both. Called by the engine.
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
@@ -13,9 +13,13 @@ use crate::task::BoxFuture;
 
 mod file;
 mod memory;
+mod query;
+mod retention;
 
 pub use file::FileRuns;
 pub use memory::MemoryRuns;
+pub use query::{RunCursor, RunFilter, RunOrder, RunPage, RunPlace, RunQuery, RunScope};
+pub use retention::{RunCut, RunsLeft};
 
 /// Longest record in bytes, as JSON.
 const RECORD_BYTES_MAX: usize = 64 * 1024;
@@ -42,15 +46,8 @@ pub trait Runs: Send + Sync + 'static {
         run: &'a RunId,
     ) -> BoxFuture<'a, Result<Option<RunRecord>, StoreError>>;
 
-    /// Runs of a workspace in the order in which they ended, after the run `after`, at most `limit`. `None` if
-    /// there is no run `after`.
-    fn list<'a>(
-        &'a self,
-        org: &'a OrgId,
-        workspace: &'a WorkspaceId,
-        after: Option<&'a RunId>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Option<Vec<RunRecord>>, StoreError>>;
+    /// One page of runs; `None` if its cursor is none of these runs. A page may be short, or empty, and go on.
+    fn query<'a>(&'a self, query: &'a RunQuery) -> BoxFuture<'a, Result<Option<RunPage>, StoreError>>;
 
     /// Deletes the runs of a workspace; it may have none. A call that ends meanwhile may leave its record behind,
     /// and after an error some may be deleted.
@@ -59,6 +56,10 @@ pub trait Runs: Send + Sync + 'static {
         org: &'a OrgId,
         workspace: &'a WorkspaceId,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Drops old runs of an org, whole files and from the oldest of each workspace on, while others are stored. After an
+    /// error some may be deleted; doing it again completes it.
+    fn retain<'a>(&'a self, org: &'a OrgId, cut: &'a RunCut) -> BoxFuture<'a, Result<RunsLeft, StoreError>>;
 
     /// Whether records can be stored, as far as the last attempts showed.
     fn is_well(&self) -> bool {

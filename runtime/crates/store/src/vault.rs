@@ -23,6 +23,7 @@ use self::workspace_key::{Cache, WorkspaceKey};
 
 mod associated;
 mod check;
+mod content;
 mod derived;
 mod error;
 mod format;
@@ -35,6 +36,7 @@ mod workspace_key;
 mod wrap;
 
 pub use check::KeyCheckRecord;
+pub use content::{ContentBinding, SEALED_CONTENT_BYTES};
 pub use error::VaultError;
 pub use format::SEALED_TEXT_BYTES_MAX;
 pub use kek::{KekProvider, KeyId, MasterKey, MasterKeys};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
-use portcullis_store::{FileRuns, RunRecord, Runs as _};
+use portcullis_store::{FileRuns, RunCursor, RunFilter, RunOrder, RunQuery, RunRecord, RunScope, Runs as _};
 use serde_json::value::to_raw_value;
 
 use crate::support::until;
@@ -90,7 +90,7 @@ async fn h4_run_files_that_are_changed_cut_missing_or_another_orgs_are_named() {
     }
     copied(&sound, &data(dir.path()));
     let product = Product::start(dir.path(), &[]);
-    let listed = product.get(&tokens.orgs[0].run, "/run/acme/main?limit=100").await.is(200);
+    let listed = product.get(&tokens.orgs[0].run, "/run/acme/main?limit=100&order=asc").await.is(200);
     let listed =
         listed.json()["data"].as_array().unwrap().iter().map(|r| r["run_id"].clone()).collect::<Vec<_>>();
     assert_eq!(listed, ids[0], "the neighbour: untouched files are read");
@@ -111,7 +111,7 @@ async fn h4_a_new_run_is_kept_beside_a_damaged_file() {
     product.stop();
     fs::write(&file, &sound).unwrap();
     let product = Product::start(dir.path(), &[]);
-    let listed = product.get(&tokens.orgs[0].run, "/run/acme/main").await.is(200);
+    let listed = product.get(&tokens.orgs[0].run, "/run/acme/main?order=asc").await.is(200);
     let listed =
         listed.json()["data"].as_array().unwrap().iter().map(|r| r["run_id"].clone()).collect::<Vec<_>>();
     assert_eq!(listed, [ids[0].clone(), vec![next]].concat(), "the file was put back");
@@ -149,8 +149,15 @@ async fn h6_runs_are_found_after_the_clock_was_three_hours_fast() {
         }
         for (at, id) in ids.iter().enumerate() {
             assert!(runs.get(&org, &main, id).await.unwrap().is_some(), "run {at} is not found");
-            let after = runs.list(&org, &main, Some(id), 10).await.unwrap();
-            let after: Vec<_> = after.expect("it is a cursor").into_iter().map(|run| run.run_id).collect();
+            let query = RunQuery {
+                scope: RunScope::Workspace(org.clone(), main.clone()),
+                filter: RunFilter::default(),
+                order: RunOrder::OldestFirst,
+                after: Some(RunCursor::Run(id.clone())),
+                limit: 10,
+            };
+            let after = runs.query(&query).await.unwrap().expect("it is a cursor");
+            let after: Vec<_> = after.records.into_iter().map(|run| run.run_id).collect();
             assert_eq!(after, ids[at + 1..], "after run {at}");
         }
         assert!(runs.get(&org, &main, &started_at(now - HOUR).run_id).await.unwrap().is_none());

@@ -5,9 +5,14 @@ use serde_json::json;
 
 use super::*;
 
+fn tables() -> Tables {
+    let table = json!({ "status": { "open": "1", "closed": 2, "5": true, "a": "abc", "b": "bbb" } });
+    serde_json::from_value(table).unwrap()
+}
+
 fn run(chain: &str, value: Value) -> Option<Value> {
     let budget = Budget::rendering(1 << 20);
-    apply_filters(Some(Cow::Owned(value)), &parse_filters(chain).unwrap(), &budget)
+    apply_filters(Some(Cow::Owned(value)), &parse_filters(chain).unwrap(), &tables(), &budget)
         .unwrap()
         .map(Cow::into_owned)
 }
@@ -82,6 +87,10 @@ fn other_types_by_table() {
         ("iso8601", json!(1_500), json!("1970-01-01T00:00:01.5Z")),
         ("epoch", json!(1_999), json!(1)),
         ("epoch", json!("2026-11-22T00:00:00Z"), json!(1_795_305_600)),
+        ("lookup:'status'", json!("open"), json!("1")),
+        ("lookup:'status'", json!("closed"), json!(2)),
+        ("lookup:'status'", json!(5), json!(true)),
+        ("trim | lower | lookup:'status'", json!(" Open "), json!("1")),
     ] {
         assert_eq!(run(chain, given.clone()), Some(expected), "{chain} of {given}");
     }
@@ -122,10 +131,15 @@ fn c6_what_a_filter_cannot_read_is_an_error_that_names_filter_and_type() {
         ("unix_ms", json!([]), "an array"),
         ("datetime:'UTC'", json!(5), "a number; unix_seconds and unix_ms read those"),
         ("datetime:'UTC'", json!("10:30"), "text that is no date and time, such as 2026-11-22T13:54:00"),
+        ("lookup:'status'", json!("Open"), "text that its table does not have"),
+        ("lookup:'status'", json!(6), "a number that its table does not have"),
+        ("lookup:'status'", json!(true), "a boolean"),
+        ("lookup:'status'", json!(["open"]), "an array"),
+        ("lookup:'other'", json!("open"), "text that its table does not have"),
     ] {
         let filters = parse_filters(chain).unwrap();
         let budget = Budget::rendering(1 << 20);
-        let error = apply_filters(Some(Cow::Borrowed(&given)), &filters, &budget).unwrap_err();
+        let error = apply_filters(Some(Cow::Borrowed(&given)), &filters, &tables(), &budget).unwrap_err();
         let name = chain.split(':').next().unwrap();
         assert_eq!(
             error.to_string(),
@@ -175,6 +189,9 @@ fn what_is_not_in_the_list_is_refused() {
         "after_last:''",
         "md5()",
         "Lower",
+        "lookup",
+        "lookup:''",
+        "lookup:'a','b'",
     ] {
         assert!(matches!(parse_filters(bad), Err(FilterError::Unknown(_))), "{bad}");
     }
@@ -192,7 +209,7 @@ fn every_name_of_the_list_parses() {
     for filter in list.split(", ") {
         assert!(parse_filters(filter.trim()).is_ok(), "{filter}");
     }
-    assert_eq!(list.split(", ").count(), 25);
+    assert_eq!(list.split(", ").count(), 26);
 }
 
 /// One filter with random arguments.
@@ -200,7 +217,13 @@ fn any_filter() -> impl Strategy<Value = String> {
     let plain = FILTER_LIST.split(", ").map(str::trim).filter(|name| !name.contains('…'));
     let plain = prop::sample::select(plain.map(ToOwned::to_owned).collect::<Vec<_>>());
     let replace = ("[ab%]", "[ab%é]{0,9}").prop_map(|(from, to)| format!("replace:'{from}','{to}'"));
-    let text = prop::sample::select(vec!["default:'abc'", "join:', '", "after_last:'a'", "before_first:'b'"]);
+    let text = prop::sample::select(vec![
+        "default:'abc'",
+        "join:', '",
+        "after_last:'a'",
+        "before_first:'b'",
+        "lookup:'status'",
+    ]);
     let date = prop::sample::select(vec!["date:'%Y-%m-%d'", "date:'%250d%250d%250d'", "date:'%A %s %c'"]);
     prop_oneof![plain, replace, text.prop_map(str::to_owned), date.prop_map(str::to_owned)]
 }
@@ -225,13 +248,13 @@ proptest! {
     ) {
         let filters = parse_filters(&chain.join("|")).unwrap();
         let budget = Budget::rendering(bytes);
-        let made = apply_filters(Some(Cow::Borrowed(&given)), &filters, &budget);
+        let made = apply_filters(Some(Cow::Borrowed(&given)), &filters, &tables(), &budget);
         prop_assert!(budget.made() <= bytes);
         let Ok(made) = made else { return Ok(()) };
         if let Some(Cow::Owned(Value::String(text))) = &made {
             prop_assert!(text.len() as u64 <= bytes, "{} bytes", text.len());
         }
-        let again = apply_filters(Some(Cow::Owned(given.clone())), &filters, &Budget::unlimited());
+        let again = apply_filters(Some(Cow::Owned(given.clone())), &filters, &tables(), &Budget::unlimited());
         prop_assert_eq!(Ok(made), again);
     }
 }

@@ -122,6 +122,31 @@ fn each_makes_an_entry_for_each_and_when_leaves_out() {
 }
 
 #[test]
+fn an_error_inside_each_names_the_entry_of_the_document() {
+    let mapping = json!({ "items": { "each": "source.lines", "as": "line", "value": {
+        "sku": "{{line.sku}}!",
+        "taxes": { "each": "line.taxes", "as": "tax", "value": "{{tax}}% of {{line.sku}}" },
+        "more": { "each": "line.more", "as": "one", "value": "{{one.rate|number}}" },
+        "order": "no. {{source.id}}" } } });
+    let line = json!({ "sku": "a", "taxes": [1] });
+    for (source, path) in [
+        (json!({ "id": 1, "lines": [line, line, line, {}] }), "source.lines.3.sku"),
+        (json!({ "id": 1, "lines": [line, { "sku": "a", "taxes": [1, null] }] }), "source.lines.1.taxes.1"),
+        (json!({ "id": 1, "lines": [{ "sku": "a", "taxes": 7 }] }), "source.lines.0.taxes"),
+        (
+            json!({ "id": 1, "lines": [{ "sku": "a", "more": [{ "rate": "x" }] }] }),
+            "source.lines.0.more.0.rate",
+        ),
+        (json!({ "lines": [line] }), "source.id"),
+    ] {
+        let error = run(mapping.clone(), source).unwrap_err();
+        assert_eq!((error.error.variable.as_str(), error.input.as_str()), (path, "items"), "{error}");
+        assert!(error.to_string().contains(path), "{error}");
+    }
+    run(mapping, json!({ "id": 1, "lines": [line] })).unwrap();
+}
+
+#[test]
 fn s3_conditions_inside_each_share_their_steps() {
     let condition = json!({ "path": "/text", "contains": "b" });
     let mapping = json!({ "a": { "each": "source.lines", "as": "line",
@@ -150,7 +175,7 @@ fn c9_the_sources_of_an_input_are_told() {
         "l": { "each": "source.lines", "as": "line", "value": "{{line.x}}" } });
     let mapping = Mapping::parse(mapping.as_object().unwrap()).unwrap();
     assert_eq!(mapping.sources("s"), ["source.a", "source.b"]);
-    assert_eq!(mapping.sources("l"), ["source.lines", "line.x"]);
+    assert_eq!(mapping.sources("l"), ["source.lines", "source.lines.*.x"]);
     assert!(mapping.sources("x").is_empty());
 }
 

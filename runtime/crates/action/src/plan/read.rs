@@ -41,6 +41,7 @@ impl ActionPlan {
                 "errors" => plan.errors = list(reader, error_rule)?,
                 "pagination" => plan.pagination = Some(pages::read(reader)?),
                 "poll" => plan.poll = Some(poll::read(reader)?),
+                "tables" => plan.tables = serde_json::from_value(document(reader)?).ok()?,
                 "rendered_bytes" => plan.rendered_bytes = Some(scalar(reader)?),
                 _ => return None,
             }

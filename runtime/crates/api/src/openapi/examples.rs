@@ -12,12 +12,19 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("createOrg", r#"{ "org": "acme", "display_name": "Acme" }"#),
     ("createWorkspace", r#"{ "workspace": "main", "display_name": "Main" }"#),
     ("createToken", r#"{ "role": "run", "org": "acme", "label": "automations" }"#),
+    ("setRetention", r#"{ "runs_days": 90, "input_days": 7 }"#),
+    ("setPlatformRetention", r#"{ "runs_days": 365, "ledger_days": 730, "ledger_days_min": 30 }"#),
     ("setIntegrations", r#"{ "domain_allowlist": ["*.salesforce.com"], "mode": "enforce" }"#),
     ("createAutomation", include_str!("../../examples/createAutomation.json")),
     ("replaceAutomation", include_str!("../../examples/createAutomation.json")),
+    ("previewAutomation", r#"{ "source": { "email": "ada@example.com" } }"#),
+    ("previewDraft", include_str!("../../examples/previewDraft.json")),
     ("saveConnection", r#"{ "enabled": true, "config": { "api_key": "a-key-of-the-workspace" } }"#),
     ("runAction", r#"{ "input": { "Email": "ada@example.com" } }"#),
     ("fireAutomation", r#"{ "source": { "email": "ada@example.com" } }"#),
+    ("fireEvent", include_str!("../../examples/fireEvent.json")),
+    ("rerunRun", r#"{ "definition": "same" }"#),
+    ("redriveRuns", r#"{ "status": "dead", "connector_id": "salesforce", "reason": "deadline" }"#),
 ];
 
 /// The example of an operation.

@@ -113,7 +113,7 @@ impl FastReject {
     }
 }
 
-/// The tenant of a path that calls an action or an automation.
+/// The tenant of a path that calls an action or an automation, or fires an event.
 fn tenant(path: &str) -> Option<(&str, &str)> {
     let (org, rest) = path.strip_prefix("/run/")?.split_once('/')?;
     let (workspace, rest) = rest.split_once('/')?;
@@ -121,6 +121,7 @@ fn tenant(path: &str) -> Option<(&str, &str)> {
     let named = match steps.next()? {
         "connector" => 2,
         "automation" => 1,
+        "event" => 0,
         _ => return None,
     };
     (steps.clone().count() == named && steps.all(|step| !step.is_empty())).then_some((org, workspace))
@@ -135,6 +136,7 @@ mod tests {
         let acme = Some(("acme", "main"));
         assert_eq!(tenant("/run/acme/main/connector/crm/create"), acme);
         assert_eq!(tenant("/run/acme/main/automation/welcome"), acme);
+        assert_eq!(tenant("/run/acme/main/event"), acme);
         for other in [
             "/run/acme/main",
             "/run/acme/main/run_1",
@@ -145,6 +147,8 @@ mod tests {
             "/run/acme/main/connector/crm/create/more",
             "/run/acme/main/connector/crm/create/",
             "/run/acme/main/automation/a/b",
+            "/run/acme/main/event/",
+            "/run/acme/main/event/a",
             "/runs/acme/main/automation/a",
             "/admin/connector",
         ] {

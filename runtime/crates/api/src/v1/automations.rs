@@ -1,6 +1,7 @@
 //! `/org/{org}/automation`: event bindings with their field mapping.
 
 use portcullis_core::id::AutomationId;
+use portcullis_core::tables::WrittenTables;
 use portcullis_core::violation::Violation;
 use portcullis_engine::Error;
 use portcullis_engine::automations::{
@@ -8,7 +9,7 @@ use portcullis_engine::automations::{
 };
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::answer::{Created, CreatedVersioned, Json, List, NoContent, Versioned};
 use crate::request::{Context, IfMatch, NoParameters, PageParameters, Typed};
@@ -40,6 +41,13 @@ pub(crate) struct AutomationDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Value")]
     entry_conditions: Option<Value>,
+    /// Tables for the filter `lookup`.
+    #[serde(skip_serializing_if = "WrittenTables::is_empty")]
+    tables: WrittenTables,
+    /// An event as its author expects it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Map<String, Value>")]
+    sample: Option<Map<String, Value>>,
     /// The action that it calls.
     destination_config: DestinationConfig,
     /// What its author should look at; in the answer to saving it, if there is anything.
@@ -62,6 +70,8 @@ impl From<Automation> for AutomationDocument {
             event_optype: definition.event_optype,
             enabled: definition.enabled,
             entry_conditions: definition.entry_conditions,
+            tables: definition.tables,
+            sample: definition.sample,
             destination_config: definition.destination_config,
             warnings,
         }

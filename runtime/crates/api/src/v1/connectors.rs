@@ -62,6 +62,9 @@ pub(crate) struct BrokenAutomation {
     action_gone: bool,
     /// Mapped inputs that were removed.
     inputs_gone: Vec<String>,
+    /// What would go wrong with an event like the automation's sample.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sample_warnings: Vec<Violation>,
 }
 
 /// How a connector is created.
@@ -236,8 +239,8 @@ impl SavedConnector {
 
 impl From<Impact> for BrokenAutomation {
     fn from(impact: Impact) -> Self {
-        let Impact { org, automation_id, action_id, action_gone, inputs_gone } = impact;
-        Self { org, automation_id, action_id, action_gone, inputs_gone }
+        let Impact { org, automation_id, action_id, action_gone, inputs_gone, sample_warnings } = impact;
+        Self { org, automation_id, action_id, action_gone, inputs_gone, sample_warnings }
     }
 }
 

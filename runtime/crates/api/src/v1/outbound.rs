@@ -88,6 +88,7 @@ impl From<OutboundParameters> for LedgerQuery {
             code: wanted.code,
             since: wanted.since,
             until: wanted.until,
+            back_to: None,
             starting_after: wanted.starting_after,
             limit: usize::try_from(wanted.limit).unwrap_or(50),
         }

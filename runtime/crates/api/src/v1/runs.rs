@@ -1,16 +1,19 @@
-//! `/run/{org}/{ws}`: calls actions, fires automations, reads records of runs.
+//! `/run/{org}/{ws}`: calls actions, fires automations, now or later, and lists records of runs.
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use portcullis_core::fault::Code;
 use portcullis_engine::Error;
+use portcullis_engine::jobs::{Accepted, Asynchronously, WaitingRun};
 use portcullis_engine::runs::{self, DryRunDocument, FireAutomation, Run, RunAction, RunDocument, StoredRun};
+use portcullis_engine::tenants::Tenant;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::answer::{Answer, Content, JSON, Json, List, json};
-use crate::request::{CallBody, Context, NoParameters, OneMember, PageParameters, Parameters};
+use crate::answer::{Answer, AnswerHeader, Content, JSON, LOCATION_HEADER, json};
+use crate::request::{CallBody, Context, OneMember, Parameters};
+use crate::v1::idempotent::{Replayed, once};
+use crate::v1::jobs;
 
 /// Input of a call.
 #[derive(Deserialize, JsonSchema)]
@@ -19,13 +22,17 @@ pub(crate) struct RunInput {
     /// A value for each input of the action.
     #[serde(default)]
     input: Map<String, Value>,
+    /// Before when it is not begun, RFC 3339; only with `Prefer: respond-async`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    not_before: Option<String>,
 }
 
 impl OneMember for RunInput {
     const MEMBER: &'static str = "input";
 
     fn of(input: Map<String, Value>) -> Self {
-        Self { input }
+        Self { input, not_before: None }
     }
 }
 
@@ -36,13 +43,17 @@ pub(crate) struct RunSource {
     /// The document that the mapping reads.
     #[serde(default)]
     source: Map<String, Value>,
+    /// Before when it is not begun, RFC 3339; only with `Prefer: respond-async`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    not_before: Option<String>,
 }
 
 impl OneMember for RunSource {
     const MEMBER: &'static str = "source";
 
     fn of(source: Map<String, Value>) -> Self {
-        Self { source }
+        Self { source, not_before: None }
     }
 }
 
@@ -53,11 +64,12 @@ pub(crate) struct RunParameters {
     /// Show the request that would be sent, with names in place of secrets, and send nothing.
     #[serde(default)]
     dry_run: bool,
-    /// Not implemented in this version: a request with it is refused.
+    /// A key of the caller's choice: a repeat of the request with the same key is answered as the first one was, for a
+    /// day. A dry run needs none.
     #[serde(rename = "Idempotency-Key", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(max = 255), extend("x-in" = "header"))]
+    #[schemars(with = "String", length(min = 1, max = 255), extend("x-in" = "header"))]
     idempotency_key: Option<String>,
-    /// `respond-async` is not implemented in this version: a request with it is refused.
+    /// With `respond-async` the run is accepted, and executed later; a dry run is answered at once.
     #[serde(rename = "Prefer", default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("x-in" = "header"))]
     prefer: Option<String>,
@@ -65,34 +77,88 @@ pub(crate) struct RunParameters {
 
 impl Parameters for RunParameters {}
 
+/// How a run is made.
+struct How {
+    dry_run: bool,
+    /// The caller's key.
+    key: Option<String>,
+    /// Executed later.
+    later: Option<Asynchronously>,
+}
+
 impl RunParameters {
-    fn dry_run(self) -> Result<bool, Error> {
-        if self.prefer.is_some_and(|prefer| prefer.contains("respond-async")) {
-            let detail = "Prefer: respond-async is not implemented in this version";
-            return Err(Error::new(Code::BadRequest, detail));
-        }
-        if self.idempotency_key.is_some() {
-            let detail = "Idempotency-Key is not implemented on runs in this version";
-            return Err(Error::new(Code::BadRequest, detail));
-        }
-        Ok(self.dry_run)
+    fn how(self, not_before: Option<String>) -> Result<How, Error> {
+        let later = asynchronously(self.prefer.as_deref(), not_before)?.filter(|_| !self.dry_run);
+        let key = self.idempotency_key.filter(|_| !self.dry_run);
+        Ok(How { dry_run: self.dry_run, key, later })
     }
 }
 
-/// A run, or what a dry run shows.
-pub(crate) struct RunAnswer(Run);
+/// That a run is executed later, if the caller prefers that.
+pub(crate) fn asynchronously(
+    prefer: Option<&str>,
+    not_before: Option<String>,
+) -> Result<Option<Asynchronously>, Error> {
+    if prefer.is_some_and(prefers_async) {
+        return Ok(Some(Asynchronously { not_before }));
+    }
+    match not_before {
+        None => Ok(None),
+        Some(_) => {
+            let message = "not_before needs the header Prefer: respond-async";
+            Err(Error::violation("/not_before", "needs_respond_async", message))
+        }
+    }
+}
+
+/// Whether a `Prefer` has `respond-async` (RFC 7240): a preference ends with a comma, and its parameters begin with a
+/// semicolon.
+fn prefers_async(prefer: &str) -> bool {
+    let mut names = prefer.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
+    names.any(|name| name.eq_ignore_ascii_case("respond-async"))
+}
+
+/// A run, what a dry run shows, or a run that was accepted.
+pub(crate) enum RunAnswer {
+    Now(Box<Run>),
+    Later(Box<WaitingRun>, String),
+    /// One that was given before.
+    Again(Replayed),
+}
 
 impl Answer for RunAnswer {
+    const OTHER_STATUSES: &'static [StatusCode] = &[StatusCode::ACCEPTED];
+    const HEADERS: &'static [AnswerHeader] = &[LOCATION_HEADER];
+
     fn content(generator: &mut SchemaGenerator) -> Content {
         let run = generator.subschema_for::<RunDocument<'static>>();
         let dry_run = generator.subschema_for::<DryRunDocument<'static>>();
-        vec![(JSON, Some(schemars::json_schema!({ "anyOf": [run, dry_run] })))]
+        let waiting = generator.subschema_for::<WaitingRun>();
+        let stored = generator.subschema_for::<StoredRun>();
+        vec![(JSON, Some(schemars::json_schema!({ "anyOf": [run, dry_run, waiting, stored] })))]
     }
 
     fn into_response(self) -> Result<Response<Body>, Error> {
-        match self.0.dry_run_document() {
+        let run = match self {
+            Self::Now(run) => run,
+            Self::Later(run, location) => return jobs::accepted(&run, &location),
+            Self::Again(replayed) => return replayed.into_response(),
+        };
+        match run.dry_run_document() {
             Some(dry_run) => json(StatusCode::OK, &dry_run),
-            None => json(StatusCode::OK, &self.0.document()),
+            None => json(StatusCode::OK, &run.document()),
+        }
+    }
+}
+
+impl RunAnswer {
+    pub(crate) fn of(accepted: Accepted, context: &Context) -> Self {
+        match accepted {
+            Accepted::Queued(run) => {
+                let location = jobs::location(context, run.run_id.as_str());
+                Self::Later(run, location)
+            }
+            Accepted::Ended(run) => Self::Now(run),
         }
     }
 }
@@ -100,45 +166,95 @@ impl Answer for RunAnswer {
 pub(crate) async fn run_action(
     context: Context,
     how: RunParameters,
-    CallBody(RunInput { input }): CallBody<RunInput>,
+    CallBody(RunInput { input, not_before }): CallBody<RunInput>,
 ) -> Result<RunAnswer, Error> {
     let tenant = context.tenant().await?;
-    let wish = RunAction {
-        connector_id: context.path("id").to_owned(),
-        action_id: context.path("action").to_owned(),
-        input,
-        dry_run: how.dry_run()?,
-        commitment: context.commitment.clone(),
-    };
-    runs::run_action(context.engine(), context.caller()?, &tenant, wish).await.map(RunAnswer)
+    let How { dry_run, key, later } = how.how(not_before.clone())?;
+    let bound = key.as_ref().map(|_| (input.clone(), not_before));
+    let (at, of) = (&context, &tenant);
+    once(at, of, key, &bound, |identity| async move {
+        let wish = RunAction {
+            connector_id: at.path("id").to_owned(),
+            action_id: at.path("action").to_owned(),
+            input,
+            dry_run,
+            identity,
+            commitment: at.commitment.clone(),
+        };
+        call(at, of, wish, later).await
+    })
+    .await
+}
+
+/// Calls an action, now or later.
+async fn call(
+    at: &Context,
+    of: &Tenant,
+    wish: RunAction,
+    later: Option<Asynchronously>,
+) -> Result<RunAnswer, Error> {
+    let (engine, caller) = (at.engine(), at.caller()?);
+    match later {
+        Some(how) => {
+            let accepted = runs::run_action_later(engine, caller, of, wish, how).await?;
+            Ok(RunAnswer::of(accepted, at))
+        }
+        None => Ok(RunAnswer::Now(Box::new(runs::run_action(engine, caller, of, wish).await?))),
+    }
 }
 
 pub(crate) async fn fire_automation(
     context: Context,
     how: RunParameters,
-    CallBody(RunSource { source }): CallBody<RunSource>,
+    CallBody(RunSource { source, not_before }): CallBody<RunSource>,
 ) -> Result<RunAnswer, Error> {
     let tenant = context.tenant().await?;
-    let wish = FireAutomation {
-        automation_id: context.path("id").to_owned(),
-        source,
-        dry_run: how.dry_run()?,
-        commitment: context.commitment.clone(),
-    };
-    runs::fire_automation(context.engine(), context.caller()?, &tenant, wish).await.map(RunAnswer)
+    let How { dry_run, key, later } = how.how(not_before.clone())?;
+    let bound = key.as_ref().map(|_| (source.clone(), not_before));
+    let (at, of) = (&context, &tenant);
+    once(at, of, key, &bound, |identity| async move {
+        let wish = FireAutomation {
+            automation_id: at.path("id").to_owned(),
+            source,
+            dry_run,
+            identity,
+            commitment: at.commitment.clone(),
+        };
+        fire(at, of, wish, later).await
+    })
+    .await
 }
 
-pub(crate) async fn list(
-    context: Context,
-    page: PageParameters,
-    (): (),
-) -> Result<Json<List<StoredRun>>, Error> {
-    let tenant = context.tenant().await?;
-    let found = runs::list(context.engine(), context.caller()?, &tenant, &page.wanted()).await?;
-    Ok(List::of(found, |run| run))
+/// Fires an automation, whose call is made now or later.
+async fn fire(
+    at: &Context,
+    of: &Tenant,
+    wish: FireAutomation,
+    later: Option<Asynchronously>,
+) -> Result<RunAnswer, Error> {
+    let (engine, caller) = (at.engine(), at.caller()?);
+    match later {
+        Some(how) => {
+            let accepted = runs::fire_automation_later(engine, caller, of, wish, how).await?;
+            Ok(RunAnswer::of(accepted, at))
+        }
+        None => Ok(RunAnswer::Now(Box::new(runs::fire_automation(engine, caller, of, wish).await?))),
+    }
 }
 
-pub(crate) async fn show(context: Context, _: NoParameters, (): ()) -> Result<Json<StoredRun>, Error> {
-    let tenant = context.tenant().await?;
-    runs::show(context.engine(), context.caller()?, &tenant, context.path("run_id")).await.map(Json)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn respond_async_is_found_among_other_preferences() {
+        for wanted in
+            ["respond-async", "Respond-Async", "wait=10, respond-async", "return=minimal, respond-async; x=1"]
+        {
+            assert!(prefers_async(wanted), "{wanted}");
+        }
+        for other in ["", "return=minimal", "respond-asynchronously", "x=respond-async", "respond-async=1"] {
+            assert!(!prefers_async(other), "{other}");
+        }
+    }
 }

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use http::HeaderName;
-use portcullis_action::budget::Budget;
-use portcullis_action::compile::Compiler;
 use portcullis_action::plan::ErrorRule;
-use portcullis_action::template::{Part, Scope, Template, Variable};
+use portcullis_action::template::{Part, Scope, Tables, Template, Variable, tables_of};
 use portcullis_action::{ActionPlan, InputPlace, Method, UrlTemplate};
 
 use super::base::Base;
 use super::reach::Reach;
+pub(super) use super::report::Report;
 use super::{Action, DEFAULT_SLOT, Effect, Runtime};
 use crate::definition::{ActionDef, Definition, HandlerDef};
 use crate::form::Field;
@@ -18,7 +17,8 @@ use crate::header_rules::{HeaderRefusal, check_request_header};
 use crate::id::ActionId;
 use crate::injection::Injection;
 use crate::input::Input;
-use crate::violation::{Violation, Violations, step};
+use crate::tables;
+use crate::violation::step;
 
 mod behaviour;
 mod body;
@@ -49,6 +49,8 @@ pub(super) struct Context<'a> {
     pub(super) shared_errors: Vec<ErrorRule>,
     /// The keys of the definition's budgets, parsed once.
     pub(super) shared_keys: Vec<Option<Template>>,
+    /// What `lookup` filters look into.
+    pub(super) tables: &'a Tables,
     /// Names of the inputs of all actions.
     pub(super) inputs: HashSet<&'a str>,
     /// What a guest may make for one request, if it is not the default.
@@ -59,6 +61,12 @@ impl Context<'_> {
     /// Whether the credential goes into the query pair with this name.
     fn takes_query(&self, name: &str) -> bool {
         self.injection.takes_query(name)
+    }
+
+    /// The tables that the templates and transforms of the action being checked look into.
+    fn looked_up(&self, report: &Report<'_>) -> Tables {
+        let named = self.tables.iter().filter(|(name, _)| report.lookups.contains(*name));
+        named.map(|(name, table)| (name.clone(), table.clone())).collect()
     }
 }
 
@@ -73,34 +81,6 @@ pub(super) fn input_names(definition: &Definition) -> HashSet<&str> {
     inputs.map(|input| input.name.as_str()).collect()
 }
 
-/// Collects what the checks find, compiles what is compiled once, and has what checking may cost.
-pub(super) struct Report<'a> {
-    pub(super) errors: &'a mut Violations,
-    pub(super) warnings: &'a mut Violations,
-    pub(super) compiler: &'a mut Compiler,
-    pub(super) budget: &'a Budget,
-}
-
-impl Report<'_> {
-    pub(super) fn error(
-        &mut self,
-        pointer: impl Into<String>,
-        code: &'static str,
-        message: impl Into<String>,
-    ) {
-        self.errors.push(Violation::new(pointer, code, message));
-    }
-
-    pub(super) fn warn(
-        &mut self,
-        pointer: impl Into<String>,
-        code: &'static str,
-        message: impl Into<String>,
-    ) {
-        self.warnings.push(Violation::new(pointer, code, message));
-    }
-}
-
 /// Checks one action; `None` after an error that leaves nothing to build.
 pub(super) fn build(
     context: &Context<'_>,
@@ -108,6 +88,7 @@ pub(super) fn build(
     wire: &ActionDef,
     report: &mut Report<'_>,
 ) -> Option<Action> {
+    report.lookups.clear();
     if wire.handler == HandlerDef::Module {
         return module::build(context, pointer, wire, report);
     }
@@ -140,6 +121,7 @@ pub(super) fn build(
         errors: behaviour::errors(context, wire, pointer, report),
         pagination: pagination::build(context.definition, wire, pointer, report),
         poll,
+        tables: context.looked_up(report),
         rendered_bytes: context.rendered_bytes,
     };
     rules::check(context, wire, &pairs, &plan, pointer, report);
@@ -274,6 +256,11 @@ fn check_url(
     for variable in url.variables() {
         check_variable(context, wire, variable, &pointer, report);
     }
+    // Why not of the connection: what a request may reach is settled before any table is at hand.
+    let settled = url.required_variables().filter(|variable| variable.scope != Scope::Input);
+    if settled.flat_map(|variable| tables_of(&variable.filters)).next().is_some() {
+        report.error(&pointer, "lookup_misplaced", tables::NOT_HERE);
+    }
     context.reach.check(&url, &pointer, report.errors);
     for (name, _) in &url.query {
         if name.as_literal().is_some_and(|name| context.takes_query(&decoded(name))) {
@@ -291,6 +278,7 @@ pub(super) fn check_variable(
     pointer: &str,
     report: &mut Report<'_>,
 ) {
+    report.lookups(&variable.filters, context.tables, pointer);
     let message = match variable.scope {
         Scope::Action | Scope::Run | Scope::Now => return,
         Scope::Input => {

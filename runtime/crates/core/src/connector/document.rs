@@ -20,6 +20,7 @@ const INHERITED: &[&str] = &[
     "pagination",
     "rate_limit",
     "retry",
+    "tables",
 ];
 
 /// The message about a document that has more bytes of JSON than a definition may have.

@@ -175,6 +175,7 @@ impl Case<'_> {
             entries: &[],
             now_ms: NOW_MS,
             idempotency_key: Some(KEY),
+            tables: &self.action.plan.tables,
             budget: Some(self.budget),
         };
         let rendered = match render_request(&self.action.plan, &values) {

@@ -1,6 +1,6 @@
 //! From the definition's credential form and config fields to checked fields.
 
-use portcullis_action::template::{Filter, parse_filters};
+use portcullis_action::template::{Filter, Tables, parse_filters, tables_of};
 
 use super::action::Report;
 use crate::definition::{Definition, FieldDef, FieldType};
@@ -39,14 +39,14 @@ fn written(definition: &Definition) -> impl Iterator<Item = Written<'_>> {
 }
 
 /// Credential fields first, then config fields, with every name used once.
-pub(super) fn fields(definition: &Definition, report: &mut Report<'_>) -> Vec<Field> {
+pub(super) fn fields(definition: &Definition, tables: &Tables, report: &mut Report<'_>) -> Vec<Field> {
     let mut fields: Vec<Field> = Vec::new();
     for (pointer, wire, in_form) in written(definition) {
         if fields.iter().any(|f| f.name == wire.name) {
             let message = format!("field {:?} is used twice", wire.name);
             report.error(format!("{pointer}/name"), "duplicate_field", message);
         }
-        fields.push(field(wire, in_form, &pointer, report));
+        fields.push(field(wire, in_form, tables, &pointer, report));
     }
     for (pointer, wire, _) in written(definition) {
         check_references(wire, &fields, &pointer, report.errors);
@@ -54,14 +54,20 @@ pub(super) fn fields(definition: &Definition, report: &mut Report<'_>) -> Vec<Fi
     fields
 }
 
-fn field(wire: &FieldDef, in_form: bool, pointer: &str, report: &mut Report<'_>) -> Field {
+fn field(wire: &FieldDef, in_form: bool, tables: &Tables, pointer: &str, report: &mut Report<'_>) -> Field {
     check_rules(wire, in_form, pointer, report.errors);
     let computed = wire.computed.as_ref().and_then(|computed| {
         let filters = computed.filter.as_deref().map_or(Ok(Vec::new()), parse_filters);
+        let at = format!("{pointer}/computed/filter");
         match filters {
-            Ok(filters) => Some(Computed { from: computed.from.clone(), filters }),
+            Ok(filters) => {
+                report.lookups(&filters, tables, &at);
+                let own =
+                    tables_of(&filters).filter_map(|name| Some((name.to_owned(), tables.get(name)?.clone())));
+                let tables = own.collect();
+                Some(Computed { from: computed.from.clone(), filters, tables })
+            }
             Err(e) => {
-                let at = format!("{pointer}/computed/filter");
                 report.error(at, "template_invalid", e.to_string());
                 None
             }

@@ -1,5 +1,7 @@
 //! Several authentication methods: each makes a complete connector from the same definition.
 
+use std::collections::BTreeSet;
+
 use super::{Connector, Report, build};
 use crate::definition::{AuthMethodDef, AuthSchema, Definition};
 use crate::limits::Limits;
@@ -45,8 +47,11 @@ pub(super) fn build_all(
             warnings: &mut warnings,
             compiler: &mut *report.compiler,
             budget: report.budget,
+            lookups: BTreeSet::new(),
+            tables_used: BTreeSet::new(),
         };
         let connector = build(&variant(definition, wire), limits, &mut own);
+        report.tables_used.extend(std::mem::take(&mut own.tables_used));
         adopt(errors, wire, &at, report.errors);
         adopt(warnings, wire, &at, report.warnings);
         methods.extend(connector.map(|connector| AuthMethod {

@@ -1,8 +1,9 @@
 //! Positions in documents, as definitions write them: JSON pointers and dotted paths.
 
-use portcullis_action::template::{Scope, Variable};
+use portcullis_action::template::{Scope, Variable, tables_of};
 
 use crate::form::Field;
+use crate::tables::NOT_HERE;
 use crate::violation::{Violation, Violations};
 
 /// The steps of a position in a body, written as a JSON pointer or as a dotted path.
@@ -44,6 +45,9 @@ pub(super) fn check_config_variables<'v>(
         if variable.scope != Scope::Config || !known {
             let message = format!("{variable} is not available here; write config.<field>, not secret");
             errors.push(Violation::new(at, "template_unknown_variable", message));
+        }
+        if tables_of(&variable.filters).next().is_some() {
+            errors.push(Violation::new(at, "lookup_misplaced", NOT_HERE));
         }
     }
 }

@@ -21,6 +21,7 @@ mod methods;
 mod oauth;
 mod signing;
 mod steps;
+mod tables;
 
 /// The Salesforce example, byte for byte.
 pub(crate) const SALESFORCE: &str = r#"{ "connector_id": "salesforce", "display_name": "Salesforce", "auth_type": "api_key",

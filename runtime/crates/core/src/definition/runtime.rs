@@ -35,12 +35,15 @@ pub struct RuntimeDef {
 }
 
 /// What a module may import.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProfileDef {
     /// The gate and the log, and nothing else.
     #[default]
     Pure,
+    /// Besides, WASI 0.2 as far as it reaches nothing: an empty environment, no files, coarse clocks, random numbers,
+    /// output into the log. Only where the platform allows it.
+    Std,
 }
 
 impl ProfileDef {
@@ -49,6 +52,7 @@ impl ProfileDef {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pure => "pure",
+            Self::Std => "std",
         }
     }
 }

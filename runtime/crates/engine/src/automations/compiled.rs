@@ -13,8 +13,10 @@ use portcullis_action::predicate::Predicate;
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
 use portcullis_core::sync::{read, write};
+use portcullis_core::tables::{self, WrittenTables};
 use portcullis_core::violation::{Violation, Violations, step};
 use portcullis_store::AutomationRecord;
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::{DESTINATION, Destination};
@@ -49,7 +51,10 @@ impl Compiled {
         });
         let empty = Map::new();
         let written = Destination::of(document).field_mapping.unwrap_or(&empty);
-        let mapping = Mapping::compiled(written, &mut |condition| compiler.predicate(condition));
+        // Why none else: the document's own schema was checked, or another version's was.
+        let tables = document.get("tables").and_then(|tables| WrittenTables::deserialize(tables).ok());
+        let tables = tables::checked(&tables.unwrap_or_default(), limits, violations);
+        let mapping = Mapping::compiled(written, tables, &mut |condition| compiler.predicate(condition));
         let mapping = mapping.unwrap_or_else(|wrong| {
             for (name, why) in wrong {
                 violations.push_with(|| {
@@ -76,8 +81,20 @@ impl Compiled {
         if !self.enabled || !self.holds(source, limits)? {
             return Ok(None);
         }
-        let budget = Budget::rendering(limits.rendered_bytes);
-        self.mapping.resolve(source, &budget).map(Some).map_err(|why| mapping_failed(&why))
+        self.map(source, &Budget::rendering(limits.rendered_bytes)).map(Some)
+    }
+
+    /// Whether it is switched on.
+    pub(crate) const fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// The input that the mapping makes of an event, whether the automation fires for it or not.
+    ///
+    /// # Errors
+    /// `input_invalid` if the event lacks what the mapping needs, or if the budget ends.
+    pub(crate) fn map(&self, source: &Value, budget: &Budget) -> Result<Map<String, Value>, Error> {
+        self.mapping.resolve(source, budget).map_err(|why| mapping_failed(&why))
     }
 
     /// Texts of the mapping that are sent as they stand, and look as if they should not be.
@@ -114,7 +131,11 @@ impl Compiled {
         error
     }
 
-    fn holds(&self, source: &Value, limits: &Limits) -> Result<bool, Error> {
+    /// Whether the conditions hold for an event.
+    ///
+    /// # Errors
+    /// `input_invalid` if finding out would cost too much on this event.
+    pub(crate) fn holds(&self, source: &Value, limits: &Limits) -> Result<bool, Error> {
         let Some(conditions) = &self.conditions else { return Ok(true) };
         conditions.holds(source, &Budget::matching(limits.matching_steps)).map_err(|why| {
             let message = format!("evaluating the automation's entry_conditions on this source {why}");
@@ -125,15 +146,19 @@ impl Compiled {
 }
 
 fn mapping_failed(why: &MappingError) -> Error {
-    let variable = why.error.variable.as_str();
-    let pointer =
-        if variable.starts_with("source") { variable.replace('.', "/") } else { "source".to_owned() };
+    // Why only such names: an error of the work as a whole names what is made and no place in the event.
+    let path = why.error.variable.strip_prefix("source.").unwrap_or_default();
+    let mut pointer = "/source".to_owned();
+    for name in path.split('.').filter(|name| !name.is_empty()) {
+        pointer.push('/');
+        pointer.push_str(&step(name));
+    }
     let (code, message) = if why.error.exceeded || why.error.unfit {
         ("mapping_failed", why.to_string())
     } else {
         ("missing_source", why.error.to_string())
     };
-    Error::violations(Code::InputInvalid, vec![Violation::new(format!("/{pointer}"), code, message)])
+    Error::violations(Code::InputInvalid, vec![Violation::new(pointer, code, message)])
 }
 
 /// Compiled automations by their id. An entry is of one commit, so a change needs no other invalidation.
@@ -217,6 +242,27 @@ mod tests {
         assert!(automation.fire(&json!({ "kind": "other" }), &limits).unwrap().is_none());
         let off = compiled(&json!({ "enabled": false })).unwrap();
         assert!(off.fire(&json!({}), &limits).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_an_event_lacks_is_named_by_its_path_in_it() {
+        let automation = compiled(&json!({ "destination_config": { "field_mapping": {
+            "Items": { "each": "source.lines", "as": "line", "value": "{{line.sku}}!" },
+            "Name": "{{source.a/b.c}}!",
+        } } }))
+        .unwrap();
+        let lines = json!([{ "sku": 1 }, { "sku": 2 }, { "sku": 3 }, {}]);
+        for (source, pointer, says) in [
+            (json!({ "lines": lines }), "/source/lines/3/sku", "source.lines.3.sku has no value"),
+            (json!({ "lines": [] }), "/source/a~1b/c", "source.a/b.c has no value"),
+        ] {
+            let error = automation.fire(&source, &Limits::default()).unwrap_err();
+            let violation = &error.violations[0];
+            assert_eq!(
+                (violation.pointer.as_str(), violation.code, violation.message.as_str()),
+                (pointer, "missing_source", says)
+            );
+        }
     }
 
     #[test]

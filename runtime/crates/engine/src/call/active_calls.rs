@@ -14,6 +14,7 @@ use portcullis_core::grant::ActionScope;
 use portcullis_core::id::{ActionId, OrgId, TokenId, WorkspaceId};
 use portcullis_core::sync::lock;
 use portcullis_core::verdict::LiveRules;
+use portcullis_store::StoreError;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -190,6 +191,14 @@ impl CancelHandle {
         if !self.commitment.commit() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Notes that a request of this call is about to be sent.
+    ///
+    /// # Errors
+    /// If it could not be noted: nothing may be sent then.
+    pub(crate) async fn note_sending(&self) -> Result<(), StoreError> {
+        self.commitment.note().await
     }
 
     /// Records the request that it starts.

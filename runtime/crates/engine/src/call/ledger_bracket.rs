@@ -107,6 +107,10 @@ impl OutboundLog for CallLedger {
         Box::pin(async move {
             if let Some(handle) = &self.handle {
                 handle.commit().await;
+                handle.note_sending().await.map_err(|error| {
+                    tracing::error!(%error, run_id = %self.of.run_id, "it cannot be noted that a run sends something");
+                    OutboundLogError
+                })?;
             }
             let entry = clock::fresh("out", EntryId::parse).map_err(|_| OutboundLogError)?;
             let method = Method::parse(attempt.method).ok_or(OutboundLogError)?;

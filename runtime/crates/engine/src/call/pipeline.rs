@@ -15,11 +15,12 @@
 //!   → store       the run's record
 //! ```
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portcullis_core::fault::Code;
 use portcullis_core::id::RunId;
 use portcullis_store::WorkspaceRecord;
+use tokio_util::sync::CancellationToken;
 
 use super::active_calls::{CallScope, CancelHandle};
 use super::prepare::{Prepared, name, prepare};
@@ -31,18 +32,59 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::invalidation;
 
+/// How a call is tried. By default with all attempts that its retry rules allow.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trying {
+    /// Only one attempt: who asks repeats it later, as the retry rules allow ([`Progress::may_repeat`]).
+    pub(crate) once: bool,
+    /// How long ago the first attempt of the run was.
+    pub(crate) age: Duration,
+    /// Ends the call.
+    pub(crate) cancel: CancellationToken,
+}
+
+/// What became of a call, whose record is not stored.
+pub(crate) struct Called {
+    pub(crate) run: Run,
+    /// Whether its workspace was deleted meanwhile: the next one of that name is not to find the record.
+    pub(crate) is_orphan: bool,
+}
+
 /// Runs one call to its end and stores its record.
 ///
 /// # Errors
 /// An [`Error`] if the request itself was wrong and nothing ran. A refused or failed run is not an error here: it is
 /// a [`Run`] with that end.
 pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Error> {
+    let Called { run, is_orphan } = tried(engine, &call, &Trying::default()).await?;
+    if call.dry_run || is_orphan {
+        return Ok(run);
+    }
+    let kept = match run.record(&call.org, &call.workspace) {
+        Ok(record) => engine.runs.append(&record).await.map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    match kept {
+        // Why the answer is still returned: the request was sent, and an error would invite a repeat.
+        Err(error) if call.skip.is_none() => {
+            tracing::error!(run_id = %run.id, code = %error.code, "the run's record could not be kept");
+            Ok(run)
+        }
+        kept => kept.map(|()| run),
+    }
+}
+
+/// Runs one call to its end, or makes one attempt of it.
+///
+/// # Errors
+/// As for [`invoke`].
+pub(crate) async fn tried(engine: &Engine, call: &CallRequest, trying: &Trying) -> Result<Called, Error> {
     let started = Instant::now();
     // Why before anything is read: a change that is committed from here on ends this call, too.
-    let handle = engine.resources.active_calls.register(CallScope::of(&call), call.commitment.clone());
+    let handle = engine.resources.active_calls.register(CallScope::of(call), call.commitment.clone());
     let version = engine.resources.cache.version();
-    let named = name(&engine.resources, &call).await?;
-    let id = clock::fresh("run", RunId::parse)?;
+    let named = name(&engine.resources, call).await?;
+    let id = call.run_id.clone().map_or_else(|| clock::fresh("run", RunId::parse), Ok)?;
     let mut progress = Progress::default();
     // Why: what was taken from the caller between its authentication and the registration did not know of the call.
     if version != call.seen {
@@ -51,10 +93,16 @@ pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Er
     let end = match (handle.end_reason(), call.skip) {
         (Some(code), _) => RunEnd::plain(code),
         (None, Some(reason)) => RunEnd::Skipped(reason),
-        (None, None) => match prepare(&engine.resources, &call, &named, &handle, version).await? {
+        (None, None) => match prepare(&engine.resources, call, &named, &handle, version).await? {
             Prepared::Skip(reason) => RunEnd::Skipped(reason),
             Prepared::Ready(ready) => {
-                RetryLoop::new(engine, &call, &id, &named, &handle).run(*ready, &mut progress).await?
+                let attempts = RetryLoop::new(engine, call, &id, &named, &handle).trying(trying);
+                match cancellable(attempts.run(*ready, &mut progress), trying, &handle).await {
+                    // Why: what was sent has a run, whose record says so. Where each attempt is asked for by itself, who
+                    // asks knows what was sent before.
+                    Err(error) if !trying.once && progress.timeline.has_sent() => RunEnd::broken_off(&error),
+                    ended => ended?,
+                }
             }
         },
     };
@@ -65,21 +113,28 @@ pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Er
         action_id: named.action()?.id.clone(),
         revision: named.loaded.revision,
         automation_id: call.automation_id.clone(),
+        event_id: call.event_id.clone(),
         end,
         progress,
     };
-    // Why none after a deletion: the next workspace of that name is not to find it.
-    if call.dry_run || is_gone(engine, &call, &handle).await {
-        return Ok(run);
-    }
-    let kept = engine.runs.append(&run.record(&call.org, &call.workspace)?).await;
-    match kept {
-        // Why the answer is still returned: the request was sent, and an error would invite a repeat.
-        Err(error) if call.skip.is_none() => {
-            tracing::error!(run_id = %run.id, %error, "the run's record could not be kept");
-            Ok(run)
+    let is_orphan = is_gone(engine, call, &handle).await;
+    Ok(Called { run, is_orphan })
+}
+
+/// Waits for the end of a call, which whoever asks for it may end.
+async fn cancellable(
+    call: impl Future<Output = Result<RunEnd, Error>>,
+    trying: &Trying,
+    handle: &CancelHandle,
+) -> Result<RunEnd, Error> {
+    let mut call = std::pin::pin!(call);
+    tokio::select! {
+        biased;
+        end = &mut call => end,
+        () = trying.cancel.cancelled() => {
+            handle.end(Code::CallEnded);
+            call.as_mut().await
         }
-        kept => Ok(kept.map(|()| run)?),
     }
 }
 

@@ -21,10 +21,14 @@ pub struct CallRequest {
     pub connector_id: String,
     /// Action id as the caller wrote it.
     pub action_id: String,
+    /// The id of its run; a new one if there is none yet.
+    pub run_id: Option<RunId>,
     /// Input as given.
     pub input: Map<String, Value>,
     /// The automation that fired.
     pub automation_id: Option<AutomationId>,
+    /// The event that fired it.
+    pub event_id: Option<String>,
     /// The API token of the caller, who waits for the answer: the call ends when it is revoked.
     pub token_id: Option<TokenId>,
     /// Why it is skipped; decided before anything is looked up.

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::active_calls::CancelHandle;
+use super::pipeline::Trying;
 use super::prepare::{Named, Ready, granted};
 use super::request::CallRequest;
 use super::run::{Progress, RunEnd};
@@ -44,6 +45,10 @@ pub(crate) struct RetryLoop<'a> {
     handle: &'a Arc<CancelHandle>,
     started: Instant,
     deadline: Instant,
+    /// Only one attempt of the action's request.
+    once: bool,
+    /// How long before `started` the first attempt of the run was.
+    age: Duration,
 }
 
 /// One attempt: its end, and what is known of the cause.
@@ -60,6 +65,8 @@ struct Tries {
     renewed: bool,
     /// Whether its request may be repeated without changing its effect.
     repeatable: bool,
+    /// Whether its request asks for work that was begun before.
+    is_asking: bool,
 }
 
 /// Why an attempt failed, for the retry rules.
@@ -88,7 +95,12 @@ impl<'a> RetryLoop<'a> {
     ) -> Self {
         let started = Instant::now();
         let deadline = started + Duration::from_millis(engine.resources.limits.call_ms);
-        Self { engine, call, run, named, handle, started, deadline }
+        Self { engine, call, run, named, handle, started, deadline, once: false, age: Duration::ZERO }
+    }
+
+    /// The same, tried in this way.
+    pub(crate) const fn trying(self, trying: &Trying) -> Self {
+        Self { once: trying.once, age: trying.age, ..self }
     }
 
     /// Makes attempts until the call has ended.
@@ -111,9 +123,17 @@ impl<'a> RetryLoop<'a> {
                         return Ok(RunEnd::plain(self.handle.end_reason().unwrap_or(Code::CallEnded)));
                     }
                     // Why the earlier end is returned: the upstream's refusal is what the caller asked about.
-                    (Ok(Err(_)), Some(end)) if renewed => return Ok(end),
+                    (Ok(Err(_)), Some(end)) if renewed => {
+                        // Why: a request whose token was refused was not carried out.
+                        progress.may_repeat = asked.is_none();
+                        return Ok(end);
+                    }
                     (Ok(Err(error)), _) => return Err(error),
-                    (Err(code), _) => return Ok(RunEnd::plain(code)),
+                    (Err(code), _) => {
+                        // Why: without a token nothing was asked of the third party, or it refused to do it.
+                        progress.may_repeat = asked.is_none() && code == Code::UpstreamTimeout;
+                        return Ok(RunEnd::plain(code));
+                    }
                 }
             }
             if !self.call.dry_run && !self.named.is_discovery() {
@@ -126,7 +146,10 @@ impl<'a> RetryLoop<'a> {
             let action = self.named.action_of(connector)?;
             let slots = match self.rate_limit(action, &ready).await {
                 Ok(slots) => slots,
-                Err(end) => return Ok(end),
+                Err(end) => {
+                    progress.may_repeat = asked.is_none() && end.is_rate_limited();
+                    return Ok(end);
+                }
             };
             let tried = self.once(action, &ready, asked.as_ref(), progress).await?.unless_stale(connector);
             drop(slots);
@@ -140,8 +163,16 @@ impl<'a> RetryLoop<'a> {
                 continue;
             };
             let repeatable = action.idempotent || asked.is_some();
-            match self.next(action, connector, &cause, Tries { attempt, renewed, repeatable }).await {
-                Next::End { retry_after } => return Ok(tried.end.retried_after(retry_after)),
+            let is_asking = asked.is_some();
+            match self
+                .next(action, connector, &cause, Tries { attempt, renewed, repeatable, is_asking })
+                .await
+            {
+                Next::End { retry_after } => {
+                    // Why not while asking: the work was begun, and the whole call would begin it again.
+                    progress.may_repeat = !is_asking && retry_after.is_some();
+                    return Ok(tried.end.retried_after(retry_after));
+                }
                 Next::Cancelled(code) => return Ok(RunEnd::plain(code)),
                 Next::Again => attempt += 1,
                 Next::Renew => {
@@ -163,7 +194,8 @@ impl<'a> RetryLoop<'a> {
         }
         for index in missing {
             let named = self.named.discovery(index);
-            let inner = RetryLoop { named: &named, ..*self };
+            // Why all its attempts: what it does not find is missing from the request.
+            let inner = RetryLoop { named: &named, once: false, ..*self };
             let mut own = progress.clone();
             let ready = Ready { connection: connection.clone(), input: Map::new() };
             let end = Box::pin(inner.run(ready, &mut own)).await?;
@@ -238,7 +270,9 @@ impl<'a> RetryLoop<'a> {
             idempotent: tries.repeatable,
             // Why for a limited time: a key that the vendor forgot protects nothing.
             keyed: action.key.as_ref().is_some_and(|rules| {
-                rules.ttl_s.is_none_or(|s| self.started.elapsed() < Duration::from_secs(u64::from(s)))
+                rules
+                    .ttl_s
+                    .is_none_or(|s| self.age + self.started.elapsed() < Duration::from_secs(u64::from(s)))
             }),
             refreshed: tries.renewed || connector.auth.token.is_none(),
             jitter: jitter(),
@@ -248,6 +282,9 @@ impl<'a> RetryLoop<'a> {
             Decision::Stop => return Next::End { retry_after: None },
             Decision::RefreshThenAgain => return Next::Renew,
             Decision::TooLong { wait } => return Next::End { retry_after: Some(wait) },
+            Decision::Again { after } if self.once && !tries.is_asking => {
+                return Next::End { retry_after: Some(after) };
+            }
             Decision::Again { after } => after,
         };
         if Instant::now() + wait >= self.deadline {

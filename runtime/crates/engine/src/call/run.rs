@@ -2,6 +2,7 @@
 
 use portcullis_core::fault::{Code, Fault};
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, WorkspaceId};
+use portcullis_core::json;
 use portcullis_core::verdict::Decision;
 use portcullis_egress::DryRun;
 use portcullis_sandbox::{GuestLog, LogLine, Usage};
@@ -15,8 +16,12 @@ use crate::clock;
 use crate::error::Error;
 
 mod document;
+mod timeline;
 
-pub use document::{DryRunDocument, RunDocument, StoredRun};
+pub use timeline::Timeline;
+pub(crate) use timeline::{Begun, Outgoing, RunAttempt};
+
+pub use document::{DryRequest, DryRunDocument, RunDocument, StoredRun};
 
 /// What a run's record keeps of each end of a module's lines, bytes.
 const LOG_END_BYTES: usize = 4 * 1024;
@@ -37,6 +42,41 @@ pub enum SkipReason {
     ConditionFalse,
 }
 
+/// Why a run was skipped, given up or cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The platform switched the connector off.
+    ConnectorDisabled,
+    /// The workspace opted out.
+    OptedOut,
+    /// The workspace saved no credential.
+    Unconfigured,
+    /// The automation is disabled, or its conditions do not hold.
+    ConditionFalse,
+    /// It did not succeed in the time that an accepted run has.
+    Deadline,
+    /// The process ended while it ran, and whether its request was carried out is not known.
+    Interrupted,
+    /// Its automation was deleted.
+    AutomationDeleted,
+    /// Its input cannot be read any more.
+    InputLost,
+    /// A person cancelled it.
+    Cancelled,
+}
+
+impl From<SkipReason> for EndReason {
+    fn from(reason: SkipReason) -> Self {
+        match reason {
+            SkipReason::ConnectorDisabled => Self::ConnectorDisabled,
+            SkipReason::OptedOut => Self::OptedOut,
+            SkipReason::Unconfigured => Self::Unconfigured,
+            SkipReason::ConditionFalse => Self::ConditionFalse,
+        }
+    }
+}
+
 /// How a run ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -49,6 +89,25 @@ pub enum RunStatus {
     Refused,
     /// The call failed.
     Failed,
+    /// It was tried until its deadline, or cannot be tried again; it can be taken up again.
+    Dead,
+    /// A person ended it.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// The word in documents and filters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Skipped => "skipped",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// How a run ended.
@@ -88,6 +147,17 @@ impl RunEnd {
             error: None,
             retry_at: None,
         }
+    }
+
+    /// The end of a call that had sent something when it could not go on.
+    pub(crate) fn broken_off(error: &Error) -> Self {
+        let wait = error.retry_after_s.map(std::time::Duration::from_secs);
+        Self::plain(error.code).explained(Some(&error.detail)).retried_after(wait)
+    }
+
+    /// Whether the connection's own request budget was used up.
+    pub(crate) const fn is_rate_limited(&self) -> bool {
+        matches!(self, Self::Failed { code: Code::RateLimited, .. })
     }
 
     /// The same end, with what happened in place of the code's title.
@@ -188,6 +258,10 @@ pub struct Progress {
     pub log: RunLog,
     /// Whether a module made the requests.
     pub is_module: bool,
+    /// Whether the call failed so that the retry rules allow to make it again as a whole.
+    pub(crate) may_repeat: bool,
+    /// The attempts.
+    pub timeline: Timeline,
 }
 
 /// The lines that a module wrote in all attempts of a run.
@@ -238,6 +312,8 @@ pub struct Run {
     pub revision: u64,
     /// Automation that fired.
     pub automation_id: Option<AutomationId>,
+    /// The event that fired it.
+    pub event_id: Option<String>,
     /// How it ended.
     pub end: RunEnd,
     /// What happened before the end.
@@ -280,6 +356,45 @@ impl Run {
             RunEnd::Succeeded(_) | RunEnd::Skipped(_) => return Ok(self),
         };
         Err(Error { run: Some(Box::new(self)), retry_after_s: wait, ..Error::new(code, message) })
+    }
+
+    /// The run as a repeat of its request is answered where the output is too long to be kept.
+    #[must_use]
+    pub fn document_without_output(&self) -> RunDocument<'_> {
+        RunDocument::kept(self).without_output()
+    }
+
+    /// About how many bytes it holds of the third party's data.
+    pub(crate) fn answer_bytes(&self) -> u64 {
+        let of_success = |success: &Success| {
+            let parts = success.upstream.iter().flat_map(|answer| [&answer.headers, &answer.body]);
+            let texts = parts.flatten().map(|text| text.get().len());
+            texts.fold(success.output.get().len(), usize::saturating_add)
+        };
+        let bytes = match &self.end {
+            RunEnd::Succeeded(success) => of_success(success),
+            RunEnd::Failed { upstream: Some(answer), .. } => json::size(answer, usize::MAX),
+            RunEnd::Failed { .. } | RunEnd::Skipped(_) => 0,
+        };
+        bytes as u64
+    }
+
+    /// Drops the third party's data, except what is kept of it.
+    pub(crate) fn forget_answer(&mut self) {
+        match &mut self.end {
+            RunEnd::Succeeded(success) => {
+                success.output = RawValue::NULL.to_owned();
+                if let Some(answer) = &mut success.upstream {
+                    (answer.headers, answer.body) = (None, None);
+                }
+            }
+            RunEnd::Failed { upstream: Some(answer), .. } => {
+                if let Some(answer) = answer.as_object_mut() {
+                    answer.retain(|name, _| name == "status");
+                }
+            }
+            RunEnd::Failed { .. } | RunEnd::Skipped(_) => {}
+        }
     }
 
     /// The run as it is stored: without the third party's data, which only the caller receives.

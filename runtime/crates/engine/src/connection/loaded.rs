@@ -34,6 +34,8 @@ pub(crate) struct LoadedConnection {
     pub(crate) policy: Arc<LoadedPolicy>,
     /// The lists that its requests are checked against, those of the time of each request.
     pub(crate) rules: LiveRules,
+    /// Stands for the credential of a connection that nobody made: in a preview, which opens none.
+    stand_in: Option<BoundCredential>,
 }
 
 /// What the requests of a guard are made for.
@@ -81,7 +83,27 @@ impl LoadedConnection {
         let config = Arc::new(stored.config(stored.chosen(&loaded.connector)));
         let policy = resources.cache.policy(key.org.as_str()).await?;
         let rules = rules(stored.chosen(&loaded.connector), &policy).into();
-        Ok(Self { key, loaded, stored, config, policy, rules })
+        Ok(Self { key, loaded, stored, config, policy, rules, stand_in: None })
+    }
+
+    /// A connection that nobody made, under the default authentication method, for a request that is shown and not
+    /// sent.
+    pub(crate) fn stood_in(
+        key: ConnectionKey,
+        loaded: Arc<LoadedConnector>,
+        policy: Arc<LoadedPolicy>,
+        config: Map<String, Value>,
+        credential: BoundCredential,
+    ) -> Self {
+        let rules = rules(&loaded.connector, &policy).into();
+        let (stored, config) = (StoredConnection::default(), Arc::new(config));
+        Self { key, loaded, stored, config, policy, rules, stand_in: Some(credential) }
+    }
+
+    /// The handle that the gate opens for a call.
+    pub(crate) fn bind(&self, resources: &Resources) -> Option<BoundCredential> {
+        let saved = || self.stored.bind(&resources.vault, &self.key, self.connector());
+        self.stand_in.clone().or_else(saved)
     }
 
     /// Reloads what may have changed meanwhile: credential, token, discovered values.

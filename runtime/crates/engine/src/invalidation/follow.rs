@@ -6,7 +6,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use portcullis_store::StoreError;
+use portcullis_core::id::OrgId;
+use portcullis_store::{AutomationRecord, Document as _, Key, StoreError};
 use tokio::time::MissedTickBehavior;
 
 use super::{apply, apply_all};
@@ -25,6 +26,7 @@ const CHANGES_AT_ONCE: usize = 500;
 /// Those of the store: the position of the feed is then unknown.
 pub(crate) async fn start(resources: &Arc<Resources>) -> Result<(), StoreError> {
     let since = resources.records.store().stats().await?.seq;
+    resources.events.bindings.followed(since);
     let following = Box::pin(run(Arc::downgrade(resources), since));
     // Why it can be moved: what changed may be a large definition, by which running calls are judged.
     tokio::spawn(resources.workers.movable(Lane::Control, following));
@@ -52,12 +54,48 @@ async fn read(resources: &Resources, mut since: u64) -> Result<u64, StoreError> 
                 let Some(last) = changes.last() else { return Ok(since) };
                 since = last.seq;
                 apply(resources, &changes).await;
+                resources.events.bindings.followed(since);
             }
             Err(StoreError::ChangesTruncated { .. }) => {
                 // Why the sequence first: what is written while everything is checked again is read after it.
                 since = resources.records.store().stats().await?.seq;
                 tracing::warn!(since, "changes of other processes were missed: everything is read again");
                 apply_all(resources).await;
+                resources.events.bindings.followed(since);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Tells the index of bindings what other processes wrote until now of an org's automations. Why not left to the feed's
+/// own turn: an event that comes in between would be recorded as one that fires nothing.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn catch_up_bindings(resources: &Resources, org: &OrgId) -> Result<(), StoreError> {
+    if !resources.records.store().is_shared() {
+        return Ok(());
+    }
+    let bindings = &resources.events.bindings;
+    let mut since = bindings.followed_until();
+    loop {
+        match resources.records.changes(since, CHANGES_AT_ONCE).await {
+            Ok(changes) => {
+                let Some(last) = changes.last() else { return Ok(()) };
+                since = last.seq;
+                for change in &changes {
+                    if let Some((AutomationRecord::KIND, [of, id])) =
+                        Key::parse(&change.key).as_ref().map(|(kind, parts)| (*kind, parts.as_slice()))
+                        && *of == org.as_str()
+                    {
+                        bindings.changed(of, id);
+                    }
+                }
+            }
+            Err(StoreError::ChangesTruncated { .. }) => {
+                bindings.forget_all();
+                return Ok(());
             }
             Err(error) => return Err(error),
         }

@@ -44,8 +44,9 @@ pub struct Tried {
     pub is_dry: bool,
 }
 
-fn load(bytes: &[u8], limits: &Arc<Limits>) -> Result<(Sandbox, Module), String> {
-    let report = inspect(bytes, limits);
+fn load(bytes: &[u8], connector: &Connector, limits: &Arc<Limits>) -> Result<(Sandbox, Module), String> {
+    let profile = connector.runtime.as_ref().map(|runtime| runtime.profile).unwrap_or_default();
+    let report = inspect(bytes, profile, limits);
     if let Some(problem) = report.problems.first() {
         return Err(format!("{}: {}; {}", problem.code, problem.message, problem.mend));
     }
@@ -69,8 +70,8 @@ fn connector_of(document: &Value, limits: &Limits) -> Result<Connector, String> 
 /// What is wrong with the module, the definition or the call, before anything runs.
 pub async fn call(call: &Call, limits: Limits) -> Result<Tried, String> {
     let limits = Arc::new(limits);
-    let (sandbox, module) = load(&call.module, &limits)?;
     let connector = connector_of(&call.definition, &limits)?;
+    let (sandbox, module) = load(&call.module, &connector, &limits)?;
     let action = connector.action(&call.action).filter(|action| action.is_module);
     let action = action.ok_or_else(|| format!("no action {:?} has handler: \"module\"", call.action))?;
     let input = check_input(&action.inputs, &call.input, &Budget::matching(MATCHING_STEPS));
@@ -90,10 +91,17 @@ pub async fn call(call: &Call, limits: Limits) -> Result<Tried, String> {
     let result = match (end.result, problem) {
         (Err(fault), _) => Err(fault.to_string()),
         (Ok(_), Some(problem)) => Err(problem),
-        (Ok(Ok(output)), None) => Ok(output),
+        (Ok(Ok(document)), None) => output_of(&document),
         (Ok(Err(failure)), None) => Err(format!("{}: {}", failure.code, failure.message)),
     };
     Ok(Tried { requests: recorded.requests(), log: end.log.lines, usage: end.usage, result, is_dry })
+}
+
+/// The output in a module's document, as JSON.
+fn output_of(document: &str) -> Result<String, String> {
+    let read = serde_json::from_str::<Map<String, Value>>(document).ok();
+    let output = read.and_then(|document| Some(document.get("output")?.to_string()));
+    output.ok_or_else(|| "guest_output_invalid: the module's answer is no {\"output\": …}".to_owned())
 }
 
 /// Runs every example of every action that the module serves.
@@ -102,8 +110,8 @@ pub async fn call(call: &Call, limits: Limits) -> Result<Tried, String> {
 /// What is wrong with the module or the definition, before anything runs.
 pub async fn examples(module: &[u8], document: &Value, limits: Limits) -> Result<Vec<Violation>, String> {
     let limits = Arc::new(limits);
-    let (sandbox, module) = load(module, &limits)?;
     let connector = connector_of(document, &limits)?;
+    let (sandbox, module) = load(module, &connector, &limits)?;
     let mut unread = Violations::default();
     let definition = definition::read(document, &mut unread).ok_or("the definition cannot be read")?;
     Ok(examples::check(&sandbox, &module, &definition, &connector).await)

@@ -81,17 +81,22 @@ fn occupied(workers: &Workers, lane: Lane) -> (std::sync::mpsc::Sender<()>, toki
     (hold, tokio::spawn(async move { task.await.unwrap() }))
 }
 
+/// Waits until so many workers poll.
+async fn busy(workers: &Workers, count: usize) {
+    let busy = async {
+        while workers.0.polled.load(Ordering::Acquire) < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), busy).await.expect("the workers are busy");
+}
+
 #[tokio::test]
 async fn the_platforms_changes_are_made_while_every_worker_is_busy() {
     let limits = Limits { worker_threads: 2, worker_wait_ms: 100, ..Limits::default() };
     let workers = workers(limits);
     let held: Vec<_> = (0..4).map(|_| occupied(&workers, org("a"))).collect();
-    let busy = async {
-        while workers.0.polled.load(Ordering::Acquire) < 2 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), busy).await.expect("both workers are busy");
+    busy(&workers, 2).await;
     let seat = workers.admit(&Lane::Control, 1).unwrap();
     assert_eq!(workers.seated(seat, Box::pin(async { name() })).await.unwrap(), "worker-control");
     let seat = workers.admit(&org("b"), 1).unwrap();
@@ -107,6 +112,7 @@ async fn the_platforms_changes_are_made_while_every_worker_is_busy() {
 async fn tenants_take_turns_however_many_tasks_one_has() {
     let workers = workers(Limits { worker_threads: 1, ..Limits::default() });
     let (hold, first) = occupied(&workers, org("a"));
+    busy(&workers, 1).await;
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
     for lane in ["a", "a", "a", "a", "b"] {

@@ -1,13 +1,15 @@
+//! What a component's bytes say, and which of its imports a profile has.
+
 use super::*;
 
 fn codes(bytes: &[u8], limits: &Limits) -> Vec<String> {
-    inspect(bytes, limits).problems.into_iter().map(|problem| problem.code).collect()
+    inspect(bytes, ProfileDef::Pure, limits).problems.into_iter().map(|problem| problem.code).collect()
 }
 
 #[test]
 fn what_is_no_component_says_what_it_is() {
     let limits = Limits::default();
-    let core = inspect(b"\0asm\x01\0\0\0", &limits);
+    let core = inspect(b"\0asm\x01\0\0\0", ProfileDef::Pure, &limits);
     assert_eq!(core.problems[0].code, "not_a_component");
     assert_eq!(core.problems[0].mend, "portcullis module pack FILE");
     for bytes in [&b""[..], b"\0", b"\0asm", b"PK\x03\x04", b"{}", b"\0asm\x0d\0\x01\0\x07\xff"] {
@@ -19,7 +21,7 @@ fn what_is_no_component_says_what_it_is() {
 
 #[test]
 fn an_empty_component_has_no_handler() {
-    let empty = inspect(b"\0asm\x0d\0\x01\0", &Limits::default());
+    let empty = inspect(b"\0asm\x0d\0\x01\0", ProfileDef::Pure, &Limits::default());
     assert_eq!(empty.problems.len(), 1, "{:?}", empty.problems);
     assert_eq!(empty.problems[0].code, "no_handler");
     assert_eq!(empty.profile, Some(ProfileDef::Pure));
@@ -39,12 +41,13 @@ fn a_digest_has_one_spelling() {
 #[test]
 fn an_import_is_judged_by_name_and_version() {
     let tools = BTreeSet::from(["componentize-py 0.25.1".to_owned()]);
-    let judged = |name: &str| {
+    let judged_in = |profile: ProfileDef, name: &str| {
         let mut problems = Vec::new();
-        profile::judge_imports(&BTreeSet::from([name.to_owned()]), &tools, &mut problems);
+        profile::judge_imports(&BTreeSet::from([name.to_owned()]), &tools, profile, &mut problems);
         problems.pop().map(|problem| (problem.code, problem.mend))
     };
-    for own in interfaces(ProfileDef::Pure) {
+    let judged = |name: &str| judged_in(ProfileDef::Pure, name);
+    for own in PURE {
         assert_eq!(judged(own), None);
     }
     assert_eq!(judged("portcullis:connector/outbound-http@0.2.0").unwrap().0, "world_version");
@@ -52,4 +55,6 @@ fn an_import_is_judged_by_name_and_version() {
     let (code, mend) = judged("wasi:filesystem/types@0.2.9").unwrap();
     assert_eq!(code, "import_forbidden");
     assert!(mend.contains("--stub-wasi"), "{mend}");
+    assert_eq!(judged_in(ProfileDef::Std, "wasi:filesystem/types@0.2.9"), None);
+    assert_eq!(judged_in(ProfileDef::Std, "wasi:http/types@0.2.9").unwrap().0, "import_forbidden");
 }

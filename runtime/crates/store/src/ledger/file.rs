@@ -21,7 +21,7 @@ use self::open_orgs::OpenOrgs;
 use super::error::LedgerError;
 use super::line::{self, LedgerLine};
 use super::query::{LedgerPage, LedgerQuery};
-use super::report::{PruneReport, VerifyReport};
+use super::report::{LedgerCut, LedgerLeft, PruneReport, VerifyReport};
 use super::subscribers::Subscribers;
 use super::{Ledger, LedgerSink, SEGMENT_BYTES, blocking};
 use crate::disk_sync::Syncer;
@@ -35,6 +35,7 @@ mod open_orgs;
 mod org_log;
 mod reading;
 mod recovery;
+mod retention;
 mod segment;
 mod verify;
 
@@ -227,13 +228,50 @@ impl Ledger for FileLedger {
         keep_segments: usize,
     ) -> BoxFuture<'a, Result<PruneReport, LedgerError>> {
         Box::pin(async move {
-            if !self.org_dir(org).exists() {
+            let dir = self.org_dir(org);
+            if !dir.exists() {
                 return Ok(PruneReport::default());
             }
-            let handle = self.shared.orgs.handle(org);
+            let (handle, org) = (self.shared.orgs.handle(org), org.clone());
             blocking(move || {
                 handle.open()?;
-                handle.prune(keep_segments)
+                let _cutting = handle.cutting();
+                let first = retention::first_of_last(&org, &dir, keep_segments)?;
+                retention::drop_before(&org, &dir, &handle.to_sync()?, first)
+            })
+            .await
+        })
+    }
+
+    fn orgs<'a>(&'a self) -> BoxFuture<'a, Result<BTreeSet<OrgId>, LedgerError>> {
+        let dir = self.shared.dir.clone();
+        Box::pin(blocking(move || Ok(known_orgs(&dir))))
+    }
+
+    fn retain<'a>(
+        &'a self,
+        org: &'a OrgId,
+        cut: &'a LedgerCut,
+    ) -> BoxFuture<'a, Result<LedgerLeft, LedgerError>> {
+        Box::pin(async move {
+            let dir = self.org_dir(org);
+            if !dir.exists() {
+                return Ok(LedgerLeft::default());
+            }
+            let handle = self.shared.orgs.handle(org);
+            let (org, cut) = (org.clone(), cut.clone());
+            blocking(move || {
+                handle.open()?;
+                let _cutting = handle.cutting();
+                if let Some(before) = &cut.close_before
+                    && retention::is_to_be_closed(&dir, before)?
+                {
+                    handle.close_segment()?;
+                }
+                let first = retention::first_to_keep(&org, &dir, &cut)?;
+                let dropped = retention::drop_before(&org, &dir, &handle.to_sync()?, first)?;
+                let segments_dropped = dropped.segments_dropped;
+                Ok(LedgerLeft { segments_dropped, bytes: retention::bytes(&dir)? })
             })
             .await
         })

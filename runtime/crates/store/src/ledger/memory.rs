@@ -2,7 +2,7 @@
 //!
 //! Nothing survives a restart. Used as `dyn Ledger`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use portcullis_core::hex;
@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 use super::error::{BadRecord, LedgerError};
 use super::line::{self, LedgerLine, Link, Written, format_line, parse};
 use super::query::{LedgerPage, LedgerQuery, PageBuilder};
-use super::report::{PruneReport, VerifyReport};
+use super::report::{LedgerCut, LedgerLeft, PruneReport, VerifyReport};
 use super::subscribers::Subscribers;
 use super::{Ledger, LedgerSink, SEGMENT_BYTES, blocking};
 use crate::task::BoxFuture;
@@ -134,9 +134,40 @@ impl Ledger for MemoryLedger {
             Ok(chains.get_mut(org).map(|chain| chain.prune(keep_segments)).unwrap_or_default())
         })
     }
+
+    fn orgs<'a>(&'a self) -> BoxFuture<'a, Result<BTreeSet<OrgId>, LedgerError>> {
+        Box::pin(async move { Ok(lock(&self.chains).keys().cloned().collect()) })
+    }
+
+    fn retain<'a>(
+        &'a self,
+        org: &'a OrgId,
+        cut: &'a LedgerCut,
+    ) -> BoxFuture<'a, Result<LedgerLeft, LedgerError>> {
+        Box::pin(async move {
+            let mut chains = lock(&self.chains);
+            Ok(chains.get_mut(org).map(|chain| chain.retain(cut)).unwrap_or_default())
+        })
+    }
 }
 
 impl Chain {
+    /// Drops the oldest segments in which every record is old.
+    fn retain(&mut self, cut: &LedgerCut) -> LedgerLeft {
+        let mut bytes: usize = self.segments.iter().map(|segment| segment.bytes).sum();
+        let mut dropped = 0_usize;
+        for segment in self.segments.iter().take(self.segments.len().saturating_sub(1)) {
+            let Some(before) = cut.before_for(bytes as u64) else { break };
+            if segment.lines.iter().any(|line| *line.event.at >= *before) {
+                break;
+            }
+            bytes = bytes.saturating_sub(segment.bytes);
+            dropped = dropped.saturating_add(1);
+        }
+        self.prune(self.segments.len().saturating_sub(dropped));
+        LedgerLeft { segments_dropped: dropped, bytes: bytes as u64 }
+    }
+
     fn new(org: &OrgId) -> Self {
         let end = Link::genesis(org);
         Self { end, anchor: None, segments: VecDeque::from([Segment::after(end)]) }

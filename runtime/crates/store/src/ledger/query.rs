@@ -32,6 +32,9 @@ pub struct LedgerQuery {
     pub since: Option<String>,
     /// Before this time; RFC 3339 in UTC, compared as text.
     pub until: Option<String>,
+    /// The look ends at the first record that is older than this, even if others of that time follow: RFC 3339 in UTC,
+    /// compared as text. For a look that must not read all that there is.
+    pub back_to: Option<String>,
     /// Only entries older than this one.
     pub starting_after: Option<EntryId>,
     /// Maximum entries on the page, at most [`LEDGER_PAGE_ENTRIES_MAX`].
@@ -50,6 +53,7 @@ impl Default for LedgerQuery {
             code: None,
             since: None,
             until: None,
+            back_to: None,
             starting_after: None,
             limit: 50,
         }
@@ -118,6 +122,9 @@ impl<'a> PageBuilder<'a> {
 
     /// Takes the next older record; breaks when the page is full.
     pub(super) fn add(&mut self, line: LedgerLine) -> ControlFlow<()> {
+        if self.query.back_to.as_ref().is_some_and(|back_to| line.event.at < *back_to) {
+            return ControlFlow::Break(());
+        }
         let entry = match line.event.phase {
             LedgerPhase::Complete => {
                 self.ended.entry(line.event.entry_id.clone()).or_insert(line);

@@ -52,6 +52,38 @@ impl VerifyReport {
     }
 }
 
+/// What of an org's ledger is old. Times are in the ledger's own form, RFC 3339 in UTC with microseconds, and compared
+/// as text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LedgerCut {
+    /// Records from before this time may be dropped.
+    pub before: Option<String>,
+    /// If the ledger has more than this many bytes …
+    pub bytes: Option<u64>,
+    /// … records from before this time may be dropped, too.
+    pub bytes_before: Option<String>,
+    /// The segment that is written to is closed if it has a record from before this time, so that it can be dropped
+    /// when its turn comes.
+    pub close_before: Option<String>,
+}
+
+impl LedgerCut {
+    /// The time before which records may be dropped from a ledger of this length.
+    pub(super) fn before_for(&self, bytes: u64) -> Option<&str> {
+        let by_bytes = self.bytes_before.as_deref().filter(|_| self.bytes.is_some_and(|most| bytes > most));
+        self.before.as_deref().max(by_bytes)
+    }
+}
+
+/// What a cut left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LedgerLeft {
+    /// Segments that were deleted.
+    pub segments_dropped: usize,
+    /// Bytes of those that are left.
+    pub bytes: u64,
+}
+
 /// The result of a prune.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PruneReport {

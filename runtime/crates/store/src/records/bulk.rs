@@ -3,7 +3,7 @@
 //! A deletion that is interrupted leaves some documents behind: calling it again completes it, and code that creates
 //! something under the same name calls it first.
 
-use super::{Document, Listed, Records, Writes};
+use super::{Document, Key, Listed, Records, Writes};
 use crate::error::StoreError;
 
 /// Documents read or deleted at a time; below the store's limits for lists and batches.
@@ -47,23 +47,41 @@ impl Records {
         Ok(())
     }
 
-    /// Deletes everything of a kind below `prefix`.
+    /// Keys of documents below `prefix` and after `after`, in order, as their parts after the prefix: for those who need
+    /// nothing of the documents, and can do with one that cannot be read.
     ///
     /// # Errors
-    /// As for [`Records::list`] and [`Records::commit`]; some may be deleted already.
+    /// As for [`Records::list`], without those of reading a document.
+    pub async fn keys<T: Document>(
+        &self,
+        prefix: &[&str],
+        after: Option<&[String]>,
+        limit: usize,
+    ) -> Result<Vec<Vec<String>>, StoreError> {
+        let prefix = Key::prefix::<T>(prefix)?;
+        let after = after.map(|rest| format!("{prefix}{}", rest.join("/")));
+        let found = self.store.list(&prefix, after.as_deref(), limit).await?;
+        let rest =
+            |key: &String| key.strip_prefix(&prefix).unwrap_or(key).split('/').map(str::to_owned).collect();
+        Ok(found.iter().map(|(key, _)| rest(key)).collect())
+    }
+
+    /// Deletes everything of a kind below `prefix`, a page at a time: there may be more than memory has room for.
+    ///
+    /// # Errors
+    /// As for [`Records::keys`] and [`Records::commit`]; some may be deleted already.
     pub async fn delete_below<T: Document>(&self, prefix: &[&str]) -> Result<(), StoreError> {
-        let found = self.filter::<T>(prefix, |_, _| true).await?;
-        let keys: Vec<Vec<String>> = found
-            .iter()
-            .map(|(rest, _, _)| {
-                prefix
-                    .iter()
-                    .map(|part| (*part).to_owned())
-                    .chain(rest.split('/').map(str::to_owned))
-                    .collect()
-            })
-            .collect();
-        self.delete_each::<T>(&keys).await
+        let above = |rest: &Vec<String>| {
+            prefix.iter().map(|part| (*part).to_owned()).chain(rest.iter().cloned()).collect()
+        };
+        let mut after: Option<Vec<String>> = None;
+        loop {
+            let mut page = self.keys::<T>(prefix, after.as_deref(), PAGE).await?;
+            let keys: Vec<Vec<String>> = page.iter().map(above).collect();
+            self.delete_each::<T>(&keys).await?;
+            let Some(last) = page.pop().filter(|_| keys.len() == PAGE) else { return Ok(()) };
+            after = Some(last);
+        }
     }
 }
 
@@ -88,6 +106,10 @@ mod tests {
         assert_eq!(records.filter::<OrgRecord>(&[], |_, _| true).await.unwrap().len(), count);
         let some = records.filter::<OrgRecord>(&[], |rest, _| rest.ends_with('7')).await.unwrap();
         assert!(some.len() > 20 && some.len() < count);
+        let first = records.keys::<OrgRecord>(&[], None, 2).await.unwrap();
+        assert_eq!(first, [["org0"], ["org1"]]);
+        let next = records.keys::<OrgRecord>(&[], Some(&first[1]), 1).await.unwrap();
+        assert_eq!(next, [["org10"]]);
         records.delete_below::<OrgRecord>(&[]).await.unwrap();
         assert!(!records.has_any::<OrgRecord>(&[]).await.unwrap());
     }

@@ -8,14 +8,19 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 
 use self::chain::Place;
+use self::indexer::{Indexer, orgs, workspaces};
+use self::latest::Latest;
 use self::log::Log;
-use super::{RunRecord, Runs};
+use super::query::{RunPage, RunQuery, RunScope};
+use super::{RunCut, RunRecord, Runs, RunsLeft};
 use crate::disk_sync::Syncer;
 use crate::error::StoreError;
 use crate::task::{self, BoxFuture};
@@ -23,8 +28,14 @@ use portcullis_core::sync::lock;
 
 mod chain;
 mod earlier;
+mod index;
+mod indexer;
+mod latest;
+mod listing;
 mod log;
+mod outline;
 mod reading;
+mod retention;
 mod segment;
 
 /// A file is closed at this length: reading all of it takes little time and memory.
@@ -39,7 +50,12 @@ pub struct FileRuns {
     segment_bytes: u64,
     logs: Mutex<HashMap<(OrgId, WorkspaceId), Arc<Log>>>,
     syncer: Arc<Syncer<Log>>,
-    thread: Option<JoinHandle<()>>,
+    latest: Arc<Latest>,
+    /// Logs of which a file was closed, for the indexer.
+    rolled: Option<Sender<Arc<Log>>>,
+    /// Ends the indexer's look at what there is.
+    stopping: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl FileRuns {
@@ -55,13 +71,62 @@ impl FileRuns {
         std::fs::create_dir_all(dir)
             .map_err(|error| StoreError::io("creating the runs' directory", &error))?;
         let syncer: Arc<Syncer<Log>> = Arc::default();
+        let (latest, stopping): (Arc<Latest>, Arc<AtomicBool>) = (Arc::default(), Arc::default());
+        let (sender, rolled) = mpsc::channel();
+        let indexer = Indexer {
+            dir: dir.to_owned(),
+            segment_bytes,
+            latest: Arc::clone(&latest),
+            stopping: Arc::clone(&stopping),
+            rolled,
+        };
         let syncing = Arc::clone(&syncer);
-        let thread = std::thread::Builder::new()
-            .name("run-sync".to_owned())
-            .spawn(move || syncing.run())
-            .map_err(|error| StoreError::io("starting the runs' sync thread", &error))?;
-        let logs = Mutex::default();
-        Ok(Self { dir: dir.to_owned(), segment_bytes, logs, syncer, thread: Some(thread) })
+        let mut runs = Self {
+            dir: dir.to_owned(),
+            segment_bytes,
+            logs: Mutex::default(),
+            syncer,
+            latest,
+            rolled: Some(sender),
+            stopping,
+            threads: Vec::new(),
+        };
+        runs.threads.push(start("run-sync", move || syncing.run())?);
+        runs.threads.push(start("run-index", move || indexer.run())?);
+        Ok(runs)
+    }
+
+    /// The workspaces of a scope.
+    async fn names(&self, scope: &RunScope) -> Result<Vec<(OrgId, WorkspaceId)>, StoreError> {
+        let (dir, scope) = (self.dir.clone(), scope.clone());
+        if let RunScope::Workspace(org, workspace) = scope {
+            return Ok(vec![(org, workspace)]);
+        }
+        blocking(move || {
+            let all = match scope {
+                RunScope::Org(org) => vec![org],
+                RunScope::Workspace(..) | RunScope::All => orgs(&dir).into_iter().collect(),
+            };
+            let of = |org: OrgId| {
+                let names = workspaces(&dir, &org).into_iter();
+                names.map(move |workspace| (org.clone(), workspace))
+            };
+            Ok(all.into_iter().flat_map(of).collect())
+        })
+        .await
+    }
+
+    /// The logs of these workspaces; one that is not in use is made for this read alone.
+    fn logs_for_reading(&self, names: Vec<(OrgId, WorkspaceId)>) -> Vec<Arc<Log>> {
+        let logs = self.logs();
+        let log = |key: (OrgId, WorkspaceId)| {
+            if let Some(log) = logs.get(&key) {
+                return Arc::clone(log);
+            }
+            let (org, workspace) = key;
+            Arc::new(Log::new(&self.dir, Place { org, workspace }, self.segment_bytes))
+        };
+        names.into_iter().map(log).collect()
     }
 
     fn log(&self, org: &OrgId, workspace: &WorkspaceId) -> Arc<Log> {
@@ -119,6 +184,12 @@ impl Runs for FileRuns {
             if first_unsynced {
                 self.syncer.ask(&log, false);
             }
+            if log.take_rolled()
+                && let Some(indexer) = &self.rolled
+            {
+                // Why ignored: without the indexer, a list makes the index.
+                let _ = indexer.send(log);
+            }
             Ok(())
         })
     }
@@ -133,15 +204,23 @@ impl Runs for FileRuns {
         Box::pin(blocking(move || reading::get(&log, &run)))
     }
 
-    fn list<'a>(
-        &'a self,
-        org: &'a OrgId,
-        workspace: &'a WorkspaceId,
-        after: Option<&'a RunId>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Option<Vec<RunRecord>>, StoreError>> {
-        let (log, after) = (self.log(org, workspace), after.cloned());
-        Box::pin(blocking(move || reading::list(&log, after.as_ref(), limit)))
+    fn query<'a>(&'a self, query: &'a RunQuery) -> BoxFuture<'a, Result<Option<RunPage>, StoreError>> {
+        let (wanted, latest) = (query.clone(), Arc::clone(&self.latest));
+        Box::pin(async move {
+            let names = self.names(&query.scope).await?;
+            let logs = self.logs_for_reading(names);
+            blocking(move || reading::looked(|| listing::page(&logs, &latest, &wanted))).await
+        })
+    }
+
+    fn retain<'a>(&'a self, org: &'a OrgId, cut: &'a RunCut) -> BoxFuture<'a, Result<RunsLeft, StoreError>> {
+        let (wanted, latest) = (cut.clone(), Arc::clone(&self.latest));
+        Box::pin(async move {
+            let names = self.names(&RunScope::Org(org.clone())).await?;
+            // Why not those that are made for a read alone: only the log that is written to may drop its files.
+            let logs: Vec<_> = names.iter().map(|(org, workspace)| self.log(org, workspace)).collect();
+            blocking(move || retention::retain(&logs, &latest, &wanted)).await
+        })
     }
 
     fn is_well(&self) -> bool {
@@ -157,24 +236,26 @@ impl Runs for FileRuns {
             let log = self.log(org, workspace);
             blocking(move || log.remove()).await?;
             self.logs().remove(&(org.clone(), workspace.clone()));
+            self.latest.forget(org, workspace);
             Ok(())
         })
     }
 }
 
-/// When a run started: the first 48 bits of its UUIDv7 (RFC 9562 section 5.7), milliseconds since 1970.
-fn started_ms(run: &str) -> Option<u64> {
-    let (_, uuid) = run.split_once('_')?;
-    u64::from_str_radix(uuid.get(..12)?, 16).ok()
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|error| StoreError::io(&format!("starting the thread {name}"), &error))
 }
 
 impl Drop for FileRuns {
     fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.rolled = None;
         self.syncer.stop();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the runs' sync thread ended with a panic");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the runs ended with a panic");
+            }
         }
     }
 }

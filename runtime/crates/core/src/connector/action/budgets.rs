@@ -1,10 +1,11 @@
 //! Client-side budgets of an action: the connector's and its own.
 
-use portcullis_action::template::{Scope, Template};
+use portcullis_action::template::{Scope, Template, tables_of};
 
 use super::{Context, Report, check_template, check_variable};
 use crate::connector::Budget;
 use crate::definition::{ActionDef, Definition, RateLimitDef};
+use crate::tables::NOT_HERE;
 
 /// The connector's budgets and the action's own.
 pub(super) fn build(
@@ -37,6 +38,10 @@ fn budget(
     at: &str,
     report: &mut Report<'_>,
 ) -> Budget {
+    let looks_up = |key: &Template| key.variables().any(|v| tables_of(&v.filters).next().is_some());
+    if key.as_ref().is_some_and(looks_up) {
+        report.error(format!("{at}/key"), "lookup_misplaced", NOT_HERE);
+    }
     if written.requests.is_none() && written.concurrency.is_none() {
         report.error(at, "budget_incomplete", "needs requests or concurrency");
     }

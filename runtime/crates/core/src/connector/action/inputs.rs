@@ -33,7 +33,7 @@ pub(super) fn build(
         check_place(context, input, place, body, &pointer, report);
         check_unread(input, place, body, &pointer, report);
         inputs.push(checked(input, &pointer, report));
-        plans.push(plan(input, place, &pointer, report));
+        plans.push(plan(context, input, place, &pointer, report));
     }
     (inputs, plans)
 }
@@ -229,9 +229,18 @@ fn check_rules(wire: &InputDef, input: &Input, pointer: &str, report: &mut Repor
     }
 }
 
-fn plan(wire: &InputDef, place: InputPlace, pointer: &str, report: &mut Report<'_>) -> InputPlan {
-    if let Some(Err(e)) = wire.transform.as_deref().map(parse_filters) {
-        report.error(format!("{pointer}/transform"), "template_invalid", e.to_string());
+fn plan(
+    context: &Context<'_>,
+    wire: &InputDef,
+    place: InputPlace,
+    pointer: &str,
+    report: &mut Report<'_>,
+) -> InputPlan {
+    let at = format!("{pointer}/transform");
+    match wire.transform.as_deref().map(parse_filters) {
+        Some(Ok(filters)) => report.lookups(&filters, context.tables, &at),
+        Some(Err(e)) => report.error(at, "template_invalid", e.to_string()),
+        None => {}
     }
     InputPlan {
         name: wire.name.clone(),

@@ -23,7 +23,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Attempt, Cause, RetryLoop};
 use crate::call::prepare::Ready;
-use crate::call::run::{Progress, RunEnd};
+use crate::call::run::{Begun, Outgoing, Progress, RunEnd};
 use crate::connection::visible::HiddenValues;
 use crate::connection::{Errand, LoadedConnection, Purpose};
 use crate::error::Error;
@@ -54,6 +54,7 @@ impl RetryLoop<'_> {
         let guard = Arc::new(self.guard(action, ready, asked, key)?);
         let outbound: Arc<dyn Outbound> = Arc::clone(&guard) as _;
         let engine = self.engine;
+        let begun = Begun::now();
         let served = self.module(action, ready).await?;
         progress.is_module = served.is_some();
         let mut called = Box::pin(async {
@@ -92,6 +93,13 @@ impl RetryLoop<'_> {
             Some(_) => finish_module(end, &report),
         };
         let tried = self.unless_forbidden(finished).await;
+        let outgoing = Outgoing {
+            requests: report.requests,
+            origin: report.last_origin,
+            status: report.last_status,
+            ledger_id: report.last_entry,
+        };
+        progress.timeline.note(begun, outgoing, &tried.end);
         progress.decisions = report.decisions;
         progress.request_hash = report.request_hash;
         progress.dry_run = report.dry_run;
@@ -125,7 +133,7 @@ impl RetryLoop<'_> {
         let Some(runtime) = ready.connection.connector().module_of(action) else { return Ok(None) };
         let modules = &self.engine.modules;
         let place = modules.place()?;
-        let module = modules.load(&runtime.module).await?;
+        let module = modules.load(runtime).await?;
         Ok(Some(Served { module, own: own_limits(runtime), _place: place }))
     }
 
@@ -152,7 +160,7 @@ impl RetryLoop<'_> {
         let resources = &self.engine.resources;
         let connection = &ready.connection;
         let connector = connection.connector();
-        let credential = connection.stored.bind(&resources.vault, &connection.key, connector);
+        let credential = connection.bind(resources);
         let purpose = Purpose {
             action: action.id.clone(),
             run: self.run.clone(),

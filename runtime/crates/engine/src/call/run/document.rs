@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Answer, Run, RunEnd, RunStatus, RunUsage, SkipReason, Success};
+use super::{Answer, EndReason, Run, RunAttempt, RunEnd, RunStatus, RunUsage, SkipReason, Success};
 
 mod log;
 
@@ -42,6 +42,9 @@ pub struct RunDocument<'a> {
     /// The automation that fired.
     #[serde(skip_serializing_if = "Option::is_none")]
     automation_id: Option<&'a AutomationId>,
+    /// The event that fired it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<&'a str>,
     /// Why it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<SkipReason>,
@@ -49,6 +52,9 @@ pub struct RunDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Value")]
     output: Option<Open<'a>>,
+    /// False if the answer to a repeated request lacks the output because it was too long to be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_kept: Option<bool>,
     /// Why it was refused or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<Code>,
@@ -80,6 +86,13 @@ pub struct RunDocument<'a> {
     /// What a module wrote: the first lines and the last ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<Log<'a>>,
+    /// Only in a record: its readers were not there.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schemars(skip)]
+    attempts: &'a [RunAttempt],
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(skip)]
+    attempts_omitted: u64,
 }
 
 /// An upstream's answer.
@@ -136,7 +149,7 @@ const fn is_zero(number: &u64) -> bool {
 impl<'a> RunDocument<'a> {
     /// The complete document of a run.
     pub(super) fn whole(run: &'a Run) -> Self {
-        let mut document = Self::kept(run);
+        let mut document = Self { attempts: &[], attempts_omitted: 0, ..Self::kept(run) };
         match &run.end {
             RunEnd::Succeeded(success) => {
                 document.output = Some(Open::Text(&success.output));
@@ -159,8 +172,10 @@ impl<'a> RunDocument<'a> {
             action_id: &run.action_id,
             revision: run.revision,
             automation_id: run.automation_id.as_ref(),
+            event_id: run.event_id.as_deref(),
             reason: None,
             output: None,
+            output_kept: None,
             code: None,
             message: None,
             retryable: None,
@@ -172,6 +187,8 @@ impl<'a> RunDocument<'a> {
             decisions: &run.progress.decisions,
             usage: Usage::of(&run.progress.usage),
             log: Log::ends(&run.progress.log),
+            attempts: run.progress.timeline.attempts(),
+            attempts_omitted: run.progress.timeline.omitted(),
         };
         match &run.end {
             RunEnd::Succeeded(success) => {
@@ -193,6 +210,13 @@ impl<'a> RunDocument<'a> {
             }
         }
         document
+    }
+}
+
+impl RunDocument<'_> {
+    /// The same, of which the output is not kept.
+    pub(super) fn without_output(self) -> Self {
+        Self { output_kept: Some(false), attempts: &[], attempts_omitted: 0, ..self }
     }
 }
 
@@ -252,9 +276,12 @@ pub struct StoredRun {
     /// The automation that fired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     automation_id: Option<AutomationId>,
-    /// Why it was skipped.
+    /// The event that fired it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    reason: Option<SkipReason>,
+    event_id: Option<String>,
+    /// Why it was skipped, given up or cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<EndReason>,
     /// Why it was refused or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<String>,
@@ -287,9 +314,46 @@ pub struct StoredRun {
     /// What a module wrote: the first lines and the last ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     log: Option<StoredLog>,
+    /// Tries that were begun, of a run that was accepted to be executed later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tries: Option<u32>,
+    /// False in the answer to a repeated request, which lacks the output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output_kept: Option<bool>,
+    /// The attempts, in order: the first and the last ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attempts: Vec<RunAttempt>,
+    /// How many attempts between them are left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    attempts_omitted: u64,
     /// When it ended, RFC 3339.
     #[serde(default)]
     pub(crate) created_at: String,
+}
+
+impl StoredRun {
+    /// How it ended.
+    pub(crate) const fn status(&self) -> RunStatus {
+        self.status
+    }
+
+    /// The same, as an answer to a repeated request.
+    #[must_use]
+    pub fn without_output(self) -> Self {
+        Self { output_kept: Some(false), ..self }
+    }
+
+    /// The record of a run that a job ended with, in another word than the run's own where one is given.
+    pub(crate) fn of_job(
+        run: &Run,
+        status: RunStatus,
+        reason: Option<EndReason>,
+    ) -> serde_json::Result<Self> {
+        let mut stored: Self = serde_json::from_value(serde_json::to_value(RunDocument::kept(run))?)?;
+        stored.status = status;
+        stored.reason = reason.or(stored.reason);
+        Ok(stored)
+    }
 }
 
 /// What is stored of an upstream's answer.
@@ -345,7 +409,7 @@ pub struct DryRunDocument<'a> {
 /// A request that was not sent.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DryRunRequest")]
-struct DryRequest<'a> {
+pub struct DryRequest<'a> {
     method: &'a str,
     url: &'a str,
     headers: BTreeMap<&'a str, &'a str>,
@@ -354,28 +418,32 @@ struct DryRequest<'a> {
     body: Value,
 }
 
-impl<'a> DryRunDocument<'a> {
-    pub(super) fn of(run: &'a Run, dry_run: &'a DryRun) -> Self {
+impl<'a> DryRequest<'a> {
+    /// The request of a dry run.
+    #[must_use]
+    pub fn of(dry_run: &'a DryRun) -> Self {
         let body = match serde_json::from_slice::<Value>(&dry_run.body) {
             _ if dry_run.body.is_empty() => Value::Null,
             Ok(document) => document,
             Err(_) => Value::String(dry_run.body_text()),
         };
         Self {
+            method: &dry_run.method,
+            url: &dry_run.url,
+            headers: dry_run.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            body,
+        }
+    }
+}
+
+impl<'a> DryRunDocument<'a> {
+    pub(super) fn of(run: &'a Run, dry_run: &'a DryRun) -> Self {
+        Self {
             dry_run: true,
             connector_id: &run.connector_id,
             action_id: &run.action_id,
             revision: run.revision,
-            request: DryRequest {
-                method: &dry_run.method,
-                url: &dry_run.url,
-                headers: dry_run
-                    .headers
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.as_str()))
-                    .collect(),
-                body,
-            },
+            request: DryRequest::of(dry_run),
             curl: dry_run.curl(),
             request_hash: &dry_run.hash,
             decisions: &run.progress.decisions,
@@ -390,7 +458,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::call::run::Progress;
+    use crate::call::run::{Begun, Outgoing, Progress};
 
     fn run(end: RunEnd) -> Run {
         Run {
@@ -399,6 +467,7 @@ mod tests {
             action_id: ActionId::parse("create-contact").unwrap(),
             revision: 3,
             automation_id: None,
+            event_id: None,
             end,
             progress: Progress::default(),
         }
@@ -432,6 +501,22 @@ mod tests {
         assert_eq!((&whole(&run)["upstream"], &whole(&run)["status"]), (&upstream, &json!("succeeded")));
         assert_eq!(kept(&run)["upstream"], json!({ "status": 201 }));
         assert_eq!(kept(&run).get("output"), None);
+    }
+
+    #[test]
+    fn the_attempts_are_in_the_record_and_not_in_the_answer() {
+        let mut run = run(RunEnd::plain(Code::UpstreamStatus));
+        let outgoing = Outgoing {
+            requests: 1,
+            origin: "https://api.saas.com".to_owned(),
+            status: Some(503),
+            ledger_id: Some("out_1".to_owned()),
+        };
+        run.progress.timeline.note(Begun::now(), outgoing, &run.end);
+        let attempt = &kept(&run)["attempts"][0];
+        assert_eq!((&attempt["n"], &attempt["host"]), (&json!(1), &json!("api.saas.com")));
+        assert_eq!((&attempt["status"], &attempt["error"]), (&json!(503), &json!("upstream_status")));
+        assert_eq!(whole(&run).get("attempts"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use portcullis_core::id::OrgId;
 
-use super::checkpoint::{CheckpointError, Heads};
+use super::checkpoint::{Anchor, CheckpointError, Heads};
 use super::segment::{LineEnd, Lines, Segment};
 use crate::ledger::error::{BadRecord, LedgerError};
 use crate::ledger::line::{Link, RawLine, parse};
@@ -174,6 +174,12 @@ impl WalkError {
             seq: 0,
             reason: "the segment is missing".to_owned(),
         })
+    }
+
+    /// An anchor that is not to be believed.
+    pub(super) fn anchor(reason: &str, anchor: Option<&Anchor>) -> Self {
+        let seq = anchor.map_or(0, |anchor| anchor.dropped.seq);
+        Self::Bad(BadRecord { segment: "anchor.json".to_owned(), line: 1, seq, reason: reason.to_owned() })
     }
 
     /// The directory of an org whose records are known.

@@ -27,6 +27,9 @@ const ANCHOR: &str = "anchor.json";
 struct HeadText {
     seq: u64,
     hash: String,
+    /// The last cut that was made; the anchor must be one that a head knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cut: Option<AnchorText>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,13 +64,36 @@ pub(super) struct Heads {
     pub(super) beside: Option<Link>,
     /// By the file outside the org's directory.
     pub(super) outside: Option<Link>,
+    /// The last cut that each of them knows.
+    cuts: [Option<Anchor>; 2],
 }
 
 impl Heads {
     /// Both, as they are now. The one outside counts as none if it cannot be read.
     pub(super) fn read(org: &OrgId, dir: &Path) -> Result<Self, CheckpointError> {
-        let outside = outside(org, dir).and_then(|file| file.read()).map(|head| head.link);
-        Ok(Self { beside: read_head(dir)?, outside })
+        let outside = outside(org, dir).and_then(|file| file.read());
+        let cut_outside = outside.and_then(|head| head.cut);
+        let cut_outside = cut_outside.map(|(first_segment, dropped)| Anchor { first_segment, dropped });
+        let (beside, cut_beside) = read_head(dir)?.unzip();
+        let cuts = [cut_beside.flatten(), cut_outside];
+        Ok(Self { beside, outside: outside.map(|head| head.link), cuts })
+    }
+
+    /// The latest cut that one of them knows.
+    pub(super) fn cut(&self) -> Option<Anchor> {
+        self.cuts.into_iter().flatten().max_by_key(|cut| cut.first_segment)
+    }
+
+    /// Whether an anchor is a cut that was made by this product: one that a head knows, or one before it, if the next
+    /// cut was interrupted.
+    pub(super) fn check_anchor(&self, anchor: Option<&Anchor>) -> Result<(), &'static str> {
+        let Some(anchor) = anchor else { return Ok(()) };
+        let known = |cut: Anchor| cut == *anchor || cut.first_segment > anchor.first_segment;
+        if self.beside.is_none() || self.cuts.into_iter().flatten().any(known) {
+            // Without the head beside, that it is missing is what is said.
+            return Ok(());
+        }
+        Err("the chain begins after a cut that no retention made")
     }
 
     /// Records that must be there.
@@ -81,29 +107,36 @@ pub(super) fn outside(org: &OrgId, dir: &Path) -> Option<HeadFile> {
     dir.parent().map(|root| HeadFile::of(root, &[org.as_str()]))
 }
 
-fn read_head(dir: &Path) -> Result<Option<Link>, CheckpointError> {
+fn read_head(dir: &Path) -> Result<Option<(Link, Option<Anchor>)>, CheckpointError> {
     let Some(head) = read::<HeadText>(dir, HEAD)? else {
         return Ok(None);
     };
     let hash = lower_hex::decode(&head.hash).ok_or(CheckpointError::Malformed(HEAD))?;
-    Ok(Some(Link { seq: head.seq, hash }))
+    let cut = head.cut.map(|cut| cut.read(HEAD)).transpose()?;
+    Ok(Some((Link { seq: head.seq, hash }, cut)))
+}
+
+impl AnchorText {
+    fn of(anchor: &Anchor) -> Self {
+        let Anchor { first_segment, dropped } = *anchor;
+        Self { first_segment, seq: dropped.seq, hash: hex::encode(&dropped.hash) }
+    }
+
+    fn read(self, file: &'static str) -> Result<Anchor, CheckpointError> {
+        let hash = lower_hex::decode(&self.hash).ok_or(CheckpointError::Malformed(file))?;
+        Ok(Anchor { first_segment: self.first_segment, dropped: Link { seq: self.seq, hash } })
+    }
 }
 
 pub(super) fn read_anchor(dir: &Path) -> Result<Option<Anchor>, CheckpointError> {
     let Some(anchor) = read::<AnchorText>(dir, ANCHOR)? else {
         return Ok(None);
     };
-    let hash = lower_hex::decode(&anchor.hash).ok_or(CheckpointError::Malformed(ANCHOR))?;
-    Ok(Some(Anchor { first_segment: anchor.first_segment, dropped: Link { seq: anchor.seq, hash } }))
+    anchor.read(ANCHOR).map(Some)
 }
 
 pub(super) fn write_anchor(dir: &Path, anchor: &Anchor) -> std::io::Result<()> {
-    let file = AnchorText {
-        first_segment: anchor.first_segment,
-        seq: anchor.dropped.seq,
-        hash: hex::encode(&anchor.dropped.hash),
-    };
-    replace(dir, ANCHOR, &file)
+    replace(dir, ANCHOR, &AnchorText::of(anchor))
 }
 
 /// The only writer of an org's heads: they only ever move forward.
@@ -111,34 +144,66 @@ pub(super) fn write_anchor(dir: &Path, anchor: &Anchor) -> std::io::Result<()> {
 pub(super) struct HeadWriter {
     dir: PathBuf,
     outside: Option<HeadFile>,
-    written: Mutex<Option<Link>>,
+    written: Mutex<WrittenHead>,
+}
+
+#[derive(Debug)]
+struct WrittenHead {
+    link: Option<Link>,
+    /// The segment of that record, as far as this process wrote it.
+    segment: u64,
+    /// The last cut.
+    cut: Option<Anchor>,
 }
 
 impl HeadWriter {
-    pub(super) fn new(org: &OrgId, dir: &Path, found: Option<Link>) -> Self {
-        Self { dir: dir.to_owned(), outside: outside(org, dir), written: Mutex::new(found) }
+    pub(super) fn new(org: &OrgId, dir: &Path, found: Option<Link>, cut: Option<Anchor>) -> Self {
+        let written = Mutex::new(WrittenHead { link: found, segment: 0, cut });
+        Self { dir: dir.to_owned(), outside: outside(org, dir), written }
     }
 
     /// Records that the chain is on disk up to `link`, in that segment; does nothing if the heads are there already.
     pub(super) fn advance(&self, link: Link, segment: u64) -> std::io::Result<()> {
         let mut written = lock(&self.written);
-        let head = Head { link, segment, cut: None };
-        if written.is_some_and(|written| written.seq >= link.seq) {
+        let head = Head { link, segment, cut: slot_cut(written.cut) };
+        if written.link.is_some_and(|written| written.seq >= link.seq) {
             // The one outside may be missing or older: it is not synced.
-            return match &*written {
-                Some(same) if same.seq == link.seq => self.write_outside(head),
+            return match written.link {
+                Some(same) if same.seq == link.seq => self.write_outside(head, false),
                 _ => Ok(()),
             };
         }
-        let file = HeadText { seq: link.seq, hash: hex::encode(&link.hash) };
-        replace(&self.dir, HEAD, &file)?;
-        *written = Some(link);
-        self.write_outside(head)
+        self.write_beside(link, written.cut)?;
+        (written.link, written.segment) = (Some(link), segment);
+        self.write_outside(head, false)
     }
 
-    fn write_outside(&self, head: Head) -> std::io::Result<()> {
-        self.outside.as_ref().map_or(Ok(()), |file| file.write(head))
+    /// Notes a cut in both heads, on disk when this returns. `link` is how far the chain is on disk.
+    pub(super) fn cut(&self, cut: Anchor, link: Link, segment: u64) -> std::io::Result<()> {
+        let mut written = lock(&self.written);
+        // Why: the sync thread may have gone on meanwhile, and a head only moves forward.
+        let (link, segment) = match written.link {
+            Some(later) if later.seq > link.seq => (later, written.segment.max(segment)),
+            _ => (link, segment),
+        };
+        self.write_beside(link, Some(cut))?;
+        *written = WrittenHead { link: Some(link), segment, cut: Some(cut) };
+        self.write_outside(Head { link, segment, cut: slot_cut(Some(cut)) }, true)
     }
+
+    fn write_beside(&self, link: Link, cut: Option<Anchor>) -> std::io::Result<()> {
+        let cut = cut.as_ref().map(AnchorText::of);
+        replace(&self.dir, HEAD, &HeadText { seq: link.seq, hash: hex::encode(&link.hash), cut })
+    }
+
+    fn write_outside(&self, head: Head, synced: bool) -> std::io::Result<()> {
+        let Some(file) = &self.outside else { return Ok(()) };
+        if synced { file.write_synced(head) } else { file.write(head) }
+    }
+}
+
+fn slot_cut(cut: Option<Anchor>) -> Option<(u64, Link)> {
+    cut.map(|cut| (cut.first_segment, cut.dropped))
 }
 
 fn read<T: for<'de> Deserialize<'de>>(dir: &Path, name: &'static str) -> Result<Option<T>, CheckpointError> {

@@ -9,14 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use portcullis_core::id::OrgId;
+use portcullis_core::sync::lock;
 use tokio::sync::watch;
 
-use super::org_log::{AppendError, Known, OrgLog};
+use super::org_log::{AppendError, Known, OrgLog, Unsynced};
 use super::recovery::Checked;
 use crate::disk_sync::ToSync;
 use crate::ledger::error::{BadRecord, LedgerError};
 use crate::ledger::line::Written;
-use crate::ledger::report::PruneReport;
 
 /// How long a damaged log is left alone before it is looked at again: that reads all of it.
 const DAMAGED_WAIT: Duration = Duration::from_secs(2);
@@ -27,6 +27,8 @@ pub(super) struct LogHandle {
     dir: PathBuf,
     segment_bytes_max: u64,
     state: Mutex<State>,
+    /// Held while old segments are dropped: a log that is opened meanwhile would miss them.
+    cutting: Mutex<()>,
     /// Whether the log is open, without the lock: it is held while a chain is read.
     open: AtomicBool,
     /// One caller at a time waits for the opening on a thread of its own.
@@ -61,6 +63,7 @@ impl LogHandle {
             dir,
             segment_bytes_max,
             state: Mutex::default(),
+            cutting: Mutex::default(),
             open: AtomicBool::new(false),
             opening: tokio::sync::Mutex::default(),
             on_disk: watch::Sender::new(Some(0)),
@@ -121,6 +124,7 @@ impl LogHandle {
 
     /// Opens the log if it is closed; the first time it reads all of it.
     pub(super) fn open(&self) -> Result<(), LedgerError> {
+        let _cutting = self.cutting();
         let mut state = self.state();
         if let Some((bad, since)) = &state.damage
             && since.elapsed() < DAMAGED_WAIT
@@ -174,11 +178,27 @@ impl LogHandle {
         }
     }
 
-    pub(super) fn prune(&self, keep_segments: usize) -> Result<PruneReport, LedgerError> {
-        match &mut self.state().log {
-            Some(log) => log.prune(keep_segments),
-            None => Err(LedgerError::Unavailable("the log was just closed".to_owned())),
+    /// Keeps the log from being opened while old segments are dropped; appends go on.
+    pub(super) fn cutting(&self) -> MutexGuard<'_, ()> {
+        lock(&self.cutting)
+    }
+
+    /// The log as it is now, for what is done to its old segments without its lock.
+    pub(super) fn to_sync(&self) -> Result<Unsynced, LedgerError> {
+        let state = self.state();
+        let closed = || LedgerError::Unavailable("the log was just closed".to_owned());
+        state.log.as_ref().map(OrgLog::to_sync).ok_or_else(closed)
+    }
+
+    /// Begins a next segment, unless the current one has no record.
+    pub(super) fn close_segment(&self) -> Result<(), LedgerError> {
+        let mut state = self.state();
+        let closed = || LedgerError::Unavailable("the log was just closed".to_owned());
+        if let Err(error) = state.log.as_mut().ok_or_else(closed)?.close_segment() {
+            self.close_in(&mut state, false);
+            return Err(LedgerError::io("beginning a ledger segment", &error));
         }
+        Ok(())
     }
 
     /// Waits until a record is on disk.

@@ -1,4 +1,4 @@
-//! One org's chain, open for appending: writes, starts the next segment, drops old ones.
+//! One org's chain, open for appending: writes, and starts the next segment.
 //!
 //! It is used under its handle's lock and has none itself. A write that fails leaves the
 //! file as it was, or the log unusable.
@@ -10,14 +10,12 @@ use std::sync::Arc;
 
 use portcullis_core::id::OrgId;
 
-use super::chain_walk::{ChainWalk, WalkError};
-use super::checkpoint::{Anchor, HeadWriter, Heads, outside, read_anchor, write_anchor};
+use super::checkpoint::{Anchor, HeadWriter, outside};
 use super::recovery::{Checked, recover};
-use super::segment::{Segment, list};
+use super::segment::Segment;
 use crate::disk_sync::{is_at, probe, rewrite, sync_directory};
 use crate::ledger::error::{BadRecord, LedgerError};
 use crate::ledger::line::{Link, Written, format_line};
-use crate::ledger::report::PruneReport;
 
 /// Why an append failed, and whether the log is still usable.
 pub(super) enum AppendError {
@@ -78,6 +76,18 @@ impl Unsynced {
     pub(super) fn advance_head(&self) -> std::io::Result<()> {
         self.head.advance(self.link, self.segment.number)
     }
+
+    /// Puts the records on disk, and a cut in both heads.
+    pub(super) fn cut(&self, anchor: Anchor) -> std::io::Result<()> {
+        self.sync()?;
+        self.advance_head()?;
+        self.head.cut(anchor, self.link, self.segment.number)
+    }
+
+    /// Number of the current segment.
+    pub(super) const fn segment(&self) -> u64 {
+        self.segment.number
+    }
 }
 
 impl OrgLog {
@@ -107,7 +117,7 @@ impl OrgLog {
             rewrite(&recovered.segment.path).map_err(failed)?;
         }
         file.sync_all().and_then(|()| sync_directory(dir)).map_err(failed)?;
-        let head = HeadWriter::new(org, dir, recovered.head);
+        let head = HeadWriter::new(org, dir, recovered.head, recovered.cut);
         if recovered.link.seq > 0 {
             head.advance(recovered.link, recovered.segment.number).map_err(failed)?;
         }
@@ -184,39 +194,9 @@ impl OrgLog {
         Ok(())
     }
 
-    /// Drops the oldest segments except `keep`; the current one always stays.
-    pub(super) fn prune(&mut self, keep: usize) -> Result<PruneReport, LedgerError> {
-        let failed = |error: std::io::Error| LedgerError::io("pruning the ledger", &error);
-        let anchor = match read_anchor(&self.dir) {
-            Ok(anchor) => anchor,
-            Err(error) => return Err(WalkError::from(error).for_org(&self.org)),
-        };
-        let first = anchor.map_or(1, |anchor| anchor.first_segment);
-        let mut report = PruneReport {
-            segments_dropped: 0,
-            dropped_to_seq: anchor.map_or(0, |anchor| anchor.dropped.seq),
-        };
-        let segments = list(&self.dir, first).map_err(failed)?;
-        let (dropped, kept) = segments.split_at(segments.len().saturating_sub(keep.max(1)));
-        let (Some(cut), Some(first_kept)) = (dropped.last(), kept.first()) else {
-            return Ok(report);
-        };
-        self.file.sync_all().map_err(failed)?;
-        self.head.advance(self.link, self.segment.number).map_err(failed)?;
-        let mut walk = ChainWalk::new(&self.org, None, Heads::default());
-        let walked = walk.segment(cut, false);
-        walked.map_err(|error| error.for_org(&self.org))?;
-        let last = walk.link().unwrap_or_else(|| Link::genesis(&self.org));
-        let anchor = Anchor { first_segment: first_kept.number, dropped: last };
-        // First the anchor, then the files: if interrupted in between, opening completes it.
-        write_anchor(&self.dir, &anchor).map_err(failed)?;
-        for segment in dropped {
-            std::fs::remove_file(&segment.path).map_err(failed)?;
-        }
-        sync_directory(&self.dir).map_err(failed)?;
-        report.segments_dropped = dropped.len();
-        report.dropped_to_seq = last.seq;
-        Ok(report)
+    /// Begins a next segment, unless the current one has no record.
+    pub(super) fn close_segment(&mut self) -> std::io::Result<()> {
+        if self.segment_bytes == 0 { Ok(()) } else { self.roll() }
     }
 }
 

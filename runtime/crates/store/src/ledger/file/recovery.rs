@@ -25,6 +25,8 @@ pub(super) struct Recovered {
     pub(super) segment_bytes: u64,
     /// The head beside the segments as it was found.
     pub(super) head: Option<Link>,
+    /// The latest cut that the heads know.
+    pub(super) cut: Option<Anchor>,
     /// What was checked.
     pub(super) checked: Checked,
 }
@@ -52,6 +54,7 @@ fn recover_files(org: &OrgId, dir: &Path, checked: Option<Checked>) -> Result<Re
     let anchor = read_anchor(dir)?;
     let heads = Heads::read(org, dir)?;
     let first = anchor.map_or(1, |anchor| anchor.first_segment);
+    heads.check_anchor(anchor.as_ref()).map_err(|reason| WalkError::anchor(reason, anchor.as_ref()))?;
     finish_prune(dir, first)?;
     let segments = list(dir, first)?;
     let start = start(org, anchor.as_ref());
@@ -86,7 +89,7 @@ fn recover_files(org: &OrgId, dir: &Path, checked: Option<Checked>) -> Result<Re
         file.sync_all()?;
     }
     let link = walk.link().unwrap_or(start);
-    Ok(Recovered { link, segment, segment_bytes: end.whole_bytes, head, checked: walked })
+    Ok(Recovered { link, segment, segment_bytes: end.whole_bytes, head, cut: heads.cut(), checked: walked })
 }
 
 /// Deletes segments that an earlier prune had put before the anchor but not deleted yet.

@@ -234,4 +234,5 @@ async fn the_ledgers_open_once_at_a_time() {
 }
 
 mod reading;
+mod retention;
 mod writing;

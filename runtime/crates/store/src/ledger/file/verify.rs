@@ -79,6 +79,7 @@ fn walk(org: &OrgId, dir: &Path, report: &mut VerifyReport) -> Result<Option<Che
     let segments = list(dir, first)?;
     report.anchored = anchor.is_some();
     report.segments = segments.len();
+    heads.check_anchor(anchor.as_ref()).map_err(|reason| WalkError::anchor(reason, anchor.as_ref()))?;
     let start = start(org, anchor.as_ref());
     let mut walk = ChainWalk::new(org, Some(start), heads);
     let mut walked = Ok(());

@@ -8,7 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{event, org, refused};
 use crate::ledger::line::{EVENT_BYTES_MAX, parse};
-use crate::ledger::{Ledger, LedgerError, LedgerQuery, PruneReport};
+use crate::ledger::{Ledger, LedgerCut, LedgerError, LedgerLeft, LedgerQuery, PruneReport};
 
 mod pages;
 
@@ -24,6 +24,7 @@ pub(in crate::ledger) async fn check_all<L: Ledger>(fresh: impl Fn(u64) -> Arc<L
     pages::attempts_are_one_entry(&*fresh(SMALL)).await;
     pages::pages_join_while_attempts_end(&*fresh(SMALL)).await;
     pages::filters_choose_by_the_joined_entry(&*fresh(SMALL)).await;
+    pages::a_look_ends_at_the_first_record_that_is_too_old(&*fresh(SMALL)).await;
     pages::a_page_is_bounded(&*fresh(super::super::SEGMENT_BYTES)).await;
     pages::unknown_cursors_are_errors(&*fresh(SMALL)).await;
     pages::attempts_outlive_their_dropped_beginnings(&*fresh(SMALL)).await;
@@ -31,6 +32,7 @@ pub(in crate::ledger) async fn check_all<L: Ledger>(fresh: impl Fn(u64) -> Arc<L
     a_slow_subscriber_learns_what_it_missed(&*fresh(SMALL)).await;
     an_event_too_large_does_not_move_the_chain(&*fresh(SMALL)).await;
     a_pruned_chain_goes_on_from_its_anchor(&*fresh(SMALL)).await;
+    old_segments_go_and_the_rest_is_as_it_was(&*fresh(SMALL)).await;
     concurrent_appends_leave_no_gap(fresh(SMALL)).await;
 }
 
@@ -203,6 +205,27 @@ async fn a_pruned_chain_goes_on_from_its_anchor(ledger: &dyn Ledger) {
     let last = ledger.verify(&org("acme")).await.unwrap();
     assert!(last.is_intact() && last.segments == 1 && last.last_seq == 41, "one segment always stays");
     assert_eq!(ledger.append(&refused(41)).await.unwrap(), 42);
+}
+
+async fn old_segments_go_and_the_rest_is_as_it_was(ledger: &dyn Ledger) {
+    fill(ledger, 40).await;
+    let before = ledger.verify(&org("acme")).await.unwrap();
+    let whole = exported(ledger, "acme", &LedgerQuery::default()).await;
+    let cut = |before: &str| LedgerCut { before: Some(before.to_owned()), ..LedgerCut::default() };
+    // Every record is of this moment.
+    let young = ledger.retain(&org("acme"), &cut("2026-01-01T00:00:00.000000Z")).await.unwrap();
+    assert_eq!(young.segments_dropped, 0, "not from before that moment");
+    assert_eq!(ledger.retain(&org("nobody"), &cut("2999")).await.unwrap(), LedgerLeft::default());
+    let old = ledger.retain(&org("acme"), &cut("2999-01-01T00:00:00.000000Z")).await.unwrap();
+    assert_eq!(old.segments_dropped, before.segments - 1, "the last one stays");
+    assert!(old.bytes > 0 && old.bytes < young.bytes);
+    let after = ledger.verify(&org("acme")).await.unwrap();
+    assert!(after.is_intact() && after.anchored && after.last_hash == before.last_hash, "{after:?}");
+    let left = exported(ledger, "acme", &LedgerQuery::default()).await;
+    assert!(!left.is_empty() && whole.ends_with(&left));
+    assert_eq!(ledger.append(&refused(40)).await.unwrap(), 41);
+    let orgs: Vec<_> = ledger.orgs().await.unwrap().into_iter().collect();
+    assert_eq!(orgs, [org("acme")]);
 }
 
 async fn concurrent_appends_leave_no_gap(ledger: Arc<dyn Ledger>) {

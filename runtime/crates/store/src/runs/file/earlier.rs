@@ -14,6 +14,8 @@ use portcullis_core::id::RunId;
 
 use super::chain::{Place, Sealed};
 use super::segment::{Fault, parse};
+use crate::head::Link;
+use crate::lower_hex;
 use crate::runs::RunRecord;
 
 /// The seals of the files as they are now.
@@ -56,6 +58,18 @@ pub(super) fn read_records(
 /// Whether a file holds a run; a cheap look before all of it is read and checked.
 pub(super) fn mentions(path: &Path, run: &RunId) -> Result<bool, Fault> {
     Ok(memmem::find(&read(path)?, format!("{{\"run_id\":\"{run}\"").as_bytes()).is_some())
+}
+
+/// What stands for a sealed file that was sound: its length and its SHA-256.
+pub(super) fn sealed_as(path: &Path, seals: Option<&[Sealed]>) -> Option<Link> {
+    let name = file_name(path);
+    let seal = seals?.iter().find(|seal| seal.file == name)?;
+    Some(Link { seq: seal.bytes, hash: lower_hex::decode(&seal.sha256)? })
+}
+
+/// Where the index of a file is kept.
+pub(super) fn index_path(dir: &Path, path: &Path) -> PathBuf {
+    dir.join(file_name(path)).with_extension("idx")
 }
 
 fn check_seal(path: &Path, bytes: &[u8], seals: Option<&[Sealed]>) -> Result<(), Fault> {

@@ -5,28 +5,37 @@
 //! and records go on in a next one that continues from the head, so that new runs are not lost for an old fault.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use portcullis_core::sync::lock;
 
 use super::chain::{Contents, Header, Place};
-use super::earlier;
+use super::outline::Outline;
 use super::segment::{self, Checked, Fault, Listing, Segment};
-use super::started_ms;
+use super::{earlier, index};
 use crate::disk_sync::{ToSync, is_at, probe, rewrite, sync_directory};
 use crate::error::StoreError;
 use crate::head::{Head, HeadFile, Link};
 use crate::runs::RunRecord;
+use crate::runs::query::{ended_us, started_ms};
+
+/// Most tries to delete a log's directory.
+const REMOVALS_MAX: u32 = 10;
 
 /// A workspace's log.
 pub(super) struct Log {
     pub(super) place: Place,
     pub(super) dir: PathBuf,
+    /// Where the indexes of closed files are.
+    pub(super) index_dir: PathBuf,
     head: HeadFile,
     segment_bytes_max: u64,
     state: Mutex<State>,
+    /// A file was closed since this was last asked.
+    rolled: AtomicBool,
 }
 
 #[derive(Default)]
@@ -45,8 +54,8 @@ struct Tail {
     file: Arc<File>,
     segment: Segment,
     contents: Contents,
-    /// What the next record is linked to: the last record, or the header of a file without any.
-    link: Link,
+    /// Its end is what the next record is linked to: the last record, or the header of a file without any.
+    outline: Outline,
     /// The last record.
     head: Head,
     /// Whether the sync thread has been notified.
@@ -57,17 +66,28 @@ impl Log {
     pub(super) fn new(root: &Path, place: Place, segment_bytes_max: u64) -> Self {
         let names = [place.org.as_str(), place.workspace.as_str()];
         let head = HeadFile::of(root, &names);
-        let dir = root.join(names[0]).join(names[1]);
-        Self { place, dir, head, segment_bytes_max, state: Mutex::default() }
+        let below = |root: PathBuf| names.iter().fold(root, |path, name| path.join(name));
+        let (dir, index_dir) = (below(root.to_owned()), below(root.join(index::INDEXES)));
+        let (state, rolled) = (Mutex::default(), AtomicBool::new(false));
+        Self { place, dir, index_dir, head, segment_bytes_max, state, rolled }
     }
 
     pub(super) fn is_open(&self) -> bool {
         self.state().tail.is_some()
     }
 
-    /// How far the log is known to reach, from this process or from the head.
-    pub(super) fn known(&self) -> Option<Head> {
-        self.known_in(&self.state())
+    /// How far the log is known to reach, from this process or from the head, and the outline of the current file if
+    /// that is open, as both are at this moment.
+    pub(super) fn now(&self) -> (Option<Head>, Option<(u64, Outline)>) {
+        let state = self.state();
+        let tail = state.tail.as_ref().map(|tail| (tail.segment.number, tail.outline.clone()));
+        (self.known_in(&state), tail)
+    }
+
+    /// Whether a file was closed since this was last asked.
+    pub(super) fn take_rolled(&self) -> bool {
+        // Why read first: almost every append asks, and a read alone is cheaper.
+        self.rolled.load(Ordering::Relaxed) && self.rolled.swap(false, Ordering::Relaxed)
     }
 
     fn known_in(&self, state: &State) -> Option<Head> {
@@ -154,7 +174,7 @@ impl Log {
             file: Arc::new(file),
             segment: segment.clone(),
             contents: checked.contents,
-            link: checked.link,
+            outline: checked.outline,
             head: Head { link: checked.end, segment: segment.number, cut },
             unsynced: false,
         };
@@ -197,8 +217,9 @@ impl Log {
             sync_directory(&self.dir)?;
             let last = header.last().unwrap_or(link);
             let contents = Contents { bytes: line.len() as u64, ..Contents::default() };
+            let outline = Outline::new(contents.bytes, link);
             let head = Head { link: last, segment: segment.number, cut };
-            Ok(Tail { file: Arc::new(file), segment, contents, link, head, unsynced: false })
+            Ok(Tail { file: Arc::new(file), segment, contents, outline, head, unsynced: false })
         };
         made().map_err(|error| {
             // Why ignored: one without a whole header is removed by the next opening, too.
@@ -221,7 +242,7 @@ impl Log {
             self.roll(&mut state)?;
         }
         let tail = state.tail.as_mut().ok_or_else(closed)?;
-        let (line, link) = self.place.record_line(&tail.link, text);
+        let (line, link) = self.place.record_line(&tail.outline.end, text);
         let mut file = &*tail.file;
         if let Err(error) = file.write_all(line.as_bytes()) {
             // A part of the line may be in the file, and the next must not follow it.
@@ -235,7 +256,8 @@ impl Log {
         if let Some(started) = started_ms(record.run_id.as_str()) {
             tail.contents.add(started);
         }
-        tail.link = link;
+        let ended = ended_us(&record.created_at, record.run_id.as_str());
+        tail.outline.add(line.len() as u64, ended, link);
         tail.head.link = link;
         let first = !std::mem::replace(&mut tail.unsynced, true);
         state.reached = Some(tail.head);
@@ -255,29 +277,75 @@ impl Log {
         let made = self.make(Segment::new(&self.dir, number), &header, tail.head.cut);
         state.failing = made.is_err();
         state.tail = Some(made.map_err(Fault::into_error)?);
+        self.rolled.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// When the first of the runs of the current file ended, if that is open and has any.
+    pub(super) fn earliest_us(&self) -> Option<u64> {
+        let state = self.state();
+        let outline = state.tail.as_ref().map(|tail| &tail.outline);
+        outline.filter(|outline| outline.records > 0).map(|outline| outline.from_us)
+    }
+
+    /// Begins a next file, unless the current one has no run.
+    pub(super) fn close_file(&self) -> Result<(), Fault> {
+        let failed =
+            |error: StoreError| Fault::Io(self.dir.clone(), std::io::Error::other(error.to_string()));
+        self.open().map_err(failed)?;
+        let mut state = self.state();
+        let has_runs = state.tail.as_ref().is_some_and(|tail| tail.outline.records > 0);
+        if has_runs { self.roll(&mut state).map_err(failed) } else { Ok(()) }
     }
 
     /// Drops the oldest files except `keep`; the current one always stays. Returns how many were dropped.
     pub(super) fn prune(&self, keep: usize) -> Result<usize, StoreError> {
-        self.open()?;
-        let mut state = self.state();
-        let Some(tail) = &mut state.tail else { return Ok(0) };
         let listing = segment::list(&self.dir).map_err(Fault::into_error)?.unwrap_or_default();
-        let (dropped, kept) = listing.segments.split_at(listing.segments.len().saturating_sub(keep.max(1)));
-        let Some(first) = kept.first().filter(|_| !dropped.is_empty()) else { return Ok(0) };
-        let header = segment::read_header(&self.place, first).map_err(Fault::into_error)?;
-        let Some(last) = header.and_then(|header| header.last()) else { return Ok(0) };
-        tail.head.cut = Some((first.number, last));
-        let head = tail.head;
-        tail.file.sync_data().map_err(|error| failed("syncing a file", &error))?;
+        let kept = listing.segments.len().saturating_sub(keep.max(1));
+        match listing.segments.get(kept).filter(|_| kept > 0) {
+            Some(first) => self.drop_before(first.number),
+            None => Ok(0),
+        }
+    }
+
+    /// Drops the files before this one; the current one always stays. Returns how many were dropped.
+    pub(super) fn drop_before(&self, first: u64) -> Result<usize, StoreError> {
+        self.open()?;
+        let listing = segment::list(&self.dir).map_err(Fault::into_error)?.unwrap_or_default();
+        let Some((file, head)) = self.cut_at(first, &listing)? else { return Ok(0) };
+        // Why without the lock from here on: calls that end meanwhile must not wait for the disk.
+        file.sync_data().map_err(|error| failed("syncing a file", &error))?;
         // First the cut, then the files: if interrupted in between, the files before the cut count for nothing.
         self.head.write_synced(head).map_err(|error| failed("writing the head", &error))?;
-        state.reached = Some(head);
+        let kept = head.cut.map_or(0, |(first, _)| first);
+        let dropped: Vec<_> = listing.segments.iter().filter(|segment| segment.number < kept).collect();
         for path in listing.earlier.iter().chain(dropped.iter().map(|segment| &segment.path)) {
             std::fs::remove_file(path).map_err(|error| failed("deleting a file", &error))?;
         }
+        let indexes = dropped.iter().map(|segment| index::path(&self.index_dir, segment.number));
+        let earlier = listing.earlier.iter().map(|path| earlier::index_path(&self.index_dir, path));
+        for path in indexes.chain(earlier) {
+            // Why ignored: an index without its file is never looked at.
+            let _ = std::fs::remove_file(path);
+        }
         Ok(dropped.len().saturating_add(listing.earlier.len()))
+    }
+
+    /// Has the log begin with this file, or with the current one if that is before it; `None` if nothing is before it.
+    fn cut_at(&self, first: u64, listing: &Listing) -> Result<Option<(Arc<File>, Head)>, StoreError> {
+        let mut state = self.state();
+        let Some(tail) = &mut state.tail else { return Ok(None) };
+        let first = first.min(tail.segment.number);
+        let nothing =
+            listing.earlier.is_empty() && listing.segments.iter().all(|segment| segment.number >= first);
+        let kept = listing.segments.iter().find(|segment| segment.number >= first);
+        let Some(kept) = kept.filter(|_| !nothing) else { return Ok(None) };
+        let header = segment::read_header(&self.place, kept).map_err(Fault::into_error)?;
+        let Some(last) = header.and_then(|(header, _)| header.last()) else { return Ok(None) };
+        tail.head.cut = Some((kept.number, last));
+        let (file, head) = (Arc::clone(&tail.file), tail.head);
+        state.reached = Some(head);
+        Ok(Some((file, head)))
     }
 
     pub(super) fn remove(&self) -> Result<(), StoreError> {
@@ -285,9 +353,17 @@ impl Log {
         *state = State::default();
         let deleting = |error| failed("deleting runs", &error);
         self.head.remove().map_err(deleting)?;
-        match std::fs::remove_dir_all(&self.dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(deleting(error)),
-            _ => Ok(()),
+        // Why ignored: an index is of no use without its file, and one may be being made.
+        let _ = std::fs::remove_dir_all(&self.index_dir);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match std::fs::remove_dir_all(&self.dir) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                // Why again: a call that ends meanwhile may begin the directory anew.
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && tries < REMOVALS_MAX => {}
+                removed => return removed.map_err(deleting),
+            }
         }
     }
 

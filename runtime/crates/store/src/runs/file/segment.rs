@@ -6,15 +6,17 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use memchr::memchr_iter;
 
 use super::chain::{Contents, Header, Place};
-use super::started_ms;
+use super::outline::{Outline, Part};
 use crate::error::StoreError;
 use crate::head::Link;
 use crate::runs::RunRecord;
+use crate::runs::query::{ended_us, started_ms};
 pub(super) use crate::segment::Segment;
 
 /// A header is shorter: it lists at most the files of the first format.
@@ -91,8 +93,7 @@ pub(super) struct Checked {
     /// Where each record is, in order.
     records: Vec<Range<usize>>,
     pub(super) contents: Contents,
-    /// What a further record would be linked to.
-    pub(super) link: Link,
+    pub(super) outline: Outline,
     /// The last record, of this file or of the one before.
     pub(super) end: Link,
     /// The record that `read` was asked to look out for, as it is in the file.
@@ -123,38 +124,77 @@ pub(super) fn read(place: &Place, segment: &Segment, look_for: u64) -> Result<Ch
         return Err(bad(1, &format!("it is file {} of the workspace", header.segment)));
     }
     let mut met = header.last().filter(|last| last.seq == look_for);
-    let (mut link, mut at) = (start, head_end.saturating_add(1));
+    let mut at = head_end.saturating_add(1);
+    let mut outline = Outline::new(at as u64, start);
     let (mut records, mut contents) = (Vec::new(), Contents::default());
     for (line_end, number) in ends.zip(2_usize..) {
         let line = bytes.get(at..line_end).unwrap_or_default();
-        let (record, next) = place.read_record(&link, line).map_err(|reason| bad(number, reason))?;
+        let (record, next) = place.read_record(&outline.end, line).map_err(|reason| bad(number, reason))?;
         let begins = at.saturating_add(line.len()).saturating_sub(record.len()).saturating_sub(TAIL_BYTES);
         if let Some(started) = record_id(record).and_then(started_ms) {
             contents.add(started);
         }
         records.push(begins..begins.saturating_add(record.len()));
         met = if next.seq == look_for { Some(next) } else { met };
-        (link, at) = (next, line_end.saturating_add(1));
+        outline.add((line.len() as u64).saturating_add(1), record_ended_us(record), next);
+        at = line_end.saturating_add(1);
     }
     // A file without records ends where the one before did.
-    let end =
-        if records.is_empty() { header.last().ok_or_else(|| bad(1, "its hash is none"))? } else { link };
+    let end = if records.is_empty() {
+        header.last().ok_or_else(|| bad(1, "its hash is none"))?
+    } else {
+        outline.end
+    };
     let whole_bytes = at as u64;
     contents.bytes = whole_bytes;
     let torn_bytes = (bytes.len() as u64).saturating_sub(whole_bytes);
-    Ok(Checked { bytes, records, contents, link, end, met, whole_bytes, torn_bytes })
+    Ok(Checked { bytes, records, contents, outline, end, met, whole_bytes, torn_bytes })
 }
 
 /// What follows a record on its line: `,"hash":"…"}`.
 const TAIL_BYTES: usize = 9 + 64 + 2;
 
 /// The id at the beginning of a record.
-fn record_id(record: &str) -> Option<&str> {
+pub(super) fn record_id(record: &str) -> Option<&str> {
     record.strip_prefix("{\"run_id\":\"")?.split('"').next()
 }
 
-/// The header of a file, checked by itself; `None` if the file has none yet.
-pub(super) fn read_header(place: &Place, segment: &Segment) -> Result<Option<Header>, Fault> {
+/// When the run of a record ended.
+pub(super) fn record_ended_us(record: &str) -> u64 {
+    let ended = record.split_once(",\"created_at\":\"").and_then(|(_, rest)| rest.split('"').next());
+    ended_us(ended.unwrap_or_default(), record_id(record).unwrap_or_default())
+}
+
+/// The texts of a block's records, checked from the record before them to the last.
+pub(super) fn read_part(place: &Place, segment: &Segment, part: &Part) -> Result<Vec<String>, Fault> {
+    let bad =
+        |number: u64, reason: &str| Fault::Damaged(segment.path.clone(), format!("line {number}: {reason}"));
+    // Line 1 is the header.
+    let mut number = part.first.saturating_add(2);
+    let short = || bad(part.first.saturating_add(2), "it is shorter than what was written");
+    let length = usize::try_from(part.end.saturating_sub(part.at)).map_err(|_| short())?;
+    let mut bytes = vec![0_u8; length];
+    let file = File::open(&segment.path).map_err(|error| Fault::opening(&segment.path, error))?;
+    file.read_exact_at(&mut bytes, part.at).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => short(),
+        _ => Fault::Io(segment.path.clone(), error),
+    })?;
+    let (mut link, mut at, mut records) = (part.before, 0_usize, Vec::new());
+    for line_end in memchr_iter(b'\n', &bytes) {
+        let line = bytes.get(at..line_end).unwrap_or_default();
+        let (record, next) = place.read_record(&link, line).map_err(|reason| bad(number, reason))?;
+        records.push(record.to_owned());
+        (link, at, number) = (next, line_end.saturating_add(1), number.saturating_add(1));
+    }
+    if at != bytes.len() || link != part.after {
+        return Err(bad(number, "it is not what was written"));
+    }
+    Ok(records)
+}
+
+/// The header of a file with the link that its first record follows, checked by itself; `None` if the file has none
+/// yet.
+pub(super) fn read_header(place: &Place, segment: &Segment) -> Result<Option<(Header, Link)>, Fault> {
     let failed = |error| Fault::opening(&segment.path, error);
     let file = File::open(&segment.path).map_err(failed)?;
     let mut line = Vec::new();
@@ -163,11 +203,11 @@ pub(super) fn read_header(place: &Place, segment: &Segment) -> Result<Option<Hea
         return Ok(None);
     }
     let bad = |reason: &str| Fault::Damaged(segment.path.clone(), format!("line 1: {reason}"));
-    let (header, _) = place.read_header(&line).map_err(bad)?;
+    let (header, start) = place.read_header(&line).map_err(bad)?;
     if header.segment != segment.number {
         return Err(bad(&format!("it is file {} of the workspace", header.segment)));
     }
-    Ok(Some(header))
+    Ok(Some((header, start)))
 }
 
 /// A checked record, as a document of this workspace.

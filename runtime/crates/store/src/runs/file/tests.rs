@@ -6,10 +6,11 @@ use std::io::Write as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::runs::tests::{conformance, ids, listed, record, run};
+use crate::runs::tests::{conformance, ids, listed, oldest_first, record, run};
 
 mod damage;
 mod earlier;
+mod lists;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn file_runs_conform() {
@@ -143,6 +144,7 @@ async fn files_that_were_dropped_are_no_damage_and_the_rest_is_chained_to_the_cu
     let kept = files(dir.path()).into_keys().nth(1).unwrap();
     std::fs::remove_file(&kept).unwrap();
     let runs = FileRuns::open(dir.path()).unwrap();
-    let error = runs.list(&org, &main, None, 9).await.unwrap_err().to_string();
+    let error =
+        runs.query(&oldest_first((org.clone(), main.clone()), None, 9)).await.unwrap_err().to_string();
     assert!(error.contains(kept.file_name().unwrap().to_str().unwrap()), "{error}");
 }

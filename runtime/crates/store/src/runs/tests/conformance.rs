@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{ids, listed, record, run};
+use super::{ids, listed, oldest_first, record, run};
 use crate::StoreError;
 use crate::runs::{RECORD_BYTES_MAX, RunRecord, Runs};
+
+pub(in crate::runs) mod pages;
 
 /// Runs everything, each check on fresh runs.
 pub(in crate::runs) async fn check_all<R: Runs>(fresh: impl Fn() -> Arc<R>) {
@@ -16,6 +18,14 @@ pub(in crate::runs) async fn check_all<R: Runs>(fresh: impl Fn() -> Arc<R>) {
     a_record_too_long_is_refused(&*fresh()).await;
     removing_takes_one_workspace_s_runs(&*fresh()).await;
     concurrent_appends_are_all_kept(fresh()).await;
+    pages::lists_go_both_ways_over_every_scope(&*fresh()).await;
+    pages::every_filter_finds_its_runs_and_no_others(&*fresh()).await;
+    pages::a_range_of_time_has_its_first_moment_and_not_its_last(&*fresh()).await;
+    pages::several_filters_must_all_hold(&*fresh()).await;
+    pages::a_cursor_of_another_list_is_none_of_this_one(&*fresh()).await;
+    pages::pages_beside_writes_lose_nothing_and_show_nothing_twice(&*fresh()).await;
+    pages::several_workspaces_are_merged_though_times_go_back(&*fresh()).await;
+    pages::old_runs_go_by_their_end(&*fresh()).await;
 }
 
 async fn records_come_back_as_they_were(runs: &dyn Runs) {
@@ -48,9 +58,14 @@ async fn lists_are_pages_in_order(runs: &dyn Runs) {
     assert!(listed(runs, "main", None, 0).await.is_empty());
     assert!(listed(runs, "empty", None, 5).await.is_empty());
     let (org, main) = ids("acme", "main");
-    assert!(runs.list(&org, &main, Some(&run(99)), 5).await.unwrap().is_none(), "an unknown cursor");
+    assert!(
+        runs.query(&oldest_first((org.clone(), main.clone()), Some(&run(99)), 5)).await.unwrap().is_none(),
+        "an unknown cursor"
+    );
     let (_, empty) = ids("acme", "empty");
-    assert!(runs.list(&org, &empty, Some(&all[0]), 5).await.unwrap().is_none());
+    assert!(
+        runs.query(&oldest_first((org.clone(), empty.clone()), Some(&all[0]), 5)).await.unwrap().is_none()
+    );
 }
 
 async fn workspaces_and_orgs_are_apart(runs: &dyn Runs) {
@@ -65,7 +80,10 @@ async fn workspaces_and_orgs_are_apart(runs: &dyn Runs) {
         for offset in 1..4 {
             let found = runs.get(org, workspace, &run(offset)).await.unwrap();
             assert_eq!(found.is_some(), offset == own, "{org}/{workspace} {offset}");
-            let after = runs.list(org, workspace, Some(&run(offset)), 9).await.unwrap();
+            let after = runs
+                .query(&oldest_first((org.clone(), workspace.clone()), Some(&run(offset)), 9))
+                .await
+                .unwrap();
             assert_eq!(after.is_some(), offset == own, "another's run is no cursor");
         }
     }

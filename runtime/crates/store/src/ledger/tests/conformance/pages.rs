@@ -106,6 +106,23 @@ pub(super) async fn filters_choose_by_the_joined_entry(ledger: &dyn Ledger) {
     assert_eq!(entries(&page), ["out_3", "out_2", "out_1"], "a cursor need not match the filter");
 }
 
+pub(super) async fn a_look_ends_at_the_first_record_that_is_too_old(ledger: &dyn Ledger) {
+    for (entry, day) in [("out_1", 3), ("out_2", 1), ("out_3", 2), ("out_4", 3)] {
+        let at = format!("2026-01-0{day}T00:00:00.000000Z");
+        ledger.append(&LedgerEvent { at, ..event("acme", entry, LedgerPhase::Refused) }).await.unwrap();
+    }
+    for (back_to, expected) in [
+        (None, &["out_4", "out_3", "out_2", "out_1"][..]),
+        (Some("2026-01-02T00:00:00.000000Z"), &["out_4", "out_3"][..]),
+        (Some("2026-01-04T00:00:00.000000Z"), &[][..]),
+    ] {
+        let query = LedgerQuery { back_to: back_to.map(str::to_owned), ..LedgerQuery::default() };
+        let page = ledger.read(&org("acme"), &query).await.unwrap();
+        assert_eq!(entries(&page), expected, "{back_to:?}");
+        assert!(!page.has_more, "{back_to:?}");
+    }
+}
+
 pub(super) async fn a_page_is_bounded(ledger: &dyn Ledger) {
     fill(ledger, u32::try_from(LEDGER_PAGE_ENTRIES_MAX).unwrap() + 1).await;
     let query = LedgerQuery { limit: usize::MAX, ..LedgerQuery::default() };

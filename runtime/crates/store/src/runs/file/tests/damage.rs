@@ -9,7 +9,8 @@ type Change<'a> = (&'a str, &'a dyn Fn(&Path, &BTreeMap<PathBuf, Vec<u8>>));
 async fn assert_named(dir: &Path, what: &str, all: &[RunId]) {
     let runs = FileRuns::open_with_segments(dir, 1000).unwrap();
     let (org, main) = ids("acme", "main");
-    let error = runs.list(&org, &main, None, 1000).await.expect_err(what).to_string();
+    let error =
+        runs.query(&oldest_first((org.clone(), main.clone()), None, 1000)).await.expect_err(what).to_string();
     assert!(error.contains("acme/main") && error.contains("put the file back"), "{what}: {error}");
     for id in all {
         if let Ok(found) = runs.get(&org, &main, id).await {
@@ -134,7 +135,7 @@ async fn after_damage_new_runs_are_kept_and_found_and_the_old_ones_come_back_wit
         let next = run(99);
         runs.append(&record("main", &next)).await.unwrap();
         assert!(runs.get(&org, &main, &next).await.unwrap().is_some());
-        assert!(runs.list(&org, &main, None, 99).await.is_err());
+        assert!(runs.query(&oldest_first((org.clone(), main.clone()), None, 99)).await.is_err());
         std::fs::write(&path, &good).unwrap();
         all.push(next);
         assert_eq!(listed(&runs, "main", None, 99).await, all);

@@ -46,7 +46,9 @@ async fn h4_files_of_the_first_format_are_checked_as_far_as_can_be_and_sealed_by
     let path = write(dir.path(), 1_795_343_400_000, &records(0..5), "");
     let good = std::fs::read_to_string(&path).unwrap();
     let (org, main) = ids("acme", "main");
-    let error = async |runs: &FileRuns| runs.list(&org, &main, None, 9).await.unwrap_err().to_string();
+    let error = async |runs: &FileRuns| {
+        runs.query(&oldest_first((org.clone(), main.clone()), None, 9)).await.unwrap_err().to_string()
+    };
     for bad in [
         good.replace("acme", "evil"),
         good.replace("\"main\"", "\"mein\""),

@@ -1,0 +1,134 @@
+//! Durable runs: accepted now, executed by a worker, tried again for days, and never lost.
+//!
+//! ```text
+//! accept     what is checked before anything runs; the input sealed; the job on disk; only then the answer
+//!   → worker   leases the next due job, workspaces in rotation
+//!     → work     one attempt of the call, under the run's own id and key
+//!       → settle   ended; or due again after a wait; or given up, and kept so that it can be taken up again
+//! ```
+//!
+//! **After a crash** a job's lease runs out and another worker takes it. If the attempt may have sent something, it is
+//! made again only where a repeat does no harm: the action is idempotent, or the vendor gets a key that it still knows.
+//! Any other job is given up as `interrupted`. What an attempt is about to send is noted on disk before it is sent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use portcullis_core::id::{OrgId, RunId, WorkspaceId};
+use portcullis_core::limits::Limits;
+use portcullis_core::sync::lock;
+use portcullis_store::{ContentBinding, JobName, Jobs};
+use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+
+mod accept;
+mod acting;
+mod backlog;
+mod budget;
+mod detail;
+mod document;
+mod keeping;
+pub(crate) mod listing;
+mod payload;
+mod reading;
+mod settle;
+mod sweep;
+mod work;
+mod worker;
+
+pub(crate) use accept::{Acceptance, accept};
+pub use accept::{Accepted, Asynchronously};
+pub use acting::{Redrive, RerunDefinition, cancel, redrive, rerun};
+pub use document::{JobStatus, RunView, WaitingRun};
+pub(crate) use keeping::shorten;
+pub use reading::{known, show};
+
+use backlog::Backlogs;
+use budget::RetryBudget;
+
+/// Ends of runs that are remembered for those who wait; one who is later than that looks again.
+const ENDS_REMEMBERED: usize = 256;
+
+/// What jobs need besides the stores. One of it per process.
+pub(crate) struct JobDesk {
+    pub(crate) store: Arc<dyn Jobs>,
+    /// There may be something to do.
+    wake: Notify,
+    /// Runs that ended in this process.
+    ended: broadcast::Sender<RunId>,
+    /// Runs that are executed by this process.
+    running: Mutex<HashMap<RunId, CancellationToken>>,
+    /// Runs that this process ends, until their records are stored, and how many do so.
+    recording: Mutex<HashMap<RunId, u32>>,
+    budget: RetryBudget,
+    backlogs: Backlogs,
+    waiters: Arc<Semaphore>,
+    /// The process takes no more jobs.
+    stop: CancellationToken,
+}
+
+impl JobDesk {
+    pub(crate) fn new(store: Arc<dyn Jobs>, limits: &Limits) -> Self {
+        let waiters = usize::try_from(limits.run_waiters).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            store,
+            wake: Notify::new(),
+            ended: broadcast::Sender::new(ENDS_REMEMBERED),
+            running: Mutex::default(),
+            recording: Mutex::default(),
+            budget: RetryBudget::new(limits),
+            backlogs: Backlogs::default(),
+            waiters: Arc::new(Semaphore::new(waiters.min(Semaphore::MAX_PERMITS))),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// No further job is leased, and nobody waits for the end of a run any more.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Wakes the worker, and those who wait for this run.
+    fn note_ended(&self, job: &JobName) {
+        self.backlogs.take_off(&job.org, &job.workspace);
+        // Why ignored: usually nobody waits.
+        let _ = self.ended.send(job.run_id.clone());
+        self.wake.notify_one();
+    }
+
+    /// Ends a run that this process executes.
+    fn end_running(&self, run: &RunId) {
+        if let Some(cancel) = lock(&self.running).get(run) {
+            cancel.cancel();
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A number from 0 to 1, so that what failed together is not tried again together.
+fn random() -> f64 {
+    let mut bytes = [0_u8; 4];
+    // Why ignored: without randomness there is no jitter, and no harm.
+    let _ = getrandom::fill(&mut bytes);
+    f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+/// A random part of this many milliseconds.
+fn random_part(ms: u64) -> u64 {
+    millis(Duration::from_millis(ms).mul_f64(random()))
+}
+
+/// What a run's input is sealed for.
+fn input_of<'a>(org: &'a OrgId, workspace: &'a WorkspaceId, run: &'a RunId) -> ContentBinding<'a> {
+    ContentBinding { org, workspace, purpose: "run input", name: run.as_str() }
+}

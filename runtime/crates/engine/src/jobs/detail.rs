@@ -1,0 +1,108 @@
+//! What the engine notes of a job, unsealed: what it calls, until when, and what the last try said.
+
+use portcullis_core::fault::Code;
+use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
+use portcullis_store::Job;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::call::run::EndReason;
+use crate::clock;
+use crate::error::Error;
+
+/// Characters of a message that are kept.
+const MESSAGE_CHARS_MAX: usize = 500;
+
+/// See the module's documentation. Times are RFC 3339 unless they are named otherwise.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Detail {
+    pub(super) connector_id: ConnectorId,
+    pub(super) action_id: ActionId,
+    /// The connector's revision when it was accepted, then when it was tried last.
+    pub(super) revision: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) automation_id: Option<AutomationId>,
+    /// The event that fired the automation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) event_id: Option<String>,
+    /// The caller's key, if it has one; the run's id stands for it otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<String>,
+    pub(super) accepted_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) not_before: Option<String>,
+    /// Milliseconds since 1970.
+    pub(super) deadline_ms: u64,
+    /// When it was tried first, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) first_try_ms: Option<u64>,
+    /// Whether an earlier try sent a request that may have been carried out: it may be sent again only as long as a
+    /// repeat does no harm.
+    #[serde(default)]
+    pub(super) maybe_done: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rerun_of: Option<RunId>,
+    /// Whether its input is erased at its end.
+    #[serde(default)]
+    pub(super) is_sensitive: bool,
+    /// What the last try said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) failure: Option<Failure>,
+    /// Why it was skipped, given up or cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<EndReason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ended_at: Option<String>,
+}
+
+/// Why a try failed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Failure {
+    pub(super) code: String,
+    pub(super) message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) class: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn new(code: Code, message: &str, class: Option<&str>) -> Self {
+        Self {
+            code: code.as_str().to_owned(),
+            message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
+            class: class.map(|class| class.chars().take(MESSAGE_CHARS_MAX).collect()),
+        }
+    }
+}
+
+impl Detail {
+    /// A job's detail.
+    ///
+    /// # Errors
+    /// `internal` if it cannot be read.
+    pub(super) fn of(job: &Job) -> Result<Self, Error> {
+        serde_json::from_str(job.detail.get()).map_err(|error| {
+            tracing::error!(run_id = %job.run_id, column = error.column(), "a job cannot be read");
+            Error::new(Code::Internal, "the run's job cannot be read")
+        })
+    }
+
+    /// When it was accepted, milliseconds since 1970; 0 for a time that cannot be read.
+    pub(super) fn accepted_ms(&self) -> u64 {
+        clock::micros(&self.accepted_at).unwrap_or_default() / 1000
+    }
+
+    /// When it ended, milliseconds since 1970; `None` before its end and for a time that cannot be read.
+    pub(super) fn ended_ms(&self) -> Option<u64> {
+        Some(clock::micros(self.ended_at.as_deref()?)? / 1000)
+    }
+
+    /// As it is stored.
+    ///
+    /// # Errors
+    /// `internal`; it can always be written.
+    pub(super) fn text(&self) -> Result<Box<RawValue>, Error> {
+        to_raw_value(self).map_err(|_| Error::plain(Code::Internal))
+    }
+}
