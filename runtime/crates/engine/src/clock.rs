@@ -1,4 +1,4 @@
-//! Time and new identifiers: the two inputs that pure code gets from outside.
+//! Time, chance and new identifiers: the inputs that pure code gets from outside.
 
 use std::cell::RefCell;
 
@@ -10,6 +10,22 @@ use uuid::{Builder, Uuid};
 #[must_use]
 pub fn now() -> String {
     format!("{:.6}", Timestamp::now())
+}
+
+pub(crate) const HOUR_MS: u64 = 3_600_000;
+pub(crate) const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()
+}
+
+/// A number from 0 to 1, so that what failed together is not tried again together.
+pub(crate) fn jitter() -> f64 {
+    let mut bytes = [0_u8; 4];
+    // Why ignored: without randomness there is no jitter, and no harm.
+    let _ = getrandom::fill(&mut bytes);
+    f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
 }
 
 /// Whether an RFC 3339 time has passed. An unreadable time counts as passed: fail closed.
@@ -90,9 +106,8 @@ fn uuid() -> Uuid {
         }
         unused.pop()
     });
-    let now_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
     match random {
-        Some(random) => Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid(),
+        Some(random) => Builder::from_unix_timestamp_millis(now_ms(), &random).into_uuid(),
         // Without randomness there are no ids; the library then panics.
         None => Uuid::now_v7(),
     }

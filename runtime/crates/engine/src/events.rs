@@ -45,7 +45,7 @@ use repeat::{is_passing, kept, taken_up};
 use seen::{Claim, Known, Seen};
 
 /// Longest id of an event, bytes.
-const EVENT_ID_BYTES_MAX: usize = 255;
+pub(crate) const EVENT_ID_BYTES_MAX: usize = 255;
 /// Bytes of a problem's message that are kept for repeats.
 const MESSAGE_BYTES_MAX: usize = 200;
 /// Workspaces read at a time.

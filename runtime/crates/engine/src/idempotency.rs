@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::call::Commitment;
 use crate::caller::{Caller, RUN};
-use crate::clock;
+use crate::clock::{self, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::resources::Resources;
@@ -192,11 +192,6 @@ pub async fn claim(
             }
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn is_forgotten(record: &IdempotencyRecord) -> bool {

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 use portcullis_core::limits::Limits;
@@ -46,6 +46,8 @@ pub use reading::{known, show};
 
 use backlog::Backlogs;
 use budget::RetryBudget;
+
+use crate::clock::jitter;
 
 /// Ends of runs that are remembered for those who wait; one who is later than that looks again.
 const ENDS_REMEMBERED: usize = 256;
@@ -105,27 +107,13 @@ impl JobDesk {
     }
 }
 
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A number from 0 to 1, so that what failed together is not tried again together.
-fn random() -> f64 {
-    let mut bytes = [0_u8; 4];
-    // Why ignored: without randomness there is no jitter, and no harm.
-    let _ = getrandom::fill(&mut bytes);
-    f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
-}
-
 /// A random part of this many milliseconds.
 fn random_part(ms: u64) -> u64 {
-    millis(Duration::from_millis(ms).mul_f64(random()))
+    millis(Duration::from_millis(ms).mul_f64(jitter()))
 }
 
 /// What a run's input is sealed for.

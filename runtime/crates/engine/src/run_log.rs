@@ -14,14 +14,12 @@ use crate::caller::{Caller, ORG, RUN_READERS};
 use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::events::EVENT_ID_BYTES_MAX;
 use crate::jobs::RunView;
 use crate::runs::stored;
 use crate::tenants::{self, Tenant};
 
 mod waiting;
-
-/// Longest id of an event, in bytes; no run has a longer one.
-const EVENT_ID_BYTES_MAX: usize = 255;
 
 /// Selects runs.
 #[derive(Debug, Clone, Default)]

@@ -21,7 +21,7 @@ use super::pipeline::Trying;
 use super::prepare::{Named, Ready, granted};
 use super::request::CallRequest;
 use super::run::{Progress, RunEnd};
-use crate::clock;
+use crate::clock::{self, jitter};
 use crate::connection::LoadedConnection;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -295,12 +295,4 @@ impl<'a> RetryLoop<'a> {
             Err(code) => Next::Cancelled(code),
         }
     }
-}
-
-/// A number from 0 to 1, so that calls which failed together do not retry together.
-fn jitter() -> f64 {
-    let mut bytes = [0_u8; 4];
-    // Why ignored: without randomness there is no jitter, and no harm.
-    let _ = getrandom::fill(&mut bytes);
-    f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
 }

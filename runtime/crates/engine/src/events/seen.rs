@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use jiff::Timestamp;
 use portcullis_core::fault::Code;
 use portcullis_core::hex;
 use portcullis_core::id::{OrgId, WorkspaceId};
@@ -20,7 +19,7 @@ use portcullis_store::{
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::clock;
+use crate::clock::{self, now_ms};
 use crate::error::Error;
 use crate::resources::Resources;
 use crate::tenants::Tenant;
@@ -87,10 +86,6 @@ pub(super) struct Claim {
     /// What the store has, and the commit that wrote it.
     before: Option<(EventRecord, u64)>,
     resumed: bool,
-}
-
-fn now_ms() -> u64 {
-    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()
 }
 
 fn is_old(order: &str) -> bool {

@@ -5,16 +5,15 @@ use std::time::Duration;
 use portcullis_core::id::RunId;
 use portcullis_store::{IdempotencyOrder, IdempotencyRecord, StoreError, WorkspaceRecord, Writes};
 
-use super::{Claimed, now_ms};
+use super::Claimed;
 use crate::call::Commitment;
-use crate::clock;
+use crate::clock::{self, HOUR_MS, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::tenants::Tenant;
 
 /// What a request may take beside its call.
 const MARGIN: Duration = Duration::from_secs(60);
-const HOUR_MS: u64 = 3_600_000;
 
 /// Stores the claim of a first request.
 pub(super) async fn first(

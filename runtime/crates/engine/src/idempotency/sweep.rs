@@ -3,7 +3,7 @@
 use portcullis_core::id::{OrgId, WorkspaceId};
 use portcullis_store::{IdempotencyOrder, IdempotencyPart, IdempotencyRecord, StoreError, Writes};
 
-use super::now_ms;
+use crate::clock::now_ms;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::resources::Resources;

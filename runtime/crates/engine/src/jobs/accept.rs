@@ -1,7 +1,5 @@
 //! Accepting a run: everything that a caller can mend is found before the answer, and the job is on disk before it.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use portcullis_action::budget::Budget;
 use portcullis_core::fault::Code;
@@ -12,20 +10,17 @@ use portcullis_core::violation::Violation;
 use portcullis_store::{Job, JobState, NewJob, StoreError};
 use serde_json::{Map, Value};
 
+use super::backlog;
 use super::detail::Detail;
 use super::document::{WaitingRun, shown};
 use super::payload::Payload;
-use super::{backlog, millis, now_ms};
 use crate::call::CallRequest;
 use crate::call::pipeline::invoke;
 use crate::call::prepare::name;
 use crate::call::run::Run;
-use crate::clock;
+use crate::clock::{self, DAY_MS, HOUR_MS, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
-
-const HOUR_MS: u64 = 3_600_000;
-const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// That a run is executed later.
 #[derive(Debug, Clone, Default)]
@@ -154,7 +149,7 @@ fn due(not_before: Option<&str>, now_ms: u64, days_max: u64) -> Result<u64, Erro
         wrong("not_a_time", "not_before must be a time such as 2026-01-31T09:00:00Z (RFC 3339)".to_owned())
     })?;
     let at_ms = u64::try_from(at.as_millisecond()).unwrap_or_default();
-    let latest = now_ms.saturating_add(millis(Duration::from_millis(days_max.saturating_mul(DAY_MS))));
+    let latest = now_ms.saturating_add(days_max.saturating_mul(DAY_MS));
     if at_ms > latest {
         let message = format!("not_before may be at most {days_max} days ahead (limits.job_ahead_days)");
         return Err(wrong("too_far_ahead", message));

@@ -5,11 +5,11 @@ use portcullis_store::{Job, JobState, RetentionTerms};
 
 use super::detail::Detail;
 use super::settle::name_of;
+use crate::clock::DAY_MS;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::retention;
 
-const DAY_MS: u64 = 24 * 3_600_000;
 /// Jobs read at a time.
 const PAGE: usize = 100;
 

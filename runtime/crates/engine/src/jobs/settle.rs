@@ -9,9 +9,8 @@ use serde_json::value::to_raw_value;
 
 use super::detail::{Detail, Failure};
 use super::keeping::keep_until_ms;
-use super::{now_ms, random};
 use crate::call::run::{EndReason, Progress, Run, RunEnd, RunStatus, StoredRun};
-use crate::clock;
+use crate::clock::{self, jitter, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -227,7 +226,7 @@ pub(super) async fn again(
     let limits = &engine.resources.limits;
     let now = now_ms();
     let asked = failed.not_before_ms.unwrap_or_default();
-    let due_ms = now.saturating_add(wait_ms(job.tries, limits, random())).max(asked);
+    let due_ms = now.saturating_add(wait_ms(job.tries, limits, jitter())).max(asked);
     detail.failure = Some(failed.failure);
     if due_ms >= detail.deadline_ms.min(until_ms) {
         return finish(engine, job, lease, detail, Ending::dead(EndReason::Deadline, failed.run)).await;

@@ -10,10 +10,10 @@ use portcullis_store::{Job, JobName, RunRecord, WorkspaceRecord};
 use serde_json::value::RawValue;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::JobDesk;
 use super::detail::Detail;
 use super::keeping::is_past;
-use super::{JobDesk, now_ms};
-use crate::clock;
+use crate::clock::{self, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::idempotency;

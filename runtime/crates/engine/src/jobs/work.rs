@@ -15,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::detail::{Detail, Failure};
 use super::payload::{Lost, Payload};
+use super::random_part;
 use super::settle::{Ending, Failed, again, finish};
-use super::{now_ms, random_part};
 use crate::call::pipeline::{Called, Trying, tried};
 use crate::call::run::{EndReason, Progress, Run, RunEnd};
 use crate::call::{CallRequest, Commitment, NoteSending};
+use crate::clock::now_ms;
 use crate::connection::ConnectionKey;
 use crate::engine::Engine;
 use crate::error::Error;

@@ -10,9 +10,10 @@ use portcullis_store::{Leased, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
+use super::JobDesk;
 use super::sweep::sweeps;
 use super::work::work;
-use super::{JobDesk, now_ms};
+use crate::clock::now_ms;
 use crate::engine::Engine;
 use crate::error::Error;
 

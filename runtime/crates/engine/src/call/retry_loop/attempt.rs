@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use portcullis_action::Method;
 use portcullis_action::plan::Asked;
 use portcullis_action::template::scalar_text;
@@ -24,6 +23,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Attempt, Cause, RetryLoop};
 use crate::call::prepare::Ready;
 use crate::call::run::{Begun, Outgoing, Progress, RunEnd};
+use crate::clock;
 use crate::connection::visible::HiddenValues;
 use crate::connection::{Errand, LoadedConnection, Purpose};
 use crate::error::Error;
@@ -226,7 +226,7 @@ fn invocation(
         input: text(&ready.input)?,
         config: text(&ready.connection.config)?,
         run_id: run.as_str().to_owned(),
-        now_ms: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(),
+        now_ms: clock::now_ms(),
         idempotency_key,
     })
 }
