@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -27,8 +28,23 @@ pub(crate) fn all(config: &Config, known_variables: &BTreeSet<String>) -> Vec<St
     for (path, name, forbidden) in files {
         found.extend(path.and_then(|path| look(path, name, forbidden)));
     }
+    found.extend(config.metrics_listen.and_then(open_metrics));
     found.extend(mistyped(known_variables));
     found
+}
+
+/// A sentence if the metrics, which need no token, can be read from more than this machine or a private network.
+fn open_metrics(address: SocketAddr) -> Option<String> {
+    let is_inside = match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    (!is_inside).then(|| {
+        format!(
+            "metrics.listen is {address}: everybody who reaches that address reads the metrics without a token; use \
+             127.0.0.1 or an address of a private network"
+        )
+    })
 }
 
 /// Variables that look like this program's and are not.
@@ -135,6 +151,21 @@ mod tests {
             (0o041_777, true, UNCHANGED),
         ] {
             assert_eq!(told(mode, 7, is_dir, forbidden), None, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn metrics_that_others_can_read_are_told() {
+        for (address, told) in [
+            ("127.0.0.1:9464", false),
+            ("10.1.2.3:9464", false),
+            ("[::1]:9464", false),
+            ("[fd00::1]:9464", false),
+            ("0.0.0.0:9464", true),
+            ("[::]:9464", true),
+            ("93.184.216.34:9464", true),
+        ] {
+            assert_eq!(open_metrics(address.parse().unwrap()).is_some(), told, "{address}");
         }
     }
 

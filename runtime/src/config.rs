@@ -78,6 +78,9 @@ pub(crate) struct ConfigArgs {
     /// `group` (on disk within 100 ms) or `strict` (on disk before a call continues)
     #[arg(long = "ledger-sync", env = "PORTCULLIS_LEDGER_SYNC", value_name = "MODE")]
     pub(crate) ledger_sync: Option<String>,
+    /// Address that serves /metrics without a token; loopback or a private network [default: none]
+    #[arg(long = "metrics-listen", env = "PORTCULLIS_METRICS_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) metrics_listen: Option<String>,
     /// A limit, such as `--limit response_bytes=1048576`; may be repeated
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
     pub(crate) limit: Vec<String>,
@@ -101,6 +104,8 @@ pub(crate) struct Config {
     /// The configuration file, if there is one.
     pub(crate) file: Option<PathBuf>,
     pub(crate) listen: SocketAddr,
+    /// Where the metrics are served without a token.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// Directory of all data.
     pub(crate) data_dir: PathBuf,
     /// File of the master key, if it is not in the environment or the system's credentials.
@@ -147,6 +152,8 @@ impl Config {
             errors.push(format!("listen is {listen:?}; write an address and port such as 127.0.0.1:8080"));
             SocketAddr::from(([127, 0, 0, 1], 8080))
         });
+        let metrics_listen =
+            pick(&args.metrics_listen, "metrics.listen").and_then(|text| metrics_address(&text, &mut errors));
         let data_dir = PathBuf::from(
             pick(&args.data.data_dir, "data_dir").unwrap_or_else(|| "./portcullis-data".to_owned()),
         );
@@ -187,6 +194,7 @@ impl Config {
         Ok(Self {
             file: args.data.config.clone(),
             listen,
+            metrics_listen,
             anchor_file,
             master_key_file_named: key_file.is_some(),
             master_key_file: key_file.unwrap_or_else(|| data_dir.join("master.key")),
@@ -208,6 +216,7 @@ impl Config {
     pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let keys = [
             ("listen", self.listen != other.listen),
+            ("metrics.listen", self.metrics_listen != other.metrics_listen),
             ("data_dir", self.data_dir != other.data_dir),
             ("master_key_file", self.master_key_file != other.master_key_file),
             ("public_url", self.public_url != other.public_url),
@@ -223,6 +232,14 @@ impl Config {
         keys.chain(limits.filter(|(own, other)| own != other).map(|((name, _), _)| format!("limits.{name}")))
             .collect()
     }
+}
+
+fn metrics_address(text: &str, errors: &mut Vec<String>) -> Option<SocketAddr> {
+    let address = text.parse().ok();
+    if address.is_none() {
+        errors.push(format!("metrics.listen is {text:?}; write an address and port such as 127.0.0.1:9464"));
+    }
+    address
 }
 
 fn module_rules(file: &File, errors: &mut Vec<String>) -> ModuleRules {
@@ -361,6 +378,7 @@ mod tests {
             data: DataDirArgs { config: Some(path), ..DataDirArgs::default() },
             listen: Some("nope".into()),
             log: Some("portcullis=loud".into()),
+            metrics_listen: Some("9464".into()),
             limit: vec!["x=1".into()],
             ..ConfigArgs::default()
         };
@@ -372,6 +390,7 @@ mod tests {
             "dns_servers must be a list",
             "listen is",
             "limits.x",
+            "metrics.listen is",
             "log is",
         ] {
             assert!(errors.iter().any(|e| e.contains(part)), "{part} in {errors:?}");
@@ -395,9 +414,10 @@ mod tests {
         args.listen = Some("127.0.0.1:2".into());
         let other = Config::load(&args).unwrap();
         assert_eq!(other.listen.port(), 2);
+        args.metrics_listen = Some("127.0.0.1:3".into());
         args.limit = vec!["dns_ms=1".into()];
         let third = Config::load(&args).unwrap();
-        assert_eq!(config.differences(&third), ["listen", "public_url", "limits.dns_ms"]);
+        assert_eq!(config.differences(&third), ["listen", "metrics.listen", "public_url", "limits.dns_ms"]);
         assert_eq!(config.differences(&config), [""; 0]);
     }
 }

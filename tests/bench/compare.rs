@@ -10,7 +10,7 @@ use crate::load::{Plan, closed_loop, request};
 use crate::report::{self, Row, Target, median};
 use crate::sample::INPUT;
 use crate::setup::Api;
-use crate::{Arguments, Failure, parts, pressure, print, scale, soak};
+use crate::{Arguments, Failure, guests, later, parts, pressure, print, scale, soak, vendors};
 
 /// Connections of each comparison, and the target for the ratio of throughput.
 const CONNECTIONS: &[(usize, Option<f64>)] = &[(1, None), (32, Some(0.80)), (256, None)];
@@ -59,6 +59,19 @@ async fn measure(
     }
     if wanted("neighbour") {
         rows.extend(pressure::neighbour(length.max(LOADED)).await?);
+    }
+    if wanted("async") {
+        rows.extend(later::later(length, rounds).await?);
+    }
+    if wanted("vendors") {
+        rows.extend(vendors::vendors(length.max(LOADED), rounds).await?);
+    }
+    if wanted("guests") {
+        match arguments.text("module") {
+            Some(module) => rows.extend(guests::guests(Path::new(module), length, rounds).await?),
+            None if arguments.text("only").is_none() => print("guests: left out, there is no --module")?,
+            None => return Err("guests needs --module FILE, see tests/guests/README.md".into()),
+        }
     }
     if wanted("drain") {
         rows.extend(pressure::drain().await?);

@@ -15,13 +15,25 @@ use crate::Failure;
 
 /// A request as sent.
 pub(crate) fn request(method: &str, path: &str, token: Option<&str>, body: &str) -> Vec<u8> {
+    request_with(method, path, token, "content-type: application/json\r\n", body.as_bytes())
+}
+
+/// The same with these lines of its head, each with its end.
+pub(crate) fn request_with(
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    lines: &str,
+    body: &[u8],
+) -> Vec<u8> {
     let authorization = token.map(|t| format!("authorization: Bearer {t}\r\n")).unwrap_or_default();
     let length = body.len();
-    format!(
-        "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{authorization}content-type: application/json\r\n\
-         content-length: {length}\r\n\r\n{body}"
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{authorization}{lines}content-length: {length}\r\n\r\n"
     )
-    .into_bytes()
+    .into_bytes();
+    request.extend_from_slice(body);
+    request
 }
 
 /// The destination and the requests, which are sent in turn.

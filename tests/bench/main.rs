@@ -11,6 +11,8 @@ use std::process::ExitCode;
 mod baseline;
 mod children;
 mod compare;
+mod guests;
+mod later;
 mod load;
 mod parts;
 mod pressure;
@@ -21,6 +23,7 @@ mod scale;
 mod setup;
 mod soak;
 mod upstream;
+mod vendors;
 
 /// The same as in the product's own binary.
 #[global_allocator]
@@ -32,8 +35,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 const USAGE: &str = "usage: portcullis-bench [--seconds N] [--rounds N] [--only GROUP,GROUP] [--out FILE]
   --seconds N   length of one measurement [2]
   --rounds N    how often baseline and product alternate [5]
-  --only LIST   of: throughput, guest, ready, memory, overload, neighbour, drain, scale, soak
-                [all but soak, which takes its time]
+  --only LIST   of: throughput, guest, ready, memory, overload, neighbour, async, vendors, guests, drain, scale,
+                soak [all but soak, which takes its time]
+  --module FILE   the hostile module of tests/guests, for the group guests; without it that is left out
   --connections N   compare at 1, 32 or 256 alone
   --calls N     calls that wait at once in the memory probe [9000]
   --connectors N   connectors of the scale probe, each with ten credentials [10000]

@@ -32,7 +32,7 @@ const QUIET_ROUNDS: usize = 10;
 
 /// A product with its upstream, and its tokens.
 pub(crate) struct Stand {
-    _upstream: Process,
+    pub(crate) upstream: Process,
     pub(crate) product: Process,
     pub(crate) api: Api,
     pub(crate) token: String,
@@ -67,14 +67,31 @@ impl Stand {
             workspace.connect("quick").await?;
             workspace.connect("slow").await?;
         }
-        Ok(Self { _upstream: upstream, product, api, token, _data: data })
+        Ok(Self { upstream, product, api, token, _data: data })
     }
 
     /// Calls of a connector from these workspaces in turn.
     pub(crate) fn plan(&self, workspaces: &[&str], connector: &str) -> Plan {
-        let pairs: Vec<_> = workspaces.iter().map(|w| ((*w).to_owned(), connector.to_owned())).collect();
-        self.api.calls(&self.token, &pairs)
+        self.api.calls(&self.token, &pairs(workspaces, connector))
     }
+
+    /// The same, accepted and executed later.
+    pub(crate) fn later(&self, workspaces: &[&str], connector: &str) -> Plan {
+        self.api.later(&self.token, &pairs(workspaces, connector))
+    }
+
+    /// How many requests the upstream got on a path.
+    pub(crate) async fn received(&self, path: &str) -> Result<u64, Failure> {
+        let mut connection = Connection::open(self.upstream.text("counts")?.parse()?).await?;
+        let asked = crate::load::request("GET", "/", None, "");
+        let (_, body) = connection.exchange(&asked).await?;
+        let counts: serde_json::Value = serde_json::from_slice(body)?;
+        Ok(counts.get(path).and_then(serde_json::Value::as_u64).unwrap_or_default())
+    }
+}
+
+fn pairs(workspaces: &[&str], connector: &str) -> Vec<(String, String)> {
+    workspaces.iter().map(|workspace| ((*workspace).to_owned(), connector.to_owned())).collect()
 }
 
 const FIVE: &[&str] = &["one", "two", "three", "four", "five"];

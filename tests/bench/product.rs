@@ -12,6 +12,7 @@ use portcullis_core::limits::Limits;
 use portcullis_core::outbound::BoxFuture;
 use portcullis_egress::{Dial, Dialed, Gate, GateParts, Resolve, ResolveError, TlsRoots};
 use portcullis_engine::api_token::{self, NewToken};
+use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::{ModuleParts, ModuleRules};
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_store::{Backends, LedgerSync, MasterKey, Records, Role, Vault};
@@ -49,7 +50,8 @@ impl Dial for Line {
 pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let data_dir = Path::new(arguments.required("data")?);
     let mut limits = Limits::default();
-    for pair in arguments.text("limits").into_iter().flat_map(|list| list.split(',')) {
+    let pairs = arguments.text("limits").into_iter().flat_map(|list| list.split(','));
+    for pair in pairs.filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').ok_or("--limits takes name=number,…")?;
         limits.set(name, value.parse()?)?;
     }
@@ -79,9 +81,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             compiler: std::env::current_exe()?.with_file_name("portcullis"),
             rules: ModuleRules::default(),
         },
+        clock: WallClock::default(),
         public_url: "https://portcullis.example.com".to_owned(),
     };
-    let api = Api::new(Engine::open(parts).await?);
+    let engine = Engine::open(parts).await?;
+    engine.start_jobs();
+    let api = Api::new(engine);
     let listener = portcullis_api::serve::listen(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let address = listener.local_addr()?;
     tokio::spawn(portcullis_api::serve::serve(api, listener, portcullis_api::serve::stop_signal()));

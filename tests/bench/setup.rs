@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::children::Process;
-use crate::load::{Connection, Plan, request};
+use crate::load::{Connection, Plan, request, request_with};
 use crate::sample::{ACTION, INPUT, definition};
 
 /// The org of every call.
@@ -33,11 +33,41 @@ impl Api {
     /// One request that must succeed.
     async fn must(&mut self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
         let request = request(method, path, Some(&self.token), &body.to_string());
-        let (status, body) = self.connection.exchange(&request).await?;
+        let (status, body) = self.exchange(&request).await?;
         if status >= 300 {
-            return Err(format!("{method} {path}: {status} {}", String::from_utf8_lossy(body)).into());
+            return Err(format!("{method} {path}: {status} {body}").into());
         }
-        Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? })
+        Ok(body)
+    }
+
+    async fn exchange(&mut self, request: &[u8]) -> Result<(u16, Value), Failure> {
+        let (status, body) = self.connection.exchange(request).await?;
+        Ok((status, if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? }))
+    }
+
+    /// Uploads a module; returns its digest.
+    pub(crate) async fn module(&mut self, component: &[u8]) -> Result<String, Failure> {
+        let head = "content-type: application/wasm\r\n";
+        let upload = request_with("POST", "/admin/module", Some(&self.token), head, component);
+        let (status, report) = self.exchange(&upload).await?;
+        let digest = report.get("digest").and_then(Value::as_str).filter(|_| status < 300);
+        Ok(digest.ok_or_else(|| format!("the module was not admitted: {status} {report}"))?.to_owned())
+    }
+
+    /// A connector that uses a module, and all that the module may do.
+    pub(crate) async fn module_connector(&mut self, definition: &Value) -> Result<(), Failure> {
+        let body = definition.to_string();
+        let asked = request("POST", "/admin/connector", Some(&self.token), &body);
+        let (status, answer) = self.exchange(&asked).await?;
+        let Some(digest) = answer.get("digest").and_then(Value::as_str).filter(|_| status == 409) else {
+            return if status < 300 {
+                Ok(())
+            } else {
+                Err(format!("the connector: {status} {answer}").into())
+            };
+        };
+        self.must("POST", &format!("/admin/connector?accept={digest}"), definition).await?;
+        Ok(())
     }
 
     /// A token, as its text.
@@ -69,6 +99,16 @@ impl Api {
         Ok(())
     }
 
+    /// The same whose vendor knows repeats by a key.
+    pub(crate) async fn keyed_connector(&mut self, id: &str, path: &str) -> Result<(), Failure> {
+        let mut definition = definition(id, path);
+        if let Some(action) = definition.pointer_mut("/actions/0") {
+            lay_key(action);
+        }
+        self.must("POST", "/admin/connector", &definition).await?;
+        Ok(())
+    }
+
     /// The load of calling these pairs of workspace and connector in turn.
     pub(crate) fn calls(&self, token: &str, pairs: &[(String, String)]) -> Plan {
         let body = format!(r#"{{"input":{INPUT}}}"#);
@@ -77,6 +117,23 @@ impl Api {
             request("POST", &path, Some(token), &body)
         };
         self.plan(pairs.iter().map(call).collect())
+    }
+
+    /// The same calls, each accepted and executed later.
+    pub(crate) fn later(&self, token: &str, pairs: &[(String, String)]) -> Plan {
+        let body = format!(r#"{{"input":{INPUT}}}"#);
+        let head = "content-type: application/json\r\nprefer: respond-async\r\n";
+        let call = |(workspace, connector): &(String, String)| {
+            let path = format!("/run/{ORG}/{workspace}/connector/{connector}/{ACTION}");
+            request_with("POST", &path, Some(token), head, body.as_bytes())
+        };
+        self.plan(pairs.iter().map(call).collect())
+    }
+
+    /// One call of an action with this input, again and again.
+    pub(crate) fn call(&self, token: &str, workspace: &str, action: &str, input: &Value) -> Plan {
+        let path = format!("/run/{ORG}/{workspace}/connector/{action}");
+        self.plan(vec![request("POST", &path, Some(token), &json!({ "input": input }).to_string())])
     }
 
     /// These requests.
@@ -111,6 +168,14 @@ impl Workspace {
 
     fn setting(&self, connector: &str) -> String {
         format!("/workspace/{ORG}/{}/settings/connector/{connector}", self.id)
+    }
+}
+
+/// A key for the vendor, in the header that most of them read.
+fn lay_key(action: &mut Value) {
+    if let Some(action) = action.as_object_mut() {
+        let key = json!({ "in": "header", "name": "Idempotency-Key" });
+        action.insert("idempotency".to_owned(), key);
     }
 }
 

@@ -58,6 +58,8 @@ fn table(name: &str) -> Option<String> {
         "limits" => Some(limits()),
         "codes" => Some(codes()),
         "routes" => Some(routes()),
+        "metrics" => Some(metrics()),
+        "call-line" => Some(call_line()),
         "without-effect" => Some(without_effect()),
         _ => None,
     }
@@ -109,6 +111,30 @@ fn routes() -> String {
         );
     }
     text + "\n† Takes part in admission: refused at once when the process or the workspace has too many calls.\n"
+}
+
+fn metrics() -> String {
+    let mut text = String::from("| metric | type | labels | what |\n|---|---|---|---|\n");
+    for row in portcullis_engine::metrics::TABLE {
+        let labels: Vec<String> = row
+            .labels
+            .split(',')
+            .filter(|label| !label.is_empty())
+            .map(|label| format!("`{label}`"))
+            .collect();
+        let _ =
+            writeln!(text, "| `{}` | {} | {} | {} |", row.name, row.kind, labels.join(", "), cell(row.help));
+    }
+    text
+}
+
+/// Members of the line of a call.
+fn call_line() -> String {
+    let mut text = String::from("| member | what |\n|---|---|\n");
+    for (name, meaning) in portcullis_engine::call::done::FIELDS {
+        let _ = writeln!(text, "| `{name}` | {} |", cell(meaning));
+    }
+    text
 }
 
 /// Members of a definition that are kept and shown and change nothing.

@@ -264,7 +264,8 @@ async fn an_automation_is_checked_against_its_action_and_every_violation_is_told
         let answer = answer.problem(Code::ValidationFailed);
         assert_eq!(answer.violations(), [(pointer.as_str(), code)], "{automation}");
     }
-    let answer = acme.org.post("/org/acme/automation", &json!({})).await.problem(Code::ValidationFailed);
+    let wrong = json!({ "entity_name": "", "event_name": "" });
+    let answer = acme.org.post("/org/acme/automation", &wrong).await.problem(Code::ValidationFailed);
     assert_eq!(answer.violations().len(), 3, "all at once: {}", answer.text);
     world.assert_untouched(&before).await;
     assert_eq!(acme.org.get("/org/acme/automation").await.json["data"], json!([]));

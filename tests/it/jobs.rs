@@ -10,8 +10,12 @@ use crate::support::{Answer, Client, Stage, Tenant, World, lay, until};
 
 mod accepting;
 mod acting;
+mod amplifying;
+mod definitions;
+mod feed;
 mod keys;
 mod listing;
+mod ordering;
 mod repeats;
 mod restarts;
 mod sharing;

@@ -92,3 +92,30 @@ async fn usage_says_which_entries_were_hit_and_what_was_asked_for_outside() {
     assert_eq!(usage["outside"][0]["origin"], "https://api.salesforce.com");
     assert_eq!(usage["outside"][0]["attempts"], 3);
 }
+
+#[tokio::test]
+async fn the_ledger_is_read_page_by_page_from_next_or_from_the_last_entry() {
+    let (_world, acme) = World::salesforce().await;
+    acme.connect("salesforce", json!({ "api_key": KEY })).await;
+    for _ in 0..3 {
+        acme.create_contact().await.is(200);
+    }
+    let whole: Vec<Value> = acme.ledger().await;
+    assert_eq!(whole.len(), 3);
+    for by_next in [true, false] {
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = acme.org.get(&format!("/org/acme/outbound?limit=1{after}")).await.is(200).json;
+            found.extend(page["data"].as_array().unwrap().iter().cloned());
+            assert_eq!(page["has_more"], page["next"].is_string(), "{page}");
+            let Some(next) = page["next"].as_str() else { break };
+            let last = page["data"][0]["entry_id"].as_str().unwrap();
+            after = format!("&starting_after={}", if by_next { next } else { last });
+        }
+        assert_eq!(found, whole, "by next: {by_next}");
+    }
+    for bad in ["at.1", "at.x.1", "at.1.2.3.4", "in.1.2", "At", "out%20x"] {
+        let path = format!("/org/acme/outbound?starting_after={bad}");
+        acme.org.get(&path).await.problem(Code::BadRequest);
+    }
+}

@@ -10,6 +10,7 @@ use serde_json::json;
 mod answers;
 mod certificate;
 mod inside;
+mod killed_runs;
 mod namespaces;
 mod renewal;
 mod stage;

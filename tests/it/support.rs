@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod crashing_store;
 pub(crate) mod failing;
 pub(crate) mod fake_network;
+pub(crate) mod figures;
 pub(crate) mod guests;
 mod handler_code;
 pub(crate) mod shared_store;

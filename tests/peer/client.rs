@@ -1,6 +1,6 @@
 //! The caller inside the product's namespace: one JSON request per input line, one JSON answer per output line.
 //!
-//! A request is `{"address", "method", "path", "token", "body"}` and answered with `{"status",
+//! A request is `{"address", "method", "path", "token", "headers", "body"}` and answered with `{"status",
 //! "body"}`; `{"connect": address}` only opens a TCP connection and is answered with `{"connected"}`.
 //! A failure is answered with `{"error"}`.
 
@@ -50,14 +50,16 @@ async fn call(request: &Value) -> Result<Value, Failure> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let body = request.get("body").filter(|body| !body.is_null()).map(Value::to_string).unwrap_or_default();
-    let message = Request::builder()
+    let mut message = Request::builder()
         .method(text(request, "method"))
         .uri(text(request, "path"))
         .header(HOST, address)
         .header(AUTHORIZATION, format!("Bearer {}", text(request, "token")))
-        .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(body)))?;
-    let response = sender.send_request(message).await?;
+        .header(CONTENT_TYPE, "application/json");
+    for (name, value) in request.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        message = message.header(name, value.as_str().unwrap_or_default());
+    }
+    let response = sender.send_request(message.body(Full::new(Bytes::from(body)))?).await?;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await?.to_bytes();
     let document: Value = serde_json::from_slice(&body).unwrap_or_default();

@@ -63,6 +63,9 @@ pub(crate) struct UpstreamScript {
     pub(crate) key: String,
     /// Whether a connection may carry more than one request.
     pub(crate) keep_alive: bool,
+    /// Each answer waits for less than this, in milliseconds, one longer than the other.
+    #[serde(default)]
+    pub(crate) pause_ms: u64,
     /// The answers of a path: each request takes the next; the last one is repeated. Other paths answer 200
     /// with a small JSON object.
     #[serde(default)]

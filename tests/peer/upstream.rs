@@ -1,7 +1,9 @@
 //! The third party: a TLS server that reports every connection, handshake and request.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -32,6 +34,8 @@ struct Replies {
     by_path: HashMap<String, Vec<Reply>>,
     taken: Mutex<HashMap<String, usize>>,
     held: Arc<Semaphore>,
+    pause_ms: u64,
+    paused: AtomicU64,
 }
 
 impl Replies {
@@ -42,6 +46,13 @@ impl Replies {
         let reply = list.get(*turn).or(list.last()).cloned();
         *turn += 1;
         reply
+    }
+
+    /// The time before the next answer.
+    fn pause(&self) -> Duration {
+        // Why a prime: neighbours differ, and all lengths occur.
+        let turn = self.paused.fetch_add(7919, Ordering::Relaxed);
+        Duration::from_millis(turn.checked_rem(self.pause_ms).unwrap_or_default())
     }
 }
 
@@ -58,7 +69,8 @@ impl Upstream {
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
         let (by_path, taken) = (script.answers.clone(), Mutex::default());
-        let replies = Arc::new(Replies { by_path, taken, held: Arc::new(Semaphore::new(0)) });
+        let (held, pause_ms) = (Arc::new(Semaphore::new(0)), script.pause_ms);
+        let replies = Arc::new(Replies { by_path, taken, held, pause_ms, paused: AtomicU64::new(0) });
         Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), keep_alive: script.keep_alive, replies })
     }
 
@@ -115,6 +127,7 @@ async fn answer(
         "event": "request", "method": parts.method.as_str(), "target": parts.uri.to_string(),
         "headers": headers, "body": String::from_utf8_lossy(&body),
     }));
+    tokio::time::sleep(replies.pause()).await;
     let small = || Reply { status: 200, body: json!({ "id": "1" }), held: false };
     let reply = replies.next(parts.uri.path()).unwrap_or_else(small);
     if reply.held {

@@ -18,6 +18,7 @@ use serde_json::Value;
 use portcullis_api::{Api, serve};
 use portcullis_connectors::HTTP_HANDLER;
 use portcullis_engine::api_token::{self, NewToken, Role};
+use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::ModuleRules;
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_stand_in::{Names, SALESFORCE, StandIn};
@@ -105,6 +106,7 @@ async fn set_stage(teller: &mut Teller) -> Result<Stage, String> {
         gate,
         compiled_dir: data_dir.path().join("compiled"),
         modules: modules(data_dir.path(), ModuleRules::default()),
+        clock: WallClock::default(),
         public_url: "http://127.0.0.1".to_owned(),
     };
     let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use portcullis_core::limits::Limits;
 use portcullis_import::{ImportOptions, Imported, import, read};
 use serde_json::json;
 
@@ -67,7 +68,11 @@ fn openapi(args: &OpenapiArgs) -> Result<(), String> {
         ..ImportOptions::default()
     };
     let Imported { definition, report } = import(&document, &options).map_err(|e| e.to_string())?;
-    let draft = serde_json::to_string_pretty(&definition).map_err(|e| e.to_string())?;
+    let mut draft = serde_json::to_string_pretty(&definition).map_err(|e| e.to_string())?;
+    // Why: its blanks could make it more than an upload may have.
+    if draft.len() as u64 >= Limits::default().api_body_bytes {
+        draft = definition.to_string();
+    }
     match &args.output {
         Some(file) => std::fs::write(file, draft + "\n").map_err(|e| format!("{}: {e}", file.display()))?,
         None => output::line(&draft),

@@ -8,6 +8,7 @@ use clap::Args;
 use portcullis_api::{Api, serve};
 use portcullis_connectors::HTTP_HANDLER;
 use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
+use portcullis_engine::clock::WallClock;
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_store::{Backends, MasterKey};
 
@@ -131,14 +132,23 @@ async fn run_server(
         gate: Arc::clone(&gate),
         compiled_dir: config.data_dir.join("compiled"),
         modules: modules(&config.data_dir, config.modules.clone()),
+        clock: WallClock::default(),
         public_url: config.public_url.clone(),
     };
     let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
     engine.start_jobs();
+    engine.start_schedules();
     let listener = serve::listen(config.listen).map_err(|e| format!("listen {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let queue = Arc::clone(telemetry.queue());
     let api = Api::new(engine).with_log_lines_lost(move || queue.lost());
+    if let Some(address) = config.metrics_listen {
+        let listener = serve::listen(address).map_err(|e| format!("metrics.listen {address}: {e}"))?;
+        let bound = listener.local_addr().map_err(|e| e.to_string())?;
+        tracing::info!(address = %bound, "metrics are served without a token");
+        // Why never ended: what a stop does is to be seen, too.
+        tokio::spawn(serve::serve_metrics(Arc::clone(&api), listener));
+    }
     let reload = Reload { args: args.clone(), config, gate, telemetry };
     signals.obey(reload);
     output::announce(format!("portcullis {} listening on http://{address}", env!("CARGO_PKG_VERSION")));

@@ -14,6 +14,7 @@ const KEYS: &[&str] = &[
     "egress.dns_servers",
     "ledger.sync",
     "anchor_file",
+    "metrics.listen",
     "modules.trusted_keys",
     "modules.require_signature",
     "modules.allow_std",

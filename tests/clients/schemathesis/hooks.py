@@ -205,6 +205,7 @@ def at(place=None, **ids):
 PLANS = {
     "GET /healthz": (at(), {}, None),
     "GET /readyz": (at(), {}, None),
+    "GET /metrics": (at(), {}, None),
     "GET /openapi.json": (at(), {}, None),
     "POST /admin/connector": (at(), {}, WORLD.definition),
     "GET /admin/connector": (at(), {}, None),
@@ -227,6 +228,10 @@ PLANS = {
     "GET /admin/org/{org}/workspace": (at(org=ORG), {}, None),
     "GET /admin/org/{org}/workspace/{ws}": (HERE, {}, None),
     "DELETE /admin/org/{org}/workspace/{ws}": (at(org=SIDE_ORG, ws=lambda: WORLD.workspace(SIDE_ORG)), {}, None),
+    "GET /admin/org/{org}/limits": (at(org=ORG), {}, None),
+    "PUT /admin/org/{org}/limits": (at(org=WORLD.org), {}, lambda: {"calls_per_minute": 6000}),
+    "DELETE /admin/org/{org}/limits": (at(org=WORLD.org), {}, None),
+    "GET /org/{org}/limits": (at(org=ORG), {}, None),
     "POST /admin/token": (at(), {}, lambda: {"role": "run", "org": SIDE_ORG}),
     "GET /admin/token": (at(), {}, None),
     "DELETE /admin/token/{id}": (at(id=WORLD.token), {}, None),
@@ -249,6 +254,8 @@ PLANS = {
     "POST /org/{org}/automation/preview": (
         at(org=ORG), {}, lambda: {"automation": WORLD.automation_body(), "source": INPUT}),
     "POST /org/{org}/automation/{id}/preview": (at(org=ORG, id=WORLD.fired), {}, lambda: {"source": INPUT}),
+    "GET /workspace/{org}/{ws}/settings/values": (HERE, {}, None),
+    "PUT /workspace/{org}/{ws}/settings/values": (SIDE, {}, lambda: {"values": {"pipeline_id": "7"}}),
     "GET /workspace/{org}/{ws}/settings/connector": (HERE, {}, None),
     "GET /workspace/{org}/{ws}/settings/connector/{id}": (at(HERE, id=CONNECTOR), {}, None),
     "PUT /workspace/{org}/{ws}/settings/connector/{id}": (at(SIDE, id=CONNECTOR), {}, lambda: CREDENTIAL),
@@ -268,7 +275,9 @@ PLANS = {
     "POST /org/{org}/run/redrive": (at(org=SIDE_ORG), {}, lambda: {"status": "dead"}),
     "GET /run/{org}/{ws}": (HERE, {}, None),
     "GET /org/{org}/run": (at(org=ORG), {}, None),
+    "GET /org/{org}/run/feed": (at(org=ORG), {}, None),
     "GET /admin/run": (at(), {}, None),
+    "GET /admin/breaker": (at(), {}, None),
     "GET /run/{org}/{ws}/{run_id}": (at(HERE, run_id=WORLD.run), {}, None),
 }
 ROLES = {"admin": "platform", "org": "org", "workspace": "workspace", "run": "run"}

@@ -52,6 +52,23 @@ async fn e1_a_token_that_cannot_be_sent_is_refused_when_it_is_taken() {
 }
 
 #[tokio::test]
+async fn e1_a_token_that_its_place_cannot_have_is_refused_when_it_is_taken() {
+    let auth = json!({ "places": [{ "in": "cookie", "name": "sid", "value": "{{cred.access_token}}" }] });
+    for (token, sent) in [("tok,en", false), ("tok en", false), ("tok;en", false), ("\"token\"", true)] {
+        let (_world, acme, server) = with_auth(&auth, KEY).await;
+        let body = json!({ "access_token": token, "expires_in": 3600 }).to_string();
+        server.change(|ways| ways.instead = answered("application/json", &body));
+        let answer = acme.call(ID, "act", json!({})).await;
+        if sent {
+            continue;
+        }
+        answer.problem(Code::CredentialNeedsAttention);
+        let reason = reason(&acme).await;
+        assert!(reason.contains("cannot stand in a cookie") && reason.contains("not kept"), "{reason}");
+    }
+}
+
+#[tokio::test]
 async fn e3_client_credentials_are_form_encoded_unless_the_vendor_wants_them_raw() {
     let secret = "s+e/c%r=t x";
     for (way, sent) in [("basic", "own+app:s%2Be%2Fc%25r%3Dt+x"), ("basic_raw", "own app:s+e/c%r=t x")] {

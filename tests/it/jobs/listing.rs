@@ -68,8 +68,23 @@ async fn runs_that_wait_are_listed_by_their_status_in_pages() {
     let globex = world.tenant("globex", "main").await;
     assert!(listed(&globex.org, "/org/globex/run?status=queued").await.is_empty());
     globex.run.get("/run/acme/main?status=queued").await.problem(Code::OrgNotFound);
-    world.platform.get("/admin/run?status=queued").await.problem(Code::BadRequest);
-    for wrong in ["since=2026-01-01T00:00:00Z", "starting_after=q.jobs", "starting_after=q.1.main"] {
+    for limit in [1, 100] {
+        let list = format!("/admin/run?status=queued&limit={limit}");
+        assert_eq!(sorted(listed(&world.platform, &list).await), all);
+    }
+    let now = portcullis_engine::clock::now();
+    for (time, expected) in [
+        ("since=2026-01-01T00:00:00Z".to_owned(), own.as_slice()),
+        (format!("until={now}"), own.as_slice()),
+        (format!("since={now}"), &[]),
+        ("until=2026-01-01T00:00:00Z".to_owned(), &[]),
+    ] {
+        for order in ["", "&order=asc"] {
+            let list = format!("/run/acme/main?status=queued&{time}{order}");
+            assert_eq!(listed_sorted(&acme.run, &list).await, expected, "{list}");
+        }
+    }
+    for wrong in ["starting_after=q.jobs", "starting_after=q.1.main", "starting_after=q.1.acme.main.run_1"] {
         acme.run.get(&format!("/run/acme/main?status=queued&{wrong}")).await.problem(Code::BadRequest);
     }
     world.engine.start_jobs();
@@ -78,6 +93,66 @@ async fn runs_that_wait_are_listed_by_their_status_in_pages() {
     }
     assert!(listed(&acme.run, "/run/acme/main?status=queued").await.is_empty());
     assert_eq!(listed_sorted(&acme.run, "/run/acme/main?status=succeeded").await, own);
+}
+
+#[tokio::test]
+async fn runs_of_all_orgs_that_wait_are_listed_with_their_tenants_org_by_org() {
+    let scene = Scene::new(quick(), &definition(&json!({}))).await;
+    let (world, acme) = (&scene.world, &scene.acme);
+    let globex = world.tenant("globex", "main").await;
+    globex.connect(super::ID, json!({ "api_key": KEY })).await;
+    let mut all = Vec::new();
+    for number in 0..3 {
+        all.push(accept(acme, &number.to_string()).await);
+        all.push(accept(&globex, &number.to_string()).await);
+    }
+    for more in ["", "&limit=1", "&limit=2&order=asc"] {
+        let list = format!("/admin/run?status=queued{more}");
+        assert_eq!(listed_sorted(&world.platform, &list).await, sorted(all.clone()), "{more}");
+    }
+    let page = world.platform.get("/admin/run?status=queued").await.is(200).json;
+    let orgs: Vec<_> = page["data"].as_array().unwrap().iter().map(|run| &run["org"]).collect();
+    assert_eq!(orgs, ["acme", "acme", "acme", "globex", "globex", "globex"]);
+    for none in
+        ["status=running", "status=waiting", "status=dead", "status=queued&until=2026-01-01T00:00:00Z"]
+    {
+        assert!(listed(&world.platform, &format!("/admin/run?{none}")).await.is_empty(), "{none}");
+    }
+    let first = world.platform.get("/admin/run?status=queued&limit=1").await.is(200).json;
+    let next = first["next"].as_str().unwrap();
+    acme.org
+        .get(&format!("/org/acme/run?status=queued&starting_after={next}"))
+        .await
+        .problem(Code::BadRequest);
+}
+
+#[tokio::test]
+async fn a_skipped_run_is_listed_at_once_with_its_reason_among_those_that_are_records() {
+    let scene = Scene::new(quick(), &definition(&json!({}))).await;
+    let (world, acme) = (&scene.world, &scene.acme);
+    acme.workspace.put(&acme.setting(super::ID), &json!({ "enabled": false })).await.is(200);
+    let record = acme.call(super::ID, "act", json!({ "note": "now" })).await.is(200).json;
+    let record = record["run_id"].as_str().unwrap().to_owned();
+    let kept = accept(acme, "later").await;
+    world.engine.start_jobs();
+    assert_eq!(ended(acme, &kept).await["status"], "skipped");
+    for (client, list) in
+        [(&acme.run, "/run/acme/main?"), (&acme.org, "/org/acme/run?"), (&world.platform, "/admin/run?")]
+    {
+        for more in ["", "&limit=1", "&order=asc", "&limit=1&order=asc"] {
+            let found = listed(client, &format!("{list}status=skipped{more}")).await;
+            assert_eq!(sorted(found), sorted(vec![record.clone(), kept.clone()]), "{list} {more}");
+        }
+        let page = client.get(&format!("{list}status=skipped")).await.is(200).json;
+        assert_eq!(
+            (&page["data"][0]["run_id"], &page["data"][0]["reason"]),
+            (&json!(kept), &json!("opted_out"))
+        );
+    }
+    acme.connect(super::ID, json!({ "api_key": KEY })).await;
+    let answer = acme.org.post("/org/acme/run/redrive", &json!({ "status": "skipped" })).await.is(200);
+    assert_eq!(answer.json["count"], 1);
+    assert_eq!(ended(acme, &kept).await["status"], "succeeded");
 }
 
 #[tokio::test]

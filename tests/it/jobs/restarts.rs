@@ -57,6 +57,10 @@ async fn an_interrupted_run_that_may_have_been_carried_out_is_given_up() {
     let (scene, _, end) = interrupted(&definition(&json!({}))).await;
     assert_eq!((&end["status"], &end["reason"]), (&json!("dead"), &json!("interrupted")));
     assert_eq!(scene.world.upstream.received_on(PATH).len(), 1, "nobody knows whether it was carried out");
+    let answer = scene.acme.org.post("/org/acme/run/redrive", &json!({})).await.is(200);
+    assert_eq!((&answer.json["count"], &answer.json["not_repeatable"]), (&json!(0), &json!(1)), "it is told");
+    let answer = scene.acme.org.post("/org/acme/run/redrive", &json!({ "new_key": true })).await.is(200);
+    assert_eq!((&answer.json["count"], answer.json.get("not_repeatable")), (&json!(1), None));
 }
 
 #[tokio::test]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use portcullis_core::id::{OrgId, RunId, WorkspaceId};
+use portcullis_core::id::{ActionId, ConnectorId, OrgId, RunId, WorkspaceId};
 use portcullis_core::limits::Limits;
 use portcullis_engine::retention;
 use portcullis_store::{
-    Job, JobEnd, JobName, JobState, Jobs, Lease, RecordJobs, RetentionChange, RetentionRecord,
-    RetentionTerms, Writes,
+    Job, JobEnd, JobName, JobState, Jobs, Lease, OutboxKind, OutboxRecord, RecordJobs, RetentionChange,
+    RetentionRecord, RetentionTerms, Writes,
 };
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -61,9 +61,28 @@ async fn left(scene: &Scene, note: &str, state: JobState, keep_until_ms: u64, de
         document: document.to_string(),
         keep_until_ms,
         erase_input: false,
+        told: told(&name(&run), status),
     };
     jobs.finish(&lease, &end).await.unwrap();
     run
+}
+
+/// What the org is told of such an end.
+fn told(job: &JobName, status: &str) -> OutboxRecord {
+    OutboxRecord {
+        kind: OutboxKind::RunEnded,
+        at_ms: 1,
+        org: job.org.clone(),
+        workspace: job.workspace.clone(),
+        run_id: job.run_id.clone(),
+        status: status.to_owned(),
+        code: None,
+        reason: None,
+        connector_id: ConnectorId::parse(super::ID).unwrap(),
+        action_id: ActionId::parse("act").unwrap(),
+        automation_id: None,
+        event_id: None,
+    }
 }
 
 async fn is_gone(scene: &Scene, run: &str) -> bool {

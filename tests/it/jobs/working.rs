@@ -102,8 +102,8 @@ async fn a_due_run_of_a_connector_that_may_not_be_called_is_skipped_with_the_rea
 
 #[tokio::test]
 async fn tries_after_the_first_are_a_fifth_of_the_first_ones_while_a_vendor_is_down() {
-    // Why no spare tries: only the share counts here.
-    let limits = Limits { job_retry_spare_ms: 3_600_000, ..quick() };
+    // Why no spare tries and no breaker: only the share counts here.
+    let limits = Limits { job_retry_spare_ms: 3_600_000, breaker_failures: 10_000, ..quick() };
     let scene = Scene::new(limits, &keyed()).await;
     scene.world.upstream.script(PATH, BUSY);
     let mut runs = Vec::new();

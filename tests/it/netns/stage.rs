@@ -51,6 +51,10 @@ pub(super) struct Plan {
     pub(super) auth: Option<(Value, Value)>,
     /// The upstream's answers, by path.
     pub(super) replies: Value,
+    /// Each of the upstream's answers waits for less than this.
+    pub(super) pause_ms: u64,
+    /// The connector's actions, instead of one for each host.
+    pub(super) actions: Option<Value>,
 }
 
 impl Plan {
@@ -65,6 +69,8 @@ impl Plan {
             environment: Vec::new(),
             auth: None,
             replies: json!({}),
+            pause_ms: 0,
+            actions: None,
         }
     }
 
@@ -190,6 +196,39 @@ impl Stage {
         let lost = self.client.json();
         assert!(lost["error"].is_string(), "{lost}");
         (self.address, self.product) = serve(&self.net, plan, self.dir.path());
+    }
+
+    /// Asks for a call that is executed later, as a caller with a run token; [`Self::heard`] has the answer.
+    pub(super) fn ask_later(&mut self, path: &str, body: &Value) {
+        let request = json!({
+            "address": self.address, "method": "POST", "path": path, "token": self.run, "body": body,
+            "headers": { "prefer": "respond-async" },
+        });
+        self.client.say(&request.to_string());
+    }
+
+    /// The next answer to what was asked; `None` if there was none, as from a product that was killed.
+    pub(super) fn heard(&mut self) -> Option<(u64, Value)> {
+        let mut answer = self.client.json();
+        answer["status"].as_u64().map(|status| (status, answer["body"].take()))
+    }
+
+    /// `kill -9`.
+    pub(super) fn kill(&mut self) {
+        self.product.kill();
+    }
+
+    /// The product started again with its data.
+    pub(super) fn restart(&mut self, plan: &Plan) {
+        (self.address, self.product) = serve(&self.net, plan, self.dir.path());
+    }
+
+    /// A request as the org's admin, which must have this status.
+    pub(super) fn as_org(&mut self, method: &str, path: &str, body: &Value, status: u16) -> Value {
+        let token = self.org.clone();
+        let (found, answer) = self.api(method, path, &token, body);
+        assert_eq!(found, status, "{method} {path}: {answer}");
+        answer
     }
 
     /// The newest entry of the org's ledger.
@@ -332,6 +371,9 @@ fn definition(plan: &Plan) -> Value {
         ] },
         "actions": actions.collect::<Vec<_>>(), "allowed_domains": [format!("*.{DOMAIN}")], "enabled": true,
     });
+    if let Some(actions) = &plan.actions {
+        definition["actions"] = actions.clone();
+    }
     for (name, value) in plan.auth.iter().flat_map(|(auth, _)| auth.as_object().unwrap()) {
         definition[name] = value.clone();
     }
@@ -355,6 +397,7 @@ fn script(plan: &Plan, ours: &Authority) -> Value {
         "dns": format!("{OUTSIDE}:53"), "names": names,
         "upstream": {
             "addresses": ["[::]:443"], "keep_alive": plan.keep_alive, "answers": plan.replies,
+            "pause_ms": plan.pause_ms,
             "certificate": certified.certificate, "key": certified.key,
         },
     })

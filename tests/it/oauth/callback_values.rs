@@ -58,6 +58,28 @@ async fn a_value_of_the_callback_becomes_config_and_stays_when_the_token_is_rene
 }
 
 #[tokio::test]
+async fn e8_the_token_requests_have_the_value_that_came() {
+    let auth = json!({ "extra_params": { "realm": "{{config.company}}" },
+        "headers": { "X-Company": "c-{{config.company}}" } });
+    let harness = Harness::of(&of_a_company(&auth)).await;
+    harness.acme.connect(ID, client()).await;
+    // Each consent has a refresh token of its own.
+    harness.server.change(|ways| ways.rotates = true);
+    for company in ["9130357", "77"] {
+        comes_back(&harness, &format!("&realmId={company}")).await.is(200);
+        harness.expire().await;
+        lists_of(&harness, company).await;
+        let asked = harness.server.asked();
+        // The exchange, and the renewal.
+        for request in &asked[asked.len() - 2..] {
+            assert_eq!(request.get("realm"), company);
+            assert_eq!(request.request.header("x-company"), [format!("c-{company}")]);
+        }
+    }
+    assert_eq!(harness.server.asked().len(), 4);
+}
+
+#[tokio::test]
 async fn a_value_that_is_missing_twice_there_or_unfit_ends_the_consent_before_the_code_is_sent() {
     let harness = unconsented().await;
     for (pairs, why) in [

@@ -11,6 +11,7 @@ use portcullis_connectors::HTTP_HANDLER;
 use portcullis_core::limits::Limits;
 use portcullis_egress::{Gate, GateParts, TlsRoots};
 use portcullis_engine::api_token::{self, NewToken};
+use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::{ModuleParts, ModuleRules};
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_store::{
@@ -36,6 +37,8 @@ pub(crate) struct Stage {
     pub(crate) third_party: Option<(SocketAddr, String)>,
     /// Which custom modules are taken.
     pub(crate) module_rules: ModuleRules,
+    /// The clock of schedules.
+    pub(crate) clock: WallClock,
 }
 
 impl Default for Stage {
@@ -49,6 +52,7 @@ impl Default for Stage {
             handler: None,
             third_party: None,
             module_rules: ModuleRules::default(),
+            clock: WallClock::default(),
         }
     }
 }
@@ -76,8 +80,8 @@ impl Stage {
         let (_, writes) = api_token::record(&secret, NewToken::platform(None)).unwrap();
         records.commit(writes).await.unwrap();
         let http_handler = self.handler.map_or(HTTP_HANDLER.into(), Cow::Owned);
-        let module_rules = self.module_rules;
-        let around = Around { limits, ca_pem, names, dialer, master_key, http_handler, module_rules };
+        let (module_rules, clock) = (self.module_rules, self.clock);
+        let around = Around { limits, ca_pem, names, dialer, master_key, http_handler, module_rules, clock };
         let engine = around.open(dir.path(), store).await;
         let api = Api::new(Arc::clone(&engine));
         let address = serve(&api).await;
@@ -97,6 +101,7 @@ struct Around {
     master_key: MasterKey,
     http_handler: Cow<'static, [u8]>,
     module_rules: ModuleRules,
+    clock: WallClock,
 }
 
 impl Around {
@@ -127,6 +132,7 @@ impl Around {
                 compiler: binary::path(),
                 rules: self.module_rules.clone(),
             },
+            clock: self.clock.clone(),
             public_url,
         };
         let engine = Engine::open(parts).await.unwrap();
@@ -210,6 +216,7 @@ impl World {
             master_key: MasterKey::from_text(key.trim()).unwrap(),
             http_handler: HTTP_HANDLER.into(),
             module_rules: ModuleRules::default(),
+            clock: WallClock::default(),
         };
         let backends = Backends::open_directory(data, LedgerSync::Group).unwrap();
         let engine = around.engine(data, backends).await;

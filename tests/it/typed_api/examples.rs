@@ -29,6 +29,8 @@ const ORDER: &[&str] = &[
     "fireEvent",
     "rerunRun",
     "redriveRuns",
+    "setOrgLimits",
+    "setWorkspaceValues",
     "setRetention",
     "setPlatformRetention",
     // Last: it switches the connector off.

@@ -54,6 +54,17 @@ fn of_the_platform() -> Vec<Case> {
             right: json!({ "workspace": "side", "display_name": "n".repeat(120) }),
         },
         Case {
+            operation: "setOrgLimits",
+            wrong: json!({ "calls_in_flight": "ten", "calls_per_minuet": 5, "stored_bytes": 0 }),
+            errors: [
+                ("/calls_in_flight", "wrong_type"),
+                ("/calls_per_minuet", "unknown_field"),
+                ("/stored_bytes", "out_of_range"),
+            ],
+            meant: "calls_per_minute",
+            right: json!({ "calls_in_flight": 10, "calls_per_minute": null, "stored_bytes": 1_000_000_000 }),
+        },
+        Case {
             operation: "createToken",
             wrong: json!({ "role": "root", "org": "acme", "label": 5, "expires": null }),
             errors: [("/expires", "unknown_field"), ("/label", "wrong_type"), ("/role", "not_in_list")],
@@ -152,6 +163,17 @@ fn of_tenants() -> Vec<Case> {
             errors: [("/auth_metod", "unknown_field"), ("/config", "wrong_type"), ("/enabled", "wrong_type")],
             meant: "auth_method",
             right: json!({ "enabled": true, "config": { "api_key": KEY }, "auth_method": null }),
+        },
+        Case {
+            operation: "setWorkspaceValues",
+            wrong: json!({ "values": { "list": [] }, "valeus": {}, "more": 1 }),
+            errors: [
+                ("/more", "unknown_field"),
+                ("/valeus", "unknown_field"),
+                ("/values/list", "wrong_type"),
+            ],
+            meant: "values",
+            right: json!({ "values": { "pipeline_id": "7", "n": 1, "live": false } }),
         },
         Case {
             operation: "runAction",

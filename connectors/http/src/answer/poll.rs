@@ -1,7 +1,7 @@
 //! Work that the vendor does later: judges whether an answer is the result, and tells the host where to ask again.
 
 use portcullis_action::judge::PLAN_INVALID;
-use portcullis_action::plan::{Asked, PollPlan, ResponsePlan, ResponseType};
+use portcullis_action::plan::{Asked, PollPlan};
 use portcullis_action::poll::{self, POLL_FAILED, Poll, PollError, Step};
 use portcullis_action::response::MappedResponse;
 use portcullis_action::{ActionPlan, Judge, RenderedRequest, UpstreamError};
@@ -32,10 +32,7 @@ pub(super) fn complete(
     let rules = Poll::new(poll).map_err(|e| Failure::permanent(PLAN_INVALID, e.to_string()))?;
     let url = rendered.url.clone();
     let response = send(&request(plan, rendered)).map_err(Failure::from)?;
-    // Why not as the action says: how the result is read says nothing of the answers before it.
-    let is_json = plan.response.r#type == ResponseType::Json && !response.body.is_empty();
-    let r#type = if is_json { ResponseType::Json } else { ResponseType::Auto };
-    let unread = ActionPlan { response: ResponsePlan { r#type, ..ResponsePlan::default() }, ..plan.clone() };
+    let unread = poll::before_result(plan, !response.body.is_empty());
     let early = Judge::new(&unread).map_err(|e| Failure::permanent(PLAN_INVALID, e.to_string()))?;
     let answer = early.answer(response.status, &response.headers, &response.body);
     succeeded(&answer)?;

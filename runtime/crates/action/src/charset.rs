@@ -83,9 +83,15 @@ impl MediaType {
     }
 
     fn encoding(&self, body: &[u8]) -> &'static Encoding {
-        if let Some(named) = self.charset.as_deref().and_then(named) {
-            // Why: without a mark JSON says its byte order by where its first character's zero is (RFC 4627 section 3).
-            return if named == UTF_16LE && body.first() == Some(&0) { UTF_16BE } else { named };
+        if let Some(label) = self.charset.as_deref()
+            && let Some(named) = named(label)
+        {
+            // Why not of any text: `一` begins with a zero in the usual order, too.
+            let is_turned = named == UTF_16LE && body.first() == Some(&0);
+            let is_open =
+                !label.to_ascii_lowercase().contains("le") && matches!(body.get(1), Some(b'<' | b'{' | b'['));
+            // Why of JSON: it says its byte order by where its first character's zero is (RFC 4627 section 3).
+            return if is_turned && (self.is_json() || is_open) { UTF_16BE } else { named };
         }
         let head = body.get(..PRESCAN_BYTES.min(body.len())).unwrap_or_default();
         if std::str::from_utf8(body).is_err()

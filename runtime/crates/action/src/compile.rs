@@ -90,11 +90,25 @@ impl Compiler {
     /// # Errors
     /// [`PredicateError`] naming the position.
     pub fn predicate(&mut self, value: &Value) -> Result<Predicate, PredicateError> {
+        self.condition(value, false)
+    }
+
+    /// A condition of an automation, which may use what is given besides the document. All conditions of one document
+    /// are of the same kind.
+    ///
+    /// # Errors
+    /// [`PredicateError`] naming the position.
+    pub fn predicate_given(&mut self, value: &Value) -> Result<Predicate, PredicateError> {
+        self.condition(value, true)
+    }
+
+    fn condition(&mut self, value: &Value, given: bool) -> Result<Predicate, PredicateError> {
         let key = value.to_string();
         if let Some(known) = self.conditions.get(&key) {
             return known.clone();
         }
-        let made = Predicate::compile(value, self.limits.predicates, &mut |text| self.pattern(true, text));
+        let most = self.limits.predicates;
+        let made = Predicate::compile(value, most, &mut |text| self.pattern(true, text), given);
         self.conditions.insert(key, made.clone());
         made
     }

@@ -1,7 +1,7 @@
 //! Filters of the template language: pure functions on one value, from a closed list.
 //!
 //! The same list is used by `{{input.x | lower}}`, an input's `transform` and a computed field. A filter
-//! passes an absent value on as absent. One that changes a text leaves any other value as it is, so that the position
+//! passes an absent value on as absent and a null as null. One that changes a text leaves any other value as it is, so that the position
 //! where it is used can refuse it by name; one that reads its value, such as a time, refuses what it cannot read. A
 //! later `default` stands in for that.
 
@@ -237,8 +237,8 @@ pub fn apply_filters<'v>(
     let mut rest = filters.iter();
     while let Some(filter) = rest.next() {
         budget.step(1)?;
-        let present = value.filter(|found| !found.is_null());
-        value = match (present, filter) {
+        let null = value.as_deref().is_some_and(Value::is_null);
+        value = match (value.filter(|found| !found.is_null()), filter) {
             (Some(found), Filter::Default(_)) => Some(found),
             (Some(found), _) => match apply(filter, found, tables, budget) {
                 Err(Unfiltered::Unfit { .. })
@@ -252,7 +252,8 @@ pub fn apply_filters<'v>(
                 budget.make(text.len())?;
                 Some(Cow::Owned(Value::String(text.clone())))
             }
-            (None, _) => None,
+            // Why kept: a null that somebody said is no absence, and a filter must not make it one.
+            (None, _) => null.then_some(Cow::Owned(Value::Null)),
         };
     }
     Ok(value)

@@ -165,7 +165,7 @@ impl<'p> Judge<'p> {
                         return self.success(MappedResponse { status, headers, body: value }, ends, budget);
                     }
                 }
-                Ok(_) => {}
+                Ok(_) => problem = self.unsatisfying(status, &headers, body),
                 Err(unreadable) => problem = Some(self.unreadable(status, unreadable.to_string())),
             }
         }
@@ -180,6 +180,17 @@ impl<'p> Judge<'p> {
         }
         let outcome = Outcome::Error(rule.error(&mapped.body, budget)?);
         Ok(Answer { mapped, outcome, ends: false })
+    }
+
+    /// The error of a success that does not satisfy the predicate because it does not have what that looks at: a page of
+    /// HTML instead of a document. `None` if it has.
+    fn unsatisfying(&self, status: u16, headers: &Map<String, Value>, body: &[u8]) -> Option<UpstreamError> {
+        let is_of_members = self.predicate.as_ref().is_some_and(Predicate::reads_members);
+        if self.plan.response.r#type != ResponseType::Auto || !is_of_members {
+            return None;
+        }
+        let found = read(ResponseType::Json, content_type(headers), body, true).err()?;
+        Some(self.unreadable(status, found.to_string()))
     }
 
     /// Whether the definition says that this is a list's last page.

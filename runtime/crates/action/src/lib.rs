@@ -22,6 +22,7 @@ mod charset;
 pub mod compile;
 pub mod escape;
 pub mod filter;
+pub mod given;
 pub mod json;
 pub mod judge;
 pub mod mapping;
@@ -39,6 +40,8 @@ mod scalar;
 pub mod template;
 pub mod url_template;
 pub mod values;
+#[cfg(test)]
+mod walks;
 
 pub use budget::{Budget, Exceeded};
 pub use compile::Compiler;

@@ -5,6 +5,8 @@
 //! and arrays; a null that it has is sent. The result is plain data: nothing in a source
 //! document is ever read as a template.
 //!
+//! What is given besides the source (see [`crate::given`]) is used in the same way: `{{workspace.values.pipeline_id}}`.
+//!
 //! Two objects are read and not copied: `{"each": "source.lines", "as": "line", "value": …}` makes an array, one entry
 //! for each of a list's, and `{"when": <predicate>, "value": …}` is left out unless its predicate holds for the source.
 
@@ -14,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::budget::{Budget, Exceeded};
 use crate::escape;
+use crate::given::{self, Given};
 use crate::predicate::{Predicate, PredicateError};
 use crate::render_error::RenderError;
 use crate::template::{Scope, Tables, Template, TemplateError, tables_of};
@@ -25,6 +28,8 @@ pub struct Mapping {
     inputs: Vec<(String, Node)>,
     /// What its `lookup` filters look into.
     tables: Tables,
+    /// The variables that it uses of what is given besides the source.
+    given: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,7 +84,7 @@ impl Mapping {
     /// # Errors
     /// Each template that is wrong: the input's name and what is wrong with it.
     pub fn parse(mapping: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
-        Self::compiled(mapping, Tables::new(), &mut Predicate::parse)
+        Self::compiled(mapping, Tables::new(), &mut Predicate::parse_given)
     }
 
     /// As [`Self::parse`], with tables to look into and conditions that are compiled by a [`crate::Compiler`].
@@ -92,14 +97,17 @@ impl Mapping {
         compile: Compile<'_>,
     ) -> Result<Self, Vec<(String, String)>> {
         let (mut inputs, mut wrong) = (Vec::with_capacity(mapping.len()), Vec::new());
-        let mut parser = Parser { compile, tables: &tables, entries: Vec::new() };
+        let mut parser = Parser { compile, tables: &tables, entries: Vec::new(), given: Vec::new() };
         for (name, value) in mapping {
             match parser.parse(value) {
                 Ok(node) => inputs.push((name.clone(), node)),
                 Err(why) => wrong.push((name.clone(), why)),
             }
         }
-        if wrong.is_empty() { Ok(Self { inputs, tables }) } else { Err(wrong) }
+        let mut given = parser.given;
+        given.sort_unstable();
+        given.dedup();
+        if wrong.is_empty() { Ok(Self { inputs, tables, given }) } else { Err(wrong) }
     }
 
     /// Resolves the mapping against a source document. Inputs that resolve to an absent value are left out.
@@ -108,11 +116,24 @@ impl Mapping {
     /// [`MappingError`] naming the input, and the source path that is missing inside a text, whose value a filter cannot
     /// read or where the budget ended.
     pub fn resolve(&self, source: &Value, budget: &Budget) -> Result<Map<String, Value>, MappingError> {
+        self.resolve_given(source, &[], budget)
+    }
+
+    /// As [`Self::resolve`], with what is given besides the source.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_given(
+        &self,
+        source: &Value,
+        given: Given<'_>,
+        budget: &Budget,
+    ) -> Result<Map<String, Value>, MappingError> {
         let values = Values { tables: &self.tables, ..Values::source_only(source) };
         // Why one for the whole mapping: inside an `each` a condition is evaluated once for every entry of the list.
         let matching = Budget::matching(crate::budget::MATCHING_STEPS);
         let mut place =
-            Place { values: values.within(budget), source, budget, matching, entries: Vec::new() };
+            Place { values: values.within(budget), source, given, budget, matching, entries: given.to_vec() };
         let mut input = Map::with_capacity(self.inputs.len());
         for (name, node) in &self.inputs {
             let resolved =
@@ -122,6 +143,12 @@ impl Mapping {
             }
         }
         Ok(input)
+    }
+
+    /// The variables that it uses of what is given besides the source, such as `workspace.values.pipeline_id`.
+    #[must_use]
+    pub fn given(&self) -> &[String] {
+        &self.given
     }
 
     /// The source paths that an input is made from, as `source.email`, and `source.lines.*.sku` where it is made from
@@ -186,7 +213,8 @@ fn half_template(text: &str) -> Option<String> {
     while let Some((_, after)) = rest.split_once('{') {
         let inner = after.split('}').next().unwrap_or_default();
         let scope = inner.trim_start().split(['.', '|', ' ']).next().unwrap_or_default();
-        if inner.len() < after.len() && inner.contains('.') && Scope::parse(scope).is_some() {
+        let is_name = Scope::parse(scope).is_some() || given::NAMES.contains(&scope);
+        if inner.len() < after.len() && inner.contains('.') && is_name {
             return Some(format!("{{{inner}}}"));
         }
         rest = after;
@@ -207,6 +235,8 @@ struct Parser<'c> {
     tables: &'c Tables,
     /// Names of the entries of the `each` around the current place.
     entries: Vec<String>,
+    /// The variables of what is given that were met.
+    given: Vec<String>,
 }
 
 impl Parser<'_> {
@@ -229,6 +259,7 @@ impl Parser<'_> {
                 (None, Some(condition), Some(value)) if map.len() == 2 => {
                     let condition =
                         (self.compile)(condition).map_err(|e| format!("when{} {}", e.pointer, e.message))?;
+                    self.given.extend(condition.given());
                     Node::When { condition, value: Box::new(self.parse(value)?) }
                 }
                 _ => Node::Object(
@@ -264,12 +295,27 @@ impl Parser<'_> {
         Ok(Node::Each { list, name: name.to_owned(), value: Box::new(value?) })
     }
 
-    fn template(&self, text: &str) -> Result<Template, String> {
-        let names: Vec<&str> = self.entries.iter().map(String::as_str).collect();
-        let template =
-            Template::parse_with_entries(text, &names).map_err(|e: TemplateError| e.to_string())?;
+    fn template(&mut self, text: &str) -> Result<Template, String> {
+        let names: Vec<&str> =
+            given::NAMES.into_iter().chain(self.entries.iter().map(String::as_str)).collect();
+        let template = Template::parse_with_entries(text, &names).map_err(|error| match error {
+            TemplateError::NotAVariable { text } => {
+                format!("{text:?} is not a variable; in a mapping write source.<path>, {}", given::FORMS)
+            }
+            other => other.to_string(),
+        })?;
         if let Some(other) = template.variables().find(|v| !matches!(v.scope, Scope::Source | Scope::Entry)) {
-            return Err(format!("{other} is not available in a mapping; write source.<path>"));
+            return Err(format!(
+                "{other} is not available in a mapping; write source.<path>, {}",
+                given::FORMS
+            ));
+        }
+        for variable in template.variables() {
+            let first = variable.name.split('.').next().unwrap_or_default();
+            let is_entry = self.entries.iter().any(|own| own == first);
+            if !is_entry && given::check(variable)? {
+                self.given.push(variable.to_string());
+            }
         }
         let mut tables = template.variables().flat_map(|variable| tables_of(&variable.filters));
         if let Some(table) = tables.find(|table| !self.tables.contains_key(*table)) {
@@ -284,10 +330,11 @@ impl Parser<'_> {
 struct Place<'v> {
     values: Values<'v>,
     source: &'v Value,
+    given: Given<'v>,
     budget: &'v Budget,
     /// Steps that all conditions may take together.
     matching: Budget,
-    /// The entries of the `each` around the current place, by name.
+    /// What is given, and the entries of the `each` around the current place, by name.
     entries: Vec<(&'v str, &'v Value)>,
 }
 
@@ -319,8 +366,10 @@ impl<'v> Place<'v> {
             }
             Node::Each { list, name, value } => self.each(list, name, value)?,
             Node::When { condition, value } => {
-                let holds = condition.holds(self.source, &self.matching).map_err(|e: Exceeded| {
-                    RenderError { exceeded: true, ..RenderError::new("when".to_owned(), e.to_string()) }
+                let holds = condition.holds_given(self.source, self.given, &self.matching);
+                let holds = holds.map_err(|e: Exceeded| RenderError {
+                    exceeded: true,
+                    ..RenderError::new("when".to_owned(), e.to_string())
                 })?;
                 if holds { self.resolve(value)? } else { None }
             }

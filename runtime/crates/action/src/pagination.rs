@@ -68,6 +68,9 @@ pub enum PageError {
     /// The cursor is missing or not a scalar.
     #[error("the cursor at {0:?} is missing, or is neither text nor a number")]
     Cursor(String),
+    /// The answer says that there are more pages and leads to none.
+    #[error("the answer says that there are more pages, but {0}")]
+    Nowhere(&'static str),
     /// The request's body has no such position.
     #[error("the request's body has no place for the page's {0:?}")]
     NoPlace(String),
@@ -81,9 +84,11 @@ impl PageError {
             Self::Loop(_) | Self::Repeats(_) => "pagination_loop",
             Self::Foreign | Self::NotAUrl { .. } | Self::NotText(_) => "pagination_url_refused",
             Self::NoItems { .. } => NO_ITEMS,
-            Self::LinkHeader | Self::HasMore { .. } | Self::Cursor(_) | Self::NoPlace(_) => {
-                "pagination_invalid"
-            }
+            Self::LinkHeader
+            | Self::HasMore { .. }
+            | Self::Cursor(_)
+            | Self::Nowhere(_)
+            | Self::NoPlace(_) => "pagination_invalid",
         }
     }
 }
@@ -285,6 +290,9 @@ impl<'p> Pages<'p> {
                 with(last, |request| edit::set(request, param, &self.position.into()))
             }
             PaginationKind::Offset { param, .. } => {
+                if page.is_empty() && more == Some(true) {
+                    return Err(PageError::Nowhere("this one has no items to count on from"));
+                }
                 if self.counts_as_last(page.len(), more) {
                     return Ok(None);
                 }
@@ -294,8 +302,11 @@ impl<'p> Pages<'p> {
             PaginationKind::LinkHeader => {
                 let header = answer.headers.get("link").and_then(Value::as_str).unwrap_or_default();
                 let results = plan.link_results.as_deref().unwrap_or(LINK_RESULTS);
-                let Some(url) = link::next(header, results)? else { return Ok(None) };
-                self.visit_url(last, &url)
+                match link::next(header, results)? {
+                    Some(url) => self.visit_url(last, &url),
+                    None if more == Some(true) => Err(PageError::Nowhere("no link to the next one")),
+                    None => Ok(None),
+                }
             }
             PaginationKind::NextUrl { cursor_path } => match cursor(body, cursor_path)? {
                 None => ended(more, cursor_path),
@@ -305,11 +316,10 @@ impl<'p> Pages<'p> {
         }
     }
 
-    /// A page without items ends a counted list, and so does a short page unless the answer says that
-    /// there are more.
+    /// A page without items ends a counted list, and so does a short page, unless the answer says that there are more.
     fn counts_as_last(&self, found: usize, more: Option<bool>) -> bool {
         let short = |size: u32| found < usize::try_from(size).unwrap_or(usize::MAX);
-        found == 0 || (more.is_none() && self.plan.page_size.is_some_and(short))
+        more.is_none() && (found == 0 || self.plan.page_size.is_some_and(short))
     }
 
     fn visit_url(&mut self, last: &RenderedRequest, url: &str) -> Result<Option<RenderedRequest>, PageError> {

@@ -39,6 +39,12 @@ impl Path {
         Some(Self { steps })
     }
 
+    /// Whether it is the path of the whole document.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// Whether `holds` is true for one of the values at the path. Every value on the way is a step.
     ///
     /// # Errors

@@ -301,12 +301,14 @@ pub struct ActionPlan {
 }
 
 impl ActionPlan {
-    /// Whether the output is made of the members of the answer: it must be JSON then.
+    /// Whether the output is made of the members of the answer, or GraphQL, which answers nothing else: it must be JSON
+    /// then.
     #[must_use]
     pub fn needs_json(&self) -> bool {
         let of_answer = |place: &str| !place.is_empty() && place != "status" && !place.starts_with("header:");
         let response = &self.response;
         self.pagination.is_some()
+            || matches!(self.body, BodyPlan::Graphql { .. })
             || response.root.as_deref().is_some_and(of_answer)
             || response.map.iter().any(|(_, place)| of_answer(place))
     }

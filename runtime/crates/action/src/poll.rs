@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::budget::{Budget, Exceeded};
 use crate::pagination::next_url::{self, Origin};
 use crate::pagination::{PageError, beginning};
-use crate::plan::{ActionPlan, Asked, KeyPlace, PollPlace, PollPlan};
+use crate::plan::{ActionPlan, Asked, KeyPlace, PollPlace, PollPlan, ResponsePlan, ResponseType};
 use crate::predicate::{Predicate, PredicateError};
 use crate::render::RenderedRequest;
 use crate::response::MappedResponse;
@@ -82,8 +82,20 @@ impl<'p> Poll<'p> {
     /// # Errors
     /// [`PredicateError`] naming the position in the plan.
     pub fn new(plan: &'p PollPlan) -> Result<Self, PredicateError> {
-        let parse = |predicate: Option<&Value>, name: &str| {
-            predicate.map(Predicate::parse).transpose().map_err(|error| error.below(&format!("/poll/{name}")))
+        Self::compiled(plan, &mut Predicate::parse)
+    }
+
+    /// As [`Self::new`], with predicates that are compiled by a [`crate::Compiler`].
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn compiled(
+        plan: &'p PollPlan,
+        compile: &mut dyn FnMut(&Value) -> Result<Predicate, PredicateError>,
+    ) -> Result<Self, PredicateError> {
+        let mut parse = |predicate: Option<&Value>, name: &str| {
+            let parsed = predicate.map(&mut *compile).transpose();
+            parsed.map_err(|error| error.below(&format!("/poll/{name}")))
         };
         Ok(Self {
             plan,
@@ -97,9 +109,22 @@ impl<'p> Poll<'p> {
     /// # Errors
     /// [`PollError`] if the answer is not finished and cannot be asked for again.
     pub fn step(&self, url: &str, answer: &MappedResponse) -> Result<Step, PollError> {
-        let holds = |predicate: &Predicate| {
-            predicate.holds(&answer.body, &Budget::unlimited()).map_err(PollError::Exceeded)
-        };
+        self.step_within(url, answer, self.plan.asked.as_ref(), &Budget::unlimited())
+    }
+
+    /// As [`Self::step`] after the request that `asked` describes, within a budget.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn step_within(
+        &self,
+        url: &str,
+        answer: &MappedResponse,
+        asked: Option<&Asked>,
+        budget: &Budget,
+    ) -> Result<Step, PollError> {
+        let holds =
+            |predicate: &Predicate| predicate.holds(&answer.body, budget).map_err(PollError::Exceeded);
         if self.failed.as_ref().map(holds).transpose()? == Some(true) {
             return Ok(Step::Failed);
         }
@@ -113,7 +138,7 @@ impl<'p> Poll<'p> {
             PollPlace::Header(name) => (text_of(answer.headers.get(name)), format!("header {name:?}")),
             PollPlace::Body(pointer) => (text_at(&answer.body, pointer), format!("{pointer:?}")),
         };
-        let next = match (found, &self.plan.asked) {
+        let next = match (found, asked) {
             (Some(found), _) => resolve(url, found)?,
             // Why: many vendors say it only once.
             (None, Some(asked)) => asked.url.clone(),
@@ -136,6 +161,15 @@ fn resolve(last: &str, found: &str) -> Result<String, PollError> {
         PageError::NotAUrl { link, why } => PollError::NotAUrl { url: link, why },
         _ => PollError::Foreign(beginning(found)),
     })
+}
+
+/// The plan by which the answers before the result are judged. Why not the action's own: how the result is read says
+/// nothing of them.
+#[must_use]
+pub fn before_result(plan: &ActionPlan, has_body: bool) -> ActionPlan {
+    let is_json = plan.response.r#type == ResponseType::Json && has_body;
+    let r#type = if is_json { ResponseType::Json } else { ResponseType::Auto };
+    ActionPlan { response: ResponsePlan { r#type, ..ResponsePlan::default() }, ..plan.clone() }
 }
 
 /// How long the vendor asks to wait, seconds: `Retry-After` as a number (RFC 9110 section 10.2.3).

@@ -20,9 +20,12 @@ use std::sync::Arc;
 use serde_json::{Map, Number, Value};
 
 use crate::budget::{Budget, Exceeded};
+use crate::given::Given;
 use crate::path::Path;
 use crate::pattern::Pattern;
 use crate::scalar::compare;
+
+mod given;
 
 /// Deepest nesting. A condition that needs more belongs in a program.
 const DEPTH_MAX: usize = 8;
@@ -39,6 +42,7 @@ pub struct Predicate(Arc<Node>);
 #[derive(Debug, Clone, PartialEq)]
 enum Node {
     At(Path, Test),
+    Given(Box<given::GivenTest>),
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
@@ -80,12 +84,26 @@ impl Predicate {
     /// # Errors
     /// [`PredicateError`] naming the position.
     pub fn parse(value: &Value) -> Result<Self, PredicateError> {
-        Self::compile(value, u64::MAX, &mut |text| Pattern::checked_whole(text))
+        Self::compile(value, u64::MAX, &mut |text| Pattern::checked_whole(text), false)
     }
 
-    /// Reads a condition of at most this number of predicates; `pattern` compiles its patterns.
-    pub(crate) fn compile(value: &Value, most: u64, pattern: Compile<'_>) -> Result<Self, PredicateError> {
-        let mut reader = Reader { left: most, most, pattern };
+    /// As [`Self::parse`], for a condition of an automation, which may use what is given besides the document.
+    ///
+    /// # Errors
+    /// [`PredicateError`] naming the position.
+    pub fn parse_given(value: &Value) -> Result<Self, PredicateError> {
+        Self::compile(value, u64::MAX, &mut |text| Pattern::checked_whole(text), true)
+    }
+
+    /// Reads a condition of at most this number of predicates; `pattern` compiles its patterns, and `given` says whether
+    /// it may use what is given besides the document.
+    pub(crate) fn compile(
+        value: &Value,
+        most: u64,
+        pattern: Compile<'_>,
+        given: bool,
+    ) -> Result<Self, PredicateError> {
+        let mut reader = Reader { left: most, most, pattern, given };
         reader.parse(value, "", DEPTH_MAX).map(|node| Self(Arc::new(node)))
     }
 
@@ -94,7 +112,29 @@ impl Predicate {
     /// # Errors
     /// [`Exceeded`] if finding out would cost more than is left.
     pub fn holds(&self, document: &Value, budget: &Budget) -> Result<bool, Exceeded> {
-        self.0.holds(document, budget)
+        self.0.holds(document, &[], budget)
+    }
+
+    /// Whether it holds for a document, with what is given besides.
+    ///
+    /// # Errors
+    /// As [`Self::holds`].
+    pub fn holds_given(&self, document: &Value, given: Given<'_>, budget: &Budget) -> Result<bool, Exceeded> {
+        self.0.holds(document, given, budget)
+    }
+
+    /// The variables that it uses of what is given, such as `workspace.values.owner`.
+    #[must_use]
+    pub fn given(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.0.given(&mut found);
+        found
+    }
+
+    /// Whether it looks at members of the document, and not only at the whole of it.
+    #[must_use]
+    pub fn reads_members(&self) -> bool {
+        self.0.reads_members()
     }
 
     /// Whether it holds for an object with these members.
@@ -111,21 +151,46 @@ impl Predicate {
 type Compile<'c> = &'c mut dyn FnMut(&str) -> Result<Pattern, String>;
 
 impl Node {
-    fn holds(&self, document: &Value, budget: &Budget) -> Result<bool, Exceeded> {
+    fn reads_members(&self) -> bool {
+        match self {
+            Self::At(path, _) => !path.is_whole(),
+            Self::Given(_) => false,
+            Self::All(list) | Self::Any(list) => list.iter().any(Self::reads_members),
+            Self::Not(inner) => inner.reads_members(),
+        }
+    }
+
+    fn holds(&self, document: &Value, given: Given<'_>, budget: &Budget) -> Result<bool, Exceeded> {
         budget.step(1)?;
         match self {
             Self::At(path, test) => test.holds(path, document, budget),
-            Self::All(list) => first(list, document, budget, false).map(|found| !found),
-            Self::Any(list) => first(list, document, budget, true),
-            Self::Not(inner) => Ok(!inner.holds(document, budget)?),
+            Self::Given(test) => test.holds(document, given, budget),
+            Self::All(list) => first(list, document, given, budget, false).map(|found| !found),
+            Self::Any(list) => first(list, document, given, budget, true),
+            Self::Not(inner) => Ok(!inner.holds(document, given, budget)?),
+        }
+    }
+
+    fn given(&self, found: &mut Vec<String>) {
+        match self {
+            Self::At(..) => {}
+            Self::Given(test) => test.variables(found),
+            Self::All(list) | Self::Any(list) => list.iter().for_each(|node| node.given(found)),
+            Self::Not(inner) => inner.given(found),
         }
     }
 }
 
 /// Whether one of these predicates has this result.
-fn first(list: &[Node], document: &Value, budget: &Budget, wanted: bool) -> Result<bool, Exceeded> {
+fn first(
+    list: &[Node],
+    document: &Value,
+    given: Given<'_>,
+    budget: &Budget,
+    wanted: bool,
+) -> Result<bool, Exceeded> {
     for node in list {
-        if node.holds(document, budget)? == wanted {
+        if node.holds(document, given, budget)? == wanted {
             return Ok(true);
         }
     }
@@ -234,6 +299,8 @@ struct Reader<'c> {
     left: u64,
     most: u64,
     pattern: Compile<'c>,
+    /// Whether it may use what is given besides the document.
+    given: bool,
 }
 
 impl Reader<'_> {
@@ -252,9 +319,18 @@ impl Reader<'_> {
         let mut members = map.iter();
         match (members.next(), members.next(), members.next()) {
             (Some((name, inner)), None, None) => self.group(name, inner, at, depth),
-            (Some(_), Some(_), None) => test(map, self.pattern).map_err(wrong),
+            (Some(_), Some(_), None) => self.test(map).map_err(wrong),
             _ => Err(wrong(FORMS.to_owned())),
         }
+    }
+
+    fn test(&mut self, map: &Map<String, Value>) -> Result<Node, String> {
+        if self.given
+            && let Some(test) = given::read(map, self.pattern)?
+        {
+            return Ok(Node::Given(Box::new(test)));
+        }
+        test(map, self.pattern)
     }
 
     fn group(&mut self, name: &str, inner: &Value, at: &str, depth: usize) -> Result<Node, PredicateError> {

@@ -27,6 +27,8 @@ pub struct RequestHead<'b> {
     pub target: &'b str,
     /// `Authorization`, if there is exactly one.
     pub authorization: Option<&'b str>,
+    /// `X-Request-Id`: the first of them, and whether there are more.
+    pub request_id: Option<(&'b [u8], bool)>,
     /// Length of head and body together, bytes.
     pub length: u64,
 }
@@ -53,6 +55,7 @@ impl<'b> RequestHead<'b> {
             return None;
         }
         let (mut authorization, mut body, mut host) = (Field::Absent, Field::Absent, Field::Absent);
+        let mut request_id = None;
         for field in request.headers.iter() {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
             if is("authorization") {
@@ -61,6 +64,8 @@ impl<'b> RequestHead<'b> {
                 body = body.and(field.value);
             } else if is("host") {
                 host = host.and(field.value);
+            } else if is("x-request-id") {
+                request_id = Some(request_id.map_or((field.value, false), |(first, _)| (first, true)));
             } else if is("transfer-encoding")
                 || is("expect")
                 || is("upgrade")
@@ -83,7 +88,7 @@ impl<'b> RequestHead<'b> {
             Field::Absent | Field::Repeated => None,
         };
         let length = u64::try_from(head).ok()?.checked_add(body)?;
-        Some(Self { method, target, authorization, length })
+        Some(Self { method, target, authorization, request_id, length })
     }
 }
 

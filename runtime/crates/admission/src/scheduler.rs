@@ -6,9 +6,10 @@
 //! *turn* while it computes, and never while it waits for I/O. There are a few more turns than processors. Turns
 //! go to the workspaces in rotation, and within a workspace to calls that have begun before calls that have not.
 //!
-//! Three limits decide what is admitted: calls of the process (`concurrent_calls`), calls of a workspace
-//! (`workspace_concurrent_calls`, a bulkhead), and the time until a call would begin (`queue_ms`): a call that
-//! would wait longer is refused at once instead of being served late.
+//! Four limits decide what is admitted: calls of the process (`concurrent_calls`), calls of a workspace
+//! (`workspace_concurrent_calls`, a bulkhead), calls of an org over all its workspaces, which whoever asks says, and
+//! the time until a call would begin (`queue_ms`): a call that would wait longer is refused at once instead of being
+//! served late.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,9 +21,11 @@ use portcullis_core::limits::Limits;
 use portcullis_core::sync;
 
 use clock::Clock;
+use org_places::OrgPlaces;
 use tenant_queues::TenantQueues;
 
 mod clock;
+mod org_places;
 mod tenant_queues;
 
 /// Turns for each processor: one that computes, and one that is about to, so that none is idle while
@@ -54,6 +57,7 @@ struct State {
     /// Number of admitted calls.
     calls: usize,
     tenants: TenantQueues,
+    orgs: OrgPlaces,
 }
 
 impl State {
@@ -89,6 +93,9 @@ pub enum Refused {
     /// The workspace is at its limit of calls.
     #[error("the workspace has {0} calls running, which is its limit (limits.workspace_concurrent_calls)")]
     Workspace(usize),
+    /// The org is at its limit of calls.
+    #[error("the org has {0} calls running over all its workspaces, which is its limit (calls_in_flight)")]
+    Org(usize),
     /// The process is at its limit of calls.
     #[error("{0} calls are running, which is the limit (limits.concurrent_calls)")]
     Process(usize),
@@ -103,6 +110,7 @@ impl Refused {
     pub const fn code(&self) -> Code {
         match self {
             Self::Workspace(_) => Code::WorkspaceBusy,
+            Self::Org(_) => Code::OrgBusy,
             Self::Process(_) | Self::Queue(_) => Code::Overloaded,
         }
     }
@@ -125,6 +133,7 @@ impl Scheduler {
                 dispatch: DispatchLatency { short: MEASURED },
                 calls: 0,
                 tenants: TenantQueues::default(),
+                orgs: OrgPlaces::default(),
             }),
             turns,
             calls_max: number(limits.concurrent_calls),
@@ -133,35 +142,70 @@ impl Scheduler {
         }))
     }
 
-    /// A permit for one call of a workspace.
+    /// A permit for one call of a workspace, of at most `org_calls_max` calls of its org. The org is the part of the
+    /// workspace's name before the slash.
     ///
     /// # Errors
-    /// [`Refused`], immediately: nothing waits here.
-    pub fn admit(&self, workspace: &str) -> Result<Permit, Refused> {
+    /// [`Refused`], immediately: nothing waits here. At the org's limit the workspace is expected to come again, and a
+    /// place is left for it then.
+    pub fn admit(&self, workspace: &str, org_calls_max: usize) -> Result<Permit, Refused> {
+        let admitted = self.admit_further(workspace, org_calls_max);
+        if let Err(Refused::Org(_)) = admitted {
+            self.will_come_again(workspace);
+        }
+        admitted
+    }
+
+    /// As [`Self::admit`], for work that goes on without it: nobody comes again if it is refused.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn admit_further(&self, workspace: &str, org_calls_max: usize) -> Result<Permit, Refused> {
         let shared = &self.0;
         let mut state = shared.lock();
         let tenant = state.tenants.find(workspace);
-        if let Some(refused) = shared.verdict(&mut state, tenant) {
+        if let Some(refused) = shared.verdict(&mut state, workspace, tenant, org_calls_max) {
             return Err(refused);
         }
         let tenant = tenant.unwrap_or_else(|| state.tenants.open(workspace));
         state.tenants.enter(tenant);
         state.calls += 1;
-        Ok(Permit { shared: Arc::clone(shared), tenant })
+        let now = state.now();
+        let org = state.orgs.enter(workspace, now);
+        Ok(Permit { shared: Arc::clone(shared), tenant, org })
     }
 
     /// Why [`Self::admit`] would refuse a call now.
     #[must_use]
-    pub fn refusal(&self, workspace: &str) -> Option<Refused> {
+    pub fn refusal(&self, workspace: &str, org_calls_max: usize) -> Option<Refused> {
         let mut state = self.0.lock();
         let tenant = state.tenants.find(workspace);
-        self.0.verdict(&mut state, tenant)
+        self.0.verdict(&mut state, workspace, tenant, org_calls_max)
+    }
+
+    /// A workspace was refused at its org's limit, and is expected to come again.
+    pub fn will_come_again(&self, workspace: &str) {
+        let mut state = self.0.lock();
+        let now = state.now();
+        state.orgs.wants(workspace, now);
+    }
+
+    /// Number of admitted calls of an org.
+    #[must_use]
+    pub fn calls_of_org(&self, org: &str) -> usize {
+        self.0.lock().orgs.calls(org)
     }
 
     /// Number of admitted calls.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.0.lock().calls
+    }
+
+    /// Number of admitted calls that wait for their first turn.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.lock().tenants.fresh_waiting()
     }
 }
 
@@ -171,7 +215,13 @@ impl Shared {
     }
 
     /// Why a call of a workspace is not admitted; a workspace without calls has no queue.
-    fn verdict(&self, state: &mut State, tenant: Option<usize>) -> Option<Refused> {
+    fn verdict(
+        &self,
+        state: &mut State,
+        workspace: &str,
+        tenant: Option<usize>,
+        org_calls_max: usize,
+    ) -> Option<Refused> {
         if state.calls >= self.calls_max {
             return Some(Refused::Process(self.calls_max));
         }
@@ -179,6 +229,10 @@ impl Shared {
             return Some(Refused::Workspace(self.calls_per_workspace_max));
         }
         let now = state.now();
+        let calls_of = |name: &str| state.tenants.find(name).map_or(0, |found| state.tenants.calls(found));
+        if !state.orgs.has_room(workspace, org_calls_max, now, calls_of) {
+            return Some(Refused::Org(org_calls_max));
+        }
         let late = state.tenants.wait(tenant?, now).longest() > self.queue;
         late.then_some(Refused::Queue(self.queue))
     }
@@ -204,6 +258,7 @@ impl Shared {
 pub struct Permit {
     shared: Arc<Shared>,
     tenant: usize,
+    org: usize,
 }
 
 impl Permit {
@@ -223,6 +278,7 @@ impl Drop for Permit {
         let mut state = self.shared.lock();
         state.calls -= 1;
         state.tenants.leave(self.tenant);
+        state.orgs.leave(self.org);
     }
 }
 

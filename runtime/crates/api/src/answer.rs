@@ -177,9 +177,23 @@ impl<T> List<T> {
         let data = page.entries.into_iter().map(show).collect::<Result<_, _>>()?;
         Ok(Json(Self { data, has_more: page.has_more }))
     }
+}
 
-    /// A page of entries that need no conversion.
-    pub(crate) const fn new(data: Vec<T>, has_more: bool) -> Self {
-        Self { data, has_more }
+/// A page of a list that is looked through for a bounded time.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
+pub(crate) struct LongList<T> {
+    /// The entries. Fewer than the limit, or none, if a look for more would have taken too long.
+    data: Vec<T>,
+    /// Whether the list continues: request the next page with `next` as `starting_after`.
+    has_more: bool,
+    /// Where the next page begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl<T> LongList<T> {
+    pub(crate) const fn new(data: Vec<T>, next: Option<String>) -> Self {
+        Self { data, has_more: next.is_some(), next }
     }
 }

@@ -2,17 +2,30 @@
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use portcullis_engine::api_token::Presented;
 
 /// Longest text that is hashed as a token; real tokens have a few more than 60 characters.
 const TOKEN_BYTES_MAX: usize = 256;
 
+/// What a request presents: the single token that it carries.
+pub(crate) fn presented(headers: &HeaderMap) -> Presented<'_> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Presented::Nothing,
+        (Some(value), None) => {
+            let token = value.to_str().ok().and_then(bearer_of);
+            token.map_or(Presented::Malformed, Presented::Token)
+        }
+        (Some(_), Some(_)) => Presented::Malformed,
+    }
+}
+
 /// The single token that a request carries.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return None;
-    };
-    bearer_of(value.to_str().ok()?)
+    match presented(headers) {
+        Presented::Token(text) => Some(text),
+        Presented::Nothing | Presented::Malformed => None,
+    }
 }
 
 /// The token in the value of an `Authorization` field.

@@ -9,31 +9,25 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::routing::{MethodFilter, on};
 use http::header::CONNECTION;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use portcullis_admission::Refused;
 use portcullis_core::fault::Code;
+use portcullis_core::id::TokenId;
 use portcullis_engine::runs::Commitment;
-use portcullis_engine::{Error, clock};
+use portcullis_engine::{Caller, Error, RequestMark};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::problem;
 use crate::request::{Context, Opened};
+use crate::request_id::REQUEST_ID;
 use crate::route::Route;
 use crate::routes::ROUTES;
 use crate::serve::OnControl;
 use crate::service::Api;
-
-/// A new request id.
-pub(crate) fn request_id() -> String {
-    clock::fresh_text("req")
-}
+use crate::{problem, request_id};
 
 /// The parameters of a path; an error if one of them is not text once it is decoded.
 pub(crate) type PathParams = Result<RawPathParams, RawPathParamsRejection>;
-
-/// Name of the header that carries the request id.
-const REQUEST_ID: &str = "x-request-id";
 
 /// The router of the whole API.
 pub fn router(api: Arc<Api>) -> Router {
@@ -50,15 +44,17 @@ pub fn router(api: Arc<Api>) -> Router {
         );
     }
     router
-        .fallback(|State(api): State<Arc<Api>>| async move { stray(&api, Code::NotFound) })
-        .method_not_allowed_fallback(|State(api): State<Arc<Api>>| async move {
-            stray(&api, Code::MethodNotAllowed)
+        .fallback(|State(api): State<Arc<Api>>, headers: HeaderMap| async move {
+            stray(&api, Code::NotFound, &headers)
+        })
+        .method_not_allowed_fallback(|State(api): State<Arc<Api>>, headers: HeaderMap| async move {
+            stray(&api, Code::MethodNotAllowed, &headers)
         })
         .with_state(api)
 }
 
-fn stray(api: &Api, code: Code) -> Response<Body> {
-    let id = request_id();
+fn stray(api: &Api, code: Code, headers: &HeaderMap) -> Response<Body> {
+    let id = request_id::of(headers);
     finish(api, problem::response(&Error::plain(code), &id), &id)
 }
 
@@ -71,7 +67,7 @@ async fn dispatch(
     params: PathParams,
     request: Request,
 ) -> Response<Body> {
-    let request_id: Arc<str> = request_id().into();
+    let request_id: Arc<str> = request_id::of(request.headers()).into();
     let started = std::time::Instant::now();
     let method = request.method().clone();
     api.count_request();
@@ -81,7 +77,7 @@ async fn dispatch(
         Err(error) => Err(error),
     };
     let response = result.unwrap_or_else(|error| problem::of_request(&error, &request_id));
-    // Why debug: runs and ledger record what happened, and a log line for each would cost as much as some checks.
+    // Why debug: each call and each change has its own line, runs and ledger record what happened, and a log line for each would cost as much as some checks.
     // Why the route's pattern and not the path: a path may contain what a caller should not have put there.
     tracing::debug!(
         %request_id, %method, route = route.path, status = response.status().as_u16(),
@@ -99,9 +95,13 @@ async fn serve(
 ) -> Result<Response<Body>, Error> {
     let Opened { context, request, permit, lane, seat } = opened;
     let commitment = context.commitment.clone();
-    let handled = (route.handler)(context, request);
+    let request_id = Arc::clone(context.request_id());
+    let mark = RequestMark::new(Some(Arc::clone(&request_id)), request_id::trace_of(context.headers()));
+    let caller = context.caller().ok().cloned();
+    let handled = Box::pin(Arc::clone(&mark).around((route.handler)(context, request)));
     let workers = api.engine.workers();
     let Some(permit) = permit else {
+        let _line = ChangeLine { route, mark, caller, request_id };
         return match seat {
             Some(seat) => workers.seated(seat, handled).await,
             None => workers.movable(lane, handled).await,
@@ -115,13 +115,46 @@ async fn serve(
         };
         api.engine.spawn_call(permit.run(movable))
     };
-    apart(call, commitment).await
+    apart(api, call, commitment).await
+}
+
+/// Writes the line of a request that changed what people change, when its handler has ended: also of one that failed
+/// after that, or whose caller left.
+struct ChangeLine {
+    route: &'static Route,
+    mark: Arc<RequestMark>,
+    caller: Option<Caller>,
+    request_id: Arc<str>,
+}
+
+impl Drop for ChangeLine {
+    fn drop(&mut self) {
+        let changes = self.mark.changes();
+        if changes.is_empty() {
+            return;
+        }
+        let first = changes.written.iter().chain(&changes.deleted).next();
+        let kind = first.and_then(|key| key.split('/').next()).unwrap_or_default();
+        let caller = self.caller.as_ref();
+        tracing::info!(
+            target: "change",
+            operation = self.route.operation,
+            kind,
+            written = (!changes.written.is_empty()).then(|| changes.written.join(" ")),
+            deleted = (!changes.deleted.is_empty()).then(|| changes.deleted.join(" ")),
+            further = changes.further,
+            token_id = caller.and_then(|caller| caller.token_id.as_ref()).map(TokenId::as_str),
+            role = caller.map(|caller| caller.role.as_str()),
+            request_id = self.request_id.as_ref(),
+            "change"
+        );
+    }
 }
 
 /// The answer of a call, which runs in a separate task. Why: waking the call then does not poll the connection as well,
 /// and a panic becomes an error response instead of a broken connection. If the connection is dropped, a call that has
 /// begun an outbound request goes on to its end, and any other is dropped.
-async fn apart(call: JoinHandle<Called>, commitment: Commitment) -> Result<Response<Body>, Error> {
+async fn apart(api: &Api, call: JoinHandle<Called>, commitment: Commitment) -> Result<Response<Body>, Error> {
     struct WithCaller(JoinHandle<Called>, Commitment);
     impl Drop for WithCaller {
         fn drop(&mut self) {
@@ -133,7 +166,10 @@ async fn apart(call: JoinHandle<Called>, commitment: Commitment) -> Result<Respo
     let mut task = WithCaller(call, commitment);
     match (&mut task.0).await {
         Ok(Ok(result)) => result,
-        Ok(Err(refused)) => Err(refused.into()),
+        Ok(Err(refused)) => {
+            api.engine.note_no_place(refused.code());
+            Err(refused.into())
+        }
         Err(panicked) => {
             tracing::error!(error = %panicked, "a call");
             Err(Error::plain(Code::Internal))

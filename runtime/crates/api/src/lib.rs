@@ -17,10 +17,12 @@
 mod answer;
 mod auth;
 mod dispatch;
+mod login_log;
 pub mod openapi;
 mod pieces;
 mod problem;
 mod request;
+mod request_id;
 mod route;
 mod routes;
 pub mod serve;

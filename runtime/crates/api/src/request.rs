@@ -33,6 +33,7 @@ use serde_json::{Map, Value};
 use crate::answer::JSON;
 use crate::auth;
 use crate::dispatch::PathParams;
+use crate::login_log::Peer;
 use crate::route::{Admission, Route};
 use crate::service::Api;
 
@@ -104,7 +105,14 @@ impl Context {
         let seen = engine.state_version();
         let caller = match route.roles {
             [] => None,
-            _ => Some(api_token::authenticate(engine, auth::bearer(&parts.headers)).await?),
+            _ => match api_token::authenticate(engine, auth::presented(&parts.headers)).await? {
+                Ok(caller) => Some(caller),
+                Err(reason) => {
+                    let peer = parts.extensions.get::<Peer>().copied();
+                    api.login_log.note(reason, peer, route.path, request_id);
+                    return Err(api_token::unauthorized());
+                }
+            },
         };
         let path: Vec<(String, String)> = match &path {
             Ok(path) => path.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
@@ -123,7 +131,9 @@ impl Context {
             (Some(org), Some(workspace)) if route.admission == Admission::Scheduled => {
                 let tenant = tenants::find_workspace(engine, org, workspace).await?;
                 let tenant = tenant.seen_in(seen);
-                Some((tenant, engine.scheduler().admit(&format!("{org}/{workspace}"))?))
+                let place = engine.admit(org, workspace).await;
+                let place = place.inspect_err(|refused| engine.note_no_place(refused.code));
+                Some((tenant, place?))
             }
             _ => None,
         };

@@ -135,6 +135,7 @@ const CALL_CODES: &[Code] = &[
     Code::CredentialNeedsAttention,
     Code::InputInvalid,
     Code::RateLimited,
+    Code::OrgRateLimited,
     Code::LedgerUnavailable,
 ];
 
@@ -209,7 +210,7 @@ impl Route {
             codes.push(Code::RevisionMismatch);
         }
         if self.admission == Admission::Scheduled {
-            codes.push(Code::WorkspaceBusy);
+            codes.extend([Code::WorkspaceBusy, Code::OrgBusy]);
         }
         if self.tag != "Service" {
             // Why all: a large body is one that anybody may send.

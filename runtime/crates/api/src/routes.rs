@@ -2,13 +2,14 @@
 
 use portcullis_core::fault::Code;
 use portcullis_engine::api_token::Role;
-use portcullis_engine::caller::{ORG, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, WORKSPACE};
+use portcullis_engine::caller::{ORG, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, WORKSPACE, WORKSPACE_ORG};
 
 use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
-    api_tokens, automations, catalog, connections, connectors, events, jobs, modules, oauth, org_policy,
-    outbound, previews, retention, run_log, runs, status, tenants,
+    api_tokens, automations, breakers, catalog, connections, connectors, events, jobs, metrics, modules,
+    oauth, org_limits, org_policy, outbound, previews, retention, run_feed, run_log, runs, status, tenants,
+    workspace_values,
 };
 
 /// Roles of routes that are open to all.
@@ -18,6 +19,7 @@ const OPEN: &[Role] = &[];
 pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Connectors", "Definitions of third-party systems, their revisions, the catalog and imports"),
     ("Tenants", "Orgs and their workspaces"),
+    ("Limits", "How much an org may run and store"),
     ("Tokens", "API tokens"),
     ("Automations", "Event bindings of an org, and what an org can pick for them"),
     ("Policy", "Where an org's calls may go"),
@@ -25,6 +27,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Ledger", "Every outbound attempt of an org"),
     ("Connections", "A workspace's credentials"),
     ("Runs", "Calls of actions and automations, and their records"),
+    ("Breakers", "Third parties that fail and are not asked for a while"),
     ("Service", "The process and this document"),
 ];
 
@@ -77,6 +80,12 @@ routes! {
         GET "/admin/org/{org}/workspace/{ws}" getWorkspace PLATFORM Always [] tenants::show_workspace, "Read a workspace";
         DELETE "/admin/org/{org}/workspace/{ws}" deleteWorkspace PLATFORM Always [] tenants::delete_workspace, "Delete a workspace: its key is destroyed first, so its credentials can never be opened again";
     }
+    Limits {
+        GET "/admin/org/{org}/limits" getOrgLimits PLATFORM Always [LedgerUnavailable] org_limits::show_for_platform, "Read an org's limits, and what it uses of them";
+        PUT "/admin/org/{org}/limits" setOrgLimits PLATFORM Always [LedgerUnavailable] org_limits::replace, "Set an org's limits of calls and stored bytes; they count for the next call";
+        DELETE "/admin/org/{org}/limits" removeOrgLimits PLATFORM Always [] org_limits::remove, "Take an org's own limits away: the platform's count";
+        GET "/org/{org}/limits" getOwnLimits ORG Always [LedgerUnavailable] org_limits::show, "Read the org's limits, and what it uses of them";
+    }
     Tokens {
         POST "/admin/token" createToken PLATFORM_ORG Always [OrgNotFound WorkspaceNotFound] api_tokens::create, "Create a token; it is shown once";
         GET "/admin/token" listTokens PLATFORM_ORG Always [] api_tokens::list, "List tokens, without their secrets";
@@ -88,8 +97,8 @@ routes! {
         GET "/org/{org}/automation" listAutomations ORG Always [] automations::list, "List automations";
         GET "/org/{org}/automation/{id}" getAutomation ORG Always [AutomationNotFound] automations::show, "Read an automation";
         PUT "/org/{org}/automation/{id}" replaceAutomation ORG Always [AutomationNotFound RevisionMismatch] automations::replace, "Replace an automation";
-        POST "/org/{org}/automation/preview" previewDraft ORG Always [WorkspaceNotFound WorkspaceBusy] previews::draft, "Show what an automation would do that is not saved; nothing is sent";
-        POST "/org/{org}/automation/{id}/preview" previewAutomation ORG Always [AutomationNotFound WorkspaceNotFound WorkspaceBusy] previews::stored, "Show what an automation would do with a source; nothing is sent";
+        POST "/org/{org}/automation/preview" previewDraft ORG Always [WorkspaceNotFound WorkspaceBusy OrgBusy] previews::draft, "Show what an automation would do that is not saved; nothing is sent";
+        POST "/org/{org}/automation/{id}/preview" previewAutomation ORG Always [AutomationNotFound WorkspaceNotFound WorkspaceBusy OrgBusy] previews::stored, "Show what an automation would do with a source; nothing is sent";
         DELETE "/org/{org}/automation/{id}" deleteAutomation ORG Always [AutomationNotFound RevisionMismatch] automations::delete, "Delete an automation";
     }
     Policy {
@@ -113,25 +122,32 @@ routes! {
         GET "/workspace/{org}/{ws}/settings/connector/{id}" getConnection WORKSPACE Always [ConnectorNotFound] connections::show, "Which fields are set and when; never a value";
         PUT "/workspace/{org}/{ws}/settings/connector/{id}" saveConnection WORKSPACE Always [ConnectorNotFound] connections::save, "Save credentials, or opt out with {\"enabled\": false}";
         DELETE "/workspace/{org}/{ws}/settings/connector/{id}" forgetConnection WORKSPACE Always [ConnectorNotFound] connections::forget, "Forget the credentials";
-        POST "/workspace/{org}/{ws}/settings/connector/{id}/test" testConnection WORKSPACE Scheduled [ConnectorNotFound ConnectorDisabled CredentialNeedsAttention NotFound] connections::test, "Try the saved credential with the definition's own test request";
+        POST "/workspace/{org}/{ws}/settings/connector/{id}/test" testConnection WORKSPACE Scheduled [ConnectorNotFound ConnectorDisabled CredentialNeedsAttention NotFound OrgRateLimited] connections::test, "Try the saved credential with the definition's own test request";
         POST "/workspace/{org}/{ws}/settings/connector/{id}/oauth/start" startConsent WORKSPACE Always [ConnectorNotFound ConnectorDisabled CredentialNeedsAttention] oauth::start, "Start a consent: where the person is to be sent, and a cookie for that browser";
+        GET "/workspace/{org}/{ws}/settings/values" getWorkspaceValues WORKSPACE_ORG Always [] workspace_values::show, "Read the workspace's values for mappings and conditions";
+        PUT "/workspace/{org}/{ws}/settings/values" setWorkspaceValues WORKSPACE_ORG Always [] workspace_values::replace, "Set the workspace's values for mappings and conditions";
         GET "/oauth/callback" finishConsent OPEN Always [ConsentInvalid ConnectorDisabled CredentialNeedsAttention] oauth::callback, "Where a third party sends the person back to";
     }
     Runs {
-        POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [IdempotencyKeyReused IdempotencyInFlight] runs::run_action, "Call an action";
-        POST "/run/{org}/{ws}/automation/{id}" fireAutomation RUN Scheduled [AutomationNotFound IdempotencyKeyReused IdempotencyInFlight] runs::fire_automation, "Fire an automation";
+        POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [OrgStorageFull IdempotencyKeyReused IdempotencyInFlight] runs::run_action, "Call an action";
+        POST "/run/{org}/{ws}/automation/{id}" fireAutomation RUN Scheduled [AutomationNotFound OrgStorageFull IdempotencyKeyReused IdempotencyInFlight] runs::fire_automation, "Fire an automation";
         POST "/run/{org}/{ws}/event" fireEvent RUN Scheduled [IdempotencyKeyReused IdempotencyInFlight] events::fire, "Fire every automation that is bound to an event";
         GET "/run/{org}/{ws}" listRuns RUN_READERS Always [] run_log::list, "List runs in the order of their ends, newest first";
         GET "/org/{org}/run" listOrgRuns ORG Always [WorkspaceNotFound] run_log::list_of_org, "List the runs of all workspaces of an org, newest first";
+        GET "/org/{org}/run/feed" getRunFeed ORG Always [] run_feed::read, "Follow the ends of the org's accepted runs, oldest first; waits for one";
         GET "/admin/run" listAllRuns PLATFORM Always [OrgNotFound] run_log::list_of_platform, "List the runs of all orgs, newest first";
         GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] jobs::show, "Read a run, at once or at its end";
         POST "/run/{org}/{ws}/{run_id}/cancel" cancelRun RUN Always [NotFound] jobs::cancel, "Cancel a run that was accepted";
-        POST "/run/{org}/{ws}/{run_id}/rerun" rerunRun RUN Always [NotFound InUse InputNotKept ConnectorNotFound ActionNotFound AutomationNotFound InputInvalid WorkspaceBusy] jobs::rerun, "Run the input of an ended run again, as a new run";
+        POST "/run/{org}/{ws}/{run_id}/rerun" rerunRun RUN Always [NotFound InUse InputNotKept DefinitionChanged ConnectorNotFound ActionNotFound AutomationNotFound InputInvalid WorkspaceBusy OrgStorageFull LedgerUnavailable] jobs::rerun, "Run the input of an ended run again, as a new run";
         POST "/org/{org}/run/redrive" redriveRuns ORG Always [WorkspaceBusy] jobs::redrive, "Take up runs again that were given up or skipped";
+    }
+    Breakers {
+        GET "/admin/breaker" listBreakers PLATFORM Always [] breakers::list, "List the circuit breakers of this node that are not closed";
     }
     Service {
         GET "/healthz" getHealth OPEN Always [] status::healthz, "Whether the process is alive";
         GET "/readyz" getReadiness OPEN Always [] status::readyz, "Whether it can serve: the store answers, and the process is not stopping";
+        GET "/metrics" getMetrics PLATFORM Always [] metrics::metrics, "The metrics of the process, for Prometheus";
         GET "/openapi.json" getOpenapi OPEN Always [] status::openapi, "This document";
     }
 }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,11 +29,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::dispatch::router;
+use crate::login_log::Peer;
 use crate::service::Api;
 
 mod control;
 mod fast_reject;
 mod head_check;
+mod metrics;
 mod retention;
 mod shedding_stream;
 mod stop_signal;
@@ -39,6 +43,7 @@ mod stop_signal;
 use control::Control;
 pub(crate) use control::OnControl;
 use fast_reject::FastReject;
+pub use metrics::serve_metrics;
 use shedding_stream::{Answered, Malformed, Shedding};
 pub use stop_signal::{stop_signal, stop_signal_apart};
 
@@ -175,8 +180,8 @@ impl Connections {
     async fn accept(&mut self, listener: &TcpListener) {
         let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let connection = self.connection(stream, room);
+            Ok((stream, peer)) => {
+                let connection = self.connection(stream, Peer(peer), room);
                 self.serving.spawn(connection);
             }
             Err(error) if is_the_callers(&error) => {}
@@ -203,6 +208,7 @@ impl Connections {
     fn connection(
         &self,
         stream: TcpStream,
+        peer: Peer,
         room: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + 'static {
         let mut closing = self.closing.subscribe();
@@ -212,9 +218,10 @@ impl Connections {
             (Arc::clone(&self.fast_reject), TowerToHyperService::new(self.router.clone()));
         let (api, answered, malformed) = (Arc::clone(&self.api), Answered::default(), Malformed::default());
         let (watch, faults) = (answered.clone(), malformed.clone());
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let refusal = head_check::refusal(&api, &request, &faults);
             let refusal = refusal.or_else(|| fast_reject.refusal(&request));
+            request.extensions_mut().insert(peer);
             let (router, watch) = (router.clone(), watch.clone());
             async move {
                 let answer = match refusal {
@@ -227,7 +234,7 @@ impl Connections {
         let (time, fast_reject) = (self.header_time, Arc::clone(&self.fast_reject));
         let stream =
             Shedding::new(stream, answered, malformed, time / UNSEEN_PART, move |head: &RequestHead<'_>| {
-                fast_reject.refusal_text(head.method, head.target, head.authorization)
+                fast_reject.refusal_text(head)
             });
         async move {
             let _room = room;

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use portcullis_engine::Engine;
+use portcullis_engine::metrics::Outside;
+
+use crate::login_log::LoginLog;
 
 /// The API of one engine.
 pub struct Api {
@@ -12,6 +15,7 @@ pub struct Api {
     requests: AtomicU64,
     draining: AtomicBool,
     log_lines_lost: OnceLock<Counter>,
+    pub(crate) login_log: LoginLog,
 }
 
 /// Reads a count that another part of the process keeps.
@@ -21,11 +25,13 @@ impl Api {
     /// The API of this engine.
     #[must_use]
     pub fn new(engine: Arc<Engine>) -> Arc<Self> {
+        let login_log = LoginLog::new(engine.limits().failed_login_lines);
         Arc::new(Self {
             engine,
             requests: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             log_lines_lost: OnceLock::new(),
+            login_log,
         })
     }
 
@@ -43,6 +49,11 @@ impl Api {
     /// Log lines that could not be written; 0 where nobody counts them.
     pub(crate) fn log_lines_lost(&self) -> u64 {
         self.log_lines_lost.get().map_or(0, |count| count())
+    }
+
+    /// What the metrics tell besides the engine's own.
+    pub(crate) fn outside(&self) -> Outside {
+        Outside { requests: self.requests(), log_lines_lost: self.log_lines_lost() }
     }
 
     /// Number of requests so far.

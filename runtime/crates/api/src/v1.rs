@@ -3,19 +3,24 @@
 
 pub(crate) mod api_tokens;
 pub(crate) mod automations;
+pub(crate) mod breakers;
 pub(crate) mod catalog;
 pub(crate) mod connections;
 pub(crate) mod connectors;
 pub(crate) mod events;
 pub(crate) mod idempotent;
 pub(crate) mod jobs;
+pub(crate) mod metrics;
 pub(crate) mod modules;
 pub(crate) mod oauth;
+pub(crate) mod org_limits;
 pub(crate) mod org_policy;
 pub(crate) mod outbound;
 pub(crate) mod previews;
 pub(crate) mod retention;
+pub(crate) mod run_feed;
 pub(crate) mod run_log;
 pub(crate) mod runs;
 pub(crate) mod status;
 pub(crate) mod tenants;
+pub(crate) mod workspace_values;

@@ -222,6 +222,11 @@ impl Connector {
     /// Reads and checks the text of a definition.
     #[must_use]
     pub fn parse_bytes(text: &[u8], limits: &Limits) -> Checked {
+        // Why: no upload can have more bytes, however few of them are not blanks.
+        if let Some(too_long) = document::too_long(text, limits) {
+            let errors = vec![Violation::new("", "too_large", too_long)];
+            return Checked { connector: None, errors, warnings: Vec::new() };
+        }
         match json_reader::read(text, limits) {
             Ok(document) => Self::parse(&document, limits),
             Err(error) => Checked { connector: None, errors: error.into_violations(), warnings: Vec::new() },

@@ -148,6 +148,11 @@ codes! {
     Overloaded "overloaded" 503 Internal "Too many calls are running; try again soon.";
     IdempotencyKeyReused "idempotency_key_reused" 422 Caller "The idempotency key was used for another request.";
     InputNotKept "input_not_kept" 409 Caller "The run's input is not kept, so it cannot be run again.";
+    CircuitOpen "circuit_open" 503 Upstream "The third party failed again and again, so it is not asked for a while.";
+    DefinitionChanged "definition_changed" 409 Caller "The definition has changed, so the run cannot be made as it was.";
+    OrgBusy "org_busy" 429 Caller "The org has as many calls running as it may.";
+    OrgRateLimited "org_rate_limited" 429 Caller "The org has made as many calls within a minute as it may.";
+    OrgStorageFull "org_storage_full" 429 Caller "What is stored for the org has as many bytes as it may; no further run is accepted.";
 }
 
 impl Code {

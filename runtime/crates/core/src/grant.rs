@@ -157,6 +157,17 @@ impl ActionScope {
         labels.map(|labels| labels.join("."))
     }
 
+    /// Its origin, `https://host[:port]`, when no input can choose the host.
+    #[must_use]
+    pub fn fixed_origin(&self) -> Option<String> {
+        let host = self.fixed_host()?;
+        Some(if self.port == DEFAULT_PORT {
+            format!("https://{host}")
+        } else {
+            format!("https://{host}:{}", self.port)
+        })
+    }
+
     fn covers_origin(&self, target: &Target) -> bool {
         let mut labels = target.host().split('.');
         self.port == target.port()

@@ -59,6 +59,9 @@ pub enum InjectionError {
     /// A character that cannot stand in a header.
     #[error("the credential has a character that cannot stand in a header")]
     Character,
+    /// A blank at an end, which no header keeps.
+    #[error("the credential begins or ends with a blank, which a header does not keep")]
+    Blank,
     /// A character that cannot stand in a cookie.
     #[error("the credential has a character that cannot stand in a cookie")]
     Cookie,
@@ -200,6 +203,38 @@ impl Injection {
         Ok(injected)
     }
 
+    /// Refuses values that can never be sent where the plan puts them, as far as its fields are known already: those
+    /// of a token come later.
+    ///
+    /// # Errors
+    /// [`InjectionError`], never for a field that is missing.
+    pub fn check_known(
+        &self,
+        fields: &SecretFields,
+        config: &Map<String, Value>,
+    ) -> Result<(), InjectionError> {
+        let budget = Budget::rendering(RENDERED_BYTES);
+        let texts = Texts::new(fields, config).within(&budget);
+        for (_, fill) in &self.headers {
+            let made = match fill {
+                HeaderFill::Text(value) => texts.render(value),
+                HeaderFill::Basic { username, password, encoded } => {
+                    basic(&texts, (username, password), *encoded, &mut Vec::new())
+                }
+            };
+            if let Some(value) = unless_missing(made)? {
+                header_value(&value)?;
+            }
+        }
+        for (_, template) in &self.cookies {
+            let made = unless_missing(texts.render(template))?;
+            if made.is_some_and(|text| !is_cookie_value(&text)) {
+                return Err(InjectionError::Cookie);
+            }
+        }
+        Ok(())
+    }
+
     fn apply_query(&self, texts: &Texts<'_>, injected: &mut Injected) -> Result<(), InjectionError> {
         for (name, template) in &self.query {
             let text = texts.render(template)?;
@@ -231,6 +266,14 @@ impl Injection {
             injected.headers.push((http::header::COOKIE, header_value(&line)?));
         }
         Ok(())
+    }
+}
+
+/// Nothing for a field that is not there yet.
+fn unless_missing<T>(made: Result<T, InjectionError>) -> Result<Option<T>, InjectionError> {
+    match made {
+        Err(InjectionError::Missing(_)) => Ok(None),
+        made => made.map(Some),
     }
 }
 
@@ -275,6 +318,10 @@ fn form_encoded(text: &str) -> Zeroizing<String> {
 fn header_value(text: &str) -> Result<HeaderValue, InjectionError> {
     if !text.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
         return Err(InjectionError::Character);
+    }
+    // Why: a receiver takes it away (RFC 9110 section 5.5), and what is left is another secret.
+    if text.starts_with(' ') || text.ends_with(' ') {
+        return Err(InjectionError::Blank);
     }
     let mut value = HeaderValue::from_str(text).map_err(|_| InjectionError::Character)?;
     value.set_sensitive(true);

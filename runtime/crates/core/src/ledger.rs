@@ -59,6 +59,21 @@ pub struct PhaseDurations {
     pub total_us: Option<u64>,
 }
 
+impl PhaseDurations {
+    /// Adds those of a further request, except the total. A phase that never happened stays absent.
+    pub fn add(&mut self, further: &Self) {
+        let sum = |own: &mut Option<u64>, further: Option<u64>| {
+            if let Some(further) = further {
+                *own = Some(own.unwrap_or_default().saturating_add(further));
+            }
+        };
+        sum(&mut self.dns_us, further.dns_us);
+        sum(&mut self.connect_us, further.connect_us);
+        sum(&mut self.tls_us, further.tls_us);
+        sum(&mut self.first_byte_us, further.first_byte_us);
+    }
+}
+
 /// One record's content. Optional fields are absent until they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LedgerEvent {

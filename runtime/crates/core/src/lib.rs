@@ -17,6 +17,7 @@
 )]
 
 pub mod connector;
+pub mod cron;
 pub mod definition;
 pub mod fault;
 pub mod form;

@@ -96,9 +96,13 @@ limits! {
     sample_bytes = 64 * KIB, max 256 * KIB, "bytes", "An automation's sample: one event fits, and it is kept with the automation.";
     samples_per_change = 200, max 5000, "samples", "Samples that replacing a connector runs through the automations that use it: a second or two.";
     automations_per_event = 100, max 128, "automations", "Automations that one event fires: what came of them fits one record, which is kept for repeats of the event.";
+    schedules = 200, max 5000, "schedules", "Automations of an org with a schedule, those that are switched off included: each minute, each may make a run in every workspace.";
+    schedule_workspaces = 100, max 1000, "workspaces", "Workspaces that one schedule names; each is looked up when it is saved. One for all of an org names none.";
+    schedule_grace_ms = 60_000, max 3_600_000, "ms", "How late a time of a schedule fires as if nothing had been; a later one was missed. A process that is started again is back within it.";
     event_calls = 8, max 64, "calls", "Calls of one event at once, as far as the workspace may have more calls; the others follow.";
     event_answer_bytes = 32 * MIB, max 512 * MIB, "bytes", "Outputs in the answer to one event together, of which each may be as long: they are held until the last call has ended. Of further runs what is kept of them is told.";
     event_source_bytes = 64 * MIB, max 1024 * MIB, "bytes", "What the runs of one event that are executed later keep of its source together: each has a copy with its input. A source of 640 KiB for 100 automations, or the largest for eight.";
+    order_key_bytes = 1024, max 8 * KIB, "bytes", "The key that order_by makes of an event: any identifier fits. Its hash is kept, not the key.";
     event_ids = 20_000, max 1_000_000, "events", "Events of one workspace that are remembered so that a repeat is recognized; each takes up to a few KiB. The oldest are forgotten first.";
     event_wait_ms = 10_000, max 60_000, "ms", "How long a repeat of an event waits for the first delivery to end.";
     rendered_bytes = 8 * MIB, max 64 * MIB, "bytes", "What templates, filters and bodies may make for one request or one mapping, intermediate texts included: no request is larger, and a guest has twice as much memory. Four times as much may be read.";
@@ -136,6 +140,8 @@ limits! {
     guest_output_bytes = 32 * MIB, max 128 * MIB, "bytes", "A guest's output document.";
     concurrent_calls = 1000, max 100_000, "calls", "Instances that exist at once; each reserves address space and up to its memory limit.";
     workspace_concurrent_calls = 200, max 100_000, "calls", "Calls of one workspace at once: a fifth of all, so that one whose upstream hangs leaves room for the others.";
+    org_calls_per_minute = 6_000_000, max 60_000_000, "calls", "Calls of one org within a minute, by one process: more than it makes, so that an org's own, lower number is the one that counts.";
+    org_stored_bytes = 1_048_576 * MIB, max 1_073_741_824 * MIB, "bytes", "What is stored for one org, its runs, ledger, inputs and kept answers: beyond it no further run is accepted. A disk of usual size is full before; an org's own, lower number is the one that counts.";
     queue_ms = 100, max 10_000, "ms", "How long a call waits for its first turn; one that would wait longer is refused at once, and the caller tries again later.";
     drain_ms = 20_000, max 1_800_000, "ms", "How long running calls may take to end once a stopping process takes no more; with the notice before it less than the 30 s after which orchestrators kill.";
     inline_bytes = 32 * KIB, max 256 * KIB, "bytes", "Text that the threads which serve all callers read, check, decode or search themselves: up to 5 ms of theirs for the dearest text, and no task may take 10; larger goes to worker threads.";
@@ -173,7 +179,19 @@ limits! {
     idempotency_answer_bytes = 256 * KIB, max 4 * MIB, "bytes", "A kept answer; of a longer one the run's record is kept.";
     run_wait_s = 30, max 60, "s", "How long ?wait= of a run may be; proxies in between close connections that are silent for a minute.";
     run_waiters = 1000, max 100_000, "requests", "Requests that wait for the end of a run at once; one beyond that is answered without a wait.";
+    outbox_days = 7, max 90, "days", "How long the end of an accepted run stays in its org's feed: whoever reads it may be away for a week.";
+    outbox_entries = 100_000, max 10_000_000, "entries", "Ends of runs in the feed of one org, some 400 bytes each; the oldest are dropped first, and readers are told.";
+    workspace_values = 100, max 1000, "values", "Values of one workspace for mappings and conditions: a pipeline, an owner, a list for each automation.";
+    workspace_values_bytes = 16 * KIB, max 48 * KIB, "bytes", "Names and values of one workspace together: they are one record, and are kept in memory.";
     redrive_runs = 1000, max 10_000, "runs", "Runs that one request takes up again, each with a write on disk; the next request takes up the others.";
+    breaker_failures = 10, max 10_000, "failures", "Failures of a vendor in a row, none further than breaker_window_ms from the next, after which it is not asked for a while: three calls with all their attempts, and more than a bad minute of a busy vendor has without one success.";
+    breaker_window_ms = 60_000, max 3_600_000, "ms", "How long a failure counts towards opening a breaker, and an org as one that uses the host: longer than the longest request, so that a vendor that hangs is noticed.";
+    breaker_open_ms = 5_000, max 600_000, "ms", "The shortest time that a breaker is open: a vendor that restarts needs some seconds.";
+    breaker_open_max_ms = 300_000, max 3_600_000, "ms", "The longest time between two requests that show whether a vendor works again: who waits for it waits no longer than that.";
+    breakers = 10_000, max 1_000_000, "breakers", "Circuit breakers of connections of which something is noted, and as many of hosts; each takes a few hundred bytes. Closed ones that were not used for longest are forgotten first.";
+    metrics_connectors = 500, max 10_000, "connectors", "Connectors with figures of their own in /metrics; those called later count as one, named other. Each has up to some tens of lines in every scrape.";
+    metrics_scan_records = 10_000, max 1_000_000, "records", "Connections, and jobs, that are looked at each 5 s while somebody reads /metrics, to count them by state: up to about 2 % of a processor. Where there are more, their counts come less often.";
+    failed_login_lines = 10, max 1000, "lines/s", "Failed logins that are logged; all are counted. An attacker must not push everything else out of the log.";
     modules = 200, max 10_000, "modules", "Modules kept; each has up to module_bytes on disk, and some times that compiled.";
 }
 

@@ -82,7 +82,7 @@ pub enum CheckVerdict {
     Pass,
     /// It refused.
     Refuse,
-    /// It would have refused, had the org's list been enforced.
+    /// It would have refused, had the org's list been enforced, or had the call been more than a dry run.
     WouldRefuse,
 }
 

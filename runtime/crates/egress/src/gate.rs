@@ -66,6 +66,12 @@ impl Gate {
         self.pool.sweep()
     }
 
+    /// Number of idle upstream connections, those included that the next sweep closes.
+    #[must_use]
+    pub fn idle_connections(&self) -> usize {
+        self.pool.count()
+    }
+
     /// Verifies certificates by these roots from here on, and closes the connections that others verified: idle
     /// ones now, those in use after the request that they carry.
     pub fn replace_tls_roots(&self, roots: TlsRoots) {

@@ -11,6 +11,7 @@ use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{EgressGrant, PermittedTarget};
 use portcullis_core::injection::Injection;
+use portcullis_core::ledger::PhaseDurations;
 use portcullis_core::offload;
 use portcullis_core::outbound::{
     BoxFuture, Outbound, OutboundError, OutboundOptions, OutboundRequest, OutboundResponse, TimeoutPhase,
@@ -81,6 +82,8 @@ pub struct GuardReport {
     pub requests: u64,
     /// Microseconds spent waiting for upstreams.
     pub upstream_us: u64,
+    /// Time of all requests by phase, without a total.
+    pub phases: PhaseDurations,
     /// Status of the last response.
     pub last_status: Option<u16>,
     /// Where the last request went or was to go, `https://host[:port]`; empty if its URL has none that can be read.
@@ -248,9 +251,11 @@ impl Guard {
             bracket.attempt.code = Some(error.code);
         }
         let (status, redacted) = (bracket.attempt.status, bracket.attempt.redacted);
+        let phases = bracket.attempt.durations.clone();
         bracket.close().await;
         self.with_state(|s| {
             s.report.upstream_us += micros(started);
+            s.report.phases.add(&phases);
             s.report.last_status = status.or(s.report.last_status);
             s.report.redacted |= redacted;
             if outcome.is_ok() {

@@ -109,6 +109,11 @@ impl Pool {
         self.retain(|_| true)
     }
 
+    /// Number of kept connections.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.idle).count
+    }
+
     /// Which TLS roots new connections are verified by.
     pub(crate) fn trust(&self) -> u64 {
         self.trust.load(Ordering::SeqCst)

@@ -147,16 +147,79 @@ fn new_record(text: &str, token: NewToken) -> Result<(TokenRecord, TokenIndex), 
     Ok((record, index))
 }
 
-/// The caller that a token identifies.
+/// What a request presents to say who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presented<'t> {
+    /// Nothing.
+    Nothing,
+    /// Something that is no token.
+    Malformed,
+    /// A text that may be a token.
+    Token(&'t str),
+}
+
+/// Why a request has no caller. The caller is told none of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginFailure {
+    /// It presents nothing.
+    Missing,
+    /// What it presents cannot be a token.
+    Malformed,
+    /// There is no such token: it was revoked, or never was one.
+    Unknown,
+    /// Its time is over.
+    Expired,
+}
+
+impl LoginFailure {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Missing, Self::Malformed, Self::Unknown, Self::Expired];
+
+    /// The word in lines and figures.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// The caller that a token identifies, or why there is none, which is counted.
 ///
 /// # Errors
-/// `unauthorized`, the same for every reason.
-pub async fn authenticate(engine: &Engine, text: Option<&str>) -> Result<Caller, Error> {
-    let refused = || Error::new(Code::Unauthorized, "send a valid token as Authorization: Bearer pc_…");
-    let hash = hash(text.ok_or_else(refused)?);
+/// `store_unavailable`.
+pub async fn authenticate(
+    engine: &Engine,
+    presented: Presented<'_>,
+) -> Result<Result<Caller, LoginFailure>, Error> {
+    let failed = |reason| {
+        engine.resources.metrics.login_failed(reason);
+        Ok(Err(reason))
+    };
+    let text = match presented {
+        Presented::Nothing => return failed(LoginFailure::Missing),
+        Presented::Malformed => return failed(LoginFailure::Malformed),
+        Presented::Token(text) => text,
+    };
+    let hash = hash(text);
     let record = engine.resources.records.get_shared::<TokenRecord>(&[hash.as_str()]).await?;
-    let (record, _) = record.ok_or_else(refused)?;
-    caller(&record).ok_or_else(refused)
+    match record {
+        Some((record, _)) => {
+            caller(&record).map_or_else(|| failed(LoginFailure::Expired), |found| Ok(Ok(found)))
+        }
+        // Why not refused before it is looked for: tokens that people chose have no checksum.
+        None if !is_well_formed(text) => failed(LoginFailure::Malformed),
+        None => failed(LoginFailure::Unknown),
+    }
+}
+
+/// The error for a request without a caller, the same for every reason.
+#[must_use]
+pub fn unauthorized() -> Error {
+    Error::new(Code::Unauthorized, "send a valid token as Authorization: Bearer pc_…")
 }
 
 /// As [`authenticate`], from memory only; `None` if that is not enough to decide.

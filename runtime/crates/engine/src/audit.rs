@@ -12,7 +12,7 @@ use portcullis_core::ledger::LedgerPhase;
 use portcullis_core::sync::lock;
 use portcullis_core::violation::nearest;
 use portcullis_store::{IntegrationSettings, LedgerError};
-pub use portcullis_store::{LedgerLine, LedgerPage, LedgerQuery, VerifyReport};
+pub use portcullis_store::{LedgerCursor, LedgerLine, LedgerPage, LedgerQuery, VerifyReport};
 use tokio::sync::broadcast;
 
 use crate::caller::{Caller, ORG};
@@ -48,6 +48,18 @@ pub fn checked(query: &LedgerQuery) -> Result<LedgerQuery, Error> {
     Ok(LedgerQuery { since, until, ..query.clone() })
 }
 
+/// The place in the ledger that a caller names.
+///
+/// # Errors
+/// `bad_request` for a text that is none.
+pub fn cursor(text: &str) -> Result<LedgerCursor, Error> {
+    LedgerCursor::parse(text).ok_or_else(unknown_cursor)
+}
+
+fn unknown_cursor() -> Error {
+    Error::new(Code::BadRequest, "starting_after is no entry of this ledger, and not `next` of a page")
+}
+
 /// One page of an org's outbound attempts, newest first.
 ///
 /// # Errors
@@ -60,9 +72,7 @@ pub async fn list(
 ) -> Result<LedgerPage, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
     match engine.resources.ledger.read(org, &checked(query)?).await {
-        Err(LedgerError::UnknownCursor) => {
-            Err(Error::new(Code::BadRequest, "starting_after is not an entry of this ledger"))
-        }
+        Err(LedgerError::UnknownCursor) => Err(unknown_cursor()),
         page => Ok(page?),
     }
 }

@@ -22,12 +22,18 @@ use crate::error::Error;
 use crate::events;
 use crate::page::{Page, PageRequest};
 use crate::resources::Resources;
+use crate::schedules::{self, ScheduleChange};
+pub use crate::schedules::{LastFiring, Missed, Schedule, ScheduleState, ScheduleWorkspaces};
 
 mod compiled;
+mod order;
 mod sample;
+mod trigger;
 
 pub(crate) use compiled::{Compiled, CompiledAutomations};
 pub(crate) use sample::Samples;
+
+use trigger::{check_trigger, is_of_schedule, schedule_change};
 
 /// Most characters of an unknown name in a message.
 const NAME_CHARS_MAX: usize = 80;
@@ -40,12 +46,14 @@ const DESTINATION: &str = "/destination_config";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AutomationDefinition {
-    /// The entity whose events fire it.
+    /// The entity whose events fire it. Needed unless it has a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 120))]
-    pub entity_name: String,
-    /// The event that fires it.
+    pub entity_name: Option<String>,
+    /// The event that fires it. Needed unless it has a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 120))]
-    pub event_name: String,
+    pub event_name: Option<String>,
     /// Kind of destination.
     #[serde(default)]
     pub event_type: EventType,
@@ -55,6 +63,9 @@ pub struct AutomationDefinition {
     /// The operation that fires it.
     #[serde(default)]
     pub event_optype: EventOptype,
+    /// When it fires by itself, besides its event or instead of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// Whether it is switched on.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -62,6 +73,12 @@ pub struct AutomationDefinition {
     /// or a list of predicates that must all hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry_conditions: Option<Value>,
+    /// What the durable runs of an event's key are ordered by, such as `{{source.id}}`: in each workspace those for which
+    /// it makes the same text are executed one after the other, as they were accepted. A run for which it makes null or
+    /// an empty text waits for no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 8192))]
+    pub order_by: Option<String>,
     /// Tables for the filter `lookup`: name, then what stands for each value. A text, number or boolean.
     #[serde(default, skip_serializing_if = "WrittenTables::is_empty")]
     pub tables: WrittenTables,
@@ -133,6 +150,8 @@ pub struct Automation {
     /// When it was last changed, RFC 3339.
     pub updated_at: String,
     pub definition: AutomationDefinition,
+    /// Where its schedule is, if it has one.
+    pub schedule_state: Option<ScheduleState>,
     /// What its author should look at; only of one that was saved just now.
     pub warnings: Vec<Violation>,
 }
@@ -145,7 +164,17 @@ impl Automation {
         mut warnings: Vec<Violation>,
     ) -> Result<Self, Error> {
         warnings.extend(events::crowded(resources, &record.org, &record.definition).await);
-        Ok(Self { warnings, ..Self::of(record)? })
+        Ok(Self { warnings, ..Self::read(resources, record).await? })
+    }
+
+    /// A stored one, with where its schedule is.
+    async fn read(resources: &Resources, record: AutomationRecord) -> Result<Self, Error> {
+        let org = record.org.clone();
+        let mut automation = Self::of(record)?;
+        if automation.definition.schedule.is_some() {
+            automation.schedule_state = schedules::state(resources, &org, &automation.id).await?;
+        }
+        Ok(automation)
     }
 
     fn of(record: AutomationRecord) -> Result<Self, Error> {
@@ -160,6 +189,7 @@ impl Automation {
             created_at: record.created_at,
             updated_at: record.updated_at,
             definition,
+            schedule_state: None,
             warnings: Vec::new(),
         })
     }
@@ -228,6 +258,7 @@ async fn find(resources: &Resources, org: &OrgId, id: &str) -> Result<(Automatio
 /// `validation_failed` with every violation.
 pub(crate) async fn check(
     resources: &Resources,
+    org: &OrgId,
     automation: &AutomationDefinition,
 ) -> Result<Checked, Error> {
     let document = serde_json::to_value(automation).map_err(|_| Error::plain(Code::Internal))?;
@@ -237,6 +268,10 @@ pub(crate) async fn check(
         return Err(Error::violation("", "too_long", message));
     }
     let mut violations = Violations::default();
+    check_trigger(automation, &mut violations);
+    if let Some(schedule) = &automation.schedule {
+        schedules::check(resources, org, schedule, &mut violations).await?;
+    }
     sample::check_size(automation, &resources.limits, &mut violations);
     let compiled = Compiled::of(&document, &resources.limits, &mut violations);
     let found = check_destination(resources, &automation.destination_config, &mut violations).await?;
@@ -275,6 +310,7 @@ async fn commit(
 ) -> Result<(), StoreError> {
     let connector = automation.destination_config.connector_id.as_str();
     resources.commit(writes.require_revision::<ConnectorRecord>(&[connector], connector_commit)).await?;
+    resources.schedules_changed.notify_one();
     Ok(())
 }
 
@@ -340,13 +376,14 @@ pub async fn create(
     let parts = [org.as_str(), id.as_str()];
     let mut attempts = 0;
     loop {
-        let checked = check(resources, &automation).await?;
+        let checked = check(resources, org, &automation).await?;
         let (connector, warnings) =
             (checked.connector.commit, checked.warnings(&automation, &resources.limits));
         record.definition = checked.document;
+        let schedule = schedule_change(resources, org, &id, &automation).await?;
         let writes = Writes::new().require_present::<OrgRecord>(&[org.as_str()]).create(&parts, &record);
         attempts += 1;
-        match commit(resources, &automation, connector, writes).await {
+        match commit(resources, &automation, connector, schedule.add_to(writes)).await {
             Ok(()) => return Automation::saved(resources, record, warnings).await,
             // The connector was replaced or deleted meanwhile: it is looked at again.
             Err(StoreError::Conflict { .. }) if attempts < ATTEMPTS_MAX => {
@@ -371,8 +408,11 @@ pub async fn list(
     caller.authorise(ORG, Some(org.as_str()), None)?;
     let records = &engine.resources.records;
     let found = records.list::<AutomationRecord>(&[org.as_str()], wanted.after(), wanted.wanted()).await?;
-    let all: Result<_, _> = found.into_iter().map(|(_, record, _)| Automation::of(record)).collect();
-    Ok(wanted.page(all?))
+    let mut all = Vec::with_capacity(found.len());
+    for (_, record, _) in found {
+        all.push(Automation::read(&engine.resources, record).await?);
+    }
+    Ok(wanted.page(all))
 }
 
 /// Reads an automation.
@@ -381,7 +421,7 @@ pub async fn list(
 /// Those of [`Caller::authorise`], `automation_not_found`.
 pub async fn show(engine: &Engine, caller: &Caller, org: &OrgId, id: &str) -> Result<Automation, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
-    Automation::of(find(&engine.resources, org, id).await?.0)
+    Automation::read(&engine.resources, find(&engine.resources, org, id).await?.0).await
 }
 
 /// Replaces an automation.
@@ -400,7 +440,7 @@ pub async fn replace(
     let resources = &engine.resources;
     let (before, before_commit) = find(resources, org, id).await?;
     check_revision(expected, before.revision)?;
-    let checked = check(resources, &automation).await?;
+    let checked = check(resources, org, &automation).await?;
     let (connector, warnings) = (checked.connector.commit, checked.warnings(&automation, &resources.limits));
     let record = AutomationRecord {
         definition: checked.document,
@@ -409,8 +449,16 @@ pub async fn replace(
         ..before
     };
     let parts = [org.as_str(), record.automation_id.as_str()];
-    let writes = Writes::new().replace(&parts, &record, before_commit);
-    commit(resources, &automation, connector, writes).await?;
+    let mut attempts = 0;
+    loop {
+        let schedule = schedule_change(resources, org, &record.automation_id, &automation).await?;
+        let writes = schedule.add_to(Writes::new().replace(&parts, &record, before_commit));
+        attempts += 1;
+        match commit(resources, &automation, connector, writes).await {
+            Err(error) if attempts < ATTEMPTS_MAX && is_of_schedule(&error) => {}
+            done => break done?,
+        }
+    }
     Automation::saved(resources, record, warnings).await
 }
 
@@ -430,8 +478,17 @@ pub async fn delete(
     let (record, commit) = find(resources, org, id).await?;
     check_revision(expected, record.revision)?;
     let parts = [org.as_str(), record.automation_id.as_str()];
-    let writes =
-        Writes::new().require_revision::<AutomationRecord>(&parts, commit).delete::<AutomationRecord>(&parts);
-    resources.commit(writes).await?;
-    Ok(())
+    let mut attempts = 0;
+    loop {
+        let (id, now_ms) = (&record.automation_id, resources.clock.now_ms());
+        let schedule = ScheduleChange::of(&resources.records, org, id, None, false, now_ms).await?;
+        let writes = Writes::new()
+            .require_revision::<AutomationRecord>(&parts, commit)
+            .delete::<AutomationRecord>(&parts);
+        attempts += 1;
+        match resources.commit(schedule.add_to(writes)).await {
+            Err(error) if attempts < ATTEMPTS_MAX && is_of_schedule(&error) => {}
+            done => return Ok(done.map(drop)?),
+        }
+    }
 }

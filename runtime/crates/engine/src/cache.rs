@@ -45,9 +45,14 @@ pub(crate) struct LoadedPolicy {
     pub(crate) commit: u64,
 }
 
+/// Earlier forms of actions that are remembered: few people look back at a time.
+const EARLIER_MAX: usize = 16;
+
 #[derive(Default)]
 struct Kept {
     connectors: HashMap<String, Arc<LoadedConnector>>,
+    /// Connectors with an action of an earlier revision; id and action.
+    earlier: Vec<(String, Arc<LoadedConnector>)>,
     policies: HashMap<String, Arc<LoadedPolicy>>,
 }
 
@@ -81,7 +86,9 @@ impl Cache {
     /// Drops a connector.
     pub(crate) fn forget_connector(&self, id: &str) {
         self.advance();
-        write(&self.kept).connectors.remove(id);
+        let mut cache = write(&self.kept);
+        cache.connectors.remove(id);
+        cache.earlier.retain(|(_, made)| made.connector.id.as_str() != id);
     }
 
     /// Drops an org's policy.
@@ -152,6 +159,32 @@ impl Cache {
     pub(crate) async fn visible_connector(&self, id: &str) -> Result<Arc<LoadedConnector>, Error> {
         let loaded = self.connector(id).await?.filter(|loaded| loaded.is_visible());
         loaded.ok_or_else(|| Error::plain(Code::ConnectorNotFound))
+    }
+
+    /// A connector whose action is that of an earlier revision, if it was made of the connector as it is now.
+    pub(crate) fn earlier(
+        &self,
+        now: &LoadedConnector,
+        revision: u64,
+        action: &str,
+    ) -> Option<Arc<LoadedConnector>> {
+        let cache = read(&self.kept);
+        let is_it = |(of, made): &&(String, Arc<LoadedConnector>)| {
+            // Why the commit: nothing else has to drop one that was made of what is not in force any more.
+            of == action
+                && made.connector.id == now.connector.id
+                && (made.revision, made.commit) == (revision, now.commit)
+        };
+        cache.earlier.iter().find(is_it).map(|(_, made)| Arc::clone(made))
+    }
+
+    /// Remembers one that was made.
+    pub(crate) fn keep_earlier(&self, action: &str, made: &Arc<LoadedConnector>) {
+        let mut cache = write(&self.kept);
+        if cache.earlier.len() >= EARLIER_MAX {
+            cache.earlier.clear();
+        }
+        cache.earlier.push((action.to_owned(), Arc::clone(made)));
     }
 
     /// The org's policy.

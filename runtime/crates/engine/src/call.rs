@@ -2,6 +2,8 @@
 
 pub(crate) mod active_calls;
 mod commitment;
+pub mod done;
+pub(crate) mod earlier;
 pub(crate) mod ledger_bracket;
 pub mod pipeline;
 pub(crate) mod prepare;

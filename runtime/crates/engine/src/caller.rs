@@ -14,6 +14,8 @@ pub const PLATFORM_ORG: &[Role] = &[Role::Platform, Role::Org];
 pub const ORG: &[Role] = &[Role::Org];
 /// Roles for a workspace's use cases.
 pub const WORKSPACE: &[Role] = &[Role::Workspace];
+/// Roles for what a workspace sets, or its org for it.
+pub const WORKSPACE_ORG: &[Role] = &[Role::Workspace, Role::Org];
 /// Roles that make calls.
 pub const RUN: &[Role] = &[Role::Run];
 /// Roles that read records of runs.

@@ -1,6 +1,8 @@
 //! Time, chance and new identifiers: the inputs that pure code gets from outside.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::id::InvalidId;
@@ -18,6 +20,43 @@ pub(crate) const DAY_MS: u64 = 24 * HOUR_MS;
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
     u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()
+}
+
+/// The clock by which schedules fire: the system's, or one that a test moves.
+#[derive(Clone)]
+pub struct WallClock(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl WallClock {
+    /// A clock that shows what this function returns, milliseconds since 1970.
+    pub fn new(now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now_ms))
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self::new(now_ms)
+    }
+}
+
+impl fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WallClock").field(&self.now_ms()).finish()
+    }
+}
+
+/// A time in milliseconds since 1970; the latest that can be represented for a later one.
+pub(crate) fn timestamp(ms: u64) -> Timestamp {
+    i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)
+}
+
+/// The same, backwards; a time before 1970 counts as 1970.
+pub(crate) fn millis(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millisecond()).unwrap_or_default()
 }
 
 /// A number from 0 to 1, so that what failed together is not tried again together.
@@ -39,6 +78,13 @@ pub(crate) fn normal(text: &str) -> Option<String> {
     text.parse::<Timestamp>().ok().map(|at| format!("{at:.6}"))
 }
 
+/// A time in milliseconds since 1970, RFC 3339 in UTC; the latest that can be represented for a later one.
+#[must_use]
+pub fn of_ms(at_ms: u64) -> String {
+    let at = i64::try_from(at_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    format!("{:.3}", at.unwrap_or(Timestamp::MAX))
+}
+
 /// Microseconds since 1970 of an RFC 3339 time; a time before then counts as 1970. `None` for a text that is none.
 pub(crate) fn micros(text: &str) -> Option<u64> {
     let at = text.parse::<Timestamp>().ok()?;
@@ -50,6 +96,14 @@ pub(crate) fn micros(text: &str) -> Option<u64> {
 pub fn after(wait: impl TryInto<SignedDuration>) -> String {
     let wait = wait.try_into().unwrap_or(SignedDuration::MAX);
     let at = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+    format!("{at:.3}")
+}
+
+/// The time that was this long ago, RFC 3339 in UTC with milliseconds; at least the earliest that can be represented.
+#[must_use]
+pub(crate) fn before(ago: impl TryInto<SignedDuration>) -> String {
+    let ago = ago.try_into().unwrap_or(SignedDuration::MAX);
+    let at = Timestamp::now().saturating_sub(ago).unwrap_or(Timestamp::MIN);
     format!("{at:.3}")
 }
 
@@ -87,10 +141,15 @@ pub fn fresh_text(prefix: &str) -> String {
     format!("{prefix}_{}", uuid().simple())
 }
 
+/// An id that is always the same for this time and these ten bytes, in the form of one of [`fresh`].
+pub(crate) fn text_of(prefix: &str, ms: u64, bytes: &[u8; RANDOM_BYTES]) -> String {
+    format!("{prefix}_{}", Builder::from_unix_timestamp_millis(ms, bytes).into_uuid().simple())
+}
+
 /// Ids for which random bytes are drawn together, to make fewer system calls.
 const DRAWN: usize = 32;
 /// Random bytes of a UUIDv7.
-const RANDOM_BYTES: usize = 10;
+pub(crate) const RANDOM_BYTES: usize = 10;
 
 thread_local! {
     /// Random bytes that no id has used. Ids are names and not secret, so it does not matter where they are kept.

@@ -7,6 +7,7 @@ use portcullis_core::fault::Code;
 use portcullis_core::id::ConnectorId;
 pub use portcullis_store::TokenFailure;
 
+use crate::breaker::ConnectionBreaker;
 use crate::cache::LoadedConnector;
 use crate::caller::{Caller, WORKSPACE};
 use crate::connectors;
@@ -38,6 +39,8 @@ pub(crate) use visible::HiddenValues;
 pub struct Offer {
     pub connector: Arc<LoadedConnector>,
     pub state: ConnectionState,
+    /// Its circuit breaker, if it is not closed.
+    pub breaker: Option<ConnectionBreaker>,
 }
 
 /// A connection without its values.
@@ -55,6 +58,8 @@ pub struct Connection {
     pub reason: Option<String>,
     /// The token that was obtained with the credential.
     pub token: Option<TokenView>,
+    /// Its circuit breaker, if it is not closed.
+    pub breaker: Option<ConnectionBreaker>,
 }
 
 /// Whether a field of the form has a saved value.
@@ -144,6 +149,7 @@ impl Subject {
                 expires_at: token.expires_at.clone(),
                 failure: token.failure.clone(),
             }),
+            breaker: engine.resources.breakers.of_connection(&self.key),
         })
     }
 }
@@ -169,7 +175,8 @@ pub async fn list(
             connector: connector.connector.id.clone(),
         };
         let stored = StoredConnection::load(&resources.records, &key, &connector.connector).await?;
-        offers.push(Offer { state: stored.state(&connector.connector), connector });
+        let breaker = resources.breakers.of_connection(&key);
+        offers.push(Offer { state: stored.state(&connector.connector), connector, breaker });
     }
     Ok(wanted.page(offers))
 }

@@ -1,7 +1,7 @@
 //! The engine of a process, assembled once.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portcullis_admission::Scheduler;
@@ -10,18 +10,23 @@ use portcullis_core::limits::Limits;
 use portcullis_egress::Gate;
 use portcullis_sandbox::{CompiledCache, Module, Sandbox};
 use portcullis_store::{Backends, MasterKey, Records, Runs, Vault};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::automations::CompiledAutomations;
+use crate::breaker::Breakers;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
+use crate::clock::WallClock;
 use crate::events::Events;
 use crate::idempotency::Idempotency;
 use crate::invalidation::{self, follow};
 use crate::jobs::JobDesk;
+use crate::metrics::{ADMISSION, Metrics};
 use crate::modules::{ModuleParts, Modules};
 use crate::oauth::renewal::Renewal;
+use crate::org_limits::OrgUse;
 use crate::rate_limit::RateLimits;
 use crate::resources::Resources;
 use crate::workers::Workers;
@@ -47,6 +52,8 @@ pub struct Engine {
     pub(crate) runs: Arc<dyn Runs>,
     /// Accepted runs.
     pub(crate) jobs: Arc<JobDesk>,
+    /// What orgs use of their limits.
+    pub(crate) org_use: OrgUse,
     /// Callers' keys.
     pub(crate) idempotency: Idempotency,
     pub(crate) sandbox: Sandbox,
@@ -74,6 +81,8 @@ pub struct EngineParts {
     pub compiled_dir: PathBuf,
     /// Custom modules.
     pub modules: ModuleParts,
+    /// The clock of schedules.
+    pub clock: WallClock,
     /// Public URL of this product, such as `https://portcullis.example.com`.
     pub public_url: String,
 }
@@ -102,22 +111,32 @@ impl Engine {
     /// # Errors
     /// [`StartError`] naming the part that did not open and the remedy.
     pub async fn open(parts: EngineParts) -> Result<Arc<Self>, StartError> {
-        let Backends { store, ledger, runs, jobs } = parts.backends;
+        let Backends { store, ledger, runs, jobs, outbox } = parts.backends;
         let records = Records::new(store);
         let cache_key = parts.master_key.derive("compiled components")?;
         let vault = Arc::new(Vault::open(records.clone(), parts.master_key).await?);
         let sandbox = Sandbox::new(Arc::clone(&parts.limits))?;
         let compiled = CompiledCache::new(parts.compiled_dir.clone(), &cache_key);
         let compiled_modules = CompiledCache::new(parts.compiled_dir.join("modules"), &cache_key);
+        let directory = |kind, dir: Option<&Path>| dir.map(|dir| (kind, dir.to_owned()));
+        let disk = [
+            directory("ledger", ledger.directory()),
+            directory("runs", runs.directory()),
+            directory("compiled", Some(&parts.compiled_dir)),
+            directory("modules", Some(&parts.modules.dir)),
+        ];
+        let disk = disk.into_iter().flatten().collect();
         let modules = Modules::open(parts.modules, &parts.limits, compiled_modules)?;
         let (http_handler, origin) = sandbox.load_cached(&parts.http_handler, &compiled)?;
         tracing::debug!(?origin, "the HTTP handler is loaded");
         let scheduler = Scheduler::new(&parts.limits);
         let workers = Workers::start(&parts.limits)?;
+        let metrics = Arc::new(Metrics::new(&parts.limits, disk));
         let resources = Arc::new(Resources {
             cache: Cache::new(records.clone(), Arc::clone(&parts.limits)),
             automations: CompiledAutomations::default(),
             events: Events::default(),
+            breakers: Arc::new(Breakers::new(&parts.limits)),
             limits: parts.limits,
             records,
             vault,
@@ -126,6 +145,9 @@ impl Engine {
             active_calls: ActiveCalls::default(),
             open_ledgers: TaskTracker::new(),
             workers,
+            clock: parts.clock,
+            schedules_changed: Notify::new(),
+            metrics,
             public_url: parts.public_url.trim_end_matches('/').to_owned(),
         });
         if resources.records.store().is_shared() {
@@ -133,7 +155,8 @@ impl Engine {
         }
         Ok(Arc::new(Self {
             renewal: Renewal::new(Arc::clone(&resources)),
-            jobs: Arc::new(JobDesk::new(jobs, &resources.limits)),
+            jobs: Arc::new(JobDesk::new(jobs, outbox, &resources.limits)),
+            org_use: OrgUse::default(),
             idempotency: Idempotency::default(),
             resources,
             runs,
@@ -158,10 +181,21 @@ impl Engine {
         &self.scheduler
     }
 
+    /// Counts a call that found no place.
+    pub fn note_no_place(&self, code: Code) {
+        self.resources.metrics.refused(ADMISSION, code);
+    }
+
     /// The threads for what takes long.
     #[must_use]
     pub fn workers(&self) -> &Workers {
         &self.resources.workers
+    }
+
+    /// The circuit breakers of this process.
+    #[must_use]
+    pub fn breakers(&self) -> &Breakers {
+        &self.resources.breakers
     }
 
     /// The stored records, for access from outside: tests and commands.

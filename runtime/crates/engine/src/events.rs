@@ -20,6 +20,7 @@ use portcullis_store::{
 use serde_json::{Map, Value};
 
 use crate::automations::{Compiled, EventOptype, EventStage};
+use crate::call::done::{Replay, replayed};
 use crate::call::{CallRequest, Commitment};
 use crate::caller::{Caller, RUN};
 use crate::clock;
@@ -137,6 +138,7 @@ pub async fn fire(
     };
     let claim = match seen::open(&engine.resources, tenant, &event_id).await? {
         Known::Done(record) => {
+            replayed(tenant, &Replay { event_id: Some(&event_id), ..Replay::default() });
             let entries = kept(engine, tenant, &record.fired).await?;
             return Ok(FiredEvent { event_id, entries });
         }

@@ -294,7 +294,8 @@ impl Claimed {
             writes = writes.put(&[org, workspace, name, number.as_str()], &part);
             count += 1;
         }
-        let record = IdempotencyRecord { holder: None, parts: count, ..self.record.clone() };
+        let bytes = sealed.len() as u64;
+        let record = IdempotencyRecord { holder: None, parts: count, bytes, ..self.record.clone() };
         writes = writes.replace(&[org, workspace, name], &record, self.revision);
         let kept = self.resources.commit(writes).await;
         // Why ignored: usually no repeat waits.

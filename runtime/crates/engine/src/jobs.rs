@@ -18,7 +18,7 @@ use std::time::Duration;
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 use portcullis_core::limits::Limits;
 use portcullis_core::sync::lock;
-use portcullis_store::{ContentBinding, JobName, Jobs};
+use portcullis_store::{ContentBinding, JobName, Jobs, Outbox};
 use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -28,9 +28,11 @@ mod backlog;
 mod budget;
 mod detail;
 mod document;
+mod feed;
 mod keeping;
 pub(crate) mod listing;
 mod payload;
+mod put_off;
 mod reading;
 mod settle;
 mod sweep;
@@ -39,9 +41,11 @@ mod worker;
 
 pub(crate) use accept::{Acceptance, accept};
 pub use accept::{Accepted, Asynchronously};
-pub use acting::{Redrive, RerunDefinition, cancel, redrive, rerun};
+pub use acting::{Redrive, Redriven, RerunDefinition, cancel, redrive, rerun};
 pub use document::{JobStatus, RunView, WaitingRun};
+pub use feed::{FeedWish, RunFeed, feed};
 pub(crate) use keeping::shorten;
+pub use portcullis_store::{OutboxEntry, OutboxKind, OutboxRecord};
 pub use reading::{known, show};
 
 use backlog::Backlogs;
@@ -55,10 +59,12 @@ const ENDS_REMEMBERED: usize = 256;
 /// What jobs need besides the stores. One of it per process.
 pub(crate) struct JobDesk {
     pub(crate) store: Arc<dyn Jobs>,
+    /// Ends of accepted runs, for the feeds of their orgs.
+    pub(crate) outbox: Arc<dyn Outbox>,
     /// There may be something to do.
     wake: Notify,
     /// Runs that ended in this process.
-    ended: broadcast::Sender<RunId>,
+    ended: broadcast::Sender<JobName>,
     /// Runs that are executed by this process.
     running: Mutex<HashMap<RunId, CancellationToken>>,
     /// Runs that this process ends, until their records are stored, and how many do so.
@@ -71,10 +77,11 @@ pub(crate) struct JobDesk {
 }
 
 impl JobDesk {
-    pub(crate) fn new(store: Arc<dyn Jobs>, limits: &Limits) -> Self {
+    pub(crate) fn new(store: Arc<dyn Jobs>, outbox: Arc<dyn Outbox>, limits: &Limits) -> Self {
         let waiters = usize::try_from(limits.run_waiters).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             store,
+            outbox,
             wake: Notify::new(),
             ended: broadcast::Sender::new(ENDS_REMEMBERED),
             running: Mutex::default(),
@@ -91,11 +98,16 @@ impl JobDesk {
         self.stop.cancel();
     }
 
+    /// Told when the process takes no more jobs, and fires no more schedules.
+    pub(crate) fn stopped(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
     /// Wakes the worker, and those who wait for this run.
     fn note_ended(&self, job: &JobName) {
         self.backlogs.take_off(&job.org, &job.workspace);
         // Why ignored: usually nobody waits.
-        let _ = self.ended.send(job.run_id.clone());
+        let _ = self.ended.send(job.clone());
         self.wake.notify_one();
     }
 

@@ -20,7 +20,9 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::resources::Resources;
 use crate::runs::Run;
+use crate::schedules;
 use crate::tenants::{self, Tenant};
+use crate::workspace_values::{self, Given, StandIn, stood_in};
 
 mod no_workspace;
 
@@ -47,6 +49,8 @@ pub struct Preview {
     pub input: Option<Map<String, Value>>,
     /// The dry run, or a run that ended before its request.
     pub run: Option<Box<Run>>,
+    /// When its schedule would fire next, RFC 3339; none without a schedule.
+    pub next_times: Vec<String>,
     /// Why the call would be skipped, whatever the event.
     pub reason: Option<SkipReason>,
     /// What is wrong with the event, the mapping or the call.
@@ -75,6 +79,8 @@ pub enum ConditionVerdict {
     Fails,
     /// Finding out would cost too much on this source.
     TooCostly,
+    /// It compares with what a workspace sets, and the preview is in none.
+    NeedsWorkspace,
 }
 
 /// Shows what a stored automation would do.
@@ -114,7 +120,7 @@ pub async fn of_draft(
 ) -> Result<Preview, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
     offload::to_worker().await;
-    let checked = automations::check(&engine.resources, automation).await;
+    let checked = automations::check(&engine.resources, org, automation).await;
     let checked = checked.map_err(|error| below(error, "/automation"))?;
     let automation = Shown { document: &checked.document, compiled: &checked.compiled, id: None };
     automation.preview(engine, caller, org, wish).await
@@ -152,32 +158,41 @@ impl Shown<'_> {
         };
         let resources = &engine.resources;
         let source = Value::Object(wish.source);
+        let (given, stand_ins) = match &tenant {
+            Some(Tenant { org, workspace, .. }) => {
+                let used = self.compiled.given();
+                (workspace_values::given(resources, org, workspace, used).await?, Vec::new())
+            }
+            None => stood_in(org.as_str(), self.compiled.given()),
+        };
         let conditions = self.document.get("entry_conditions").filter(|conditions| !conditions.is_null());
         let conditions = conditions.map_or_else(Vec::new, |conditions| {
-            judged(conditions, &source, &Budget::matching(resources.limits.matching_steps))
+            let on = On { source: &source, given: &given, is_placed: tenant.is_some() };
+            judged(conditions, on, &Budget::matching(resources.limits.matching_steps))
         });
-        let (holds, problem) = match self.compiled.holds(&source, &resources.limits) {
+        let (holds, problem) = match self.compiled.holds(&source, &given, &resources.limits) {
             Ok(holds) => (holds, None),
             Err(error) => (false, Some(error)),
         };
         let fires = holds && self.compiled.is_enabled();
-        let mut preview = Preview { conditions, fires, input: None, run: None, reason: None, problem };
+        let next_times = schedules::next_times(resources, self.document);
+        let mut preview =
+            Preview { conditions, fires, input: None, run: None, next_times, reason: None, problem };
         let budget = Budget::rendering(resources.limits.rendered_bytes);
-        let input = match self.compiled.map(&source, &budget) {
+        let input = match self.compiled.map(&source, &given, &budget) {
             Ok(input) => input,
             Err(error) => {
                 preview.problem.get_or_insert(error);
                 return Ok(preview);
             }
         };
-        preview.input = Some(hidden(resources, self.document, input.clone()).await?);
+        let mut shown = hidden(resources, self.document, input.clone()).await?;
+        shown.values_mut().for_each(|value| StandIn::show_in(&stand_ins, value));
+        preview.input = Some(shown);
         let call = self.call(org, tenant.as_ref(), caller, input, wish.commitment)?;
         // Why: a guest makes the request, and guests have no more room than admitted calls.
-        let place = match &tenant {
-            Some(tenant) => format!("{org}/{}", tenant.workspace),
-            None => format!("{org}/"),
-        };
-        let _permit = engine.scheduler().admit(&place)?;
+        let place = tenant.as_ref().map_or("", |tenant| tenant.workspace.as_str());
+        let _permit = engine.admit(org.as_str(), place).await?;
         let ended = match &tenant {
             Some(_) => invoke(engine, call).await,
             None => no_workspace::invoke(engine, &call).await,
@@ -188,6 +203,7 @@ impl Shown<'_> {
                 preview.problem.get_or_insert(self.compiled.explained(error));
             }
         }
+        preview.show(&stand_ins);
         Ok(preview)
     }
 
@@ -225,6 +241,26 @@ impl Shown<'_> {
 }
 
 impl Preview {
+    /// Shows names in the place of what stands for a workspace's values.
+    fn show(&mut self, stand_ins: &[StandIn]) {
+        if let Some(run) = &mut self.run {
+            for one in stand_ins {
+                if let Some(dry_run) = &mut run.progress.dry_run {
+                    dry_run.replace(&one.text, &one.shown);
+                }
+            }
+            if let RunEnd::Failed { message, .. } = &mut run.end {
+                StandIn::show_all(stand_ins, message);
+            }
+        }
+        if let Some(problem) = &mut self.problem {
+            StandIn::show_all(stand_ins, &mut problem.detail);
+            for violation in &mut problem.violations {
+                StandIn::show_all(stand_ins, &mut violation.message);
+            }
+        }
+    }
+
     /// Adds what came of the dry run.
     fn ended(&mut self, run: Run) {
         match &run.end {
@@ -257,16 +293,25 @@ async fn hidden(
 }
 
 /// Each condition by itself. They share a budget, so that many cost no more than one.
-fn judged(conditions: &Value, source: &Value, budget: &Budget) -> Vec<JudgedCondition> {
+fn judged(conditions: &Value, on: On<'_>, budget: &Budget) -> Vec<JudgedCondition> {
     let mut found = Vec::new();
-    judge_below(conditions, String::new(), source, budget, &mut found);
+    judge_below(conditions, String::new(), on, budget, &mut found);
     found
+}
+
+/// What conditions are judged on.
+#[derive(Clone, Copy)]
+struct On<'a> {
+    source: &'a Value,
+    given: &'a Given,
+    /// Whether there is a workspace.
+    is_placed: bool,
 }
 
 fn judge_below(
     condition: &Value,
     pointer: String,
-    source: &Value,
+    on: On<'_>,
     budget: &Budget,
     found: &mut Vec<JudgedCondition>,
 ) {
@@ -274,7 +319,7 @@ fn judge_below(
     let members = match condition {
         Value::Array(all) => {
             for (number, inner) in all.iter().enumerate() {
-                judge_below(inner, format!("{pointer}/{number}"), source, budget, found);
+                judge_below(inner, format!("{pointer}/{number}"), on, budget, found);
             }
             return;
         }
@@ -283,12 +328,17 @@ fn judge_below(
     };
     let Some(path) = members.get("path").and_then(Value::as_str) else {
         for (name, inner) in members {
-            judge_below(inner, format!("{pointer}/{name}"), source, budget, found);
+            judge_below(inner, format!("{pointer}/{name}"), on, budget, found);
         }
         return;
     };
-    let holds = Predicate::parse(condition).ok().map(|predicate| predicate.holds(source, budget));
+    let predicate = Predicate::parse_given(condition).ok();
+    let of_workspace = |predicate: &Predicate| predicate.given().iter().any(|v| v.starts_with("workspace."));
+    let needs_workspace = !on.is_placed && predicate.as_ref().is_some_and(of_workspace);
+    let documents = on.given.documents();
+    let holds = predicate.map(|predicate| predicate.holds_given(on.source, &documents, budget));
     let verdict = match holds {
+        _ if needs_workspace => ConditionVerdict::NeedsWorkspace,
         Some(Ok(true)) => ConditionVerdict::Holds,
         Some(Err(_)) => ConditionVerdict::TooCostly,
         Some(Ok(false)) | None => ConditionVerdict::Fails,
@@ -303,6 +353,28 @@ mod tests {
 
     use super::*;
 
+    fn on<'a>(source: &'a Value, given: &'a Given) -> On<'a> {
+        On { source, given, is_placed: true }
+    }
+
+    #[test]
+    fn a_condition_on_what_a_workspace_sets_needs_one() {
+        let conditions = json!([
+            { "path": "/owner", "eq": "{{workspace.values.owner}}" },
+            { "path": "/org", "eq": "{{org.id}}" },
+        ]);
+        let source = json!({ "owner": "7", "org": "acme" });
+        let (given, _) = stood_in("acme", &["workspace.values.owner".to_owned()]);
+        let nowhere = On { is_placed: false, ..on(&source, &given) };
+        let found = judged(&conditions, nowhere, &Budget::matching(1000));
+        let verdicts: Vec<_> = found.iter().map(|one| one.verdict).collect();
+        assert_eq!(verdicts, [ConditionVerdict::NeedsWorkspace, ConditionVerdict::Holds]);
+        let values = json!({ "owner": "7" }).as_object().cloned().unwrap();
+        let given = Given::new("acme", "main", values);
+        let found = judged(&conditions, on(&source, &given), &Budget::matching(1000));
+        assert!(found.iter().all(|one| one.verdict == ConditionVerdict::Holds));
+    }
+
     #[test]
     fn each_condition_is_judged_by_itself_with_its_path() {
         let conditions = json!([
@@ -310,7 +382,8 @@ mod tests {
             { "any": [{ "path": "/amount", "gt": 5 }, { "not": { "path": "/tags/*", "eq": "vip" } }] },
         ]);
         let source = json!({ "stage": "open", "amount": 7, "tags": ["vip"] });
-        let found = judged(&conditions, &source, &Budget::matching(1000));
+        let none = Given::default();
+        let found = judged(&conditions, on(&source, &none), &Budget::matching(1000));
         let told: Vec<_> = found
             .iter()
             .map(|one| (one.pointer.as_str(), one.path.as_str(), one.test.as_str(), one.verdict))
@@ -323,7 +396,8 @@ mod tests {
                 ("/1/any/1/not", "/tags/*", "eq", ConditionVerdict::Holds),
             ]
         );
-        let one = judged(&json!({ "path": "/stage", "eq": "open" }), &source, &Budget::matching(1000));
+        let one =
+            judged(&json!({ "path": "/stage", "eq": "open" }), on(&source, &none), &Budget::matching(1000));
         assert_eq!((one[0].pointer.as_str(), one[0].verdict), ("", ConditionVerdict::Holds));
     }
 
@@ -331,7 +405,8 @@ mod tests {
     fn conditions_share_what_they_may_cost() {
         let wanted = json!({ "path": "/text", "contains": "b" });
         let source = json!({ "text": "a".repeat(1000) });
-        let found = judged(&json!([wanted, wanted, wanted]), &source, &Budget::matching(2500));
+        let none = Given::default();
+        let found = judged(&json!([wanted, wanted, wanted]), on(&source, &none), &Budget::matching(2500));
         let verdicts: Vec<_> = found.iter().map(|one| one.verdict).collect();
         assert_eq!(verdicts, [ConditionVerdict::Fails, ConditionVerdict::Fails, ConditionVerdict::TooCostly]);
     }

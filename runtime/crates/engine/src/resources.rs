@@ -8,13 +8,18 @@ use std::sync::Arc;
 use portcullis_core::limits::Limits;
 use portcullis_egress::Gate;
 use portcullis_store::{Document, Ledger, Records, StoreError, Vault, Writes};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::automations::CompiledAutomations;
+use crate::breaker::Breakers;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
+use crate::clock::WallClock;
 use crate::events::Events;
 use crate::invalidation;
+use crate::metrics::Metrics;
+use crate::request_mark::RequestMark;
 use crate::workers::Workers;
 
 /// Records deleted in one batch; below the store's limit of a batch.
@@ -32,10 +37,17 @@ pub(crate) struct Resources {
     pub(crate) automations: CompiledAutomations,
     pub(crate) events: Events,
     pub(crate) active_calls: ActiveCalls,
+    /// Which vendors are not asked for a while.
+    pub(crate) breakers: Arc<Breakers>,
     /// The ledgers of calls whose last record is not written yet.
     pub(crate) open_ledgers: TaskTracker,
     /// Threads for what takes long.
     pub(crate) workers: Workers,
+    /// The clock of schedules.
+    pub(crate) clock: WallClock,
+    /// Wakes whoever fires schedules: one may be due earlier than before.
+    pub(crate) schedules_changed: Notify,
+    pub(crate) metrics: Arc<Metrics>,
     /// Public URL of this product, without a slash at its end.
     pub(crate) public_url: String,
 }
@@ -48,6 +60,9 @@ impl Resources {
     /// Those of the store; nothing is written or ended then.
     pub(crate) async fn commit(&self, writes: Writes) -> Result<u64, StoreError> {
         let (sequence, changes) = self.records.commit_changes(writes).await?;
+        if let Some(mark) = RequestMark::current() {
+            mark.note(&changes);
+        }
         invalidation::apply(self, &changes).await;
         Ok(sequence)
     }

@@ -32,9 +32,9 @@ pub struct RunsWanted {
     pub action_id: Option<ActionId>,
     pub automation_id: Option<AutomationId>,
     pub event_id: Option<String>,
-    /// Ended at this time or later, RFC 3339.
+    /// Ended at this time or later, RFC 3339; of runs that have not ended: accepted then.
     pub since: Option<String>,
-    /// Ended before this time, RFC 3339.
+    /// Ended before this time, RFC 3339; of runs that have not ended: accepted then.
     pub until: Option<String>,
     pub oldest_first: bool,
     /// Maximum entries of the page, 1 to 100.
@@ -160,7 +160,8 @@ async fn page(engine: &Engine, scope: RunScope, wanted: &RunsWanted) -> Result<R
         Some(ListedStatus::Queued) => waiting::open(engine, &scope, wanted, JobState::Queued).await,
         Some(ListedStatus::Running) => waiting::open(engine, &scope, wanted, JobState::Running).await,
         Some(ListedStatus::Waiting) => waiting::open(engine, &scope, wanted, JobState::Waiting).await,
-        Some(ListedStatus::Dead) => waiting::dead(engine, scope, wanted).await,
+        Some(ListedStatus::Dead) => waiting::given_up(engine, scope, wanted, JobState::Dead).await,
+        Some(ListedStatus::Skipped) => waiting::given_up(engine, scope, wanted, JobState::Skipped).await,
         _ => kept(engine, scope, wanted, wanted.starting_after.as_deref()).await,
     }
 }

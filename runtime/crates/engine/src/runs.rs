@@ -19,7 +19,9 @@ use crate::caller::{Caller, RUN};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::jobs::{Acceptance, Accepted, Asynchronously, accept};
+use crate::org_limits;
 use crate::tenants::Tenant;
+use crate::workspace_values;
 
 /// What a call is known by when its caller gave it a key.
 #[derive(Debug, Clone, Default)]
@@ -70,10 +72,16 @@ pub fn refused_from_memory<'t>(
     workspace: &str,
     token: impl FnOnce() -> Option<&'t str>,
 ) -> Option<Refused> {
-    let refused = engine.scheduler().refusal(&format!("{org}/{workspace}"))?;
+    let name = format!("{org}/{workspace}");
+    let most = org_limits::calls_in_flight_from_memory(&engine.resources, org);
+    let refused = engine.scheduler().refusal(&name, most)?;
     let caller = api_token::authenticate_from_memory(&engine.resources, token()?)?;
     caller.authorise(RUN, Some(org), Some(workspace)).ok()?;
     engine.resources.records.kept::<WorkspaceRecord>(&[org, workspace])?;
+    // Why only now: who may not call there takes no place from those who may.
+    if matches!(refused, Refused::Org(_)) {
+        engine.scheduler().will_come_again(&name);
+    }
     Some(refused)
 }
 
@@ -160,7 +168,8 @@ pub async fn fire_automation_later(
 ) -> Result<Accepted, Error> {
     authorise(caller, tenant)?;
     let Fired { call, compiled, source } = fired(engine, caller, tenant, wish).await?;
-    let with = Acceptance { source: Some(source), not_before: how.not_before, rerun_of: None };
+    let of_source = Acceptance::of_source(&compiled, &call, source, engine.limits())?;
+    let with = Acceptance { not_before: how.not_before, ..of_source };
     let commitment = call.commitment.clone();
     // Why lost: it was committed only if it was being stored, and may be on disk whatever the store says.
     let accepted = accept(engine, call, with).await.inspect_err(|_| commitment.lose());
@@ -224,7 +233,9 @@ impl Firing<'_> {
         let enough = usize::try_from(resources.limits.inline_bytes).unwrap_or(usize::MAX).saturating_add(1);
         offload::over(effort(&record.definition, self.source, enough)).await;
         let compiled = resources.automations.of(&record, commit, &resources.limits)?;
-        let fired = compiled.fire(self.source, &resources.limits)?;
+        let (org, workspace) = (&self.tenant.org, &self.tenant.workspace);
+        let given = workspace_values::given(resources, org, workspace, compiled.given()).await?;
+        let fired = compiled.fire(self.source, &given, &resources.limits)?;
         let skip = fired.is_none().then_some(SkipReason::ConditionFalse);
         let input = fired.unwrap_or_default();
         // Why again: templates may repeat a part of the source.

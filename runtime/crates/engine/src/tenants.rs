@@ -6,7 +6,10 @@
 
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, WorkspaceId};
-use portcullis_store::{AutomationRecord, IntegrationSettings, RetentionRecord, StoreError, Writes};
+use portcullis_store::{
+    AutomationRecord, IntegrationSettings, OrgLimitsRecord, RetentionRecord, StoreError,
+    WorkspaceValuesRecord, Writes,
+};
 pub use portcullis_store::{OrgRecord, WorkspaceRecord};
 
 use crate::api_token;
@@ -19,6 +22,7 @@ use crate::events;
 use crate::idempotency;
 use crate::page::{Page, PageRequest};
 use crate::retention;
+use crate::schedules;
 
 /// An existing workspace, with its org. Only [`find_workspace`] makes one.
 #[derive(Debug, Clone)]
@@ -227,6 +231,8 @@ async fn clear_workspace(engine: &Engine, org: &OrgId, workspace: &WorkspaceId) 
     let resources = &engine.resources;
     resources.vault.shred_workspace(org, workspace).await?;
     connection::delete_below(resources, &[org.as_str(), workspace.as_str()]).await?;
+    let parts = [org.as_str(), workspace.as_str()];
+    resources.commit(Writes::new().delete::<WorkspaceValuesRecord>(&parts)).await?;
     engine.jobs.store.remove(org, workspace).await?;
     idempotency::clear_workspace(resources, org, workspace).await?;
     engine.runs.remove(org, workspace).await?;
@@ -241,7 +247,10 @@ async fn clear_workspace(engine: &Engine, org: &OrgId, workspace: &WorkspaceId) 
 async fn clear_org(engine: &Engine, org: &OrgId) -> Result<(), Error> {
     let resources = &engine.resources;
     resources.delete_below::<AutomationRecord>(&[org.as_str()]).await?;
+    schedules::forget_org(resources, org).await?;
+    engine.jobs.outbox.remove(org).await?;
     resources.commit(Writes::new().delete::<IntegrationSettings>(&[org.as_str()])).await?;
     resources.commit(Writes::new().delete::<RetentionRecord>(&retention::parts_of(org))).await?;
+    resources.commit(Writes::new().delete::<OrgLimitsRecord>(&[org.as_str()])).await?;
     api_token::delete_where(resources, |token| token.org.as_ref() == Some(org)).await
 }

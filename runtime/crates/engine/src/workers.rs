@@ -92,6 +92,11 @@ impl Workers {
         bytes as u64 > self.0.inline_bytes
     }
 
+    /// Bytes of the tenants' requests that have a seat.
+    pub(crate) fn seated_bytes(&self) -> u64 {
+        lock(&self.0.seats).tenants
+    }
+
     /// A seat for a request with a body of so many bytes.
     ///
     /// # Errors

@@ -87,7 +87,7 @@ fn accepted(
     actions: &mut Vec<Made>,
     options: &ImportOptions,
 ) -> Value {
-    let limits = Limits { definition_bytes: options.definition_bytes_max, ..Limits::default() };
+    let limits = Limits { definition_bytes: options.definition_bytes_max, ..options.limits.clone() };
     for _ in 0..CHECKS_MAX {
         let definition = whole(head, tail, actions);
         if let Some(message) = Connector::too_large(&definition, &limits) {

@@ -71,20 +71,32 @@ pub struct ImportOptions {
     pub inputs_max: usize,
     /// Maximum size of the draft, bytes of JSON; an upload accepts as many.
     pub definition_bytes_max: u64,
+    /// The other limits of an upload, by which the draft is checked.
+    pub limits: Limits,
     /// Operations to import: `operationId`s or `METHOD /path`, with `*` for any text. Empty means all.
     pub only: Vec<String>,
 }
 
-impl Default for ImportOptions {
-    fn default() -> Self {
+impl ImportOptions {
+    /// Options whose draft an upload under these limits accepts.
+    #[must_use]
+    pub fn within(limits: &Limits) -> Self {
+        let most = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         Self {
             connector_id: None,
             base_url: None,
-            actions_max: ACTIONS_MAX_DEFAULT,
-            inputs_max: INPUTS_MAX_DEFAULT,
-            definition_bytes_max: Limits::default().definition_bytes,
+            actions_max: most(limits.actions_per_connector).min(ACTIONS_MAX_DEFAULT),
+            inputs_max: most(limits.inputs_per_action).min(INPUTS_MAX_DEFAULT),
+            definition_bytes_max: limits.definition_bytes,
+            limits: limits.clone(),
             only: Vec::new(),
         }
+    }
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self::within(&Limits::default())
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Batch {
     pub(crate) preconditions: Vec<(String, Precondition)>,
     /// In order; `None` deletes. Deleting what is absent is not an error.
     pub(crate) writes: Vec<(String, Option<Vec<u8>>)>,
+    /// Writes whose keys end with the sequence of the commit: prefix and value. After the others.
+    pub(crate) appends: Vec<(String, Vec<u8>)>,
 }
 
 impl Batch {
@@ -93,10 +95,37 @@ impl Batch {
         self
     }
 
+    /// Adds a write under a new key, which is this prefix and the sequence that the commit gets. So the keys of a prefix
+    /// are in the order of their commits, and a reader who goes on after the last one misses none: an engine makes
+    /// commits visible in the order of their sequences. One for each prefix.
+    pub fn append(mut self, prefix: impl Into<String>, value: Vec<u8>) -> Self {
+        self.appends.push((prefix.into(), value));
+        self
+    }
+
+    /// The key that [`Self::append`] writes.
+    #[must_use]
+    pub fn appended_key(prefix: &str, seq: u64) -> String {
+        format!("{prefix}{seq:020}")
+    }
+
+    /// Whether it only checks.
+    pub(crate) fn writes_nothing(&self) -> bool {
+        self.writes.is_empty() && self.appends.is_empty()
+    }
+
+    /// All writes of the commit with this sequence.
+    pub(crate) fn written(&self, seq: u64) -> Vec<(String, Option<&[u8]>)> {
+        let writes = self.writes.iter().map(|(key, value)| (key.clone(), value.as_deref()));
+        let appends = self.appends.iter();
+        let appends = appends.map(|(prefix, value)| (Self::appended_key(prefix, seq), Some(&**value)));
+        writes.chain(appends).collect()
+    }
+
     /// Number of preconditions and writes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.preconditions.len().saturating_add(self.writes.len())
+        self.preconditions.len().saturating_add(self.writes.len()).saturating_add(self.appends.len())
     }
 
     /// Whether there is nothing to check or write.
@@ -115,13 +144,22 @@ impl Batch {
         }
         for (key, value) in &self.writes {
             check_key(key)?;
-            let bytes = value.as_ref().map_or(0, Vec::len);
-            if bytes > VALUE_BYTES_MAX {
-                return Err(StoreError::TooLarge { key: key.clone(), bytes, limit: VALUE_BYTES_MAX });
-            }
+            check_value(key, value.as_ref().map_or(0, Vec::len))?;
+        }
+        for (prefix, value) in &self.appends {
+            let key = Self::appended_key(prefix, u64::MAX);
+            check_key(&key)?;
+            check_value(&key, value.len())?;
         }
         Ok(())
     }
+}
+
+fn check_value(key: &str, bytes: usize) -> Result<(), StoreError> {
+    if bytes > VALUE_BYTES_MAX {
+        return Err(StoreError::TooLarge { key: key.to_owned(), bytes, limit: VALUE_BYTES_MAX });
+    }
+    Ok(())
 }
 
 /// Keys are printable ASCII, so that every engine orders them the same way.

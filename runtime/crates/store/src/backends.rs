@@ -11,6 +11,7 @@ use crate::backend::{MemoryStore, SledStore, Store};
 use crate::error::StoreError;
 use crate::jobs::{Jobs, RecordJobs};
 use crate::ledger::{FileLedger, Ledger, LedgerError, LedgerSync, MemoryLedger};
+use crate::outbox::{Outbox, RecordOutbox};
 use crate::runs::{FileRuns, MemoryRuns, Runs};
 
 /// The storage of a process.
@@ -20,6 +21,8 @@ pub struct Backends {
     pub ledger: Arc<dyn Ledger>,
     pub runs: Arc<dyn Runs>,
     pub jobs: Arc<dyn Jobs>,
+    /// Over the same storage as the jobs, whose ends are written to it.
+    pub outbox: Arc<dyn Outbox>,
 }
 
 /// Why the backends cannot be opened.
@@ -167,7 +170,8 @@ impl Backends {
         let ledger = Arc::new(FileLedger::open(&data_dir.join(LEDGER_DIR), sync)?);
         let runs = Arc::new(FileRuns::open(&data_dir.join(RUNS_DIR))?);
         let jobs = Arc::new(RecordJobs::new(Arc::clone(&store)));
-        Ok(Self { store, ledger, runs, jobs })
+        let outbox = Arc::new(RecordOutbox::new(Arc::clone(&store)));
+        Ok(Self { store, ledger, runs, jobs, outbox })
     }
 
     /// Everything in memory, lost with the process: for tests.
@@ -176,6 +180,7 @@ impl Backends {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         Self {
             jobs: Arc::new(RecordJobs::new(Arc::clone(&store))),
+            outbox: Arc::new(RecordOutbox::new(Arc::clone(&store))),
             store,
             ledger: Arc::new(MemoryLedger::new()),
             runs: Arc::new(MemoryRuns::new()),

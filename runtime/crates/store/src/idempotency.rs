@@ -24,6 +24,9 @@ pub struct IdempotencyRecord {
     pub until: String,
     /// Number of the [`IdempotencyPart`]s of its answer; 0 before that.
     pub parts: u32,
+    /// Bytes of its answer, sealed; 0 before that.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 /// Finds the keys that are forgotten first. Parts: `[milliseconds since 1970, org, workspace, SHA-256 of the key]`.

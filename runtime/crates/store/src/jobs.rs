@@ -11,11 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::StoreError;
+use crate::outbox::OutboxRecord;
 use crate::task::BoxFuture;
 
 mod keys;
+mod line;
 mod records;
 
+pub use line::{LineName, LinePlace};
 pub use records::RecordJobs;
 
 /// Largest input in bytes, sealed: its parts and what is written with it are one batch.
@@ -51,7 +54,7 @@ impl JobState {
     /// Whether it is in the lists of what has not ended for good.
     #[must_use]
     pub const fn is_listed(self) -> bool {
-        self.is_open() || matches!(self, Self::Dead)
+        self.is_open() || matches!(self, Self::Dead | Self::Skipped)
     }
 
     /// Whether nothing brings it back.
@@ -89,6 +92,9 @@ pub struct Job {
     /// Bytes of its input; none once it was erased.
     #[serde(default)]
     pub input_bytes: u64,
+    /// Its place in a line; none of a job that waits for no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<LinePlace>,
     /// What else the engine knows of it: a JSON object, not sealed.
     pub detail: Box<RawValue>,
 }
@@ -117,6 +123,8 @@ pub struct NewJob {
     pub workspace_commit: u64,
     /// When it is due.
     pub due_ms: u64,
+    /// The line whose end it joins.
+    pub line: Option<LineName>,
     pub detail: Box<RawValue>,
 }
 
@@ -162,6 +170,8 @@ pub struct JobEnd {
     /// How long it is kept.
     pub keep_until_ms: u64,
     pub erase_input: bool,
+    /// What the org is told of it, written with the end.
+    pub told: OutboxRecord,
 }
 
 /// What became of a wish to change a job that nobody leased.
@@ -180,17 +190,27 @@ pub enum Changed {
 /// Jobs of a workspace by state.
 pub type JobCounts = std::collections::BTreeMap<JobState, u64>;
 
+/// A part of the count of all jobs that are open or can be taken up again.
+#[derive(Debug, Clone, Default)]
+pub struct JobTally {
+    /// Those of this part.
+    pub counts: JobCounts,
+    /// Where the next part begins; `None` after the last.
+    pub next: Option<String>,
+}
+
 /// The jobs of all workspaces.
 ///
 /// Errors of all methods: [`StoreError::Unavailable`] if the storage cannot be used, [`StoreError::Damaged`] or
 /// [`StoreError::Unreadable`] if a record is not what was written. Of those that take a [`Lease`] besides:
 /// [`StoreError::LeaseLost`] if another has the job by now, or it is not leased any more.
 pub trait Jobs: Send + Sync + 'static {
-    /// Stores a job with its input; it is on disk when this returns.
+    /// Stores a job with its input; it is on disk when this returns. One of a line is held until those that were stored
+    /// before it have ended, and the batch that ends the last of them makes it due.
     ///
     /// Errors besides the common ones: [`StoreError::Conflict`] if there is a job of that name, or if the workspace is
     /// not the one that this commit made; [`StoreError::TooLarge`] above [`JOB_INPUT_BYTES_MAX`].
-    fn enqueue<'a>(&'a self, job: &'a NewJob, input: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn enqueue<'a>(&'a self, job: &'a NewJob, input: &'a [u8]) -> BoxFuture<'a, Result<Job, StoreError>>;
 
     /// Workspaces that have a due job, in order of name, after this one. A lease that ran out is due. The cost depends
     /// on the number of workspaces that are returned, not on the number of their jobs.
@@ -230,7 +250,8 @@ pub trait Jobs: Send + Sync + 'static {
     /// Ends a job that waits; one that runs is told to end.
     fn cancel<'a>(&'a self, job: &'a JobName, end: &'a JobEnd) -> BoxFuture<'a, Result<Changed, StoreError>>;
 
-    /// Takes up a job that is dead or was skipped, if its input is there: due at this time, its tries counted anew.
+    /// Takes up a job that is dead or was skipped, if its input is there: due at this time, its tries counted anew. One of
+    /// a line whose turn another has is held, ahead of those that were stored after it.
     fn revive<'a>(
         &'a self,
         job: &'a JobName,
@@ -263,6 +284,15 @@ pub trait Jobs: Send + Sync + 'static {
         workspace: &'a WorkspaceId,
     ) -> BoxFuture<'a, Result<JobCounts, StoreError>>;
 
+    /// Counts jobs of all workspaces by state, those that are open or can be taken up again: a part of about so many,
+    /// from the beginning or from [`JobTally::next`] of the part before. Jobs that change meanwhile may be counted twice
+    /// or not at all: for figures, not for decisions.
+    fn tally<'a>(
+        &'a self,
+        from: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<JobTally, StoreError>>;
+
     /// How many jobs of a workspace have not ended, counted up to this number.
     fn open<'a>(
         &'a self,
@@ -278,6 +308,9 @@ pub trait Jobs: Send + Sync + 'static {
         workspace: &'a WorkspaceId,
     ) -> BoxFuture<'a, Result<u64, StoreError>>;
 
+    /// The same of all workspaces of an org.
+    fn input_bytes_of_org<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, StoreError>>;
+
     /// When a job becomes due next that is not due yet, lease ends included; `None` if there is none.
     fn next_due(&self) -> BoxFuture<'_, Result<Option<u64>, StoreError>>;
 
@@ -290,10 +323,11 @@ pub trait Jobs: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<(u64, JobName)>, StoreError>>;
 
-    /// Jobs of an org that are open, or were given up, each with the time when it was stored; after this one.
+    /// Jobs of an org that are open, were given up or skipped, each with the time when it was stored; after this one.
+    /// Those of all orgs are in order of org.
     fn listed<'a>(
         &'a self,
-        org: &'a OrgId,
+        org: Option<&'a OrgId>,
         order: JobOrder,
         after: Option<&'a (u64, JobName)>,
         limit: usize,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_core::id::OrgId;
@@ -25,7 +26,7 @@ pub use error::{BadRecord, LedgerError};
 pub use file::{FileLedger, LedgerSync, known_orgs, verify_directory};
 pub use line::LedgerLine;
 pub use memory::MemoryLedger;
-pub use query::{LEDGER_PAGE_ENTRIES_MAX, LedgerPage, LedgerQuery};
+pub use query::{LEDGER_PAGE_ENTRIES_MAX, LedgerCursor, LedgerPage, LedgerPlace, LedgerQuery};
 pub use report::{LedgerCut, LedgerLeft, PruneReport, VerifyReport};
 
 /// A segment is closed at this length, so that reading one backwards takes bounded memory.
@@ -46,7 +47,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// the record was written; it then refuses everything until the records are on disk.
     fn append<'a>(&'a self, event: &'a LedgerEvent) -> BoxFuture<'a, Result<u64, LedgerError>>;
 
-    /// One page of an org's entries, newest first; see [`LedgerQuery`].
+    /// One page of an org's entries, newest first; see [`LedgerQuery`]. It ends early where a look at more would take
+    /// too long, at a place that the next page goes on from.
     ///
     /// Errors besides the common ones: [`LedgerError::UnknownCursor`].
     fn read<'a>(
@@ -91,6 +93,14 @@ pub trait Ledger: Send + Sync + 'static {
         cut: &'a LedgerCut,
     ) -> BoxFuture<'a, Result<LedgerLeft, LedgerError>>;
 
+    /// Bytes of an org's ledger as it is stored.
+    fn bytes<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, LedgerError>>;
+
+    /// The directory that it is in, if it is in files.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+
     /// Whether records can be written, as far as the last attempts showed.
     fn is_well(&self) -> bool {
         true
@@ -109,4 +119,4 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -29,12 +29,16 @@ mod idempotency;
 mod jobs;
 mod ledger;
 mod lower_hex;
+#[cfg(test)]
+mod many;
 mod modules;
 mod orgs;
+mod outbox;
 mod record_hash;
 mod records;
 mod retention;
 mod runs;
+mod schedules;
 mod segment;
 mod settings;
 mod task;
@@ -53,22 +57,24 @@ pub use error::{REPAIR_RESTORE, StoreError};
 pub use events::{EventLease, EventOrder, EventRecord, FiredAutomation, FiringProblem};
 pub use idempotency::{IdempotencyOrder, IdempotencyPart, IdempotencyRecord};
 pub use jobs::{
-    Changed, JOB_INPUT_BYTES_MAX, Job, JobCounts, JobEnd, JobName, JobOrder, JobState, Jobs, Lease, Leased,
-    NewJob, RecordJobs,
+    Changed, JOB_INPUT_BYTES_MAX, Job, JobCounts, JobEnd, JobName, JobOrder, JobState, JobTally, Jobs, Lease,
+    Leased, LineName, LinePlace, NewJob, RecordJobs,
 };
 pub use ledger::{
-    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerCut, LedgerError, LedgerLeft, LedgerLine,
-    LedgerPage, LedgerQuery, LedgerSink, LedgerSync, MemoryLedger, PruneReport, VerifyReport, known_orgs,
-    verify_directory,
+    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerCursor, LedgerCut, LedgerError, LedgerLeft,
+    LedgerLine, LedgerPage, LedgerPlace, LedgerQuery, LedgerSink, LedgerSync, MemoryLedger, PruneReport,
+    VerifyReport, known_orgs, verify_directory,
 };
 pub use modules::{ModuleFiles, ModuleRecord};
-pub use orgs::{OrgRecord, WorkspaceRecord};
+pub use orgs::{OrgLimitsRecord, OrgRecord, WorkspaceRecord, WorkspaceValuesRecord};
+pub use outbox::{Outbox, OutboxCut, OutboxEntry, OutboxKind, OutboxPage, OutboxRecord, RecordOutbox};
 pub use records::{Document, Key, Listed, Records, Writes};
 pub use retention::{RetentionChange, RetentionRecord, RetentionTerms};
 pub use runs::{
     FileRuns, MemoryRuns, RunCursor, RunCut, RunFilter, RunOrder, RunPage, RunPlace, RunQuery, RunRecord,
     RunScope, Runs, RunsLeft,
 };
+pub use schedules::{MissedTimes, ScheduleFiring, ScheduleOrder, ScheduleOutcome, ScheduleRecord};
 pub use settings::{
     AllowlistMode, ConnectorSetting, ConnectorSettingValue, CredentialFieldState, CredentialState,
     IntegrationSettings, SettingGroup,

@@ -3,6 +3,8 @@
 //! It stores records and looks no further into them than their heads, by which they are found. Implemented in files and in memory; the same conformance
 //! suite runs over both. Called by the engine.
 
+use std::path::Path;
+
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 use portcullis_core::json;
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,14 @@ pub trait Runs: Send + Sync + 'static {
     /// error some may be deleted; doing it again completes it.
     fn retain<'a>(&'a self, org: &'a OrgId, cut: &'a RunCut) -> BoxFuture<'a, Result<RunsLeft, StoreError>>;
 
+    /// Bytes of an org's runs as they are stored.
+    fn bytes<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, StoreError>>;
+
+    /// The directory that it is in, if it is in files.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+
     /// Whether records can be stored, as far as the last attempts showed.
     fn is_well(&self) -> bool {
         true
@@ -113,4 +123,4 @@ impl RunRecord {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

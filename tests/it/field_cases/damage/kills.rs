@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::product::{Product, Random, Tokens, ask, call, count, input, prepare};
 use crate::support::binary;
+pub(super) use crate::support::figures::print_line;
 
 /// What was answered, and when.
 #[derive(Default)]
@@ -145,10 +146,4 @@ async fn nothing_that_was_answered_is_lost_or_torn_by_kill_9() {
     print_line("kill -9", &line);
     assert!(lost.is_empty(), "{lost:#?}");
     assert!(runs > cycles && orgs > cycles, "the load did something: {line}");
-}
-
-/// Shown by `make prove`, whose runs show what tests print.
-pub(super) fn print_line(what: &str, line: &Value) {
-    use std::io::Write as _;
-    drop(writeln!(std::io::stdout(), "{what}: {line}"));
 }

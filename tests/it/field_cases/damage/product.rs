@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::support::SALESFORCE;
 use crate::support::binary::{self, SERVE};
+pub(super) use crate::support::figures::{Random, count};
 
 /// Names are never looked up: the calls of these tests are refused by the org's list.
 pub(super) const NO_NAMES: [&str; 2] = ["--egress-dns-servers", "127.0.0.1:1"];
@@ -265,25 +266,6 @@ pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
     collect(dir, dir, &mut found);
     found.sort();
     found
-}
-
-/// A count from the environment, for `make prove`, or a small one.
-pub(super) fn count(name: &str, small: usize) -> usize {
-    std::env::var(name).map_or(small, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
-}
-
-/// A random generator with a seed, so that a failure can be repeated.
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn below(&mut self, limit: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((mixed ^ (mixed >> 31)) % limit.max(1) as u64).unwrap()
-    }
 }
 
 /// Whether a test that needs root may run here; if not, it says so, and fails where it must run.

@@ -153,11 +153,13 @@ fn c6_what_a_filter_cannot_read_is_an_error_that_names_filter_and_type() {
 }
 
 #[test]
-fn what_is_absent_stays_absent_and_may_have_a_default() {
-    for (chain, given) in
-        [("after_last:'-'", json!("nohyphen")), ("lower", json!(null)), ("iso8601", json!(null))]
-    {
-        assert_eq!(run(chain, given.clone()), None, "{chain} of {given}");
+fn what_is_absent_stays_absent_a_null_stays_null_and_both_may_have_a_default() {
+    for (chain, given, kept) in [
+        ("after_last:'-'", json!("nohyphen"), None),
+        ("lower", json!(null), Some(json!(null))),
+        ("iso8601", json!(null), Some(json!(null))),
+    ] {
+        assert_eq!(run(chain, given.clone()), kept, "{chain} of {given}");
         assert_eq!(run(&format!("{chain} | default:'d'"), given), Some(json!("d")), "{chain}");
     }
 }

@@ -110,7 +110,7 @@ fn slack_200_with_ok_false_is_an_error() {
                 "permission/fail missing_scope: chat:write",
             ),
             (200, &[], r#"{"ok":false,"error":"channel_not_found"}"#, "permanent/fail"),
-            (200, &[], "", "permanent/fail"),
+            (200, &[], "", "transient/retry response_unreadable: the answer should be JSON and is empty"),
             (429, &[("retry-after", "30")], r#"{"ok":false,"error":"ratelimited"}"#, "rate_limit/retry"),
         ],
     );

@@ -56,6 +56,9 @@ fn c3_what_is_missing_is_left_out_at_any_depth_and_a_null_is_kept() {
     let made = run(mapping.clone(), source).unwrap();
     assert_eq!(made, json!({ "props": { "name": "a" }, "list": ["a", []], "top": null }));
     assert_eq!(run(mapping, json!({ "phone": null })).unwrap()["props"], json!({ "phone": null }));
+    let filtered =
+        json!({ "a": ["{{source.fax|trim|upper}}", "{{source.fax|default:'none'}}", "{{source.x|trim}}"] });
+    assert_eq!(run(filtered, json!({ "fax": null })).unwrap(), json!({ "a": [null, "none"] }));
 }
 
 #[test]
@@ -202,4 +205,75 @@ fn s1_a_mapping_makes_no_more_than_its_budget() {
     let small = json!({ "a": "{{source.a|replace:'a','aa'|replace:'a','aa'}}", "b": "{{source.b}}" });
     let out = run(small, json!({ "a": "a", "b": "x".repeat(900_000) })).unwrap();
     assert_eq!(out["a"], "aaaa");
+}
+
+#[test]
+fn what_a_workspace_sets_is_used_like_the_source() {
+    let mapping = json!({
+        "pipeline": "{{workspace.values.pipeline_id}}",
+        "owner": "{{ workspace.values.owner | default:'nobody' }}",
+        "missing": "{{workspace.values.none}}",
+        "place": "{{org.id}}/{{workspace.id}}",
+        "lines": { "each": "source.lines", "as": "line",
+            "value": { "sku": "{{line.sku}}", "list": "{{workspace.values.list-1}}" } },
+        "only": { "when": { "path": "{{workspace.values.live}}", "eq": true }, "value": "{{source.a}}" },
+    });
+    let mapping = Mapping::parse(mapping.as_object().unwrap()).unwrap();
+    let org = json!({ "id": "acme" });
+    let workspace =
+        json!({ "id": "main", "values": { "pipeline_id": 7, "list-1": "{{source.a}}", "live": true } });
+    let source = json!({ "a": 1, "lines": [{ "sku": "x" }] });
+    let given = [("org", &org), ("workspace", &workspace)];
+    let budget = Budget::unlimited();
+    let input = mapping.resolve_given(&source, &given, &budget).unwrap();
+    assert_eq!(
+        Value::Object(input),
+        json!({
+            "pipeline": 7,
+            "owner": "nobody",
+            "place": "acme/main",
+            "lines": [{ "sku": "x", "list": "{{source.a}}" }],
+            "only": 1,
+        }),
+        "a value is never read as a template"
+    );
+    assert_eq!(
+        mapping.given(),
+        [
+            "org.id",
+            "workspace.id",
+            "workspace.values.list-1",
+            "workspace.values.live",
+            "workspace.values.none",
+            "workspace.values.owner",
+            "workspace.values.pipeline_id",
+        ]
+    );
+    let error = mapping.resolve(&source, &budget).unwrap_err();
+    assert_eq!(error.error.to_string(), "org.id has no value");
+}
+
+#[test]
+fn an_unknown_name_is_refused_with_what_may_be_written() {
+    for (text, says) in [
+        ("{{workspace.pipeline}}", "workspace.pipeline is nothing that is given"),
+        ("{{workspace.values.a.b}}", "is nothing that is given"),
+        ("{{org.values.a}}", "is nothing that is given"),
+        ("{{workspaces.id}}", "is not a variable"),
+        ("{{input.a}}", "is not available in a mapping"),
+    ] {
+        let problems = Mapping::parse(json!({ "a": text }).as_object().unwrap()).unwrap_err();
+        let why = &problems[0].1;
+        assert!(why.contains(says) && why.contains("workspace.values.<name>"), "{text}: {why}");
+    }
+}
+
+#[test]
+fn the_name_of_an_entry_hides_what_is_given() {
+    let mapping = json!({ "a": { "each": "source.orgs", "as": "org", "value": "{{org.name}}" } });
+    let mapping = Mapping::parse(mapping.as_object().unwrap()).unwrap();
+    let org = json!({ "id": "acme" });
+    let source = json!({ "orgs": [{ "name": "x" }] });
+    let input = mapping.resolve_given(&source, &[("org", &org)], &Budget::unlimited()).unwrap();
+    assert_eq!((input["a"].clone(), mapping.given().len()), (json!(["x"]), 0));
 }

@@ -467,3 +467,19 @@ fn a6_a_page_without_a_list_names_what_is_there() {
     let object = walk(&lenient, first(), &bodies(&[json!({ "data": {} })]));
     assert!(object.is_err(), "only what is left out is empty");
 }
+
+#[test]
+fn a_list_that_says_that_there_are_more_does_not_end_there() {
+    let first = || request("https://h/list", None);
+    let page = |items: &[u8], more: bool| json!({ "items": items, "more": more });
+    let says = |kind| PaginationPlan { has_more_path: Some("/more".to_owned()), ..plan(kind, "/items") };
+    let counted = says(PaginationKind::Page { param: query("page"), start: 1 });
+    let urls = ["https://h/list?page=1", "https://h/list?page=2", "https://h/list?page=3"];
+    let answers = bodies(&[page(&[], true), page(&[], true), page(&[1], false)]);
+    check(walk(&counted, first(), &answers), &urls, json!([1]));
+    let offset = says(PaginationKind::Offset { param: query("offset"), start: 0 });
+    for plan in [offset, says(PaginationKind::LinkHeader)] {
+        let error = walk(&plan, first(), &bodies(&[page(&[], true)])).unwrap_err();
+        assert!(matches!(error, PageError::Nowhere(_)) && error.code() == "pagination_invalid", "{error}");
+    }
+}

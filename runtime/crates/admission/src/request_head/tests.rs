@@ -33,6 +33,13 @@ fn a_request_is_as_long_as_its_head_says() {
     assert_eq!(length(without), Some(without.len() as u64 - 3));
     let twice = "GET / HTTP/1.1\r\nhost: x\r\nauthorization: a\r\nAuthorization: a\r\n\r\n";
     assert_eq!(RequestHead::of(twice.as_bytes()).unwrap().authorization, None);
+    let id = |fields: &str| {
+        let text = format!("GET / HTTP/1.1\r\nhost: x\r\n{fields}\r\n");
+        RequestHead::of(text.as_bytes()).unwrap().request_id.map(|(id, more)| (id.to_vec(), more))
+    };
+    assert_eq!(id(""), None);
+    assert_eq!(id("X-Request-ID: a b\r\n"), Some((b"a b".to_vec(), false)));
+    assert_eq!(id("x-request-id: a\r\nx-request-id: b\r\n"), Some((b"a".to_vec(), true)));
 }
 
 #[test]

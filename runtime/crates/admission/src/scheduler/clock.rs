@@ -56,7 +56,7 @@ mod tests {
             let turns = Scheduler::with(&Limits { queue_ms: 500, ..Limits::default() }, 1);
             let mut context = Context::from_waker(Waker::noop());
             turns.0.lock().free -= 1;
-            let mut waits = turns.admit("a").unwrap().run(ready(()));
+            let mut waits = turns.admit("a", usize::MAX).unwrap().run(ready(()));
             let since = turns.0.lock().now();
             assert!(Pin::new(&mut waits).poll(&mut context).is_pending());
             if stopped {
@@ -66,7 +66,7 @@ mod tests {
                     std::thread::sleep(Duration::from_millis(10));
                 }
             }
-            let next = turns.admit("a").map(drop);
+            let next = turns.admit("a", usize::MAX).map(drop);
             turns.0.pass_on();
             let ended = Pin::new(&mut waits).poll(&mut context);
             let expected = if stopped { Ok(()) } else { Err(Refused::Queue(queue)) };

@@ -195,6 +195,11 @@ impl TenantQueues {
         self.by_workspace.get(workspace).copied()
     }
 
+    /// Number of calls that wait for their first turn.
+    pub(super) fn fresh_waiting(&self) -> usize {
+        self.fresh.waiting
+    }
+
     /// The queue of a workspace; created if there is none.
     pub(super) fn open(&mut self, workspace: &str) -> usize {
         if let Some(tenant) = self.find(workspace) {
@@ -207,8 +212,8 @@ impl TenantQueues {
     }
 
     /// Number of its admitted calls.
-    pub(super) fn calls(&mut self, tenant: usize) -> usize {
-        self.tenants.get_mut(tenant).map_or(0, |tenant| tenant.calls)
+    pub(super) fn calls(&self, tenant: usize) -> usize {
+        self.tenants.get(tenant).map_or(0, |tenant| tenant.calls)
     }
 
     /// How long a call that arrives now would wait until it starts: the workspaces are served in rotation, so the calls

@@ -8,6 +8,10 @@ use super::tenant_queues::{FASTER_BEGINNINGS, MARGIN, PACE_AT_FIRST, Wait};
 use super::*;
 
 mod crowd;
+mod orgs;
+
+/// An org without a limit of its own.
+const FREE: usize = usize::MAX;
 
 fn scheduler(turns: usize, calls: u64, each: u64, queue_ms: u64) -> Scheduler {
     let limits =
@@ -41,24 +45,24 @@ fn polls(count: usize) -> impl Future<Output = ()> + Unpin {
 #[test]
 fn a_workspace_is_refused_at_its_own_limit_and_its_neighbour_is_not() {
     let scheduler = scheduler(1, 10, 3, 100);
-    let held: Vec<Permit> = (0..3).map(|_| scheduler.admit("acme/main").unwrap()).collect();
-    assert_eq!(scheduler.admit("acme/main").err(), Some(Refused::Workspace(3)));
-    let neighbour = scheduler.admit("acme/other").unwrap();
+    let held: Vec<Permit> = (0..3).map(|_| scheduler.admit("acme/main", FREE).unwrap()).collect();
+    assert_eq!(scheduler.admit("acme/main", FREE).err(), Some(Refused::Workspace(3)));
+    let neighbour = scheduler.admit("acme/other", FREE).unwrap();
     assert_eq!(scheduler.calls(), 4);
     drop(held);
     drop(neighbour);
     assert_eq!(scheduler.calls(), 0);
-    scheduler.admit("acme/main").unwrap();
+    scheduler.admit("acme/main", FREE).unwrap();
 }
 
 #[test]
 fn a_process_is_full_for_everybody() {
     let scheduler = scheduler(1, 2, 2, 100);
-    let first = scheduler.admit("a").unwrap();
-    let _second = scheduler.admit("b").unwrap();
-    assert_eq!(scheduler.admit("c").err(), Some(Refused::Process(2)));
+    let first = scheduler.admit("a", FREE).unwrap();
+    let _second = scheduler.admit("b", FREE).unwrap();
+    assert_eq!(scheduler.admit("c", FREE).err(), Some(Refused::Process(2)));
     drop(first);
-    scheduler.admit("c").unwrap();
+    scheduler.admit("c", FREE).unwrap();
 }
 
 /// Holds a turn while others arrive.
@@ -72,10 +76,10 @@ fn while_busy(scheduler: &Scheduler, act: impl FnOnce()) {
 fn turns_go_round_the_workspaces_and_to_what_has_begun_first() {
     let scheduler = scheduler(1, 100, 100, 1000);
     let bell = Arc::new(Bell::default());
-    let mut noisy: Vec<_> = (0..5).map(|_| scheduler.admit("noisy").unwrap().run(polls(2))).collect();
+    let mut noisy: Vec<_> = (0..5).map(|_| scheduler.admit("noisy", FREE).unwrap().run(polls(2))).collect();
     // One that has begun, and waits for its second turn.
     assert!(poll(&mut noisy[4], &bell).is_pending());
-    let mut quiet = scheduler.admit("quiet").unwrap().run(ready(()));
+    let mut quiet = scheduler.admit("quiet", FREE).unwrap().run(ready(()));
     while_busy(&scheduler, || {
         for call in &mut noisy {
             assert!(poll(call, &bell).is_pending());
@@ -98,8 +102,8 @@ fn behind_a_long_queue_of_the_runtime_a_call_computes_only_once_it_was_woken() {
     let (bell, other) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
     let rung = |bell: &Bell| bell.0.load(Ordering::SeqCst);
     scheduler.0.lock().dispatch.took(Duration::from_millis(5));
-    let mut fresh = scheduler.admit("a").unwrap().run(polls(1));
-    let mut begun = scheduler.admit("a").unwrap().run(polls(1));
+    let mut fresh = scheduler.admit("a", FREE).unwrap().run(polls(1));
+    let mut begun = scheduler.admit("a", FREE).unwrap().run(polls(1));
     begun.fresh_since = None;
     assert!(poll(&mut fresh, &bell).is_pending());
     assert_eq!(rung(&bell), 1, "the turn is its own");
@@ -108,7 +112,7 @@ fn behind_a_long_queue_of_the_runtime_a_call_computes_only_once_it_was_woken() {
     assert!(poll(&mut fresh, &bell).is_ready());
     assert_eq!(rung(&other), 1);
     assert!(poll(&mut begun, &other).is_ready());
-    let mut third = scheduler.admit("a").unwrap().run(polls(1));
+    let mut third = scheduler.admit("a", FREE).unwrap().run(polls(1));
     assert!(poll(&mut third, &bell).is_ready(), "it was a short way, so the next computes at once");
 }
 
@@ -116,8 +120,8 @@ fn behind_a_long_queue_of_the_runtime_a_call_computes_only_once_it_was_woken() {
 fn beside_one_that_computes_a_call_takes_its_place_in_the_rotation() {
     let scheduler = scheduler(2, 10, 10, 1000);
     let (bell, other) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
-    let mut beside = scheduler.admit("a").unwrap().run(ready(()));
-    let mut alone = scheduler.admit("a").unwrap().run(ready(()));
+    let mut beside = scheduler.admit("a", FREE).unwrap().run(ready(()));
+    let mut alone = scheduler.admit("a", FREE).unwrap().run(ready(()));
     while_busy(&scheduler, || {
         assert!(poll(&mut beside, &bell).is_pending());
         assert_eq!(bell.0.load(Ordering::SeqCst), 1, "there is a turn for it, once the runtime comes to it");
@@ -131,7 +135,7 @@ fn beside_one_that_computes_a_call_takes_its_place_in_the_rotation() {
 fn how_long_the_way_is_is_asked_again_and_again() {
     let scheduler = scheduler(1, 10, 10, 1000);
     let bell = Arc::new(Bell::default());
-    let mut call = scheduler.admit("a").unwrap().run(polls(100));
+    let mut call = scheduler.admit("a", FREE).unwrap().run(polls(100));
     let sent_round = (0..64).filter(|_| {
         let before = bell.0.load(Ordering::SeqCst);
         assert!(poll(&mut call, &bell).is_pending());
@@ -157,7 +161,7 @@ async fn one_call_ends_soon_beside_a_hundred_of_another_workspace() {
     let scheduler = scheduler(2, 1000, 1000, 60_000);
     let polled = Arc::new(AtomicUsize::new(0));
     let call = |workspace, polled: Arc<AtomicUsize>| {
-        scheduler.admit(workspace).unwrap().run(Box::pin(async move {
+        scheduler.admit(workspace, FREE).unwrap().run(Box::pin(async move {
             for _ in 0..20 {
                 polled.fetch_add(1, Ordering::SeqCst);
                 let until = Instant::now() + Duration::from_micros(100);
@@ -202,7 +206,7 @@ fn a_call_is_gone_before_its_place_is_free() {
     let calls = Arc::new(AtomicUsize::new(0));
     let holds = Holds(Arc::clone(&scheduler.0), Arc::clone(&calls));
     let bell = Arc::new(Bell::default());
-    let mut call = scheduler.admit("a").unwrap().run(Box::pin(async move {
+    let mut call = scheduler.admit("a", FREE).unwrap().run(Box::pin(async move {
         let _holds = holds;
         pending::<()>().await;
     }));
@@ -215,9 +219,9 @@ fn a_call_is_gone_before_its_place_is_free() {
 fn a_turn_is_not_lost_with_the_call_it_was_given_to() {
     let scheduler = scheduler(1, 10, 10, 1000);
     let bell = Arc::new(Bell::default());
-    let mut first = scheduler.admit("a").unwrap().run(ready(()));
-    let mut second = scheduler.admit("a").unwrap().run(ready(()));
-    let mut third = scheduler.admit("a").unwrap().run(ready(()));
+    let mut first = scheduler.admit("a", FREE).unwrap().run(ready(()));
+    let mut second = scheduler.admit("a", FREE).unwrap().run(ready(()));
+    let mut third = scheduler.admit("a", FREE).unwrap().run(ready(()));
     while_busy(&scheduler, || {
         for call in [&mut first, &mut second, &mut third] {
             assert!(poll(call, &bell).is_pending());
@@ -238,9 +242,9 @@ fn a_turn_is_not_lost_with_the_call_it_was_given_to() {
 fn a_call_that_waits_for_something_else_holds_no_turn() {
     let scheduler = scheduler(1, 10, 10, 1000);
     let bell = Arc::new(Bell::default());
-    let mut waits = scheduler.admit("a").unwrap().run(pending::<()>());
+    let mut waits = scheduler.admit("a", FREE).unwrap().run(pending::<()>());
     assert!(poll(&mut waits, &bell).is_pending());
-    let mut other = scheduler.admit("b").unwrap().run(ready(()));
+    let mut other = scheduler.admit("b", FREE).unwrap().run(ready(()));
     assert!(poll(&mut other, &bell).is_ready());
 }
 
@@ -248,10 +252,10 @@ fn a_call_that_waits_for_something_else_holds_no_turn() {
 fn a_panic_gives_its_turn_back() {
     let scheduler = scheduler(1, 10, 10, 1000);
     let bell = Arc::new(Bell::default());
-    let mut bad = scheduler.admit("a").unwrap().run(poll_fn(|_| -> Poll<()> { panic!("as meant") }));
+    let mut bad = scheduler.admit("a", FREE).unwrap().run(poll_fn(|_| -> Poll<()> { panic!("as meant") }));
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut bad, &bell)));
     assert!(outcome.is_err());
-    let mut other = scheduler.admit("b").unwrap().run(ready(()));
+    let mut other = scheduler.admit("b", FREE).unwrap().run(ready(()));
     assert!(poll(&mut other, &bell).is_ready());
 }
 
@@ -295,7 +299,7 @@ fn a_call_that_would_begin_too_late_is_refused_at_once_and_another_workspace_is_
     assert_eq!(tenants.wait(other, at(6005)), Wait::default());
     // No turn is given any more.
     assert!(tenants.wait(full, at(70_000)).longest() > Duration::from_secs(60));
-    assert!(limits.admit("full").is_ok(), "another process knows nothing of it");
+    assert!(limits.admit("full", FREE).is_ok(), "another process knows nothing of it");
 }
 
 #[test]
@@ -414,13 +418,13 @@ fn lanes_share_the_pace() {
 fn spawned_calls_are_before_the_ones_that_come_next() {
     let scheduler = scheduler(1, 1000, 1000, 10);
     let room = Duration::from_millis(10).as_micros() / (u128::from(MARGIN) * PACE_AT_FIRST.as_micros()) + 1;
-    let crowd: Vec<_> = (0..room).map(|_| scheduler.admit("a").unwrap().run(ready(()))).collect();
-    assert_eq!(scheduler.admit("a").err(), Some(Refused::Queue(Duration::from_millis(10))));
-    assert!(scheduler.admit("b").is_ok());
+    let crowd: Vec<_> = (0..room).map(|_| scheduler.admit("a", FREE).unwrap().run(ready(()))).collect();
+    assert_eq!(scheduler.admit("a", FREE).err(), Some(Refused::Queue(Duration::from_millis(10))));
+    assert!(scheduler.admit("b", FREE).is_ok());
     drop(crowd);
     let bell = Arc::new(Bell::default());
     for _ in 0..room {
-        let mut call = scheduler.admit("a").unwrap().run(ready(()));
+        let mut call = scheduler.admit("a", FREE).unwrap().run(ready(()));
         while poll(&mut call, &bell).is_pending() {}
     }
 }
@@ -464,8 +468,8 @@ fn those_who_went_away_are_not_kept() {
 async fn a_first_turn_that_comes_too_late_is_a_refusal() {
     let scheduler = scheduler(1, 10, 10, 20);
     let bell = Arc::new(Bell::default());
-    let mut late = scheduler.admit("a").unwrap().run(ready(()));
-    let mut begun = scheduler.admit("a").unwrap().run(polls(2));
+    let mut late = scheduler.admit("a", FREE).unwrap().run(ready(()));
+    let mut begun = scheduler.admit("a", FREE).unwrap().run(polls(2));
     assert!(poll(&mut begun, &bell).is_pending());
     scheduler.0.lock().free -= 1;
     assert!(poll(&mut late, &bell).is_pending() && poll(&mut begun, &bell).is_pending());

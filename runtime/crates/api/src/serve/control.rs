@@ -25,6 +25,8 @@ use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::login_log::Peer;
+
 /// Time between two signs of life, and between two looks for them.
 const BEAT: Duration = Duration::from_millis(50);
 /// Looks without a sign of life after which the serving threads count as late: longer than any queue of short tasks.
@@ -111,16 +113,17 @@ async fn watch(shared: &Shared, serving: &Serving) {
 }
 
 async fn accept(listener: TcpListener, serving: &Serving) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(one_request(stream, serving.clone()));
+    while let Ok((stream, peer)) = listener.accept().await {
+        tokio::spawn(one_request(stream, Peer(peer), serving.clone()));
     }
 }
 
-async fn one_request(stream: TcpStream, serving: Serving) {
+async fn one_request(stream: TcpStream, peer: Peer, serving: Serving) {
     let Serving { router, header_time, serving } = serving;
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(serving.clone());
+        request.extensions_mut().insert(peer);
         let router = router.clone();
         async move { router.call(request).await.map_err(|never: Infallible| never) }
     });

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use http::{Request, Response};
-use portcullis_admission::Refused;
+use portcullis_admission::{Refused, RequestHead};
 use portcullis_core::sync::lock;
 use portcullis_engine::{Error, clock, runs};
 
-use crate::dispatch::{finish, request_id};
+use crate::dispatch::finish;
 use crate::service::Api;
-use crate::{auth, problem};
+use crate::{auth, problem, request_id};
 
 /// How long a formatted refusal is reused: it has a `Date`, in seconds.
 const TEXT_TIME: Duration = Duration::from_secs(1);
@@ -42,23 +42,27 @@ impl FastReject {
     /// The refusal of a call, if the engine refuses it from memory.
     pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
         let token = || auth::bearer(request.headers());
-        let (refused, id) = self.verdict(request.method().as_str(), request.uri().path(), token)?;
+        let id = || request_id::of(request.headers());
+        let (refused, id) = self.verdict(request.method().as_str(), request.uri().path(), token, id)?;
         Some(finish(&self.api, problem::response(&Error::from(refused), &id), &id))
     }
 
     /// The same for a request that the server has not read yet: its answer as HTTP/1.1.
-    pub(crate) fn refusal_text(
-        &self,
-        method: &str,
-        target: &str,
-        authorization: Option<&str>,
-    ) -> Option<Vec<u8>> {
+    pub(crate) fn refusal_text(&self, head: &RequestHead<'_>) -> Option<Vec<u8>> {
+        let RequestHead { method, target, authorization, .. } = *head;
+        // Why before the verdict, which is counted: what is left to the server is refused there.
+        let id = match head.request_id {
+            None => None,
+            Some((value, false)) => Some(request_id::kept(value).filter(|id| is_plain(id))?),
+            Some((_, true)) => return None,
+        };
         let path = target.split_once('?').map_or(target, |(path, _)| path);
         // Why: while draining, each answer closes its connection, which only the server can do.
         if self.api.is_draining() {
             return None;
         }
-        let (refused, id) = self.verdict(method, path, || auth::bearer_of(authorization?))?;
+        let id = || id.map_or_else(request_id::fresh, str::to_owned);
+        let (refused, id) = self.verdict(method, path, || auth::bearer_of(authorization?), id)?;
         Some(self.text(refused, &id))
     }
 
@@ -68,11 +72,13 @@ impl FastReject {
         method: &str,
         path: &str,
         token: impl FnOnce() -> Option<&'t str>,
+        id: impl FnOnce() -> String,
     ) -> Option<(Refused, String)> {
         let (org, workspace) = (method == "POST").then(|| tenant(path)).flatten()?;
         let refused = runs::refused_from_memory(&self.api.engine, org, workspace, token)?;
         self.api.count_request();
-        let id = request_id();
+        self.api.engine.note_no_place(refused.code());
+        let id = id();
         tracing::debug!(request_id = %id, org, workspace, reason = %refused, "refused before the router");
         Some((refused, id))
     }
@@ -85,9 +91,12 @@ impl FastReject {
         {
             return text.parts.join(id).into_bytes();
         }
-        let text = self.write(refused, id);
-        let parts = text.split(id).map(ToOwned::to_owned).collect();
-        texts.retain(|(of, _)| *of != refused);
+        // Why a new one: the text is split where it stands, and a caller's may stand elsewhere, too.
+        let made_with = request_id::fresh();
+        let text = self.write(refused, &made_with);
+        let parts: Vec<String> = text.split(&made_with).map(ToOwned::to_owned).collect();
+        let text = parts.join(id);
+        texts.retain(|(of, text)| *of != refused && text.written.elapsed() < TEXT_TIME);
         texts.push((refused, Text { written: Instant::now(), parts }));
         text.into_bytes()
     }
@@ -111,6 +120,11 @@ impl FastReject {
         );
         text
     }
+}
+
+/// Whether an id stands in JSON as it is.
+fn is_plain(id: &str) -> bool {
+    id.bytes().all(|byte| !matches!(byte, b'"' | b'\\'))
 }
 
 /// The tenant of a path that calls an action or an automation, or fires an event.

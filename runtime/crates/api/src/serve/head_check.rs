@@ -12,9 +12,9 @@ use portcullis_core::fault::Code;
 use portcullis_engine::Error;
 
 use super::shedding_stream::Malformed;
-use crate::dispatch::{finish, request_id};
-use crate::problem;
+use crate::dispatch::finish;
 use crate::service::Api;
+use crate::{problem, request_id};
 
 /// The refusal of a request whose head, or anything before it on its connection, is malformed.
 pub(super) fn refusal<B>(
@@ -27,7 +27,7 @@ pub(super) fn refusal<B>(
         None => host_fault(request)?.into(),
     };
     api.count_request();
-    let id = request_id();
+    let id = request_id::of(request.headers());
     let mut response = finish(api, problem::response(&Error::new(Code::BadRequest, detail), &id), &id);
     // Why: nothing that follows on this connection can be trusted to begin where it seems to.
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

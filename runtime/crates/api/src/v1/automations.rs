@@ -5,7 +5,8 @@ use portcullis_core::tables::WrittenTables;
 use portcullis_core::violation::Violation;
 use portcullis_engine::Error;
 use portcullis_engine::automations::{
-    self, Automation, AutomationDefinition, DestinationConfig, EventOptype, EventStage, EventType,
+    self, Automation, AutomationDefinition, DestinationConfig, EventOptype, EventStage, EventType, Schedule,
+    ScheduleState,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -26,21 +27,37 @@ pub(crate) struct AutomationDocument {
     /// When it was last changed, RFC 3339.
     updated_at: String,
     /// The entity whose events fire it.
-    entity_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    entity_name: Option<String>,
     /// The event that fires it.
-    event_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    event_name: Option<String>,
     /// Kind of destination.
     event_type: EventType,
     /// The phase of an operation in which it fires.
     event_stage: EventStage,
     /// The operation that fires it.
     event_optype: EventOptype,
+    /// When it fires by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Schedule")]
+    schedule: Option<Schedule>,
+    /// Where its schedule is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ScheduleState")]
+    schedule_state: Option<ScheduleState>,
     /// Whether it is enabled.
     enabled: bool,
     /// A predicate on the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Value")]
     entry_conditions: Option<Value>,
+    /// What its durable runs are ordered by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    order_by: Option<String>,
     /// Tables for the filter `lookup`.
     #[serde(skip_serializing_if = "WrittenTables::is_empty")]
     tables: WrittenTables,
@@ -57,7 +74,8 @@ pub(crate) struct AutomationDocument {
 
 impl From<Automation> for AutomationDocument {
     fn from(automation: Automation) -> Self {
-        let Automation { id, revision, created_at, updated_at, definition, warnings } = automation;
+        let Automation { id, revision, created_at, updated_at, definition, schedule_state, warnings } =
+            automation;
         Self {
             automation_id: id,
             revision,
@@ -68,8 +86,11 @@ impl From<Automation> for AutomationDocument {
             event_type: definition.event_type,
             event_stage: definition.event_stage,
             event_optype: definition.event_optype,
+            schedule: definition.schedule,
+            schedule_state,
             enabled: definition.enabled,
             entry_conditions: definition.entry_conditions,
+            order_by: definition.order_by,
             tables: definition.tables,
             sample: definition.sample,
             destination_config: definition.destination_config,

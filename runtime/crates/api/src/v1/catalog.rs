@@ -118,7 +118,8 @@ pub(crate) async fn import(
 ) -> Result<Json<ImportResult>, Error> {
     let ImportRequest { document, connector_id, base_url, only } = wish;
     let only = only.unwrap_or_default();
-    let options = ImportOptions { connector_id, base_url, only, ..ImportOptions::default() };
+    let limits = context.engine().limits();
+    let options = ImportOptions { connector_id, base_url, only, ..ImportOptions::within(limits) };
     let imported = catalog::import(context.caller()?, Value::Object(document), options).await?;
     let definition = match imported.definition {
         Value::Object(definition) => definition,

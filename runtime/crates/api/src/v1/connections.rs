@@ -6,6 +6,7 @@ use portcullis_core::definition::EnumValue;
 use portcullis_core::form::{Field, VisibleWhen};
 use portcullis_core::id::{ConnectorId, RunId};
 use portcullis_engine::Error;
+use portcullis_engine::breaker::ConnectionBreaker;
 use portcullis_engine::connection::{
     self, Connection, ConnectionState, FieldState, Offer, SaveConnection, TokenView, Verified,
 };
@@ -60,6 +61,9 @@ pub(crate) struct Setting {
     /// The token that was obtained with the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<SettingToken>,
+    /// Its circuit breaker on this node, while calls are refused because the third party failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<ConnectionBreaker>,
 }
 
 fn in_order<S: Serializer>(fields: &[(String, SettingField)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -119,6 +123,9 @@ pub(crate) struct ConnectorOffer {
     deprecated: bool,
     /// The state of the connection.
     state: ConnectionState,
+    /// Its circuit breaker on this node, while calls are refused because the third party failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<ConnectionBreaker>,
     /// The form to fill in.
     form: Vec<FormField>,
     /// Other authentication methods.
@@ -206,7 +213,8 @@ pub(crate) struct TestResult {
 
 impl From<Connection> for Setting {
     fn from(connection: Connection) -> Self {
-        let Connection { connector_id, enabled, state, fields, auth_method, reason, token } = connection;
+        let Connection { connector_id, enabled, state, fields, auth_method, reason, token, breaker } =
+            connection;
         let fields = fields
             .into_iter()
             .map(|FieldState { name, set, updated_at }| (name, SettingField { set, updated_at }));
@@ -219,6 +227,7 @@ impl From<Connection> for Setting {
             auth_method,
             reason,
             token: token.map(SettingToken::from),
+            breaker,
         }
     }
 }
@@ -248,6 +257,7 @@ impl From<Offer> for ConnectorOffer {
             enabled: connector.enabled,
             deprecated: connector.deprecated,
             state: offer.state,
+            breaker: offer.breaker,
             form: form(&connector.fields),
             auth_methods: methods.collect(),
         }

@@ -6,6 +6,7 @@ use axum::body::Body;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use portcullis_core::fault::Code;
+use portcullis_engine::call::done::{Replay, replayed};
 use portcullis_engine::idempotency::{Claim, Claimed, KeptAnswer, KeyedRequest, claim, fingerprint};
 use portcullis_engine::jobs::{self, RunView};
 use portcullis_engine::runs::CallIdentity;
@@ -79,8 +80,12 @@ pub(crate) async fn once<A: Keep, F: Future<Output = Result<A, Error>>>(
 ) -> Result<A, Error> {
     let Some(key) = key else { return serve(CallIdentity::default()).await };
     let claimed = match claimed(context, tenant, (&key, A::IS_RESUMABLE), body).await? {
-        Claim::Repeat(answer) => return Ok(A::again(Replayed::Kept(answer))),
+        Claim::Repeat(answer) => {
+            note_replay(context, tenant, None);
+            return Ok(A::again(Replayed::Kept(answer)));
+        }
         Claim::CutOff(run) => {
+            note_replay(context, tenant, Some(run.as_str()));
             let view = jobs::known(context.engine(), tenant, &run).await?;
             return Ok(A::again(Replayed::Run(view, location(context, run.as_str()))));
         }
@@ -89,6 +94,15 @@ pub(crate) async fn once<A: Keep, F: Future<Output = Result<A, Error>>>(
     let answer = serve(CallIdentity { key: Some(key), run_id: Some(claimed.run_id()) }).await;
     settle(context, claimed, &answer).await;
     answer
+}
+
+/// The line of a repeat. Why without the run where an answer was kept: that is sealed text, and may be of an event.
+fn note_replay(context: &Context, tenant: &Tenant, run_id: Option<&str>) {
+    let path = |name| Some(context.path(name)).filter(|text| !text.is_empty());
+    let action = path("action");
+    // Why by the action: an automation's path has an id and no action.
+    let (connector, automation_id) = if action.is_some() { (path("id"), None) } else { (None, path("id")) };
+    replayed(tenant, &Replay { run_id, connector, action, automation_id, event_id: None });
 }
 
 /// Claims a key for a request.
@@ -141,6 +155,8 @@ impl Keep for RunAnswer {
             }
             Ok(Self::Again(_)) => return Ok(None),
             Ok(Self::Now(run)) => (200, run, serde_json::to_string(&run.document()).map_err(internal)?),
+            // Why not kept: nothing was sent, and a repeat is to be made once the third party works again.
+            Err(error) if error.code == Code::CircuitOpen => return Ok(None),
             Err(error) => match &error.run {
                 Some(run) => (error.code.status(), run, problem::text(error, context.request_id())),
                 None => return Ok(None),

@@ -75,10 +75,11 @@ pub(crate) async fn cancel(context: Context, _: NoParameters, (): ()) -> Result<
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum DefinitionChoice {
-    /// The input as it was made then.
+    /// The input as it was made then, for the action as it was in the revision of the definition that the run was made
+    /// with. What the call may do is decided by the definition in force.
     #[default]
     Same,
-    /// The source of an automation's run is mapped again by the automation of now.
+    /// The definition in force; the source of an automation's run is mapped again by the automation of now.
     Newest,
 }
 
@@ -86,7 +87,7 @@ enum DefinitionChoice {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rerun {
-    /// Which definition makes the input. The connector's is always the one in force.
+    /// Which definition it is made with.
     #[serde(default)]
     definition: DefinitionChoice,
 }
@@ -206,6 +207,15 @@ impl From<RedriveRuns> for Redrive {
 pub(crate) struct Redriven {
     /// Their number; ask again until it is 0.
     count: u64,
+    /// Runs that match and were left as they are, as far as they were met: they may have been carried out, and a repeat
+    /// with the key that they had may do harm. `new_key` makes them again all the same.
+    #[serde(skip_serializing_if = "is_zero")]
+    not_repeatable: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 pub(crate) async fn redrive(
@@ -214,6 +224,6 @@ pub(crate) async fn redrive(
     Typed(wish): Typed<RedriveRuns>,
 ) -> Result<Json<Redriven>, Error> {
     let org = context.org().await?;
-    let count = jobs::redrive(context.engine(), context.caller()?, &org, &wish.into()).await?;
-    Ok(Json(Redriven { count }))
+    let done = jobs::redrive(context.engine(), context.caller()?, &org, &wish.into()).await?;
+    Ok(Json(Redriven { count: done.count, not_repeatable: done.not_repeatable }))
 }

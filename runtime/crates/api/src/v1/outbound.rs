@@ -3,14 +3,14 @@
 use axum::body::Body;
 use http::Response;
 use http::header::ACCEPT;
-use portcullis_core::id::{ActionId, ConnectorId, EntryId, OrgId, RunId, WorkspaceId};
+use portcullis_core::id::{ActionId, ConnectorId, OrgId, RunId, WorkspaceId};
 use portcullis_core::ledger::{LedgerEvent, LedgerVerdict};
 use portcullis_engine::Error;
 use portcullis_engine::audit::{self, LedgerLine, LedgerQuery, VerifyReport};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Answer, Content, JSON, Json, List, json};
+use crate::answer::{Answer, Content, JSON, Json, LongList, json};
 use crate::request::{Context, NoParameters, Parameters};
 use http::StatusCode;
 
@@ -28,10 +28,10 @@ pub(crate) struct OutboundParameters {
     #[serde(default = "default_limit")]
     #[schemars(range(min = 1, max = 100))]
     limit: u32,
-    /// The last entry of the previous page.
+    /// `next` of the previous page, or the id of its last entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "EntryId")]
-    starting_after: Option<EntryId>,
+    #[schemars(with = "String", regex(pattern = "^[a-z0-9][a-z0-9._-]{0,255}$"))]
+    starting_after: Option<String>,
     /// Only of this workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "WorkspaceId")]
@@ -76,9 +76,11 @@ const fn default_limit() -> u32 {
 
 impl Parameters for OutboundParameters {}
 
-impl From<OutboundParameters> for LedgerQuery {
-    fn from(wanted: OutboundParameters) -> Self {
-        Self {
+impl OutboundParameters {
+    fn query(self) -> Result<LedgerQuery, Error> {
+        let wanted = self;
+        let starting_after = wanted.starting_after.as_deref().map(audit::cursor).transpose()?;
+        Ok(LedgerQuery {
             workspace: wanted.workspace,
             connector_id: wanted.connector_id,
             action_id: wanted.action_id,
@@ -89,9 +91,9 @@ impl From<OutboundParameters> for LedgerQuery {
             since: wanted.since,
             until: wanted.until,
             back_to: None,
-            starting_after: wanted.starting_after,
+            starting_after,
             limit: usize::try_from(wanted.limit).unwrap_or(50),
-        }
+        })
     }
 }
 
@@ -173,14 +175,14 @@ impl From<VerifyReport> for ChainReport {
 
 /// A page of attempts, or an export of every record.
 pub(crate) enum Outbound {
-    Page(List<OutboundAttempt>),
+    Page(LongList<OutboundAttempt>),
     Export(Response<Body>),
 }
 
 impl Answer for Outbound {
     fn content(generator: &mut SchemaGenerator) -> Content {
         vec![
-            (JSON, Some(generator.subschema_for::<List<OutboundAttempt>>())),
+            (JSON, Some(generator.subschema_for::<LongList<OutboundAttempt>>())),
             (export::NDJSON, None),
             (export::CSV, None),
         ]
@@ -197,7 +199,7 @@ impl Answer for Outbound {
 /// Lists attempts, newest first; or exports every record, oldest first, as NDJSON or CSV.
 pub(crate) async fn list(context: Context, wanted: OutboundParameters, (): ()) -> Result<Outbound, Error> {
     let org = context.org().await?;
-    let query = LedgerQuery::from(wanted);
+    let query = wanted.query()?;
     let accept = context.header(ACCEPT.as_str()).unwrap_or_default();
     let media = accept.split([',', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();
     match media.as_str() {
@@ -207,7 +209,8 @@ pub(crate) async fn list(context: Context, wanted: OutboundParameters, (): ()) -
     }
     let page = audit::list(context.engine(), context.caller()?, &org, &query).await?;
     let entries = page.entries.into_iter().map(OutboundAttempt::from).collect();
-    Ok(Outbound::Page(List::new(entries, page.has_more)))
+    let next = page.next.map(|next| next.to_string());
+    Ok(Outbound::Page(LongList::new(entries, next)))
 }
 
 /// Checks the hash chain.

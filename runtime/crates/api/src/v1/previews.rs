@@ -60,6 +60,9 @@ struct PreviewDocument<'p> {
     request_hash: Option<&'p str>,
     /// The checks of the request, in order.
     decisions: &'p [Decision],
+    /// When its schedule would fire next, RFC 3339.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    next_times: &'p [String],
     /// Why the call would be skipped, whatever the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<SkipReason>,
@@ -90,6 +93,7 @@ impl<'p> PreviewDocument<'p> {
             request: shown.map(DryRequest::of),
             request_hash: shown.map(|shown| shown.hash.as_str()),
             decisions: progress.map_or(&[], |progress| &progress.decisions),
+            next_times: &preview.next_times,
             reason: preview.reason,
             problem: preview.problem.as_ref().map(|error| PreviewProblem {
                 code: error.code,

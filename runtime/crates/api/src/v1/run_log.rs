@@ -8,7 +8,7 @@ use portcullis_engine::runs::StoredRun;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::Json;
+use crate::answer::{Json, LongList};
 use crate::request::{Context, Parameters};
 
 /// The order of a list of runs.
@@ -73,11 +73,11 @@ macro_rules! selections {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(with = "String", length(min = 1, max = 255))]
             event_id: Option<String>,
-            /// Ended at this time or later, RFC 3339.
+            /// Ended at this time or later, RFC 3339; of runs that have not ended, accepted then.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(with = "String")]
             since: Option<String>,
-            /// Ended before this time, RFC 3339.
+            /// Ended before this time, RFC 3339; of runs that have not ended, accepted then.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(with = "String")]
             until: Option<String>,
@@ -125,24 +125,8 @@ selections! {
     }
 }
 
-/// A page of runs.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "{T}List")]
-pub(crate) struct RunList<T> {
-    /// The runs. Fewer than the limit, or none, if a look for more would have taken too long.
-    data: Vec<T>,
-    /// Whether the list continues: request the next page with `next` as `starting_after`.
-    has_more: bool,
-    /// Where the next page begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-}
-
-impl<T> RunList<T> {
-    fn of(page: RunsPage, show: impl FnMut(ListedRun) -> T) -> Json<Self> {
-        let has_more = page.next.is_some();
-        Json(Self { data: page.entries.into_iter().map(show).collect(), has_more, next: page.next })
-    }
+fn listed<T>(page: RunsPage, show: impl FnMut(ListedRun) -> T) -> Json<LongList<T>> {
+    Json(LongList::new(page.entries.into_iter().map(show).collect(), page.next))
 }
 
 /// A run of an org. Why two shapes written out: an open schema inside a closed one cannot be described.
@@ -217,31 +201,31 @@ pub(crate) async fn list(
     context: Context,
     wanted: RunsParameters,
     (): (),
-) -> Result<Json<RunList<RunView>>, Error> {
+) -> Result<Json<LongList<RunView>>, Error> {
     let tenant = context.tenant().await?;
     let page = run_log::list(context.engine(), context.caller()?, &tenant, &wanted.wanted()).await?;
-    Ok(RunList::of(page, |listed| listed.run))
+    Ok(listed(page, |listed| listed.run))
 }
 
 pub(crate) async fn list_of_org(
     context: Context,
     mut wanted: OrgRunsParameters,
     (): (),
-) -> Result<Json<RunList<OrgRun>>, Error> {
+) -> Result<Json<LongList<OrgRun>>, Error> {
     let org = context.org().await?;
     let workspace = wanted.workspace.take();
     let (caller, wanted) = (context.caller()?, wanted.wanted());
     let page = run_log::list_of_org(context.engine(), caller, &org, workspace.as_ref(), &wanted).await?;
-    Ok(RunList::of(page, OrgRun::of))
+    Ok(listed(page, OrgRun::of))
 }
 
 pub(crate) async fn list_of_platform(
     context: Context,
     mut wanted: PlatformRunsParameters,
     (): (),
-) -> Result<Json<RunList<PlatformRun>>, Error> {
+) -> Result<Json<LongList<PlatformRun>>, Error> {
     let org = wanted.org.take();
     let (caller, wanted) = (context.caller()?, wanted.wanted());
     let page = run_log::list_of_platform(context.engine(), caller, org.as_ref(), &wanted).await?;
-    Ok(RunList::of(page, PlatformRun::of))
+    Ok(listed(page, PlatformRun::of))
 }

@@ -33,6 +33,17 @@ pub(super) fn too_large(document: &Value, limits: &Limits) -> Option<String> {
         .then(|| format!("the definition is {bytes} bytes, the limit is {limit} (limits.definition_bytes)"))
 }
 
+/// The message about a text that no upload can have, because of its blanks.
+pub(super) fn too_long(text: &[u8], limits: &Limits) -> Option<String> {
+    let (bytes, limit) = (text.len() as u64, limits.api_body_bytes);
+    (bytes > limit).then(|| {
+        format!(
+            "the text is {bytes} bytes, and an upload has at most {limit} (limits.api_body_bytes); without line breaks \
+             and blanks it is shorter"
+        )
+    })
+}
+
 /// Counts what is written.
 struct Count(u64);
 

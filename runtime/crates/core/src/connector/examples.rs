@@ -22,6 +22,8 @@ use crate::definition::{
 use crate::input::check_input;
 use crate::violation::{Violation, Violations, step};
 
+mod asking;
+
 /// The time of every example: 2026-01-01T00:00:00Z, in milliseconds.
 const NOW_MS: i64 = 1_767_225_600_000;
 /// The run id of every example.
@@ -59,9 +61,18 @@ pub(super) fn check(definition: &Definition, connector: &Connector, report: &mut
                 continue;
             }
         };
+        let plans = asking::plans_of(action, wire);
+        let asking = match asking::rules_of(action, plans.as_ref(), report) {
+            Ok(asking) => asking,
+            Err(e) => {
+                report.error(format!("{at}/examples"), "predicate_invalid", e.to_string());
+                continue;
+            }
+        };
         for (i, example) in wire.examples.iter().enumerate() {
             let pointer = format!("{at}/examples/{i}");
             let (errors, budget, judge) = (&mut *report.errors, report.budget, judge.as_ref());
+            let asking = asking.as_ref();
             let case = Case {
                 connector,
                 action,
@@ -69,6 +80,7 @@ pub(super) fn check(definition: &Definition, connector: &Connector, report: &mut
                 at: &at,
                 example,
                 judge,
+                asking,
                 budget,
                 pointer,
                 errors,
@@ -95,7 +107,7 @@ fn judge_of<'a>(
     wire: &ActionDef,
     report: &mut Report<'_>,
 ) -> Result<Option<Judge<'a>>, PredicateError> {
-    if wire.examples.iter().all(|example| example.response.is_none()) {
+    if wire.examples.iter().all(|example| example.response.is_none() && example.exchanges.is_empty()) {
         return Ok(None);
     }
     Judge::compiled(&action.plan, &mut |value| report.compiler.predicate(value)).map(Some)
@@ -119,6 +131,8 @@ struct Case<'a> {
     at: &'a str,
     example: &'a ExampleDef,
     judge: Option<&'a Judge<'a>>,
+    /// How the answers before a result are judged, where the action asks again.
+    asking: Option<&'a asking::Rules<'a>>,
     /// For all examples of the definition together.
     budget: &'a Budget,
     pointer: String,
@@ -154,8 +168,9 @@ impl Case<'_> {
                 return Some(());
             }
         };
-        if !self.example.exchanges.is_empty() {
-            self.refuse("/exchanges", "module_unused", "exchanges are for actions that a module serves");
+        if !self.example.exchanges.is_empty() && self.action.plan.poll.is_none() {
+            let message = "exchanges are for actions that a module serves, and for those with poll";
+            self.refuse("/exchanges", "module_unused", message);
         }
         self.check_config();
         if self.example.expect_output.is_some() && self.example.expect_error.is_some() {
@@ -187,12 +202,15 @@ impl Case<'_> {
             }
         };
         let Some(request) = self.first_page(rendered) else { return Some(()) };
+        if let Some(asking) = self.asking.filter(|_| !self.example.exchanges.is_empty()) {
+            return self.check_asking(asking, request);
+        }
         if let Some(expected) = &self.example.expect_request {
-            self.check_request(expected, &request);
+            self.check_request("", expected, &request);
         }
         match &self.example.response {
             Some(response) => {
-                if let Err(why) = self.check_answer(response, &request) {
+                if let Err(why) = self.check_answer("", response, &request) {
                     return self.too_costly("/response", why);
                 }
             }
@@ -241,33 +259,36 @@ impl Case<'_> {
         }
     }
 
-    fn check_request(&mut self, expected: &ExampleRequestDef, request: &RenderedRequest) {
+    /// `at` is the exchange whose request it is; empty for the example's own.
+    fn check_request(&mut self, at: &str, expected: &ExampleRequestDef, request: &RenderedRequest) {
+        let at = format!("{at}/expect_request");
         let method = expected.method;
         if method != request.method {
             let message = format!("the action's method is {}", request.method);
-            self.refuse("/expect_request/method", "example_differs", message);
+            self.refuse(&format!("{at}/method"), "example_differs", message);
         }
         if expected.url != request.url {
             let message = format!("the action's URL is {}", request.url);
-            self.refuse("/expect_request/url", "example_differs", message);
+            self.refuse(&format!("{at}/url"), "example_differs", message);
         }
         for (name, value) in &expected.headers {
             let own = request.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
             if own.map(|(_, own)| own) != Some(value) {
                 let found = own.map_or("absent", |(_, own)| own.as_str());
-                let at = format!("/expect_request/headers/{}", step(name));
-                self.refuse(&at, "example_differs", format!("the action's header is {found:?}"));
+                let member = format!("{at}/headers/{}", step(name));
+                self.refuse(&member, "example_differs", format!("the action's header is {found:?}"));
             }
         }
         let body = body_value(request);
         if expected.body != body {
             let shown = body.map_or_else(|| "absent".to_owned(), |body| body.to_string());
-            self.refuse("/expect_request/body", "example_differs", format!("the action's body is {shown}"));
+            self.refuse(&format!("{at}/body"), "example_differs", format!("the action's body is {shown}"));
         }
     }
 
     fn check_answer(
         &mut self,
+        at: &str,
         response: &ExampleResponseDef,
         request: &RenderedRequest,
     ) -> Result<(), Exceeded> {
@@ -290,7 +311,7 @@ impl Case<'_> {
                     Some(plan) => {
                         let mut pages = Pages::new(plan, request);
                         if let Err(e) = pages.next(request, &answer) {
-                            self.refuse("/response", "example_differs", e.to_string());
+                            self.refuse(&format!("{at}/response"), "example_differs", e.to_string());
                             return Ok(());
                         }
                         pages.finish()
@@ -306,7 +327,7 @@ impl Case<'_> {
             }
             (Outcome::Error(error), None) => {
                 let message = format!("the answer is an error of class {}", error.class.as_str());
-                self.refuse("/response", "example_differs", message);
+                self.refuse(&format!("{at}/response"), "example_differs", message);
             }
             (Outcome::Error(error), Some(expected)) => {
                 let wait = portcullis_action::retry::wait_of(

@@ -26,7 +26,7 @@ pub struct ExampleDef {
     pub expect_request: Option<ExampleRequestDef>,
     /// A recorded answer.
     pub response: Option<ExampleResponseDef>,
-    /// The requests of a module in order, each with its recorded answer.
+    /// The requests of a module, or of an action with `poll`, in order, each with its recorded answer.
     #[schemars(length(max = 100))]
     pub exchanges: Vec<ExchangeDef>,
     /// The expected output.

@@ -129,6 +129,7 @@ fn a_multi_segment_config_value_is_fixed_text() {
 fn a_config_value_pins_the_host_to_this_tenant() {
     let grant = grant("https://{{config.shop}}.example-saas.com/");
     assert_eq!(grant.scopes[0].fixed_host().as_deref(), Some("acme.example-saas.com"));
+    assert_eq!(grant.scopes[0].fixed_origin().as_deref(), Some("https://acme.example-saas.com"));
     assert_eq!(code(&grant, "https://acme.example-saas.com/", Method::Get), "ok");
     assert_eq!(code(&grant, "https://other.example-saas.com/", Method::Get), "path_not_granted");
 }

@@ -3,6 +3,8 @@
 use super::*;
 use crate::secret::SecretValue;
 
+mod walk;
+
 fn fields(pairs: &[(&str, &str)]) -> SecretFields {
     SecretFields::new(
         pairs.iter().map(|(n, v)| ((*n).to_owned(), SecretValue::new((*v).to_owned()))).collect(),
@@ -47,6 +49,9 @@ fn a_secret_cannot_break_its_header() {
         assert!(!error.to_string().contains(bad));
     }
     assert!(apply(&header("{{cred.k}}"), &[("k", "a b~")]).is_ok());
+    for bad in [" a", "a "] {
+        assert_eq!(apply(&header("{{cred.k}}"), &[("k", bad)]).err(), Some(InjectionError::Blank), "{bad:?}");
+    }
 }
 
 #[test]

@@ -19,8 +19,10 @@ use portcullis_store::AutomationRecord;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
+use super::order::OrderBy;
 use super::{DESTINATION, Destination};
 use crate::error::Error;
+use crate::workspace_values::Given;
 
 /// Size of the automations that are kept, as JSON, bytes. Compiled they are some ten times as large.
 const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -32,6 +34,10 @@ pub(crate) struct Compiled {
     /// Absent if it fires always.
     conditions: Option<Predicate>,
     mapping: Mapping,
+    /// Absent if its runs are in no order.
+    order_by: Option<OrderBy>,
+    /// The variables of what is given besides the source that conditions and mapping use.
+    given: Vec<String>,
     /// Size of its document and its patterns.
     bytes: usize,
 }
@@ -41,7 +47,7 @@ impl Compiled {
     pub(crate) fn of(document: &Value, limits: &Limits, violations: &mut Violations) -> Self {
         let mut compiler = Compiler::new(limits.compiling_automation());
         let conditions = document.get("entry_conditions").filter(|conditions| !conditions.is_null());
-        let conditions = conditions.and_then(|conditions| match compiler.predicate(conditions) {
+        let conditions = conditions.and_then(|conditions| match compiler.predicate_given(conditions) {
             Ok(predicate) => Some(predicate),
             Err(why) => {
                 let pointer = format!("/entry_conditions{}", why.pointer);
@@ -54,7 +60,10 @@ impl Compiled {
         // Why none else: the document's own schema was checked, or another version's was.
         let tables = document.get("tables").and_then(|tables| WrittenTables::deserialize(tables).ok());
         let tables = tables::checked(&tables.unwrap_or_default(), limits, violations);
-        let mapping = Mapping::compiled(written, tables, &mut |condition| compiler.predicate(condition));
+        let order_by = document.get("order_by").filter(|template| !template.is_null());
+        let order_by = order_by.and_then(|template| OrderBy::of(template, tables.clone(), violations));
+        let mapping =
+            Mapping::compiled(written, tables, &mut |condition| compiler.predicate_given(condition));
         let mapping = mapping.unwrap_or_else(|wrong| {
             for (name, why) in wrong {
                 violations.push_with(|| {
@@ -69,7 +78,9 @@ impl Compiled {
         let _ = size.copy(document);
         let bytes = usize::try_from(size.made().saturating_add(compiler.bytes())).unwrap_or(usize::MAX);
         let enabled = document.get("enabled").and_then(Value::as_bool).unwrap_or(true);
-        Self { enabled, conditions, mapping, bytes }
+        let mut given = mapping.given().to_vec();
+        given.extend(conditions.iter().flat_map(Predicate::given));
+        Self { enabled, conditions, mapping, order_by, given, bytes }
     }
 
     /// The input that the automation makes of an event; `None` if it does not fire for it.
@@ -77,11 +88,31 @@ impl Compiled {
     /// # Errors
     /// `input_invalid` if the event lacks what the mapping needs, or if its conditions or its mapping would cost too
     /// much on this event.
-    pub(crate) fn fire(&self, source: &Value, limits: &Limits) -> Result<Option<Map<String, Value>>, Error> {
-        if !self.enabled || !self.holds(source, limits)? {
+    pub(crate) fn fire(
+        &self,
+        source: &Value,
+        given: &Given,
+        limits: &Limits,
+    ) -> Result<Option<Map<String, Value>>, Error> {
+        if !self.enabled || !self.holds(source, given, limits)? {
             return Ok(None);
         }
-        self.map(source, &Budget::rendering(limits.rendered_bytes)).map(Some)
+        self.map(source, given, &Budget::rendering(limits.rendered_bytes)).map(Some)
+    }
+
+    /// The variables of what is given besides the source that it uses, such as `workspace.values.pipeline_id`.
+    pub(crate) fn given(&self) -> &[String] {
+        &self.given
+    }
+
+    /// Whether its conditions use what is given besides the source.
+    pub(super) fn has_given_conditions(&self) -> bool {
+        self.conditions.as_ref().is_some_and(|conditions| !conditions.given().is_empty())
+    }
+
+    /// Whether an input is made of what a workspace gives.
+    pub(super) fn is_given(&self, input: &str) -> bool {
+        self.mapping.sources(input).iter().any(|path| path.starts_with("workspace."))
     }
 
     /// Whether it is switched on.
@@ -93,8 +124,22 @@ impl Compiled {
     ///
     /// # Errors
     /// `input_invalid` if the event lacks what the mapping needs, or if the budget ends.
-    pub(crate) fn map(&self, source: &Value, budget: &Budget) -> Result<Map<String, Value>, Error> {
-        self.mapping.resolve(source, budget).map_err(|why| mapping_failed(&why))
+    pub(crate) fn map(
+        &self,
+        source: &Value,
+        given: &Given,
+        budget: &Budget,
+    ) -> Result<Map<String, Value>, Error> {
+        let resolved = self.mapping.resolve_given(source, &given.documents(), budget);
+        resolved.map_err(|why| mapping_failed(&why))
+    }
+
+    /// The key that an event's durable runs are ordered by; `None` if they wait for no other.
+    ///
+    /// # Errors
+    /// `input_invalid` if the event does not have what the key is made of, or if the key would be too long.
+    pub(crate) fn order_key(&self, source: &Value, limits: &Limits) -> Result<Option<String>, Error> {
+        self.order_by.as_ref().map_or(Ok(None), |order_by| order_by.key(source, limits))
     }
 
     /// Texts of the mapping that are sent as they stand, and look as if they should not be.
@@ -110,6 +155,7 @@ impl Compiled {
                 message,
             ));
         }
+        warnings.extend(self.order_by.as_ref().and_then(OrderBy::warning));
         warnings.into_vec()
     }
 
@@ -122,8 +168,10 @@ impl Compiled {
             let sources = self.mapping.sources(&name);
             if !sources.is_empty() {
                 let sources = sources.join(", ");
+                let who =
+                    if self.is_given(&name) { "the event or the workspace does" } else { "the event does" };
                 violation.message = format!(
-                    "{}; field_mapping {name:?} makes it of {sources}, which the event does not have",
+                    "{}; field_mapping {name:?} makes it of {sources}, which {who} not have",
                     violation.message
                 );
             }
@@ -135,9 +183,10 @@ impl Compiled {
     ///
     /// # Errors
     /// `input_invalid` if finding out would cost too much on this event.
-    pub(crate) fn holds(&self, source: &Value, limits: &Limits) -> Result<bool, Error> {
+    pub(crate) fn holds(&self, source: &Value, given: &Given, limits: &Limits) -> Result<bool, Error> {
         let Some(conditions) = &self.conditions else { return Ok(true) };
-        conditions.holds(source, &Budget::matching(limits.matching_steps)).map_err(|why| {
+        let budget = Budget::matching(limits.matching_steps);
+        conditions.holds_given(source, &given.documents(), &budget).map_err(|why| {
             let message = format!("evaluating the automation's entry_conditions on this source {why}");
             let violation = Violation::new("/source", "condition_too_costly", message);
             Error::violations(Code::InputInvalid, vec![violation])
@@ -145,7 +194,16 @@ impl Compiled {
     }
 }
 
-fn mapping_failed(why: &MappingError) -> Error {
+pub(super) fn mapping_failed(why: &MappingError) -> Error {
+    let variable = &why.error.variable;
+    if variable.starts_with("workspace.values.") && !why.error.exceeded && !why.error.unfit {
+        // Why no pointer: it is missing in the workspace's settings, and nothing is wrong with the request.
+        let message = format!("{variable} has no value: the workspace did not set it (settings/values)");
+        return Error::violations(
+            Code::InputInvalid,
+            vec![Violation::new("", "missing_workspace_value", message)],
+        );
+    }
     // Why only such names: an error of the work as a whole names what is made and no place in the event.
     let path = why.error.variable.strip_prefix("source.").unwrap_or_default();
     let mut pointer = "/source".to_owned();
@@ -236,12 +294,12 @@ mod tests {
             "destination_config": { "field_mapping": { "Email": "{{source.email}}" } },
         }))
         .unwrap();
-        let limits = Limits::default();
-        let fired = automation.fire(&json!({ "kind": "lead", "email": "a@b.c" }), &limits).unwrap();
+        let (limits, none) = (Limits::default(), Given::default());
+        let fired = automation.fire(&json!({ "kind": "lead", "email": "a@b.c" }), &none, &limits).unwrap();
         assert_eq!(fired.unwrap()["Email"], "a@b.c");
-        assert!(automation.fire(&json!({ "kind": "other" }), &limits).unwrap().is_none());
+        assert!(automation.fire(&json!({ "kind": "other" }), &none, &limits).unwrap().is_none());
         let off = compiled(&json!({ "enabled": false })).unwrap();
-        assert!(off.fire(&json!({}), &limits).unwrap().is_none());
+        assert!(off.fire(&json!({}), &none, &limits).unwrap().is_none());
     }
 
     #[test]
@@ -256,7 +314,7 @@ mod tests {
             (json!({ "lines": lines }), "/source/lines/3/sku", "source.lines.3.sku has no value"),
             (json!({ "lines": [] }), "/source/a~1b/c", "source.a/b.c has no value"),
         ] {
-            let error = automation.fire(&source, &Limits::default()).unwrap_err();
+            let error = automation.fire(&source, &Given::default(), &Limits::default()).unwrap_err();
             let violation = &error.violations[0];
             assert_eq!(
                 (violation.pointer.as_str(), violation.code, violation.message.as_str()),
@@ -283,8 +341,33 @@ mod tests {
         assert!(violations[0].message.contains("limits.pattern_bytes"), "{violations:?}");
         let automation = compiled(&json!({ "entry_conditions": large })).unwrap();
         let source = json!({ "l": vec!["a".repeat(60_000); 120] });
-        let error = automation.fire(&source, &Limits::default()).unwrap_err();
+        let error = automation.fire(&source, &Given::default(), &Limits::default()).unwrap_err();
         assert_eq!((error.code, error.violations[0].code), (Code::InputInvalid, "condition_too_costly"));
-        assert!(automation.fire(&json!({ "l": ["aab"] }), &Limits::default()).unwrap().is_some());
+        assert!(
+            automation
+                .fire(&json!({ "l": ["aab"] }), &Given::default(), &Limits::default())
+                .unwrap()
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn what_a_workspace_did_not_set_is_named_and_is_no_fault_of_the_source() {
+        let automation = compiled(&json!({
+            "entry_conditions": { "path": "/owner", "eq": "{{workspace.values.owner}}" },
+            "destination_config": { "field_mapping": { "Text": "for {{workspace.values.team}}" } },
+        }))
+        .unwrap();
+        assert_eq!(automation.given(), ["workspace.values.team", "workspace.values.owner"]);
+        let limits = Limits::default();
+        let given = |values: Value| Given::new("acme", "main", values.as_object().cloned().unwrap());
+        let source = json!({ "owner": "7" });
+        let fired = automation.fire(&source, &given(json!({ "owner": "7", "team": "A" })), &limits).unwrap();
+        assert_eq!(fired.unwrap()["Text"], "for A");
+        assert!(automation.fire(&source, &given(json!({ "owner": "8" })), &limits).unwrap().is_none());
+        let error = automation.fire(&source, &given(json!({ "owner": "7" })), &limits).unwrap_err();
+        let violation = &error.violations[0];
+        assert_eq!((violation.pointer.as_str(), violation.code), ("", "missing_workspace_value"));
+        assert!(violation.message.contains("workspace.values.team"), "{}", violation.message);
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{AutomationDefinition, Compiled, DESTINATION};
 use crate::error::Error;
+use crate::workspace_values::stood_in;
 
 /// Adds the violation of a sample that is too large.
 pub(super) fn check_size(automation: &AutomationDefinition, limits: &Limits, violations: &mut Violations) {
@@ -32,8 +33,11 @@ pub(super) fn warnings(
 ) -> Vec<Violation> {
     let source = Value::Object(sample.clone());
     let mut warnings = Violations::default();
-    match compiled.holds(&source, limits) {
+    let (given, _) = stood_in("", compiled.given());
+    match compiled.holds(&source, &given, limits) {
         Ok(true) => {}
+        // Why none: whether they hold is for each workspace to say.
+        Ok(false) if compiled.has_given_conditions() => {}
         Ok(false) => warnings.push(Violation::new(
             "/sample",
             "sample_not_fired",
@@ -41,12 +45,15 @@ pub(super) fn warnings(
         )),
         Err(error) => of_source(error).into_iter().for_each(|warning| warnings.push(warning)),
     }
-    match compiled.map(&source, &Budget::rendering(limits.rendered_bytes)) {
+    match compiled.map(&source, &given, &Budget::rendering(limits.rendered_bytes)) {
         Err(error) => of_source(error).into_iter().for_each(|warning| warnings.push(warning)),
         Ok(input) => {
             let matching = Budget::matching(limits.matching_steps);
             of_input(compiled, inputs, &input, &matching).into_iter().for_each(|w| warnings.push(w));
         }
+    }
+    if let Err(error) = compiled.order_key(&source, limits) {
+        of_source(error).into_iter().for_each(|warning| warnings.push(warning));
     }
     warnings.into_vec()
 }
@@ -62,6 +69,12 @@ fn of_source(error: Error) -> Vec<Violation> {
     error.violations.into_iter().map(at_sample).collect()
 }
 
+/// The input that a violation is about.
+fn input_of(pointer: &str) -> String {
+    let name = pointer.strip_prefix("/input/").unwrap_or_default().split('/').next().unwrap_or_default();
+    name.replace("~1", "/").replace("~0", "~")
+}
+
 /// Violations of the action's input, as those of the mapping that makes it.
 fn of_input(
     compiled: &Compiled,
@@ -69,7 +82,12 @@ fn of_input(
     input: &Map<String, Value>,
     matching: &Budget,
 ) -> Vec<Violation> {
-    let Err(violations) = check_input(inputs, input, matching) else { return Vec::new() };
+    let Err(mut violations) = check_input(inputs, input, matching) else { return Vec::new() };
+    // Why: a text stands for what a workspace gives, which says nothing about the value that it will set.
+    violations.retain(|violation| !compiled.is_given(&input_of(&violation.pointer)));
+    if violations.is_empty() {
+        return Vec::new();
+    }
     let error = compiled.explained(Error::violations(Code::InputInvalid, violations));
     let at_mapping = |violation: Violation| {
         let rest = violation.pointer.strip_prefix("/input").unwrap_or_default();
@@ -116,7 +134,8 @@ impl Samples {
             return Vec::new();
         }
         let rendering = Budget::rendering(limits.rendered_bytes);
-        let input = compiled.map(sample, &rendering);
+        let (given, _) = stood_in("", compiled.given());
+        let input = compiled.map(sample, &given, &rendering);
         self.bytes = self.bytes.saturating_sub(rendering.made());
         // Why none: what the mapping lacks is not of the connector's making.
         let Ok(input) = input else { return Vec::new() };

@@ -13,6 +13,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::active_calls::{CancelHandle, Target};
 use crate::clock;
+use crate::metrics::Metrics;
+use crate::resources::Resources;
 
 /// Attempts to write a `complete` record before it is only logged.
 const COMPLETE_ATTEMPTS: u32 = 5;
@@ -34,6 +36,7 @@ pub(crate) struct Origin {
 /// The ledger for one call.
 pub(crate) struct CallLedger {
     ledger: Arc<dyn Ledger>,
+    metrics: Arc<Metrics>,
     of: Origin,
     /// The running call; receives each request that it starts.
     handle: Option<Arc<CancelHandle>>,
@@ -44,13 +47,9 @@ pub(crate) struct CallLedger {
 impl CallLedger {
     /// A ledger for one call.
     #[must_use]
-    pub(crate) fn new(
-        ledger: Arc<dyn Ledger>,
-        of: Origin,
-        handle: Option<Arc<CancelHandle>>,
-        open: TaskTrackerToken,
-    ) -> Arc<Self> {
-        Arc::new(Self { ledger, of, handle, _open: open })
+    pub(crate) fn new(resources: &Resources, of: Origin, handle: Option<Arc<CancelHandle>>) -> Arc<Self> {
+        let (ledger, metrics) = (Arc::clone(&resources.ledger), Arc::clone(&resources.metrics));
+        Arc::new(Self { ledger, metrics, of, handle, _open: resources.open_ledgers.token() })
     }
 
     fn event(&self, entry_id: EntryId, phase: LedgerPhase, attempt: OutboundAttempt) -> LedgerEvent {
@@ -88,7 +87,10 @@ impl CallLedger {
     }
 
     async fn append(&self, event: &LedgerEvent) -> Result<(), OutboundLogError> {
-        self.ledger.append(event).await.map(|_| ()).map_err(|error| {
+        let appended = self.ledger.append(event).await;
+        // Why here: what is counted is what was written, whoever asked for it.
+        self.metrics.ledger_appended(event.phase, appended.is_ok());
+        appended.map(|_| ()).map_err(|error| {
             tracing::error!(%error, org = %self.of.org, "the outbound ledger cannot be written");
             OutboundLogError
         })

@@ -5,6 +5,7 @@
 //!   → name        connector and action exist
 //!   → prepare     enabled, credential state, input, grant; or a silent skip
 //!   → retry loop  attempts as the retry rules allow; all waiting is done without a guest instance:
+//!       → breaker    the vendor is asked at all; how the attempt ends is taken up
 //!       → token      renewed before it expires, where the auth type has one
 //!       → rate limit the connection's own budgets
 //!       → guard      the capability of this one attempt: grant + sealed credential + ledger
@@ -23,7 +24,9 @@ use portcullis_store::WorkspaceRecord;
 use tokio_util::sync::CancellationToken;
 
 use super::active_calls::{CallScope, CancelHandle};
-use super::prepare::{Prepared, name, prepare};
+use super::done;
+use super::earlier::{Pinned, named};
+use super::prepare::{Prepared, prepare};
 use super::request::CallRequest;
 use super::retry_loop::RetryLoop;
 use super::run::{Progress, Run, RunEnd};
@@ -31,6 +34,8 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::invalidation;
+use crate::org_limits;
+use crate::request_mark::RequestMark;
 
 /// How a call is tried. By default with all attempts that its retry rules allow.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +46,8 @@ pub(crate) struct Trying {
     pub(crate) age: Duration,
     /// Ends the call.
     pub(crate) cancel: CancellationToken,
+    /// The revision of the definition that its action is of; the one in force if there is none.
+    pub(crate) pinned: Option<Pinned>,
 }
 
 /// What became of a call, whose record is not stored.
@@ -56,7 +63,16 @@ pub(crate) struct Called {
 /// An [`Error`] if the request itself was wrong and nothing ran. A refused or failed run is not an error here: it is
 /// a [`Run`] with that end.
 pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Error> {
-    let Called { run, is_orphan } = tried(engine, &call, &Trying::default()).await?;
+    if call.skip.is_none() && !call.dry_run {
+        org_limits::count_call(engine, &call.org).await?;
+    }
+    let mut is_orphan = false;
+    let called = tried(engine, &call, &Trying::default()).await.map(|called| {
+        is_orphan = called.is_orphan;
+        called.run
+    });
+    done::ended(engine, &call, &called);
+    let run = called?;
     if call.dry_run || is_orphan {
         return Ok(run);
     }
@@ -70,7 +86,10 @@ pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Er
             tracing::error!(run_id = %run.id, code = %error.code, "the run's record could not be kept");
             Ok(run)
         }
-        kept => kept.map(|()| run),
+        kept => kept.map(|()| {
+            engine.resources.metrics.run_recorded(run.status());
+            run
+        }),
     }
 }
 
@@ -83,9 +102,10 @@ pub(crate) async fn tried(engine: &Engine, call: &CallRequest, trying: &Trying) 
     // Why before anything is read: a change that is committed from here on ends this call, too.
     let handle = engine.resources.active_calls.register(CallScope::of(call), call.commitment.clone());
     let version = engine.resources.cache.version();
-    let named = name(&engine.resources, call).await?;
+    let named = named(&engine.resources, call, trying.pinned.as_ref()).await?;
     let id = call.run_id.clone().map_or_else(|| clock::fresh("run", RunId::parse), Ok)?;
-    let mut progress = Progress::default();
+    let queue_us = RequestMark::current().map(|mark| mark.queue_us());
+    let mut progress = Progress { queue_us, ..Progress::default() };
     // Why: what was taken from the caller between its authentication and the registration did not know of the call.
     if version != call.seen {
         invalidation::end_without_caller(&engine.resources, &handle).await;

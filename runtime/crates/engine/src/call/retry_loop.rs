@@ -21,6 +21,7 @@ use super::pipeline::Trying;
 use super::prepare::{Named, Ready, granted};
 use super::request::CallRequest;
 use super::run::{Progress, RunEnd};
+use crate::breaker::CircuitOpen;
 use crate::clock::{self, jitter};
 use crate::connection::LoadedConnection;
 use crate::engine::Engine;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 mod asking;
 mod attempt;
+mod breaking;
 mod stale;
 
 use asking::After;
@@ -112,28 +114,20 @@ impl<'a> RetryLoop<'a> {
         let mut attempt: u8 = 1;
         let mut asked: Option<Asked> = None;
         let mut last: Option<RunEnd> = None;
+        let mut failed: Option<RunEnd> = None;
         loop {
             let renewed = need != Need::Usable;
+            let action = self.named.action_of(ready.connection.connector())?;
+            let permit = match self.admit(action, &ready, asked.as_ref()) {
+                Ok(permit) => permit,
+                Err(CircuitOpen { wait }) => return Ok(Self::refused(failed.or(last), wait, progress)),
+            };
             if !self.call.dry_run {
-                let fresh = self.engine.renewal.fresh(&mut ready.connection, self.run, need, self.handle);
-                match (self.unless_ended(fresh).await, last.take()) {
-                    (Ok(Ok(())), _) => {}
-                    // Why first: what ended the call may be why there is no token.
-                    (Ok(Err(_)), _) if self.handle.end_reason().is_some() => {
-                        return Ok(RunEnd::plain(self.handle.end_reason().unwrap_or(Code::CallEnded)));
-                    }
-                    // Why the earlier end is returned: the upstream's refusal is what the caller asked about.
-                    (Ok(Err(_)), Some(end)) if renewed => {
-                        // Why: a request whose token was refused was not carried out.
-                        progress.may_repeat = asked.is_none();
-                        return Ok(end);
-                    }
-                    (Ok(Err(error)), _) => return Err(error),
-                    (Err(code), _) => {
-                        // Why: without a token nothing was asked of the third party, or it refused to do it.
-                        progress.may_repeat = asked.is_none() && code == Code::UpstreamTimeout;
-                        return Ok(RunEnd::plain(code));
-                    }
+                let ends = (last.take().filter(|_| renewed), &mut failed);
+                if let Some(end) =
+                    self.token(&mut ready.connection, need, asked.as_ref(), ends, progress).await?
+                {
+                    return Ok(end);
                 }
             }
             if !self.call.dry_run && !self.named.is_discovery() {
@@ -151,7 +145,8 @@ impl<'a> RetryLoop<'a> {
                     return Ok(end);
                 }
             };
-            let tried = self.once(action, &ready, asked.as_ref(), progress).await?.unless_stale(connector);
+            let tried =
+                self.once(action, &ready, asked.as_ref(), permit, progress).await?.unless_stale(connector);
             drop(slots);
             let Some(cause) = tried.failure else {
                 match self.after_success(action, tried.end).await {
@@ -159,7 +154,7 @@ impl<'a> RetryLoop<'a> {
                     After::Ask(next) => asked = Some(next),
                 }
                 // Why: each request has the attempts of a call of its own, and a new token if it needs one.
-                (attempt, need, last) = (1, Need::Usable, None);
+                (attempt, need, last, failed) = (1, Need::Usable, None, None);
                 continue;
             };
             let repeatable = action.idempotent || asked.is_some();
@@ -174,7 +169,10 @@ impl<'a> RetryLoop<'a> {
                     return Ok(tried.end.retried_after(retry_after));
                 }
                 Next::Cancelled(code) => return Ok(RunEnd::plain(code)),
-                Next::Again => attempt += 1,
+                Next::Again => {
+                    attempt += 1;
+                    failed = Some(tried.end);
+                }
                 Next::Renew => {
                     let revision = ready.connection.stored.current_token().map_or(0, |t| t.revision);
                     need = Need::NewerThan(revision);
@@ -182,6 +180,43 @@ impl<'a> RetryLoop<'a> {
                 }
             }
             progress.usage.retries += 1;
+        }
+    }
+
+    /// Gets the token that an attempt needs. `last` is the end of an attempt whose token was refused, `failed` that of
+    /// another failed attempt. Returns the end of the call if there is no token.
+    async fn token(
+        &self,
+        connection: &mut LoadedConnection,
+        need: Need,
+        asked: Option<&Asked>,
+        (last, failed): (Option<RunEnd>, &mut Option<RunEnd>),
+        progress: &mut Progress,
+    ) -> Result<Option<RunEnd>, Error> {
+        let wanted = (need, self.asking(asked));
+        let fresh = self.engine.renewal.fresh(connection, self.run, wanted, self.handle);
+        match (self.unless_ended(fresh).await, last) {
+            (Ok(Ok(())), _) => Ok(None),
+            // Why first: what ended the call may be why there is no token.
+            (Ok(Err(_)), _) if self.handle.end_reason().is_some() => {
+                Ok(Some(RunEnd::plain(self.handle.end_reason().unwrap_or(Code::CallEnded))))
+            }
+            // Why the earlier end is returned: the upstream's refusal is what the caller asked about.
+            (Ok(Err(_)), Some(end)) => {
+                // Why: a request whose token was refused was not carried out.
+                progress.may_repeat = asked.is_none();
+                Ok(Some(end))
+            }
+            (Ok(Err(Error { code: Code::CircuitOpen, retry_after_s, .. })), _) => {
+                let wait = Duration::from_secs(retry_after_s.unwrap_or_default());
+                Ok(Some(Self::refused(failed.take(), wait, progress)))
+            }
+            (Ok(Err(error)), _) => Err(error),
+            (Err(code), _) => {
+                // Why: without a token nothing was asked of the third party, or it refused to do it.
+                progress.may_repeat = asked.is_none() && code == Code::UpstreamTimeout;
+                Ok(Some(RunEnd::plain(code)))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use portcullis_core::fault::{Code, Fault};
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, WorkspaceId};
 use portcullis_core::json;
+use portcullis_core::ledger::PhaseDurations;
 use portcullis_core::verdict::Decision;
 use portcullis_egress::DryRun;
 use portcullis_sandbox::{GuestLog, LogLine, Usage};
@@ -17,9 +18,11 @@ use crate::error::Error;
 
 mod document;
 mod timeline;
+mod timing;
 
 pub use timeline::Timeline;
 pub(crate) use timeline::{Begun, Outgoing, RunAttempt};
+pub(crate) use timing::Timing;
 
 pub use document::{DryRequest, DryRunDocument, RunDocument, StoredRun};
 
@@ -66,6 +69,24 @@ pub enum EndReason {
     Cancelled,
 }
 
+impl EndReason {
+    /// The word in documents, lines and figures.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConnectorDisabled => "connector_disabled",
+            Self::OptedOut => "opted_out",
+            Self::Unconfigured => "unconfigured",
+            Self::ConditionFalse => "condition_false",
+            Self::Deadline => "deadline",
+            Self::Interrupted => "interrupted",
+            Self::AutomationDeleted => "automation_deleted",
+            Self::InputLost => "input_lost",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 impl From<SkipReason> for EndReason {
     fn from(reason: SkipReason) -> Self {
         match reason {
@@ -96,6 +117,10 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
+    /// Every status.
+    pub const ALL: [Self; 6] =
+        [Self::Succeeded, Self::Skipped, Self::Refused, Self::Failed, Self::Dead, Self::Cancelled];
+
     /// The word in documents and filters.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -262,6 +287,12 @@ pub struct Progress {
     pub(crate) may_repeat: bool,
     /// The attempts.
     pub timeline: Timeline,
+    /// Time until its turn and until a worker had it, microseconds, where that is known.
+    pub(crate) queue_us: Option<u64>,
+    /// Time in guests, of all attempts, microseconds.
+    pub(crate) guest_us: u64,
+    /// Time of all requests by phase.
+    pub(crate) phases: PhaseDurations,
 }
 
 /// The lines that a module wrote in all attempts of a run.

@@ -229,12 +229,7 @@ impl LoadedConnection {
             credential: errand.credential,
             injection: errand.injection,
             config: Arc::clone(&self.config),
-            log: CallLedger::new(
-                Arc::clone(&resources.ledger),
-                origin,
-                purpose.handle,
-                resources.open_ledgers.token(),
-            ),
+            log: CallLedger::new(resources, origin, purpose.handle),
             requests_max: errand.requests_max,
             redirects: match errand.answers {
                 Answers::Guest => connector.redirects,

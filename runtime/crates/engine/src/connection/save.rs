@@ -6,6 +6,7 @@ use portcullis_core::connector::Connector;
 use portcullis_core::fault::Code;
 use portcullis_core::form::{FormValues, check_form};
 use portcullis_core::id::CredentialId;
+use portcullis_core::injection::InjectionError;
 use portcullis_core::secret::SecretFields;
 use portcullis_core::violation::Violation;
 use portcullis_egress::try_injection;
@@ -186,9 +187,10 @@ fn try_out(connector: &Connector, fields: &SecretFields, config: &Map<String, Va
         Some(plan) => injections.extend(plan.obtain.first().map(|step| &step.injection)),
         None => injections.push(connector.auth.injection.as_ref()),
     }
+    let refused = |error: InjectionError| Error::violation("/config", "not_injectable", error.to_string());
     for injection in injections {
-        try_injection(injection, fields, config)
-            .map_err(|error| Error::violation("/config", "not_injectable", error.to_string()))?;
+        try_injection(injection, fields, config).map_err(refused)?;
     }
-    Ok(())
+    // Beside a token there may be values that the form has.
+    connector.auth.injection.check_known(fields, config).map_err(refused)
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Subject;
 use super::state::ConnectionState;
+use crate::breaker::Asking;
 use crate::call::active_calls::CallScope;
 use crate::call::prepare::{Named, Ready, granted};
 use crate::call::retry_loop::RetryLoop;
@@ -19,6 +20,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::invalidation;
 use crate::oauth::renewal::Need;
+use crate::org_limits;
 use crate::tenants::Tenant;
 
 /// Longest account name that is shown, characters.
@@ -78,6 +80,7 @@ pub async fn verify(
         }
         ConnectionState::Connected | ConnectionState::NeedsAttention => {}
     }
+    org_limits::count_call(engine, &tenant.org).await?;
     let action = named.action()?;
     let run = clock::fresh("run", RunId::parse)?;
     let call = CallRequest {
@@ -99,7 +102,9 @@ pub async fn verify(
     };
     let handle = engine.resources.active_calls.register(CallScope::of(&call), call.commitment.clone());
     // Why now: a person who asks does not wait for the time of the next attempt.
-    if let Err(error) = engine.renewal.fresh(&mut connection, &run, Need::Now, &handle).await {
+    if let Err(error) =
+        engine.renewal.fresh(&mut connection, &run, (Need::Now, Asking::Nothing), &handle).await
+    {
         return Ok(Verified::failed(&error));
     }
     let input = defaults(action);

@@ -55,8 +55,9 @@ async fn accepted(
     automation: &FiredAutomation,
 ) -> Result<Accepted, Error> {
     let (call, compiled) = event.call_of(engine, automation).await?;
-    let source = event.firing.source.as_object().cloned();
-    let with = Acceptance { source, not_before: how.not_before.clone(), rerun_of: None };
+    let source = event.firing.source.as_object().cloned().unwrap_or_default();
+    let of_source = Acceptance::of_source(&compiled, &call, source, engine.limits())?;
+    let with = Acceptance { not_before: how.not_before.clone(), ..of_source };
     accept(engine, call, with).await.map_err(|error| compiled.explained(error))
 }
 

@@ -23,9 +23,10 @@ pub(super) async fn fire_event(
     automations: &[FiredAutomation],
 ) -> Vec<EventEntry> {
     let most = usize::try_from(engine.limits().event_calls).unwrap_or(usize::MAX).min(automations.len());
-    let workspace = format!("{}/{}", event.firing.tenant.org, event.firing.tenant.workspace);
-    // Kept until all have ended.
-    let places: Vec<_> = (1..most).map_while(|_| engine.scheduler().admit(&workspace).ok()).collect();
+    let tenant = event.firing.tenant;
+    // Kept until all have ended. Why none after an error: the calls go on without, one after the other.
+    let places = engine.admit_further(&tenant.org, &tenant.workspace, most.saturating_sub(1)).await;
+    let places = places.unwrap_or_default();
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Entries::new(automations.len(), engine.limits().event_answer_bytes));
     let mut lanes: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = Vec::new();

@@ -25,6 +25,9 @@ pub(super) const fn is_passing(code: Code) -> bool {
     matches!(
         code,
         Code::WorkspaceBusy
+            | Code::OrgBusy
+            | Code::OrgRateLimited
+            | Code::OrgStorageFull
             | Code::Overloaded
             | Code::StoreUnavailable
             | Code::LedgerUnavailable
@@ -118,21 +121,30 @@ async fn was_sent(
     // Why none for a time that cannot be read: then all of the ledger is looked through.
     let came_at = came_at.parse::<Timestamp>().ok();
     let back_to = came_at.map(|at| format!("{:.6}", at.saturating_sub(CLOCK_SLACK).unwrap_or(at)));
-    let query = LedgerQuery {
+    let mut query = LedgerQuery {
         workspace: Some(tenant.workspace.clone()),
         run_id: Some(fired.run_id.clone()),
         back_to,
         limit: ENTRIES_MAX,
         ..LedgerQuery::default()
     };
-    let page = engine.resources.ledger.read(&tenant.org, &query).await?;
-    // Why not the entries without an automation: those are requests for a token.
-    let was_sent = page
-        .entries
-        .iter()
-        .map(|line| &line.event)
-        .any(|event| event.phase != LedgerPhase::Refused && event.automation_id.is_some());
-    Ok(was_sent || page.has_more)
+    loop {
+        let page = engine.resources.ledger.read(&tenant.org, &query).await?;
+        // Why not the entries without an automation: those are requests for a token.
+        let was_sent = page
+            .entries
+            .iter()
+            .map(|line| &line.event)
+            .any(|event| event.phase != LedgerPhase::Refused && event.automation_id.is_some());
+        let is_more = page.next.is_some() && page.entries.len() >= ENTRIES_MAX;
+        // Why more entries than a page has count as sent: nobody looked at them.
+        if was_sent || is_more {
+            return Ok(true);
+        }
+        let Some(next) = page.next else { return Ok(false) };
+        // A look that took too long: it goes on there.
+        query.starting_after = Some(next);
+    }
 }
 
 /// Whether a call does no harm a second time, by the definition of now: its action says so, or the vendor gets the same

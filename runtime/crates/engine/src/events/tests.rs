@@ -55,6 +55,9 @@ fn a_problem_that_passes_is_not_kept_and_leaves_the_event_open() {
     };
     for (code, passes) in [
         (Code::WorkspaceBusy, true),
+        (Code::OrgBusy, true),
+        (Code::OrgRateLimited, true),
+        (Code::OrgStorageFull, true),
         (Code::Overloaded, true),
         (Code::StoreUnavailable, true),
         (Code::LedgerUnavailable, true),

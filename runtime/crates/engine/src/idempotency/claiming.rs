@@ -35,6 +35,7 @@ pub(super) async fn first(
         holder: Some(engine.idempotency.holder.clone()),
         until: served_until(engine),
         parts: 0,
+        bytes: 0,
     };
     let (org, workspace) = (tenant.org.as_str(), tenant.workspace.as_str());
     let parts = [org, workspace, name];

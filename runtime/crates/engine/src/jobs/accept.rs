@@ -1,26 +1,30 @@
 //! Accepting a run: everything that a caller can mend is found before the answer, and the job is on disk before it.
 
+use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use portcullis_action::budget::Budget;
 use portcullis_core::fault::Code;
-use portcullis_core::id::RunId;
+use portcullis_core::id::{AutomationId, RunId};
 use portcullis_core::input::check_input;
 use portcullis_core::limits::Limits;
 use portcullis_core::violation::Violation;
-use portcullis_store::{Job, JobState, NewJob, StoreError};
+use portcullis_store::{LineName, NewJob, StoreError};
 use serde_json::{Map, Value};
 
 use super::backlog;
 use super::detail::Detail;
 use super::document::{WaitingRun, shown};
 use super::payload::Payload;
+use crate::automations::Compiled;
 use crate::call::CallRequest;
+use crate::call::earlier::{Pinned, named};
 use crate::call::pipeline::invoke;
-use crate::call::prepare::name;
 use crate::call::run::Run;
 use crate::clock::{self, DAY_MS, HOUR_MS, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::org_limits;
+use crate::request_mark::RequestMark;
 
 /// That a run is executed later.
 #[derive(Debug, Clone, Default)]
@@ -56,19 +60,62 @@ pub(crate) struct Acceptance {
     pub(crate) not_before: Option<String>,
     /// The run whose input it has.
     pub(crate) rerun_of: Option<RunId>,
+    /// The line of those that are executed one after the other.
+    pub(crate) line: Option<LineName>,
+    /// The revision of the definition that it is made with; the one in force if there is none.
+    pub(crate) pinned: Option<Pinned>,
+}
+
+impl Acceptance {
+    /// What is accepted with the call that an automation makes of a source.
+    ///
+    /// # Errors
+    /// `input_invalid` if the automation orders its runs by what the source does not have.
+    pub(crate) fn of_source(
+        compiled: &Compiled,
+        call: &CallRequest,
+        source: Map<String, Value>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let source = Value::Object(source);
+        // Why not of a skipped one: it ends at once.
+        let key = if call.skip.is_none() { compiled.order_key(&source, limits)? } else { None };
+        let line = key.zip(call.automation_id.as_ref()).map(|(key, id)| line_of(call, id, &key));
+        let source = if let Value::Object(source) = source { Some(source) } else { None };
+        Ok(Self { source, line, ..Self::default() })
+    }
+}
+
+/// The line of a key. A hash, because the key is a part of the source, which is kept sealed.
+fn line_of(call: &CallRequest, automation: &AutomationId, key: &str) -> LineName {
+    hashed(&[call.org.as_str(), call.workspace.as_str(), automation.as_str(), key])
+}
+
+fn hashed(parts: &[&str]) -> LineName {
+    let mut context = Context::new(&SHA256);
+    context.update(b"portcullis order v1");
+    for part in parts {
+        // Why with their lengths: no two lists of parts give the same bytes.
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    let mut half = [0; 16];
+    half.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    LineName::of(half)
 }
 
 /// Accepts a call that was authorised: it belongs to the org from now on, and no longer to the caller's token.
 ///
 /// # Errors
 /// `connector_not_found`, `action_not_found`, `input_invalid`, `validation_failed` for a `not_before` that is no time or
-/// too far ahead, `body_too_large`, `workspace_busy`, `workspace_not_found`, `store_unavailable`. Nothing is stored then.
+/// too far ahead, `body_too_large`, `workspace_busy`, `org_storage_full`, `workspace_not_found`, `store_unavailable`.
+/// Nothing is stored then.
 pub(crate) async fn accept(engine: &Engine, call: CallRequest, with: Acceptance) -> Result<Accepted, Error> {
     if call.skip.is_some() {
         return invoke(engine, call).await.map(|run| Accepted::Ended(Box::new(run)));
     }
     let resources = &engine.resources;
-    let named = name(resources, &call).await?;
+    let named = named(resources, &call, with.pinned.as_ref()).await?;
     let action = named.action()?;
     let steps = Budget::matching(resources.limits.matching_steps);
     check_input(&action.inputs, &call.input, &steps)
@@ -77,6 +124,8 @@ pub(crate) async fn accept(engine: &Engine, call: CallRequest, with: Acceptance)
     let now = now_ms();
     let due_ms = due(with.not_before.as_deref(), now, resources.limits.job_ahead_days)?;
     let run_id = call.run_id.clone().map_or_else(|| clock::fresh("run", RunId::parse), Ok)?;
+    let mark = RequestMark::current();
+    let mark = mark.as_deref();
     let detail = Detail {
         connector_id: named.loaded.connector.id.clone(),
         action_id: action.id.clone(),
@@ -90,53 +139,38 @@ pub(crate) async fn accept(engine: &Engine, call: CallRequest, with: Acceptance)
         first_try_ms: None,
         maybe_done: false,
         rerun_of: with.rerun_of,
+        pinned: with.pinned.map(|pinned| (pinned.revision, pinned.before)),
         is_sensitive: action.inputs.iter().any(|input| input.sensitive),
         failure: None,
         reason: None,
         ended_at: None,
+        request_id: mark.and_then(RequestMark::request_id).map(|id| id.as_ref().to_owned()),
+        trace_id: mark.and_then(RequestMark::trace_id).map(|id| id.as_ref().to_owned()),
     };
     let payload = Payload { input: call.input, source: with.source };
     let sealed = payload.seal(engine, &call.org, &call.workspace, &run_id).await?;
     backlog::admit_bytes(engine, &call.org, &call.workspace, sealed.len()).await?;
+    org_limits::admit_bytes(engine, &call.org, sealed.len()).await?;
     let job = NewJob {
         run_id,
         org: call.org,
         workspace: call.workspace,
         workspace_commit: call.workspace_commit,
         due_ms,
+        line: with.line,
         detail: detail.text()?,
     };
     // Why: what is being stored must not be forgotten because its caller left.
     if !call.commitment.commit() {
         return Err(Error::plain(Code::CallEnded));
     }
-    engine.jobs.store.enqueue(&job, &sealed).await.map_err(|error| match error {
+    let stored = engine.jobs.store.enqueue(&job, &sealed).await.map_err(|error| match error {
         // Why: the name is new, so the workspace is not the one that it was.
         StoreError::Conflict { .. } => Error::plain(Code::WorkspaceNotFound),
         other => other.into(),
     })?;
     engine.jobs.wake.notify_one();
-    WaitingRun::of(&queued(job, sealed.len())).map(|run| Accepted::Queued(Box::new(run)))
-}
-
-/// A job as it was just stored.
-fn queued(job: NewJob, input_bytes: usize) -> Job {
-    Job {
-        run_id: job.run_id,
-        org: job.org,
-        workspace: job.workspace,
-        workspace_commit: job.workspace_commit,
-        state: JobState::Queued,
-        stored_ms: 0,
-        at_ms: job.due_ms,
-        tries: 0,
-        fence: 0,
-        sent: false,
-        cancel: false,
-        input_parts: 1,
-        input_bytes: input_bytes as u64,
-        detail: job.detail,
-    }
+    WaitingRun::of(&stored).map(|run| Accepted::Queued(Box::new(run)))
 }
 
 /// When a run is due; a time that has passed means now.
@@ -160,6 +194,21 @@ fn due(not_before: Option<&str>, now_ms: u64, days_max: u64) -> Result<u64, Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_of_one_workspace_one_automation_and_one_key() {
+        let parts = ["acme", "main", "auto_1", "7"];
+        assert_eq!(hashed(&parts), hashed(&parts));
+        for other in [
+            ["other", "main", "auto_1", "7"],
+            ["acme", "side", "auto_1", "7"],
+            ["acme", "main", "auto_2", "7"],
+            ["acme", "main", "auto_1", "8"],
+            ["acme", "main", "auto_", "17"],
+        ] {
+            assert_ne!(hashed(&parts), hashed(&other), "{other:?}");
+        }
+    }
 
     #[test]
     fn a_time_may_be_past_or_near_and_not_far_ahead() {

@@ -13,6 +13,8 @@ use super::keeping::keep_until_ms;
 use super::payload::{Lost, Payload};
 use super::reading::{missing, name, readable, view_of};
 use super::settle::{Ending, Recording, Settled, keep, name_of, settled};
+use super::work::repeat;
+use crate::call::earlier::Pinned;
 use crate::call::run::EndReason;
 use crate::call::{CallRequest, Commitment};
 use crate::caller::{Caller, ORG, RUN};
@@ -37,11 +39,12 @@ pub async fn cancel(engine: &Engine, caller: &Caller, tenant: &Tenant, id: &str)
     };
     let ending = Ending::cancelled(EndReason::Cancelled, None);
     let keep_until_ms = keep_until_ms(engine, &name.org, ending.state, now_ms()).await;
-    let Settled { end, record } = settled(&job, Detail::of(&job)?, ending, keep_until_ms)?;
+    let Settled { end, record, told } = settled(&job, Detail::of(&job)?, ending, keep_until_ms)?;
     let recording = Recording::new(engine, &name.run_id);
     match engine.jobs.store.cancel(&name, &end).await? {
         Changed::Done(job) => {
-            keep(engine, recording, &name, record).await;
+            let status = told.tell(engine);
+            keep(engine, recording, &name, record, status).await;
             view_of(engine, &name, &job).await
         }
         Changed::Running(job) => {
@@ -57,18 +60,19 @@ pub async fn cancel(engine: &Engine, caller: &Caller, tenant: &Tenant, id: &str)
 /// Which definition a run is made again with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RerunDefinition {
-    /// The input as it was made then.
+    /// The input as it was made then, for the action as it was in the revision of the definition that the run was made
+    /// with. What the call may do is decided by the definition of now.
     #[default]
     Same,
-    /// For the run of an automation: its source is mapped again by the automation of now.
+    /// The definition of now; for the run of an automation, its source is mapped again by the automation of now.
     Newest,
 }
 
 /// Runs the input of an ended run again, as a new run with a key of its own: it may do the same a second time.
 ///
 /// # Errors
-/// Those of [`Caller::authorise`], `not_found`, `in_use` for a run that has not ended, `input_not_kept`, and those of
-/// accepting a run.
+/// Those of [`Caller::authorise`], `not_found`, `in_use` for a run that has not ended, `input_not_kept`,
+/// `definition_changed` if it cannot be made with the same definition, and those of accepting a run.
 pub async fn rerun(
     engine: &Engine,
     caller: &Caller,
@@ -102,8 +106,9 @@ pub async fn rerun(
             identity: CallIdentity::default(),
             commitment: Commitment::default(),
         };
-        let Fired { call, compiled, .. } = fired(engine, caller, tenant, wish).await?;
-        let with = Acceptance { source: payload.source, not_before: None, rerun_of };
+        let Fired { call, compiled, source } = fired(engine, caller, tenant, wish).await?;
+        let with =
+            Acceptance { rerun_of, ..Acceptance::of_source(&compiled, &call, source, engine.limits())? };
         return accept(engine, call, with).await.map_err(|error| compiled.explained(error));
     }
     let call = CallRequest {
@@ -123,7 +128,16 @@ pub async fn rerun(
         key: None,
         commitment: Commitment::default(),
     };
-    accept(engine, call, Acceptance { source: payload.source, not_before: None, rerun_of }).await
+    // Why in the same line: it is accepted now, and the key is the same.
+    let line = job.line.map(|place| place.name);
+    let pinned = match definition {
+        RerunDefinition::Same => {
+            Some(Pinned { revision: detail.revision, before: detail.ended_at.unwrap_or_else(clock::now) })
+        }
+        RerunDefinition::Newest => None,
+    };
+    let with = Acceptance { source: payload.source, rerun_of, line, pinned, not_before: None };
+    accept(engine, call, with).await
 }
 
 /// Which of an org's dead and skipped runs are taken up again. `None` matches all.
@@ -148,29 +162,49 @@ pub struct Redrive {
     pub new_key: bool,
 }
 
-/// Takes up an org's dead and skipped runs again, in order of workspace and run, at most `limits.redrive_runs`; returns
-/// how many. A run keeps its id, and the key that goes to the vendor unless a new one is asked for.
+/// What came of taking runs up again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Redriven {
+    /// Those that were taken up.
+    pub count: u64,
+    /// Those that were met and left as they are: they may have been carried out, and a repeat with the key that they had
+    /// may do harm.
+    pub not_repeatable: u64,
+}
+
+/// Takes up an org's dead and skipped runs again, in order of workspace and run, at most `limits.redrive_runs`. A run
+/// keeps its id, and the key that goes to the vendor unless a new one is asked for.
 ///
 /// # Errors
 /// Those of [`Caller::authorise`], `validation_failed` for a time that is none, `workspace_busy` if none was taken up
 /// because its workspace has no room, `store_unavailable`; some runs may have been taken up after the last one.
-pub async fn redrive(engine: &Engine, caller: &Caller, org: &OrgId, wish: &Redrive) -> Result<u64, Error> {
+pub async fn redrive(
+    engine: &Engine,
+    caller: &Caller,
+    org: &OrgId,
+    wish: &Redrive,
+) -> Result<Redriven, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
     let since = normal("since", wish.since.as_deref())?;
     let until = normal("until", wish.until.as_deref())?;
     let workspace = match wish.workspace.as_deref().map(WorkspaceId::parse) {
         Some(Ok(workspace)) => Some(workspace),
         // Why none: no workspace has such a name.
-        Some(Err(_)) => return Ok(0),
+        Some(Err(_)) => return Ok(Redriven::default()),
         None => None,
     };
     let mut after: Option<JobName> = None;
-    let (mut count, mut full) = (0, Full::default());
+    let (mut done, mut full) = (Redriven::default(), Full::default());
     loop {
         let mut page = engine.jobs.store.given_up(org, workspace.as_ref(), after.as_ref(), PAGE).await?;
         for name in &page {
             let Some((job, detail)) = readable(engine, name).await? else { continue };
             if !wish.wants(&job, &detail, since.as_deref(), until.as_deref()) || full.is(&name.workspace) {
+                continue;
+            }
+            // Why left: it would be given up again at once, and nobody would be told why.
+            if !wish.new_key && detail.maybe_done && !repeat(engine, &detail).await?.holds() {
+                done.not_repeatable += 1;
                 continue;
             }
             match backlog::admit(engine, &name.org, &name.workspace).await {
@@ -180,13 +214,13 @@ pub async fn redrive(engine: &Engine, caller: &Caller, org: &OrgId, wish: &Redri
                 }
                 admitted => admitted?,
             }
-            count += u64::from(revive(engine, &job, detail, wish.new_key).await?);
-            if count >= engine.limits().redrive_runs {
-                return Ok(count);
+            done.count += u64::from(revive(engine, &job, detail, wish.new_key).await?);
+            if done.count >= engine.limits().redrive_runs {
+                return Ok(done);
             }
         }
         let is_full = page.len() == PAGE;
-        let Some(last) = page.pop().filter(|_| is_full) else { return full.or(count) };
+        let Some(last) = page.pop().filter(|_| is_full) else { return full.or(done) };
         after = Some(last);
     }
 }
@@ -204,11 +238,11 @@ impl Full {
         self.0 = Some((workspace.clone(), error));
     }
 
-    /// The count; an error where nothing was done for want of room, because 0 says that nothing is left to do.
-    fn or(self, count: u64) -> Result<u64, Error> {
+    /// What was done; an error where that is nothing for want of room, because 0 says that nothing is left to do.
+    fn or(self, done: Redriven) -> Result<Redriven, Error> {
         match self.0 {
-            Some((_, error)) if count == 0 => Err(error),
-            _ => Ok(count),
+            Some((_, error)) if done.count == 0 => Err(error),
+            _ => Ok(done),
         }
     }
 }

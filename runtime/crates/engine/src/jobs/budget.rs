@@ -66,6 +66,14 @@ impl RetryBudget {
         })
     }
 
+    /// Gives back what a try took or added that was not made after all.
+    pub(super) fn undo(&self, connection: &ConnectionKey, was_first: bool, now: Instant) {
+        self.with(connection, now, |budget| {
+            let change = if was_first { -self.share } else { 1.0 };
+            budget.saved = (budget.saved + change).clamp(0.0, SAVED_MAX);
+        });
+    }
+
     fn with<T>(&self, connection: &ConnectionKey, now: Instant, change: impl FnOnce(&mut Budget) -> T) -> T {
         let mut connections = lock(&self.connections);
         if connections.len() >= CONNECTIONS_MAX && !connections.contains_key(connection) {
@@ -112,6 +120,22 @@ mod tests {
         assert_eq!(budget.take(&main, start), Err(spare));
         assert_eq!(budget.take(&main, start + spare), Ok(()));
         assert_eq!(budget.take(&main, start + spare), Err(spare));
+    }
+
+    #[test]
+    fn a_try_that_was_not_made_changes_nothing() {
+        let budget = RetryBudget::new(&Limits { job_retry_percent: 100, ..Limits::default() });
+        let (main, now) = (connection("main"), Instant::now());
+        for _ in 0..100 {
+            budget.note_first(&main, now);
+            budget.undo(&main, true, now);
+        }
+        assert!(budget.take(&main, now).is_err(), "nothing was saved");
+        budget.note_first(&main, now);
+        for _ in 0..100 {
+            assert_eq!(budget.take(&main, now), Ok(()));
+            budget.undo(&main, false, now);
+        }
     }
 
     #[test]

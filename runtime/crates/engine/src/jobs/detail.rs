@@ -1,14 +1,19 @@
 //! What the engine notes of a job, unsealed: what it calls, until when, and what the last try said.
 
+use std::sync::Arc;
+
 use portcullis_core::fault::Code;
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
 use portcullis_store::Job;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::call::done::{CallDone, Spent};
+use crate::call::earlier::Pinned;
 use crate::call::run::EndReason;
 use crate::clock;
 use crate::error::Error;
+use crate::request_mark::RequestMark;
 
 /// Characters of a message that are kept.
 const MESSAGE_CHARS_MAX: usize = 500;
@@ -43,6 +48,9 @@ pub(super) struct Detail {
     pub(super) maybe_done: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) rerun_of: Option<RunId>,
+    /// The revision of the definition that it is made with, and when the run ended that was made with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pinned: Option<(u64, String)>,
     /// Whether its input is erased at its end.
     #[serde(default)]
     pub(super) is_sensitive: bool,
@@ -54,6 +62,11 @@ pub(super) struct Detail {
     pub(super) reason: Option<EndReason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ended_at: Option<String>,
+    /// The request that it was accepted with, and its trace, for log lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) request_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) trace_id: Option<String>,
 }
 
 /// Why a try failed.
@@ -86,6 +99,41 @@ impl Detail {
             tracing::error!(run_id = %job.run_id, column = error.column(), "a job cannot be read");
             Error::new(Code::Internal, "the run's job cannot be read")
         })
+    }
+
+    /// The definition that it is made with, if that is not the one in force.
+    pub(super) fn pinned(&self) -> Option<Pinned> {
+        let (revision, before) = self.pinned.clone()?;
+        Some(Pinned { revision, before })
+    }
+
+    /// The mark of a try that waits for its turn from now on.
+    pub(super) fn mark(&self) -> Arc<RequestMark> {
+        let shared = |text: &Option<String>| text.as_deref().map(Arc::from);
+        RequestMark::new(shared(&self.request_id), shared(&self.trace_id))
+    }
+
+    /// The line of a try, or of an end without one.
+    pub(super) fn done(&self, job: &Job) -> CallDone {
+        CallDone {
+            run_id: Some(job.run_id.clone()),
+            org: job.org.clone(),
+            workspace: job.workspace.clone(),
+            connector: self.connector_id.as_str().to_owned(),
+            action: self.action_id.as_str().to_owned(),
+            automation_id: self.automation_id.clone(),
+            event_id: self.event_id.clone(),
+            outcome: "waiting",
+            code: None,
+            check: None,
+            reason: None,
+            class: None,
+            spent: Spent::default(),
+            request_id: self.request_id.clone(),
+            trace_id: self.trace_id.clone(),
+            tries: Some(job.tries),
+            dry_run: false,
+        }
     }
 
     /// When it was accepted, milliseconds since 1970; 0 for a time that cannot be read.

@@ -1,6 +1,5 @@
 //! A run that has not ended, as JSON.
 
-use jiff::Timestamp;
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
 use portcullis_store::{Job, JobState};
 use schemars::JsonSchema;
@@ -8,6 +7,7 @@ use serde::Serialize;
 
 use super::detail::Detail;
 use crate::call::run::{EndReason, StoredRun};
+use crate::clock;
 use crate::error::Error;
 
 /// What becomes of an accepted run, in one word.
@@ -61,9 +61,13 @@ pub struct WaitingRun {
     pub event_id: Option<String>,
     /// Tries that were begun.
     pub tries: u32,
-    /// When it is tried next, RFC 3339.
+    /// When it is tried next, RFC 3339. One that waits for its turn in the order of its key has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_try_at: Option<String>,
+    /// True if it came to its turn out of the order of its key: one that was accepted before it is dead, or later ones
+    /// were begun before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_of_order: Option<bool>,
     /// When it was accepted, RFC 3339.
     pub accepted_at: String,
     /// Before when it is not tried, RFC 3339.
@@ -90,8 +94,7 @@ pub struct WaitingRun {
 
 /// A time as it is shown.
 pub(super) fn shown(at_ms: u64) -> String {
-    let at = i64::try_from(at_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    format!("{:.3}", at.unwrap_or(Timestamp::MAX))
+    clock::of_ms(at_ms)
 }
 
 impl WaitingRun {
@@ -101,7 +104,7 @@ impl WaitingRun {
     /// `internal` if its detail cannot be read.
     pub(super) fn of(job: &Job) -> Result<Self, Error> {
         let detail = Detail::of(job)?;
-        let is_due = matches!(job.state, JobState::Queued | JobState::Waiting);
+        let is_due = matches!(job.state, JobState::Queued | JobState::Waiting) && !job.is_held();
         let (code, message, class) = match detail.failure {
             Some(failure) => (Some(failure.code), Some(failure.message), failure.class),
             None => (None, None, None),
@@ -116,6 +119,7 @@ impl WaitingRun {
             event_id: detail.event_id,
             tries: job.tries,
             next_try_at: is_due.then(|| shown(job.at_ms)),
+            out_of_order: job.is_out_of_order().then_some(true),
             accepted_at: detail.accepted_at,
             not_before: detail.not_before,
             deadline: shown(detail.deadline_ms),

@@ -19,7 +19,7 @@ use crate::runs::stored;
 use crate::tenants::Tenant;
 
 /// How often somebody who waits looks for what other processes did.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// Reads a run, at once or when it has ended, at most after this many seconds.
 ///
@@ -53,7 +53,7 @@ async fn wait(
     engine: &Engine,
     name: &JobName,
     mut last: RunView,
-    mut ended: broadcast::Receiver<RunId>,
+    mut ended: broadcast::Receiver<JobName>,
     until: Instant,
 ) -> Result<RunView, Error> {
     let shared = engine.resources.records.store().is_shared();
@@ -62,7 +62,7 @@ async fn wait(
     loop {
         tokio::select! {
             end = ended.recv() => match end {
-                Ok(run) if run != name.run_id => continue,
+                Ok(ended) if ended != *name => continue,
                 // Why also after too many ends: this one may have been among them.
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return Ok(last),

@@ -1,14 +1,15 @@
 //! What follows a try: the end, another try, or giving up.
 
 use portcullis_core::fault::Code;
-use portcullis_core::id::RunId;
+use portcullis_core::id::{ConnectorId, RunId};
 use portcullis_core::limits::Limits;
 use portcullis_core::sync::lock;
-use portcullis_store::{Job, JobEnd, JobName, JobState, Lease, RunRecord};
+use portcullis_store::{Job, JobEnd, JobName, JobState, Lease, OutboxKind, OutboxRecord, RunRecord};
 use serde_json::value::to_raw_value;
 
 use super::detail::{Detail, Failure};
 use super::keeping::keep_until_ms;
+use crate::call::done::CallDone;
 use crate::call::run::{EndReason, Progress, Run, RunEnd, RunStatus, StoredRun};
 use crate::clock::{self, jitter, now_ms};
 use crate::engine::Engine;
@@ -47,6 +48,23 @@ pub(super) struct Settled {
     pub(super) end: JobEnd,
     /// For the records of runs, if it is an end for good.
     pub(super) record: Option<RunRecord>,
+    /// What is told of it once it is stored.
+    pub(super) told: Told,
+}
+
+/// What the log and the counters are told of an end.
+pub(super) struct Told {
+    done: CallDone,
+    connector_id: ConnectorId,
+    status: RunStatus,
+}
+
+impl Told {
+    /// Tells it. Once for an end, by who stored it.
+    pub(super) fn tell(&self, engine: &Engine) -> RunStatus {
+        self.done.tell(&engine.resources.metrics, Some((&self.connector_id, self.status)));
+        self.status
+    }
 }
 
 /// The end of a job as it is stored.
@@ -69,23 +87,32 @@ pub(super) fn settled(
         }
     }
     let run = run.unwrap_or_else(|| untried(job, &detail, reason));
+    let run_code = if let RunEnd::Failed { code, .. } = &run.end { Some(*code) } else { None };
     let status = match state {
         JobState::Dead => RunStatus::Dead,
         JobState::Cancelled => RunStatus::Cancelled,
         JobState::Skipped => RunStatus::Skipped,
         _ => run.status(),
     };
+    let told = Told {
+        done: detail.done(job).with(&run, status.as_str(), reason),
+        connector_id: detail.connector_id.clone(),
+        status,
+    };
     let mut stored = StoredRun::of_job(&run, status, reason).map_err(internal)?;
-    stored.tries = Some(job.tries);
-    stored.created_at.clone_from(&ended_at);
+    let of_job = |stored: &mut StoredRun| {
+        stored.tries = Some(job.tries);
+        stored.out_of_order = job.is_out_of_order().then_some(true);
+        stored.created_at.clone_from(&ended_at);
+    };
+    of_job(&mut stored);
     let mut document = serde_json::to_string(&stored).map_err(internal)?;
     if document.len() > DOCUMENT_BYTES_MAX {
         // Why without them: what happened at the end is worth more than the checks and lines before it.
         let short = Run { progress: Progress::default(), ..run };
         let short = Run { end: without_quotes(short.end.clone()), ..short };
         stored = StoredRun::of_job(&short, status, reason).map_err(internal)?;
-        stored.tries = Some(job.tries);
-        stored.created_at.clone_from(&ended_at);
+        of_job(&mut stored);
         document = serde_json::to_string(&stored).map_err(internal)?;
     }
     let record = state.is_final().then(|| {
@@ -98,11 +125,37 @@ pub(super) fn settled(
         })
     });
     let record = record.transpose().map_err(internal)?;
+    let entry = entry(job, &detail, status, reason, run_code);
     detail.reason = reason;
     detail.ended_at = Some(ended_at);
-    let end =
-        JobEnd { state, document, keep_until_ms, erase_input: detail.is_sensitive, detail: detail.text()? };
-    Ok(Settled { end, record })
+    let (erase_input, detail) = (detail.is_sensitive, detail.text()?);
+    let end = JobEnd { state, document, keep_until_ms, erase_input, detail, told: entry };
+    Ok(Settled { end, record, told })
+}
+
+/// What the org is told of an end: identifiers and our own words, nothing of the third party's.
+fn entry(
+    job: &Job,
+    detail: &Detail,
+    status: RunStatus,
+    reason: Option<EndReason>,
+    code: Option<Code>,
+) -> OutboxRecord {
+    let word = |reason| serde_json::to_value(reason).ok()?.as_str().map(str::to_owned);
+    OutboxRecord {
+        kind: OutboxKind::RunEnded,
+        at_ms: now_ms(),
+        org: job.org.clone(),
+        workspace: job.workspace.clone(),
+        run_id: job.run_id.clone(),
+        status: status.as_str().to_owned(),
+        code: code.map(|code| code.as_str().to_owned()),
+        reason: reason.and_then(word),
+        connector_id: detail.connector_id.clone(),
+        action_id: detail.action_id.clone(),
+        automation_id: detail.automation_id.clone(),
+        event_id: detail.event_id.clone(),
+    }
 }
 
 /// A failure without what the third party said of it.
@@ -155,10 +208,11 @@ pub(super) async fn finish(
     ending: Ending,
 ) -> Result<(), Error> {
     let keep_until_ms = keep_until_ms(engine, &job.org, ending.state, now_ms()).await;
-    let Settled { end, record } = settled(job, detail, ending, keep_until_ms)?;
+    let Settled { end, record, told } = settled(job, detail, ending, keep_until_ms)?;
     let recording = Recording::new(engine, &job.run_id);
     engine.jobs.store.finish(lease, &end).await?;
-    keep(engine, recording, &lease.job, record).await;
+    let status = told.tell(engine);
+    keep(engine, recording, &lease.job, record, status).await;
     Ok(())
 }
 
@@ -194,11 +248,15 @@ pub(super) async fn keep(
     recording: Recording<'_>,
     name: &JobName,
     record: Option<RunRecord>,
+    status: RunStatus,
 ) {
     let stored = match &record {
         Some(record) => engine.runs.append(record).await,
         None => Ok(()),
     };
+    if stored.is_ok() && record.is_some() {
+        engine.resources.metrics.run_recorded(status);
+    }
     engine.jobs.note_ended(name);
     let noted = match stored {
         Ok(()) if record.is_some() => engine.jobs.store.note_recorded(name).await,
@@ -235,6 +293,9 @@ pub(super) async fn again(
         detail.revision = run.revision;
     }
     engine.jobs.store.reschedule(lease, due_ms, true, detail.text()?).await?;
+    if let Some(run) = &failed.run {
+        detail.done(job).with(run, "waiting", None).tell(&engine.resources.metrics, None);
+    }
     engine.jobs.wake.notify_one();
     Ok(())
 }

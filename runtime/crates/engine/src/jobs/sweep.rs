@@ -12,12 +12,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::JobDesk;
 use super::detail::Detail;
+use super::feed;
 use super::keeping::is_past;
 use crate::clock::{self, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::idempotency;
 use crate::retention;
+use crate::runs;
 
 /// How often it is looked for what can be erased.
 const EVERY: Duration = Duration::from_secs(60);
@@ -54,6 +56,9 @@ async fn all(engine: &Engine) {
     }
     if let Err(error) = sweep(engine).await {
         tracing::error!(code = %error.code, detail = error.detail, "ended runs could not be listed");
+    }
+    if let Err(error) = feed::trim(engine).await {
+        tracing::error!(code = %error.code, detail = error.detail, "old entries of feeds could not be dropped");
     }
     if let Err(error) = idempotency::sweep(engine).await {
         tracing::error!(code = %error.code, detail = error.detail, "idempotency keys could not be listed");
@@ -145,6 +150,10 @@ async fn record(engine: &Engine, name: &JobName, job: &Job) -> Result<(), Error>
     let body = RawValue::from_string(document).map_err(|_| Error::plain(Code::Internal))?;
     let created_at = detail.ended_at.unwrap_or_else(clock::now);
     let (run_id, org, workspace) = (run_id.clone(), org.clone(), workspace.clone());
-    engine.runs.append(&RunRecord { run_id, org, workspace, created_at, body }).await?;
+    let record = RunRecord { run_id, org, workspace, created_at, body };
+    engine.runs.append(&record).await?;
+    if let Ok(run) = runs::stored(&record) {
+        engine.resources.metrics.run_recorded(run.status());
+    }
     Ok(())
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::detail::{Detail, Failure};
 use super::payload::{Lost, Payload};
+use super::put_off::{put_off, until_half_open};
 use super::random_part;
 use super::settle::{Ending, Failed, again, finish};
 use crate::call::pipeline::{Called, Trying, tried};
@@ -24,6 +25,7 @@ use crate::clock::now_ms;
 use crate::connection::ConnectionKey;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::org_limits;
 use crate::workers::Lane;
 
 /// Notes on disk that a try is about to send something: once, whatever it sends after that.
@@ -44,7 +46,7 @@ impl NoteSending for SentMark {
 
 /// Where a repeat does no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Repeat {
+pub(super) struct Repeat {
     /// Whether a request that may have been carried out may be made again.
     harmless: bool,
     /// The time after which it does, milliseconds since 1970: the vendor forgets the key.
@@ -53,7 +55,7 @@ struct Repeat {
 
 impl Repeat {
     /// Whether it does no harm now.
-    fn holds(self) -> bool {
+    pub(super) fn holds(self) -> bool {
         self.harmless && now_ms() < self.until_ms
     }
 }
@@ -107,6 +109,7 @@ pub(super) async fn work(engine: &Arc<Engine>, leased: &Leased) -> Result<(), Er
     let begun = resources.workers.movable(lane.clone(), beginning).await.and_then(|begun| begun)?;
     let Some((permit, payload)) = begun else { return Ok(()) };
     let now = now_ms();
+    let untried = detail.first_try_ms;
     let first = *detail.first_try_ms.get_or_insert(now);
     let running = Running::new(engine, lease);
     // Why read again: who cancelled it while it was prepared found nothing that could be told.
@@ -121,9 +124,9 @@ pub(super) async fn work(engine: &Arc<Engine>, leased: &Leased) -> Result<(), Er
     });
     let call = call_of(job, &detail, payload, seen, Commitment::noting(Arc::clone(&mark) as _));
     let age = Duration::from_millis(now.saturating_sub(first));
-    let trying = Trying { once: true, age, cancel: running.cancel.clone() };
+    let trying = Trying { once: true, age, cancel: running.cancel.clone(), pinned: detail.pinned() };
     let own = Arc::clone(engine);
-    let calling = Box::pin(async move { tried(&own, &call, &trying).await });
+    let calling = Box::pin(detail.mark().around(async move { tried(&own, &call, &trying).await }));
     let calling = permit.run(resources.workers.movable(lane, calling));
     let called = match while_leased(engine, lease, &running.cancel, calling).await {
         Some(Ok(called)) => called.and_then(|called| called),
@@ -136,11 +139,27 @@ pub(super) async fn work(engine: &Arc<Engine>, leased: &Leased) -> Result<(), Er
     };
     let was_cancelled = running.cancel.is_cancelled();
     drop(running);
+    if let Some(due_ms) = until_half_open(&called).filter(|_| !was_cancelled) {
+        engine.jobs.budget.undo(&connection_of(job, &detail), is_first(leased), Instant::now());
+        // Why as before: nothing was sent, so the vendor has nothing to remember from then on.
+        detail.first_try_ms = untried;
+        return put_back(engine, lease, due_ms.min(detail.deadline_ms), &put_off(detail)).await;
+    }
     after(engine, leased, detail, called, was_cancelled, mark.noted.initialized()).await
 }
 
+fn connection_of(job: &Job, detail: &Detail) -> ConnectionKey {
+    let (org, workspace, connector) = (job.org.clone(), job.workspace.clone(), detail.connector_id.clone());
+    ConnectionKey { org, workspace, connector }
+}
+
+/// Whether it is a first try. Why an interrupted one, too: that was no fault of the vendor's.
+const fn is_first(leased: &Leased) -> bool {
+    leased.job.tries <= 1 || leased.interrupted
+}
+
 /// A time within the next second, so that what finds no place now does not come back together.
-fn soon() -> u64 {
+pub(super) fn soon() -> u64 {
     now_ms().saturating_add(random_part(1000))
 }
 
@@ -150,21 +169,19 @@ async fn begin(
     leased: &Leased,
     detail: &Detail,
 ) -> Result<Option<(Permit, Payload)>, Error> {
-    let Leased { job, lease, interrupted } = leased;
+    let Leased { job, lease, .. } = leased;
     let budget = &engine.jobs.budget;
-    let connection = ConnectionKey {
-        org: job.org.clone(),
-        workspace: job.workspace.clone(),
-        connector: detail.connector_id.clone(),
-    };
-    // Why an interrupted one, too: that was no fault of the vendor's.
-    let is_first = job.tries <= 1 || *interrupted;
+    let (connection, is_first) = (connection_of(job, detail), is_first(leased));
     if !is_first && let Err(wait) = budget.take(&connection, Instant::now()) {
         let due_ms = soon().saturating_add(super::millis(wait));
         return put_back(engine, lease, due_ms, detail).await.map(|()| None);
     }
-    let Ok(permit) = engine.scheduler().admit(&format!("{}/{}", job.org, job.workspace)) else {
-        return put_back(engine, lease, soon(), detail).await.map(|()| None);
+    let permit = match org_limits::admit_try(engine, &job.org, &job.workspace).await? {
+        Ok(permit) => permit,
+        Err(wait) => {
+            let due_ms = soon().saturating_add(super::millis(wait));
+            return put_back(engine, lease, due_ms, detail).await.map(|()| None);
+        }
     };
     let payload = match Payload::open(engine, &lease.job).await {
         Ok(payload) => payload,
@@ -225,11 +242,14 @@ async fn ended_before(engine: &Engine, leased: &Leased, detail: &Detail) -> Resu
         let reason = if is_unknown { EndReason::Interrupted } else { EndReason::Deadline };
         return Ok(Some(Ending::dead(reason, None)));
     }
-    Ok((now_ms() >= detail.deadline_ms).then(|| Ending::dead(EndReason::Deadline, None)))
+    // Why not the first try of one in a line: its time may have passed while it was held.
+    let may_be_late = job.line.is_some() && job.tries <= 1;
+    let is_late = now_ms() >= detail.deadline_ms && !may_be_late;
+    Ok(is_late.then(|| Ending::dead(EndReason::Deadline, None)))
 }
 
 /// Whether the action may be repeated though it may have been carried out, by the definition of now.
-async fn repeat(engine: &Engine, detail: &Detail) -> Result<Repeat, Error> {
+pub(super) async fn repeat(engine: &Engine, detail: &Detail) -> Result<Repeat, Error> {
     let never = Repeat { harmless: false, until_ms: 0 };
     let Some(loaded) = engine.resources.cache.connector(detail.connector_id.as_str()).await? else {
         return Ok(never);
@@ -379,6 +399,8 @@ const fn passes(code: Code) -> bool {
             | Code::LedgerUnavailable
             | Code::Overloaded
             | Code::WorkspaceBusy
+            | Code::OrgBusy
+            | Code::OrgRateLimited
             | Code::RateLimited
             | Code::DnsFailed
             | Code::ConnectFailed

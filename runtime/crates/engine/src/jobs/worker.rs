@@ -67,7 +67,7 @@ impl Engine {
         tokio::spawn(rounds(engine, desk));
     }
 
-    /// Takes up no further run, and waits no longer for the ends of runs. Those that are executed go on.
+    /// Takes up no further run, fires no further schedule, and waits no longer for the ends of runs. Those that are executed go on.
     pub fn stop_jobs(&self) {
         self.jobs.stop();
     }

@@ -279,7 +279,9 @@ async fn redeem(
     records.known.push(("redirect_uri".to_owned(), Zeroizing::new(pending.redirect_uri)));
     let run = clock::fresh("run", RunId::parse)?;
     let (state, commit) = renewal.take_lease(&connection).await?.ok_or_else(gone)?;
-    let got = exchange::follow_after(resources, &connection, &[&consent.exchange], records, &run, came).await;
+    let asking = knowing(&connection, &came);
+    let got =
+        exchange::follow_after(resources, &asking, &[&consent.exchange], records, &run, came, None).await;
     match got {
         Err(failed) if state.sealed.is_some() => {
             // Why no failure is recorded: the existing token is still valid.
@@ -317,6 +319,18 @@ fn came_with(
         }
     };
     consent.callback.iter().map(one).collect()
+}
+
+/// The connection as its token request sees it: what the callback brought counts before it is stored, and instead of
+/// what an earlier one did.
+fn knowing(connection: &LoadedConnection, came: &[(String, String)]) -> LoadedConnection {
+    let mut knowing = connection.clone();
+    let known = came.iter().filter_map(|(field, text)| {
+        let value = connection.accepted(field, exchange::host_of(text))?;
+        Some((field.clone(), value.into()))
+    });
+    Arc::make_mut(&mut knowing.config).extend(known);
+    knowing
 }
 
 /// Refuses a code of another authorization server than the one whose token endpoint would get it (RFC 9207): the

@@ -9,14 +9,17 @@ use portcullis_core::connector::{DEFAULT_SLOT, RequestLimits};
 use portcullis_core::definition::ExpiresUnitDef;
 use portcullis_core::id::{ActionId, RunId};
 use portcullis_core::outbound::{Outbound as _, OutboundOptions, OutboundRequest, OutboundResponse};
+use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_core::token_plan::{Capture, StepBody, TokenPlan, TokenStep};
 use portcullis_egress::{Answers, BoundCredential};
 use portcullis_store::TokenState;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::breaking::admit_freely;
 use super::renewal::{REFRESH_TOKEN, STEP_TIMEOUT, openable};
 use super::token_answer;
+use crate::breaker::{self, Permit};
 use crate::connection::sealed::SealedRecords;
 use crate::connection::{Errand, HiddenValues, LoadedConnection, Purpose};
 use crate::resources::Resources;
@@ -86,6 +89,7 @@ pub(super) async fn get(
     plan: &TokenPlan,
     state: &TokenState,
     run: &RunId,
+    permit: Option<Permit>,
 ) -> Result<Got, Failed> {
     let renewal = plan.renew.as_ref().filter(|_| state.renewable);
     let steps: Vec<&TokenStep> = match renewal {
@@ -95,7 +99,8 @@ pub(super) async fn get(
         }
         None => plan.obtain.iter().collect(),
     };
-    follow(resources, connection, &steps, openable(resources, connection), run).await
+    let records = openable(resources, connection);
+    follow_after(resources, connection, &steps, records, run, Vec::new(), permit).await
 }
 
 /// Sends the steps one after the other; each can use the values that the earlier ones captured.
@@ -106,10 +111,11 @@ pub(super) async fn follow(
     records: SealedRecords,
     run: &RunId,
 ) -> Result<Got, Failed> {
-    follow_after(resources, connection, steps, records, run, Vec::new()).await
+    follow_after(resources, connection, steps, records, run, Vec::new(), None).await
 }
 
-/// As [`follow`], with config values that came before the answers.
+/// As [`follow`], with config values that came before the answers, and with the permit of the first request's host. A
+/// request without one goes whatever its breaker says.
 pub(super) async fn follow_after(
     resources: &Resources,
     connection: &LoadedConnection,
@@ -117,6 +123,7 @@ pub(super) async fn follow_after(
     records: SealedRecords,
     run: &RunId,
     came: Vec<(String, String)>,
+    mut permit: Option<Permit>,
 ) -> Result<Got, Failed> {
     let mut got = Got::default();
     for (name, text) in came {
@@ -126,15 +133,27 @@ pub(super) async fn follow_after(
         let mut known = records.known.clone();
         known.extend(got.fields.iter().cloned());
         let source = SealedRecords { sealed: records.sealed.clone(), known, others: Vec::new() };
-        let answer = send(resources, connection, step, source, run).await?;
+        let answer = send(resources, connection, step, source, run, permit.take()).await?;
         if let Err(failed) = read(step, &answer, &mut got) {
             return Err(told(connection, failed, &got, &records).await);
         }
     }
+    check_placed(connection, &got)?;
     if !got.config.is_empty() {
         check_visible(connection, &got, &records).await?;
     }
     Ok(got)
+}
+
+/// Refuses a value that cannot be sent where the definition puts it, such as a blank in a cookie.
+fn check_placed(connection: &LoadedConnection, got: &Got) -> Result<(), Failed> {
+    let field =
+        |(name, text): &(String, Zeroizing<String>)| (name.clone(), SecretValue::new(text.to_string()));
+    let fields = SecretFields::new(got.fields.iter().map(field).collect());
+    let placed = connection.connector().auth.injection.check_known(&fields, &connection.config);
+    placed.map_err(|error| {
+        Failed::new(format!("the token answer cannot be used: {error}; it was not kept"), true)
+    })
 }
 
 /// Refuses an answer whose visible values give a secret away: they would stand in URLs, dry runs, the ledger and
@@ -181,6 +200,7 @@ async fn send(
     step: &TokenStep,
     source: SealedRecords,
     run: &RunId,
+    permit: Option<Permit>,
 ) -> Result<OutboundResponse, Failed> {
     let unmade = |e: String| Failed::new(format!("the token request cannot be made: {e}"), true);
     let scope = connection.scope(step.method, &step.url).map_err(|error| unmade(error.detail))?;
@@ -221,10 +241,17 @@ async fn send(
         credential: needs.then(|| DEFAULT_SLOT.to_owned()),
         options: OutboundOptions { total_timeout: Some(STEP_TIMEOUT), ..OutboundOptions::default() },
     };
-    match guard.send(request).await {
+    let permit = permit.or_else(|| admit_freely(resources, connection, step));
+    let sent = guard.send(request).await;
+    let report = guard.report();
+    if let Some(permit) = permit {
+        let outcome = breaker::of_token_request(sent.as_ref().map(|a| a.status).map_err(|_| report.failure));
+        permit.settle(outcome, &report.last_origin);
+    }
+    match sent {
         Ok(answer) => Ok(answer),
         Err(_) => {
-            let code = guard.report().failure;
+            let code = report.failure;
             let reason = code.map_or("the token request had no answer", |code| code.title());
             let permanent = code.is_some_and(|code| code.status() == 403);
             Err(Failed::new(format!("token request: {reason}"), permanent))
@@ -266,10 +293,8 @@ fn read(step: &TokenStep, answer: &OutboundResponse, got: &mut Got) -> Result<()
             Capture::Body(pointer) => {
                 document.pointer(pointer).and_then(portcullis_action::template::scalar_text)
             }
-            Capture::Header(name) => header(answer, name).next(),
-            Capture::Cookie(name) => {
-                header(answer, "set-cookie").find_map(|line| cookie(&line, name).map(str::to_owned))
-            }
+            Capture::Header(name) => token_answer::header(answer, name).next(),
+            Capture::Cookie(name) => token_answer::cookie(answer, name),
         };
         match found.filter(|text| !text.is_empty() && text.len() <= VALUE_BYTES_MAX) {
             Some(text) => {
@@ -363,20 +388,6 @@ fn refused(status: u16, document: &Value) -> Failed {
     Failed { said, ..Failed::new(reason, !transient) }
 }
 
-fn header<'a>(answer: &'a OutboundResponse, name: &'a str) -> impl Iterator<Item = String> + 'a {
-    answer
-        .headers
-        .iter()
-        .filter(move |(own, _)| own.eq_ignore_ascii_case(name))
-        .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-}
-
-/// The value of a cookie in a `Set-Cookie` line (RFC 6265 section 5.2).
-fn cookie<'l>(line: &'l str, name: &str) -> Option<&'l str> {
-    let (own, value) = line.split(';').next()?.split_once('=')?;
-    (own.trim() == name).then(|| value.trim())
-}
-
 /// Lifetime of a token. For values without a meaning the definition's default is used.
 fn ttl(found: &Value, unit: ExpiresUnitDef) -> Option<SignedDuration> {
     let now = Timestamp::now();
@@ -467,9 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_found_by_its_exact_name() {
-        assert_eq!(cookie("sid=abc; Path=/; HttpOnly", "sid"), Some("abc"));
-        assert_eq!(cookie("xsid=abc", "sid"), None);
+    fn of_a_url_the_host_is_kept() {
         assert_eq!(host_of("https://acme.my.salesforce.com/x"), "acme.my.salesforce.com");
         assert_eq!(host_of("us21"), "us21");
     }

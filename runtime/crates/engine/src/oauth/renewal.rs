@@ -20,7 +20,9 @@ use portcullis_store::{SecretPayload, StoreError, TokenFailure, TokenLease, Toke
 use serde_json::Value;
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::breaking::{admit, still_works};
 use super::exchange::{self, Failed, Got};
+use crate::breaker::{Asking, Permit};
 use crate::call::active_calls::CancelHandle;
 use crate::clock;
 use crate::connection::sealed::SealedRecords;
@@ -163,24 +165,34 @@ impl Renewal {
     /// auth type without tokens.
     ///
     /// # Errors
-    /// `credential_needs_attention` with the reason if none can be obtained.
+    /// `credential_needs_attention` with the reason if none can be obtained; `circuit_open` if the token endpoint is not
+    /// asked for a while.
     pub(crate) async fn fresh(
         &self,
         connection: &mut LoadedConnection,
         run: &RunId,
-        need: Need,
+        (need, asking): (Need, Asking),
         handle: &CancelHandle,
     ) -> Result<(), Error> {
         let Some(plan) = &connection.connector().auth.token else { return Ok(()) };
-        if matches!(standing(connection.stored.current_token(), plan, need), Standing::Good) {
-            return Ok(());
-        }
+        let permit = match standing(connection.stored.current_token(), plan, need) {
+            Standing::Good => return Ok(()),
+            Standing::Get if asking == Asking::Permission => match admit(&self.resources, connection, plan) {
+                // Why good: it is due for renewal, but works until it expires.
+                Err(_) if need == Need::Usable && still_works(connection.stored.current_token()) => {
+                    return Ok(());
+                }
+                admitted => admitted?,
+            },
+            // Why: it goes whatever the breaker says, or it is too early to ask.
+            Standing::Get | Standing::Failed(_) => None,
+        };
         // Why here: the token request is one of the call's, and may change something at the third party.
         handle.commit().await;
         let (renewal, mut own, run) = (self.clone(), connection.clone(), run.clone());
         // Why a task: see the module's documentation.
         let lane = Lane::of(Some(connection.key.org.as_str()));
-        let renewing = Box::pin(async move { renewal.renew(&mut own, &run, need).await });
+        let renewing = Box::pin(async move { renewal.renew(&mut own, &run, need, permit).await });
         let task = tokio::spawn(self.resources.workers.movable(lane, renewing));
         let renewed = task.await.map_err(|_| Error::plain(Code::Internal))??;
         connection.reload(&self.resources).await?;
@@ -195,7 +207,13 @@ impl Renewal {
 
 impl Renewal {
     /// Obtains a token unless another renewal did meanwhile.
-    async fn renew(&self, connection: &mut LoadedConnection, run: &RunId, need: Need) -> Result<(), Error> {
+    async fn renew(
+        &self,
+        connection: &mut LoadedConnection,
+        run: &RunId,
+        need: Need,
+        mut permit: Option<Permit>,
+    ) -> Result<(), Error> {
         let resources = &self.resources;
         let lock = self.locks.of(&connection.key);
         let _held = lock.lock().await;
@@ -215,7 +233,8 @@ impl Renewal {
             }
             let Some((state, commit)) = self.take_lease(connection).await? else { continue };
             let used = identity(connection);
-            let got = exchange::get(resources, connection, plan, &state, run).await;
+            let got = exchange::get(resources, connection, plan, &state, run, permit.take()).await;
+            resources.metrics.token_asked_for(got.is_ok());
             let settled = settle(resources, connection, plan, state, commit, got).await;
             connection.reload(resources).await?;
             // Why again: the result says something about a credential that is not the saved one any more.

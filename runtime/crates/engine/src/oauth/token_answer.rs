@@ -81,9 +81,30 @@ fn element(node: roxmltree::Node<'_, '_>, levels: usize) -> Value {
         members.entry(child.tag_name().name()).or_insert(value);
     }
     if members.is_empty() {
-        return Value::String(node.text().unwrap_or_default().trim().to_owned());
+        // Why of all: a comment inside divides a text in two.
+        let texts = node.children().filter(roxmltree::Node::is_text).filter_map(|text| text.text());
+        return Value::String(texts.collect::<String>().trim().to_owned());
     }
     Value::Object(members)
+}
+
+/// The values of a header.
+pub(super) fn header<'a>(answer: &'a OutboundResponse, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    answer
+        .headers
+        .iter()
+        .filter(move |(own, _)| own.eq_ignore_ascii_case(name))
+        .map(|(_, value)| header_text(value).into_owned())
+}
+
+/// The value of a cookie that the answer sets (RFC 6265 section 5.2). Of two the later: it replaces the earlier one
+/// (section 5.3), and some servers clear a cookie before they set it.
+pub(super) fn cookie(answer: &OutboundResponse, name: &str) -> Option<String> {
+    let of = |line: String| {
+        let (own, value) = line.split(';').next()?.split_once('=')?;
+        (own.trim() == name).then(|| value.trim().to_owned())
+    };
+    header(answer, "set-cookie").filter_map(of).last()
 }
 
 #[cfg(test)]
@@ -117,6 +138,98 @@ mod tests {
         assert_eq!(run(TokenFormatDef::Xml, "", xml), Ok(token));
         let nested = run(TokenFormatDef::Auto, "", b"<r><data><token>x</token></data><token>y</token></r>");
         assert_eq!(nested.unwrap(), json!({ "data": { "token": "x" }, "token": "y" }));
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_exact_name_and_the_later_counts() {
+        for (lines, expected) in [
+            (&["sid=abc; Path=/; HttpOnly"][..], Some("abc")),
+            (&["xsid=abc"], None),
+            (&["sid=; Max-Age=0", "other=x", "sid=\"a=b\"; Path=/"], Some("\"a=b\"")),
+            (&["SID=abc", "sid = d"], Some("d")),
+        ] {
+            let headers =
+                lines.iter().map(|line| ("set-cookie".to_owned(), line.as_bytes().to_vec())).collect();
+            let answer = OutboundResponse { status: 200, headers, body: Vec::new(), redacted: false };
+            assert_eq!(cookie(&answer, "sid").as_deref(), expected, "{lines:?}");
+        }
+    }
+
+    /// Values that tokens and their companions have: of the usual letters, and what a form or XML must write otherwise.
+    const VALUES: [&str; 12] = [
+        "t",
+        "ya29.a0AfH6SM-_~+/==",
+        "eyJhbGciOiJSUzI1NiJ9.e30.c2ln",
+        "a&b=c;d%20e",
+        "<t> & 'q' \"w\"",
+        "two words",
+        "0",
+        "-17",
+        "true",
+        "José",
+        "]]>",
+        "a\\u0062\\n",
+    ];
+
+    fn xml_escaped(text: &str, numeric: bool) -> String {
+        let of = |ch: char| match ch {
+            _ if numeric && !ch.is_ascii_alphanumeric() && ch != ' ' => format!("&#x{:x};", u32::from(ch)),
+            '&' => "&amp;".to_owned(),
+            '<' => "&lt;".to_owned(),
+            '>' => "&gt;".to_owned(),
+            _ => ch.to_string(),
+        };
+        text.chars().map(of).collect()
+    }
+
+    /// One answer in every way that it is written, each with its content type.
+    fn written(members: &[(&str, &str)]) -> Vec<(&'static str, Vec<u8>)> {
+        let object: Map<String, Value> =
+            members.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
+        let json = Value::Object(object).to_string();
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        let form = form.extend_pairs(members).finish();
+        let xml = |value: &dyn Fn(&str) -> String| {
+            let inside: String =
+                members.iter().map(|(name, text)| format!("<{name}>{}</{name}>\n", value(text))).collect();
+            format!("<?xml version=\"1.0\"?>\n<r>{inside}</r>")
+        };
+        let divided = |text: &str| {
+            let (head, tail) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
+            format!("{}<!-- x -->{}", xml_escaped(head, false), xml_escaped(tail, false))
+        };
+        let section = |text: &str| format!("<![CDATA[{}]]>", text.replace("]]>", "]]]]><![CDATA[>"));
+        let latin: Vec<u8> = json.chars().map(|ch| u8::try_from(ch).unwrap()).collect();
+        let wide: Vec<u8> = json.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let marked = |text: &str| ["\u{feff}", text].concat().into_bytes();
+        vec![
+            ("application/json", json.clone().into_bytes()),
+            ("text/html; charset=utf-8", marked(&json)),
+            ("application/json; charset=ISO-8859-1", latin),
+            ("application/json; charset=utf-16le", wide),
+            ("", format!("\r\n {json} \n").into_bytes()),
+            ("application/x-www-form-urlencoded", form.clone().into_bytes()),
+            ("text/plain", marked(&form)),
+            ("application/xml", xml(&|text| xml_escaped(text, false)).into_bytes()),
+            ("text/xml", marked(&xml(&|text| xml_escaped(text, true)))),
+            ("text/xml", xml(&section).into_bytes()),
+            ("text/xml", xml(&divided).into_bytes()),
+        ]
+    }
+
+    #[test]
+    fn e4_whatever_an_answer_is_written_in_its_values_are_the_same() {
+        for (index, token) in VALUES.iter().enumerate() {
+            let refresh = VALUES[(index + 5) % VALUES.len()];
+            let members = [("access_token", *token), ("refresh_token", refresh), ("expires_in", "3600")];
+            let expected: Map<String, Value> =
+                members.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
+            for (content_type, body) in written(&members) {
+                let found = run(TokenFormatDef::Auto, content_type, &body);
+                let shown = String::from_utf8_lossy(&body);
+                assert_eq!(found, Ok(Value::Object(expected.clone())), "{content_type} {shown}");
+            }
+        }
     }
 
     #[test]

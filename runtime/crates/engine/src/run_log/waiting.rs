@@ -2,11 +2,12 @@
 
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, WorkspaceId};
-use portcullis_store::{JobOrder, JobState, RunScope};
+use portcullis_store::{JobName, JobOrder, JobState, RunScope};
 
 use super::{ListedRun, RunsPage, RunsWanted, filter, kept};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::jobs::RunView;
 use crate::jobs::listing::{self, Place, Wanted};
 
 /// Where the jobs begin in a list that has them and records.
@@ -14,73 +15,118 @@ const JOBS: &str = "q.jobs";
 /// Where the records begin in it.
 const RECORDS: &str = "q.records";
 
-const UNKNOWN: &str = "starting_after must be next of a page of this list";
+fn unknown() -> Error {
+    Error::new(Code::BadRequest, "starting_after must be next of a page of this list")
+}
 
-/// The org, and the workspace if it is one's; `None` for the platform.
-const fn place(scope: &RunScope) -> Option<(&OrgId, Option<&WorkspaceId>)> {
+/// The org and the workspace; none for the platform.
+const fn tenant(scope: &RunScope) -> (Option<&OrgId>, Option<&WorkspaceId>) {
     match scope {
-        RunScope::Workspace(org, workspace) => Some((org, Some(workspace))),
-        RunScope::Org(org) => Some((org, None)),
-        RunScope::All => None,
+        RunScope::Workspace(org, workspace) => (Some(org), Some(workspace)),
+        RunScope::Org(org) => (Some(org), None),
+        RunScope::All => (None, None),
     }
+}
+
+/// A place that belongs to a list of this scope.
+fn place(scope: &RunScope, text: &str) -> Option<Place> {
+    Place::parse(text).filter(|place| place.is_of_all() == matches!(scope, RunScope::All))
 }
 
 /// A page of open runs in one state.
 ///
 /// # Errors
-/// `bad_request` for a list of all orgs, for times of an end and for an unknown cursor or value; `store_unavailable`.
+/// `bad_request` for an unknown cursor or value; `store_unavailable`.
 pub(super) async fn open(
     engine: &Engine,
     scope: &RunScope,
     wanted: &RunsWanted,
     state: JobState,
 ) -> Result<RunsPage, Error> {
-    let refused = |detail: &str| Error::new(Code::BadRequest, detail);
-    let (org, workspace) =
-        place(scope).ok_or_else(|| refused("runs with this status are listed for one org: give org"))?;
-    if wanted.since.is_some() || wanted.until.is_some() {
-        return Err(refused("since and until are times of an end, and runs with this status have none"));
-    }
     let after = wanted.starting_after.as_deref();
-    let after = after.map(|text| Place::parse(text).ok_or_else(|| refused(UNKNOWN))).transpose()?;
-    let (entries, next) = jobs(engine, org, workspace, wanted, state, after).await?;
+    let after = after.map(|text| place(scope, text).ok_or_else(unknown)).transpose()?;
+    let (entries, next) = jobs(engine, scope, wanted, state, after).await?;
     Ok(RunsPage { entries, next: next.map(|next| next.to_string()) })
 }
 
-/// A page of runs that were given up: those that can be taken up again are jobs, and the older ones records.
+/// A page of runs that were given up or skipped: those that can be taken up again are jobs, and the others records.
 ///
 /// # Errors
-/// Those of [`open`] without the first two.
-pub(super) async fn dead(engine: &Engine, scope: RunScope, wanted: &RunsWanted) -> Result<RunsPage, Error> {
+/// Those of [`open`].
+pub(super) async fn given_up(
+    engine: &Engine,
+    scope: RunScope,
+    wanted: &RunsWanted,
+    state: JobState,
+) -> Result<RunsPage, Error> {
     let after = wanted.starting_after.as_deref();
-    let Some((org, workspace)) = place(&scope) else { return kept(engine, scope, wanted, after).await };
-    let place = after.and_then(Place::parse);
+    let at = after.and_then(|text| place(&scope, text));
     let in_jobs = match after {
         None => !wanted.oldest_first,
-        Some(text) => text == JOBS || place.is_some(),
+        Some(text) => text == JOBS || at.is_some(),
     };
-    if in_jobs {
-        let (entries, next) = jobs(engine, org, workspace, wanted, JobState::Dead, place).await?;
-        let then = (!wanted.oldest_first).then(|| RECORDS.to_owned());
-        return Ok(RunsPage { entries, next: next.map(|next| next.to_string()).or(then) });
+    let of_jobs = async {
+        let (entries, next) = jobs(engine, &scope, wanted, state, at).await?;
+        Ok::<_, Error>(RunsPage { entries, next: next.map(|next| next.to_string()) })
+    };
+    let after_jobs = after.filter(|text| !in_jobs && *text != RECORDS);
+    let of_records = async {
+        let mut page = kept(engine, scope.clone(), wanted, after_jobs).await?;
+        page.entries = without_jobs(engine, page.entries, state).await?;
+        Ok(page)
+    };
+    match (in_jobs, wanted.oldest_first) {
+        (true, true) => of_jobs.await,
+        (false, false) => of_records.await,
+        (true, false) => followed(of_jobs, of_records, RECORDS).await,
+        (false, true) => followed(of_records, of_jobs, JOBS).await,
     }
-    let page = kept(engine, scope, wanted, after.filter(|text| *text != RECORDS)).await?;
-    let then = wanted.oldest_first.then(|| JOBS.to_owned());
-    Ok(RunsPage { next: page.next.or(then), ..page })
+}
+
+/// A page of the first part of a list, or of the second one where the first has no more.
+async fn followed(
+    first: impl Future<Output = Result<RunsPage, Error>>,
+    second: impl Future<Output = Result<RunsPage, Error>>,
+    second_begins: &str,
+) -> Result<RunsPage, Error> {
+    let page = first.await?;
+    match page.next {
+        None if page.entries.is_empty() => second.await,
+        None => Ok(RunsPage { next: Some(second_begins.to_owned()), ..page }),
+        Some(_) => Ok(page),
+    }
+}
+
+/// Of these records those whose runs are not listed as jobs: a record is stored before its job is erased.
+async fn without_jobs(
+    engine: &Engine,
+    records: Vec<ListedRun>,
+    state: JobState,
+) -> Result<Vec<ListedRun>, Error> {
+    let mut left = Vec::with_capacity(records.len());
+    for listed in records {
+        let RunView::Ended(run) = &listed.run else { continue };
+        let (org, workspace, run_id) = (listed.org.clone(), listed.workspace.clone(), run.run_id().clone());
+        let job = engine.jobs.store.get(&JobName { org, workspace, run_id }).await?;
+        if job.is_none_or(|job| job.state != state) {
+            left.push(listed);
+        }
+    }
+    Ok(left)
 }
 
 async fn jobs(
     engine: &Engine,
-    org: &OrgId,
-    workspace: Option<&WorkspaceId>,
+    scope: &RunScope,
     wanted: &RunsWanted,
     state: JobState,
     after: Option<Place>,
 ) -> Result<(Vec<ListedRun>, Option<Place>), Error> {
     let filter = &filter(wanted)?;
     let order = if wanted.oldest_first { JobOrder::OldestFirst } else { JobOrder::NewestFirst };
+    let (org, workspace) = tenant(scope);
     let of = Wanted { org, workspace, state, filter, order, limit: wanted.limit };
     let (found, next) = listing::page(engine, &of, after).await?;
-    let listed = |(workspace, run)| ListedRun { org: org.clone(), workspace, run };
+    let listed = |(org, workspace, run)| ListedRun { org, workspace, run };
     Ok((found.into_iter().map(listed).collect(), next))
 }

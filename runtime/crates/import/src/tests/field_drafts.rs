@@ -125,6 +125,10 @@ fn f10_a_draft_is_no_larger_than_an_upload_may_be() {
         assert_eq!(codes(&imported).contains(&"actions_cut"), bytes < 100_000);
         check_pointers(&document, &imported);
     }
+    let lower = Limits { definition_bytes: 30_000, actions_per_connector: 7, ..Limits::default() };
+    let imported = import(&document, &ImportOptions::within(&lower)).unwrap();
+    assert_eq!(Connector::parse(&imported.definition, &lower).errors, []);
+    assert_eq!(imported.report.operations.carried, 7);
     assert_eq!(ImportOptions::default().definition_bytes_max, Limits::default().definition_bytes);
 }
 

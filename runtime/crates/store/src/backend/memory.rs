@@ -47,7 +47,7 @@ impl MemoryStore {
 }
 
 impl State {
-    fn commit(&mut self, batch: Batch) -> Result<u64, StoreError> {
+    fn commit(&mut self, batch: &Batch) -> Result<u64, StoreError> {
         batch.check()?;
         for (key, precondition) in &batch.preconditions {
             let revision = self.records.get(key).map(|found| found.revision);
@@ -55,16 +55,16 @@ impl State {
                 return Err(StoreError::Conflict { key: key.clone() });
             }
         }
-        if batch.writes.is_empty() {
+        if batch.writes_nothing() {
             return Ok(self.seq);
         }
         self.seq = self.seq.saturating_add(1);
         let seq = self.seq;
-        for (key, value) in batch.writes {
+        for (key, value) in batch.written(seq) {
             let deleted = value.is_none();
             let existed = match value {
                 Some(value) => {
-                    let written = Versioned { value, revision: seq };
+                    let written = Versioned { value: value.to_vec(), revision: seq };
                     self.records.insert(key.clone(), written).is_some()
                 }
                 None => self.records.remove(&key).is_some(),
@@ -153,7 +153,7 @@ impl Store for MemoryStore {
         Box::pin(async move {
             let keys: Vec<String> = batch.writes.iter().map(|(key, _)| key.clone()).collect();
             let _writing = self.versions.writing(keys.iter().map(String::as_str));
-            self.state().commit(batch)
+            self.state().commit(&batch)
         })
     }
 

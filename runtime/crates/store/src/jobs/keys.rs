@@ -7,24 +7,30 @@
 //! | `job_bytes/<org>/<ws>/<part>` | a part of the number of bytes of the inputs that are kept |
 //! | `job_open/<org>/<ws>/<run>` | that it has not ended |
 //! | `job_given_up/<org>/<ws>/<run>` | that it can be taken up again |
-//! | `job_newest/<org>/<time left>/<ws>/<run>`, `job_oldest/<org>/<time>/<ws>/<run>` | of each org, in the order in which they were accepted: jobs that are open or were given up |
+//! | `job_newest/<org>/<time left>/<ws>/<run>`, `job_oldest/<org>/<time>/<ws>/<run>` | of each org, in the order in which they were accepted: jobs that have not ended for good |
 //! | `job_unrecorded/<org>/<ws>/<run>` | that it has ended for good, and nobody said that its run has a record |
 //! | `job_end/<org>/<ws>/<run>` | the document with which it ended |
 //! | `job_due/<org>/<ws>/<time>/<run>` | of each workspace, in order: jobs that are due |
 //! | `job_later/<time>/<org>/<ws>/<run>` | in order of time: jobs that become due, and leases that run out |
 //! | `job_kept/<time>/<org>/<ws>/<run>` | in order of time: jobs that have ended |
+//! | `job_held/<org>/<ws>/<line>/<turn>` | of each line, in order: the run of a job that waits until those ahead have ended |
+//! | `job_line/<org>/<ws>/<line>` | who is first in a line, and what is ahead of those that come |
 //!
-//! The time left is what the latest time has more. A job has one of the last three, at the time that it holds itself.
+//! The time left is what the latest time has more. A job has one of the orders by time, at the time that it holds itself,
+//! or its turn in a line.
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 
-use super::{JobName, JobOrder};
+use super::{JobName, JobOrder, LineName, LinePlace};
 
 /// After every key part: all characters of parts are below it.
 pub(super) const AFTER_ALL: char = '~';
 
 /// Digits of a time in milliseconds, enough until the year 5138.
 const TIME_DIGITS: usize = 14;
+
+/// Digits of a turn: as many as its type has.
+const TURN_DIGITS: usize = 20;
 
 const DUE: &str = "job_due";
 const LATER: &str = "job_later";
@@ -38,6 +44,11 @@ pub(super) const ALL_KEPT: &str = "job_kept/";
 pub(super) const ALL_UNRECORDED: &str = "job_unrecorded/";
 /// Prefix of the due jobs of all workspaces.
 pub(super) const ALL_DUE: &str = "job_due/";
+
+/// Prefix of the jobs that have not ended.
+pub(super) const ALL_OPEN: &str = "job_open/";
+/// Prefix of the jobs that can be taken up again.
+pub(super) const ALL_GIVEN_UP: &str = "job_given_up/";
 
 /// The latest time of an order.
 const LATEST_MS: u64 = 99_999_999_999_999;
@@ -71,7 +82,7 @@ impl JobName {
             JobOrder::NewestFirst => LATEST_MS.saturating_sub(accepted_ms),
             JobOrder::OldestFirst => accepted_ms,
         };
-        format!("{}{}/{}/{}", listed_of(&self.org, order), time(at), self.workspace, self.run_id)
+        format!("{}{}/{}/{}", listed_of(Some(&self.org), order), time(at), self.workspace, self.run_id)
     }
 
     /// The time and the name in a key of [`Self::listed_key`].
@@ -107,6 +118,14 @@ impl JobName {
 
     pub(super) fn kept_key(&self, at_ms: u64) -> String {
         format!("{KEPT}/{}/{}", time(at_ms), self.path())
+    }
+
+    pub(super) fn held_key(&self, place: &LinePlace) -> String {
+        format!("{}{:0TURN_DIGITS$}", held_of(&self.org, &self.workspace, &place.name), place.turn)
+    }
+
+    pub(super) fn line_key(&self, line: &LineName) -> String {
+        format!("job_line/{}/{}/{}", self.org, self.workspace, line.as_str())
     }
 
     /// The name in a key that ends with it.
@@ -148,12 +167,13 @@ pub(super) fn jobs_of(org: &OrgId, workspace: Option<&WorkspaceId>) -> String {
     }
 }
 
-/// Prefix of the open and given up jobs of an org in the order in which they were accepted.
-pub(super) fn listed_of(org: &OrgId, order: JobOrder) -> String {
-    match order {
-        JobOrder::NewestFirst => format!("job_newest/{org}/"),
-        JobOrder::OldestFirst => format!("job_oldest/{org}/"),
-    }
+/// Prefix of the jobs of an org, or of all, that have not ended for good, in the order in which they were accepted.
+pub(super) fn listed_of(org: Option<&OrgId>, order: JobOrder) -> String {
+    let kind = match order {
+        JobOrder::NewestFirst => "job_newest",
+        JobOrder::OldestFirst => "job_oldest",
+    };
+    org.map_or_else(|| format!("{kind}/"), |org| format!("{kind}/{org}/"))
 }
 
 /// Prefix of the jobs of an org that can be taken up again, or of one of its workspaces.
@@ -169,9 +189,19 @@ pub(super) fn bytes_of(org: &OrgId, workspace: &WorkspaceId) -> String {
     format!("job_bytes/{org}/{workspace}/")
 }
 
+/// Prefix of the numbers of bytes of the inputs of an org's workspaces.
+pub(super) fn bytes_of_org(org: &OrgId) -> String {
+    format!("job_bytes/{org}/")
+}
+
 /// Prefix of the jobs of a workspace that have not ended.
 pub(super) fn open_of(org: &OrgId, workspace: &WorkspaceId) -> String {
     format!("job_open/{org}/{workspace}/")
+}
+
+/// Prefix of the jobs of a line that wait until those ahead have ended.
+pub(super) fn held_of(org: &OrgId, workspace: &WorkspaceId, line: &LineName) -> String {
+    format!("job_held/{org}/{workspace}/{}/", line.as_str())
 }
 
 /// Prefix of the due jobs of a workspace.
@@ -209,6 +239,11 @@ mod tests {
             }
             assert!(listed.is_sorted());
         }
+        let line = LineName::of([0xab; 16]);
+        let place = |turn| LinePlace { name: line.clone(), turn, held: true, out_of_order: false };
+        let held: Vec<_> = [0, 9, 10, u64::MAX].map(|turn| name.held_key(&place(turn))).to_vec();
+        assert!(held.is_sorted() && held.iter().all(|key| Key::parse(key).is_some()));
+        assert!(Key::parse(&name.line_key(&line)).is_some());
         for key in [name.unrecorded_key(), name.given_up_key()] {
             assert_eq!(JobName::by_name(&key), Some(name.clone()));
         }

@@ -8,16 +8,24 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
+use tokio::sync::MutexGuard;
 
 use super::keys::{ALL_LATER, jobs_of};
-use super::{Changed, JOB_INPUT_BYTES_MAX, Job, JobEnd, JobName, JobOrder, JobState, Lease, NewJob};
+use super::{
+    Changed, JOB_INPUT_BYTES_MAX, Job, JobEnd, JobName, JobOrder, JobState, Lease, LinePlace, NewJob,
+};
 use crate::WorkspaceRecord;
 use crate::backend::{Batch, Precondition, Store};
 use crate::error::StoreError;
+use crate::outbox::entries_of;
 use crate::records::Key;
 
 mod kept;
+mod lines;
 mod steps;
+mod tally;
+
+use lines::Locks;
 
 /// Largest part of an input: below the store's 64 KiB with room for what an engine adds.
 const PART_BYTES: usize = 60 * 1024;
@@ -36,6 +44,7 @@ const ORDERS: [JobOrder; 2] = [JobOrder::NewestFirst, JobOrder::OldestFirst];
 /// Jobs in a store. Cheap to share.
 pub struct RecordJobs {
     store: Arc<dyn Store>,
+    lines: Locks,
 }
 
 fn now_ms() -> u64 {
@@ -48,9 +57,10 @@ impl Job {
         JobName { org: self.org.clone(), workspace: self.workspace.clone(), run_id: self.run_id.clone() }
     }
 
-    /// The key of its order at the time it holds.
+    /// The key of its order at the time it holds, or of its turn in its line.
     fn place(&self, name: &JobName) -> String {
         match self.state {
+            _ if self.is_held() => self.line.as_ref().map(|place| name.held_key(place)).unwrap_or_default(),
             JobState::Running => name.later_key(self.at_ms),
             JobState::Queued | JobState::Waiting if self.at_ms <= now_ms() => name.due_key(self.at_ms),
             JobState::Queued | JobState::Waiting => name.later_key(self.at_ms),
@@ -58,9 +68,16 @@ impl Job {
         }
     }
 
+    /// What stands in its order under its key.
+    fn mark(&self) -> Vec<u8> {
+        if self.is_held() { self.run_id.as_str().as_bytes().to_vec() } else { b"{}".to_vec() }
+    }
+
     /// Takes it out of every order in which it may be.
     fn unplaced(&self, batch: Batch, name: &JobName) -> Batch {
-        if self.state.is_open() {
+        if let Some(place) = self.line.as_ref().filter(|_| self.is_held()) {
+            batch.delete(name.held_key(place))
+        } else if self.state.is_open() {
             // Why both: it may have been moved since it was read.
             batch.delete(name.due_key(self.at_ms)).delete(name.later_key(self.at_ms))
         } else {
@@ -96,11 +113,13 @@ struct Step {
     after: Job,
     document: Option<String>,
     erase_input: bool,
+    /// What the org is told, as JSON.
+    told: Option<Vec<u8>>,
 }
 
 impl Step {
     const fn to(after: Job) -> Self {
-        Self { after, document: None, erase_input: false }
+        Self { after, document: None, erase_input: false, told: None }
     }
 
     fn end(mut job: Job, end: &JobEnd) -> Result<Self, StoreError> {
@@ -113,7 +132,10 @@ impl Step {
         job.at_ms = end.keep_until_ms;
         job.detail.clone_from(&end.detail);
         job.cancel = false;
-        Ok(Self { after: job, document: Some(end.document.clone()), erase_input: end.erase_input })
+        let told =
+            serde_json::to_vec(&end.told).map_err(|error| unreadable(&job.name().end_key(), &error))?;
+        let (document, erase_input) = (Some(end.document.clone()), end.erase_input);
+        Ok(Self { after: job, document, erase_input, told: Some(told) })
     }
 }
 
@@ -121,7 +143,15 @@ impl RecordJobs {
     /// The jobs in that store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { store, lines: Locks::default() }
+    }
+
+    /// Waits until no other step of this process changes the same line; of a job of no line it does not wait.
+    async fn alone_in(&self, place: Option<&LinePlace>) -> Option<MutexGuard<'_, ()>> {
+        match place {
+            Some(place) => self.lines.of(&place.name).await,
+            None => None,
+        }
     }
 
     async fn read(&self, name: &JobName) -> Result<Option<(Job, u64)>, StoreError> {
@@ -131,17 +161,20 @@ impl RecordJobs {
         Ok(Some((job, found.revision)))
     }
 
-    /// Takes a step if the job is still what the step was made of; false if it is not.
+    /// Takes a step if the job is still what the step was made of, and returns the job after it; `None` if it is not.
     async fn take(
         &self,
         name: &JobName,
         (before, revision): (&Job, u64),
         step: &Step,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Job>, StoreError> {
         let key = name.key();
         let mut after = step.after.clone();
+        let leaves_or_comes = before.state.is_open() != after.state.is_open();
+        let _alone = self.alone_in(before.line.as_ref().filter(|_| leaves_or_comes)).await;
         let mut batch = Batch::new().require(key.clone(), Precondition::Revision(revision));
         batch = before.unplaced(batch, name);
+        batch = self.move_in_line(batch, name, before, Some(&mut after)).await?;
         if step.erase_input {
             batch = (0..before.input_parts).fold(batch, |batch, part| batch.delete(name.input_key(part)));
             after.input_parts = 0;
@@ -166,6 +199,8 @@ impl RecordJobs {
         batch = match (before.state.is_listed(), after.state.is_listed()) {
             (true, false) => before.unlisted(batch, name),
             (false, true) => after.listed(batch, name),
+            // Why again: those that were skipped before they were listed are not.
+            (true, true) if !before.state.is_open() && after.state.is_open() => after.listed(batch, name),
             _ => batch,
         };
         batch = match (before.can_be_revived(), after.can_be_revived()) {
@@ -173,10 +208,13 @@ impl RecordJobs {
             (false, true) => batch.put(name.given_up_key(), b"{}".to_vec()),
             _ => batch,
         };
-        batch = batch.put(after.place(name), b"{}".to_vec()).put(key.clone(), after.json(&key)?);
+        if let Some(told) = &step.told {
+            batch = batch.append(entries_of(&name.org), told.clone());
+        }
+        batch = batch.put(after.place(name), after.mark()).put(key.clone(), after.json(&key)?);
         match self.store.commit(batch).await {
-            Ok(_) => Ok(true),
-            Err(StoreError::Conflict { .. }) => Ok(false),
+            Ok(_) => Ok(Some(after)),
+            Err(StoreError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -194,8 +232,8 @@ impl RecordJobs {
                 return Err(lost());
             }
             let step = step(job.clone())?;
-            if self.take(&lease.job, (&job, revision), &step).await? {
-                return Ok(step.after);
+            if let Some(after) = self.take(&lease.job, (&job, revision), &step).await? {
+                return Ok(after);
             }
         }
         Err(StoreError::Conflict { key: lease.job.key() })
@@ -210,8 +248,7 @@ impl RecordJobs {
         for _ in 0..STEPS_MAX {
             let Some((job, revision)) = self.read(name).await? else { return Ok(Changed::Missing) };
             let Some(step) = step(&job)? else { return Ok(Changed::Not(job)) };
-            if self.take(name, (&job, revision), &step).await? {
-                let after = step.after;
+            if let Some(after) = self.take(name, (&job, revision), &step).await? {
                 let running = after.state == JobState::Running;
                 return Ok(if running { Changed::Running(after) } else { Changed::Done(after) });
             }
@@ -258,8 +295,10 @@ impl RecordJobs {
         for _ in 0..STEPS_MAX {
             let Some((job, revision)) = self.read(name).await? else { return Ok(()) };
             let key = name.key();
+            let _alone = self.alone_in(job.line.as_ref()).await;
             let mut batch = Batch::new().require(key.clone(), Precondition::Revision(revision));
             batch = job.unplaced(batch, name).delete(name.open_key()).delete(name.end_key()).delete(key);
+            batch = self.move_in_line(batch, name, &job, None).await?;
             batch = batch.delete(name.unrecorded_key()).delete(name.given_up_key());
             batch = job.unlisted(batch, name);
             if job.input_bytes > 0 {
@@ -298,17 +337,16 @@ fn workspace_key(job: &JobName) -> Result<String, StoreError> {
     Key::of::<WorkspaceRecord>(&[job.org.as_str(), job.workspace.as_str()])
 }
 
-/// The batch that stores a new job.
-fn stored(job: &NewJob, input: &[u8]) -> Result<Batch, StoreError> {
-    let NewJob { run_id, org, workspace, workspace_commit, due_ms, detail } = job;
-    let name = JobName { org: org.clone(), workspace: workspace.clone(), run_id: run_id.clone() };
-    let key = name.key();
-    if input.len() > JOB_INPUT_BYTES_MAX {
-        return Err(StoreError::TooLarge { key, bytes: input.len(), limit: JOB_INPUT_BYTES_MAX });
-    }
+/// The parts of an input as they are stored.
+fn parts_of(input: &[u8]) -> Vec<&[u8]> {
     // Why one part for an empty input: that it is there is told by its parts.
-    let parts: Vec<&[u8]> = if input.is_empty() { vec![input] } else { input.chunks(PART_BYTES).collect() };
-    let job = Job {
+    if input.is_empty() { vec![input] } else { input.chunks(PART_BYTES).collect() }
+}
+
+/// A job as it is stored first, in no line yet.
+fn fresh(job: &NewJob, input: &[u8]) -> Job {
+    let NewJob { run_id, org, workspace, workspace_commit, due_ms, line: _, detail } = job;
+    Job {
         run_id: run_id.clone(),
         org: org.clone(),
         workspace: workspace.clone(),
@@ -320,18 +358,28 @@ fn stored(job: &NewJob, input: &[u8]) -> Result<Batch, StoreError> {
         fence: 0,
         sent: false,
         cancel: false,
-        input_parts: u32::try_from(parts.len()).unwrap_or(u32::MAX),
+        input_parts: u32::try_from(parts_of(input).len()).unwrap_or(u32::MAX),
         input_bytes: input.len() as u64,
+        line: None,
         detail: detail.clone(),
-    };
+    }
+}
+
+/// Adds to a batch that a new job is stored.
+fn stored(batch: Batch, job: &Job, input: &[u8]) -> Result<Batch, StoreError> {
+    let name = job.name();
+    let key = name.key();
+    if input.len() > JOB_INPUT_BYTES_MAX {
+        return Err(StoreError::TooLarge { key, bytes: input.len(), limit: JOB_INPUT_BYTES_MAX });
+    }
     let mut batch = job
-        .listed(Batch::new(), &name)
+        .listed(batch, &name)
         .require(key.clone(), Precondition::Absent)
-        .require(workspace_key(&name)?, Precondition::Revision(*workspace_commit))
-        .put(job.place(&name), b"{}".to_vec())
+        .require(workspace_key(&name)?, Precondition::Revision(job.workspace_commit))
+        .put(job.place(&name), job.mark())
         .put(name.open_key(), b"{}".to_vec())
         .put(key.clone(), job.json(&key)?);
-    for (part, number) in parts.into_iter().zip(0..) {
+    for (part, number) in parts_of(input).into_iter().zip(0..) {
         batch = batch.put(name.input_key(number), part.to_vec());
     }
     Ok(batch)

@@ -7,6 +7,7 @@ use crate::{MemoryStore, SledStore};
 
 mod conformance;
 mod endings;
+mod lines;
 
 #[tokio::test]
 async fn jobs_in_memory_conform() {

@@ -214,6 +214,10 @@ impl Ledger for FileLedger {
         }))
     }
 
+    fn directory(&self) -> Option<&Path> {
+        Some(&self.shared.dir)
+    }
+
     fn is_well(&self) -> bool {
         self.shared.syncer.is_well()
     }
@@ -246,6 +250,13 @@ impl Ledger for FileLedger {
     fn orgs<'a>(&'a self) -> BoxFuture<'a, Result<BTreeSet<OrgId>, LedgerError>> {
         let dir = self.shared.dir.clone();
         Box::pin(blocking(move || Ok(known_orgs(&dir))))
+    }
+
+    fn bytes<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, LedgerError>> {
+        Box::pin(async move {
+            let dir = self.org_dir(org);
+            blocking(move || if dir.exists() { retention::bytes(&dir) } else { Ok(0) }).await
+        })
     }
 
     fn retain<'a>(

@@ -85,7 +85,9 @@ impl Ledger for MemoryLedger {
     ) -> BoxFuture<'a, Result<LedgerPage, LedgerError>> {
         Box::pin(async move {
             let mut page = PageBuilder::new(query);
-            for line in self.lines(org).iter().rev() {
+            let lines = self.lines(org);
+            let newest = page.newest().unwrap_or(u64::MAX);
+            for line in lines.iter().rev().skip_while(|line| line.seq > newest) {
                 if page.add(LedgerLine::clone(line)).is_break() {
                     break;
                 }
@@ -137,6 +139,14 @@ impl Ledger for MemoryLedger {
 
     fn orgs<'a>(&'a self) -> BoxFuture<'a, Result<BTreeSet<OrgId>, LedgerError>> {
         Box::pin(async move { Ok(lock(&self.chains).keys().cloned().collect()) })
+    }
+
+    fn bytes<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, LedgerError>> {
+        Box::pin(async move {
+            let chains = lock(&self.chains);
+            let segments = chains.get(org).into_iter().flat_map(|chain| &chain.segments);
+            Ok(segments.map(|segment| segment.bytes as u64).sum())
+        })
     }
 
     fn retain<'a>(

@@ -4,6 +4,7 @@
 //! newest first.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::ControlFlow;
 
 use portcullis_core::id::{ActionId, ConnectorId, EntryId, RunId, WorkspaceId};
@@ -14,6 +15,57 @@ use super::line::LedgerLine;
 
 /// Maximum entries on one page.
 pub const LEDGER_PAGE_ENTRIES_MAX: usize = 1000;
+
+/// A place in a list of entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerCursor {
+    /// After this entry.
+    Entry(EntryId),
+    /// Where a page ended.
+    At(LedgerPlace),
+}
+
+/// A place that a page ended at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerPlace {
+    /// Entries whose first record has this sequence or a later one were passed.
+    before: u64,
+    /// The newest record that the next page needs: an attempt that began before may have ended after this place.
+    newest: u64,
+    /// The entry after which the list begins, if it was not reached yet.
+    seeking: Option<EntryId>,
+}
+
+/// What the text of a place begins with. Ids of entries have no dot.
+const AT: &str = "at";
+
+impl LedgerCursor {
+    /// A cursor from its text: `next` of a page, or the id of an entry.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if !text.contains('.') {
+            return EntryId::parse(text).ok().map(Self::Entry);
+        }
+        let mut parts = text.split('.');
+        let kind = parts.next()?;
+        let (before, newest) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let seeking = parts.next().map(EntryId::parse).transpose().ok()?;
+        let place = LedgerPlace { before, newest, seeking };
+        (kind == AT && parts.next().is_none()).then_some(Self::At(place))
+    }
+}
+
+impl fmt::Display for LedgerCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(entry) => f.write_str(entry.as_str()),
+            Self::At(LedgerPlace { before, newest, seeking }) => {
+                write!(f, "{AT}.{before}.{newest}")?;
+                seeking.as_ref().map_or(Ok(()), |entry| write!(f, ".{}", entry.as_str()))
+            }
+        }
+    }
+}
 
 /// A filter for entries; `None` matches everything.
 #[derive(Debug, Clone)]
@@ -35,8 +87,8 @@ pub struct LedgerQuery {
     /// The look ends at the first record that is older than this, even if others of that time follow: RFC 3339 in UTC,
     /// compared as text. For a look that must not read all that there is.
     pub back_to: Option<String>,
-    /// Only entries older than this one.
-    pub starting_after: Option<EntryId>,
+    /// Only entries after this place.
+    pub starting_after: Option<LedgerCursor>,
     /// Maximum entries on the page, at most [`LEDGER_PAGE_ENTRIES_MAX`].
     pub limit: usize,
 }
@@ -92,79 +144,163 @@ fn host_of(origin: &str) -> &str {
 #[derive(Debug, Clone, Default)]
 pub struct LedgerPage {
     /// One record per attempt: its `complete` or `refused`, or its `begin` if it has not ended.
-    /// Ordered by the start of the attempts, newest first, so that pages do not shift as attempts end.
+    /// Ordered by the start of the attempts, newest first, so that pages do not shift as attempts end. Fewer than the
+    /// limit if a look at more would have taken too long; then `next` is there.
     pub entries: Vec<LedgerLine>,
-    /// Whether there are older ones; the next page starts after this page's last entry.
-    pub has_more: bool,
+    /// Where the next page begins; `None` at the end of the list.
+    pub next: Option<LedgerCursor>,
 }
+
+/// Bytes of records that are looked at for one page: some 20 ms.
+const READ_BYTES: usize = 2 * 1024 * 1024;
+
+/// Records that a page goes over again for the ends of attempts that began before it: those of a minute in which a
+/// thousand calls a second are made. Beyond that an attempt is shown as it began.
+const PASSED_MAX: u64 = 200_000;
 
 /// Assembles one page.
 pub(super) struct PageBuilder<'a> {
     query: &'a LedgerQuery,
     limit: usize,
-    /// Whether the cursor's entry has not been reached yet.
-    skipping: bool,
+    /// Where the page begins, if it goes on from another.
+    place: Option<&'a LedgerPlace>,
+    /// The entry that was not reached yet, after which the list begins.
+    seeking: Option<&'a EntryId>,
     /// Ends of attempts whose `begin` is further back.
     ended: HashMap<EntryId, LedgerLine>,
     page: LedgerPage,
+    looked_at_bytes: usize,
+    /// Records that an earlier page had.
+    passed: u64,
 }
 
 impl<'a> PageBuilder<'a> {
     pub(super) fn new(query: &'a LedgerQuery) -> Self {
+        let (place, seeking) = match &query.starting_after {
+            None => (None, None),
+            Some(LedgerCursor::Entry(entry)) => (None, Some(entry)),
+            Some(LedgerCursor::At(place)) => (Some(place), place.seeking.as_ref()),
+        };
         Self {
             query,
             limit: query.limit.min(LEDGER_PAGE_ENTRIES_MAX),
-            skipping: query.starting_after.is_some(),
+            place,
+            seeking,
             ended: HashMap::new(),
             page: LedgerPage::default(),
+            looked_at_bytes: 0,
+            passed: 0,
         }
     }
 
-    /// Takes the next older record; breaks when the page is full.
+    /// The newest record that the page needs; `None` for the newest of all.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.place.map(|place| place.newest)
+    }
+
+    /// Whether a record belongs to an earlier page: only the ends of attempts are wanted of those.
+    pub(super) fn was_passed(&self, seq: u64) -> bool {
+        self.place.is_some_and(|place| seq >= place.before)
+    }
+
+    /// Goes over a record of an earlier page that is no end of an attempt.
+    pub(super) fn pass(&mut self, entry: &EntryId) -> ControlFlow<()> {
+        self.ended.remove(entry);
+        self.count_passed()
+    }
+
+    /// Breaks at a place that no page ended at.
+    fn count_passed(&mut self) -> ControlFlow<()> {
+        self.passed = self.passed.saturating_add(1);
+        if self.passed > PASSED_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Takes the next older record; breaks when the page is full, or cost enough.
     pub(super) fn add(&mut self, line: LedgerLine) -> ControlFlow<()> {
+        let seq = line.seq;
+        if self.was_passed(seq) {
+            let entry = line.event.entry_id.clone();
+            if line.event.phase != LedgerPhase::Complete {
+                return self.pass(&entry);
+            }
+            self.ended.entry(entry).or_insert(line);
+            return self.count_passed();
+        }
         if self.query.back_to.as_ref().is_some_and(|back_to| line.event.at < *back_to) {
             return ControlFlow::Break(());
         }
+        self.looked_at_bytes = self.looked_at_bytes.saturating_add(line.as_text().len());
         let entry = match line.event.phase {
             LedgerPhase::Complete => {
                 self.ended.entry(line.event.entry_id.clone()).or_insert(line);
-                return ControlFlow::Continue(());
+                return self.unless_enough(seq);
             }
             LedgerPhase::Begin => self.ended.remove(&line.event.entry_id).unwrap_or(line),
             LedgerPhase::Refused => line,
         };
-        self.add_entry(entry)
+        if self.is_beyond(&entry) {
+            let newest = self.newest_pending(seq).max(entry.seq);
+            return self.ends_before(seq.saturating_add(1), newest);
+        }
+        self.take(entry);
+        self.unless_enough(seq)
+    }
+
+    /// Ends the page if it cost enough.
+    fn unless_enough(&mut self, seq: u64) -> ControlFlow<()> {
+        if self.looked_at_bytes < READ_BYTES {
+            return ControlFlow::Continue(());
+        }
+        let newest = self.newest_pending(seq.saturating_sub(1));
+        self.ends_before(seq, newest)
+    }
+
+    /// The newest end of an attempt whose `begin` is further back.
+    fn newest_pending(&self, or: u64) -> u64 {
+        self.ended.values().map(|line| line.seq).fold(or, u64::max)
+    }
+
+    fn ends_before(&mut self, before: u64, newest: u64) -> ControlFlow<()> {
+        let seeking = self.seeking.cloned();
+        let newest = newest.min(before.saturating_add(PASSED_MAX).saturating_sub(1));
+        self.page.next = Some(LedgerCursor::At(LedgerPlace { before, newest, seeking }));
+        ControlFlow::Break(())
     }
 
     /// The page, when it is full or there are no more records.
     pub(super) fn finish(mut self) -> Result<LedgerPage, LedgerError> {
-        if self.page.has_more {
+        if self.page.next.is_some() {
             return Ok(self.page);
+        }
+        if self.passed > PASSED_MAX {
+            return Err(LedgerError::UnknownCursor);
         }
         // Their `begin` was dropped with old segments.
         let mut orphans: Vec<LedgerLine> = std::mem::take(&mut self.ended).into_values().collect();
         orphans.sort_by_key(|line| std::cmp::Reverse(line.seq));
         for orphan in orphans {
-            if self.add_entry(orphan).is_break() {
+            if self.is_beyond(&orphan) {
+                // Why before everything: what has a `begin` was passed.
+                self.page.next =
+                    Some(LedgerCursor::At(LedgerPlace { before: 0, newest: orphan.seq, seeking: None }));
                 break;
             }
+            self.take(orphan);
         }
-        if self.skipping { Err(LedgerError::UnknownCursor) } else { Ok(self.page) }
+        if self.seeking.is_some() { Err(LedgerError::UnknownCursor) } else { Ok(self.page) }
     }
 
-    fn add_entry(&mut self, entry: LedgerLine) -> ControlFlow<()> {
-        if self.skipping {
-            self.skipping = self.query.starting_after.as_ref() != Some(&entry.event.entry_id);
-            return ControlFlow::Continue(());
+    /// Whether an entry belongs to the next page.
+    fn is_beyond(&self, entry: &LedgerLine) -> bool {
+        self.seeking.is_none() && self.page.entries.len() >= self.limit && self.query.matches(&entry.event)
+    }
+
+    fn take(&mut self, entry: LedgerLine) {
+        match self.seeking {
+            Some(seeking) if *seeking == entry.event.entry_id => self.seeking = None,
+            Some(_) => {}
+            None if self.query.matches(&entry.event) => self.page.entries.push(entry),
+            None => {}
         }
-        if !self.query.matches(&entry.event) {
-            return ControlFlow::Continue(());
-        }
-        if self.page.entries.len() >= self.limit {
-            self.page.has_more = true;
-            return ControlFlow::Break(());
-        }
-        self.page.entries.push(entry);
-        ControlFlow::Continue(())
     }
 }

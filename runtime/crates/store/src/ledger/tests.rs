@@ -5,11 +5,11 @@ use portcullis_core::ledger::{LedgerEvent, LedgerPhase};
 
 pub(super) mod conformance;
 
-pub(super) fn org(name: &str) -> OrgId {
+pub(crate) fn org(name: &str) -> OrgId {
     OrgId::parse(name).unwrap()
 }
 
-pub(super) fn event(org: &str, entry: &str, phase: LedgerPhase) -> LedgerEvent {
+pub(crate) fn event(org: &str, entry: &str, phase: LedgerPhase) -> LedgerEvent {
     serde_json::from_value(serde_json::json!({
         "entry_id": entry, "at": "2026-01-01T00:00:00.000000Z", "phase": phase, "org": org,
         "workspace": "main", "connector_id": "salesforce", "revision": 1, "action_id": "list",

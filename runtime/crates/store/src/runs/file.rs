@@ -223,6 +223,18 @@ impl Runs for FileRuns {
         })
     }
 
+    fn bytes<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let names = self.names(&RunScope::Org(org.clone())).await?;
+            let dirs: Vec<_> = self.logs_for_reading(names).iter().map(|log| log.dir.clone()).collect();
+            blocking(move || Ok(dirs.iter().map(|dir| retention::bytes(dir)).sum())).await
+        })
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        Some(&self.dir)
+    }
+
     fn is_well(&self) -> bool {
         self.syncer.is_well()
     }

@@ -143,6 +143,14 @@ impl Runs for MemoryRuns {
         Box::pin(async move { Ok(self.dropped(org, cut)) })
     }
 
+    fn bytes<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let all = lock(&self.by_workspace);
+            let own = all.iter().filter(|((of, _), _)| of == org).flat_map(|(_, runs)| runs);
+            Ok(own.map(|record| record.to_json().len() as u64).sum())
+        })
+    }
+
     fn remove<'a>(
         &'a self,
         org: &'a OrgId,

@@ -9,7 +9,7 @@ use super::*;
 
 pub(super) mod conformance;
 
-pub(super) fn ids(org: &str, workspace: &str) -> (OrgId, WorkspaceId) {
+pub(crate) fn ids(org: &str, workspace: &str) -> (OrgId, WorkspaceId) {
     (OrgId::parse(org).unwrap(), WorkspaceId::parse(workspace).unwrap())
 }
 
@@ -29,7 +29,7 @@ pub(super) fn record(workspace: &str, id: &RunId) -> RunRecord {
 }
 
 /// The generator: run number `n` of a workspace, one a second, whose head differs from its neighbours'.
-pub(super) fn generated(org: &OrgId, workspace: &WorkspaceId, n: u64) -> RunRecord {
+pub(crate) fn generated(org: &OrgId, workspace: &WorkspaceId, n: u64) -> RunRecord {
     // 2026-01-01; a run id begins with the milliseconds of its start.
     let ended_us = 1_767_225_600_000_000 + n * 1_000_000;
     let run_id =

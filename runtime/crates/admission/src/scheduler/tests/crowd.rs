@@ -8,7 +8,7 @@ use super::scheduler;
 async fn many_calls_on_few_turns_all_end() {
     let scheduler = Arc::new(scheduler(2, 10_000, 10_000, 60_000));
     let calls = (0..2000).map(|n| {
-        let permit = scheduler.admit(&format!("ws{}", n % 7)).unwrap();
+        let permit = scheduler.admit(&format!("ws{}", n % 7), usize::MAX).unwrap();
         tokio::spawn(permit.run(Box::pin(async move {
             for _ in 0..n % 5 {
                 tokio::task::yield_now().await;

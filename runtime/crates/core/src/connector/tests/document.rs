@@ -204,3 +204,16 @@ fn f10_a_definition_over_the_upload_limit_is_an_error_of_every_check() {
         assert_eq!(Connector::too_large(&document, &limits).is_some(), bytes > 4000);
     }
 }
+
+#[test]
+fn f10_a_text_over_the_limit_of_a_request_is_an_error_of_lint_too() {
+    let pretty = serde_json::to_vec_pretty(&salesforce()).unwrap();
+    let bytes = pretty.len() as u64;
+    for (limit, expected) in [(bytes, &[][..]), (bytes - 1, &[("", "too_large")])] {
+        let limits = Limits { api_body_bytes: limit, ..Limits::default() };
+        let checked = Connector::parse_bytes(&pretty, &limits);
+        let found: Vec<_> = checked.errors.iter().map(|e| (e.pointer.as_str(), e.code)).collect();
+        assert_eq!(found, expected);
+        assert!(Connector::parse_bytes(salesforce().to_string().as_bytes(), &limits).errors.is_empty());
+    }
+}

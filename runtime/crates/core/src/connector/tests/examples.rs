@@ -167,3 +167,103 @@ fn a_paged_example_shows_its_first_request_and_its_items() {
         (paged(json!({ "items": [1, 2] })), &[("/actions/0/examples/0/expect_output", "example_differs")]),
     ]);
 }
+
+/// An action that asks again, with an example of these exchanges.
+fn asking(exchanges: Value, change: Value) -> Value {
+    let mut example = json!({ "name": "A report", "input": { "Email": "a@example.com" }, "exchanges": exchanges,
+        "expect_output": { "rows": [1] } });
+    merge(&mut example, change);
+    document(json!({
+        "poll": { "url": { "path": "/links/self" }, "done": { "path": "/state", "eq": "ready" },
+                  "failed": { "path": "/state", "eq": "failed" }, "result": { "url_path": "/links/file" } },
+        "examples": [example],
+    }))
+}
+
+/// The requests of one call: begun, asked twice, fetched.
+fn exchanges() -> Vec<Value> {
+    let asked = |url: &str, body: Value| {
+        json!({ "expect_request": { "method": "GET", "url": url, "headers": { "x-version": "1" } },
+                "response": { "status": 200, "body": body } })
+    };
+    vec![
+        json!({ "expect_request": { "method": "POST", "url": "https://api.salesforce.com/v1/contacts",
+                                    "body": { "Email": "a@example.com" } },
+                "response": { "status": 202, "body": { "links": { "self": "/jobs/1" } } } }),
+        asked("https://api.salesforce.com/jobs/1", json!({ "state": "busy" })),
+        asked(
+            "https://api.salesforce.com/jobs/1",
+            json!({ "state": "ready", "links": { "file": "/files/1" } }),
+        ),
+        asked("https://api.salesforce.com/files/1", json!({ "rows": [1] })),
+    ]
+}
+
+#[test]
+fn an_example_shows_every_request_of_a_call_that_asks_again() {
+    warns(&asking(json!(exchanges()), json!({})), &[]);
+    // What the vendor says of failed work.
+    let failed = json!([exchanges()[0], { "response": { "status": 200, "body": { "state": "failed" } } }]);
+    let wrong =
+        json!({ "expect_output": null, "expect_error": { "class": "permanent", "code": "poll_failed" } });
+    warns(&asking(failed.clone(), wrong), &[]);
+    let differs = |exchanges: Value, change: Value, member: &str, code: &str| {
+        let pointer = format!("/actions/0/examples/0{member}");
+        expect([(asking(exchanges, change), &[(pointer.as_str(), code)][..])]);
+    };
+    let changed = |index: usize, change: Value| {
+        let mut all = exchanges();
+        merge(&mut all[index], change);
+        json!(all)
+    };
+    let different = "example_differs";
+    differs(
+        changed(1, json!({ "expect_request": { "url": "https://api.salesforce.com/jobs/2" } })),
+        json!({}),
+        "/exchanges/1/expect_request/url",
+        different,
+    );
+    differs(
+        changed(2, json!({ "expect_request": { "method": "POST" } })),
+        json!({}),
+        "/exchanges/2/expect_request/method",
+        different,
+    );
+    differs(
+        changed(1, json!({ "expect_request": { "body": {} } })),
+        json!({}),
+        "/exchanges/1/expect_request/body",
+        different,
+    );
+    differs(
+        changed(3, json!({ "response": { "body": { "rows": [2] } } })),
+        json!({}),
+        "/expect_output",
+        different,
+    );
+    differs(
+        changed(1, json!({ "response": { "body": { "state": "failed" } } })),
+        json!({}),
+        "/exchanges/1/response",
+        different,
+    );
+    // Work that goes on, a call that has ended, no place to ask.
+    differs(json!(exchanges()[..3]), json!({}), "/exchanges/2/response", different);
+    let mut more = exchanges();
+    more.push(more[3].clone());
+    differs(json!(more), json!({}), "/exchanges/3/response", different);
+    differs(
+        changed(0, json!({ "response": { "body": { "links": null } } })),
+        json!({}),
+        "/exchanges/0/response",
+        different,
+    );
+    differs(json!(exchanges()), json!({ "response": { "status": 200 } }), "/response", "example_incomplete");
+    differs(failed, json!({}), "/exchanges/1/response", different);
+    // Of an action that does not ask again.
+    differs_plain();
+}
+
+fn differs_plain() {
+    differs(json!({ "exchanges": [{ "response": { "status": 200 } }] }), "/exchanges", "module_unused");
+}

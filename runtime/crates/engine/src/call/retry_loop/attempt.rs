@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Attempt, Cause, RetryLoop};
+use crate::breaker::{self, Permit};
 use crate::call::prepare::Ready;
 use crate::call::run::{Begun, Outgoing, Progress, RunEnd};
 use crate::clock;
@@ -44,6 +45,7 @@ impl RetryLoop<'_> {
         action: &Action,
         ready: &Ready,
         asked: Option<&Asked>,
+        permit: Option<Permit>,
         progress: &mut Progress,
     ) -> Result<Attempt, Error> {
         let key = action.plan.idempotency.as_ref().map(|_| {
@@ -54,7 +56,7 @@ impl RetryLoop<'_> {
         let guard = Arc::new(self.guard(action, ready, asked, key)?);
         let outbound: Arc<dyn Outbound> = Arc::clone(&guard) as _;
         let engine = self.engine;
-        let begun = Begun::now();
+        let (begun, had_time) = (Begun::now(), self.has_time());
         let served = self.module(action, ready).await?;
         progress.is_module = served.is_some();
         let mut called = Box::pin(async {
@@ -72,6 +74,7 @@ impl RetryLoop<'_> {
             guard.end(*code);
         }
         drop(called);
+        let was_cut = end.is_err();
         if let Ok(end) = &end {
             // Why: its output is read.
             offload::over(end.bytes()).await;
@@ -79,8 +82,10 @@ impl RetryLoop<'_> {
         let report = guard.report();
         progress.usage.requests += report.requests;
         progress.usage.upstream_us += report.upstream_us;
+        progress.phases.add(&report.phases);
         if let Ok(end) = &end {
             progress.usage.guest = end.usage;
+            progress.guest_us = progress.guest_us.saturating_add(end.usage.guest_us);
         }
         let mut end = end;
         if let Ok(end) = &mut end {
@@ -92,6 +97,10 @@ impl RetryLoop<'_> {
             None => finish(end, &report),
             Some(_) => finish_module(end, &report),
         };
+        if let Some(permit) = permit {
+            let own_time_up = was_cut.then_some(had_time);
+            permit.settle(breaker::of_attempt(&finished.end, &report, own_time_up), &report.last_origin);
+        }
         let tried = self.unless_forbidden(finished).await;
         let outgoing = Outgoing {
             requests: report.requests,
@@ -103,6 +112,7 @@ impl RetryLoop<'_> {
         progress.decisions = report.decisions;
         progress.request_hash = report.request_hash;
         progress.dry_run = report.dry_run;
+        self.note_in_dry_run(action, ready, progress);
         for input in action.inputs.iter().filter(|input| input.sensitive) {
             let value = ready.input.get(&input.name).and_then(scalar_text);
             if let (Some(dry_run), Some(value)) = (&mut progress.dry_run, value) {
@@ -190,7 +200,7 @@ fn requests_max(action: &Action, connector: &Connector, limits: &Limits) -> u64 
 }
 
 /// Where an action may go: its own URL, and those that the definition lists for the pages that the upstream names.
-fn scopes(
+pub(super) fn scopes(
     action: &Action,
     asked: Option<&Asked>,
     connection: &LoadedConnection,

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
 use portcullis_core::verdict::Decision;
-use portcullis_egress::DryRun;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,8 +15,10 @@ use serde_json::value::RawValue;
 
 use super::{Answer, EndReason, Run, RunAttempt, RunEnd, RunStatus, RunUsage, SkipReason, Success};
 
+mod dry_run;
 mod log;
 
+pub use dry_run::{DryRequest, DryRunDocument};
 use log::{Log, StoredLog};
 
 /// Any JSON value from the third party, passed on.
@@ -317,6 +318,10 @@ pub struct StoredRun {
     /// Tries that were begun, of a run that was accepted to be executed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tries: Option<u32>,
+    /// True if it came to its turn out of the order of its key: one that was accepted before it was dead, or later ones
+    /// were begun before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) out_of_order: Option<bool>,
     /// False in the answer to a repeated request, which lacks the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     output_kept: Option<bool>,
@@ -332,6 +337,10 @@ pub struct StoredRun {
 }
 
 impl StoredRun {
+    pub(crate) const fn run_id(&self) -> &RunId {
+        &self.run_id
+    }
+
     /// How it ended.
     pub(crate) const fn status(&self) -> RunStatus {
         self.status
@@ -381,165 +390,5 @@ struct StoredDecision {
     code: Option<String>,
 }
 
-/// The answer to a dry run: the request as it would be sent, its secrets shown by name.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "DryRun")]
-pub struct DryRunDocument<'a> {
-    /// Always true.
-    #[schemars(extend("const" = true))]
-    dry_run: bool,
-    connector_id: &'a ConnectorId,
-    action_id: &'a ActionId,
-    /// Revision of the connector's definition.
-    revision: u64,
-    request: DryRequest<'a>,
-    /// The same request as a shell command.
-    curl: String,
-    /// Hash of the request before its credential; the real run of the same call has the same.
-    request_hash: &'a str,
-    /// The checks of the request, in order.
-    decisions: &'a [Decision],
-    /// Whether it is all that the call would send; false for a module, which may send more once it has an answer.
-    complete: bool,
-    /// What a module wrote before its first request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    log: Option<Log<'a>>,
-}
-
-/// A request that was not sent.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "DryRunRequest")]
-pub struct DryRequest<'a> {
-    method: &'a str,
-    url: &'a str,
-    headers: BTreeMap<&'a str, &'a str>,
-    /// JSON if the body is JSON, otherwise its text; null without a body.
-    #[schemars(with = "Value")]
-    body: Value,
-}
-
-impl<'a> DryRequest<'a> {
-    /// The request of a dry run.
-    #[must_use]
-    pub fn of(dry_run: &'a DryRun) -> Self {
-        let body = match serde_json::from_slice::<Value>(&dry_run.body) {
-            _ if dry_run.body.is_empty() => Value::Null,
-            Ok(document) => document,
-            Err(_) => Value::String(dry_run.body_text()),
-        };
-        Self {
-            method: &dry_run.method,
-            url: &dry_run.url,
-            headers: dry_run.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-            body,
-        }
-    }
-}
-
-impl<'a> DryRunDocument<'a> {
-    pub(super) fn of(run: &'a Run, dry_run: &'a DryRun) -> Self {
-        Self {
-            dry_run: true,
-            connector_id: &run.connector_id,
-            action_id: &run.action_id,
-            revision: run.revision,
-            request: DryRequest::of(dry_run),
-            curl: dry_run.curl(),
-            request_hash: &dry_run.hash,
-            decisions: &run.progress.decisions,
-            complete: !run.progress.is_module,
-            log: Log::whole(&run.progress.log),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::call::run::{Begun, Outgoing, Progress};
-
-    fn run(end: RunEnd) -> Run {
-        Run {
-            id: RunId::parse("run_1").unwrap(),
-            connector_id: ConnectorId::parse("crm").unwrap(),
-            action_id: ActionId::parse("create-contact").unwrap(),
-            revision: 3,
-            automation_id: None,
-            event_id: None,
-            end,
-            progress: Progress::default(),
-        }
-    }
-
-    fn text(document: &RunDocument<'_>) -> String {
-        serde_json::to_string(document).unwrap()
-    }
-
-    fn whole(run: &Run) -> Value {
-        serde_json::from_str(&text(&run.document())).unwrap()
-    }
-
-    fn kept(run: &Run) -> Value {
-        let text = text(&RunDocument::kept(run));
-        let stored: StoredRun = serde_json::from_str(&text).expect("what is kept can be read");
-        let mut read = serde_json::to_value(stored).unwrap();
-        read.as_object_mut().unwrap().shift_remove("created_at");
-        assert_eq!(read, serde_json::from_str::<Value>(&text).unwrap(), "and is all that was kept");
-        read
-    }
-
-    #[test]
-    fn a_success_is_shown_as_the_guest_wrote_it_and_kept_without_the_third_party_s_data() {
-        let guest = r#"{"output":{"id": 1.50},"upstream":{"status":201,"headers":{"a":"b"},"body":[1]},
-                        "pages":2,"truncated":false}"#;
-        let run = run(RunEnd::Succeeded(serde_json::from_str(guest).unwrap()));
-        assert!(text(&run.document()).contains(r#""output":{"id": 1.50}"#), "not a character is changed");
-        let upstream =
-            json!({ "status": 201, "headers": { "a": "b" }, "body": [1], "pages": 2, "truncated": false });
-        assert_eq!((&whole(&run)["upstream"], &whole(&run)["status"]), (&upstream, &json!("succeeded")));
-        assert_eq!(kept(&run)["upstream"], json!({ "status": 201 }));
-        assert_eq!(kept(&run).get("output"), None);
-    }
-
-    #[test]
-    fn the_attempts_are_in_the_record_and_not_in_the_answer() {
-        let mut run = run(RunEnd::plain(Code::UpstreamStatus));
-        let outgoing = Outgoing {
-            requests: 1,
-            origin: "https://api.saas.com".to_owned(),
-            status: Some(503),
-            ledger_id: Some("out_1".to_owned()),
-        };
-        run.progress.timeline.note(Begun::now(), outgoing, &run.end);
-        let attempt = &kept(&run)["attempts"][0];
-        assert_eq!((&attempt["n"], &attempt["host"]), (&json!(1), &json!("api.saas.com")));
-        assert_eq!((&attempt["status"], &attempt["error"]), (&json!(503), &json!("upstream_status")));
-        assert_eq!(whole(&run).get("attempts"), None);
-    }
-
-    #[test]
-    fn a_guest_may_give_an_output_alone() {
-        let run = run(RunEnd::Succeeded(serde_json::from_str(r#"{"output":null}"#).unwrap()));
-        assert_eq!((whole(&run).get("output"), whole(&run).get("upstream")), (Some(&Value::Null), None));
-        assert!(serde_json::from_str::<Success>(r#"{"upstream":{"status":200}}"#).is_err(), "no output");
-    }
-
-    #[test]
-    fn a_failure_keeps_the_status_of_the_answer_alone() {
-        let failed = RunEnd::Failed {
-            code: Code::UpstreamStatus,
-            message: "no".to_owned(),
-            class: Some("auth".to_owned()),
-            upstream: Some(json!({ "status": 401, "body": { "secret": "of theirs" } })),
-            retryable: false,
-            error: None,
-            retry_at: None,
-        };
-        let run = run(failed);
-        assert_eq!(whole(&run)["upstream"]["body"]["secret"], "of theirs");
-        assert_eq!(kept(&run)["upstream"], json!({ "status": 401 }));
-        assert_eq!((&kept(&run)["class"], kept(&run).get("reason")), (&json!("auth"), None));
-    }
-}
+mod tests;

@@ -75,6 +75,11 @@ impl Timeline {
         self.has_sent
     }
 
+    /// Status of the last answer, if the last attempt had one.
+    pub(crate) fn last_status(&self) -> Option<u16> {
+        self.attempts.last()?.status
+    }
+
     /// Notes an attempt that has ended.
     pub(crate) fn note(&mut self, begun: Begun, outgoing: Outgoing, end: &RunEnd) {
         let ended = Instant::now();

@@ -40,18 +40,18 @@ fn apply_in(tree: &TransactionalTree, batch: &Batch) -> InTransaction<u64> {
             return Err(abort(StoreError::Conflict { key: key.clone() }));
         }
     }
-    if batch.writes.is_empty() {
+    if batch.writes_nothing() {
         return Ok(meta.seq);
     }
     meta.seq = meta.seq.saturating_add(1);
     let mut changes = Vec::with_capacity(batch.writes.len());
-    for (key, value) in &batch.writes {
-        let existed = remove(tree, key, &mut meta)?;
+    for (key, value) in batch.written(meta.seq) {
+        let existed = remove(tree, &key, &mut meta)?;
         if let Some(value) = value {
-            insert(tree, key, value, meta.seq, &mut meta)?;
+            insert(tree, &key, value, meta.seq, &mut meta)?;
         }
         if existed || value.is_some() {
-            changes.push((key.clone(), value.is_none()));
+            changes.push((key, value.is_none()));
         }
     }
     feed(tree, &changes, &mut meta)?;

@@ -4,10 +4,10 @@
 use portcullis_core::id::{OrgId, WorkspaceId};
 
 use super::RecordJobs;
-use crate::backend::{Batch, Precondition};
+use crate::backend::{Batch, LIST_ENTRIES_MAX, Precondition};
 use crate::error::StoreError;
 use crate::jobs::JobName;
-use crate::jobs::keys::bytes_of;
+use crate::jobs::keys::{bytes_of, bytes_of_org};
 
 /// Parts of a workspace's number.
 const PARTS: u32 = 16;
@@ -55,5 +55,20 @@ impl RecordJobs {
     pub(super) async fn bytes(&self, org: &OrgId, workspace: &WorkspaceId) -> Result<u64, StoreError> {
         let parts = self.store.list(&bytes_of(org, workspace), None, PARTS as usize).await?;
         parts.iter().try_fold(0_u64, |sum, (key, part)| Ok(sum.saturating_add(parse(key, &part.value)?)))
+    }
+
+    /// The number of all workspaces of an org.
+    pub(super) async fn bytes_of_org(&self, org: &OrgId) -> Result<u64, StoreError> {
+        let prefix = bytes_of_org(org);
+        let (mut sum, mut after) = (0_u64, None);
+        loop {
+            let mut parts = self.store.list(&prefix, after.as_deref(), LIST_ENTRIES_MAX).await?;
+            for (key, part) in &parts {
+                sum = sum.saturating_add(parse(key, &part.value)?);
+            }
+            let is_full = parts.len() == LIST_ENTRIES_MAX;
+            let Some((last, _)) = parts.pop().filter(|_| is_full) else { return Ok(sum) };
+            after = Some(last);
+        }
     }
 }

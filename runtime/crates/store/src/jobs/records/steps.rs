@@ -4,14 +4,14 @@ use serde_json::value::RawValue;
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 
-use super::{RecordJobs, STEPS_MAX, Step, now_ms, stored};
+use super::{RecordJobs, STEPS_MAX, Step, fresh, now_ms, stored};
 use crate::backend::{Batch, LIST_ENTRIES_MAX};
 use crate::error::StoreError;
 use crate::jobs::keys::{
     AFTER_ALL, ALL_DUE, ALL_KEPT, ALL_LATER, ALL_UNRECORDED, due_of, given_up_of, listed_of, open_of,
 };
 use crate::jobs::{
-    Changed, Job, JobCounts, JobEnd, JobName, JobOrder, JobState, Jobs, Lease, Leased, NewJob,
+    Changed, Job, JobCounts, JobEnd, JobName, JobOrder, JobState, JobTally, Jobs, Lease, Leased, NewJob,
 };
 use crate::task::BoxFuture;
 
@@ -21,20 +21,32 @@ const CANDIDATES: usize = 16;
 const PAGE: usize = 100;
 
 impl Jobs for RecordJobs {
-    fn enqueue<'a>(&'a self, job: &'a NewJob, input: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn enqueue<'a>(&'a self, job: &'a NewJob, input: &'a [u8]) -> BoxFuture<'a, Result<Job, StoreError>> {
         Box::pin(async move {
-            let (org, workspace, run_id) = (job.org.clone(), job.workspace.clone(), job.run_id.clone());
-            let name = JobName { org, workspace, run_id };
-            let mut beaten = 0;
-            loop {
+            let mut stored_job = fresh(job, input);
+            let name = stored_job.name();
+            let _alone = match &job.line {
+                Some(line) => self.lines.of(line).await,
+                None => None,
+            };
+            for _ in 0..STEPS_MAX {
                 let part = self.part_of(&name).await?;
-                let batch = part.change(stored(job, input)?, input.len() as u64, 0);
+                let mut batch = part.change(Batch::new(), input.len() as u64, 0);
+                let mut line_key = None;
+                if let Some(line) = &job.line {
+                    let read = self.line_of(&name, line).await?;
+                    batch = read.join(batch, &mut stored_job, line)?;
+                    line_key = Some(read.key);
+                }
+                let batch = stored(batch, &stored_job, input)?;
                 match self.store.commit(batch).await {
-                    // Why again: another job changed the number, which says nothing of this one.
-                    Err(StoreError::Conflict { key }) if key == part.key && beaten < STEPS_MAX => beaten += 1,
-                    done => return done.map(drop),
+                    // Why again: another job changed what they share, which says nothing of this one.
+                    Err(StoreError::Conflict { key })
+                        if key == part.key || Some(&key) == line_key.as_ref() => {}
+                    done => return done.map(|_| stored_job),
                 }
             }
+            Err(StoreError::Unavailable("too many jobs are accepted at once".to_owned()))
         })
     }
 
@@ -78,7 +90,7 @@ impl Jobs for RecordJobs {
                 let Some((at_ms, name)) = JobName::by_workspace(&key) else { continue };
                 let Some((before, revision)) = self.read(&name).await? else { continue };
                 // Why: it took a step since the order was read.
-                if before.at_ms != at_ms || !before.state.is_open() {
+                if before.at_ms != at_ms || !before.state.is_open() || before.is_held() {
                     continue;
                 }
                 let mut job = before.clone();
@@ -87,10 +99,9 @@ impl Jobs for RecordJobs {
                 job.at_ms = until_ms;
                 job.fence = job.fence.saturating_add(1);
                 job.tries = job.tries.saturating_add(1);
-                let step = Step::to(job);
-                if self.take(&name, (&before, revision), &step).await? {
-                    let lease = Lease { job: name, fence: step.after.fence };
-                    return Ok(Some(Leased { job: step.after, lease, interrupted }));
+                if let Some(job) = self.take(&name, (&before, revision), &Step::to(job)).await? {
+                    let lease = Lease { job: name, fence: job.fence };
+                    return Ok(Some(Leased { job, lease, interrupted }));
                 }
             }
             Ok(None)
@@ -231,6 +242,14 @@ impl Jobs for RecordJobs {
         })
     }
 
+    fn tally<'a>(
+        &'a self,
+        from: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<JobTally, StoreError>> {
+        Box::pin(self.tallied(from, limit))
+    }
+
     fn open<'a>(
         &'a self,
         org: &'a OrgId,
@@ -261,6 +280,10 @@ impl Jobs for RecordJobs {
         Box::pin(self.bytes(org, workspace))
     }
 
+    fn input_bytes_of_org<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(self.bytes_of_org(org))
+    }
+
     fn next_due(&self) -> BoxFuture<'_, Result<Option<u64>, StoreError>> {
         Box::pin(async move {
             let next = self.store.list(ALL_LATER, None, 1).await?;
@@ -284,7 +307,7 @@ impl Jobs for RecordJobs {
 
     fn listed<'a>(
         &'a self,
-        org: &'a OrgId,
+        org: Option<&'a OrgId>,
         order: JobOrder,
         after: Option<&'a (u64, JobName)>,
         limit: usize,

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
+use portcullis_core::id::{ActionId, ConnectorId};
 use serde_json::value::to_raw_value;
 
 use super::super::*;
-use super::endings;
-use crate::{OrgRecord, Records, Store, WorkspaceRecord, Writes};
+use super::{endings, lines};
+use crate::{
+    OrgRecord, Outbox as _, OutboxKind, OutboxRecord, RecordOutbox, Records, Store, WorkspaceRecord, Writes,
+};
 
 /// Jobs of the workspaces `main` and `side` of an org.
 pub(super) struct Scene {
     pub(super) jobs: Arc<dyn Jobs>,
+    pub(super) store: Arc<dyn Store>,
+    outbox: RecordOutbox,
     commit: u64,
 }
 
@@ -28,7 +33,25 @@ pub(super) fn detail(text: &str) -> Box<RawValue> {
 
 pub(super) fn end(state: JobState, keep_until_ms: u64) -> JobEnd {
     let document = "{\"status\":\"x\"}".to_owned();
-    JobEnd { state, detail: detail("end"), document, keep_until_ms, erase_input: false }
+    JobEnd { state, detail: detail("end"), document, keep_until_ms, erase_input: false, told: told(state) }
+}
+
+/// What is told of an end, with the state in the place of the status.
+fn told(state: JobState) -> OutboxRecord {
+    OutboxRecord {
+        kind: OutboxKind::RunEnded,
+        at_ms: 1,
+        org: name("main", 1).org,
+        workspace: name("main", 1).workspace,
+        run_id: name("main", 1).run_id,
+        status: format!("{state:?}"),
+        code: None,
+        reason: None,
+        connector_id: ConnectorId::parse("crm").unwrap(),
+        action_id: ActionId::parse("create").unwrap(),
+        automation_id: None,
+        event_id: None,
+    }
 }
 
 impl Scene {
@@ -48,7 +71,8 @@ impl Scene {
             writes = writes.create(&["acme", workspace], &record);
         }
         let commit = records.commit(writes).await.unwrap();
-        Self { jobs: jobs(store), commit }
+        let outbox = RecordOutbox::new(Arc::clone(&store));
+        Self { jobs: jobs(Arc::clone(&store)), store, outbox, commit }
     }
 
     pub(super) fn names(&self) -> [(OrgId, WorkspaceId); 2] {
@@ -57,7 +81,8 @@ impl Scene {
 
     pub(super) fn new_job(&self, workspace: &str, number: u64, due_ms: u64) -> NewJob {
         let JobName { org, workspace, run_id } = name(workspace, number);
-        NewJob { run_id, org, workspace, workspace_commit: self.commit, due_ms, detail: detail("new") }
+        let (workspace_commit, detail) = (self.commit, detail("new"));
+        NewJob { run_id, org, workspace, workspace_commit, due_ms, line: None, detail }
     }
 
     pub(super) async fn enqueue(&self, workspace: &str, number: u64, due_ms: u64) {
@@ -67,6 +92,12 @@ impl Scene {
     pub(super) async fn lease(&self, workspace: &str, until_ms: u64) -> Option<Leased> {
         let name = name(workspace, 1);
         self.jobs.lease(&name.org, &name.workspace, until_ms).await.unwrap()
+    }
+
+    /// The states of the ends that the org is told of, in order.
+    pub(super) async fn told(&self) -> Vec<String> {
+        let page = self.outbox.read(&name("main", 1).org, 0, 100).await.unwrap();
+        page.entries.into_iter().map(|entry| entry.record.status).collect()
     }
 
     pub(super) async fn state(&self, workspace: &str, number: u64) -> Option<JobState> {
@@ -97,14 +128,59 @@ pub(super) async fn check_all(
     inputs_of_any_size_come_back_and_can_be_erased(&scene().await).await;
     names_are_taken_once_and_only_in_a_workspace_that_is_there(&scene().await).await;
     ended_jobs_are_outdated_in_order_and_erased_whole(&scene().await).await;
+    endings::every_end_is_told_once_and_nothing_else_is(&scene().await).await;
     endings::a_job_that_was_taken_up_again_does_not_expire(&scene().await).await;
     endings::those_that_can_be_taken_up_again_are_listed(&scene().await).await;
     endings::what_has_not_ended_for_good_is_listed_in_both_orders(&scene().await).await;
     endings::inputs_are_counted_until_they_are_erased(&scene().await).await;
     endings::an_end_for_good_is_unrecorded_until_it_is_noted(&scene().await).await;
     endings::an_ended_job_is_kept_shorter_and_never_longer(&scene().await).await;
+    lines::jobs_of_a_line_are_leased_one_after_the_other(&scene().await).await;
+    lines::other_lines_workspaces_and_jobs_are_not_held(&scene().await).await;
+    lines::one_that_waits_for_another_try_holds_its_line_back(&scene().await).await;
+    lines::a_first_one_of_the_future_holds_those_that_are_due(&scene().await).await;
+    lines::behind_a_dead_one_the_others_go_on_and_say_so(&scene().await).await;
+    lines::a_dead_one_that_comes_back_before_any_other_is_in_order(&scene().await).await;
+    lines::a_held_one_is_cancelled_or_erased_and_is_never_leased(&scene().await).await;
+    lines::a_lease_that_ran_out_is_taken_and_the_line_stays_held(&scene().await).await;
+    lines::many_join_and_end_at_once_and_none_is_lost_or_overtaken(&scene().await).await;
+    lines::a_line_leaves_nothing_behind(&scene().await).await;
+    lines::an_unreadable_one_does_not_hold_its_line_for_ever(&scene().await).await;
     removing_takes_one_workspace_s_jobs(&scene().await).await;
     lists_are_pages_of_an_org_or_a_workspace(&scene().await).await;
+    all_are_counted_by_state_in_parts_of_any_size(&scene().await).await;
+}
+
+async fn all_are_counted_by_state_in_parts_of_any_size(scene: &Scene) {
+    for number in 0..7 {
+        scene.enqueue(if number % 2 == 0 { "main" } else { "side" }, number, 10).await;
+    }
+    scene.enqueue("main", 7, FAR).await;
+    for state in [JobState::Dead, JobState::Skipped, JobState::Ended] {
+        let leased = scene.lease("main", FAR).await.unwrap();
+        scene.jobs.finish(&leased.lease, &end(state, FAR)).await.unwrap();
+    }
+    scene.lease("side", FAR).await.unwrap();
+    let wanted = JobCounts::from([
+        (JobState::Queued, 4),
+        (JobState::Running, 1),
+        (JobState::Dead, 1),
+        (JobState::Skipped, 1),
+    ]);
+    for limit in [1, 2, 3, 5, 100] {
+        let (mut counts, mut from) = (JobCounts::new(), None);
+        loop {
+            let tally = scene.jobs.tally(from.as_deref(), limit).await.unwrap();
+            for (state, count) in tally.counts {
+                *counts.entry(state).or_default() += count;
+            }
+            from = tally.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        assert_eq!(counts, wanted, "in parts of {limit}");
+    }
 }
 
 async fn a_job_is_leased_once_and_those_due_longest_first(scene: &Scene) {

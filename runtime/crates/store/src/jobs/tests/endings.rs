@@ -5,6 +5,32 @@ use std::sync::Arc;
 use super::super::*;
 use super::conformance::{FAR, Scene, detail, end, name};
 
+pub(super) async fn every_end_is_told_once_and_nothing_else_is(scene: &Scene) {
+    for number in 1..=4 {
+        scene.enqueue("main", number, number).await;
+    }
+    let first = scene.lease("main", FAR).await.unwrap().lease;
+    scene.jobs.note_sent(&first).await.unwrap();
+    scene.jobs.reschedule(&first, FAR, true, detail("again")).await.unwrap();
+    assert!(scene.told().await.is_empty());
+    for state in [JobState::Ended, JobState::Dead, JobState::Skipped] {
+        let lease = scene.lease("main", FAR).await.unwrap().lease;
+        scene.jobs.finish(&lease, &end(state, 10)).await.unwrap();
+        assert!(scene.jobs.finish(&lease, &end(state, 10)).await.is_err(), "the lease is over");
+    }
+    scene.jobs.cancel(&name("main", 1), &end(JobState::Cancelled, 10)).await.unwrap();
+    scene.jobs.cancel(&name("main", 1), &end(JobState::Cancelled, 10)).await.unwrap();
+    scene.jobs.revive(&name("main", 3), 1, detail("again")).await.unwrap();
+    assert_eq!(scene.told().await, ["Ended", "Dead", "Skipped", "Cancelled"]);
+    let lease = scene.lease("main", FAR).await.unwrap().lease;
+    scene.jobs.finish(&lease, &end(JobState::Ended, 10)).await.unwrap();
+    scene.jobs.keep_until(&name("main", 4), 5).await.unwrap();
+    scene.jobs.expire(&name("main", 4), FAR).await.unwrap();
+    scene.jobs.erase(&name("main", 2)).await.unwrap();
+    let told = scene.told().await;
+    assert_eq!(told.join(" "), "Ended Dead Skipped Cancelled Ended", "one that was taken up ends again");
+}
+
 pub(super) async fn a_job_that_was_taken_up_again_does_not_expire(scene: &Scene) {
     for (number, until) in [(1, 10), (2, 10), (3, FAR)] {
         scene.enqueue("main", number, number).await;
@@ -97,6 +123,7 @@ pub(super) async fn inputs_are_counted_until_they_are_erased(scene: &Scene) {
     }
     scene.enqueue("side", 1, 1).await;
     assert_eq!((bytes(&main).await, bytes(&side).await), (40_000, 5));
+    assert_eq!(scene.jobs.input_bytes_of_org(&org).await.unwrap(), 40_005);
     scene.jobs.enqueue(&scene.new_job("main", 1, 1), b"again").await.unwrap_err();
     assert_eq!(bytes(&main).await, 40_000, "what is refused is not counted");
     for (state, erase_input, left) in
@@ -126,22 +153,24 @@ pub(super) async fn what_has_not_ended_for_good_is_listed_in_both_orders(scene: 
     scene.enqueue("side", 5, 1).await;
     let [(org, _), _] = scene.names();
     let listed = async |order, after: Option<&(u64, JobName)>| {
-        scene.jobs.listed(&org, order, after, 10).await.unwrap()
+        let found = scene.jobs.listed(Some(&org), order, after, 10).await.unwrap();
+        assert_eq!(scene.jobs.listed(None, order, after, 10).await.unwrap(), found, "there is no other org");
+        found
     };
     let oldest = listed(JobOrder::OldestFirst, None).await;
     let names: Vec<_> = oldest.iter().map(|(_, name)| name.clone()).collect();
     // Why sorted: several may be stored within a millisecond.
     let mut all = names.clone();
     all.sort();
-    assert_eq!(all, [name("main", 1), name("main", 4), name("side", 5)]);
+    assert_eq!(all, [name("main", 1), name("main", 3), name("main", 4), name("side", 5)]);
     assert!(oldest.is_sorted_by_key(|(stored_ms, _)| *stored_ms));
     assert_eq!(listed(JobOrder::OldestFirst, oldest.first()).await, oldest[1..]);
     let newest = listed(JobOrder::NewestFirst, None).await;
-    assert!(newest.len() == 3 && newest.is_sorted_by_key(|(stored_ms, _)| u64::MAX - stored_ms));
+    assert!(newest.len() == 4 && newest.is_sorted_by_key(|(stored_ms, _)| u64::MAX - stored_ms));
     assert_eq!(listed(JobOrder::NewestFirst, newest.first()).await, newest[1..]);
     scene.jobs.revive(&name("main", 1), 5, detail("again")).await.unwrap();
     scene.jobs.revive(&name("main", 3), 5, detail("again")).await.unwrap();
-    assert_eq!(listed(JobOrder::OldestFirst, None).await.len(), 4, "the skipped one is open again");
+    assert_eq!(listed(JobOrder::OldestFirst, None).await.len(), 4, "they are open again");
     for (workspace, number) in [("main", 1), ("main", 3), ("main", 4), ("side", 5)] {
         scene.jobs.erase(&name(workspace, number)).await.unwrap();
     }

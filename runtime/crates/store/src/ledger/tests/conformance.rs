@@ -8,8 +8,9 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{event, org, refused};
 use crate::ledger::line::{EVENT_BYTES_MAX, parse};
-use crate::ledger::{Ledger, LedgerCut, LedgerError, LedgerLeft, LedgerQuery, PruneReport};
+use crate::ledger::{Ledger, LedgerCursor, LedgerCut, LedgerError, LedgerLeft, LedgerQuery, PruneReport};
 
+mod long;
 mod pages;
 
 /// A few records fill a segment of this size.
@@ -25,6 +26,11 @@ pub(in crate::ledger) async fn check_all<L: Ledger>(fresh: impl Fn(u64) -> Arc<L
     pages::pages_join_while_attempts_end(&*fresh(SMALL)).await;
     pages::filters_choose_by_the_joined_entry(&*fresh(SMALL)).await;
     pages::a_look_ends_at_the_first_record_that_is_too_old(&*fresh(SMALL)).await;
+    long::pages_go_on_where_a_look_ended(&*fresh(SMALL)).await;
+    long::pages_go_on_where_a_look_ended(&*fresh(300_000)).await;
+    long::an_entry_far_back_is_found_by_pages(&*fresh(300_000)).await;
+    long::attempts_without_beginnings_are_paged(&*fresh(SMALL)).await;
+    long::a_place_that_no_page_ended_at_does_no_harm(&*fresh(SMALL)).await;
     pages::a_page_is_bounded(&*fresh(super::super::SEGMENT_BYTES)).await;
     pages::unknown_cursors_are_errors(&*fresh(SMALL)).await;
     pages::attempts_outlive_their_dropped_beginnings(&*fresh(SMALL)).await;
@@ -71,6 +77,8 @@ async fn orgs_have_their_own_chains(ledger: &dyn Ledger) {
         let report = ledger.verify(&org(name)).await.unwrap();
         assert!(report.is_intact() && report.records == 3 && report.org == org(name), "{report:?}");
     }
+    assert!(ledger.bytes(&org("acme")).await.unwrap() > 100);
+    assert_eq!(ledger.bytes(&org("nobody")).await.unwrap(), 0);
     let hashes = [
         ledger.verify(&org("acme")).await.unwrap().last_hash,
         ledger.verify(&org("other")).await.unwrap().last_hash,
@@ -116,8 +124,11 @@ async fn an_export_is_what_was_appended(ledger: &dyn Ledger) {
     for event in &events {
         ledger.append(event).await.unwrap();
     }
-    let ignored =
-        LedgerQuery { limit: 1, starting_after: Some(events[4].entry_id.clone()), ..LedgerQuery::default() };
+    let ignored = LedgerQuery {
+        limit: 1,
+        starting_after: Some(LedgerCursor::Entry(events[4].entry_id.clone())),
+        ..LedgerQuery::default()
+    };
     let lines = exported(ledger, "acme", &ignored).await;
     assert_eq!(lines.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>(), events);
     for ((text, event), seq) in lines.iter().zip(1..) {

@@ -1,11 +1,11 @@
 //! The properties of every ledger's pages.
 
-use portcullis_core::id::{ActionId, ConnectorId, EntryId, RunId, WorkspaceId};
+use portcullis_core::id::{ActionId, ConnectorId, RunId, WorkspaceId};
 use portcullis_core::ledger::{LedgerEvent, LedgerPhase, LedgerVerdict};
 
 use super::super::{event, org, refused};
 use super::fill;
-use crate::ledger::{LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerError, LedgerPage, LedgerQuery};
+use crate::ledger::{LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerCursor, LedgerError, LedgerPage, LedgerQuery};
 
 async fn append(ledger: &dyn Ledger, events: &[LedgerEvent]) {
     for event in events {
@@ -33,7 +33,7 @@ pub(super) async fn attempts_are_one_entry(ledger: &dyn Ledger) {
         page.entries.iter().map(|line| (line.event.phase, line.seq)).collect();
     use LedgerPhase::{Begin, Complete, Refused};
     assert_eq!(found, [(Begin, 5), (Refused, 3), (Complete, 4), (Complete, 6)]);
-    assert!(!page.has_more);
+    assert!(page.next.is_none());
 }
 
 pub(super) async fn pages_join_while_attempts_end(ledger: &dyn Ledger) {
@@ -44,8 +44,9 @@ pub(super) async fn pages_join_while_attempts_end(ledger: &dyn Ledger) {
     let mut seen = Vec::new();
     for round in 0..3 {
         let page = ledger.read(&org("acme"), &query).await.unwrap();
-        assert_eq!(page.has_more, round < 2);
-        query.starting_after = page.entries.last().map(|line| line.event.entry_id.clone());
+        assert_eq!(page.next.is_some(), round < 2);
+        query.starting_after =
+            page.entries.last().map(|line| LedgerCursor::Entry(line.event.entry_id.clone()));
         seen.extend(entries(&page));
         let ending = format!("out_{}", 9 - round * 3);
         ledger.append(&event("acme", &ending, LedgerPhase::Complete)).await.unwrap();
@@ -53,7 +54,11 @@ pub(super) async fn pages_join_while_attempts_end(ledger: &dyn Ledger) {
     let expected: Vec<String> = (0..10).rev().map(|n| format!("out_{n}")).collect();
     assert_eq!(seen, expected);
     let end = ledger.read(&org("acme"), &query).await.unwrap();
-    assert!(end.entries.is_empty() && !end.has_more, "after the oldest there is nothing");
+    assert!(end.entries.is_empty() && end.next.is_none(), "after the oldest there is nothing");
+}
+
+fn after(entry: &str) -> Option<LedgerCursor> {
+    LedgerCursor::parse(entry)
 }
 
 /// Entries such that each filter finds one.
@@ -101,7 +106,7 @@ pub(super) async fn filters_choose_by_the_joined_entry(ledger: &dyn Ledger) {
     }
     let early = only(&|q| q.until = text("2026-01-02"));
     assert_eq!(ledger.read(&org("acme"), &early).await.unwrap().entries.len(), 7);
-    let after = LedgerQuery { starting_after: EntryId::parse("out_4").ok(), ..early };
+    let after = LedgerQuery { starting_after: after("out_4"), ..early };
     let page = ledger.read(&org("acme"), &after).await.unwrap();
     assert_eq!(entries(&page), ["out_3", "out_2", "out_1"], "a cursor need not match the filter");
 }
@@ -119,7 +124,7 @@ pub(super) async fn a_look_ends_at_the_first_record_that_is_too_old(ledger: &dyn
         let query = LedgerQuery { back_to: back_to.map(str::to_owned), ..LedgerQuery::default() };
         let page = ledger.read(&org("acme"), &query).await.unwrap();
         assert_eq!(entries(&page), expected, "{back_to:?}");
-        assert!(!page.has_more, "{back_to:?}");
+        assert!(page.next.is_none(), "{back_to:?}");
     }
 }
 
@@ -127,14 +132,14 @@ pub(super) async fn a_page_is_bounded(ledger: &dyn Ledger) {
     fill(ledger, u32::try_from(LEDGER_PAGE_ENTRIES_MAX).unwrap() + 1).await;
     let query = LedgerQuery { limit: usize::MAX, ..LedgerQuery::default() };
     let page = ledger.read(&org("acme"), &query).await.unwrap();
-    assert_eq!((page.entries.len(), page.has_more), (LEDGER_PAGE_ENTRIES_MAX, true));
+    assert_eq!((page.entries.len(), page.next.is_some()), (LEDGER_PAGE_ENTRIES_MAX, true));
     let none = ledger.read(&org("acme"), &LedgerQuery { limit: 0, ..query }).await.unwrap();
-    assert_eq!((none.entries.len(), none.has_more), (0, true));
+    assert_eq!((none.entries.len(), none.next.is_some()), (0, true));
 }
 
 pub(super) async fn unknown_cursors_are_errors(ledger: &dyn Ledger) {
     fill(ledger, 3).await;
-    let unknown = LedgerQuery { starting_after: EntryId::parse("out_x").ok(), ..LedgerQuery::default() };
+    let unknown = LedgerQuery { starting_after: after("out_x"), ..LedgerQuery::default() };
     for name in ["acme", "nobody"] {
         let error = ledger.read(&org(name), &unknown).await.unwrap_err();
         assert!(matches!(error, LedgerError::UnknownCursor), "{name}: {error}");
@@ -153,7 +158,7 @@ pub(super) async fn attempts_outlive_their_dropped_beginnings(ledger: &dyn Ledge
     assert!(ledger.prune(&org("acme"), 1).await.unwrap().segments_dropped > 0);
     let page = ledger.read(&org("acme"), &LedgerQuery::default()).await.unwrap();
     assert_eq!(entries(&page).last().map(String::as_str), Some("out_begun"), "as the oldest");
-    let gone = LedgerQuery { starting_after: EntryId::parse("out_0").ok(), ..LedgerQuery::default() };
+    let gone = LedgerQuery { starting_after: after("out_0"), ..LedgerQuery::default() };
     let error = ledger.read(&org("acme"), &gone).await.unwrap_err();
     assert!(matches!(error, LedgerError::UnknownCursor), "its entry was dropped");
 }

@@ -248,6 +248,8 @@ pub(super) async fn old_runs_go_by_their_end(runs: &dyn Runs) {
     let all = mixed(runs).await;
     let (acme_id, _) = ids("acme", "main");
     let everything = wanted(RunScope::All, RunOrder::OldestFirst, 50);
+    let of_nobody = runs.bytes(&ids("nobody", "main").0).await.unwrap();
+    assert!(runs.bytes(&acme_id).await.unwrap() > 1000 && of_nobody == 0);
     let none = runs.retain(&acme_id, &RunCut { before_us: Some(1), ..RunCut::default() }).await.unwrap();
     assert_eq!((none.dropped, all_pages(runs, &everything).await.len()), (0, 60));
     runs.retain(&acme_id, &RunCut { before_us: Some(u64::MAX), ..RunCut::default() }).await.unwrap();
