@@ -151,6 +151,7 @@ DAMAGES ?= 1000
 KILLS ?= 200
 POWER_CUTS ?= 60
 KILL_RUNS ?= 2000
+WEBHOOK_EVENTS ?= 1000
 DEAD_RUNS ?= 2000
 RECORDS ?= 1000000
 prove: targets
@@ -162,6 +163,8 @@ prove: targets
 	PORTCULLIS_KILL_RUNS=$(KILL_RUNS) PORTCULLIS_DEAD_RUNS=$(DEAD_RUNS) $(if $(SEED),PORTCULLIS_SEED=$(SEED)) \
 	  $(CARGO) test --release --workspace --test it -- --nocapture --test-threads 1 \
 	  netns::killed_runs jobs::amplifying
+	PORTCULLIS_WEBHOOK_EVENTS=$(WEBHOOK_EVENTS) \
+	  $(CARGO) test --release --workspace --test it -- --nocapture --test-threads 1 webhooks::restarts
 	PORTCULLIS_RUNS=$(RECORDS) PORTCULLIS_RECORDS=$(RECORDS) \
 	  $(CARGO) test --release --workspace --lib -- --nocapture a_directory_of_many
 	PORTCULLIS_ALONE=1 $(CARGO) test --release --workspace --test it -- --test-threads 1 field_cases::work_off_thread

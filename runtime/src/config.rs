@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use portcullis_core::client_address::TrustedProxies;
 use portcullis_core::limits::Limits;
 use portcullis_core::violation;
 use portcullis_engine::modules::{ModuleRules, TrustedKeys};
@@ -81,6 +82,9 @@ pub(crate) struct ConfigArgs {
     /// Address that serves /metrics without a token; loopback or a private network [default: none]
     #[arg(long = "metrics-listen", env = "PORTCULLIS_METRICS_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) metrics_listen: Option<String>,
+    /// Proxies whose Forwarded and X-Forwarded-For count, comma-separated [default: none]
+    #[arg(long = "trusted-proxies", env = "PORTCULLIS_TRUSTED_PROXIES", value_name = "CIDR,…")]
+    pub(crate) trusted_proxies: Option<String>,
     /// A limit, such as `--limit response_bytes=1048576`; may be repeated
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
     pub(crate) limit: Vec<String>,
@@ -123,6 +127,8 @@ pub(crate) struct Config {
     pub(crate) egress_dns_servers: Vec<SocketAddr>,
     /// File outside the data directory that shows when an older store was put in the place of the newest.
     pub(crate) anchor_file: Option<PathBuf>,
+    /// Proxies whose word on where a request came from counts.
+    pub(crate) trusted_proxies: TrustedProxies,
     /// Which custom modules are taken.
     pub(crate) modules: ModuleRules,
     /// Ledger durability.
@@ -175,10 +181,12 @@ impl Config {
                 None
             }
         });
-        let servers = match &args.egress_dns_servers {
-            Some(text) => text.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect(),
-            None => file.list("egress.dns_servers"),
-        };
+        let servers = file.list_or("egress.dns_servers", args.egress_dns_servers.as_deref());
+        let proxies = file.list_or("trusted_proxies", args.trusted_proxies.as_deref());
+        let trusted_proxies = TrustedProxies::parse(&proxies).unwrap_or_else(|error| {
+            errors.push(format!("trusted_proxies {error}"));
+            TrustedProxies::default()
+        });
         let egress_dns_servers = servers.iter().filter_map(|text| dns_server(text, &mut errors)).collect();
         let limits = limits(&file, &args.limit, &mut errors);
         let public_url =
@@ -205,6 +213,7 @@ impl Config {
             egress_ca_file,
             egress_ca_pem,
             egress_dns_servers,
+            trusted_proxies,
             modules,
             ledger_sync,
             limits,
@@ -223,6 +232,7 @@ impl Config {
             ("egress.ca_file", self.egress_ca_pem != other.egress_ca_pem),
             ("egress.dns_servers", self.egress_dns_servers != other.egress_dns_servers),
             ("ledger.sync", self.ledger_sync != other.ledger_sync),
+            ("trusted_proxies", self.trusted_proxies != other.trusted_proxies),
             ("anchor_file", self.anchor_file != other.anchor_file),
             ("modules", self.modules != other.modules),
             ("log", self.log != other.log),
@@ -379,6 +389,7 @@ mod tests {
             listen: Some("nope".into()),
             log: Some("portcullis=loud".into()),
             metrics_listen: Some("9464".into()),
+            trusted_proxies: Some("10.0.0.1, everyone".into()),
             limit: vec!["x=1".into()],
             ..ConfigArgs::default()
         };
@@ -391,6 +402,7 @@ mod tests {
             "listen is",
             "limits.x",
             "metrics.listen is",
+            "trusted_proxies has \"everyone\"",
             "log is",
         ] {
             assert!(errors.iter().any(|e| e.contains(part)), "{part} in {errors:?}");

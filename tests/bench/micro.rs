@@ -11,6 +11,7 @@ use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::id::{ActionId, ConnectorId, CredentialId, EntryId, OrgId, RunId, WorkspaceId};
 use portcullis_core::ledger::{LedgerEvent, LedgerPhase, LedgerVerdict, PhaseDurations};
 use portcullis_core::limits::Limits;
+use portcullis_core::org_rules::RulesVerdict;
 use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_core::verdict::{HostRules, OrgPolicy};
 use portcullis_sandbox::Sandbox;
@@ -42,6 +43,7 @@ fn decide(c: &mut Criterion) {
         connector: connector.allowed_domains.clone(),
         ports: connector.ports.clone(),
         org: OrgPolicy::Unrestricted,
+        org_rules: RulesVerdict::ALLOWED,
     };
     let grant = EgressGrant::new(rules, vec![scope], Limits::default().url_bytes);
     c.bench_function("decide", |b| {

@@ -10,6 +10,7 @@ use portcullis_core::connector::{Action, Connector};
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::input::check_input;
 use portcullis_core::limits::Limits;
+use portcullis_core::org_rules::RulesVerdict;
 use portcullis_core::verdict::{HostRules, OrgPolicy};
 use serde_json::{Map, Value, json};
 
@@ -174,6 +175,7 @@ impl Case<'_> {
             connector: self.connector.allowed_domains.clone(),
             ports: vec![],
             org: OrgPolicy::Unrestricted,
+            org_rules: RulesVerdict::ALLOWED,
         };
         let grant = EgressGrant::new(rules, vec![scope], 8192);
         let size = next.url.len() + self.action.plan_json.len();

@@ -201,7 +201,10 @@ async fn an_org_picks_from_enabled_connectors_and_sees_inputs_but_no_auth() {
 async fn an_orgs_list_is_checked_entry_by_entry_and_kept_as_written() {
     let (world, acme) = World::salesforce().await;
     let path = "/org/acme/settings/integrations";
-    assert_eq!(acme.org.get(path).await.is(200).json, json!({ "domain_allowlist": null, "mode": "enforce" }));
+    let open = json!({
+        "domain_allowlist": null, "mode": "enforce", "connectors": { "mode": "all" }, "action_rules": [],
+    });
+    assert_eq!(acme.org.get(path).await.is(200).json, open);
     let before = world.before().await;
     let bad = json!({ "domain_allowlist": ["*", "10.0.0.1", 5, "ok.example.com"], "mode": "audit" });
     let answer = acme.org.put(path, &bad).await.problem(Code::ValidationFailed);

@@ -9,7 +9,7 @@ use portcullis_store::Role;
 use serde_json::{Value, json};
 
 use crate::support::world::contact_automation;
-use crate::support::{Client, SALESFORCE, Tenant, World, binary};
+use crate::support::{Client, PUBLIC, SALESFORCE, Tenant, World, binary};
 
 mod examples;
 mod mistakes;
@@ -26,6 +26,7 @@ struct Scene {
 impl Scene {
     async fn start() -> Self {
         let (world, acme) = World::salesforce().await;
+        world.names.tell("hooks.example.com", &[PUBLIC]);
         acme.connect("salesforce", json!({ "api_key": KEY })).await;
         let automation = acme.automation().await;
         Self { world, acme, automation }

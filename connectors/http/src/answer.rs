@@ -142,6 +142,7 @@ fn page_failure(answer: &MappedResponse, error: &PageError) -> Failure {
         class: ErrorClass::Permanent,
         action: ErrorAction::Fail,
         ruled: false,
+        r#final: false,
         code: Some(error.code().to_owned()),
         message: Some(message.clone()),
     };

@@ -5,6 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use portcullis_action::{Method, UrlTemplate};
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::host_pattern::HostPattern;
+use portcullis_core::org_rules::RulesVerdict;
 use portcullis_core::verdict::{HostRules, OrgPolicy};
 
 const CHARS_MAX: usize = 300;
@@ -50,7 +51,8 @@ fuzz_target!(|input: (Vec<Option<&str>>, &str)| {
     let Ok(template) = UrlTemplate::parse(&format!("https://api.example.com/{segment}")) else { return };
     let Ok(scope) = ActionScope::new(Method::Get, &template, &serde_json::Map::new()) else { return };
     let connector = vec![HostPattern::parse("api.example.com").expect("it is a host")];
-    let rules = HostRules { connector, ports: vec![], org: OrgPolicy::Unrestricted };
+    let org_rules = RulesVerdict::ALLOWED;
+    let rules = HostRules { connector, ports: vec![], org: OrgPolicy::Unrestricted, org_rules };
     let grant = EgressGrant::new(rules, vec![scope], 8192);
     let (_, permitted) = grant.permit(format!("https://api.example.com/{text}").as_bytes(), Method::Get);
     assert_eq!(permitted.is_some(), matches(&parts, &text), "{segment} {text}");

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use clap::Args;
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
+use portcullis_core::org_rules::RulesVerdict;
 use portcullis_core::verdict::{HostRules, OrgPolicy, judge};
 use portcullis_egress::{Gate, GateParts, TlsRoots};
 use portcullis_store::{Backends, LedgerSync, MasterKey, Records, Vault};
@@ -131,6 +132,7 @@ fn verdict(url: &str) -> Option<Code> {
         connector: connector.allowed_domains,
         ports: connector.ports,
         org: OrgPolicy::Unrestricted,
+        org_rules: RulesVerdict::ALLOWED,
     };
     judge(url.as_bytes(), &rules, Limits::default().url_bytes).refusal
 }

@@ -7,9 +7,11 @@ use clap::Args;
 use portcullis_core::connector::Connector;
 use portcullis_core::host_pattern;
 use portcullis_core::limits::Limits;
+use portcullis_core::org_rules::{Asked, OrgRules, RulesVerdict};
 use portcullis_core::verdict::{AllowlistMode, HostRules, OrgPolicy, Verdict, judge};
 use portcullis_core::violation::Violations;
 use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
+use portcullis_engine::org_policy::PolicyWish;
 use serde_json::{Value, json};
 
 use super::{BAD_CONFIG, DONE, FAILED};
@@ -25,6 +27,12 @@ pub(super) struct ExplainArgs {
     /// The org's list: a JSON array of entries, or one entry per line
     #[arg(long, value_name = "FILE")]
     allowlist: Option<PathBuf>,
+    /// The org's settings as GET /org/{org}/settings/integrations shows them: list of hosts, connectors and rules
+    #[arg(long, value_name = "FILE", conflicts_with = "allowlist")]
+    settings: Option<PathBuf>,
+    /// The action that makes the request, for the rules of --settings; without it, what its credential's test may do
+    #[arg(long, value_name = "ID", requires = "settings")]
+    action: Option<String>,
     /// One URL
     #[arg(long, value_name = "URL", required_unless_present = "urls", conflicts_with = "urls")]
     url: Option<String>,
@@ -41,7 +49,7 @@ pub(super) struct ExplainArgs {
 
 /// Judges every URL; fails only if a file cannot be read.
 pub(super) fn run(args: &ExplainArgs) -> u8 {
-    let rules = match rules(&args.definition, args.allowlist.as_deref()) {
+    let rules = match rules(args) {
         Ok(rules) => rules,
         Err(errors) => {
             errors.iter().for_each(|e| output::error(e));
@@ -112,12 +120,15 @@ struct Judge {
     rules: HostRules,
     limits: Limits,
     network: Option<(tokio::runtime::Runtime, std::sync::Arc<Gate>)>,
+    /// Whether each check is shown.
+    with_decisions: bool,
 }
 
 impl Judge {
     fn new(args: &ExplainArgs, rules: HostRules, limits: Limits) -> Result<Self, String> {
+        let with_decisions = args.settings.is_some();
         if !args.resolve {
-            return Ok(Self { rules, limits, network: None });
+            return Ok(Self { rules, limits, network: None, with_decisions });
         }
         let servers = dns_servers(args.dns_servers.as_deref().unwrap_or_default())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -134,11 +145,11 @@ impl Judge {
             tls_roots: TlsRoots::public(None).map_err(|e| e.to_string())?,
             limits: std::sync::Arc::new(limits.clone()),
         });
-        Ok(Self { rules, limits, network: Some((runtime, gate)) })
+        Ok(Self { rules, limits, network: Some((runtime, gate)), with_decisions })
     }
 
     fn explain(&self, url: &[u8]) -> Value {
-        let Verdict { target, matched_connector, matched_org, refusal, .. } =
+        let Verdict { target, matched_connector, matched_org, refusal, decisions } =
             judge(url, &self.rules, self.limits.url_bytes);
         let mut code = refusal;
         let mut addresses = Vec::new();
@@ -156,12 +167,19 @@ impl Judge {
         if let (Some(map), true) = (answer.as_object_mut(), self.network.is_some()) {
             map.insert("addresses".to_owned(), json!(addresses));
         }
+        if let (Some(map), true) = (answer.as_object_mut(), self.with_decisions) {
+            map.insert("decisions".to_owned(), json!(decisions));
+        }
         answer
     }
 }
 
-fn rules(definition: &Path, allowlist: Option<&Path>) -> Result<HostRules, Vec<String>> {
-    let read = |path: &Path| std::fs::read(path).map_err(|e| vec![format!("{}: {e}", path.display())]);
+fn read(path: &Path) -> Result<Vec<u8>, Vec<String>> {
+    std::fs::read(path).map_err(|e| vec![format!("{}: {e}", path.display())])
+}
+
+fn rules(args: &ExplainArgs) -> Result<HostRules, Vec<String>> {
+    let definition = args.definition.as_path();
     let text = read(definition)?;
     let document: Value = serde_json::from_slice(&text)
         .map_err(|e| vec![format!("{}: not JSON: {e}", definition.display())])?;
@@ -173,22 +191,66 @@ fn rules(definition: &Path, allowlist: Option<&Path>) -> Result<HostRules, Vec<S
             .map(|p| format!("{}: {}: {}", definition.display(), p.pointer, p.message))
             .collect::<Vec<_>>()
     })?;
-    let org = match allowlist {
-        None => OrgPolicy::Unrestricted,
-        Some(path) => {
+    let mut org_rules = RulesVerdict::ALLOWED;
+    let org = match (&args.allowlist, &args.settings) {
+        (Some(path), _) => {
             let text = String::from_utf8_lossy(&read(path)?).into_owned();
             let entries: Vec<String> = serde_json::from_str(&text).unwrap_or_else(|_| {
                 text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect()
             });
-            let mut problems = Violations::default();
-            let patterns = host_pattern::parse_list("", entries.iter().map(String::as_str), &mut problems);
-            if !problems.is_empty() {
-                return Err(problems.iter().map(|p| format!("{}: {}", path.display(), p.message)).collect());
+            list(path, &entries, AllowlistMode::Enforce)?
+        }
+        (None, Some(path)) => {
+            let settings = settings(path)?;
+            org_rules = judged(&settings, &connector, args.action.as_deref())?;
+            match &settings.domain_allowlist {
+                Some(entries) => list(path, entries, settings.mode)?,
+                None => OrgPolicy::Unrestricted,
             }
-            OrgPolicy::List { patterns, mode: AllowlistMode::Enforce }
+        }
+        (None, None) => OrgPolicy::Unrestricted,
+    };
+    Ok(HostRules { connector: connector.allowed_domains, ports: connector.ports, org, org_rules })
+}
+
+/// An org's list of hosts.
+fn list(path: &Path, entries: &[String], mode: AllowlistMode) -> Result<OrgPolicy, Vec<String>> {
+    let mut problems = Violations::default();
+    let patterns = host_pattern::parse_list("", entries.iter().map(String::as_str), &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.iter().map(|p| format!("{}: {}", path.display(), p.message)).collect());
+    }
+    Ok(OrgPolicy::List { patterns, mode })
+}
+
+/// An org's settings, as they are set or as they are shown.
+fn settings(path: &Path) -> Result<PolicyWish, Vec<String>> {
+    let wrong = |e: serde_json::Error| vec![format!("{}: {e}", path.display())];
+    let mut document: Value = serde_json::from_slice(&read(path)?).map_err(wrong)?;
+    if let Some(members) = document.as_object_mut() {
+        members.remove("updated_at");
+        members.remove("warnings");
+    }
+    serde_json::from_value(document).map_err(wrong)
+}
+
+/// What the org's rules say of an action, or of the connection itself.
+fn judged(
+    settings: &PolicyWish,
+    connector: &Connector,
+    action: Option<&str>,
+) -> Result<RulesVerdict, Vec<String>> {
+    let asked = match action {
+        None => Asked::Connection,
+        Some(id) => {
+            let missing = || vec![format!("the connector has no action {id:?}")];
+            let action = connector.action(id).ok_or_else(missing)?;
+            Asked::Action { action: action.id.as_str(), effect: action.effect, is_module: action.is_module }
         }
     };
-    Ok(HostRules { connector: connector.allowed_domains, ports: connector.ports, org })
+    let connectors = settings.connectors.clone().unwrap_or_default();
+    let rules = OrgRules { connectors, actions: settings.action_rules.clone() };
+    Ok(rules.judge(connector.id.as_str(), asked))
 }
 
 #[cfg(test)]

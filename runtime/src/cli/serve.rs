@@ -138,10 +138,13 @@ async fn run_server(
     let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
     engine.start_jobs();
     engine.start_schedules();
+    engine.start_webhooks();
     let listener = serve::listen(config.listen).map_err(|e| format!("listen {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let queue = Arc::clone(telemetry.queue());
-    let api = Api::new(engine).with_log_lines_lost(move || queue.lost());
+    let api = Api::new(engine)
+        .with_log_lines_lost(move || queue.lost())
+        .with_trusted_proxies(config.trusted_proxies.clone());
     if let Some(address) = config.metrics_listen {
         let listener = serve::listen(address).map_err(|e| format!("metrics.listen {address}: {e}"))?;
         let bound = listener.local_addr().map_err(|e| e.to_string())?;

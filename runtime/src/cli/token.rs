@@ -19,6 +19,26 @@ pub(super) struct TokenArgs {
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
     /// Make a platform token and print it, once; the tokens there are stay valid
+    ///
+    /// For the day on which nobody has a platform token any more: the first one was lost, or all have expired. It works on
+    /// the data directory itself, so it needs three things:
+    ///
+    /// 1. The server is stopped. A running one holds the directory, and the command says so and changes nothing.
+    ///
+    /// 2. The master key, from where the server has it (--master-key-file, PORTCULLIS_MASTER_KEY, or master.key in the
+    ///    data directory). It is checked against the store: a copy of the data alone makes no token.
+    ///
+    /// 3. A person, or a file, that keeps what is printed: the token is shown once and stored only as a hash.
+    ///
+    /// Then start the server, and use the token as: Authorization: Bearer pc_platform_…
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Example:
+  systemctl stop portcullis
+  portcullis token create --role platform --data-dir /var/lib/portcullis
+  systemctl start portcullis
+Then revoke what was lost: GET /admin/token shows when each token was last used, DELETE /admin/token/{id} takes it away."
+    )]
     Create(CreateArgs),
 }
 

@@ -18,6 +18,7 @@ const KEYS: &[&str] = &[
     "modules.trusted_keys",
     "modules.require_signature",
     "modules.allow_std",
+    "trusted_proxies",
     "log",
 ];
 
@@ -44,6 +45,16 @@ impl File {
     pub(super) fn list(&self, key: &str) -> Vec<String> {
         let items = self.get(key).and_then(toml::Value::as_array);
         items.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    }
+}
+
+impl File {
+    /// A list: that of a flag, with commas, or else that of the file.
+    pub(super) fn list_or(&self, key: &str, flag: Option<&str>) -> Vec<String> {
+        match flag {
+            Some(text) => text.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect(),
+            None => self.list(key),
+        }
     }
 }
 
@@ -91,7 +102,9 @@ fn flatten(table: &toml::Table, errors: &mut Vec<String>) -> File {
             errors.push(format!("unknown key {key} in the configuration file{hint}"));
         }
         let (fits, form) = match key.as_str() {
-            "egress.dns_servers" | "modules.trusted_keys" => (value.is_array(), "a list of texts"),
+            "egress.dns_servers" | "modules.trusted_keys" | "trusted_proxies" => {
+                (value.is_array(), "a list of texts")
+            }
             "modules.require_signature" | "modules.allow_std" => (value.is_bool(), "true or false"),
             _ => (value.is_str(), "a text"),
         };

@@ -120,7 +120,7 @@ class Tenant:
         status, text = send("GET", f"/org/{self.org}/outbound", self.admin, accept="application/x-ndjson")
         if status != 200:
             raise SystemExit(f"the ledger of {self.org} answers {status}")
-        return collections.Counter(json.loads(line)["phase"] for line in text.splitlines())
+        return collections.Counter(json.loads(line)["event"]["phase"] for line in text.splitlines())
 
 
 def scrape(reading=families, accept="text/plain"):

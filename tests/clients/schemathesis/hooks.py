@@ -31,6 +31,9 @@ ENTRY = "hubspot"
 CONNECTOR, ACTION = "steady", "contact_create"
 INPUT = {"email": "ada@example.org"}
 CREDENTIAL = {"config": {"access_token": "pat-na1-00000000-0000-0000-0000-000000000000"}}
+# A webhook that is off, and the receiver between namespaces.
+WEBHOOK = {"url": "https://hooks.example.com/in", "events": ["connection.*"], "enabled": False}
+RECEIVER = "https://api.notion.com/hook"
 # Connected by consent.
 CONSENT = "notion"
 CLIENT = {"auth_method": "oauth", "config": {"client_id": "client", "client_secret": "secret"}}
@@ -141,6 +144,25 @@ class World:
     def automation(self):
         return ask("POST", f"/org/{ORG}/automation", TOKENS["org"], self.automation_body())["automation_id"]
 
+    def webhook(self, org):
+        """A webhook that is off, which needs no receiver; there is one of it at a time."""
+        base = "/admin" if org is None else f"/org/{org}"
+        token = TOKENS["platform"] if org is None else self.tenants[org]["org"]
+        ask("PUT", f"{base}/webhook/off", token, WEBHOOK)
+        return "off"
+
+    def delivery(self, org):
+        """A delivery to a receiver, where there is one; an id that is none elsewhere."""
+        base = "/admin" if org is None else f"/org/{org}"
+        token = TOKENS["platform"] if org is None else self.tenants[org]["org"]
+        wish = {"url": RECEIVER, "events": ["policy.changed"]}
+        made = ask("PUT", f"{base}/webhook/told", token, wish, accept=(200, 201, 422))
+        if made is None or "webhook" not in made:
+            return "evt_" + "0" * 32
+        policy = f"/org/{CONSENT_ORG}/settings/integrations"
+        ask("PUT", policy, self.tenants[CONSENT_ORG]["org"], {"domain_allowlist": None})
+        return ask("GET", f"{base}/webhook/told/delivery", token)["data"][0]["delivery_id"]
+
     def org(self):
         name = self.name("org")
         ask("POST", "/admin/org", TOKENS["platform"], {"org": name})
@@ -232,12 +254,14 @@ PLANS = {
     "PUT /admin/org/{org}/limits": (at(org=WORLD.org), {}, lambda: {"calls_per_minute": 6000}),
     "DELETE /admin/org/{org}/limits": (at(org=WORLD.org), {}, None),
     "GET /org/{org}/limits": (at(org=ORG), {}, None),
+    "GET /org/{org}/workspace": (at(org=ORG), {}, None),
     "POST /admin/token": (at(), {}, lambda: {"role": "run", "org": SIDE_ORG}),
     "GET /admin/token": (at(), {}, None),
     "DELETE /admin/token/{id}": (at(id=WORLD.token), {}, None),
     "GET /org/{org}/connector": (at(org=ORG), {}, None),
     "GET /org/{org}/settings/integrations": (at(org=ORG), {}, None),
     "PUT /org/{org}/settings/integrations": (at(org=SIDE_ORG), {}, lambda: {"domain_allowlist": ["*.hubapi.com"]}),
+    "PATCH /org/{org}/settings/integrations": (at(org=SIDE_ORG), {}, lambda: {"mode": "report"}),
     "GET /org/{org}/settings/integrations/usage": (at(org=ORG), {}, None),
     "GET /org/{org}/settings/retention": (at(org=ORG), {}, None),
     "PUT /org/{org}/settings/retention": (at(org=SIDE_ORG), {}, lambda: {"runs_days": 90}),
@@ -254,6 +278,24 @@ PLANS = {
     "POST /org/{org}/automation/preview": (
         at(org=ORG), {}, lambda: {"automation": WORLD.automation_body(), "source": INPUT}),
     "POST /org/{org}/automation/{id}/preview": (at(org=ORG, id=WORLD.fired), {}, lambda: {"source": INPUT}),
+    "GET /org/{org}/connection": (at(org=ORG), {}, None),
+    "GET /admin/connection": (at(), {}, None),
+    "GET /org/{org}/webhook": (at(org=ORG), {}, None),
+    "GET /org/{org}/webhook/{id}": (at(org=SIDE_ORG, id=lambda: WORLD.webhook(SIDE_ORG)), {}, None),
+    "PUT /org/{org}/webhook/{id}": (at(org=SIDE_ORG, id="put"), {}, lambda: WEBHOOK),
+    "DELETE /org/{org}/webhook/{id}": (at(org=SIDE_ORG, id=lambda: WORLD.webhook(SIDE_ORG)), {}, None),
+    "POST /org/{org}/webhook/{id}/rotate": (at(org=SIDE_ORG, id=lambda: WORLD.webhook(SIDE_ORG)), {}, None),
+    "GET /org/{org}/webhook/{id}/delivery": (at(org=SIDE_ORG, id=lambda: WORLD.webhook(SIDE_ORG)), {}, None),
+    "POST /org/{org}/webhook/{id}/delivery/{delivery_id}/resend": (
+        at(org=CONSENT_ORG, id="told", delivery_id=lambda: WORLD.delivery(CONSENT_ORG)), {}, None),
+    "GET /admin/webhook": (at(), {}, None),
+    "GET /admin/webhook/{id}": (at(id=lambda: WORLD.webhook(None)), {}, None),
+    "PUT /admin/webhook/{id}": (at(id="put"), {}, lambda: WEBHOOK),
+    "DELETE /admin/webhook/{id}": (at(id=lambda: WORLD.webhook(None)), {}, None),
+    "POST /admin/webhook/{id}/rotate": (at(id=lambda: WORLD.webhook(None)), {}, None),
+    "GET /admin/webhook/{id}/delivery": (at(id=lambda: WORLD.webhook(None)), {}, None),
+    "POST /admin/webhook/{id}/delivery/{delivery_id}/resend": (
+        at(id="told", delivery_id=lambda: WORLD.delivery(None)), {}, None),
     "GET /workspace/{org}/{ws}/settings/values": (HERE, {}, None),
     "PUT /workspace/{org}/{ws}/settings/values": (SIDE, {}, lambda: {"values": {"pipeline_id": "7"}}),
     "GET /workspace/{org}/{ws}/settings/connector": (HERE, {}, None),
@@ -280,7 +322,7 @@ PLANS = {
     "GET /admin/breaker": (at(), {}, None),
     "GET /run/{org}/{ws}/{run_id}": (at(HERE, run_id=WORLD.run), {}, None),
 }
-ROLES = {"admin": "platform", "org": "org", "workspace": "workspace", "run": "run"}
+ROLES = {"admin": "platform", "org": "org", "workspace": "workspace", "run": "run", "metrics": "platform"}
 # Only these may come with a generated path: it could name what the other routes need.
 READS = {"GET"}
 

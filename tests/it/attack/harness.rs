@@ -15,6 +15,7 @@ use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::injection::Injection;
 use portcullis_core::ledger::LedgerPhase;
 use portcullis_core::limits::Limits;
+use portcullis_core::org_rules::RulesVerdict;
 use portcullis_core::outbound::{
     BoxFuture, Outbound as _, OutboundError, OutboundOptions, OutboundRequest, OutboundResponse,
 };
@@ -161,6 +162,7 @@ impl Setup {
             connector: self.connector.iter().map(|entry| HostPattern::parse(entry).unwrap()).collect(),
             ports: self.ports.clone(),
             org: self.org.clone(),
+            org_rules: RulesVerdict::ALLOWED,
         }
     }
 

@@ -44,6 +44,13 @@ pub(super) const ENDINGS: &[(&str, Code, Change)] = &[
     ("the org's list only reported, and is enforced", Code::HostNotInOrg, |at| {
         vec![at.listed(json!([]), "report"), at.listed(json!([]), "enforce")]
     }),
+    ("the org does not use the connector any more", Code::ConnectorNotAllowed, |at| {
+        vec![at.ruled(json!({ "connectors": { "mode": "listed", "listed": ["other"] } }))]
+    }),
+    ("a rule blocks the action", Code::ActionNotAllowed, |at| {
+        let connector = json!([at.connector]);
+        vec![at.ruled(json!({ "action_rules": [{ "connectors": connector, "effects": ["write"], "verdict": "block" }] }))]
+    }),
     ("the workspace is deleted", Code::CallEnded, |at| vec![at.workspace_deleted("main")]),
     ("the org is deleted after its workspaces", Code::CallEnded, |at| {
         let org = format!("/admin/org/{}", at.tenant.org_id);
@@ -79,6 +86,15 @@ pub(super) const NEIGHBOURS: &[(&str, Change)] = &[
     ("the org's list does not have the host, and only reports", |at| vec![at.listed(json!([]), "report")]),
     ("the org's list is lifted", |at| {
         vec![at.listed(json!(["api.salesforce.com"]), "enforce"), at.listed(Value::Null, "enforce")]
+    }),
+    ("the org lists the connector among those that it uses", |at| {
+        vec![at.ruled(json!({ "connectors": { "mode": "listed", "listed": [at.connector] } }))]
+    }),
+    ("a rule blocks other actions", |at| {
+        vec![at.ruled(json!({ "action_rules": [{ "effects": ["read", "delete"], "verdict": "block" }] }))]
+    }),
+    ("a rule reports the action", |at| {
+        vec![at.ruled(json!({ "action_rules": [{ "verdict": "report" }, { "verdict": "block" }] }))]
     }),
     ("another connector is switched off", |at| {
         vec![Write::of(By::Platform, "PATCH", at.other_path(), json!({ "enabled": false }), 200)]
@@ -129,6 +145,11 @@ impl Place {
     fn listed(&self, list: Value, mode: &str) -> Write {
         let path = format!("/org/{}/settings/integrations", self.tenant.org_id);
         Write::of(By::Org, "PUT", path, json!({ "domain_allowlist": list, "mode": mode }), 200)
+    }
+
+    fn ruled(&self, rules: Value) -> Write {
+        let path = format!("/org/{}/settings/integrations", self.tenant.org_id);
+        Write::of(By::Org, "PATCH", path, rules, 200)
     }
 
     fn workspace_deleted(&self, workspace: &str) -> Write {

@@ -161,6 +161,23 @@ async fn no_more_requests_are_sent_than_the_definition_and_the_platform_allow() 
 }
 
 #[tokio::test]
+async fn a_guest_that_goes_on_after_a_hundred_refusals_is_ended_and_fills_no_ledger() {
+    let elsewhere = "https://api.example-saas.com/v1/things/1";
+    let (_world, acme) = installed(quick(), hostile(), &json!({})).await;
+    let records = async || {
+        let accept = [("accept", "application/x-ndjson")];
+        let export = acme.org.send("GET", "/org/acme/outbound", &accept, Vec::new()).await.is(200);
+        export.text.lines().count()
+    };
+    let as_many = act(&acme, json!({ "do": "send_many", "url": elsewhere, "times": 100 })).await.is(200);
+    assert_eq!(as_many.json["output"]["other"], 100, "{}", as_many.text);
+    assert_eq!(records().await, 100);
+    let more = act(&acme, json!({ "do": "send_many", "url": elsewhere, "times": 10_000 })).await;
+    more.problem(Code::HostNotInConnector);
+    assert_eq!(records().await, 201);
+}
+
+#[tokio::test]
 async fn a_request_that_is_too_large_is_refused_before_anything_is_opened() {
     let mut stage = quick();
     stage.limits.request_bytes = 64 * 1024;

@@ -23,14 +23,55 @@ async fn assert_attention(harness: &Harness, reason: &str) {
     assert!(!answer.text.contains("canary"), "{}", answer.text);
 }
 
+/// A token endpoint that cannot be reached says nothing of the connection; calls fail for what they miss.
+async fn assert_failing(harness: &Harness, reason: &str) {
+    let setting = harness.setting().await;
+    assert_eq!((&setting["state"], &setting["attention"]), (&json!("connected"), &json!(null)), "{setting}");
+    let failure = setting["token"]["failure"]["reason"].as_str().unwrap();
+    assert!(failure.starts_with(reason), "{failure}");
+    let answer = harness.list().await.problem(Code::CredentialNeedsAttention);
+    assert!(answer.json["detail"].as_str().unwrap().contains(reason), "{}", answer.text);
+    assert!(!answer.text.contains("canary") && !setting.to_string().contains("canary"), "{}", answer.text);
+}
+
+/// What the connection's history says, newest first.
+async fn history(harness: &Harness) -> Vec<String> {
+    let setting = harness.setting().await;
+    let changes = setting["history"].as_array().unwrap().iter();
+    changes.map(|one| format!("{}{}", one["change"], one["cause"]).replace(['"'], "")).collect()
+}
+
 #[tokio::test]
-async fn a_failing_endpoint_needs_attention_and_recovers_by_itself_after_the_pause() {
+async fn a_renewal_that_is_refused_is_a_change_of_the_connection_and_one_that_works_is_the_next() {
+    let harness = Harness::connected().await;
+    harness.reads().await;
+    harness.expire().await;
+    harness.server.change(|ways| ways.instead = Some(Script::Json(503, WORDS)));
+    harness.list().await.problem(Code::CredentialNeedsAttention);
+    assert_eq!(history(&harness).await, ["savednull"], "the vendor is down");
+    harness.server.change(|ways| ways.instead = Some(Script::Json(400, WORDS)));
+    harness.end_pause().await;
+    for _ in 0..2 {
+        harness.list().await.problem(Code::CredentialNeedsAttention);
+        harness.end_pause().await;
+    }
+    let attention = harness.setting().await["attention"].clone();
+    assert_eq!(attention["class"], "auth", "{attention}");
+    assert_eq!(history(&harness).await, ["needs_attentiontoken", "savednull"]);
+    harness.server.change(|ways| ways.instead = None);
+    harness.end_pause().await;
+    harness.reads().await;
+    assert_eq!(history(&harness).await, ["recoverednull", "needs_attentiontoken", "savednull"]);
+}
+
+#[tokio::test]
+async fn a_refusing_endpoint_needs_attention_and_recovers_by_itself_after_the_pause() {
     let harness = Harness::connected().await;
     harness.reads().await;
     harness.expire().await;
     harness.server.change(|ways| ways.instead = Some(Script::Json(500, WORDS)));
     harness.list().await.problem(Code::CredentialNeedsAttention);
-    assert_attention(&harness, "the token endpoint answered 500").await;
+    assert_failing(&harness, "the token endpoint answered 500").await;
     let asked = harness.server.asked().len();
     harness.prolong_pause().await;
     for _ in 0..5 {
@@ -56,7 +97,7 @@ async fn the_pause_after_a_passing_failure_is_a_second_and_a_run_after_it_recove
     let harness = Harness::connected().await;
     harness.server.change(|ways| ways.instead = Some(Script::HangUp));
     harness.list().await.problem(Code::CredentialNeedsAttention);
-    assert_attention(&harness, "token request: ").await;
+    assert_failing(&harness, "token request: ").await;
     harness.server.change(|ways| ways.instead = None);
     until("it recovers without anybody", async || harness.list().await.status == 200).await;
     assert_eq!(harness.setting().await["state"], "connected");
@@ -135,7 +176,10 @@ async fn answers_that_are_no_token_are_refused_with_a_reason_of_ours() {
         harness.acme.connect(ID, client()).await;
         harness.server.change(|ways| ways.instead = Some(answer));
         harness.list().await.problem(Code::CredentialNeedsAttention);
-        assert_attention(&harness, reason).await;
+        match reason {
+            "token request: " => assert_failing(&harness, reason).await,
+            _ => assert_attention(&harness, reason).await,
+        }
         assert!(harness.world.upstream.received_on("/v1/things").is_empty(), "no call without a token");
     }
 }

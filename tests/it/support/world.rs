@@ -62,7 +62,8 @@ impl Stage {
         // Why at least ten seconds: the machine may be busy with other tests.
         self.limits.queue_ms = self.limits.queue_ms.max(10_000);
         let dir = tempfile::tempdir().unwrap();
-        let upstream = Upstream::start(&["*.salesforce.com", "api.example-saas.com"]).await;
+        let upstream =
+            Upstream::start(&["*.salesforce.com", "api.example-saas.com", "hooks.example.com"]).await;
         let scripted = (upstream.address, upstream.ca_pem.clone());
         let (address, ca_pem) = self.third_party.unwrap_or(scripted);
         let (names, dialer) = (Arc::new(FakeDns::default()), Arc::new(FakeDialer::to(address)));

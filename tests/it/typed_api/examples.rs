@@ -7,7 +7,7 @@ use portcullis_store::Role;
 use serde_json::{Value, json};
 
 use super::body;
-use crate::support::{Client, World};
+use crate::support::{Client, PUBLIC, World};
 
 /// Every operation with an example, in an order in which each finds what it needs.
 const ORDER: &[&str] = &[
@@ -19,6 +19,7 @@ const ORDER: &[&str] = &[
     "importConnector",
     "createToken",
     "setIntegrations",
+    "patchIntegrations",
     "createAutomation",
     "replaceAutomation",
     "previewAutomation",
@@ -30,6 +31,8 @@ const ORDER: &[&str] = &[
     "rerunRun",
     "redriveRuns",
     "setOrgLimits",
+    "saveOrgWebhook",
+    "savePlatformWebhook",
     "setWorkspaceValues",
     "setRetention",
     "setPlatformRetention",
@@ -43,6 +46,7 @@ async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
         ROUTES.iter().filter(|route| body(route).is_some()).map(|route| route.operation).collect();
     assert_eq!(with_body, ORDER.iter().copied().collect());
     let world = World::start().await;
+    world.names.tell("hooks.example.com", &[PUBLIC]);
     let served = world.platform.get("/openapi.json").await.is(200);
     let mut automation = "none".to_owned();
     let mut cancelled = "none".to_owned();
@@ -85,7 +89,12 @@ async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
             _ => {}
         }
     }
-    assert_eq!(world.upstream.received().len(), 3, "the action, and the automation alone and by an event");
+    let received = world.upstream.received();
+    assert_eq!(
+        received.len(),
+        5,
+        "the action, the automation alone and by an event, and two pings of webhooks"
+    );
 }
 
 async fn client(world: &World, spec: &Value) -> Client {

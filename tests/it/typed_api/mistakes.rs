@@ -65,6 +65,13 @@ fn of_the_platform() -> Vec<Case> {
             right: json!({ "calls_in_flight": 10, "calls_per_minute": null, "stored_bytes": 1_000_000_000 }),
         },
         Case {
+            operation: "savePlatformWebhook",
+            wrong: json!({ "url": 5, "events": "run.dead", "enabeld": true }),
+            errors: [("/enabeld", "unknown_field"), ("/events", "wrong_type"), ("/url", "wrong_type")],
+            meant: "enabled",
+            right: json!({ "url": "https://hooks.example.com/in", "events": ["*"], "enabled": true }),
+        },
+        Case {
             operation: "createToken",
             wrong: json!({ "role": "root", "org": "acme", "label": 5, "expires": null }),
             errors: [("/expires", "unknown_field"), ("/label", "wrong_type"), ("/role", "not_in_list")],
@@ -163,6 +170,13 @@ fn of_tenants() -> Vec<Case> {
             errors: [("/auth_metod", "unknown_field"), ("/config", "wrong_type"), ("/enabled", "wrong_type")],
             meant: "auth_method",
             right: json!({ "enabled": true, "config": { "api_key": KEY }, "auth_method": null }),
+        },
+        Case {
+            operation: "saveOrgWebhook",
+            wrong: json!({ "url": 5, "events": "run.dead", "enabeld": true }),
+            errors: [("/enabeld", "unknown_field"), ("/events", "wrong_type"), ("/url", "wrong_type")],
+            meant: "enabled",
+            right: json!({ "url": "https://hooks.example.com/in", "events": ["*"], "enabled": true }),
         },
         Case {
             operation: "setWorkspaceValues",

@@ -59,6 +59,9 @@ pub struct UpstreamError {
     /// Whether a rule of the definition decided; otherwise the status did.
     #[serde(default)]
     pub ruled: bool,
+    /// Whether the rule says that the credential is refused for good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub r#final: bool,
     /// The upstream's code, or one of ours: [`RESPONSE_UNREADABLE`], [`pagination::NO_ITEMS`].
     pub code: Option<String>,
     /// The rule's message, or the upstream's.
@@ -352,6 +355,7 @@ impl Rule<'_> {
             class: self.plan.class,
             action: self.plan.action,
             ruled: true,
+            r#final: self.plan.r#final,
             code: text(self.plan.code_path.as_ref())?,
             message,
         })
@@ -361,12 +365,14 @@ impl Rule<'_> {
 /// The class from the status alone; a 2xx that is not a success is permanent.
 fn unruled(status: u16) -> UpstreamError {
     let class = ErrorClass::of_status(status);
-    UpstreamError { class, action: class.default_action(), ruled: false, code: None, message: None }
+    let action = class.default_action();
+    UpstreamError { class, action, ruled: false, r#final: false, code: None, message: None }
 }
 
 fn permanent(code: &str, message: Option<String>) -> UpstreamError {
     let class = ErrorClass::Permanent;
-    UpstreamError { class, action: ErrorAction::Fail, ruled: false, code: Some(code.to_owned()), message }
+    let (action, code) = (ErrorAction::Fail, Some(code.to_owned()));
+    UpstreamError { class, action, ruled: false, r#final: false, code, message }
 }
 
 #[cfg(test)]

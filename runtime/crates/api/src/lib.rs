@@ -17,6 +17,7 @@
 mod answer;
 mod auth;
 mod dispatch;
+mod login_delay;
 mod login_log;
 pub mod openapi;
 mod pieces;

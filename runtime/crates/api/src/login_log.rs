@@ -1,7 +1,7 @@
 //! Lines of failed logins: so many a second, so that whoever tries tokens does not push everything else out of the log.
 //! The counter of the metrics has all of them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use portcullis_engine::api_token::LoginFailure;
 /// The time for which lines are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Where a request came from: the address of the connection, which may be a proxy's.
+/// The address of the connection, which may be a proxy's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
@@ -34,12 +34,12 @@ impl LoginLog {
     }
 
     /// Writes the line of a failed login, unless there were enough in this second.
-    pub(crate) fn note(&self, reason: LoginFailure, peer: Option<Peer>, route: &str, request_id: &str) {
+    pub(crate) fn note(&self, reason: LoginFailure, source: Option<IpAddr>, route: &str, request_id: &str) {
         let Some(omitted) = self.take(Instant::now()) else { return };
         tracing::warn!(
             target: "login",
             reason = reason.as_str(),
-            peer = peer.map(|peer| tracing::field::display(peer.0.ip())),
+            peer = source.map(tracing::field::display),
             route,
             request_id,
             omitted,

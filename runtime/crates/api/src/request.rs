@@ -109,7 +109,11 @@ impl Context {
                 Ok(caller) => Some(caller),
                 Err(reason) => {
                     let peer = parts.extensions.get::<Peer>().copied();
-                    api.login_log.note(reason, peer, route.path, request_id);
+                    let source = peer.map(|peer| api.source(peer, &parts.headers));
+                    api.login_log.note(reason, source, route.path, request_id);
+                    if let Some(source) = source.filter(|_| !api.is_draining()) {
+                        api.login_delay.slow(source).await;
+                    }
                     return Err(api_token::unauthorized());
                 }
             },

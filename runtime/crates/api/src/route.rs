@@ -133,6 +133,7 @@ const CALL_CODES: &[Code] = &[
     Code::ConnectorNotFound,
     Code::ActionNotFound,
     Code::CredentialNeedsAttention,
+    Code::NotGranted,
     Code::InputInvalid,
     Code::RateLimited,
     Code::OrgRateLimited,

@@ -2,14 +2,16 @@
 
 use portcullis_core::fault::Code;
 use portcullis_engine::api_token::Role;
-use portcullis_engine::caller::{ORG, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, WORKSPACE, WORKSPACE_ORG};
+use portcullis_engine::caller::{
+    ORG, ORG_RUN, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, WORKSPACE, WORKSPACE_ORG,
+};
 
 use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
-    api_tokens, automations, breakers, catalog, connections, connectors, events, jobs, metrics, modules,
-    oauth, org_limits, org_policy, outbound, previews, retention, run_feed, run_log, runs, status, tenants,
-    workspace_values,
+    all_connections, api_tokens, automations, breakers, catalog, connections, connectors, events, jobs,
+    metrics, modules, oauth, org_limits, org_policy, outbound, previews, retention, run_feed, run_log, runs,
+    status, tenants, webhooks, workspace_values,
 };
 
 /// Roles of routes that are open to all.
@@ -27,6 +29,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Ledger", "Every outbound attempt of an org"),
     ("Connections", "A workspace's credentials"),
     ("Runs", "Calls of actions and automations, and their records"),
+    ("Webhooks", "Where an org and the platform are told of what happens"),
     ("Breakers", "Third parties that fail and are not asked for a while"),
     ("Service", "The process and this document"),
 ];
@@ -78,6 +81,7 @@ routes! {
         POST "/admin/org/{org}/workspace" createWorkspace PLATFORM Always [AlreadyExists] tenants::create_workspace, "Create a workspace";
         GET "/admin/org/{org}/workspace" listWorkspaces PLATFORM Always [] tenants::list_workspaces, "List workspaces";
         GET "/admin/org/{org}/workspace/{ws}" getWorkspace PLATFORM Always [] tenants::show_workspace, "Read a workspace";
+        GET "/org/{org}/workspace" listOwnWorkspaces ORG Always [] tenants::list_workspaces, "List the org's workspaces";
         DELETE "/admin/org/{org}/workspace/{ws}" deleteWorkspace PLATFORM Always [] tenants::delete_workspace, "Delete a workspace: its key is destroyed first, so its credentials can never be opened again";
     }
     Limits {
@@ -89,12 +93,12 @@ routes! {
     Tokens {
         POST "/admin/token" createToken PLATFORM_ORG Always [OrgNotFound WorkspaceNotFound] api_tokens::create, "Create a token; it is shown once";
         GET "/admin/token" listTokens PLATFORM_ORG Always [] api_tokens::list, "List tokens, without their secrets";
-        DELETE "/admin/token/{id}" revokeToken PLATFORM_ORG Always [NotFound] api_tokens::revoke, "Revoke a token; calls that wait with it end";
+        DELETE "/admin/token/{id}" revokeToken PLATFORM_ORG Always [NotFound InUse LastPlatformToken] api_tokens::revoke, "Revoke a token; calls that wait with it end";
     }
     Automations {
-        GET "/org/{org}/connector" listPickableConnectors ORG Always [] connectors::list_pickable, "Connectors that can be picked, their actions and inputs";
+        GET "/org/{org}/connector" listPickableConnectors ORG_RUN Always [] connectors::list_pickable, "Connectors that can be picked, their actions and inputs; for a run token, those that it may call";
         POST "/org/{org}/automation" createAutomation ORG Always [] automations::create, "Create an automation";
-        GET "/org/{org}/automation" listAutomations ORG Always [] automations::list, "List automations";
+        GET "/org/{org}/automation" listAutomations ORG_RUN Always [] automations::list, "List automations; for a run token, those that it may fire";
         GET "/org/{org}/automation/{id}" getAutomation ORG Always [AutomationNotFound] automations::show, "Read an automation";
         PUT "/org/{org}/automation/{id}" replaceAutomation ORG Always [AutomationNotFound RevisionMismatch] automations::replace, "Replace an automation";
         POST "/org/{org}/automation/preview" previewDraft ORG Always [WorkspaceNotFound WorkspaceBusy OrgBusy] previews::draft, "Show what an automation would do that is not saved; nothing is sent";
@@ -102,8 +106,9 @@ routes! {
         DELETE "/org/{org}/automation/{id}" deleteAutomation ORG Always [AutomationNotFound RevisionMismatch] automations::delete, "Delete an automation";
     }
     Policy {
-        GET "/org/{org}/settings/integrations" getIntegrations ORG Always [] org_policy::show, "Read the org's domain allowlist";
-        PUT "/org/{org}/settings/integrations" setIntegrations ORG Always [] org_policy::replace, "Set the org's domain allowlist";
+        GET "/org/{org}/settings/integrations" getIntegrations ORG Always [] org_policy::show, "Read where the org's calls may go, which connectors it uses, and what their actions may do";
+        PUT "/org/{org}/settings/integrations" setIntegrations ORG Always [] org_policy::replace, "Set all of it: what is left out is not restricted";
+        PATCH "/org/{org}/settings/integrations" patchIntegrations ORG Always [InUse] org_policy::patch, "Change what a merge patch names of it";
         GET "/org/{org}/settings/integrations/usage" getIntegrationsUsage ORG Always [LedgerUnavailable] org_policy::usage, "Which entries of the allowlist were hit, and which hosts were asked for outside it";
     }
     Retention {
@@ -122,11 +127,13 @@ routes! {
         GET "/workspace/{org}/{ws}/settings/connector/{id}" getConnection WORKSPACE Always [ConnectorNotFound] connections::show, "Which fields are set and when; never a value";
         PUT "/workspace/{org}/{ws}/settings/connector/{id}" saveConnection WORKSPACE Always [ConnectorNotFound] connections::save, "Save credentials, or opt out with {\"enabled\": false}";
         DELETE "/workspace/{org}/{ws}/settings/connector/{id}" forgetConnection WORKSPACE Always [ConnectorNotFound] connections::forget, "Forget the credentials";
-        POST "/workspace/{org}/{ws}/settings/connector/{id}/test" testConnection WORKSPACE Scheduled [ConnectorNotFound ConnectorDisabled CredentialNeedsAttention NotFound OrgRateLimited] connections::test, "Try the saved credential with the definition's own test request";
-        POST "/workspace/{org}/{ws}/settings/connector/{id}/oauth/start" startConsent WORKSPACE Always [ConnectorNotFound ConnectorDisabled CredentialNeedsAttention] oauth::start, "Start a consent: where the person is to be sent, and a cookie for that browser";
+        POST "/workspace/{org}/{ws}/settings/connector/{id}/test" testConnection WORKSPACE Scheduled [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention NotFound OrgRateLimited LedgerUnavailable] connections::test, "Try the saved credential with the definition's own test request";
+        POST "/workspace/{org}/{ws}/settings/connector/{id}/oauth/start" startConsent WORKSPACE Always [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention] oauth::start, "Start a consent: where the person is to be sent, and a cookie for that browser";
+        GET "/org/{org}/connection" listOrgConnections ORG Always [WorkspaceNotFound] all_connections::of_org, "List the saved connections of all workspaces of an org";
+        GET "/admin/connection" listAllConnections PLATFORM Always [OrgNotFound WorkspaceNotFound] all_connections::of_platform, "List the saved connections of all orgs";
         GET "/workspace/{org}/{ws}/settings/values" getWorkspaceValues WORKSPACE_ORG Always [] workspace_values::show, "Read the workspace's values for mappings and conditions";
         PUT "/workspace/{org}/{ws}/settings/values" setWorkspaceValues WORKSPACE_ORG Always [] workspace_values::replace, "Set the workspace's values for mappings and conditions";
-        GET "/oauth/callback" finishConsent OPEN Always [ConsentInvalid ConnectorDisabled CredentialNeedsAttention] oauth::callback, "Where a third party sends the person back to";
+        GET "/oauth/callback" finishConsent OPEN Always [ConsentInvalid ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention] oauth::callback, "Where a third party sends the person back to";
     }
     Runs {
         POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [OrgStorageFull IdempotencyKeyReused IdempotencyInFlight] runs::run_action, "Call an action";
@@ -136,10 +143,26 @@ routes! {
         GET "/org/{org}/run" listOrgRuns ORG Always [WorkspaceNotFound] run_log::list_of_org, "List the runs of all workspaces of an org, newest first";
         GET "/org/{org}/run/feed" getRunFeed ORG Always [] run_feed::read, "Follow the ends of the org's accepted runs, oldest first; waits for one";
         GET "/admin/run" listAllRuns PLATFORM Always [OrgNotFound] run_log::list_of_platform, "List the runs of all orgs, newest first";
-        GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound] jobs::show, "Read a run, at once or at its end";
-        POST "/run/{org}/{ws}/{run_id}/cancel" cancelRun RUN Always [NotFound] jobs::cancel, "Cancel a run that was accepted";
-        POST "/run/{org}/{ws}/{run_id}/rerun" rerunRun RUN Always [NotFound InUse InputNotKept DefinitionChanged ConnectorNotFound ActionNotFound AutomationNotFound InputInvalid WorkspaceBusy OrgStorageFull LedgerUnavailable] jobs::rerun, "Run the input of an ended run again, as a new run";
+        GET "/run/{org}/{ws}/{run_id}" getRun RUN_READERS Always [NotFound NotGranted] jobs::show, "Read a run, at once or at its end";
+        POST "/run/{org}/{ws}/{run_id}/cancel" cancelRun RUN Always [NotFound NotGranted] jobs::cancel, "Cancel a run that was accepted";
+        POST "/run/{org}/{ws}/{run_id}/rerun" rerunRun RUN Always [NotFound NotGranted ConnectorNotAllowed ActionNotAllowed InUse InputNotKept DefinitionChanged ConnectorNotFound ActionNotFound AutomationNotFound InputInvalid WorkspaceBusy OrgStorageFull LedgerUnavailable] jobs::rerun, "Run the input of an ended run again, as a new run";
         POST "/org/{org}/run/redrive" redriveRuns ORG Always [WorkspaceBusy] jobs::redrive, "Take up runs again that were given up or skipped";
+    }
+    Webhooks {
+        GET "/org/{org}/webhook" listOrgWebhooks ORG Always [] webhooks::list, "List the webhooks of the org";
+        GET "/org/{org}/webhook/{id}" getOrgWebhook ORG Always [NotFound] webhooks::show, "Read a webhook; never its secret";
+        PUT "/org/{org}/webhook/{id}" saveOrgWebhook ORG Always [] webhooks::save, "Make or change a webhook of the org; a signed ping must be answered with 2xx";
+        DELETE "/org/{org}/webhook/{id}" deleteOrgWebhook ORG Always [NotFound] webhooks::remove, "Delete a webhook, and what was not delivered to it";
+        POST "/org/{org}/webhook/{id}/rotate" rotateOrgWebhook ORG Always [NotFound] webhooks::rotate, "Give a webhook a new secret; the one before also signs for a day";
+        GET "/org/{org}/webhook/{id}/delivery" listOrgDeliveries ORG Always [NotFound] webhooks::deliveries, "List a webhook's deliveries, oldest first; ?state=dead are those that were given up";
+        POST "/org/{org}/webhook/{id}/delivery/{delivery_id}/resend" resendOrgDelivery ORG Always [NotFound] webhooks::resend, "Send a delivery again under its id";
+        GET "/admin/webhook" listPlatformWebhooks PLATFORM Always [] webhooks::list, "List the webhooks of the platform";
+        GET "/admin/webhook/{id}" getPlatformWebhook PLATFORM Always [NotFound] webhooks::show, "Read a webhook; never its secret";
+        PUT "/admin/webhook/{id}" savePlatformWebhook PLATFORM Always [InUse] webhooks::save, "Make or change a webhook of the platform; a signed ping must be answered with 2xx";
+        DELETE "/admin/webhook/{id}" deletePlatformWebhook PLATFORM Always [NotFound] webhooks::remove, "Delete a webhook, and what was not delivered to it";
+        POST "/admin/webhook/{id}/rotate" rotatePlatformWebhook PLATFORM Always [NotFound] webhooks::rotate, "Give a webhook a new secret; the one before also signs for a day";
+        GET "/admin/webhook/{id}/delivery" listPlatformDeliveries PLATFORM Always [NotFound] webhooks::deliveries, "List a webhook's deliveries, oldest first; ?state=dead are those that were given up";
+        POST "/admin/webhook/{id}/delivery/{delivery_id}/resend" resendPlatformDelivery PLATFORM Always [NotFound] webhooks::resend, "Send a delivery again under its id";
     }
     Breakers {
         GET "/admin/breaker" listBreakers PLATFORM Always [] breakers::list, "List the circuit breakers of this node that are not closed";

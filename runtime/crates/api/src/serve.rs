@@ -61,6 +61,8 @@ const EVENT_INTERVAL: u32 = 16;
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// How often old events of workspaces that send none any more are forgotten.
 const SWEEPING: Duration = Duration::from_secs(60 * 60);
+/// How often it is stored when tokens were last used, which is known to the minute.
+const NOTING: Duration = Duration::from_secs(60);
 /// Pause after an accept that failed because descriptors or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest time in which a stopping process still takes new connections: two checks of a load balancer that
@@ -148,6 +150,7 @@ async fn run(
     all_recorded(&api).await;
     housekeeper.abort();
     sweeper.abort();
+    keep_uses(&api).await;
     Ok(())
 }
 
@@ -310,8 +313,13 @@ async fn give_notice(api: &Api) {
 async fn keep_house(api: Arc<Api>) {
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
     let mut swept = Instant::now();
+    let mut noted = Instant::now();
     loop {
         ticks.tick().await;
+        if noted.elapsed() >= NOTING {
+            noted = Instant::now();
+            keep_uses(&api).await;
+        }
         if swept.elapsed() >= SWEEPING {
             swept = Instant::now();
             if let Err(error) = portcullis_engine::events::sweep(&api.engine).await {
@@ -320,6 +328,13 @@ async fn keep_house(api: Arc<Api>) {
         }
         let idle = api.engine.sweep_connections();
         tracing::debug!(idle_connections = idle, calls = api.engine.scheduler().calls(), "housekeeping");
+    }
+}
+
+/// Stores when tokens were last used.
+async fn keep_uses(api: &Api) {
+    if let Err(error) = portcullis_engine::api_token::keep_uses(&api.engine).await {
+        tracing::error!(%error, "when tokens were last used could not be stored");
     }
 }
 

@@ -1,12 +1,16 @@
 //! What the server of a process holds besides the engine.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use http::HeaderMap;
+use portcullis_core::client_address::TrustedProxies;
 use portcullis_engine::Engine;
 use portcullis_engine::metrics::Outside;
 
-use crate::login_log::LoginLog;
+use crate::login_delay::LoginDelay;
+use crate::login_log::{LoginLog, Peer};
 
 /// The API of one engine.
 pub struct Api {
@@ -15,7 +19,9 @@ pub struct Api {
     requests: AtomicU64,
     draining: AtomicBool,
     log_lines_lost: OnceLock<Counter>,
+    trusted_proxies: OnceLock<TrustedProxies>,
     pub(crate) login_log: LoginLog,
+    pub(crate) login_delay: LoginDelay,
 }
 
 /// Reads a count that another part of the process keeps.
@@ -26,12 +32,15 @@ impl Api {
     #[must_use]
     pub fn new(engine: Arc<Engine>) -> Arc<Self> {
         let login_log = LoginLog::new(engine.limits().failed_login_lines);
+        let login_delay = LoginDelay::new(engine.limits());
         Arc::new(Self {
             engine,
             requests: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             log_lines_lost: OnceLock::new(),
+            trusted_proxies: OnceLock::new(),
             login_log,
+            login_delay,
         })
     }
 
@@ -44,6 +53,25 @@ impl Api {
         // Why ignored: it is set once, before anything is served.
         let _ = self.log_lines_lost.set(Box::new(count));
         self
+    }
+
+    /// The same, with the proxies whose word on where a request came from counts.
+    #[must_use]
+    pub fn with_trusted_proxies(self: Arc<Self>, proxies: TrustedProxies) -> Arc<Self> {
+        // Why ignored: they are set once, before anything is served.
+        let _ = self.trusted_proxies.set(proxies);
+        self
+    }
+
+    /// Where a request came from: the address of its connection, or of the caller behind proxies that are trusted.
+    pub(crate) fn source(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.0.ip().to_canonical();
+        let Some(proxies) = self.trusted_proxies.get() else { return peer };
+        let lines = |name: &str| -> Vec<&str> {
+            // Why empty instead of left out: one that is no text is nothing that a trusted proxy wrote.
+            headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
+        };
+        proxies.source(peer, &lines("forwarded"), &lines("x-forwarded-for"))
     }
 
     /// Log lines that could not be written; 0 where nobody counts them.

@@ -1,6 +1,7 @@
 //! The first version of the API, one file per resource: what is read, which function of the engine is called, and
 //! the JSON form of its result.
 
+pub(crate) mod all_connections;
 pub(crate) mod api_tokens;
 pub(crate) mod automations;
 pub(crate) mod breakers;
@@ -23,4 +24,5 @@ pub(crate) mod run_log;
 pub(crate) mod runs;
 pub(crate) mod status;
 pub(crate) mod tenants;
+pub(crate) mod webhooks;
 pub(crate) mod workspace_values;

@@ -83,6 +83,7 @@ codes! {
     UnknownParameter "unknown_parameter" 400 Caller "The query has a parameter that this route does not take.";
     Unauthorized "unauthorized" 401 Caller "A valid token is required.";
     RoleNotAllowed "role_not_allowed" 403 Caller "This token's role may not use this route.";
+    NotGranted "not_granted" 403 Caller "This token may not call that.";
     NotFound "not_found" 404 Caller "There is no such thing here.";
     ConnectorNotFound "connector_not_found" 404 Caller "There is no connector of that id.";
     ActionNotFound "action_not_found" 404 Caller "The connector has no action of that id.";
@@ -92,6 +93,7 @@ codes! {
     MethodNotAllowed "method_not_allowed" 405 Caller "This route does not take that method.";
     RequestTimeout "request_timeout" 408 Caller "The request's body did not come in time.";
     AlreadyExists "already_exists" 409 Caller "That id is taken.";
+    LastPlatformToken "last_platform_token" 409 Caller "It is the last platform token that is alive.";
     InUse "in_use" 409 Caller "Something still uses it.";
     IdempotencyInFlight "idempotency_in_flight" 409 Caller "The same request is still being worked on; ask again later.";
     CapabilityWidened "capability_widened" 409 Caller "The connector's module would be able to do more than before; a person must accept that.";
@@ -112,6 +114,8 @@ codes! {
     PortNotAllowed "port_not_allowed" 403 Policy "The port is not one the definition lists.";
     HostNotInConnector "host_not_in_connector" 403 Policy "The host is not in the connector's allowed domains.";
     HostNotInOrg "host_not_in_org" 403 Policy "The host is not in the org's allowlist.";
+    ConnectorNotAllowed "connector_not_allowed" 403 Policy "The org does not use this connector.";
+    ActionNotAllowed "action_not_allowed" 403 Policy "A rule of the org blocks this action.";
     PathNotGranted "path_not_granted" 403 Policy "The request is not the one this action was granted.";
     MethodForbidden "method_forbidden" 403 Policy "The method is not the one this action was granted.";
     HeaderForbidden "header_forbidden" 403 Policy "The header belongs to the host.";

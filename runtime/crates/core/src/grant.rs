@@ -13,6 +13,7 @@
 //! ```
 //! use portcullis_core::grant::{ActionScope, EgressGrant};
 //! use portcullis_core::host_pattern::HostPattern;
+//! use portcullis_core::org_rules::RulesVerdict;
 //! use portcullis_core::verdict::{HostRules, OrgPolicy};
 //! use portcullis_action::{Method, UrlTemplate};
 //!
@@ -22,6 +23,7 @@
 //!         connector: vec![HostPattern::parse("*.example-saas.com").unwrap()],
 //!         ports: vec![],
 //!         org: OrgPolicy::Unrestricted,
+//!         org_rules: RulesVerdict::ALLOWED,
 //!     },
 //!     vec![ActionScope::new(Method::Get, &template, &Default::default()).unwrap()],
 //!     8192,
@@ -43,7 +45,7 @@ use crate::definition::RedirectFollow;
 use crate::fault::Code;
 use crate::host_pattern::HostPattern;
 use crate::target::{DEFAULT_PORT, Target};
-use crate::verdict::{Decision, HostRules, LiveRules, Verdict, judge};
+use crate::verdict::{Decision, HostRules, LiveRules, Verdict, judge, judge_request};
 
 mod glob;
 
@@ -345,7 +347,7 @@ impl EgressGrant {
     #[must_use]
     pub fn permit(&self, raw_url: &[u8], method: Method) -> (Verdict, Option<PermittedTarget>) {
         let rules = self.rules.current();
-        let mut verdict = judge(raw_url, &rules, self.url_bytes_max);
+        let mut verdict = judge_request(raw_url, method, &rules, self.url_bytes_max);
         let (None, Some(target), Some(matched_connector)) =
             (verdict.refusal, verdict.target.clone(), verdict.matched_connector.clone())
         else {

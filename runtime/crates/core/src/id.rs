@@ -132,6 +132,8 @@ identifiers! {
     RunId, "run_id", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
     /// One API token (not its secret): `tok_` and a UUIDv7.
     TokenId, "token_id", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
+    /// One webhook of an org or of the platform.
+    WebhookId, "webhook", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
     /// One workspace (tenant) of an org.
     WorkspaceId, "workspace", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
 }

@@ -16,6 +16,7 @@
     )
 )]
 
+pub mod client_address;
 pub mod connector;
 pub mod cron;
 pub mod definition;
@@ -35,6 +36,7 @@ pub mod json_reader;
 pub mod ledger;
 pub mod limits;
 pub mod offload;
+pub mod org_rules;
 pub mod outbound;
 pub mod reserved;
 pub mod secret;

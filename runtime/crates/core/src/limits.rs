@@ -109,6 +109,10 @@ limits! {
     matching_steps = 50_000_000, max 1_000_000_000, "steps", "Evaluating one condition, or the patterns of one call's input: a step for each value and byte looked at, and for a pattern its size times the text's. About half a second.";
     allowed_domains = 64, max 256, "entries", "Every entry is compared on every request.";
     org_allowlist = 1000, max 10_000, "entries", "Every entry is compared on every request.";
+    org_connectors = 1000, max 10_000, "entries", "Connectors that an org lists; more than an installation offers.";
+    org_action_rules = 100, max 1000, "rules", "Rules of an org; all may be compared for every call.";
+    org_rule_entries = 100, max 1000, "entries", "Connectors or actions that one rule of an org names; each may be compared for every call.";
+    token_grants = 200, max 5000, "entries", "Connectors, actions or automations that one token is limited to; each may be compared for every call.";
     secret_field_bytes = 16 * KIB, max 32 * KIB, "bytes", "One credential field; a PEM key or a service-account file fits.";
     url_bytes = 8 * KIB, max 16 * KIB, "bytes", "An outbound URL; common servers refuse longer ones.";
     request_header_bytes = 32 * KIB, max 64 * KIB, "bytes", "Names and values of an outbound request's headers together.";
@@ -128,6 +132,7 @@ limits! {
     total_ms = 60_000, max 900_000, "ms", "One outbound request, everything included.";
     call_ms = 120_000, max 1_800_000, "ms", "One call of an action, all its requests included.";
     requests_per_call = 50, max 1000, "requests", "Outbound requests of one call of a custom guest.";
+    failed_requests_per_call = 100, max 10_000, "requests", "Requests of one attempt that are refused or fail, each with its record in the ledger; a guest that goes on is ended.";
     outbound_bytes_per_call = 64 * MIB, max 512 * MIB, "bytes", "Request bodies of one call together.";
     pool_idle_ms = 30_000, max 300_000, "ms", "An unused upstream connection is closed after this.";
     pool_connections_per_key = 256, max 1024, "connections", "Idle connections kept for one key: no fewer than the calls of a workspace at once, or a busy one shakes hands anew all the time.";
@@ -181,6 +186,16 @@ limits! {
     run_waiters = 1000, max 100_000, "requests", "Requests that wait for the end of a run at once; one beyond that is answered without a wait.";
     outbox_days = 7, max 90, "days", "How long the end of an accepted run stays in its org's feed: whoever reads it may be away for a week.";
     outbox_entries = 100_000, max 10_000_000, "entries", "Ends of runs in the feed of one org, some 400 bytes each; the oldest are dropped first, and readers are told.";
+    webhooks = 10, max 100, "webhooks", "Webhooks of one org, and of the platform: each event of the org is stored once for each of them that wants it.";
+    webhook_timeout_ms = 5_000, max 30_000, "ms", "One delivery to a webhook, from the lookup to the answer: a receiver takes an event and works on it later.";
+    webhook_workers = 16, max 1000, "webhooks", "Webhooks that one process delivers to at once; two of them of one org at most, so that slow receivers of one do not hold up another's.";
+    webhook_pending = 100_000, max 10_000_000, "deliveries", "Deliveries of one org that wait, up to some 2 KiB each; the oldest are given up first.";
+    webhook_retry_base_ms = 5_000, max 3_600_000, "ms", "The wait before a delivery is tried again; four times as long after each further try.";
+    webhook_retry_max_ms = 21_600_000, max 86_400_000, "ms", "The longest wait between two tries of a delivery: a receiver that comes back is told within hours.";
+    webhook_retry_hours = 72, max 720, "hours", "How long a delivery is tried: a receiver may be down over a weekend.";
+    webhook_kept_days = 14, max 90, "days", "How long deliveries stay in a webhook's list after their end, for a look and for sending them again.";
+    webhook_kept = 10_000, max 1_000_000, "deliveries", "Deliveries at their end in the list of one webhook; the oldest are dropped first.";
+    connection_scan = 1_000, max 100_000, "connections", "Connections that one page of a list over an org or the platform looks at: a filter must not read all of them.";
     workspace_values = 100, max 1000, "values", "Values of one workspace for mappings and conditions: a pipeline, an owner, a list for each automation.";
     workspace_values_bytes = 16 * KIB, max 48 * KIB, "bytes", "Names and values of one workspace together: they are one record, and are kept in memory.";
     redrive_runs = 1000, max 10_000, "runs", "Runs that one request takes up again, each with a write on disk; the next request takes up the others.";
@@ -192,6 +207,10 @@ limits! {
     metrics_connectors = 500, max 10_000, "connectors", "Connectors with figures of their own in /metrics; those called later count as one, named other. Each has up to some tens of lines in every scrape.";
     metrics_scan_records = 10_000, max 1_000_000, "records", "Connections, and jobs, that are looked at each 5 s while somebody reads /metrics, to count them by state: up to about 2 % of a processor. Where there are more, their counts come less often.";
     failed_login_lines = 10, max 1000, "lines/s", "Failed logins that are logged; all are counted. An attacker must not push everything else out of the log.";
+    login_failures = 100, max 100_000, "failures", "Failed logins of one address, or of one /64 of IPv6, that are answered at once; then ten a second. A client with an old token that is repeated by many threads has as many in a moment.";
+    login_delay_ms = 2000, max 30_000, "ms", "How long the answer to a failed login waits at most, once an address has none left: a caller with a mistake gives up no earlier.";
+    login_sources = 10_000, max 1_000_000, "addresses", "Addresses of which failed logins are remembered, a few dozen bytes each; further ones are slowed together.";
+    login_waiters = 1000, max 100_000, "answers", "Answers to failed logins that wait at once, each with its connection; further ones do not wait.";
     modules = 200, max 10_000, "modules", "Modules kept; each has up to module_bytes on disk, and some times that compiled.";
 }
 

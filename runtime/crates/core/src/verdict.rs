@@ -5,11 +5,13 @@
 
 use std::sync::{Arc, RwLock};
 
+use portcullis_action::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Code;
 use crate::host_pattern::HostPattern;
+use crate::org_rules::RulesVerdict;
 use crate::sync::{read, write};
 use crate::target::{DEFAULT_PORT, Target};
 
@@ -41,6 +43,8 @@ pub struct HostRules {
     pub ports: Vec<u16>,
     /// The org's list.
     pub org: OrgPolicy,
+    /// What the org's rules say of the action that the request is made for.
+    pub org_rules: RulesVerdict,
 }
 
 /// The rules of a running call. They can be replaced while it runs: each of its requests is judged by the rules of
@@ -140,9 +144,19 @@ const fn parse_check(code: Code) -> &'static str {
     }
 }
 
-/// Judges one URL. The order is the contract: URL → https → port → connector's list → org's list.
+/// Judges one URL. The order is the contract: URL → https → port → connector's list → org's list → org's rules.
 #[must_use]
 pub fn judge(raw: &[u8], rules: &HostRules, url_bytes_max: u64) -> Verdict {
+    judge_by(raw, rules, &rules.org_rules, url_bytes_max)
+}
+
+/// Judges one URL for a request of this method, by which a module's requests count as well.
+#[must_use]
+pub(crate) fn judge_request(raw: &[u8], method: Method, rules: &HostRules, url_bytes_max: u64) -> Verdict {
+    judge_by(raw, rules, &rules.org_rules.of_method(method), url_bytes_max)
+}
+
+fn judge_by(raw: &[u8], rules: &HostRules, org_rules: &RulesVerdict, url_bytes_max: u64) -> Verdict {
     let mut verdict = Verdict {
         target: None,
         matched_connector: None,
@@ -177,6 +191,10 @@ pub fn judge(raw: &[u8], rules: &HostRules, url_bytes_max: u64) -> Verdict {
         }
     }
     verdict.judge_org(&rules.org, target.host());
+    if verdict.refusal.is_none() {
+        verdict.refusal = org_rules.refusal();
+        org_rules.add_to(&mut verdict.decisions);
+    }
     verdict
 }
 
@@ -210,13 +228,15 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::org_rules::RuleVerdict;
 
     fn patterns(texts: &[&str]) -> Vec<HostPattern> {
         texts.iter().map(|t| HostPattern::parse(t).unwrap()).collect()
     }
 
     fn rules(org: OrgPolicy) -> HostRules {
-        HostRules { connector: patterns(&["*.salesforce.com"]), ports: vec![8443], org }
+        let org_rules = RulesVerdict::ALLOWED;
+        HostRules { connector: patterns(&["*.salesforce.com"]), ports: vec![8443], org, org_rules }
     }
 
     fn code(url: &str, org: OrgPolicy) -> &'static str {
@@ -244,8 +264,37 @@ mod tests {
     #[test]
     fn report_mode_says_what_it_would_have_refused() {
         let verdict = judge(b"https://api.salesforce.com/", &rules(list(&[], AllowlistMode::Report)), 8192);
-        let last = verdict.decisions.last().unwrap();
-        assert_eq!((last.check, last.verdict), ("org_domains", CheckVerdict::WouldRefuse));
+        let found = verdict.decisions.iter().find(|one| one.check == "org_domains").unwrap();
+        assert_eq!(found.verdict, CheckVerdict::WouldRefuse);
+    }
+
+    #[test]
+    fn the_orgs_rules_are_judged_after_its_list() {
+        let judged = |org, org_rules| {
+            let rules = HostRules { org_rules, ..rules(org) };
+            let verdict = judge(b"https://api.salesforce.com/", &rules, 8192);
+            let checks: Vec<_> = verdict.decisions.iter().map(|one| one.check).collect();
+            (verdict.refusal.map(Code::as_str), checks.join(" "))
+        };
+        let allowed = RulesVerdict::ALLOWED;
+        let before = "url https connector_domains org_domains";
+        assert_eq!(
+            judged(OrgPolicy::Unrestricted, allowed),
+            (None, format!("{before} org_connectors org_actions"))
+        );
+        let unused = RulesVerdict { is_connector_allowed: false, ..allowed };
+        assert_eq!(
+            judged(OrgPolicy::Unrestricted, unused),
+            (Some("connector_not_allowed"), format!("{before} org_connectors"))
+        );
+        let outside = list(&[], AllowlistMode::Enforce);
+        assert_eq!(judged(outside, unused), (Some("host_not_in_org"), before.to_owned()));
+        let blocked = RulesVerdict { action: Some(RuleVerdict::Block), ..allowed };
+        let (code, checks) = judged(OrgPolicy::Unrestricted, blocked);
+        assert_eq!(
+            (code, checks.ends_with("org_connectors org_actions")),
+            (Some("action_not_allowed"), true)
+        );
     }
 
     #[test]

@@ -46,6 +46,12 @@ pub struct OutboundAttempt {
 }
 
 impl OutboundAttempt {
+    /// A request that was refused before it was made.
+    #[must_use]
+    pub fn refused(method: &'static str, origin: String, code: Code) -> Self {
+        Self { origin, verdict: LedgerVerdict::Refuse, code: Some(code), ..Self::new(method) }
+    }
+
     pub(crate) const fn new(method: &'static str) -> Self {
         Self {
             method,

@@ -3,13 +3,17 @@
 //! A token is shown once and stored only as its SHA-256. The checksum helps people and scanners to distinguish a
 //! token from a typo; authentication uses the hash alone.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_core::fault::Code;
 use portcullis_core::hex;
 use portcullis_core::id::{OrgId, TokenId, WorkspaceId};
+use portcullis_core::limits::Limits;
+use portcullis_core::org_rules::{is_action_pattern, is_connector_pattern};
 use portcullis_core::violation::Violation;
-use portcullis_store::{OrgRecord, TokenIndex, WorkspaceRecord, Writes};
-pub use portcullis_store::{Role, TokenRecord};
+use portcullis_store::{OrgRecord, StoreError, TokenIndex, TokenUse, WorkspaceRecord, Writes};
+pub use portcullis_store::{Role, TokenGrants, TokenRecord};
 
 use crate::caller::{Caller, PLATFORM_ORG};
 use crate::clock;
@@ -17,6 +21,14 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::page::{Page, PageRequest};
 use crate::resources::Resources;
+
+mod last_use;
+
+pub(crate) use last_use::TokenUses;
+pub use last_use::keep as keep_uses;
+
+/// How often a revocation is tried while other tokens are revoked.
+const REVOKE_ATTEMPTS: usize = 5;
 
 /// Characters of 256 bits in base62.
 const BODY_CHARS: usize = 43;
@@ -86,17 +98,61 @@ pub struct NewToken {
     pub label: Option<String>,
     /// When it expires, RFC 3339.
     pub expires_at: Option<String>,
+    /// What it is limited to; for the role `run`.
+    pub grants: TokenGrants,
+}
+
+/// A token and when it was last used.
+#[derive(Debug, Clone)]
+pub struct ListedToken {
+    pub record: TokenRecord,
+    /// RFC 3339, to the minute; `None` if that is not known.
+    pub last_used_at: Option<String>,
 }
 
 impl NewToken {
     /// A token of the platform.
     #[must_use]
     pub const fn platform(label: Option<String>) -> Self {
-        Self { role: Role::Platform, org: None, workspace: None, label, expires_at: None }
+        let grants = TokenGrants { connectors: None, actions: None, automations: None };
+        Self { role: Role::Platform, org: None, workspace: None, label, expires_at: None, grants }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Whether it is limited in a way that its role can be.
+    fn check_grants(&self, limits: &Limits, violations: &mut Vec<Violation>) {
+        let TokenGrants { connectors, actions, automations } = &self.grants;
+        let counts = [
+            ("/connectors", connectors.as_ref().map(Vec::len)),
+            ("/actions", actions.as_ref().map(Vec::len)),
+            ("/automations", automations.as_ref().map(Vec::len)),
+        ];
+        for (at, count) in counts {
+            let Some(count) = count else { continue };
+            if self.role != Role::Run {
+                violations.push(Violation::new(at, "scope", "only a token of role run can be limited so"));
+            }
+            let limit = limits.token_grants;
+            if count as u64 > limit {
+                let message = format!("has {count} entries, the limit is {limit} (limits.token_grants)");
+                violations.push(Violation::new(at, "too_many", message));
+                return;
+            }
+        }
+        let is_sound = |text: &str| {
+            text.split_once('/')
+                .is_some_and(|(of, action)| is_connector_pattern(of) && is_action_pattern(action))
+        };
+        for (number, text) in actions.iter().flatten().enumerate() {
+            if !is_sound(text) {
+                let message = "must be connector/action, in which * stands for any characters of an id";
+                violations.push(Violation::new(format!("/actions/{number}"), "wrong_form", message));
+            }
+        }
+    }
+
+    fn check(&self, limits: &Limits) -> Result<(), Error> {
         let mut violations = Vec::new();
+        self.check_grants(limits, &mut violations);
         if self.expires_at.as_deref().is_some_and(|t| !clock::is_time(t) || clock::has_passed(t)) {
             let message = "expires_at must be an RFC 3339 time in the future";
             violations.push(Violation::new("/expires_at", "wrong_form", message));
@@ -141,6 +197,7 @@ fn new_record(text: &str, token: NewToken) -> Result<(TokenRecord, TokenIndex), 
         label: token.label,
         created_at: clock::now(),
         expires_at: token.expires_at,
+        grants: token.grants,
         hash: hash(text),
     };
     let index = TokenIndex { hash: record.hash.clone() };
@@ -208,7 +265,9 @@ pub async fn authenticate(
     let record = engine.resources.records.get_shared::<TokenRecord>(&[hash.as_str()]).await?;
     match record {
         Some((record, _)) => {
-            caller(&record).map_or_else(|| failed(LoginFailure::Expired), |found| Ok(Ok(found)))
+            let Some(found) = caller(&record) else { return failed(LoginFailure::Expired) };
+            engine.resources.token_uses.note(&record.token_id);
+            Ok(Ok(found))
         }
         // Why not refused before it is looked for: tokens that people chose have no checksum.
         None if !is_well_formed(text) => failed(LoginFailure::Malformed),
@@ -225,7 +284,7 @@ pub fn unauthorized() -> Error {
 /// As [`authenticate`], from memory only; `None` if that is not enough to decide.
 #[must_use]
 pub(crate) fn authenticate_from_memory(resources: &Resources, text: &str) -> Option<Caller> {
-    caller(&*resources.records.kept::<TokenRecord>(&[hash(text).as_str()])?)
+    caller(&resources.records.kept::<TokenRecord>(&[hash(text).as_str()])?)
 }
 
 /// Whether the token that a caller was authenticated with is neither revoked nor expired: for answers that go on for
@@ -241,14 +300,19 @@ pub async fn still_stands(engine: &Engine, caller: &Caller) -> bool {
 }
 
 /// The caller of a token; `None` once it has expired.
-fn caller(record: &TokenRecord) -> Option<Caller> {
-    let expired = record.expires_at.as_deref().is_some_and(clock::has_passed);
-    (!expired).then(|| Caller {
+fn caller(record: &Arc<TokenRecord>) -> Option<Caller> {
+    is_alive(record).then(|| Caller {
         token_id: Some(record.token_id.clone()),
         role: record.role,
         org: record.org.clone(),
         workspace: record.workspace.clone(),
+        limited: (!record.grants.are_all()).then(|| Arc::clone(record)),
     })
+}
+
+/// Whether a token can still be used.
+fn is_alive(record: &TokenRecord) -> bool {
+    !record.expires_at.as_deref().is_some_and(clock::has_passed)
 }
 
 /// Creates a token. Only this answer contains its text.
@@ -261,7 +325,7 @@ pub async fn create(
     token: NewToken,
 ) -> Result<(TokenRecord, String), Error> {
     caller.authorise(PLATFORM_ORG, None, None)?;
-    token.check()?;
+    token.check(&engine.resources.limits)?;
     if caller.role == Role::Org {
         if token.role == Role::Platform {
             let detail = "an org token creates tokens of the same org only";
@@ -301,7 +365,7 @@ pub async fn list(
     engine: &Engine,
     caller: &Caller,
     wanted: &PageRequest,
-) -> Result<Page<TokenRecord>, Error> {
+) -> Result<Page<ListedToken>, Error> {
     caller.authorise(PLATFORM_ORG, None, None)?;
     let records = &engine.resources.records;
     let mut entries = Vec::new();
@@ -317,7 +381,8 @@ pub async fn list(
                 continue;
             };
             if caller.org.is_none() || record.org == caller.org {
-                entries.push(record);
+                let last_used_at = last_use::of(&engine.resources, &record.token_id).await?;
+                entries.push(ListedToken { record, last_used_at });
             }
         }
     }
@@ -327,21 +392,61 @@ pub async fn list(
 /// Revokes a token. Calls whose caller used it end.
 ///
 /// # Errors
-/// `not_found`, also for a token of another org.
+/// `not_found`, also for a token of another org; `last_platform_token` if nobody could administer the platform then.
 pub async fn revoke(engine: &Engine, caller: &Caller, id: &str) -> Result<(), Error> {
     caller.authorise(PLATFORM_ORG, None, None)?;
     let missing = || Error::new(Code::NotFound, "there is no such token");
     let records = &engine.resources.records;
     let id = TokenId::parse(id).map_err(|_| missing())?;
-    let (index, _) = records.get::<TokenIndex>(&[id.as_str()]).await?.ok_or_else(missing)?;
-    let (record, _) = records.get::<TokenRecord>(&[index.hash.as_str()]).await?.ok_or_else(missing)?;
-    if caller.role == Role::Org && record.org != caller.org {
-        return Err(missing());
+    for _ in 0..REVOKE_ATTEMPTS {
+        let (index, _) = records.get::<TokenIndex>(&[id.as_str()]).await?.ok_or_else(missing)?;
+        let (record, _) = records.get::<TokenRecord>(&[index.hash.as_str()]).await?.ok_or_else(missing)?;
+        if caller.role == Role::Org && record.org != caller.org {
+            return Err(missing());
+        }
+        let mut writes = Writes::new()
+            .delete::<TokenRecord>(&[index.hash.as_str()])
+            .delete::<TokenIndex>(&[id.as_str()])
+            .delete::<TokenUse>(&[id.as_str()]);
+        if record.role == Role::Platform && is_alive(&record) {
+            let other = other_platform_token(&engine.resources, &record).await?;
+            // Why in the same commit: two who each revoke the other's token must not both succeed.
+            writes = writes.require_present::<TokenRecord>(&[other.hash.as_str()]);
+        }
+        match engine.resources.commit(writes).await {
+            Ok(_) => {
+                engine.resources.token_uses.forget(&id);
+                return Ok(());
+            }
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    let writes =
-        Writes::new().delete::<TokenRecord>(&[index.hash.as_str()]).delete::<TokenIndex>(&[id.as_str()]);
-    engine.resources.commit(writes).await?;
-    Ok(())
+    Err(Error::new(Code::InUse, "other platform tokens are being revoked at the same time; try again"))
+}
+
+/// The platform token besides this one that lives longest.
+///
+/// # Errors
+/// `last_platform_token` if none is alive, `store_unavailable`.
+async fn other_platform_token(resources: &Resources, this: &TokenRecord) -> Result<TokenRecord, Error> {
+    let is_other = |token: &TokenRecord| {
+        token.role == Role::Platform && token.token_id != this.token_id && is_alive(token)
+    };
+    let found = resources.records.filter::<TokenRecord>(&[], |_, token| is_other(token)).await?;
+    // Why by the time itself: texts of times may have zones.
+    let until = |token: &TokenRecord| token.expires_at.as_deref().map_or(u64::MAX, micros);
+    let longest = found.into_iter().map(|(_, token, _)| token).max_by_key(until);
+    longest.ok_or_else(|| {
+        let detail = "it is the last platform token that is alive: without one nobody could administer the platform. \
+                      Create another one first; if it is lost, stop the server and run portcullis token create";
+        Error::new(Code::LastPlatformToken, detail)
+    })
+}
+
+/// A time in microseconds; one that cannot be read is over.
+fn micros(text: &str) -> u64 {
+    clock::micros(text).unwrap_or_default()
 }
 
 /// Deletes the tokens that `doomed` selects.
@@ -357,6 +462,15 @@ pub(crate) async fn delete_where(
     let hashes: Vec<Vec<String>> = found.iter().map(|(_, t, _)| vec![t.hash.clone()]).collect();
     resources.delete_each::<TokenRecord>(&hashes).await?;
     resources.delete_each::<TokenIndex>(&ids).await?;
+    // Why after the index: no use is stored without it. Why read first: a commit that changes nothing is none.
+    let mut used = Vec::new();
+    for id in ids {
+        let parts: Vec<&str> = id.iter().map(String::as_str).collect();
+        if resources.records.get::<TokenUse>(&parts).await?.is_some() {
+            used.push(id);
+        }
+    }
+    resources.delete_each::<TokenUse>(&used).await?;
     Ok(())
 }
 

@@ -20,12 +20,12 @@ use crate::connectors::check_revision;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::events;
-use crate::page::{Page, PageRequest};
 use crate::resources::Resources;
 use crate::schedules::{self, ScheduleChange};
 pub use crate::schedules::{LastFiring, Missed, Schedule, ScheduleState, ScheduleWorkspaces};
 
 mod compiled;
+mod listing;
 mod order;
 mod sample;
 mod trigger;
@@ -33,6 +33,7 @@ mod trigger;
 pub(crate) use compiled::{Compiled, CompiledAutomations};
 pub(crate) use sample::Samples;
 
+pub use listing::list;
 use trigger::{check_trigger, is_of_schedule, schedule_change};
 
 /// Most characters of an unknown name in a message.
@@ -393,26 +394,6 @@ pub async fn create(
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Lists an org's automations.
-///
-/// # Errors
-/// Those of [`Caller::authorise`], `store_unavailable`.
-pub async fn list(
-    engine: &Engine,
-    caller: &Caller,
-    org: &OrgId,
-    wanted: &PageRequest,
-) -> Result<Page<Automation>, Error> {
-    caller.authorise(ORG, Some(org.as_str()), None)?;
-    let records = &engine.resources.records;
-    let found = records.list::<AutomationRecord>(&[org.as_str()], wanted.after(), wanted.wanted()).await?;
-    let mut all = Vec::with_capacity(found.len());
-    for (_, record, _) in found {
-        all.push(Automation::read(&engine.resources, record).await?);
-    }
-    Ok(wanted.page(all))
 }
 
 /// Reads an automation.

@@ -13,6 +13,7 @@ use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::id::ConnectorId;
 use portcullis_core::limits::Limits;
 use portcullis_core::offload;
+use portcullis_core::org_rules::OrgRules;
 use portcullis_core::sync::{read, write};
 use portcullis_core::verdict::OrgPolicy;
 use portcullis_store::{ConnectorRecord, IntegrationSettings, Records};
@@ -41,6 +42,8 @@ impl LoadedConnector {
 #[derive(Debug)]
 pub(crate) struct LoadedPolicy {
     pub(crate) policy: OrgPolicy,
+    /// Which connectors it uses, and what their actions may do.
+    pub(crate) rules: OrgRules,
     /// Sequence of the commit that wrote it.
     pub(crate) commit: u64,
 }
@@ -199,8 +202,15 @@ impl Cache {
         let version = self.version();
         let settings = self.records.get::<IntegrationSettings>(&[org]).await?;
         let loaded = Arc::new(match settings {
-            None => LoadedPolicy { policy: OrgPolicy::Unrestricted, commit: 0 },
-            Some((settings, commit)) => LoadedPolicy { policy: policy(&settings), commit },
+            None => LoadedPolicy { policy: OrgPolicy::Unrestricted, rules: OrgRules::default(), commit: 0 },
+            Some((settings, commit)) => {
+                let policy = policy(&settings);
+                let rules = OrgRules {
+                    connectors: settings.connectors.unwrap_or_default(),
+                    actions: settings.action_rules,
+                };
+                LoadedPolicy { policy, rules, commit }
+            }
         });
         self.keep(version, |cache| {
             cache.policies.insert(org.to_owned(), Arc::clone(&loaded));

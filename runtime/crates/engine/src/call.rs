@@ -5,6 +5,7 @@ mod commitment;
 pub mod done;
 pub(crate) mod earlier;
 pub(crate) mod ledger_bracket;
+pub(crate) mod org_rules;
 pub mod pipeline;
 pub(crate) mod prepare;
 mod request;

@@ -1,8 +1,10 @@
 //! The caller and what it may access. Every use case takes a [`Caller`] and checks it.
 
+use std::sync::Arc;
+
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, TokenId, WorkspaceId};
-use portcullis_store::Role;
+use portcullis_store::{Role, TokenRecord};
 
 use crate::error::Error;
 
@@ -18,6 +20,8 @@ pub const WORKSPACE: &[Role] = &[Role::Workspace];
 pub const WORKSPACE_ORG: &[Role] = &[Role::Workspace, Role::Org];
 /// Roles that make calls.
 pub const RUN: &[Role] = &[Role::Run];
+/// Roles that see what an org can call.
+pub const ORG_RUN: &[Role] = &[Role::Org, Role::Run];
 /// Roles that read records of runs.
 pub const RUN_READERS: &[Role] = &[Role::Run, Role::Workspace, Role::Org];
 
@@ -29,13 +33,15 @@ pub struct Caller {
     pub role: Role,
     pub org: Option<OrgId>,
     pub workspace: Option<WorkspaceId>,
+    /// The token, where it is limited to some of what its role may call.
+    pub(crate) limited: Option<Arc<TokenRecord>>,
 }
 
 impl Caller {
     /// The operator at the machine itself, who has the data directory and the master key: role `platform`.
     #[must_use]
     pub const fn operator() -> Self {
-        Self { token_id: None, role: Role::Platform, org: None, workspace: None }
+        Self { token_id: None, role: Role::Platform, org: None, workspace: None, limited: None }
     }
 
     /// Checks the caller's role and tenant. The tenant comes from the token: for another's tenant the answer is
@@ -65,6 +71,41 @@ impl Caller {
         Ok(())
     }
 
+    /// Whether its token covers all that its role may call.
+    #[must_use]
+    pub const fn is_unlimited(&self) -> bool {
+        self.limited.is_none()
+    }
+
+    /// Whether its token covers a call: of this action, by this automation or by none.
+    #[must_use]
+    pub fn covers(&self, connector: &str, action: &str, automation: Option<&str>) -> bool {
+        self.limited.as_ref().is_none_or(|token| token.grants.cover(connector, action, automation))
+    }
+
+    /// Checks that its token covers a call.
+    ///
+    /// # Errors
+    /// `not_granted`.
+    pub(crate) fn may_call(
+        &self,
+        connector: &str,
+        action: &str,
+        automation: Option<&str>,
+    ) -> Result<(), Error> {
+        match self.covers(connector, action, automation) {
+            true => Ok(()),
+            false => Err(Error::plain(Code::NotGranted)),
+        }
+    }
+
+    /// What distinguishes its answers from those of other tokens: the lists that it is limited to, if it is.
+    #[must_use]
+    pub fn limits_text(&self) -> Option<String> {
+        let token = self.limited.as_ref()?;
+        Some(format!("{:?}", token.grants))
+    }
+
     /// [`Self::authorise`] for a use case of the whole platform.
     ///
     /// # Errors
@@ -84,6 +125,7 @@ mod tests {
             role,
             org: org.map(|o| OrgId::parse(o).unwrap()),
             workspace: workspace.map(|w| WorkspaceId::parse(w).unwrap()),
+            limited: None,
         }
     }
 

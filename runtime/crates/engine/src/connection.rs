@@ -17,7 +17,9 @@ use crate::page::{Page, PageRequest};
 use crate::tenants::Tenant;
 
 mod forget;
+pub(crate) mod health;
 mod key;
+pub mod listing;
 mod loaded;
 mod save;
 pub(crate) mod sealed;
@@ -27,6 +29,8 @@ pub(crate) mod visible;
 
 pub use forget::forget;
 pub(crate) use forget::{delete_all, delete_below};
+pub(crate) use health::HealthNotes;
+pub use health::{Attention, ConnectionChange};
 pub use key::ConnectionKey;
 pub(crate) use loaded::{Errand, LoadedConnection, Purpose, rules};
 pub use save::{SaveConnection, save};
@@ -39,6 +43,10 @@ pub(crate) use visible::HiddenValues;
 pub struct Offer {
     pub connector: Arc<LoadedConnector>,
     pub state: ConnectionState,
+    /// Why it needs attention.
+    pub attention: Option<Attention>,
+    /// Its last successful call, RFC 3339, to the minute.
+    pub last_success_at: Option<String>,
     /// Its circuit breaker, if it is not closed.
     pub breaker: Option<ConnectionBreaker>,
 }
@@ -54,8 +62,13 @@ pub struct Connection {
     pub fields: Vec<FieldState>,
     /// The chosen authentication method; the connector's default if absent.
     pub auth_method: Option<String>,
-    /// Why it needs attention.
+    /// Why it needs attention, as a sentence, and as data.
     pub reason: Option<String>,
+    pub attention: Option<Attention>,
+    /// Its last successful call, RFC 3339, to the minute.
+    pub last_success_at: Option<String>,
+    /// Its last changes, newest first.
+    pub changes: Vec<ConnectionChange>,
     /// The token that was obtained with the credential.
     pub token: Option<TokenView>,
     /// Its circuit breaker, if it is not closed.
@@ -134,16 +147,17 @@ impl Subject {
             }
         });
         let value = stored.setting.as_ref().map(|setting| &setting.value);
-        let state = stored.state(connector);
-        let outgrown = || "a host was allowed after it was saved; save it again".to_owned();
+        let standing = health::standing(&engine.resources.records, &self.key, connector, &stored).await?;
         Ok(Connection {
             connector_id: connector.id.clone(),
             enabled: value.is_none_or(|value| value.enabled),
-            state,
+            state: standing.state,
             fields: fields.collect(),
             auth_method: value.and_then(|value| value.auth_method.clone()),
-            reason: (state == ConnectionState::NeedsAttention)
-                .then(|| stored.attention(chosen).unwrap_or_else(outgrown)),
+            reason: standing.reason,
+            attention: standing.attention,
+            last_success_at: standing.last_success_at,
+            changes: standing.changes,
             token: stored.current_token().map(|token| TokenView {
                 obtained_at: token.obtained_at.clone(),
                 expires_at: token.expires_at.clone(),
@@ -176,7 +190,9 @@ pub async fn list(
         };
         let stored = StoredConnection::load(&resources.records, &key, &connector.connector).await?;
         let breaker = resources.breakers.of_connection(&key);
-        offers.push(Offer { state: stored.state(&connector.connector), connector, breaker });
+        let standing = health::standing(&resources.records, &key, &connector.connector, &stored).await?;
+        let (attention, last_success_at) = (standing.attention, standing.last_success_at);
+        offers.push(Offer { state: standing.state, connector, attention, last_success_at, breaker });
     }
     Ok(wanted.page(offers))
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::automations::{Destination, Samples};
 pub use crate::cache::LoadedConnector;
-use crate::caller::{Caller, ORG};
+use crate::caller::Caller;
 use crate::clock;
 use crate::connection;
 use crate::engine::Engine;
@@ -24,8 +24,13 @@ use crate::page::{Page, PageRequest};
 use crate::resources::Resources;
 
 mod patch;
+mod pickable;
+mod telling;
 
+pub(crate) use patch::merge;
 pub use patch::patch;
+pub use pickable::{Pickable, PickableAction, list_pickable};
+use telling::told;
 
 /// Connectors read at a time when a list is filtered.
 const READ_AT_ONCE: usize = 100;
@@ -110,12 +115,19 @@ async fn check_module(
 /// Ids whose path `/admin/connector/{id}` is another route's. Why refused only when something is made: a connector
 /// that has such an id already can still be replaced and deleted where its path allows that.
 const RESERVED: &[&str] = &["import", "validate"];
+/// Deliveries to webhooks stand in ledgers under this id.
+const OF_WEBHOOKS: &str = "webhook";
 
 /// The violation of an id that no new connector can have.
 fn reserved(definition: &Value) -> Option<Violation> {
-    let id = definition.get("connector_id")?.as_str().filter(|id| RESERVED.contains(id))?;
-    let message =
-        format!("{id:?} is reserved: /admin/connector/{id} is a route of its own; choose another id");
+    let id = definition.get("connector_id")?.as_str()?;
+    let message = if RESERVED.contains(&id) {
+        format!("{id:?} is reserved: /admin/connector/{id} is a route of its own; choose another id")
+    } else if id == OF_WEBHOOKS {
+        format!("{id:?} is reserved: deliveries to webhooks stand in ledgers under it; choose another id")
+    } else {
+        return None;
+    };
     Some(Violation::new("/connector_id", "reserved", message))
 }
 
@@ -165,6 +177,7 @@ pub async fn create(
     let id = record.connector_id.as_str();
     let revision = ConnectorRevision::from(&record);
     let writes = Writes::new().create(&[id], &record).put(&[id, &ConnectorRevision::part(1)], &revision);
+    let writes = told(resources, writes, &record, "created").await?;
     match resources.commit(writes).await {
         Ok(_) => Ok(Saved { record, warnings, impact: Vec::new() }),
         Err(StoreError::Conflict { .. }) => {
@@ -271,7 +284,7 @@ async fn commit_revision(resources: &Resources, record: &ConnectorRecord, commit
     let writes = Writes::new()
         .replace(&[id], record, commit)
         .put(&[id, &ConnectorRevision::part(record.revision)], &revision);
-    resources.commit(writes).await?;
+    resources.commit(told(resources, writes, record, "replaced").await?).await?;
     Ok(())
 }
 
@@ -391,7 +404,8 @@ pub async fn delete(
     resources.delete_each::<AutomationRecord>(&automations).await?;
     let writes =
         Writes::new().require_revision::<ConnectorRecord>(&[id], commit).delete::<ConnectorRecord>(&[id]);
-    resources.commit(writes).await?;
+    record.enabled = false;
+    resources.commit(told(resources, writes, &record, "deleted").await?).await?;
     // Why again: what was saved between the look and the deletion would wait for the next connector of that name.
     // After the deletion nothing more can be: whatever is saved for a connector requires its record.
     let late = connections_of(resources, id).await?;
@@ -448,20 +462,6 @@ pub async fn show_revision(
     found.map(|(revision, _)| revision).ok_or_else(missing)
 }
 
-/// Lists the connectors that an org may use: enabled ones, ordered by id.
-///
-/// # Errors
-/// Those of [`Caller::authorise`], `store_unavailable`.
-pub async fn list_pickable(
-    engine: &Engine,
-    caller: &Caller,
-    org: &OrgId,
-    wanted: &PageRequest,
-) -> Result<Page<Arc<LoadedConnector>>, Error> {
-    caller.authorise(ORG, Some(org.as_str()), None)?;
-    Ok(wanted.page(visible(&engine.resources, wanted, |record| record.enabled).await?))
-}
-
 /// As many connectors as a page needs, of those that are not drafts and that `admits` admits.
 ///
 /// # Errors
@@ -470,6 +470,15 @@ pub(crate) async fn visible(
     resources: &Resources,
     wanted: &PageRequest,
     admits: impl Fn(&ConnectorRecord) -> bool,
+) -> Result<Vec<Arc<LoadedConnector>>, Error> {
+    visible_where(resources, wanted, admits, |_| true).await
+}
+
+async fn visible_where(
+    resources: &Resources,
+    wanted: &PageRequest,
+    admits: impl Fn(&ConnectorRecord) -> bool,
+    keeps: impl Fn(&LoadedConnector) -> bool,
 ) -> Result<Vec<Arc<LoadedConnector>>, Error> {
     let mut entries = Vec::new();
     let mut after = wanted.after.clone();
@@ -482,7 +491,7 @@ pub(crate) async fn visible(
         after = Some(last.clone());
         for (id, _, _) in page.iter().filter(|(_, record, _)| admits(record)) {
             let loaded = resources.cache.connector(id).await?;
-            entries.extend(loaded.filter(|loaded| loaded.is_visible()));
+            entries.extend(loaded.filter(|loaded| loaded.is_visible() && keeps(loaded)));
         }
     }
     Ok(entries)

@@ -14,11 +14,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::api_token::TokenUses;
 use crate::automations::CompiledAutomations;
 use crate::breaker::Breakers;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
 use crate::clock::WallClock;
+use crate::connection::HealthNotes;
 use crate::events::Events;
 use crate::idempotency::Idempotency;
 use crate::invalidation::{self, follow};
@@ -148,6 +150,9 @@ impl Engine {
             clock: parts.clock,
             schedules_changed: Notify::new(),
             metrics,
+            health: HealthNotes::default(),
+            webhooks: Arc::default(),
+            token_uses: TokenUses::default(),
             public_url: parts.public_url.trim_end_matches('/').to_owned(),
         });
         if resources.records.store().is_shared() {

@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 
 use crate::automations::{Compiled, EventOptype, EventStage};
 use crate::call::done::{Replay, replayed};
+use crate::call::run::Called;
 use crate::call::{CallRequest, Commitment};
 use crate::caller::{Caller, RUN};
 use crate::clock;
@@ -42,7 +43,7 @@ mod seen;
 pub use document::EventDocument;
 
 use bindings::{Bindings, Occasion};
-use repeat::{is_passing, kept, taken_up};
+use repeat::{granted, is_passing, kept, taken_up};
 use seen::{Claim, Known, Seen};
 
 /// Longest id of an event, bytes.
@@ -140,6 +141,11 @@ pub async fn fire(
         Known::Done(record) => {
             replayed(tenant, &Replay { event_id: Some(&event_id), ..Replay::default() });
             let entries = kept(engine, tenant, &record.fired).await?;
+            let mut shown = Vec::with_capacity(entries.len());
+            for entry in entries {
+                shown.push(granted(&engine.resources, caller, tenant, entry).await?);
+            }
+            let entries = shown;
             return Ok(FiredEvent { event_id, entries });
         }
         Known::Open(claim) => claim,
@@ -225,7 +231,20 @@ async fn claimed(
 ) -> Result<Vec<EventEntry>, Error> {
     let resources = &engine.resources;
     let before = match claim.resumed() {
-        Some(_) => taken_up(engine, event.firing.tenant, &planned, claim.came_at()).await?,
+        Some(_) => {
+            let known = taken_up(engine, event.firing.tenant, &planned, claim.came_at()).await?;
+            let mut shown = Vec::with_capacity(known.len());
+            for entry in known {
+                shown.push(match entry {
+                    Some(entry) => {
+                        let Firing { caller, tenant, .. } = event.firing;
+                        Some(granted(resources, caller, tenant, entry).await?)
+                    }
+                    None => None,
+                });
+            }
+            shown
+        }
         None => planned.iter().map(|_| None).collect(),
     };
     let open = planned.iter().zip(&before).filter(|(_, known)| known.is_none());
@@ -282,6 +301,27 @@ impl EventEntry {
         match run {
             RunView::Waiting(run) => Self::Queued(run),
             RunView::Ended(run) => Self::Kept(run),
+        }
+    }
+
+    /// The automation.
+    fn automation_id(&self) -> Option<&AutomationId> {
+        match self {
+            Self::Run(run) | Self::Short(run) => run.automation_id.as_ref(),
+            Self::Queued(run) => run.automation_id.as_ref(),
+            Self::Kept(run) => run.automation_id(),
+            Self::Gone(fired) => Some(&fired.automation_id),
+            Self::Problem(problem) => Some(&problem.automation_id),
+        }
+    }
+
+    /// What its run calls, if that is known.
+    fn called(&self) -> Option<Called<'_>> {
+        match self {
+            Self::Run(run) | Self::Short(run) => Some(run.called()),
+            Self::Queued(run) => Some(run.called()),
+            Self::Kept(run) => Some(run.called()),
+            Self::Gone(_) | Self::Problem(_) => None,
         }
     }
 

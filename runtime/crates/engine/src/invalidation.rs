@@ -9,6 +9,7 @@
 //! | connector disabled, deleted, or replaced so that host, path or method is no longer granted | its calls |
 //! | workspace opts out, or forgets the connection (saving another credential ends none) | calls of that connection |
 //! | org list or mode changed | the org's calls to hosts that it no longer allows |
+//! | org rule or list of connectors changed | the org's calls of connectors and actions that it no longer allows |
 //! | workspace deleted, org deleted | its calls |
 //! | API token revoked | calls of callers that used it and still wait |
 //!
@@ -22,6 +23,7 @@ use portcullis_core::connector::Runtime;
 use portcullis_core::fault::Code;
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::id::{OrgId, WorkspaceId};
+use portcullis_core::org_rules::Asked;
 use portcullis_core::verdict::judge;
 use portcullis_egress::PoolScope;
 use portcullis_store::{
@@ -30,6 +32,8 @@ use portcullis_store::{
 };
 
 use crate::call::active_calls::{ActiveCall, CallScope, CancelHandle, Granted, Target};
+use crate::call::org_rules::asked_of;
+use crate::call::prepare::Pick;
 use crate::connection::state::StoredConnection;
 use crate::connection::{self, ConnectionKey};
 use crate::error::Error;
@@ -43,7 +47,7 @@ mod tests;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Subject {
     Connector(String),
-    /// An org's list.
+    /// An org's lists and rules.
     Policy(String),
     /// A workspace's setting of a connector: org, workspace, connector.
     Setting([String; 3]),
@@ -130,6 +134,9 @@ async fn breathe(number: usize) {
 
 /// Ends what these changes no longer allow.
 pub(crate) async fn apply(resources: &Resources, changes: &[Change]) {
+    // Why apart: no call depends on these.
+    resources.health.changed(changes);
+    resources.webhooks.changed(changes);
     for (applied, change) in changes.iter().enumerate() {
         breathe(applied).await;
         if let Some(subject) = Subject::of(&change.key) {
@@ -154,6 +161,7 @@ async fn end(resources: &Resources, subject: &Subject) {
         Subject::All => {
             resources.cache.forget_all();
             resources.events.bindings.forget_all();
+            resources.health.forget_all();
             resources.vault.forget_all();
         }
         Subject::Workspace([org, ws]) | Subject::WorkspaceKey([org, ws]) => {
@@ -289,13 +297,23 @@ async fn current(resources: &Resources, running: Running<'_>) -> Result<Judged, 
     }
     let connector = stored.chosen(&loaded.connector);
     let policy = resources.cache.policy(scope.org.as_str()).await?;
-    let rules = connection::rules(connector, &policy);
+    let action = granted.request(connector);
+    let asked = match (granted.pick, action) {
+        (Pick::Action(_), Some(action)) => asked_of(action),
+        _ => Asked::Connection,
+    };
+    let rules = connection::rules(connector, &policy, asked);
+    let forbidden = rules.org_rules.refusal();
     let same_rules = rules == *seen;
     // Why also equal ones: whoever read older ones then sees that they were overtaken.
     if !granted.rules.replace(&seen, rules) {
         return Ok(Judged::Overtaken);
     }
-    let Some(action) = granted.request(connector) else { return Ok(Judged::Ended(Code::PathNotGranted)) };
+    // Why whatever its request: none of this action is allowed, nor a token for it.
+    if let Some(code) = forbidden {
+        return Ok(Judged::Ended(code));
+    }
+    let Some(action) = action else { return Ok(Judged::Ended(Code::PathNotGranted)) };
     // Why compared whole: which of its requests such a call makes next is not known.
     if connector.module_of(action).map(Runtime::capabilities) != granted.module {
         return Ok(Judged::Ended(Code::PathNotGranted));

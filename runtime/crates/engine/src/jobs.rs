@@ -103,6 +103,11 @@ impl JobDesk {
         self.stop.clone()
     }
 
+    /// Ends of runs in this process, from now on.
+    pub(crate) fn ends(&self) -> broadcast::Receiver<JobName> {
+        self.ended.subscribe()
+    }
+
     /// Wakes the worker, and those who wait for this run.
     fn note_ended(&self, job: &JobName) {
         self.backlogs.take_off(&job.org, &job.workspace);

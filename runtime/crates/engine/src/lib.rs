@@ -48,6 +48,7 @@ pub mod run_log;
 pub mod runs;
 pub mod schedules;
 pub mod tenants;
+pub mod webhooks;
 pub mod workers;
 pub mod workspace_values;
 

@@ -1,8 +1,8 @@
 //! Metrics: what the process counted since its start, and figures that are read when somebody asks.
 //!
 //! What a call counts is an atomic number behind a map of handles; nothing waits. Figures that need a look at the store
-//! or the disk are counted in the background ([`scan`]), in bounded steps and only while somebody asks. Rendering is
-//! [`exposition`]'s. No label names a tenant.
+//! or the disk are counted in the background (`scan.rs`), in bounded steps and only while somebody asks. Rendering is
+//! the work of `exposition.rs`. No label names a tenant.
 
 use std::collections::HashSet;
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use portcullis_core::sync::lock;
 use portcullis_store::{
     AutomationRecord, Change, ConnectorRecord, ConnectorSetting, Document as _, IntegrationSettings, Key,
-    ModuleRecord, OrgLimitsRecord, OrgRecord, RetentionRecord, TokenIndex, WorkspaceRecord,
+    ModuleRecord, OrgLimitsRecord, OrgRecord, RetentionRecord, TokenIndex, Webhooks, WorkspaceRecord,
     WorkspaceValuesRecord,
 };
 
@@ -22,6 +22,7 @@ const CHANGED_BY_PEOPLE: &[&str] = &[
     OrgRecord::KIND,
     RetentionRecord::KIND,
     TokenIndex::KIND,
+    Webhooks::KIND,
     WorkspaceRecord::KIND,
     WorkspaceValuesRecord::KIND,
 ];

@@ -11,15 +11,18 @@ use portcullis_store::{Document, Ledger, Records, StoreError, Vault, Writes};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use crate::api_token::TokenUses;
 use crate::automations::CompiledAutomations;
 use crate::breaker::Breakers;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
 use crate::clock::WallClock;
+use crate::connection::HealthNotes;
 use crate::events::Events;
 use crate::invalidation;
 use crate::metrics::Metrics;
 use crate::request_mark::RequestMark;
+use crate::webhooks::WebhookDesk;
 use crate::workers::Workers;
 
 /// Records deleted in one batch; below the store's limit of a batch.
@@ -48,6 +51,11 @@ pub(crate) struct Resources {
     /// Wakes whoever fires schedules: one may be due earlier than before.
     pub(crate) schedules_changed: Notify,
     pub(crate) metrics: Arc<Metrics>,
+    /// Connections that are known to be healthy.
+    pub(crate) health: HealthNotes,
+    pub(crate) webhooks: Arc<WebhookDesk>,
+    /// When API tokens were used.
+    pub(crate) token_uses: TokenUses,
     /// Public URL of this product, without a slash at its end.
     pub(crate) public_url: String,
 }

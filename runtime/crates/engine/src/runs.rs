@@ -20,6 +20,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::jobs::{Acceptance, Accepted, Asynchronously, accept};
 use crate::org_limits;
+use crate::resources::Resources;
 use crate::tenants::Tenant;
 use crate::workspace_values;
 
@@ -63,6 +64,56 @@ fn authorise(caller: &Caller, tenant: &Tenant) -> Result<(), Error> {
     caller.authorise(RUN, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))
 }
 
+/// Checks that a caller's token covers a call of an action. It is judged before an answer is repeated, too.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `not_granted`.
+pub fn check_action(caller: &Caller, tenant: &Tenant, connector: &str, action: &str) -> Result<(), Error> {
+    authorise(caller, tenant)?;
+    caller.may_call(connector, action, None)
+}
+
+/// Checks that a caller's token covers the firing of an automation. It is judged before an answer is repeated, too.
+///
+/// # Errors
+/// Those of [`Caller::authorise`], `not_granted`, also for an automation that does not exist; `store_unavailable`.
+pub async fn check_automation(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    id: &str,
+) -> Result<(), Error> {
+    authorise(caller, tenant)?;
+    match covers_automation(&engine.resources, caller, tenant, id).await? {
+        true => Ok(()),
+        false => Err(Error::plain(Code::NotGranted)),
+    }
+}
+
+/// Whether a caller's token covers the firing of an automation as it is now. A limited one covers none that is gone: where
+/// it led is not known.
+///
+/// # Errors
+/// `store_unavailable`.
+pub(crate) async fn covers_automation(
+    resources: &Resources,
+    caller: &Caller,
+    tenant: &Tenant,
+    id: &str,
+) -> Result<bool, Error> {
+    if caller.is_unlimited() {
+        return Ok(true);
+    }
+    if AutomationId::parse(id).is_err() {
+        return Ok(false);
+    }
+    let found = resources.records.get_shared::<AutomationRecord>(&[tenant.org.as_str(), id]).await?;
+    Ok(found.is_some_and(|(record, _)| {
+        let to = Destination::of(&record.definition);
+        caller.covers(to.connector_id, to.action_id, Some(id))
+    }))
+}
+
 /// Why admission would refuse a call, decided from memory only, for a caller who may learn it; `None` if
 /// that is not enough to decide. Under overload it saves the cost of a full call.
 #[must_use]
@@ -96,7 +147,7 @@ pub async fn run_action(
     tenant: &Tenant,
     wish: RunAction,
 ) -> Result<Run, Error> {
-    authorise(caller, tenant)?;
+    check_action(caller, tenant, &wish.connector_id, &wish.action_id)?;
     ended(invoke(engine, called(caller, tenant, wish)).await?)
 }
 
@@ -111,12 +162,12 @@ pub async fn run_action_later(
     wish: RunAction,
     how: Asynchronously,
 ) -> Result<Accepted, Error> {
-    authorise(caller, tenant)?;
+    check_action(caller, tenant, &wish.connector_id, &wish.action_id)?;
     let with = Acceptance { not_before: how.not_before, ..Acceptance::default() };
     let call = called(caller, tenant, wish);
     let commitment = call.commitment.clone();
     // Why lost: it was committed only if it was being stored, and may be on disk whatever the store says.
-    accept(engine, call, with).await.inspect_err(|_| commitment.lose())
+    accept(engine, call, with).await.inspect_err(|_| commitment.lose()).and_then(accepted)
 }
 
 /// The call of an action that a caller wishes.
@@ -172,8 +223,8 @@ pub async fn fire_automation_later(
     let with = Acceptance { not_before: how.not_before, ..of_source };
     let commitment = call.commitment.clone();
     // Why lost: it was committed only if it was being stored, and may be on disk whatever the store says.
-    let accepted = accept(engine, call, with).await.inspect_err(|_| commitment.lose());
-    accepted.map_err(|error| compiled.explained(error))
+    let taken = accept(engine, call, with).await.inspect_err(|_| commitment.lose());
+    taken.and_then(accepted).map_err(|error| compiled.explained(error))
 }
 
 /// The call that an automation makes of a source.
@@ -230,6 +281,8 @@ impl Firing<'_> {
         let parts = [self.tenant.org.as_str(), id.as_str()];
         let found = resources.records.get_shared::<AutomationRecord>(&parts).await?;
         let (record, commit) = found.ok_or_else(|| Error::plain(Code::AutomationNotFound))?;
+        let destination = Destination::of(&record.definition);
+        self.caller.may_call(destination.connector_id, destination.action_id, Some(id.as_str()))?;
         let enough = usize::try_from(resources.limits.inline_bytes).unwrap_or(usize::MAX).saturating_add(1);
         offload::over(effort(&record.definition, self.source, enough)).await;
         let compiled = resources.automations.of(&record, commit, &resources.limits)?;
@@ -241,7 +294,6 @@ impl Firing<'_> {
         // Why again: templates may repeat a part of the source.
         let made = input.values().map(|value| json::size(value, enough)).fold(0, usize::saturating_add);
         offload::over(made).await;
-        let destination = Destination::of(&record.definition);
         let call = CallRequest {
             org: self.tenant.org.clone(),
             workspace: self.tenant.workspace.clone(),
@@ -260,6 +312,14 @@ impl Firing<'_> {
             commitment: self.commitment.clone(),
         };
         Ok((call, compiled))
+    }
+}
+
+/// What was accepted; a run that was refused at once is an error, as it is without `Prefer: respond-async`.
+pub(crate) fn accepted(what: Accepted) -> Result<Accepted, Error> {
+    match what {
+        Accepted::Ended(run) => ended(*run).map(|run| Accepted::Ended(Box::new(run))),
+        queued @ Accepted::Queued(_) => Ok(queued),
     }
 }
 

@@ -13,7 +13,7 @@ use portcullis_store::{
 pub use portcullis_store::{OrgRecord, WorkspaceRecord};
 
 use crate::api_token;
-use crate::caller::Caller;
+use crate::caller::{Caller, PLATFORM_ORG};
 use crate::clock;
 use crate::connection;
 use crate::engine::Engine;
@@ -23,6 +23,7 @@ use crate::idempotency;
 use crate::page::{Page, PageRequest};
 use crate::retention;
 use crate::schedules;
+use crate::webhooks;
 
 /// An existing workspace, with its org. Only [`find_workspace`] makes one.
 #[derive(Debug, Clone)]
@@ -102,6 +103,10 @@ pub async fn create_org(
     display_name: Option<String>,
 ) -> Result<OrgRecord, Error> {
     caller.platform()?;
+    if org.as_str() == webhooks::PLATFORM_LEDGER {
+        let message = "is reserved: the platform's own ledger stands under it";
+        return Err(Error::violation("/org", "reserved", message));
+    }
     let record = OrgRecord { org: org.clone(), display_name, created_at: clock::now() };
     let resources = &engine.resources;
     if resources.records.get::<OrgRecord>(&[org.as_str()]).await?.is_none() {
@@ -192,7 +197,7 @@ pub async fn list_workspaces(
     org: &str,
     wanted: &PageRequest,
 ) -> Result<Page<WorkspaceRecord>, Error> {
-    caller.platform()?;
+    caller.authorise(PLATFORM_ORG, Some(org), None)?;
     let org = find_org(engine, org).await?;
     let records = &engine.resources.records;
     let found = records.list::<WorkspaceRecord>(&[org.as_str()], wanted.after(), wanted.wanted()).await?;
@@ -230,7 +235,7 @@ pub async fn delete_workspace(engine: &Engine, caller: &Caller, tenant: &Tenant)
 async fn clear_workspace(engine: &Engine, org: &OrgId, workspace: &WorkspaceId) -> Result<(), Error> {
     let resources = &engine.resources;
     resources.vault.shred_workspace(org, workspace).await?;
-    connection::delete_below(resources, &[org.as_str(), workspace.as_str()]).await?;
+    connection::delete_below(resources, org.as_str(), workspace.as_str()).await?;
     let parts = [org.as_str(), workspace.as_str()];
     resources.commit(Writes::new().delete::<WorkspaceValuesRecord>(&parts)).await?;
     engine.jobs.store.remove(org, workspace).await?;
@@ -249,6 +254,7 @@ async fn clear_org(engine: &Engine, org: &OrgId) -> Result<(), Error> {
     resources.delete_below::<AutomationRecord>(&[org.as_str()]).await?;
     schedules::forget_org(resources, org).await?;
     engine.jobs.outbox.remove(org).await?;
+    webhooks::forget_org(resources, org).await?;
     resources.commit(Writes::new().delete::<IntegrationSettings>(&[org.as_str()])).await?;
     resources.commit(Writes::new().delete::<RetentionRecord>(&retention::parts_of(org))).await?;
     resources.commit(Writes::new().delete::<OrgLimitsRecord>(&[org.as_str()])).await?;

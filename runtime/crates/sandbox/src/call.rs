@@ -200,6 +200,7 @@ impl Sandbox {
             log: Arc::default(),
             wasi: None,
             answered_bytes: None,
+            failures_left: self.limits.failed_requests_per_call,
         };
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.bounds);

@@ -30,6 +30,8 @@ pub(crate) struct CallState {
     pub(crate) wasi: Option<Box<Wasi>>,
     /// Bytes of the answers of the gate, if there was one.
     pub(crate) answered_bytes: Option<u64>,
+    /// Requests that may still be refused or fail.
+    pub(crate) failures_left: u64,
 }
 
 impl types::Host for CallState {}
@@ -47,7 +49,10 @@ impl log::Host for CallState {
 }
 
 impl outbound_http::Host for CallState {
-    async fn send(&mut self, request: types::Request) -> Result<types::Response, types::Error> {
+    async fn send(
+        &mut self,
+        request: types::Request,
+    ) -> wasmtime::Result<Result<types::Response, types::Error>> {
         let started = Instant::now();
         let answer = self.outbound.send(wire::request(request)).await;
         self.since = Instant::now();
@@ -55,6 +60,12 @@ impl outbound_http::Host for CallState {
         if let Ok(answer) = &answer {
             *self.answered_bytes.get_or_insert(0) += answer.body.len() as u64;
         }
-        answer.map(wire::response).map_err(|e| wire::error(&e))
+        if answer.is_err() {
+            // Why: each refusal is a record on disk, and a guest can cause thousands in a moment.
+            self.failures_left = self.failures_left.checked_sub(1).ok_or_else(|| {
+                wasmtime::format_err!("more requests failed than limits.failed_requests_per_call allows")
+            })?;
+        }
+        Ok(answer.map(wire::response).map_err(|e| wire::error(&e)))
     }
 }

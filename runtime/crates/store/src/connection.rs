@@ -64,6 +64,14 @@ pub struct TokenFailure {
     pub times: u32,
     /// When the next attempt is due, RFC 3339.
     pub retry_at: String,
+    /// Whether it needs a person; otherwise it may pass by itself: the token endpoint could not be reached.
+    #[serde(default = "needs_a_person")]
+    pub permanent: bool,
+}
+
+/// What counts for a failure that was written before there was a difference.
+const fn needs_a_person() -> bool {
+    true
 }
 
 impl Document for TokenState {

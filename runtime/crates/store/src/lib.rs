@@ -25,6 +25,7 @@ mod disk_sync;
 mod error;
 mod events;
 mod head;
+mod health;
 mod idempotency;
 mod jobs;
 mod ledger;
@@ -44,6 +45,7 @@ mod settings;
 mod task;
 mod tokens;
 mod vault;
+mod webhooks;
 
 pub use automations::AutomationRecord;
 pub use backend::{
@@ -55,6 +57,9 @@ pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease,
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};
 pub use events::{EventLease, EventOrder, EventRecord, FiredAutomation, FiringProblem};
+pub use health::{
+    AttentionCause, ConnectionHealth, HEALTH_CHANGES_MAX, HealthAttention, HealthChange, HealthChangeKind,
+};
 pub use idempotency::{IdempotencyOrder, IdempotencyPart, IdempotencyRecord};
 pub use jobs::{
     Changed, JOB_INPUT_BYTES_MAX, Job, JobCounts, JobEnd, JobName, JobOrder, JobState, JobTally, Jobs, Lease,
@@ -76,12 +81,17 @@ pub use runs::{
 };
 pub use schedules::{MissedTimes, ScheduleFiring, ScheduleOrder, ScheduleOutcome, ScheduleRecord};
 pub use settings::{
-    AllowlistMode, ConnectorSetting, ConnectorSettingValue, CredentialFieldState, CredentialState,
-    IntegrationSettings, SettingGroup,
+    ActionRule, AllowlistMode, ConnectorSetting, ConnectorSettingValue, ConnectorsMode, ConnectorsRule,
+    CredentialFieldState, CredentialState, IntegrationSettings, RuleVerdict, SettingGroup,
 };
 pub use task::BoxFuture;
-pub use tokens::{Role, TokenIndex, TokenRecord};
+pub use tokens::{Role, TokenGrants, TokenIndex, TokenRecord, TokenUse};
 pub use vault::{
     Binding, ContentBinding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, SEALED_CONTENT_BYTES,
-    SEALED_TEXT_BYTES_MAX, Sealed, SecretPayload, Vault, VaultError, WorkspaceKeyRecord,
+    SEALED_TEXT_BYTES_MAX, ScopeBinding, ScopeSecret, Sealed, SecretPayload, Vault, VaultError,
+    WorkspaceKeyRecord,
+};
+pub use webhooks::{
+    DeliveryOutcome, EventBroadcast, KeptDelivery, PLATFORM_SCOPE, PendingDelivery, RefusalsTold, RunsTold,
+    WebhookDelivery, WebhookDue, WebhookEndpoint, WebhookSecret, WebhookTurn, Webhooks, ms_of_part, ms_part,
 };

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use portcullis_core::id::{ConnectorId, CredentialId};
+pub use portcullis_core::org_rules::{ActionRule, ConnectorsMode, ConnectorsRule, RuleVerdict};
 pub use portcullis_core::verdict::AllowlistMode;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,12 @@ pub struct IntegrationSettings {
     pub domain_allowlist: Option<Vec<String>>,
     /// What happens to requests outside the list.
     pub mode: AllowlistMode,
+    /// The connectors that the org uses; all of them if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connectors: Option<ConnectorsRule>,
+    /// What their actions may do; the first rule that matches counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub action_rules: Vec<ActionRule>,
     /// When it was last changed, RFC 3339.
     pub updated_at: String,
 }

@@ -29,6 +29,7 @@ mod error;
 mod format;
 mod kek;
 mod random;
+mod scope_secret;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use content::{ContentBinding, SEALED_CONTENT_BYTES};
 pub use error::VaultError;
 pub use format::SEALED_TEXT_BYTES_MAX;
 pub use kek::{KekProvider, KeyId, MasterKey, MasterKeys};
+pub use scope_secret::{ScopeBinding, ScopeSecret};
 pub use workspace_key::WorkspaceKeyRecord;
 
 /// What a sealed credential is bound to. It opens under exactly this and nothing else.

@@ -11,6 +11,7 @@ use portcullis_core::fault::Code;
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::limits::Limits;
+use portcullis_core::org_rules::RulesVerdict;
 use portcullis_core::outbound::{BoxFuture, Outbound as _, OutboundOptions, OutboundRequest};
 use portcullis_core::verdict::{HostRules, OrgPolicy};
 use portcullis_egress::{
@@ -156,6 +157,7 @@ async fn ask(resolver: Arc<dyn Resolve>, dialer: &Arc<NoDial>, times: u64) -> Re
         connector: vec![HostPattern::parse(HOST).map_err(|e| e.message)?],
         ports: Vec::new(),
         org: OrgPolicy::Unrestricted,
+        org_rules: RulesVerdict::ALLOWED,
     };
     let guard = gate.guard(GuardSpec {
         grant: EgressGrant::new(rules, vec![scope], limits.url_bytes),

@@ -133,6 +133,9 @@ pub struct ErrorRule {
     /// Message shown to people instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// One such answer says that the credential is refused for good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub r#final: bool,
 }
 
 #[cfg(test)]

@@ -231,6 +231,7 @@ fn error_rule(reader: &mut Reader<'_>) -> Option<ErrorRule> {
         code_path: None,
         message_path: None,
         message: None,
+        r#final: false,
     };
     reader.members(|reader, name| {
         match name {
@@ -242,6 +243,7 @@ fn error_rule(reader: &mut Reader<'_>) -> Option<ErrorRule> {
             "code_path" => rule.code_path = Some(text_of(reader)?),
             "message_path" => rule.message_path = Some(text_of(reader)?),
             "message" => rule.message = Some(text_of(reader)?),
+            "final" => rule.r#final = scalar(reader)?,
             _ => return None,
         }
         Some(())

@@ -8,7 +8,8 @@ use portcullis_core::id::{ConnectorId, RunId};
 use portcullis_engine::Error;
 use portcullis_engine::breaker::ConnectionBreaker;
 use portcullis_engine::connection::{
-    self, Connection, ConnectionState, FieldState, Offer, SaveConnection, TokenView, Verified,
+    self, Attention, Connection, ConnectionChange, ConnectionState, FieldState, Offer, SaveConnection,
+    TokenView, Verified,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -58,6 +59,14 @@ pub(crate) struct Setting {
     /// Why it needs attention.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// The same as data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attention: Option<Attention>,
+    /// When a call last succeeded, RFC 3339, to the minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_success_at: Option<String>,
+    /// Its last 20 changes, newest first.
+    history: Vec<ConnectionChange>,
     /// The token that was obtained with the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<SettingToken>,
@@ -123,6 +132,12 @@ pub(crate) struct ConnectorOffer {
     deprecated: bool,
     /// The state of the connection.
     state: ConnectionState,
+    /// Why it needs attention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attention: Option<Attention>,
+    /// When a call last succeeded, RFC 3339, to the minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_success_at: Option<String>,
     /// Its circuit breaker on this node, while calls are refused because the third party failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     breaker: Option<ConnectionBreaker>,
@@ -213,21 +228,21 @@ pub(crate) struct TestResult {
 
 impl From<Connection> for Setting {
     fn from(connection: Connection) -> Self {
-        let Connection { connector_id, enabled, state, fields, auth_method, reason, token, breaker } =
-            connection;
-        let fields = fields
-            .into_iter()
-            .map(|FieldState { name, set, updated_at }| (name, SettingField { set, updated_at }));
+        let of_field =
+            |FieldState { name, set, updated_at }: FieldState| (name, SettingField { set, updated_at });
         Self {
             group: "connector",
-            name: connector_id,
-            value: SettingValue { enabled },
-            state,
-            fields: fields.collect(),
-            auth_method,
-            reason,
-            token: token.map(SettingToken::from),
-            breaker,
+            name: connection.connector_id,
+            value: SettingValue { enabled: connection.enabled },
+            state: connection.state,
+            fields: connection.fields.into_iter().map(of_field).collect(),
+            auth_method: connection.auth_method,
+            reason: connection.reason,
+            attention: connection.attention,
+            last_success_at: connection.last_success_at,
+            history: connection.changes,
+            token: connection.token.map(SettingToken::from),
+            breaker: connection.breaker,
         }
     }
 }
@@ -235,7 +250,7 @@ impl From<Connection> for Setting {
 impl From<TokenView> for SettingToken {
     fn from(token: TokenView) -> Self {
         let failure = token.failure.map(|failure| {
-            let connection::TokenFailure { reason, at, times, retry_at } = failure;
+            let connection::TokenFailure { reason, at, times, retry_at, permanent: _ } = failure;
             SettingTokenFailure { reason, at, times, retry_at }
         });
         Self { obtained_at: token.obtained_at, expires_at: token.expires_at, failure }
@@ -257,6 +272,8 @@ impl From<Offer> for ConnectorOffer {
             enabled: connector.enabled,
             deprecated: connector.deprecated,
             state: offer.state,
+            attention: offer.attention,
+            last_success_at: offer.last_success_at,
             breaker: offer.breaker,
             form: form(&connector.fields),
             auth_methods: methods.collect(),

@@ -2,13 +2,12 @@
 
 use portcullis_core::connector::{Action, Connector};
 use portcullis_core::definition::OutputFieldDef;
+use portcullis_core::fault::Code;
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId};
 use portcullis_core::input::{Input, type_name};
 use portcullis_core::violation::Violation;
 use portcullis_engine::Error;
-use portcullis_engine::connectors::{
-    self, ConnectorRecord, ConnectorRevision, Impact, LoadedConnector, Saved,
-};
+use portcullis_engine::connectors::{self, ConnectorRecord, ConnectorRevision, Impact, Pickable, Saved};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -133,6 +132,12 @@ pub(crate) struct PickableConnector {
     version: Option<String>,
     /// Revision of the definition.
     revision: u64,
+    /// Whether the org's rules allow anything of it.
+    allowed: bool,
+    /// Why they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Code")]
+    code: Option<Code>,
     /// Its actions.
     actions: Vec<PickableAction>,
 }
@@ -151,6 +156,12 @@ pub(crate) struct PickableAction {
     deprecated: bool,
     /// What it does to the third party's data: `read`, `write` or another effect of the definition.
     effect: String,
+    /// Whether the org's rules allow it.
+    allowed: bool,
+    /// Why they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Code")]
+    code: Option<Code>,
     /// HTTP method of its request.
     http_method: String,
     /// Its inputs.
@@ -245,9 +256,16 @@ impl From<Impact> for BrokenAutomation {
 }
 
 impl PickableConnector {
-    fn of(loaded: &LoadedConnector) -> Self {
+    fn of(pickable: &Pickable) -> Self {
+        let loaded = &pickable.loaded;
         let connector: &Connector = &loaded.connector;
+        let actions = pickable
+            .actions
+            .iter()
+            .filter_map(|one| Some(PickableAction::of(connector.actions.get(one.index)?, one.refusal)));
         Self {
+            allowed: pickable.refusal.is_none(),
+            code: pickable.refusal,
             connector_id: connector.id.clone(),
             display_name: connector.display_name.clone(),
             description: connector.description.clone(),
@@ -255,14 +273,16 @@ impl PickableConnector {
             deprecated: connector.deprecated,
             version: connector.version.clone(),
             revision: loaded.revision,
-            actions: connector.actions.iter().filter(|a| !a.hidden).map(PickableAction::of).collect(),
+            actions: actions.collect(),
         }
     }
 }
 
 impl PickableAction {
-    fn of(action: &Action) -> Self {
+    fn of(action: &Action, refusal: Option<Code>) -> Self {
         Self {
+            allowed: refusal.is_none(),
+            code: refusal,
             action_id: action.id.clone(),
             name: action.name.clone(),
             description: action.description.clone(),
@@ -415,5 +435,5 @@ pub(crate) async fn list_pickable(
 ) -> Result<Json<List<PickableConnector>>, Error> {
     let org = context.org().await?;
     let found = connectors::list_pickable(context.engine(), context.caller()?, &org, &page.wanted()).await?;
-    Ok(List::of(found, |loaded| PickableConnector::of(&loaded)))
+    Ok(List::of(found, |pickable| PickableConnector::of(&pickable)))
 }

@@ -122,6 +122,15 @@ impl Keep for EventAnswer {
     }
 }
 
+/// What a key is bound to. Why also to what the token is limited to: what of an event was fired is not told to one that
+/// may not fire it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Bound {
+    Body(EventBody),
+    Limited(EventBody, String),
+}
+
 pub(crate) async fn fire(
     context: Context,
     how: EventParameters,
@@ -131,7 +140,11 @@ pub(crate) async fn fire(
     let tenant = context.tenant().await?;
     let key = how.idempotency_key;
     let made_id = key.as_deref().map(event_id);
-    let bound = key.as_ref().map(|_| body.clone());
+    let limits = context.caller()?.limits_text();
+    let bound = key.as_ref().map(|_| match limits {
+        None => Bound::Body(body.clone()),
+        Some(limits) => Bound::Limited(body.clone(), limits),
+    });
     let (at, of) = (&context, &tenant);
     once(at, of, key, &bound, |_| fire_once(at, of, body, made_id, later)).await
 }

@@ -1,37 +1,28 @@
-//! `/org/{org}/settings/integrations`: where the org's calls may go, and which entries of its list were used.
+//! `/org/{org}/settings/integrations`: where the org's calls may go, what they may do, and which entries of its list
+//! were used.
 
 use portcullis_core::violation::Violation;
-use portcullis_engine::org_policy::{self, AllowlistMode, IntegrationSettings};
+use portcullis_engine::org_policy::{
+    self, ActionRule, AllowlistMode, ConnectorsRule, IntegrationSettings, PolicyWish,
+};
 use portcullis_engine::{Error, audit};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::answer::Json;
-use crate::request::{Context, NoParameters, Typed};
+use crate::request::{Context, MergePatch, NoParameters, Typed};
 
-/// An org's allowlist to set.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("required" = ["domain_allowlist"]))]
-pub(crate) struct SetIntegrations {
-    /// Null for no restriction, `[]` to forbid everything, or a list of hosts and `*.host` patterns.
-    domain_allowlist: Option<Vec<String>>,
-    /// What happens to a call outside the list.
-    #[serde(default = "enforce")]
-    mode: AllowlistMode,
-}
-
-const fn enforce() -> AllowlistMode {
-    AllowlistMode::Enforce
-}
-
-/// An org's allowlist.
+/// Where an org's calls may go, which connectors it uses, and what their actions may do.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Integrations {
     /// Null for no restriction, `[]` to forbid everything, or a list of hosts and `*.host` patterns.
     domain_allowlist: Option<Vec<String>>,
-    /// What happens to a call outside the list.
+    /// What happens to a call to a host outside the list.
     mode: AllowlistMode,
+    /// The connectors that the org uses.
+    connectors: ConnectorsRule,
+    /// What actions may do; the first rule that matches counts.
+    action_rules: Vec<ActionRule>,
     /// When it was last changed, RFC 3339; absent if it never was.
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_at: Option<String>,
@@ -42,12 +33,11 @@ pub(crate) struct Integrations {
 
 impl Integrations {
     fn of(settings: Option<IntegrationSettings>, warnings: Option<Vec<Violation>>) -> Self {
-        match settings {
-            None => Self { domain_allowlist: None, mode: enforce(), updated_at: None, warnings },
-            Some(IntegrationSettings { domain_allowlist, mode, updated_at }) => {
-                Self { domain_allowlist, mode, updated_at: Some(updated_at), warnings }
-            }
-        }
+        let updated_at = settings.as_ref().map(|settings| settings.updated_at.clone());
+        let PolicyWish { domain_allowlist, mode, connectors, action_rules } =
+            settings.map_or_else(PolicyWish::default, PolicyWish::from);
+        let connectors = connectors.unwrap_or_default();
+        Self { domain_allowlist, mode, connectors, action_rules, updated_at, warnings }
     }
 }
 
@@ -87,12 +77,22 @@ pub(crate) async fn show(context: Context, _: NoParameters, (): ()) -> Result<Js
 pub(crate) async fn replace(
     context: Context,
     _: NoParameters,
-    Typed(wish): Typed<SetIntegrations>,
+    Typed(wish): Typed<PolicyWish>,
 ) -> Result<Json<Integrations>, Error> {
     let org = context.org().await?;
-    let SetIntegrations { domain_allowlist, mode } = wish;
     let (engine, caller) = (context.engine(), context.caller()?);
-    let (settings, warnings) = org_policy::replace(engine, caller, &org, domain_allowlist, mode).await?;
+    let (settings, warnings) = org_policy::replace(engine, caller, &org, wish).await?;
+    Ok(Json(Integrations::of(Some(settings), Some(warnings))))
+}
+
+pub(crate) async fn patch(
+    context: Context,
+    _: NoParameters,
+    MergePatch(patch): MergePatch,
+) -> Result<Json<Integrations>, Error> {
+    let org = context.org().await?;
+    let (engine, caller) = (context.engine(), context.caller()?);
+    let (settings, warnings) = org_policy::patch(engine, caller, &org, &patch).await?;
     Ok(Json(Integrations::of(Some(settings), Some(warnings))))
 }
 

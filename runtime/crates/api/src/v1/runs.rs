@@ -169,6 +169,7 @@ pub(crate) async fn run_action(
     CallBody(RunInput { input, not_before }): CallBody<RunInput>,
 ) -> Result<RunAnswer, Error> {
     let tenant = context.tenant().await?;
+    runs::check_action(context.caller()?, &tenant, context.path("id"), context.path("action"))?;
     let How { dry_run, key, later } = how.how(not_before.clone())?;
     let bound = key.as_ref().map(|_| (input.clone(), not_before));
     let (at, of) = (&context, &tenant);
@@ -209,6 +210,7 @@ pub(crate) async fn fire_automation(
     CallBody(RunSource { source, not_before }): CallBody<RunSource>,
 ) -> Result<RunAnswer, Error> {
     let tenant = context.tenant().await?;
+    runs::check_automation(context.engine(), context.caller()?, &tenant, context.path("id")).await?;
     let How { dry_run, key, later } = how.how(not_before.clone())?;
     let bound = key.as_ref().map(|_| (source.clone(), not_before));
     let (at, of) = (&context, &tenant);

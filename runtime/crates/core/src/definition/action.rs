@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use portcullis_action::plan::{ArrayFormat, FormStyle, InputPlace, Method, OmitIf, ResponseType};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -85,7 +85,7 @@ pub struct ActionDef {
 }
 
 /// What an action does at the third party.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Changes nothing.

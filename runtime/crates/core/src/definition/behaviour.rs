@@ -37,6 +37,9 @@ pub struct ErrorRuleDef {
     /// Message shown to people instead.
     #[schemars(length(max = 500))]
     pub message: Option<String>,
+    /// One such answer says for certain that the credential is not accepted any more: the connection needs attention at
+    /// once, and not only after three calls in a row. For class `auth` only.
+    pub r#final: bool,
 }
 
 /// When an error rule applies.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::host_pattern::HostPattern;
+use crate::org_rules::RulesVerdict;
 use crate::verdict::OrgPolicy;
 use serde_json::json;
 
@@ -13,6 +14,7 @@ fn grant(template: &str) -> EgressGrant {
             connector: vec![HostPattern::parse("*.example-saas.com").unwrap()],
             ports: vec![],
             org: OrgPolicy::Unrestricted,
+            org_rules: RulesVerdict::ALLOWED,
         },
         vec![ActionScope::new(Method::Get, &template, &config).unwrap()],
         8192,
@@ -166,6 +168,7 @@ fn d6_pages_that_an_upstream_names_stay_on_the_listed_paths() {
         connector: vec![HostPattern::parse("*.example-saas.com").unwrap()],
         ports: vec![],
         org: OrgPolicy::Unrestricted,
+        org_rules: RulesVerdict::ALLOWED,
     };
     let listed =
         UrlTemplate::parse("https://api.example-saas.com/repositories/{{input.page}}/items").unwrap();

@@ -160,6 +160,14 @@ impl CallDone {
         self.log();
     }
 
+    /// Tells webhooks of it if a check refused it.
+    pub(crate) fn tell_webhooks(&self, engine: &Engine) {
+        let code = self.code.filter(|code| !self.dry_run && code.fault() == Fault::Policy);
+        if let Some(code) = code {
+            engine.resources.webhooks.note_refusal(&self.org, &self.connector, code);
+        }
+    }
+
     fn log(&self) {
         let timing = self.spent.timing.as_ref();
         tracing::info!(
@@ -206,8 +214,9 @@ pub(crate) fn ended(engine: &Engine, call: &CallRequest, ended: &Result<Run, Err
             CallDone { outcome: "dry_run", spent: Spent::of(&run.progress), ..done }.tell(metrics, None);
         }
         Ok(run) => {
-            let end = Some((&run.connector_id, run.status()));
-            done.with(run, run.status().as_str(), None).tell(metrics, end);
+            let done = done.with(run, run.status().as_str(), None);
+            done.tell(metrics, Some((&run.connector_id, run.status())));
+            done.tell_webhooks(engine);
         }
         Err(error) => {
             // Why only these: of the others the request was wrong, and no door was closed.

@@ -3,7 +3,7 @@
 //! ```text
 //! CallRequest   who, where, what; authorised and bounded by the API
 //!   → name        connector and action exist
-//!   → prepare     enabled, credential state, input, grant; or a silent skip
+//!   → prepare     enabled, credential state, the org's rules, input, grant; or a silent skip
 //!   → retry loop  attempts as the retry rules allow; all waiting is done without a guest instance:
 //!       → breaker    the vendor is asked at all; how the attempt ends is taken up
 //!       → token      renewed before it expires, where the auth type has one
@@ -26,11 +26,13 @@ use tokio_util::sync::CancellationToken;
 use super::active_calls::{CallScope, CancelHandle};
 use super::done;
 use super::earlier::{Pinned, named};
+use super::org_rules;
 use super::prepare::{Prepared, prepare};
 use super::request::CallRequest;
 use super::retry_loop::RetryLoop;
 use super::run::{Progress, Run, RunEnd};
 use crate::clock;
+use crate::connection::health;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::invalidation;
@@ -63,7 +65,8 @@ pub(crate) struct Called {
 /// An [`Error`] if the request itself was wrong and nothing ran. A refused or failed run is not an error here: it is
 /// a [`Run`] with that end.
 pub(crate) async fn invoke(engine: &Engine, call: CallRequest) -> Result<Run, Error> {
-    if call.skip.is_none() && !call.dry_run {
+    // Why not of what the org's rules refuse: nothing is asked of anybody for it.
+    if call.skip.is_none() && !call.dry_run && !org_rules::is_refused(&engine.resources, &call).await? {
         org_limits::count_call(engine, &call.org).await?;
     }
     let mut is_orphan = false;
@@ -110,12 +113,15 @@ pub(crate) async fn tried(engine: &Engine, call: &CallRequest, trying: &Trying) 
     if version != call.seen {
         invalidation::end_without_caller(&engine.resources, &handle).await;
     }
+    let mut watched = None;
     let end = match (handle.end_reason(), call.skip) {
         (Some(code), _) => RunEnd::plain(code),
         (None, Some(reason)) => RunEnd::Skipped(reason),
         (None, None) => match prepare(&engine.resources, call, &named, &handle, version).await? {
             Prepared::Skip(reason) => RunEnd::Skipped(reason),
+            Prepared::Refused(refused) => refused.end(&engine.resources, call, &id, &mut progress).await,
             Prepared::Ready(ready) => {
+                watched = health::Watched::of(&ready.connection);
                 let attempts = RetryLoop::new(engine, call, &id, &named, &handle).trying(trying);
                 match cancellable(attempts.run(*ready, &mut progress), trying, &handle).await {
                     // Why: what was sent has a run, whose record says so. Where each attempt is asked for by itself, who
@@ -137,6 +143,11 @@ pub(crate) async fn tried(engine: &Engine, call: &CallRequest, trying: &Trying) 
         end,
         progress,
     };
+    // Why not of a try that is repeated: the call has not ended.
+    let has_ended = !(trying.once && run.progress.may_repeat);
+    if let Some(watched) = watched.filter(|_| has_ended && !call.dry_run) {
+        health::after_call(engine, &watched, &run).await;
+    }
     let is_orphan = is_gone(engine, call, &handle).await;
     Ok(Called { run, is_orphan })
 }

@@ -1,5 +1,5 @@
 //! From a call to everything it needs, in an order that keeps errors stable: connector exists → action exists →
-//! connector enabled → credential state → input valid → grant.
+//! connector enabled → credential state → the org's rules → input valid → grant.
 //!
 //! Nothing is opened and nothing leaves here.
 
@@ -13,6 +13,7 @@ use portcullis_core::input::check_input;
 use serde_json::{Map, Value};
 
 use super::active_calls::{CancelHandle, Granted};
+use super::org_rules::Refused;
 use super::request::CallRequest;
 use super::run::SkipReason;
 use crate::cache::LoadedConnector;
@@ -96,6 +97,8 @@ pub(crate) enum Prepared {
     Ready(Box<Ready>),
     /// It is silently skipped.
     Skip(SkipReason),
+    /// The org's rules refuse it.
+    Refused(Box<Refused>),
 }
 
 /// Finds connector and action.
@@ -147,14 +150,19 @@ pub(crate) async fn prepare(
         workspace: call.workspace.clone(),
         connector: named.loaded.connector.id.clone(),
     };
-    let connection = LoadedConnection::load(resources, key, Arc::clone(&named.loaded)).await?;
-    let connector = connection.connector();
-    let action = named.action_of(connector)?;
+    let mut connection = LoadedConnection::load(resources, key, Arc::clone(&named.loaded)).await?;
     match connection.stored.unwanted(&named.loaded.connector) {
         Some(ConnectionState::OptedOut) => return Ok(Prepared::Skip(SkipReason::OptedOut)),
         Some(_) => return Ok(Prepared::Skip(SkipReason::Unconfigured)),
         None => {}
     }
+    connection.judge_for(named)?;
+    // Why before anything that may lead to a request: of what is refused, nobody is asked for anything.
+    if connection.refusal().is_some() {
+        return Ok(Prepared::Refused(Box::new(Refused::of(&connection, named)?)));
+    }
+    let connector = connection.connector();
+    let action = named.action_of(connector)?;
     // Why per action: an action for which the saved credential is enough continues to work.
     if connection.stored.setting.is_some() {
         check_attention(&connection.stored, connector, action)?;

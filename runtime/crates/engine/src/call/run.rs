@@ -31,6 +31,9 @@ const LOG_END_BYTES: usize = 4 * 1024;
 /// What a line costs there besides its text: its level and the marks of JSON.
 const LINE_COST: usize = 32;
 
+/// What a run calls: connector, action, and the automation that fires it.
+pub(crate) type Called<'a> = (&'a str, &'a str, Option<&'a str>);
+
 /// Why nothing was called although there was no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -352,6 +355,12 @@ pub struct Run {
 }
 
 impl Run {
+    /// What it called.
+    pub(crate) fn called(&self) -> Called<'_> {
+        let automation = self.automation_id.as_ref().map(AutomationId::as_str);
+        (self.connector_id.as_str(), self.action_id.as_str(), automation)
+    }
+
     /// The status word.
     #[must_use]
     pub const fn status(&self) -> RunStatus {

@@ -7,6 +7,7 @@ use portcullis_core::fault::Code;
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::id::{ActionId, AutomationId, RunId};
 use portcullis_core::injection::Injection;
+use portcullis_core::org_rules::Asked;
 use portcullis_core::verdict::{HostRules, LiveRules};
 use portcullis_core::violation::Violations;
 use portcullis_egress::{Answers, BoundCredential, Guard, GuardSpec, PoolScope};
@@ -19,6 +20,8 @@ use super::visible::HiddenValues;
 use crate::cache::{LoadedConnector, LoadedPolicy};
 use crate::call::active_calls::CancelHandle;
 use crate::call::ledger_bracket::{CallLedger, Origin};
+use crate::call::org_rules::asked_of;
+use crate::call::prepare::Named;
 use crate::error::Error;
 use crate::resources::Resources;
 
@@ -82,7 +85,7 @@ impl LoadedConnection {
         let stored = StoredConnection::load(&resources.records, &key, &loaded.connector).await?;
         let config = Arc::new(stored.config(stored.chosen(&loaded.connector)));
         let policy = resources.cache.policy(key.org.as_str()).await?;
-        let rules = rules(stored.chosen(&loaded.connector), &policy).into();
+        let rules = rules(stored.chosen(&loaded.connector), &policy, Asked::Connection).into();
         Ok(Self { key, loaded, stored, config, policy, rules, stand_in: None })
     }
 
@@ -95,9 +98,41 @@ impl LoadedConnection {
         config: Map<String, Value>,
         credential: BoundCredential,
     ) -> Self {
-        let rules = rules(&loaded.connector, &policy).into();
+        let rules = rules(&loaded.connector, &policy, Asked::Connection).into();
         let (stored, config) = (StoredConnection::default(), Arc::new(config));
         Self { key, loaded, stored, config, policy, rules, stand_in: Some(credential) }
+    }
+
+    /// Has the org's rules judged for one action, whose requests it is loaded for. Before anything shares its lists.
+    ///
+    /// # Errors
+    /// Never for a value made by [`name`](crate::call::prepare::name).
+    pub(crate) fn judge_for(&mut self, named: &Named) -> Result<(), Error> {
+        let action = named.action_of(self.connector())?;
+        let asked = asked_of(action);
+        self.rules = rules(self.connector(), &self.policy, asked).into();
+        Ok(())
+    }
+
+    /// Why the org's rules forbid every request that this connection is loaded for.
+    #[must_use]
+    pub(crate) fn refusal(&self) -> Option<Code> {
+        self.rules.current().org_rules.refusal()
+    }
+
+    /// Checks that the org's rules leave the connection something to do.
+    ///
+    /// # Errors
+    /// `connector_not_allowed`, `action_not_allowed`.
+    pub(crate) fn require_allowed(&self) -> Result<(), Error> {
+        match self.refusal() {
+            None => Ok(()),
+            Some(Code::ActionNotAllowed) => {
+                let detail = "the org's rules block every action of this connector";
+                Err(Error::new(Code::ActionNotAllowed, detail))
+            }
+            Some(code) => Err(Error::plain(code)),
+        }
     }
 
     /// The handle that the gate opens for a call.
@@ -247,11 +282,12 @@ impl LoadedConnection {
     }
 }
 
-/// The lists that requests of a connector are checked against.
-pub(crate) fn rules(connector: &Connector, policy: &LoadedPolicy) -> HostRules {
+/// The lists and rules that requests of a connector are checked against, which are made for what is asked.
+pub(crate) fn rules(connector: &Connector, policy: &LoadedPolicy, asked: Asked<'_>) -> HostRules {
     HostRules {
         connector: connector.allowed_domains.clone(),
         ports: connector.ports.clone(),
         org: policy.policy.clone(),
+        org_rules: policy.rules.judge(connector.id.as_str(), asked),
     }
 }

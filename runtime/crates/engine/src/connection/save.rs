@@ -17,6 +17,7 @@ use portcullis_store::{
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
+use super::health::{self, Saving};
 use super::state::StoredConnection;
 use super::{Connection, Subject};
 use crate::caller::Caller;
@@ -129,8 +130,16 @@ async fn toggled(engine: &Engine, subject: &Subject, enabled: bool) -> Result<Wr
         return Err(Error::violations(Code::ValidationFailed, violations.collect()));
     }
     let auth_method = kept.and_then(|value| value.auth_method);
+    let was_enabled = before.setting.as_ref().is_none_or(|setting| setting.value.enabled);
+    let is_new = before.setting.is_none();
     let setting = ConnectorSetting::new(connector.id.clone(), enabled, sealed).under(auth_method);
-    Ok(writes(subject, &before, &setting))
+    let writes = writes(subject, &before, &setting);
+    // Why not of a new one: nothing was there that could be told of.
+    if was_enabled == enabled || is_new {
+        return Ok(writes);
+    }
+    let saving = if enabled { Saving::OptedIn } else { Saving::OptedOut };
+    Ok(health::saved(&engine.resources, writes, &subject.key, None, saving).await?)
 }
 
 /// Seals a complete new set of values under a new data key. A token that was obtained with the earlier values
@@ -176,7 +185,11 @@ async fn sealed(
         updated_at: now,
     };
     let parts = subject.key.parts();
-    Ok(writes(subject, &before, &setting).put(&parts, &state).delete::<DiscoveredConfig>(&parts))
+    let writes = writes(subject, &before, &setting).put(&parts, &state).delete::<DiscoveredConfig>(&parts);
+    let waits = connector.auth.token.as_ref().is_some_and(|plan| plan.obtain.is_empty());
+    let saving = if enabled { Saving::Credential { waits } } else { Saving::OptedOut };
+    let credential = Some((state.credential_id.clone(), revision));
+    Ok(health::saved(resources, writes, &subject.key, credential, saving).await?)
 }
 
 /// A key that can never be sent should be reported to the person who pastes it.

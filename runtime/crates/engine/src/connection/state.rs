@@ -10,7 +10,7 @@ use portcullis_core::host_pattern::HostPattern;
 use portcullis_egress::BoundCredential;
 use portcullis_store::{ConnectorSetting, CredentialState, DiscoveredConfig, Records, TokenState, Vault};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::key::ConnectionKey;
@@ -22,7 +22,7 @@ use crate::error::Error;
 const READS_MAX: u32 = 100;
 
 /// The state of a workspace's connection to a connector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
     /// It can be used.
@@ -161,16 +161,24 @@ impl StoredConnection {
                 missing.join(", ")
             ));
         }
-        let plan = connector.auth.token.as_ref()?;
+        connector.auth.token.as_ref()?;
         let token = self.current_token();
-        if let Some(failure) = token.and_then(|token| token.failure.as_ref()) {
+        // Why only then: a token endpoint that cannot be reached says nothing of the connection.
+        let failure = token.and_then(|token| token.failure.as_ref()).filter(|failure| failure.permanent);
+        if let Some(failure) = failure {
             return Some(format!("{}; tried again after {}", failure.reason, failure.retry_at));
         }
-        let has_token = token.is_some_and(|token| token.sealed.is_some());
-        if plan.obtain.is_empty() && !has_token {
+        if self.waits_for_consent(connector) {
             return Some("consent was not given yet; start it with POST …/oauth/start".to_owned());
         }
         None
+    }
+
+    /// Whether a person has to consent before there is a token.
+    #[must_use]
+    pub(crate) fn waits_for_consent(&self, connector: &Connector) -> bool {
+        let has_token = || self.current_token().is_some_and(|token| token.sealed.is_some());
+        connector.auth.token.as_ref().is_some_and(|plan| plan.obtain.is_empty()) && !has_token()
     }
 
     /// Whether the saved credential was sealed for every host of an action.

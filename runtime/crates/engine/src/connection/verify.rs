@@ -7,9 +7,11 @@ use portcullis_core::id::RunId;
 use serde_json::{Map, Value};
 
 use super::Subject;
+use super::health::{self, Seen, Watched};
 use super::state::ConnectionState;
 use crate::breaker::Asking;
 use crate::call::active_calls::CallScope;
+use crate::call::org_rules::Refused;
 use crate::call::prepare::{Named, Ready, granted};
 use crate::call::retry_loop::RetryLoop;
 use crate::call::run::{Progress, RunEnd};
@@ -60,7 +62,7 @@ impl Verified {
 ///
 /// # Errors
 /// Those of [`Caller::authorise`], `connector_not_found`, `connector_disabled`, `not_found` if the definition has no
-/// test, `credential_needs_attention` if nothing is saved.
+/// test, `credential_needs_attention` if nothing is saved, `connector_not_allowed` and `action_not_allowed`.
 pub async fn verify(
     engine: &Engine,
     caller: &Caller,
@@ -80,9 +82,13 @@ pub async fn verify(
         }
         ConnectionState::Connected | ConnectionState::NeedsAttention => {}
     }
+    let run = clock::fresh("run", RunId::parse)?;
+    if let Err(error) = connection.require_allowed() {
+        Refused::of(&connection, &named)?.record(&engine.resources, &run, None).await?;
+        return Err(error);
+    }
     org_limits::count_call(engine, &tenant.org).await?;
     let action = named.action()?;
-    let run = clock::fresh("run", RunId::parse)?;
     let call = CallRequest {
         org: subject.key.org.clone(),
         workspace: subject.key.workspace.clone(),
@@ -114,9 +120,14 @@ pub async fn verify(
     }
     // Why: what changed since the connection was read knew nothing of what is granted here.
     invalidation::judge_one(&engine.resources, &handle).await;
+    let watched = Watched::of(&connection);
     let ready = Ready { connection, input };
     let mut progress = Progress::default();
     let tried = RetryLoop::new(engine, &call, &run, &named, &handle).run(ready, &mut progress).await;
+    let seen = tried.as_ref().ok().and_then(Seen::of_test);
+    if let Some((watched, seen)) = watched.zip(seen) {
+        health::note(&engine.resources, &watched, &seen).await;
+    }
     let label = subject.loaded.connector.test.as_ref().and_then(|test| test.label.as_deref());
     Ok(verdict(tried, run, label))
 }

@@ -56,7 +56,8 @@ async fn switch_off(
     Ok(Saved { record, warnings: Vec::new(), impact: Vec::new() })
 }
 
-fn merge(target: &mut Value, patch: &Value) {
+/// Applies a JSON merge patch (RFC 7396) to a document.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
         return;

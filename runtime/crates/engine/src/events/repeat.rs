@@ -10,9 +10,12 @@ use portcullis_store::{AutomationRecord, FiredAutomation, LedgerQuery};
 
 use super::{EventEntry, EventProblem};
 use crate::automations::Destination;
+use crate::caller::Caller;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::jobs;
+use crate::resources::Resources;
+use crate::runs::covers_automation;
 use crate::tenants::Tenant;
 
 /// How much earlier than an event's first delivery its requests may seem to be: the clock may have been set back.
@@ -32,7 +35,30 @@ pub(super) const fn is_passing(code: Code) -> bool {
             | Code::StoreUnavailable
             | Code::LedgerUnavailable
             | Code::Internal
+            // Why: another token may fire it.
+            | Code::NotGranted
     )
+}
+
+/// The same for a caller whose token may not fire everything: what it does not cover is named, and nothing of it told.
+pub(super) async fn granted(
+    resources: &Resources,
+    caller: &Caller,
+    tenant: &Tenant,
+    entry: EventEntry,
+) -> Result<EventEntry, Error> {
+    let Some(automation_id) = entry.automation_id().filter(|_| !caller.is_unlimited()) else {
+        return Ok(entry);
+    };
+    let is_covered = match entry.called() {
+        Some((connector, action, automation)) => caller.covers(connector, action, automation),
+        None => covers_automation(resources, caller, tenant, automation_id.as_str()).await?,
+    };
+    if is_covered {
+        return Ok(entry);
+    }
+    let automation_id = automation_id.clone();
+    Ok(EventEntry::Problem(EventProblem::of(automation_id, Error::plain(Code::NotGranted))))
 }
 
 /// What is told of an event that came before: the records of its runs.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portcullis_action::{Method, UrlTemplate};
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_core::id::{ActionId, OrgId, TokenId, WorkspaceId};
+use portcullis_core::org_rules::RulesVerdict;
 use portcullis_core::verdict::{AllowlistMode, HostRules, OrgPolicy};
 use portcullis_store::AutomationRecord;
 use serde_json::Map;
@@ -69,7 +70,8 @@ fn idle_connections_of_another_workspace_stay() {
 }
 
 fn rules(connector: &str, org: OrgPolicy) -> HostRules {
-    HostRules { connector: vec![HostPattern::parse(connector).unwrap()], ports: Vec::new(), org }
+    let connector = vec![HostPattern::parse(connector).unwrap()];
+    HostRules { connector, ports: Vec::new(), org, org_rules: RulesVerdict::ALLOWED }
 }
 
 fn list(entries: &[&str]) -> OrgPolicy {

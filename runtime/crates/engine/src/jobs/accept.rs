@@ -18,6 +18,7 @@ use super::payload::Payload;
 use crate::automations::Compiled;
 use crate::call::CallRequest;
 use crate::call::earlier::{Pinned, named};
+use crate::call::org_rules;
 use crate::call::pipeline::invoke;
 use crate::call::run::Run;
 use crate::clock::{self, DAY_MS, HOUR_MS, now_ms};
@@ -111,7 +112,8 @@ fn hashed(parts: &[&str]) -> LineName {
 /// too far ahead, `body_too_large`, `workspace_busy`, `org_storage_full`, `workspace_not_found`, `store_unavailable`.
 /// Nothing is stored then.
 pub(crate) async fn accept(engine: &Engine, call: CallRequest, with: Acceptance) -> Result<Accepted, Error> {
-    if call.skip.is_some() {
+    // Why refused now: its caller is still there.
+    if call.skip.is_some() || org_rules::is_refused(&engine.resources, &call).await? {
         return invoke(engine, call).await.map(|run| Accepted::Ended(Box::new(run)));
     }
     let resources = &engine.resources;

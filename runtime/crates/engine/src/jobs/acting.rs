@@ -21,7 +21,7 @@ use crate::caller::{Caller, ORG, RUN};
 use crate::clock::{self, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::runs::{CallIdentity, FireAutomation, Fired, fired};
+use crate::runs::{CallIdentity, FireAutomation, Fired, accepted, fired};
 use crate::tenants::Tenant;
 
 /// Jobs read at a time.
@@ -35,8 +35,10 @@ pub async fn cancel(engine: &Engine, caller: &Caller, tenant: &Tenant, id: &str)
     caller.authorise(RUN, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
     let name = name(tenant, id)?;
     let Some(job) = engine.jobs.store.get(&name).await? else {
-        return super::reading::view(engine, &name).await;
+        let ended = super::reading::view(engine, &name).await?;
+        return ended.check(caller).map(|()| ended);
     };
+    Detail::of(&job)?.check(caller)?;
     let ending = Ending::cancelled(EndReason::Cancelled, None);
     let keep_until_ms = keep_until_ms(engine, &name.org, ending.state, now_ms()).await;
     let Settled { end, record, told } = settled(&job, Detail::of(&job)?, ending, keep_until_ms)?;
@@ -83,9 +85,11 @@ pub async fn rerun(
     caller.authorise(RUN, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
     let name = name(tenant, id)?;
     let Some(job) = engine.jobs.store.get(&name).await? else {
-        let found = engine.runs.get(&name.org, &name.workspace, &name.run_id).await?;
-        return Err(found.map_or_else(missing, |_| Error::plain(Code::InputNotKept)));
+        super::reading::view(engine, &name).await?.check(caller)?;
+        return Err(Error::plain(Code::InputNotKept));
     };
+    let detail = Detail::of(&job)?;
+    detail.check(caller)?;
     if job.state.is_open() {
         let detail = "the run has not ended; cancel it first, or wait for its end";
         return Err(Error::new(Code::InUse, detail));
@@ -94,7 +98,6 @@ pub async fn rerun(
         Lost::Gone | Lost::Shredded => Error::plain(Code::InputNotKept),
         Lost::Failed(error) => error,
     })?;
-    let detail = Detail::of(&job)?;
     let rerun_of = Some(name.run_id);
     if let (RerunDefinition::Newest, Some(automation), Some(source)) =
         (definition, &detail.automation_id, &payload.source)
@@ -109,7 +112,8 @@ pub async fn rerun(
         let Fired { call, compiled, source } = fired(engine, caller, tenant, wish).await?;
         let with =
             Acceptance { rerun_of, ..Acceptance::of_source(&compiled, &call, source, engine.limits())? };
-        return accept(engine, call, with).await.map_err(|error| compiled.explained(error));
+        let taken = accept(engine, call, with).await.and_then(accepted);
+        return taken.map_err(|error| compiled.explained(error));
     }
     let call = CallRequest {
         org: tenant.org.clone(),
@@ -137,7 +141,7 @@ pub async fn rerun(
         RerunDefinition::Newest => None,
     };
     let with = Acceptance { source: payload.source, rerun_of, line, pinned, not_before: None };
-    accept(engine, call, with).await
+    accept(engine, call, with).await.and_then(accepted)
 }
 
 /// Which of an org's dead and skipped runs are taken up again. `None` matches all.

@@ -11,6 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::call::done::{CallDone, Spent};
 use crate::call::earlier::Pinned;
 use crate::call::run::EndReason;
+use crate::caller::Caller;
 use crate::clock;
 use crate::error::Error;
 use crate::request_mark::RequestMark;
@@ -90,6 +91,15 @@ impl Failure {
 }
 
 impl Detail {
+    /// Checks that a caller's token covers what the run calls.
+    ///
+    /// # Errors
+    /// `not_granted`.
+    pub(super) fn check(&self, caller: &Caller) -> Result<(), Error> {
+        let automation = self.automation_id.as_ref().map(AutomationId::as_str);
+        caller.may_call(self.connector_id.as_str(), self.action_id.as_str(), automation)
+    }
+
     /// A job's detail.
     ///
     /// # Errors

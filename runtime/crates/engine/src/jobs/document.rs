@@ -1,12 +1,14 @@
 //! A run that has not ended, as JSON.
 
+use portcullis_core::fault::Code;
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
 use portcullis_store::{Job, JobState};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::detail::Detail;
-use crate::call::run::{EndReason, StoredRun};
+use crate::call::run::{Called, EndReason, StoredRun};
+use crate::caller::Caller;
 use crate::clock;
 use crate::error::Error;
 
@@ -141,4 +143,39 @@ pub enum RunView {
     Waiting(Box<WaitingRun>),
     /// It has ended.
     Ended(Box<StoredRun>),
+}
+
+impl WaitingRun {
+    /// What it calls.
+    pub(crate) fn called(&self) -> Called<'_> {
+        let automation = self.automation_id.as_ref().map(AutomationId::as_str);
+        (self.connector_id.as_str(), self.action_id.as_str(), automation)
+    }
+}
+
+impl RunView {
+    /// What it calls.
+    pub(crate) fn called(&self) -> Called<'_> {
+        match self {
+            Self::Waiting(run) => run.called(),
+            Self::Ended(run) => run.called(),
+        }
+    }
+
+    /// Whether a caller's token covers what it calls.
+    pub(crate) fn is_covered_by(&self, caller: &Caller) -> bool {
+        let (connector, action, automation) = self.called();
+        caller.covers(connector, action, automation)
+    }
+
+    /// Checks that a caller's token covers what it calls.
+    ///
+    /// # Errors
+    /// `not_granted`.
+    pub(crate) fn check(&self, caller: &Caller) -> Result<(), Error> {
+        match self.is_covered_by(caller) {
+            true => Ok(()),
+            false => Err(Error::plain(Code::NotGranted)),
+        }
+    }
 }

@@ -42,6 +42,8 @@ pub async fn show(
     // Why before it is read: an end in between is not missed.
     let ended = engine.jobs.ended.subscribe();
     let view = view(engine, &name).await?;
+    // Why once: what a run calls does not change.
+    view.check(caller)?;
     if wait_s == 0 || matches!(view, RunView::Ended(_)) {
         return Ok(view);
     }

@@ -63,6 +63,7 @@ impl Told {
     /// Tells it. Once for an end, by who stored it.
     pub(super) fn tell(&self, engine: &Engine) -> RunStatus {
         self.done.tell(&engine.resources.metrics, Some((&self.connector_id, self.status)));
+        self.done.tell_webhooks(engine);
         self.status
     }
 }

@@ -12,6 +12,7 @@ use portcullis_core::sync::lock;
 use portcullis_store::{ConnectorSetting, JobState, Records, StoreError};
 
 use crate::connection::ConnectionKey;
+use crate::connection::health::standing;
 use crate::connection::state::{ConnectionState, StoredConnection};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -227,7 +228,7 @@ async fn state(
     let Some(loaded) = engine.resources.cache.connector(connector.as_str()).await? else { return Ok(None) };
     let key = ConnectionKey { org, workspace, connector };
     let stored = StoredConnection::load(records, &key, &loaded.connector).await?;
-    Ok(Some(stored.state(&loaded.connector)))
+    Ok(Some(standing(records, &key, &loaded.connector, &stored).await?.state))
 }
 
 const fn connection_word(state: ConnectionState) -> &'static str {

@@ -8,6 +8,7 @@ use portcullis_core::definition::{Definition, ExampleDef, ExchangeDef, HandlerDe
 use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::input::check_input;
 use portcullis_core::limits::Limits;
+use portcullis_core::org_rules::RulesVerdict;
 use portcullis_core::outbound::{
     BoxFuture, DenyReason, LimitKind, Outbound, OutboundError, OutboundRequest, OutboundResponse,
 };
@@ -160,6 +161,7 @@ impl Recorded {
             connector: connector.allowed_domains.clone(),
             ports: connector.ports.clone(),
             org: OrgPolicy::Unrestricted,
+            org_rules: RulesVerdict::ALLOWED,
         };
         let requests = connector.runtime.iter().flat_map(|runtime| &runtime.requests);
         let scopes = requests.filter_map(|(method, url, _)| ActionScope::new(*method, url, config).ok());

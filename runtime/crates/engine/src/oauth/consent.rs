@@ -28,6 +28,7 @@ use super::renewal::{Renewal, attention, openable, settle};
 use crate::api_token::hash;
 use crate::caller::Caller;
 use crate::clock;
+use crate::connection::health::{self, Seen, Watched};
 use crate::connection::{ConnectionKey, LoadedConnection, Subject};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -82,6 +83,7 @@ pub async fn start(
 }
 
 async fn begin(resources: &Resources, connection: &LoadedConnection) -> Result<Started, Error> {
+    connection.require_allowed()?;
     let plan = connection.connector().auth.token.as_ref().and_then(|token| token.consent.as_ref());
     let plan = plan.ok_or_else(no_consent)?;
     let missing: Vec<&str> = connection.stored.missing_fields(connection.connector()).collect();
@@ -265,6 +267,7 @@ async fn redeem(
     if !loaded.connector.enabled {
         return Err(Error::plain(Code::ConnectorDisabled));
     }
+    connection.require_allowed()?;
     let plan = connection.stored.chosen(&loaded.connector).auth.token.as_ref().ok_or_else(gone)?;
     let consent = plan.consent.as_ref().filter(|_| is_still_meant(&connection, &pending)).ok_or_else(gone)?;
     check_issuer(&connection, consent, iss)?;
@@ -292,7 +295,11 @@ async fn redeem(
         // Why not renewable: the refresh token of an earlier consent must not renew this one's token.
         got => {
             let before = TokenState { renewable: false, ..state };
-            settle(resources, &connection, plan, before, commit, got).await
+            settle(resources, &connection, plan, before, commit, got).await?;
+            if let Some(watched) = Watched::of(&connection) {
+                health::note(resources, &watched, &Seen::Consent).await;
+            }
+            Ok(())
         }
     }
 }

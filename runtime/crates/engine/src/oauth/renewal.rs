@@ -25,6 +25,7 @@ use super::exchange::{self, Failed, Got};
 use crate::breaker::{Asking, Permit};
 use crate::call::active_calls::CancelHandle;
 use crate::clock;
+use crate::connection::health::{self, Seen, Watched};
 use crate::connection::sealed::SealedRecords;
 use crate::connection::{ConnectionKey, LoadedConnection};
 use crate::error::Error;
@@ -312,7 +313,10 @@ pub(super) async fn settle(
     let mut pause = Duration::from_millis(20);
     for _ in 0..STORE_ATTEMPTS {
         match keep(resources, connection, plan, &before, commit, &got).await {
-            Ok(Kept::Stored) => return got.map(|_| ()).map_err(|failed| attention(&failed.reason)),
+            Ok(Kept::Stored) => {
+                note_health(resources, connection, &got).await;
+                return got.map(|_| ()).map_err(|failed| attention(&failed.reason));
+            }
             Ok(Kept::Obsolete) => {
                 return Err(attention("the credential changed while its token was renewed"));
             }
@@ -325,6 +329,18 @@ pub(super) async fn settle(
         }
     }
     Err(Error::plain(Code::StoreUnavailable))
+}
+
+/// Takes up what an exchange shows of the connection. An endpoint that cannot be reached shows nothing.
+async fn note_health(resources: &Resources, connection: &LoadedConnection, got: &Result<Got, Failed>) {
+    let seen = match got {
+        Ok(_) => Seen::TokenGot,
+        Err(failed) if failed.permanent => Seen::TokenFailed { reason: failed.reason.clone() },
+        Err(_) => return,
+    };
+    if let Some(watched) = Watched::of(connection) {
+        health::note(resources, &watched, &seen).await;
+    }
 }
 
 /// Whether the result of an exchange was stored.
@@ -445,6 +461,7 @@ fn failure(before: &TokenState, failed: &Failed) -> TokenState {
         at: clock::now(),
         times,
         retry_at: clock::after(pause),
+        permanent: failed.permanent,
     };
     TokenState { lease: None, failure: Some(failure), ..before.clone() }
 }

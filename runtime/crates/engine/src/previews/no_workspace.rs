@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::call::CallRequest;
 use crate::call::active_calls::CallScope;
+use crate::call::org_rules::Refused;
 use crate::call::prepare::{Ready, name};
 use crate::call::retry_loop::RetryLoop;
 use crate::call::run::{Progress, RunEnd, SkipReason};
@@ -76,16 +77,22 @@ pub(super) async fn invoke(engine: &Engine, call: &CallRequest) -> Result<Run, E
     };
     let policy = resources.cache.policy(call.org.as_str()).await?;
     let config = stand_ins.iter().map(|one| (one.field.clone(), Value::String(one.text.clone())));
-    let connection = LoadedConnection::stood_in(
+    let mut connection = LoadedConnection::stood_in(
         key,
         Arc::clone(&named.loaded),
         policy,
         config.collect(),
         unsaved(connector),
     );
+    connection.judge_for(&named)?;
+    let mut progress = Progress::default();
+    if connection.refusal().is_some() {
+        let refused = Refused::of(&connection, &named)?;
+        let end = refused.end(resources, call, &run.id, &mut progress).await;
+        return Ok(Run { end, progress, ..run });
+    }
     // Why registered: a process that stops ends it.
     let handle = resources.active_calls.register(CallScope::of(call), call.commitment.clone());
-    let mut progress = Progress::default();
     let ready = Ready { connection, input };
     let mut end = RetryLoop::new(engine, call, &run.id, &named, &handle).run(ready, &mut progress).await?;
     for one in &stand_ins {

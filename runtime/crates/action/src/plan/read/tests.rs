@@ -23,7 +23,7 @@ fn whole() -> Value {
             { "class": "auth", "action": "fail" },
             { "status": [400, 500], "predicate": { "path": "/a", "eq": 1 }, "header": { "path": "/x", "eq": "y" },
               "class": "rate_limit", "action": "refresh_retry", "code_path": "/c", "message_path": "/m",
-              "message": "say \"it\"" },
+              "message": "say \"it\"", "final": true },
         ],
         "pagination": { "kind": { "type": "link_header" }, "items": "", "max_pages": 1, "max_items": 2 },
         "rendered_bytes": 123,

@@ -1,7 +1,7 @@
 //! What an action's answer means, how the vendor recognizes a repeat, and the action's limits.
 
 use http::HeaderName;
-use portcullis_action::plan::{ErrorRule, KeyPlace, ResponsePlan, ResponseType, SuccessPlan};
+use portcullis_action::plan::{ErrorClass, ErrorRule, KeyPlace, ResponsePlan, ResponseType, SuccessPlan};
 use serde_json::Value;
 
 use super::{Context, Report};
@@ -108,6 +108,10 @@ fn error_rule(wire: &ErrorRuleDef, at: &str, report: &mut Report<'_>) -> ErrorRu
             check_pointer(path, &format!("{at}/{member}"), report.errors);
         }
     }
+    if wire.r#final && wire.class != ErrorClass::Auth {
+        let message = "says that the credential is refused, which only an error of class auth does";
+        report.error(format!("{at}/final"), "final_without_auth", message);
+    }
     ErrorRule {
         status: wire.when.status.clone(),
         predicate: predicate(wire.when.predicate.as_ref(), &format!("{at}/when/predicate"), report),
@@ -117,6 +121,7 @@ fn error_rule(wire: &ErrorRuleDef, at: &str, report: &mut Report<'_>) -> ErrorRu
         code_path: wire.code_path.clone(),
         message_path: wire.message_path.clone(),
         message: wire.message.clone(),
+        r#final: wire.r#final,
     }
 }
 

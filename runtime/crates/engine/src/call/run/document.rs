@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Answer, EndReason, Run, RunAttempt, RunEnd, RunStatus, RunUsage, SkipReason, Success};
+use super::{Answer, Called, EndReason, Run, RunAttempt, RunEnd, RunStatus, RunUsage, SkipReason, Success};
 
 mod dry_run;
 mod log;
@@ -337,6 +337,17 @@ pub struct StoredRun {
 }
 
 impl StoredRun {
+    /// The automation that fired it.
+    pub(crate) const fn automation_id(&self) -> Option<&AutomationId> {
+        self.automation_id.as_ref()
+    }
+
+    /// What it called: connector, action and automation.
+    pub(crate) fn called(&self) -> Called<'_> {
+        let automation = self.automation_id.as_ref().map(AutomationId::as_str);
+        (self.connector_id.as_str(), self.action_id.as_str(), automation)
+    }
+
     pub(crate) const fn run_id(&self) -> &RunId {
         &self.run_id
     }

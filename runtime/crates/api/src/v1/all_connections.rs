@@ -1,0 +1,140 @@
+//! `/org/{org}/connection`, `/admin/connection`: the saved connections of many workspaces, and which need attention.
+
+use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
+use portcullis_engine::Error;
+use portcullis_engine::connection::listing::{self, ConnectionsPage, ConnectionsWanted, ListedConnection};
+use portcullis_engine::connection::{Attention, ConnectionState};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{Json, LongList};
+use crate::request::{Context, Parameters};
+
+/// Which connections are listed.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConnectionParameters {
+    /// Maximum entries of the page.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: u32,
+    /// `next` of the previous page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 200))]
+    starting_after: Option<String>,
+    /// Only connections in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectionState")]
+    state: Option<ConnectionState>,
+    /// Only connections to this connector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectorId")]
+    connector_id: Option<ConnectorId>,
+    /// Only connections of the workspace with this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "WorkspaceId")]
+    workspace: Option<WorkspaceId>,
+}
+
+const fn default_limit() -> u32 {
+    50
+}
+
+impl Parameters for ConnectionParameters {}
+
+/// The same over all orgs.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AllConnectionParameters {
+    /// Maximum entries of the page.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: u32,
+    /// `next` of the previous page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 200))]
+    starting_after: Option<String>,
+    /// Only connections in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectionState")]
+    state: Option<ConnectionState>,
+    /// Only connections to this connector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectorId")]
+    connector_id: Option<ConnectorId>,
+    /// Only connections of workspaces with this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "WorkspaceId")]
+    workspace: Option<WorkspaceId>,
+    /// Only connections of this org.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OrgId")]
+    org: Option<OrgId>,
+}
+
+impl Parameters for AllConnectionParameters {}
+
+impl ConnectionParameters {
+    fn wanted(self) -> ConnectionsWanted {
+        let text = |id: ConnectorId| id.as_str().to_owned();
+        ConnectionsWanted {
+            state: self.state,
+            connector_id: self.connector_id.map(text),
+            workspace: self.workspace.map(|id| id.as_str().to_owned()),
+            limit: usize::try_from(self.limit).unwrap_or(50),
+            after: self.starting_after,
+        }
+    }
+}
+
+/// A saved connection of a workspace.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WorkspaceConnection")]
+pub(crate) struct ConnectionEntry {
+    org: OrgId,
+    workspace: WorkspaceId,
+    connector_id: ConnectorId,
+    state: ConnectionState,
+    /// Why it needs attention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The same as data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attention: Option<Attention>,
+    /// When a call last succeeded, RFC 3339, to the minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_success_at: Option<String>,
+}
+
+impl From<ListedConnection> for ConnectionEntry {
+    fn from(connection: ListedConnection) -> Self {
+        let ListedConnection { org, workspace, connector_id, state, reason, attention, last_success_at } =
+            connection;
+        Self { org, workspace, connector_id, state, reason, attention, last_success_at }
+    }
+}
+
+fn answer(page: ConnectionsPage) -> Json<LongList<ConnectionEntry>> {
+    let data = page.entries.into_iter().map(ConnectionEntry::from).collect();
+    Json(LongList::new(data, page.next))
+}
+
+pub(crate) async fn of_org(
+    context: Context,
+    wish: ConnectionParameters,
+    (): (),
+) -> Result<Json<LongList<ConnectionEntry>>, Error> {
+    let org = context.org().await?;
+    listing::of_org(context.engine(), context.caller()?, &org, &wish.wanted()).await.map(answer)
+}
+
+pub(crate) async fn of_platform(
+    context: Context,
+    wish: AllConnectionParameters,
+    (): (),
+) -> Result<Json<LongList<ConnectionEntry>>, Error> {
+    let AllConnectionParameters { limit, starting_after, state, connector_id, workspace, org } = wish;
+    let wanted = ConnectionParameters { limit, starting_after, state, connector_id, workspace }.wanted();
+    let org = org.as_ref().map(OrgId::as_str);
+    listing::of_platform(context.engine(), context.caller()?, org, &wanted).await.map(answer)
+}
