@@ -47,10 +47,11 @@ fn keyed() -> Value {
 }
 
 /// Limits with which nothing waits for long.
-fn quick() -> Limits {
+pub(crate) fn quick() -> Limits {
     Limits {
         concurrent_calls: 32,
         job_retry_base_ms: 1,
+        job_return_spacing_ms: 1,
         job_retry_spare_ms: 1,
         job_lease_ms: 200,
         ..Limits::default()

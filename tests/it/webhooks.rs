@@ -24,15 +24,7 @@ const KEY: &str = "sk-live-0123456789abcdef";
 
 /// Limits with which nothing waits for long.
 fn quick() -> Limits {
-    Limits {
-        concurrent_calls: 32,
-        job_retry_base_ms: 1,
-        job_retry_spare_ms: 1,
-        job_lease_ms: 200,
-        webhook_retry_base_ms: 1,
-        webhook_timeout_ms: 1000,
-        ..Limits::default()
-    }
+    Limits { webhook_retry_base_ms: 1, webhook_timeout_ms: 1000, ..crate::jobs::quick() }
 }
 
 /// A world with the Salesforce example, a receiver, and deliveries.

@@ -390,6 +390,14 @@ def after_call(context, case, response):
         answers[route(case)][str(response.status_code)] += 1
 
 
+@schemathesis.check
+def unavailable_says_why(context, response, case):
+    """A 503 of a call is the breaker's: the product itself always has room for one caller."""
+    if response.status_code == 503 and route(case) in PLANS:
+        code = response.json().get("code")
+        assert code == "circuit_open", f"503 with code {code}"
+
+
 @atexit.register
 def tally():
     with open(os.environ["PORTCULLIS_TALLY"], "w", encoding="utf-8") as file:

@@ -40,7 +40,7 @@ use crate::service::Api;
 mod parameters;
 
 pub(crate) use parameters::{
-    IfMatch, NoParameters, PageParameters, Parameter, Parameters, Place, read_typed, revision,
+    IfMatch, NoParameters, PageParameters, Parameter, Parameters, Place, default_limit, read_typed, revision,
 };
 
 /// Bytes of an over-long body that are read and dropped so that the client can finish sending and

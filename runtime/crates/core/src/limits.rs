@@ -177,6 +177,7 @@ limits! {
     job_retry_base_ms = 10_000, max 3_600_000, "ms", "The longest wait before the second try of an accepted run, drawn at random; doubled with each try.";
     job_retry_cap_ms = 3_600_000, max 86_400_000, "ms", "The longest wait between two tries of an accepted run, unless the vendor asks for more.";
     job_retry_percent = 20, max 100, "%", "Tries after the first, of the first tries of a connection: a vendor that is down gets little more than its usual load.";
+    job_return_spacing_ms = 20, max 60_000, "ms", "The time between two accepted runs of a connection that were put off and are looked at again: each costs a lease and a write, so that a vendor that is down takes a small part of the workers.";
     job_retry_spare_ms = 10_000, max 3_600_000, "ms", "A connection may make one further try in this time whatever its share: a single run has to be tried again, too.";
     input_days = 14, max 365, "days", "How long the input of an accepted run is kept after its end, for those who take it up again.";
     idempotency_hours = 24, max 168, "hours", "How long an idempotency key of a caller is known: longer than callers repeat.";

@@ -50,6 +50,7 @@ pub use reading::{known, show};
 
 use backlog::Backlogs;
 use budget::RetryBudget;
+use put_off::Returns;
 
 use crate::clock::jitter;
 
@@ -70,6 +71,7 @@ pub(crate) struct JobDesk {
     /// Runs that this process ends, until their records are stored, and how many do so.
     recording: Mutex<HashMap<RunId, u32>>,
     budget: RetryBudget,
+    returns: Returns,
     backlogs: Backlogs,
     waiters: Arc<Semaphore>,
     /// The process takes no more jobs.
@@ -87,6 +89,7 @@ impl JobDesk {
             running: Mutex::default(),
             recording: Mutex::default(),
             budget: RetryBudget::new(limits),
+            returns: Returns::new(limits),
             backlogs: Backlogs::default(),
             waiters: Arc::new(Semaphore::new(waiters.min(Semaphore::MAX_PERMITS))),
             stop: CancellationToken::new(),

@@ -181,7 +181,8 @@ pub(crate) struct PageParameters {
     starting_after: Option<String>,
 }
 
-const fn default_limit() -> u32 {
+/// Entries of a page that names no limit.
+pub(crate) const fn default_limit() -> u32 {
     50
 }
 

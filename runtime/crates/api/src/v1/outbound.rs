@@ -25,7 +25,7 @@ pub(crate) use tail::stream;
 #[serde(deny_unknown_fields)]
 pub(crate) struct OutboundParameters {
     /// Maximum entries of the page.
-    #[serde(default = "default_limit")]
+    #[serde(default = "crate::request::default_limit")]
     #[schemars(range(min = 1, max = 100))]
     limit: u32,
     /// `next` of the previous page, or the id of its last entry.
@@ -68,10 +68,6 @@ pub(crate) struct OutboundParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     until: Option<String>,
-}
-
-const fn default_limit() -> u32 {
-    50
 }
 
 impl Parameters for OutboundParameters {}

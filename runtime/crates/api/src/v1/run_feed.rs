@@ -14,7 +14,7 @@ use crate::request::{Context, Parameters};
 #[serde(deny_unknown_fields)]
 pub(crate) struct FeedParameters {
     /// Maximum entries of the page.
-    #[serde(default = "default_limit")]
+    #[serde(default = "crate::request::default_limit")]
     #[schemars(range(min = 1, max = 100))]
     limit: u32,
     /// `next` of the previous page; from the oldest entry on without it.
@@ -25,10 +25,6 @@ pub(crate) struct FeedParameters {
     #[serde(default)]
     #[schemars(range(max = 60))]
     wait: u64,
-}
-
-const fn default_limit() -> u32 {
-    50
 }
 
 impl Parameters for FeedParameters {}

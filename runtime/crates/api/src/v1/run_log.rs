@@ -23,10 +23,6 @@ pub(crate) enum Order {
     Desc,
 }
 
-const fn default_limit() -> u32 {
-    50
-}
-
 // Why a macro: the members of a parameter's type are the parameters, and these three types differ in one.
 macro_rules! selections {
     ($($(#[$doc:meta])* $name:ident { $($(#[$own_doc:meta])* $own:ident $type:ident $text:tt)? })*) => {$(
@@ -35,7 +31,7 @@ macro_rules! selections {
         #[serde(deny_unknown_fields)]
         pub(crate) struct $name {
             /// Maximum entries of the page.
-            #[serde(default = "default_limit")]
+            #[serde(default = "crate::request::default_limit")]
             #[schemars(range(min = 1, max = 100))]
             limit: u32,
             /// `next` of the previous page; in the list of a workspace also the id of its last run.

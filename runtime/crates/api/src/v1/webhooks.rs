@@ -135,7 +135,7 @@ impl From<Delivery> for DeliveryDocument {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeliveryParameters {
     /// Maximum entries of the page.
-    #[serde(default = "default_limit")]
+    #[serde(default = "crate::request::default_limit")]
     #[schemars(range(min = 1, max = 100))]
     limit: u32,
     /// `next` of the previous page.
@@ -146,10 +146,6 @@ pub(crate) struct DeliveryParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DeliveryState")]
     state: Option<DeliveryState>,
-}
-
-const fn default_limit() -> u32 {
-    50
 }
 
 impl Parameters for DeliveryParameters {}

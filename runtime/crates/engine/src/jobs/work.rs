@@ -140,7 +140,9 @@ pub(super) async fn work(engine: &Arc<Engine>, leased: &Leased) -> Result<(), Er
     let was_cancelled = running.cancel.is_cancelled();
     drop(running);
     if let Some(due_ms) = until_half_open(&called).filter(|_| !was_cancelled) {
-        engine.jobs.budget.undo(&connection_of(job, &detail), is_first(leased), Instant::now());
+        let connection = connection_of(job, &detail);
+        engine.jobs.budget.undo(&connection, is_first(leased), Instant::now());
+        let due_ms = engine.jobs.returns.next(&connection, due_ms);
         // Why as before: nothing was sent, so the vendor has nothing to remember from then on.
         detail.first_try_ms = untried;
         return put_back(engine, lease, due_ms.min(detail.deadline_ms), &put_off(detail)).await;
@@ -173,13 +175,13 @@ async fn begin(
     let budget = &engine.jobs.budget;
     let (connection, is_first) = (connection_of(job, detail), is_first(leased));
     if !is_first && let Err(wait) = budget.take(&connection, Instant::now()) {
-        let due_ms = soon().saturating_add(super::millis(wait));
+        let due_ms = engine.jobs.returns.next(&connection, soon().saturating_add(super::millis(wait)));
         return put_back(engine, lease, due_ms, detail).await.map(|()| None);
     }
     let permit = match org_limits::admit_try(engine, &job.org, &job.workspace).await? {
         Ok(permit) => permit,
         Err(wait) => {
-            let due_ms = soon().saturating_add(super::millis(wait));
+            let due_ms = engine.jobs.returns.next(&connection, soon().saturating_add(super::millis(wait)));
             return put_back(engine, lease, due_ms, detail).await.map(|()| None);
         }
     };
