@@ -2,7 +2,8 @@
 //!
 //! Every command that writes to a data directory, or opens its store, holds the lock until it ends: `serve`, `init`,
 //! `backup`, `restore`, `token create`. Those that only read files that a server replaces as a whole or appends to run
-//! beside it: `ledger verify`, `doctor`, `serve --check`.
+//! beside it: `ledger verify`, `doctor`, `serve --check`. The first of them takes the lock if it is free, to look into the
+//! store as well.
 //!
 //! The lock is the operating system's, on the directory itself: it ends with the process however that ends, it is the
 //! same by every path, and it does not go when files are deleted. The file `lock` says who holds it, and is locked

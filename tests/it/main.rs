@@ -18,6 +18,7 @@ mod admission;
 mod api_bad_input;
 mod api_routes;
 mod attack;
+mod audit_log;
 mod auth_types;
 mod black_box;
 mod breakers;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::Args;
 use portcullis_engine::api_token::{self, NewToken, Role};
+use portcullis_engine::audit_log;
 use portcullis_store::{MasterKey, Records, Vault, open_store};
 
 use super::{DONE, block_on, load, refused};
@@ -85,10 +86,10 @@ async fn init(config: &Config) -> Result<(), String> {
         std::fs::remove_dir_all(&unfinished).map_err(|e| failed(&unfinished, e))?;
     }
     let records = Records::new(open_store(&unfinished).map_err(|e| e.to_string())?);
-    Vault::initialise(records.clone(), key).await.map_err(|e| e.to_string())?;
+    Vault::initialise(records.clone(), key.clone()).await.map_err(|e| e.to_string())?;
     let first = NewToken::platform(Some("first".into()));
     let (_, writes) = api_token::record(&token.text, first).map_err(|e| e.detail)?;
-    records.commit(writes).await.map_err(|e| e.to_string())?;
+    audit_log::commit_offline(&records, &key, "createToken", writes).await.map_err(|e| e.to_string())?;
     drop(records);
     show(config, &token).map_err(|e| {
         format!(

@@ -1,14 +1,16 @@
-//! `portcullis ledger verify`: checks the chain offline.
+//! `portcullis ledger verify`: checks the chains of ledger and audit log offline.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use portcullis_store::{known_orgs, verify_directory};
+use portcullis_store::{AuditReport, known_orgs, verify_directory};
 use serde_json::json;
 
 use super::{DONE, FAILED, refused};
 use crate::data_dir::{is_initialised, never_initialised};
 use crate::output;
+
+mod audit;
 
 /// Arguments of `ledger`.
 #[derive(Debug, Args)]
@@ -19,7 +21,10 @@ pub(super) struct LedgerArgs {
 
 #[derive(Debug, Subcommand)]
 enum LedgerCommand {
-    /// Check the hash chain of every org, or of one
+    /// Check the hash chains of every org, or of one: of its ledger, and of the audit log
+    ///
+    /// The ledger is checked beside a running server as well. The audit log is in the store, which a running server has:
+    /// then the command says that it was not checked, and GET /admin/audit/verify checks it.
     Verify(VerifyArgs),
 }
 
@@ -52,16 +57,54 @@ pub(super) fn run(args: &LedgerArgs) -> u8 {
     let mut orgs: Vec<PathBuf> = known_orgs(&root).iter().map(|org| root.join(org.as_str())).collect();
     if let Some(org) = &args.org {
         orgs.retain(|path| path.file_name().is_some_and(|name| name.to_str() == Some(org)));
-        if orgs.is_empty() {
-            output::error(&format!("there is no ledger of org {org:?} in {}", root.display()));
-            return FAILED;
-        }
+    }
+    let audited = audit::check(&args.data_dir, args.org.as_deref());
+    if let Some(org) = args.org.as_deref().filter(|_| orgs.is_empty() && !has_reports(&audited)) {
+        output::error(&format!("there is no ledger of org {org:?} in {}", root.display()));
+        return FAILED;
     }
     let mut intact = true;
     for path in orgs {
         intact &= verify(&path, args.json);
     }
+    intact &= tell_audited(audited, args.json);
     if intact { DONE } else { FAILED }
+}
+
+fn has_reports(audited: &Result<audit::Checked, String>) -> bool {
+    matches!(audited, Ok(audit::Checked::Reports(reports)) if !reports.is_empty())
+}
+
+/// Tells what the check of the audit log came to; false if it is broken, or could not be read.
+fn tell_audited(audited: Result<audit::Checked, String>, as_json: bool) -> bool {
+    match audited {
+        Ok(audit::Checked::Not(why)) => {
+            if let Some(why) = why {
+                let then = "GET /admin/audit/verify checks it while a server runs";
+                output::note(&format!("the audit log was not checked: {why}; {then}"));
+            }
+            true
+        }
+        Ok(audit::Checked::Reports(reports)) => {
+            reports.iter().for_each(|report| tell_chain(report, as_json));
+            reports.iter().all(AuditReport::is_intact)
+        }
+        Err(error) => {
+            output::error(&format!("audit log: {error}"));
+            false
+        }
+    }
+}
+
+fn tell_chain(report: &AuditReport, as_json: bool) {
+    let subject = audit::subject(report);
+    if as_json {
+        output::line(&json!({ "intact": report.is_intact(), "audit": report }).to_string());
+    } else if let Some(bad) = &report.bad {
+        output::line(&format!("{subject}: BROKEN: seq {}: {}", bad.seq, bad.reason));
+    } else {
+        output::line(&format!("{subject}: intact, {} records", report.records));
+    }
 }
 
 fn verify(path: &std::path::Path, as_json: bool) -> bool {

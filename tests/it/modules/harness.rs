@@ -15,7 +15,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The target whose standard library uses WASI.
 const STD_TARGET: &str = "wasm32-wasip2";
 /// The header of an upload.
-pub(super) const WASM: (&str, &str) = ("content-type", "application/wasm");
+pub(crate) const WASM: (&str, &str) = ("content-type", "application/wasm");
 /// The connector of these tests, and its path.
 pub(super) const ID: &str = "custom";
 pub(super) const CONNECTOR: &str = "/admin/connector/custom";
@@ -86,7 +86,7 @@ pub(super) fn hostile() -> &'static [u8] {
 }
 
 /// A module that answers this text.
-pub(super) fn answering(text: &str) -> Vec<u8> {
+pub(crate) fn answering(text: &str) -> Vec<u8> {
     guests::answer(text.as_bytes(), u32::try_from(text.len()).unwrap())
 }
 
@@ -99,7 +99,7 @@ pub(super) fn quick() -> Stage {
 }
 
 /// A connector whose action `act` is the module's, and whose action `plain` is not.
-pub(super) fn definition(digest: &str) -> Value {
+pub(crate) fn definition(digest: &str) -> Value {
     let inputs: Vec<Value> = INPUTS.iter().map(|name| json!({ "name": name, "type": "any" })).collect();
     json!({
         "connector_id": ID, "display_name": "Custom", "auth_type": "api_key",
@@ -123,7 +123,7 @@ pub(super) fn definition(digest: &str) -> Value {
 }
 
 /// Uploads a module.
-pub(super) async fn upload(client: &Client, bytes: &[u8]) -> Answer {
+pub(crate) async fn upload(client: &Client, bytes: &[u8]) -> Answer {
     client.send("POST", "/admin/module", &[WASM], bytes.to_vec()).await
 }
 
@@ -140,7 +140,7 @@ pub(super) fn accepted(path: &str, asked: &Answer) -> String {
 }
 
 /// Writes a definition, and accepts what its module may do besides.
-pub(super) async fn accepting(client: &Client, method: &str, path: &str, definition: &Value) -> Answer {
+pub(crate) async fn accepting(client: &Client, method: &str, path: &str, definition: &Value) -> Answer {
     let asked = client.write(method, path, definition.to_string()).await;
     if asked.status != 409 {
         return asked;
@@ -156,7 +156,7 @@ pub(super) async fn put_module(client: &Client, bytes: &[u8], more: &str) -> Ans
 }
 
 /// Replaces the connector's module, and accepts it; the answer of another refusal.
-pub(super) async fn exchange_module(client: &Client, bytes: &[u8]) -> Answer {
+pub(crate) async fn exchange_module(client: &Client, bytes: &[u8]) -> Answer {
     let asked = put_module(client, bytes, "").await;
     if asked.status != 409 {
         return asked;

@@ -98,6 +98,7 @@ async fn serve(
     let request_id = Arc::clone(context.request_id());
     let mark = RequestMark::new(Some(Arc::clone(&request_id)), request_id::trace_of(context.headers()));
     let caller = context.caller().ok().cloned();
+    mark.acts(route.operation, route.method == "GET", caller.as_ref(), || context.source());
     let handled = Box::pin(Arc::clone(&mark).around((route.handler)(context, request)));
     let workers = api.engine.workers();
     let Some(permit) = permit else {

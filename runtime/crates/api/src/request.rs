@@ -5,6 +5,7 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, RwLock};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use portcullis_core::violation::{MORE, Violation};
 use portcullis_engine::runs::Commitment;
 use portcullis_engine::tenants::{self, Tenant};
 use portcullis_engine::workers::{Lane, Seat};
-use portcullis_engine::{Caller, Engine, Error, api_token};
+use portcullis_engine::{Caller, Engine, Error, api_token, audit_log};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -59,6 +60,7 @@ pub(crate) struct Context {
     tenant: Option<Tenant>,
     path: Vec<(String, String)>,
     headers: HeaderMap,
+    peer: Option<Peer>,
     request_id: Arc<str>,
     /// Of the call that is made, if one is.
     pub(crate) commitment: Commitment,
@@ -101,6 +103,7 @@ impl Context {
     ) -> Result<Opened, Error> {
         let (parts, body) = request.into_parts();
         let engine = &api.engine;
+        let peer = parts.extensions.get::<Peer>().copied();
         // Why before authentication: what is taken from the caller from here on ends its call.
         let seen = engine.state_version();
         let caller = match route.roles {
@@ -108,9 +111,9 @@ impl Context {
             _ => match api_token::authenticate(engine, auth::presented(&parts.headers)).await? {
                 Ok(caller) => Some(caller),
                 Err(reason) => {
-                    let peer = parts.extensions.get::<Peer>().copied();
                     let source = peer.map(|peer| api.source(peer, &parts.headers));
                     api.login_log.note(reason, source, route.path, request_id);
+                    audit_log::note_failed_login(engine, source);
                     if let Some(source) = source.filter(|_| !api.is_draining()) {
                         api.login_delay.slow(source).await;
                     }
@@ -154,7 +157,8 @@ impl Context {
             None
         };
         let (request_id, commitment) = (Arc::clone(request_id), Commitment::default());
-        let context = Self { api, caller, tenant, path, headers: parts.headers, request_id, commitment };
+        let headers = parts.headers;
+        let context = Self { api, caller, tenant, path, headers, peer, request_id, commitment };
         Ok(Opened { context, request, permit, lane, seat })
     }
 
@@ -169,6 +173,11 @@ impl Context {
     /// `unauthorized`; only on routes without roles, which have no caller.
     pub(crate) fn caller(&self) -> Result<&Caller, Error> {
         self.caller.as_ref().ok_or_else(|| Error::plain(Code::Unauthorized))
+    }
+
+    /// Where the request came from, if that is known.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| self.api.source(peer, &self.headers))
     }
 
     /// The request's id.

@@ -9,9 +9,9 @@ use portcullis_engine::caller::{
 use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
-    all_connections, api_tokens, automations, breakers, catalog, connections, connectors, events, jobs,
-    metrics, modules, oauth, org_limits, org_policy, outbound, previews, retention, run_feed, run_log, runs,
-    status, tenants, webhooks, workspace_values,
+    all_connections, api_tokens, audit_log, automations, breakers, catalog, connections, connectors, events,
+    jobs, metrics, modules, oauth, org_limits, org_policy, outbound, previews, retention, run_feed, run_log,
+    runs, status, tenants, webhooks, workspace_values,
 };
 
 /// Roles of routes that are open to all.
@@ -27,6 +27,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Policy", "Where an org's calls may go"),
     ("Retention", "How long runs, ledgers and inputs are kept"),
     ("Ledger", "Every outbound attempt of an org"),
+    ("Audit", "Who changed what, when and from where"),
     ("Connections", "A workspace's credentials"),
     ("Runs", "Calls of actions and automations, and their records"),
     ("Webhooks", "Where an org and the platform are told of what happens"),
@@ -121,6 +122,12 @@ routes! {
         GET "/org/{org}/outbound" listOutbound ORG Always [LedgerUnavailable] outbound::list, "Every outbound attempt of the org; Accept application/x-ndjson or text/csv exports every record";
         GET "/org/{org}/outbound/stream" streamOutbound ORG Always [LedgerUnavailable] outbound::stream, "Follow the ledger as server-sent events";
         GET "/org/{org}/outbound/verify" verifyOutbound ORG Always [LedgerUnavailable] outbound::verify, "Check the ledger's hash chain";
+    }
+    Audit {
+        GET "/org/{org}/audit" listOrgAudit ORG Always [] audit_log::of_org, "List what was changed of the org and by whom, newest first";
+        GET "/org/{org}/audit/verify" verifyOrgAudit ORG Always [] audit_log::verify_of_org, "Check the hash chain of the org's audit log";
+        GET "/admin/audit" listAudit PLATFORM Always [] audit_log::of_platform, "List what was changed and by whom, over all orgs and the platform, and failed logins; newest first";
+        GET "/admin/audit/verify" verifyAudit PLATFORM Always [] audit_log::verify_of_platform, "Check the hash chains of the platform's audit log, or that of an org";
     }
     Connections {
         GET "/workspace/{org}/{ws}/settings/connector" listConnections WORKSPACE Always [] connections::list, "All connectors with the workspace's state and form";

@@ -331,10 +331,13 @@ async fn keep_house(api: Arc<Api>) {
     }
 }
 
-/// Stores when tokens were last used.
+/// Stores when tokens were last used, and the failed logins of the last minute.
 async fn keep_uses(api: &Api) {
     if let Err(error) = portcullis_engine::api_token::keep_uses(&api.engine).await {
         tracing::error!(%error, "when tokens were last used could not be stored");
+    }
+    if let Err(error) = portcullis_engine::audit_log::keep_logins(&api.engine).await {
+        tracing::error!(%error, "failed logins could not be written to the audit log");
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod all_connections;
 pub(crate) mod api_tokens;
+pub(crate) mod audit_log;
 pub(crate) mod automations;
 pub(crate) mod breakers;
 pub(crate) mod catalog;

@@ -212,6 +212,10 @@ limits! {
     login_delay_ms = 2000, max 30_000, "ms", "How long the answer to a failed login waits at most, once an address has none left: a caller with a mistake gives up no earlier.";
     login_sources = 10_000, max 1_000_000, "addresses", "Addresses of which failed logins are remembered, a few dozen bytes each; further ones are slowed together.";
     login_waiters = 1000, max 100_000, "answers", "Answers to failed logins that wait at once, each with its connection; further ones do not wait.";
+    audit_days = 400, max 36_500, "days", "How long records of the audit log are kept: a year, and the time until somebody looks at it.";
+    audit_records = 100_000, max 10_000_000, "records", "Records of the audit log of one org, and of the platform, of up to about 1 KiB on disk each; the oldest go beyond it, so that an org that changes something all the time fills no disk.";
+    audit_login_records = 10_000, max 1_000_000, "records", "Records of failed logins, which stand apart: a flood of them pushes out no record of a change.";
+    audit_login_sources = 20, max 200, "addresses", "Addresses that have a record of their own for their failed logins of a minute; those of further ones are in one record together.";
     modules = 200, max 10_000, "modules", "Modules kept; each has up to module_bytes on disk, and some times that compiled.";
 }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::api_token::TokenUses;
+use crate::audit_log::AuditDesk;
 use crate::automations::CompiledAutomations;
 use crate::breaker::Breakers;
 use crate::cache::Cache;
@@ -116,6 +117,7 @@ impl Engine {
         let Backends { store, ledger, runs, jobs, outbox } = parts.backends;
         let records = Records::new(store);
         let cache_key = parts.master_key.derive("compiled components")?;
+        let audit = AuditDesk::new(records.clone(), &parts.master_key, &parts.limits)?;
         let vault = Arc::new(Vault::open(records.clone(), parts.master_key).await?);
         let sandbox = Sandbox::new(Arc::clone(&parts.limits))?;
         let compiled = CompiledCache::new(parts.compiled_dir.clone(), &cache_key);
@@ -152,6 +154,7 @@ impl Engine {
             metrics,
             health: HealthNotes::default(),
             webhooks: Arc::default(),
+            audit,
             token_uses: TokenUses::default(),
             public_url: parts.public_url.trim_end_matches('/').to_owned(),
         });

@@ -18,6 +18,7 @@
 
 pub mod api_token;
 pub mod audit;
+pub mod audit_log;
 pub mod automations;
 pub mod breaker;
 mod cache;

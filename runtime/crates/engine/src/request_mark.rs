@@ -1,7 +1,8 @@
 //! What is known of the request around a use case, for log lines: its id, its trace, how long it waited, and what it
 //! changed. It goes with the task and not through every signature, because nothing is decided by it.
 
-use std::sync::{Arc, Mutex};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use portcullis_core::sync::lock;
@@ -10,6 +11,10 @@ use portcullis_store::{
     ModuleRecord, OrgLimitsRecord, OrgRecord, RetentionRecord, TokenIndex, Webhooks, WorkspaceRecord,
     WorkspaceValuesRecord,
 };
+
+use crate::audit_log::acts::kinds_of;
+use crate::audit_log::{Acting, AuditActor, NOBODY, actor_of};
+use crate::caller::Caller;
 
 /// Kinds of records that people change. Why listed: keys of others may hold hashes of what only their bearers know.
 const CHANGED_BY_PEOPLE: &[&str] = &[
@@ -41,6 +46,8 @@ pub struct RequestMark {
     /// The trace of the caller, 32 hexadecimal digits.
     trace_id: Option<Arc<str>>,
     made: Instant,
+    /// Who does what, where the audit log is told of it.
+    acting: OnceLock<Acting>,
     inner: Mutex<Inner>,
 }
 
@@ -48,6 +55,8 @@ pub struct RequestMark {
 struct Inner {
     queue_us: u64,
     changes: Changes,
+    /// Kinds of records whose change the audit log was told of.
+    recorded: Vec<&'static str>,
 }
 
 /// What a request changed.
@@ -85,7 +94,54 @@ impl RequestMark {
     /// The mark of a request that waits for its turn from now on.
     #[must_use]
     pub fn new(request_id: Option<Arc<str>>, trace_id: Option<Arc<str>>) -> Arc<Self> {
-        Arc::new(Self { request_id, trace_id, made: Instant::now(), inner: Mutex::default() })
+        let (made, acting, inner) = (Instant::now(), OnceLock::new(), Mutex::default());
+        Arc::new(Self { request_id, trace_id, made, acting, inner })
+    }
+
+    /// Says what the request does, for the audit log: the operation, who asks for it, and where it came from. For an
+    /// operation that is not recorded this does nothing.
+    pub fn acts(
+        &self,
+        operation: &'static str,
+        is_read: bool,
+        caller: Option<&Caller>,
+        address: impl FnOnce() -> Option<IpAddr>,
+    ) {
+        let Some(kinds) = kinds_of(operation, is_read) else { return };
+        let address = address();
+        let nobody = || AuditActor { role: NOBODY.to_owned(), ..AuditActor::default() };
+        let actor = caller.map_or_else(nobody, actor_of);
+        let request_id = self.request_id.clone();
+        // Why ignored: a request has one operation.
+        let _ = self.acting.set(Acting { operation, kinds, actor, address, request_id });
+    }
+
+    /// The mark of a part of the request that goes on in a task of its own, on behalf of this actor if it is known.
+    pub(crate) fn on_behalf(&self, actor: Option<AuditActor>) -> Arc<Self> {
+        let own = Self::new(self.request_id.clone(), self.trace_id.clone());
+        if let Some(acting) = self.acting.get() {
+            let actor = actor.unwrap_or_else(|| acting.actor.clone());
+            // Why ignored: it is a new one.
+            let _ = own.acting.set(Acting { actor, ..acting.clone() });
+        }
+        own
+    }
+
+    /// Who does what by the request, if that is recorded.
+    pub(crate) fn acting(&self) -> Option<&Acting> {
+        self.acting.get()
+    }
+
+    /// Kinds of records whose next change has a record in the audit log.
+    pub(crate) fn unrecorded(&self) -> Vec<&'static str> {
+        let Some(acting) = self.acting.get() else { return Vec::new() };
+        let recorded = &lock(&self.inner).recorded;
+        acting.kinds.iter().filter(|kind| !recorded.contains(kind)).copied().collect()
+    }
+
+    /// Notes that changes of these kinds have their record.
+    pub(crate) fn note_recorded(&self, kinds: Vec<&'static str>) {
+        lock(&self.inner).recorded.extend(kinds);
     }
 
     /// Does something for this request. Its wait ends when that begins.

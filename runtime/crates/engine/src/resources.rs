@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
+use portcullis_core::id::OrgId;
 use portcullis_core::limits::Limits;
 use portcullis_egress::Gate;
-use portcullis_store::{Document, Ledger, Records, StoreError, Vault, Writes};
+use portcullis_store::{Change, Document, Ledger, Records, StoreError, Vault, Writes};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::api_token::TokenUses;
+use crate::audit_log::AuditDesk;
 use crate::automations::CompiledAutomations;
 use crate::breaker::Breakers;
 use crate::cache::Cache;
@@ -54,6 +56,8 @@ pub(crate) struct Resources {
     /// Connections that are known to be healthy.
     pub(crate) health: HealthNotes,
     pub(crate) webhooks: Arc<WebhookDesk>,
+    /// Who changed what.
+    pub(crate) audit: AuditDesk,
     /// When API tokens were used.
     pub(crate) token_uses: TokenUses,
     /// Public URL of this product, without a slash at its end.
@@ -62,17 +66,46 @@ pub(crate) struct Resources {
 
 impl Resources {
     /// Commits writes, and applies their effects before it returns: on caches, pooled connections and running
-    /// calls. Returns the sequence of the commit.
+    /// calls. What a person changes has its record in the audit log by the same commit. Returns the sequence of the
+    /// commit.
     ///
     /// # Errors
     /// Those of the store; nothing is written or ended then.
     pub(crate) async fn commit(&self, writes: Writes) -> Result<u64, StoreError> {
-        let (sequence, changes) = self.records.commit_changes(writes).await?;
-        if let Some(mark) = RequestMark::current() {
+        let mark = RequestMark::current();
+        let (sequence, changes) = match &mark {
+            Some(mark) => self.commit_recorded(mark, writes).await?,
+            None => self.records.commit_changes(writes).await?,
+        };
+        if let Some(mark) = mark {
             mark.note(&changes);
         }
         invalidation::apply(self, &changes).await;
         Ok(sequence)
+    }
+
+    async fn commit_recorded(
+        &self,
+        mark: &RequestMark,
+        writes: Writes,
+    ) -> Result<(u64, Vec<Change>), StoreError> {
+        let Some(acting) = mark.acting() else { return self.records.commit_changes(writes).await };
+        let (sequence, changes, recorded) = self.audit.commit(writes, acting, &mark.unrecorded()).await?;
+        mark.note_recorded(recorded);
+        Ok((sequence, changes))
+    }
+
+    /// Writes the record of what a person is about to do, where no commit of records does it: it must not be done if this
+    /// fails. Without a request, or by one that is not recorded, nothing is written.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn record_act(&self, org: &OrgId, target: String) -> Result<(), StoreError> {
+        let mark = RequestMark::current();
+        match mark.as_ref().and_then(|mark| mark.acting()) {
+            Some(acting) => self.audit.note(acting, Some(org.clone()), target).await,
+            None => Ok(()),
+        }
     }
 
     /// Deletes the records of a kind with these keys, each given as its parts, in batches.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use portcullis_core::id::CredentialId;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::AuditActor;
 use crate::records::Document;
 
 /// A connection's token. Parts: `[org, workspace, connector_id]`.
@@ -110,6 +111,9 @@ pub struct PendingConsent {
     pub browser: String,
     /// When it expires, RFC 3339.
     pub expires_at: String,
+    /// Who started it; unknown for one of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<AuditActor>,
 }
 
 impl Document for PendingConsent {

@@ -16,6 +16,7 @@
     )
 )]
 
+mod audit;
 mod automations;
 mod backend;
 mod backends;
@@ -47,6 +48,10 @@ mod tokens;
 mod vault;
 mod webhooks;
 
+pub use audit::{
+    AUDIT_PAGE_ENTRIES_MAX, AuditActor, AuditBad, AuditChain, AuditCursor, AuditCut, AuditEvent, AuditPage,
+    AuditQuery, AuditRecord, AuditReport, AuditScope, audit_scopes, read_audit, trim_audit, verify_audit,
+};
 pub use automations::AutomationRecord;
 pub use backend::{
     BATCH_OPERATIONS_MAX, Batch, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX, LIST_ENTRIES_MAX,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_engine::retention;
+use portcullis_engine::{audit_log, retention};
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::service::Api;
@@ -23,6 +23,10 @@ pub(super) async fn drop_old(api: Arc<Api>) {
         match retention::sweep(&api.engine).await {
             Ok(swept) => tracing::debug!(?swept, "retention"),
             Err(error) => tracing::error!(error = error.detail, "retention could not look for old files"),
+        }
+        match audit_log::sweep(&api.engine).await {
+            Ok(dropped) => tracing::debug!(dropped, "retention of the audit log"),
+            Err(error) => tracing::error!(error = error.detail, "old audit records could not be looked for"),
         }
     }
 }

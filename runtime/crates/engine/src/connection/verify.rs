@@ -106,6 +106,9 @@ pub async fn verify(
         key: None,
         commitment,
     };
+    // Why before it is tried: what cannot be recorded is not done.
+    let target = format!("connection/{}", subject.key.parts().join("/"));
+    engine.resources.record_act(&subject.key.org, target).await?;
     let handle = engine.resources.active_calls.register(CallScope::of(&call), call.commitment.clone());
     // Why now: a person who asks does not wait for the time of the next attempt.
     if let Err(error) =

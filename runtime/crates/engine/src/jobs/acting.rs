@@ -198,7 +198,7 @@ pub async fn redrive(
         None => None,
     };
     let mut after: Option<JobName> = None;
-    let (mut done, mut full) = (Redriven::default(), Full::default());
+    let (mut done, mut full, mut is_recorded) = (Redriven::default(), Full::default(), false);
     loop {
         let mut page = engine.jobs.store.given_up(org, workspace.as_ref(), after.as_ref(), PAGE).await?;
         for name in &page {
@@ -217,6 +217,11 @@ pub async fn redrive(
                     continue;
                 }
                 admitted => admitted?,
+            }
+            if !is_recorded {
+                // Why before the first of them: what cannot be recorded is not done.
+                engine.resources.record_act(org, wish.target(org)).await?;
+                is_recorded = true;
             }
             done.count += u64::from(revive(engine, &job, detail, wish.new_key).await?);
             if done.count >= engine.limits().redrive_runs {
@@ -263,6 +268,14 @@ fn normal(name: &str, text: Option<&str>) -> Result<Option<String>, Error> {
 }
 
 impl Redrive {
+    /// Whose runs are taken up, for the audit log.
+    fn target(&self, org: &OrgId) -> String {
+        match &self.workspace {
+            Some(workspace) => format!("run/{org}/{workspace}"),
+            None => format!("run/{org}"),
+        }
+    }
+
     fn wants(&self, job: &Job, detail: &Detail, since: Option<&str>, until: Option<&str>) -> bool {
         let status: JobStatus = job.state.into();
         let is = |wanted: &Option<String>, found: Option<&str>| {

@@ -26,12 +26,14 @@ use zeroize::Zeroizing;
 use super::exchange;
 use super::renewal::{Renewal, attention, openable, settle};
 use crate::api_token::hash;
+use crate::audit_log::{AuditActor, actor_of};
 use crate::caller::Caller;
 use crate::clock;
 use crate::connection::health::{self, Seen, Watched};
 use crate::connection::{ConnectionKey, LoadedConnection, Subject};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::request_mark::RequestMark;
 use crate::resources::Resources;
 use crate::tenants::Tenant;
 use crate::workers::Lane;
@@ -79,10 +81,14 @@ pub async fn start(
 ) -> Result<Started, Error> {
     let subject = Subject::find(engine, caller, tenant, connector).await?;
     subject.require_enabled()?;
-    begin(&engine.resources, &subject.load(engine).await?).await
+    begin(&engine.resources, &subject.load(engine).await?, actor_of(caller)).await
 }
 
-async fn begin(resources: &Resources, connection: &LoadedConnection) -> Result<Started, Error> {
+async fn begin(
+    resources: &Resources,
+    connection: &LoadedConnection,
+    started_by: AuditActor,
+) -> Result<Started, Error> {
     connection.require_allowed()?;
     let plan = connection.connector().auth.token.as_ref().and_then(|token| token.consent.as_ref());
     let plan = plan.ok_or_else(no_consent)?;
@@ -109,6 +115,7 @@ async fn begin(resources: &Resources, connection: &LoadedConnection) -> Result<S
         sealed_verifier: sealed.text,
         browser: hash(&browser),
         expires_at: expires_at.clone(),
+        started_by: Some(started_by),
     };
     let authorize_url = authorize_url(resources, connection, plan, &redirect_uri, &state, &verifier).await?;
     let writes = forget_late(resources).await?;
@@ -237,13 +244,20 @@ pub async fn finish(engine: &Engine, back: Return<'_>) -> Result<ConnectionKey, 
         workspace: WorkspaceId::parse(&pending.workspace)?,
         connector: ConnectorId::parse(&pending.connector)?,
     };
+    // Why who started it: the browser that comes back has no token, and the audit log is to say who did it.
+    let mark = RequestMark::current().map(|mark| mark.on_behalf(pending.started_by.clone()));
     let (renewal, own) = (engine.renewal.clone(), connection.clone());
     let code = Zeroizing::new(code.to_owned());
     let (iss, pairs) = (back.iss.map(str::to_owned), back.pairs.to_vec());
     // Why a task: a code works once, so its token must be stored even if the browser disconnects.
     let lane = Lane::of(Some(connection.org.as_str()));
-    let redeeming =
-        Box::pin(async move { redeem(&renewal, own, pending, code, iss.as_deref(), &pairs).await });
+    let redeeming = Box::pin(async move {
+        let redeeming = redeem(&renewal, own, pending, code, iss.as_deref(), &pairs);
+        match mark {
+            Some(mark) => mark.around(redeeming).await,
+            None => redeeming.await,
+        }
+    });
     let task = tokio::spawn(engine.resources.workers.movable(lane, redeeming));
     task.await.map_err(|_| Error::plain(Code::Internal))???;
     Ok(connection)

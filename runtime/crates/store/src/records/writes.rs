@@ -57,6 +57,31 @@ impl Writes {
         self.step::<T>(parts, |batch, key| Ok(batch.require(key, Precondition::Revision(revision))))
     }
 
+    /// A copy, so that the same can be committed again under other conditions; `None` of writes that could not be built.
+    #[must_use]
+    pub fn copy(&self) -> Option<Self> {
+        let batch = self.batch.as_ref().ok()?;
+        Some(Self { batch: Ok(batch.clone()) })
+    }
+
+    /// What is written so far: storage keys, and the bytes that each gets; `None` for a deletion. A document that is
+    /// stored in parts shows its reference, which names its hash.
+    pub fn written(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        let writes = self.batch.iter().flat_map(|batch| &batch.writes);
+        writes.map(|(key, value)| (key.as_str(), value.as_deref()))
+    }
+
+    /// The conditions on a storage key so far.
+    pub fn conditions<'a>(&'a self, key: &'a str) -> impl Iterator<Item = Precondition> + 'a {
+        let conditions = self.batch.iter().flat_map(|batch| &batch.preconditions);
+        conditions.filter(move |(own, _)| own == key).map(|(_, condition)| *condition)
+    }
+
+    /// Adds a condition on a storage key.
+    pub fn require(self, key: &str, condition: Precondition) -> Self {
+        Self { batch: self.batch.map(|batch| batch.require(key, condition)) }
+    }
+
     fn write<T: Document>(self, parts: &[&str], document: &T, precondition: Option<Precondition>) -> Self {
         self.step::<T>(parts, |batch, key| {
             let value = serde_json::to_vec(document).map_err(|error| StoreError::Unreadable {
