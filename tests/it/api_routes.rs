@@ -335,6 +335,11 @@ async fn every_route_refuses_a_caller_without_a_token_and_one_of_another_role() 
             nobody.problem(Code::ConsentInvalid);
             continue;
         }
+        if route.path.starts_with("/connect/") {
+            // Open to a person's browser, and of no use without a link. JSON is no form.
+            assert!(matches!(nobody.status, 410 | 415), "{path}: {} {}", nobody.status, nobody.text);
+            continue;
+        }
         if route.roles.is_empty() {
             nobody.is(200);
             continue;

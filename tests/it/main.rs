@@ -24,6 +24,7 @@ mod black_box;
 mod breakers;
 mod catalog;
 mod changes;
+mod connect;
 mod descriptions;
 mod events;
 mod field_cases;

@@ -79,6 +79,11 @@ async fn an_unknown_query_parameter_is_refused_by_every_route() {
             answer.problem(Code::ConsentInvalid);
             continue;
         }
+        if route.path.starts_with("/connect/") {
+            // Programs that mail goes through add some to links. JSON is no form.
+            assert!(matches!(answer.status, 410 | 415), "{path}: {} {}", answer.status, answer.text);
+            continue;
+        }
         let answer = answer.problem(Code::UnknownParameter);
         let detail = answer.json["detail"].as_str().unwrap();
         assert!(detail.starts_with("unknown parameter \"no-such\"; this route takes "), "{path}: {detail}");

@@ -11,6 +11,7 @@ import collections
 import itertools
 import json
 import os
+import re
 import threading
 import time
 import urllib.error
@@ -57,6 +58,16 @@ class Stopped(Exception):
 
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Stays(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+PAGES = urllib.request.build_opener(urllib.request.ProxyHandler({}), Stays())
 
 
 def ask(method, path, token, body=None, accept=(200, 201, 202, 204), **more):
@@ -201,6 +212,56 @@ class World:
         state = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["state"][0]
         return {"state": state, "code": "a-code"}, dict([cookie.split("=", 1)])
 
+    def link(self, frame=False):
+        """A connect link of the tenant whose settings are changed; its secret."""
+        path = f"/workspace/{SIDE_ORG}/{WORKSPACE}/connect-session"
+        body = {"connector_id": CONSENT if frame else CONNECTOR}
+        return ask("POST", path, self.tenants[SIDE_ORG]["workspace"], body)["connect_url"].rsplit("/", 1)[1]
+
+    def browse(self, path, form=None, cookies=None):
+        """A request of a person's browser; the text of the page, and the cookies with those that it sets."""
+        data = None if form is None else urllib.parse.urlencode(form).encode()
+        request = urllib.request.Request(URL + path, data=data)
+        if cookies:
+            request.add_header("cookie", "; ".join("=".join(pair) for pair in cookies.items()))
+        try:
+            with PAGES.open(request, timeout=30) as answer:
+                headers, text = answer.headers, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            headers, text = error.headers, error.read().decode()
+        for line in headers.get_all("set-cookie", []):
+            name, value = line.split(";")[0].split("=", 1)
+            cookies = {**(cookies or {}), name: value}
+        return text, cookies or {}
+
+    def claimed(self, frame=False):
+        """A link that was claimed: its secret, what its forms carry, and the browser's cookies."""
+        secret = self.link(frame)
+        _, cookies = self.browse(f"/connect/{secret}/claim", {"frame": "1"} if frame else {})
+        text, cookies = self.browse(f"/connect/{secret}", None, cookies)
+        return secret, re.search(r'name="csrf" value="([^"]*)"', text).group(1), cookies, text
+
+    def connect(self, operation):
+        """Path parameters, query, cookies and form of a call of a page as it should be."""
+        consents = operation.endswith(("/consent", "/window/{ticket}"))
+        if consents:
+            self.consent()
+        if operation in ("GET /connect/{secret}", "POST /connect/{secret}/claim"):
+            return {"secret": self.link()}, {}, {}, {}
+        secret, csrf, cookies, text = self.claimed(consents)
+        named = {"csrf": csrf, "connector": CONSENT if consents else CONNECTOR}
+        named["method"] = CLIENT["auth_method"] if consents else "default"
+        if operation == "GET /connect/{secret}/consent":
+            return {"secret": secret}, named, cookies, {}
+        if operation == "GET /connect/{secret}/window/{ticket}":
+            text, _ = self.browse(f"/connect/{secret}?method={named['method']}", None, cookies)
+            return {"secret": secret, "ticket": re.search(r"/window/([0-9a-f]+)", text).group(1)}, {}, {}, {}
+        if operation == "GET /connect/{secret}/end":
+            self.browse(f"/connect/{secret}/end", {"csrf": csrf, "action": "cancel"}, cookies)
+            return {"secret": secret}, {}, cookies, {}
+        fields = {f"field.{name}": value for name, value in CREDENTIAL["config"].items()}
+        return {"secret": secret}, {}, cookies, {**named, **fields, "action": "cancel"}
+
     def free_entry(self):
         ask("DELETE", f"/admin/connector/{INSTALLED}?force=true", TOKENS["platform"], accept=(204, 404))
         return INSTALLED
@@ -309,6 +370,16 @@ PLANS = {
     "POST /workspace/{org}/{ws}/settings/connector/{id}/test": (at(SIDE, id=WORLD.connection), {}, None),
     "POST /workspace/{org}/{ws}/settings/connector/{id}/oauth/start": (at(SIDE, id=WORLD.consent), {}, None),
     "GET /oauth/callback": (at(), {}, None),
+    "POST /workspace/{org}/{ws}/connect-session": (SIDE, {}, lambda: {"connector_id": CONNECTOR}),
+    "GET /org/{org}/settings/connect": (at(org=ORG), {}, None),
+    "PUT /org/{org}/settings/connect": (at(org=SIDE_ORG), {}, lambda: {"title": "Side"}),
+    "GET /connect/{secret}": (at(secret="none"), {}, None),
+    "POST /connect/{secret}/claim": (at(secret="none"), {}, None),
+    "POST /connect/{secret}/save": (at(secret="none"), {}, None),
+    "GET /connect/{secret}/consent": (at(secret="none"), {}, None),
+    "GET /connect/{secret}/window/{ticket}": (at(secret="none", ticket="none"), {}, None),
+    "POST /connect/{secret}/end": (at(secret="none"), {}, None),
+    "GET /connect/{secret}/end": (at(secret="none"), {}, None),
     "POST /run/{org}/{ws}/connector/{id}/{action}": (
         at(HERE, id=CONNECTOR, action=ACTION), {"dry_run": "true"}, lambda: {"input": INPUT}),
     "POST /run/{org}/{ws}/automation/{id}": (
@@ -373,6 +444,10 @@ def before_call(context, case, kwargs):
         case.cookies = {}
         if case.operation.path == "/oauth/callback":
             case.query, case.cookies = WORLD.consented()
+        if case.operation.path.startswith("/connect/"):
+            case.path_parameters, case.query, case.cookies, form = WORLD.connect(route(case))
+            if case.method.upper() == "POST":
+                case.media_type, case.body = "application/x-www-form-urlencoded", form
         case.headers = {}
         if body is not None:
             case.media_type = case.media_type or "application/json"

@@ -7,6 +7,7 @@ use portcullis_engine::audit_log::acts::RECORDED;
 use serde_json::{Value, json};
 
 use super::{KEY, newest, token_id};
+use crate::connect::{Browser, link_of};
 use crate::modules::guests::good;
 use crate::modules::harness::{WASM, accepting, answering, definition, exchange_module, upload};
 use crate::support::token_server::TokenServer;
@@ -260,6 +261,51 @@ async fn consent(book: &mut Book) {
     assert_eq!(records[0]["id"], book.last);
 }
 
+/// A connector whose consent needs nothing of a workspace: its client is public, and the same for all.
+fn public() -> Value {
+    let mut definition = consenting();
+    definition["connector_id"] = json!("public");
+    definition["auth"]["client_id"] = json!("client-of-all");
+    definition["auth_schema"] = json!({ "fields": [] });
+    definition
+}
+
+async fn connect(book: &mut Book) {
+    let (platform, org, workspace) = book.clients();
+    platform.post("/admin/connector", &public()).await.is(201);
+    book.forget().await;
+    let settings = json!({ "frame_ancestors": ["https://app.example.com"] });
+    let set = org.put("/org/acme/settings/connect", &settings).await;
+    book.one("setConnectSettings", &org, set, "connect/acme", ACME).await;
+    let ways =
+        [("saas", "saveConnectForm"), ("public", "startConnectConsent"), ("public", "openConnectWindow")];
+    for (connector, operation) in ways {
+        workspace.delete(&book.acme.setting(connector)).await.is(204);
+        book.forget().await;
+        let wish = json!({ "connector_id": connector });
+        let made = workspace.post("/workspace/acme/main/connect-session", &wish).await;
+        let session = made.json["session_id"].as_str().unwrap().to_owned();
+        let url = made.json["connect_url"].as_str().unwrap().to_owned();
+        let target = format!("connect_session/acme/main/{session}");
+        let record = book.one("createConnectSession", &workspace, made, &target, ACME).await;
+        let link = &url[url.find("/connect/").unwrap()..];
+        assert!(!record.to_string().contains(link.rsplit('/').next().unwrap()), "{record}");
+        let browser = match operation {
+            "openConnectWindow" => Browser::framed(&book.world),
+            _ => Browser::new(&book.world),
+        };
+        let page = browser.claim(link).await.is(200);
+        let answer = match connector {
+            "saas" => browser.fill(link, connector, &[("field.api_key", KEY)]).await,
+            _ => browser.get(&link_of(&page, "Continue to Person")).await,
+        };
+        // Claiming it left no record.
+        let actor = json!({ "session_id": session, "role": "connect_session" });
+        let target = format!("connection/acme/main/{connector}");
+        book.one_by(operation, &actor, &answer.is(303), &target, ACME).await;
+    }
+}
+
 /// Deliveries of a webhook that were taken.
 async fn delivered(client: &Client, path: &str) -> Vec<Value> {
     newest(client, &format!("{path}/delivery?state=delivered")).await
@@ -340,6 +386,7 @@ async fn every_recorded_operation_leaves_exactly_one_record_of_who_did_what_to_w
     tenants(&mut book).await;
     of_org(&mut book).await;
     connections(&mut book).await;
+    connect(&mut book).await;
     webhooks(&mut book).await;
     runs(&mut book).await;
     let all: BTreeSet<&str> = RECORDED.iter().map(|act| act.operation).collect();

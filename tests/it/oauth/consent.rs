@@ -103,7 +103,11 @@ async fn a_person_consents_and_the_next_run_carries_the_token() {
         assert!(begun.set_cookie.contains(part), "{}", begun.set_cookie);
     }
     let page = back(&harness, &begun.back(), Some(&format!("a=b; {}; c=d", begun.cookie))).await.is(200);
-    assert_eq!(page.header("content-security-policy"), Some("default-src 'none'"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; ") && policy.ends_with("frame-ancestors 'none'"),
+        "{policy}"
+    );
     assert_eq!(page.header("cache-control"), Some("no-store"));
     assert!(page.text.contains("saas is connected"), "{}", page.text);
     let asked = &harness.server.asked()[0];

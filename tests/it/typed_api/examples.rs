@@ -33,6 +33,8 @@ const ORDER: &[&str] = &[
     "setOrgLimits",
     "saveOrgWebhook",
     "savePlatformWebhook",
+    "createConnectSession",
+    "setConnectSettings",
     "setWorkspaceValues",
     "setRetention",
     "setPlatformRetention",

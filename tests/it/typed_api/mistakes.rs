@@ -179,6 +179,28 @@ fn of_tenants() -> Vec<Case> {
             right: json!({ "url": "https://hooks.example.com/in", "events": ["*"], "enabled": true }),
         },
         Case {
+            operation: "createConnectSession",
+            wrong: json!({ "conector_id": "salesforce", "expires_in": 59, "return_url": 5 }),
+            errors: [
+                ("/conector_id", "unknown_field"),
+                ("/expires_in", "out_of_range"),
+                ("/return_url", "wrong_type"),
+            ],
+            meant: "connector_id",
+            right: json!({ "connector_id": "salesforce", "expires_in": 60, "return_url": null }),
+        },
+        Case {
+            operation: "setConnectSettings",
+            wrong: json!({ "return_url": [], "frame_ancestors": "https://app.example.com", "title": 5 }),
+            errors: [
+                ("/frame_ancestors", "wrong_type"),
+                ("/return_url", "unknown_field"),
+                ("/title", "wrong_type"),
+            ],
+            meant: "return_urls",
+            right: json!({ "return_urls": ["https://app.example.com"], "title": null }),
+        },
+        Case {
             operation: "setWorkspaceValues",
             wrong: json!({ "values": { "list": [] }, "valeus": {}, "more": 1 }),
             errors: [

@@ -16,6 +16,7 @@
 
 mod answer;
 mod auth;
+mod connect;
 mod dispatch;
 mod login_delay;
 mod login_log;

@@ -156,6 +156,8 @@ fn path_schema(route: &Route, name: &str) -> Value {
         "ws" => WorkspaceId::PATTERN,
         "action" => ActionId::PATTERN,
         "run_id" => RunId::PATTERN,
+        // Why not of exactly the length: whatever else comes is answered as a link that does not work any more.
+        "secret" | "ticket" => "^[A-Za-z0-9_-]+$",
         "n" => return json!({ "type": "integer", "minimum": 1 }),
         _ if route.path.contains("/automation/") => AutomationId::PATTERN,
         _ if route.path.contains("/token/") => TokenId::PATTERN,

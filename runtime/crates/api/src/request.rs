@@ -90,6 +90,11 @@ impl RawRequest {
     pub(crate) fn query(&self) -> &str {
         self.query.as_deref().unwrap_or_default()
     }
+
+    /// The body as it came.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 impl Context {

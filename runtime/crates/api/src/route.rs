@@ -14,6 +14,7 @@ use portcullis_engine::workers::Lane;
 use schemars::{Schema, SchemaGenerator};
 
 use crate::answer::{Answer, AnswerHeader, Content};
+use crate::connect::browser::FORM;
 use crate::problem;
 use crate::request::{Context, Parameter, Parameters, RawRequest, RequestBody, WASM};
 
@@ -147,15 +148,17 @@ impl Route {
         Method::from_bytes(self.method.as_bytes()).unwrap_or(Method::GET)
     }
 
-    /// Whether unknown query parameters are ignored: third parties send parameters of their choice.
+    /// Whether unknown query parameters are ignored: third parties send parameters of their choice, and programs that
+    /// mail goes through add some to links.
     pub(crate) fn is_lenient(&self) -> bool {
-        self.path == portcullis_engine::oauth::consent::CALLBACK_PATH
+        self.path == portcullis_engine::oauth::consent::CALLBACK_PATH || self.path.starts_with("/connect/")
     }
 
     /// The largest body of a request, bytes, and the name of that limit.
     pub(crate) fn body_limit(&self, limits: &Limits) -> (u64, &'static str) {
         match self.types.body_media {
             WASM => (limits.module_bytes, "module_bytes"),
+            FORM => (limits.connect_form_bytes, "connect_form_bytes"),
             _ => (limits.api_body_bytes, "api_body_bytes"),
         }
     }

@@ -3,15 +3,16 @@
 use portcullis_core::fault::Code;
 use portcullis_engine::api_token::Role;
 use portcullis_engine::caller::{
-    ORG, ORG_RUN, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, WORKSPACE, WORKSPACE_ORG,
+    ORG, ORG_RUN, PLATFORM, PLATFORM_ORG, RUN, RUN_READERS, WORKSPACE, WORKSPACE_ORG, WORKSPACE_ORG_PLATFORM,
 };
 
+use crate::connect as pages;
 use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
-    all_connections, api_tokens, audit_log, automations, breakers, catalog, connections, connectors, events,
-    jobs, metrics, modules, oauth, org_limits, org_policy, outbound, previews, retention, run_feed, run_log,
-    runs, status, tenants, webhooks, workspace_values,
+    all_connections, api_tokens, audit_log, automations, breakers, catalog, connect, connections, connectors,
+    events, jobs, metrics, modules, oauth, org_limits, org_policy, outbound, previews, retention, run_feed,
+    run_log, runs, status, tenants, webhooks, workspace_values,
 };
 
 /// Roles of routes that are open to all.
@@ -29,6 +30,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Ledger", "Every outbound attempt of an org"),
     ("Audit", "Who changed what, when and from where"),
     ("Connections", "A workspace's credentials"),
+    ("Connect", "Links with which a person connects a workspace in a browser, and their pages"),
     ("Runs", "Calls of actions and automations, and their records"),
     ("Webhooks", "Where an org and the platform are told of what happens"),
     ("Breakers", "Third parties that fail and are not asked for a while"),
@@ -141,6 +143,18 @@ routes! {
         GET "/workspace/{org}/{ws}/settings/values" getWorkspaceValues WORKSPACE_ORG Always [] workspace_values::show, "Read the workspace's values for mappings and conditions";
         PUT "/workspace/{org}/{ws}/settings/values" setWorkspaceValues WORKSPACE_ORG Always [] workspace_values::replace, "Set the workspace's values for mappings and conditions";
         GET "/oauth/callback" finishConsent OPEN Always [ConsentInvalid ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention] oauth::callback, "Where a third party sends the person back to";
+    }
+    Connect {
+        POST "/workspace/{org}/{ws}/connect-session" createConnectSession WORKSPACE_ORG_PLATFORM Always [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed ReturnUrlNotAllowed] connect::create, "Make a link with which a person connects the workspace in a browser; it is shown once";
+        GET "/org/{org}/settings/connect" getConnectSettings PLATFORM_ORG Always [] connect::show, "Read where connect links of the org may lead back to, who may frame their page, and how it looks";
+        PUT "/org/{org}/settings/connect" setConnectSettings PLATFORM_ORG Always [] connect::replace, "Set all of it";
+        GET "/connect/{secret}" showConnectPage OPEN Always [] pages::show, "The page of a connect link; opening it claims nothing";
+        POST "/connect/{secret}/claim" claimConnectLink OPEN Always [] pages::claim, "Claim a connect link for this browser";
+        POST "/connect/{secret}/save" saveConnectForm OPEN Always [] pages::save, "Save what a person filled in, and try it";
+        GET "/connect/{secret}/consent" startConnectConsent OPEN Always [] pages::consent, "Send the person to the third party for consent";
+        GET "/connect/{secret}/window/{ticket}" openConnectWindow OPEN Always [] pages::window, "The same in a window that a framed page opens once";
+        POST "/connect/{secret}/end" endConnectSession OPEN Always [] pages::finish, "Leave without connecting, or keep what was saved";
+        GET "/connect/{secret}/end" showConnectEnd OPEN Always [] pages::end, "What came of a connect link";
     }
     Runs {
         POST "/run/{org}/{ws}/connector/{id}/{action}" runAction RUN Scheduled [OrgStorageFull IdempotencyKeyReused IdempotencyInFlight] runs::run_action, "Call an action";

@@ -325,6 +325,9 @@ async fn keep_house(api: Arc<Api>) {
             if let Err(error) = portcullis_engine::events::sweep(&api.engine).await {
                 tracing::error!(%error, "old events could not be forgotten");
             }
+            if let Err(error) = portcullis_engine::connect::sweep(&api.engine).await {
+                tracing::error!(error = error.detail, "old connect sessions could not be forgotten");
+            }
         }
         let idle = api.engine.sweep_connections();
         tracing::debug!(idle_connections = idle, calls = api.engine.scheduler().calls(), "housekeeping");

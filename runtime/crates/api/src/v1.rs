@@ -7,6 +7,7 @@ pub(crate) mod audit_log;
 pub(crate) mod automations;
 pub(crate) mod breakers;
 pub(crate) mod catalog;
+pub(crate) mod connect;
 pub(crate) mod connections;
 pub(crate) mod connectors;
 pub(crate) mod events;

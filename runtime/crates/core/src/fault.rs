@@ -157,6 +157,7 @@ codes! {
     OrgBusy "org_busy" 429 Caller "The org has as many calls running as it may.";
     OrgRateLimited "org_rate_limited" 429 Caller "The org has made as many calls within a minute as it may.";
     OrgStorageFull "org_storage_full" 429 Caller "What is stored for the org has as many bytes as it may; no further run is accepted.";
+    ReturnUrlNotAllowed "return_url_not_allowed" 422 Caller "The return URL is not one that the org has listed.";
 }
 
 impl Code {

@@ -197,6 +197,10 @@ limits! {
     webhook_kept_days = 14, max 90, "days", "How long deliveries stay in a webhook's list after their end, for a look and for sending them again.";
     webhook_kept = 10_000, max 1_000_000, "deliveries", "Deliveries at their end in the list of one webhook; the oldest are dropped first.";
     connection_scan = 1_000, max 100_000, "connections", "Connections that one page of a list over an org or the platform looks at: a filter must not read all of them.";
+    connect_sessions = 200, max 10_000, "sessions", "Connect links of one workspace that are not used up, a few hundred bytes each: a program that makes one for every view of a page must not fill the store.";
+    connect_list = 50, max 500, "entries", "Return URLs of an org, and origins that may frame its connect page: the first are compared for every link, the second are in a header of every page.";
+    connect_logo_bytes = 32 * KIB, max 48 * KIB, "bytes", "The picture of an org's connect page as a data URL; it is in every page.";
+    connect_form_bytes = MIB, max 8 * MIB, "bytes", "What a person fills in on a connect page, as browsers send it: a key file and all other fields fit. It is read before it is known whether the link is one.";
     workspace_values = 100, max 1000, "values", "Values of one workspace for mappings and conditions: a pipeline, an owner, a list for each automation.";
     workspace_values_bytes = 16 * KIB, max 48 * KIB, "bytes", "Names and values of one workspace together: they are one record, and are kept in memory.";
     redrive_runs = 1000, max 10_000, "runs", "Runs that one request takes up again, each with a write on disk; the next request takes up the others.";

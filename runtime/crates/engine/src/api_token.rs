@@ -303,6 +303,7 @@ pub async fn still_stands(engine: &Engine, caller: &Caller) -> bool {
 fn caller(record: &Arc<TokenRecord>) -> Option<Caller> {
     is_alive(record).then(|| Caller {
         token_id: Some(record.token_id.clone()),
+        session_id: None,
         role: record.role,
         org: record.org.clone(),
         workspace: record.workspace.clone(),

@@ -31,14 +31,18 @@ pub use logins::{keep as keep_logins, note as note_failed_login};
 pub(crate) const NOBODY: &str = "none";
 /// Role of whoever uses a command on the data directory itself.
 const OFFLINE: &str = "offline";
+/// The role of a person who used the link of a connect session.
+const SESSION: &str = "connect_session";
 
 /// The actor of what a caller does.
 pub(crate) fn actor_of(caller: &Caller) -> AuditActor {
-    let role = match &caller.token_id {
-        Some(_) => caller.role.as_str(),
-        None => OFFLINE,
+    let role = match (&caller.token_id, &caller.session_id) {
+        (Some(_), _) => caller.role.as_str(),
+        (None, Some(_)) => SESSION,
+        (None, None) => OFFLINE,
     };
-    AuditActor { token_id: caller.token_id.clone(), role: role.to_owned(), person: None }
+    let session_id = caller.session_id.as_deref().map(str::to_owned);
+    AuditActor { token_id: caller.token_id.clone(), session_id, role: role.to_owned(), person: None }
 }
 
 /// Which records are wanted, with times as texts. `None` matches all.

@@ -18,6 +18,8 @@ pub const ORG: &[Role] = &[Role::Org];
 pub const WORKSPACE: &[Role] = &[Role::Workspace];
 /// Roles for what a workspace sets, or its org for it.
 pub const WORKSPACE_ORG: &[Role] = &[Role::Workspace, Role::Org];
+/// Roles that make links with which a person connects a workspace.
+pub const WORKSPACE_ORG_PLATFORM: &[Role] = &[Role::Workspace, Role::Org, Role::Platform];
 /// Roles that make calls.
 pub const RUN: &[Role] = &[Role::Run];
 /// Roles that see what an org can call.
@@ -28,8 +30,10 @@ pub const RUN_READERS: &[Role] = &[Role::Run, Role::Workspace, Role::Org];
 /// A verified caller.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The API token that was presented; `None` for the operator at the command line.
+    /// The API token that was presented; `None` for the operator at the command line, and in a connect session.
     pub token_id: Option<TokenId>,
+    /// The connect session whose link a person used.
+    pub(crate) session_id: Option<Arc<str>>,
     pub role: Role,
     pub org: Option<OrgId>,
     pub workspace: Option<WorkspaceId>,
@@ -41,7 +45,21 @@ impl Caller {
     /// The operator at the machine itself, who has the data directory and the master key: role `platform`.
     #[must_use]
     pub const fn operator() -> Self {
-        Self { token_id: None, role: Role::Platform, org: None, workspace: None, limited: None }
+        Self {
+            token_id: None,
+            session_id: None,
+            role: Role::Platform,
+            org: None,
+            workspace: None,
+            limited: None,
+        }
+    }
+
+    /// The browser that claimed a connect session: it may do what concerns this workspace's connections, without an
+    /// API token. What it may do of that, the session says.
+    pub(crate) fn of_session(org: OrgId, workspace: WorkspaceId, session: &str) -> Self {
+        let (org, workspace, session_id) = (Some(org), Some(workspace), Some(session.into()));
+        Self { token_id: None, session_id, role: Role::Workspace, org, workspace, limited: None }
     }
 
     /// Checks the caller's role and tenant. The tenant comes from the token: for another's tenant the answer is
@@ -122,6 +140,7 @@ mod tests {
     fn caller(role: Role, org: Option<&str>, workspace: Option<&str>) -> Caller {
         Caller {
             token_id: Some(TokenId::parse("tok_1").unwrap()),
+            session_id: None,
             role,
             org: org.map(|o| OrgId::parse(o).unwrap()),
             workspace: workspace.map(|w| WorkspaceId::parse(w).unwrap()),

@@ -35,7 +35,7 @@ pub use key::ConnectionKey;
 pub(crate) use loaded::{Errand, LoadedConnection, Purpose, rules};
 pub use save::{SaveConnection, save};
 pub use state::ConnectionState;
-use state::StoredConnection;
+pub(crate) use state::StoredConnection;
 pub use verify::{Verified, verify};
 pub(crate) use visible::HiddenValues;
 

@@ -26,6 +26,7 @@ pub mod call;
 pub mod caller;
 pub mod catalog;
 pub mod clock;
+pub mod connect;
 pub mod connection;
 pub mod connectors;
 mod engine;

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use portcullis_core::sync::lock;
 use portcullis_store::{
-    AutomationRecord, Change, ConnectorRecord, ConnectorSetting, Document as _, IntegrationSettings, Key,
-    ModuleRecord, OrgLimitsRecord, OrgRecord, RetentionRecord, TokenIndex, Webhooks, WorkspaceRecord,
-    WorkspaceValuesRecord,
+    AutomationRecord, Change, ConnectSession, ConnectSettings, ConnectorRecord, ConnectorSetting,
+    Document as _, IntegrationSettings, Key, ModuleRecord, OrgLimitsRecord, OrgRecord, RetentionRecord,
+    TokenIndex, Webhooks, WorkspaceRecord, WorkspaceValuesRecord,
 };
 
 use crate::audit_log::acts::kinds_of;
@@ -19,6 +19,8 @@ use crate::caller::Caller;
 /// Kinds of records that people change. Why listed: keys of others may hold hashes of what only their bearers know.
 const CHANGED_BY_PEOPLE: &[&str] = &[
     AutomationRecord::KIND,
+    ConnectSession::KIND,
+    ConnectSettings::KIND,
     ConnectorRecord::KIND,
     ConnectorSetting::KIND,
     IntegrationSettings::KIND,
@@ -48,6 +50,8 @@ pub struct RequestMark {
     made: Instant,
     /// Who does what, where the audit log is told of it.
     acting: OnceLock<Acting>,
+    /// Who it is, where that was not known when the request came.
+    actor: OnceLock<AuditActor>,
     inner: Mutex<Inner>,
 }
 
@@ -94,8 +98,9 @@ impl RequestMark {
     /// The mark of a request that waits for its turn from now on.
     #[must_use]
     pub fn new(request_id: Option<Arc<str>>, trace_id: Option<Arc<str>>) -> Arc<Self> {
-        let (made, acting, inner) = (Instant::now(), OnceLock::new(), Mutex::default());
-        Arc::new(Self { request_id, trace_id, made, acting, inner })
+        let (made, inner) = (Instant::now(), Mutex::default());
+        let (acting, actor) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Self { request_id, trace_id, made, acting, actor, inner })
     }
 
     /// Says what the request does, for the audit log: the operation, who asks for it, and where it came from. For an
@@ -116,20 +121,30 @@ impl RequestMark {
         let _ = self.acting.set(Acting { operation, kinds, actor, address, request_id });
     }
 
+    /// Says who it is that does it: a person who came without a token, by a link.
+    pub(crate) fn acts_as(&self, actor: AuditActor) {
+        // Why ignored: a request is one person's.
+        let _ = self.actor.set(actor);
+    }
+
     /// The mark of a part of the request that goes on in a task of its own, on behalf of this actor if it is known.
     pub(crate) fn on_behalf(&self, actor: Option<AuditActor>) -> Arc<Self> {
         let own = Self::new(self.request_id.clone(), self.trace_id.clone());
-        if let Some(acting) = self.acting.get() {
+        if let Some(acting) = self.acting() {
             let actor = actor.unwrap_or_else(|| acting.actor.clone());
             // Why ignored: it is a new one.
-            let _ = own.acting.set(Acting { actor, ..acting.clone() });
+            let _ = own.acting.set(Acting { actor, ..acting });
         }
         own
     }
 
     /// Who does what by the request, if that is recorded.
-    pub(crate) fn acting(&self) -> Option<&Acting> {
-        self.acting.get()
+    pub(crate) fn acting(&self) -> Option<Acting> {
+        let acting = self.acting.get()?.clone();
+        Some(match self.actor.get() {
+            Some(actor) => Acting { actor: actor.clone(), ..acting },
+            None => acting,
+        })
     }
 
     /// Kinds of records whose next change has a record in the audit log.

@@ -90,7 +90,7 @@ impl Resources {
         writes: Writes,
     ) -> Result<(u64, Vec<Change>), StoreError> {
         let Some(acting) = mark.acting() else { return self.records.commit_changes(writes).await };
-        let (sequence, changes, recorded) = self.audit.commit(writes, acting, &mark.unrecorded()).await?;
+        let (sequence, changes, recorded) = self.audit.commit(writes, &acting, &mark.unrecorded()).await?;
         mark.note_recorded(recorded);
         Ok((sequence, changes))
     }
@@ -103,7 +103,7 @@ impl Resources {
     pub(crate) async fn record_act(&self, org: &OrgId, target: String) -> Result<(), StoreError> {
         let mark = RequestMark::current();
         match mark.as_ref().and_then(|mark| mark.acting()) {
-            Some(acting) => self.audit.note(acting, Some(org.clone()), target).await,
+            Some(acting) => self.audit.note(&acting, Some(org.clone()), target).await,
             None => Ok(()),
         }
     }

@@ -7,7 +7,7 @@
 use portcullis_core::fault::Code;
 use portcullis_core::id::{OrgId, WorkspaceId};
 use portcullis_store::{
-    AutomationRecord, IntegrationSettings, OrgLimitsRecord, RetentionRecord, StoreError,
+    AutomationRecord, ConnectSettings, IntegrationSettings, OrgLimitsRecord, RetentionRecord, StoreError,
     WorkspaceValuesRecord, Writes,
 };
 pub use portcullis_store::{OrgRecord, WorkspaceRecord};
@@ -15,6 +15,7 @@ pub use portcullis_store::{OrgRecord, WorkspaceRecord};
 use crate::api_token;
 use crate::caller::{Caller, PLATFORM_ORG};
 use crate::clock;
+use crate::connect;
 use crate::connection;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -236,6 +237,7 @@ async fn clear_workspace(engine: &Engine, org: &OrgId, workspace: &WorkspaceId) 
     let resources = &engine.resources;
     resources.vault.shred_workspace(org, workspace).await?;
     connection::delete_below(resources, org.as_str(), workspace.as_str()).await?;
+    connect::clear_workspace(resources, org, workspace).await?;
     let parts = [org.as_str(), workspace.as_str()];
     resources.commit(Writes::new().delete::<WorkspaceValuesRecord>(&parts)).await?;
     engine.jobs.store.remove(org, workspace).await?;
@@ -258,5 +260,6 @@ async fn clear_org(engine: &Engine, org: &OrgId) -> Result<(), Error> {
     resources.commit(Writes::new().delete::<IntegrationSettings>(&[org.as_str()])).await?;
     resources.commit(Writes::new().delete::<RetentionRecord>(&retention::parts_of(org))).await?;
     resources.commit(Writes::new().delete::<OrgLimitsRecord>(&[org.as_str()])).await?;
+    resources.commit(Writes::new().delete::<ConnectSettings>(&[org.as_str()])).await?;
     api_token::delete_where(resources, |token| token.org.as_ref() == Some(org)).await
 }

@@ -88,7 +88,11 @@ pub struct AuditActor {
     /// The API token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<TokenId>,
-    /// The token's role; `offline` for a command at the machine itself, `none` for whoever had no token.
+    /// The connect session, where a person used its link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// The token's role; `connect_session` for a person who used a link, `offline` for a command at the machine itself,
+    /// `none` for whoever had no token.
     pub role: String,
     /// Who used the token, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -114,6 +114,9 @@ pub struct PendingConsent {
     /// Who started it; unknown for one of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_by: Option<AuditActor>,
+    /// The connect session in which it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Document for PendingConsent {

@@ -20,6 +20,7 @@ mod audit;
 mod automations;
 mod backend;
 mod backends;
+mod connect;
 mod connection;
 mod connectors;
 mod disk_sync;
@@ -58,6 +59,9 @@ pub use backend::{
     MemoryStore, Precondition, SledStore, SnapshotReport, Store, StoreStats, VALUE_BYTES_MAX, Versioned,
 };
 pub use backends::{Backends, OpenError, STORE_DIR, open_store, open_store_anchored};
+pub use connect::{
+    ConnectClaim, ConnectEnd, ConnectLink, ConnectSession, ConnectSettings, ConnectStatus, ConnectWindow,
+};
 pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use error::{REPAIR_RESTORE, StoreError};

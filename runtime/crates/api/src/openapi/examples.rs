@@ -22,6 +22,11 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("previewAutomation", r#"{ "source": { "email": "ada@example.com" } }"#),
     ("previewDraft", include_str!("../../examples/previewDraft.json")),
     ("saveConnection", r#"{ "enabled": true, "config": { "api_key": "a-key-of-the-workspace" } }"#),
+    ("createConnectSession", r#"{ "connector_id": "salesforce", "expires_in": 3600 }"#),
+    (
+        "setConnectSettings",
+        r#"{ "return_urls": ["https://app.example.com/settings"], "title": "Acme", "color": "1f5fbf" }"#,
+    ),
     (
         "saveOrgWebhook",
         r#"{ "url": "https://hooks.example.com/portcullis", "events": ["connection.*", "run.dead"] }"#,

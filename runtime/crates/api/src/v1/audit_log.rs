@@ -115,7 +115,11 @@ pub(crate) struct AuditActor {
     /// The API token.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<TokenId>,
-    /// The token's role; `offline` for a command at the machine itself, `none` for whoever had no token.
+    /// The connect session, where a person used its link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<String>,
+    /// The token's role; `connect_session` for a person who used a link, `offline` for a command at the machine itself,
+    /// `none` for whoever had no token.
     role: String,
     /// Who used the token, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,12 +165,12 @@ impl From<audit_log::AuditRecord> for AuditEntry {
         let id = record.cursor().to_string();
         let org = record.scope.org().cloned();
         let audit_log::AuditRecord { seq, event, hash, .. } = record;
-        let audit_log::AuditActor { token_id, role, person } = event.actor;
+        let audit_log::AuditActor { token_id, session_id, role, person } = event.actor;
         Self {
             id,
             org,
             at: clock::of_ms(event.at_ms),
-            actor: AuditActor { token_id, role, person },
+            actor: AuditActor { token_id, session_id, role, person },
             address: event.address,
             action: event.action,
             target: event.target,

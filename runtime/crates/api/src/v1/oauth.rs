@@ -1,19 +1,20 @@
 //! `/oauth`: a person gives consent at the third party and is redirected back.
 
 use axum::body::Body;
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, REFERRER_POLICY, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::{HeaderValue, Response, StatusCode};
 use portcullis_core::fault::Code;
 use portcullis_engine::Error;
-use portcullis_engine::oauth::consent::{self, CALLBACK_PATH, Return, Started};
+use portcullis_engine::connect::Ending;
+use portcullis_engine::oauth::consent::{self, Finished, Return, Started, cookie_name};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, AnswerHeader, Content, JSON, json};
+use crate::connect::browser::{consent_cookie, cookie, takes_html};
+use crate::connect::page::{HtmlPage, Look};
+use crate::connect::{failed, plain, views};
 use crate::request::{Context, NoParameters, Parameters, RawRequest, read_typed};
-
-/// The cookie that binds a consent to the browser in which it was started.
-const COOKIE_NAME: &str = "portcullis_consent";
 
 /// Where the person is to be sent.
 #[derive(Serialize, JsonSchema)]
@@ -28,7 +29,8 @@ pub(crate) struct ConsentStart {
 /// `Set-Cookie` is passed on to it.
 pub(crate) struct StartedConsent {
     started: Started,
-    secure: bool,
+    /// The value of `Set-Cookie`.
+    cookie: String,
 }
 
 impl Answer for StartedConsent {
@@ -40,13 +42,8 @@ impl Answer for StartedConsent {
     }
 
     fn into_response(self) -> Result<Response<Body>, Error> {
-        let Started { authorize_url, expires_at, browser } = self.started;
+        let Self { started: Started { authorize_url, expires_at, .. }, cookie } = self;
         let mut response = json(StatusCode::OK, &ConsentStart { authorize_url, expires_at })?;
-        let secure = if self.secure { "; Secure" } else { "" };
-        let cookie = format!(
-            "{COOKIE_NAME}={}; HttpOnly; SameSite=Lax; Path={CALLBACK_PATH}; Max-Age=600{secure}",
-            browser.as_str()
-        );
         if let Ok(mut value) = HeaderValue::from_str(&cookie) {
             value.set_sensitive(true);
             response.headers_mut().append(SET_COOKIE, value);
@@ -66,6 +63,10 @@ pub(crate) struct CallbackParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     code: Option<String>,
+    /// Why there is no code (RFC 6749 section 4.1.2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    error: Option<String>,
     /// The authorization server's issuer identifier (RFC 9207), if it sends one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -84,44 +85,37 @@ impl Parameters for CallbackParameters {
     }
 }
 
-/// A page of one sentence, which loads and links nothing.
-pub(crate) struct Page(String);
-
-impl Answer for Page {
-    fn content(_: &mut SchemaGenerator) -> Content {
-        vec![("text/html", Some(schemars::json_schema!({ "type": "string" })))]
-    }
-
-    fn into_response(self) -> Result<Response<Body>, Error> {
-        // Ids cannot contain markup; nothing else is inserted.
-        let sentence = self.0;
-        let text =
-            format!("<!doctype html><meta charset=\"utf-8\"><title>Portcullis</title><p>{sentence}</p>\n");
-        let mut response = Response::new(Body::from(text));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        Ok(response)
-    }
-}
-
 pub(crate) async fn start(context: Context, _: NoParameters, (): ()) -> Result<StartedConsent, Error> {
     let tenant = context.tenant().await?;
     let started = consent::start(context.engine(), context.caller()?, &tenant, context.path("id")).await?;
-    Ok(StartedConsent { started, secure: context.engine().public_url().starts_with("https://") })
+    let cookie = consent_cookie(&context, &started);
+    Ok(StartedConsent { started, cookie })
 }
 
-pub(crate) async fn callback(context: Context, back: CallbackParameters, (): ()) -> Result<Page, Error> {
-    let no_state = || Error::new(Code::ConsentInvalid, "the link has no state");
-    let state = back.state.ok_or_else(no_state)?;
-    let cookies = context.header(COOKIE.as_str()).unwrap_or_default();
-    let browser = cookies.split(';').find_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE_NAME).then_some(value)
-    });
-    let (code, iss) = (back.code.as_deref(), back.iss.as_deref());
-    let back = Return { state: &state, code, iss, pairs: &back.pairs, browser };
-    let connection = consent::finish(context.engine(), back).await?;
-    Ok(Page(format!("{} is connected. You can close this window.", connection.connector)))
+pub(crate) async fn callback(context: Context, back: CallbackParameters, (): ()) -> Result<HtmlPage, Error> {
+    let finished = match &back.state {
+        None => Err(Error::new(Code::ConsentInvalid, "the link has no state")),
+        Some(state) => {
+            let browser = cookie(&context, &cookie_name(state));
+            let (code, error, iss) = (back.code.as_deref(), back.error.as_deref(), back.iss.as_deref());
+            let back = Return { state, code, error, iss, pairs: &back.pairs, browser };
+            Ok(consent::finish(&context.api.engine, back).await)
+        }
+    };
+    let Finished { outcome, ended } =
+        finished.unwrap_or_else(|error| Finished { outcome: Err(error), ended: None });
+    match (outcome, ended) {
+        (_, Some(ending)) => Ok(ended_page(&context, &ending)),
+        (Ok(connection), None) => Ok(views::connected(plain(&context), connection.connector.as_str())),
+        // Why a problem for whoever is no browser: a program cannot read a page.
+        (Err(error), None) if !takes_html(&context) => Err(error),
+        (Err(error), None) => Ok(failed(&context, &error, plain(&context), None)),
+    }
+}
+
+/// The end of the connect session whose consent this was. In a frame the session's own page goes on.
+fn ended_page(context: &Context, ending: &Ending) -> HtmlPage {
+    let of = Some((ending.org.as_str().to_owned(), ending.workspace.clone()));
+    let look = Look { settings: ending.settings.clone(), of, ..plain(context) };
+    views::ending(look, ending, ending.framed)
 }

@@ -1,15 +1,19 @@
 //! Which operations the audit log records. A test walks the table of routes: an operation that is in neither list fails it.
 
 use portcullis_store::{
-    AutomationRecord, ConnectorRecord, ConnectorSetting, Document as _, IntegrationSettings, KeptDelivery,
-    ModuleRecord, OrgLimitsRecord, OrgRecord, PendingDelivery, RetentionRecord, TokenRecord, TokenState,
-    Webhooks, WorkspaceRecord, WorkspaceValuesRecord,
+    AutomationRecord, ConnectSession, ConnectSettings, ConnectorRecord, ConnectorSetting, Document as _,
+    IntegrationSettings, KeptDelivery, ModuleRecord, OrgLimitsRecord, OrgRecord, PendingDelivery,
+    RetentionRecord, TokenRecord, TokenState, Webhooks, WorkspaceRecord, WorkspaceValuesRecord,
 };
 
 use super::subjects;
 
 /// The operation that ends a consent. Why named: it is a person's change, though the browser asks with GET.
 pub const CONSENT: &str = "finishConsent";
+
+/// Operations that start a consent in a connect session. Why named: a method without a form is chosen by them, though the
+/// browser asks with GET.
+pub const CONNECT_CONSENTS: [&str; 2] = ["startConnectConsent", "openConnectWindow"];
 
 /// The action of a record of failed logins.
 pub const FAILED_LOGIN: &str = "failedLogin";
@@ -59,6 +63,11 @@ pub const RECORDED: &[Act] = &[
     act("forgetConnection", &[ConnectorSetting::KIND]),
     act("testConnection", &[]),
     act(CONSENT, &[TokenState::KIND]),
+    act("createConnectSession", &[ConnectSession::KIND]),
+    act("setConnectSettings", &[ConnectSettings::KIND]),
+    act("saveConnectForm", &[ConnectorSetting::KIND]),
+    act(CONNECT_CONSENTS[0], &[ConnectorSetting::KIND]),
+    act(CONNECT_CONSENTS[1], &[ConnectorSetting::KIND]),
     act("setWorkspaceValues", &[WorkspaceValuesRecord::KIND]),
     act("redriveRuns", &[]),
     act("saveOrgWebhook", &[Webhooks::KIND]),
@@ -77,6 +86,8 @@ pub const NOT_RECORDED: &[(&str, &str)] = &[
     ("importConnector", "it saves nothing"),
     ("previewDraft", "it sends and saves nothing"),
     ("previewAutomation", "it sends and saves nothing"),
+    ("claimConnectLink", "it says which browser uses a link, and changes nothing else"),
+    ("endConnectSession", "it ends a link, and changes nothing else"),
     ("startConsent", "what is changed is recorded when the consent is finished"),
     ("runAction", "a run has a record of its own, and its requests are in the ledger"),
     ("fireAutomation", "a run has a record of its own, and its requests are in the ledger"),

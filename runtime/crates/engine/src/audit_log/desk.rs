@@ -303,7 +303,7 @@ pub async fn commit_offline(
     let acting = Acting {
         operation,
         kinds: &[TokenRecord::KIND],
-        actor: AuditActor { token_id: None, role: OFFLINE.to_owned(), person: None },
+        actor: AuditActor { role: OFFLINE.to_owned(), ..AuditActor::default() },
         address: None,
         request_id: None,
     };

@@ -69,7 +69,7 @@ impl Counts {
         sources.sort();
         let of = |address: Option<String>, count| AuditEvent {
             at_ms: now_ms(),
-            actor: AuditActor { token_id: None, role: NOBODY.to_owned(), person: None },
+            actor: AuditActor { role: NOBODY.to_owned(), ..AuditActor::default() },
             address,
             action: acts::FAILED_LOGIN.to_owned(),
             target: TARGET.to_owned(),

@@ -4,15 +4,17 @@
 
 use portcullis_core::id::OrgId;
 use portcullis_store::{
-    AuditScope, AutomationRecord, ConnectorRecord, ConnectorSetting, Document as _, IntegrationSettings,
-    KeptDelivery, Key, ModuleRecord, OrgLimitsRecord, OrgRecord, PLATFORM_SCOPE, PendingDelivery,
-    RetentionRecord, TokenRecord, TokenState, WebhookEndpoint, Webhooks, WorkspaceRecord,
-    WorkspaceValuesRecord,
+    AuditScope, AutomationRecord, ConnectSession, ConnectSettings, ConnectorRecord, ConnectorSetting,
+    Document as _, IntegrationSettings, KeptDelivery, Key, ModuleRecord, OrgLimitsRecord, OrgRecord,
+    PLATFORM_SCOPE, PendingDelivery, RetentionRecord, TokenRecord, TokenState, WebhookEndpoint, Webhooks,
+    WorkspaceRecord, WorkspaceValuesRecord,
 };
 
 /// Every kind that a record can be of.
 pub(super) const KINDS: &[&str] = &[
     AutomationRecord::KIND,
+    ConnectSession::KIND,
+    ConnectSettings::KIND,
     ConnectorRecord::KIND,
     ConnectorSetting::KIND,
     IntegrationSettings::KIND,
@@ -35,6 +37,8 @@ const OF_PLATFORM: &[(&str, &str)] = &[(ConnectorRecord::KIND, "connector"), (Mo
 /// Kinds whose keys begin with an org.
 const OF_ORG: &[(&str, &str)] = &[
     (AutomationRecord::KIND, "automation"),
+    (ConnectSession::KIND, "connect_session"),
+    (ConnectSettings::KIND, "connect"),
     (ConnectorSetting::KIND, "connection"),
     (IntegrationSettings::KIND, "integrations"),
     (OrgLimitsRecord::KIND, "limits"),

@@ -38,6 +38,10 @@ use crate::resources::Resources;
 use crate::tenants::Tenant;
 use crate::workers::Lane;
 
+mod returning;
+
+pub use returning::{Finished, finish};
+
 /// How long a person may take: long enough for a login with a second factor, short for a thief.
 const CONSENT_TIME: SignedDuration = SignedDuration::from_mins(10);
 
@@ -53,12 +57,24 @@ pub struct Started {
     pub authorize_url: String,
     /// When the consent expires, RFC 3339.
     pub expires_at: String,
-    /// The value that the browser must return as a cookie.
+    /// Name of the cookie that ties the consent to a browser: each consent has one, so that a browser can have several.
+    pub cookie: String,
+    /// The value that the browser must return as that cookie.
     pub browser: Zeroizing<String>,
 }
 
+/// Characters of the hash in a cookie's name.
+const COOKIE_NAME_HEX: usize = 16;
+
+/// Name of the cookie of the consent with this state.
+#[must_use]
+pub fn cookie_name(state: &str) -> String {
+    let hash = hash(state);
+    format!("portcullis_consent_{}", hash.get(..COOKIE_NAME_HEX).unwrap_or_default())
+}
+
 /// 256 random bits, base64url.
-fn random() -> Result<Zeroizing<String>, Error> {
+pub(crate) fn random() -> Result<Zeroizing<String>, Error> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
     getrandom::fill(&mut *bytes).map_err(|_| Error::plain(Code::Internal))?;
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes)))
@@ -79,15 +95,30 @@ pub async fn start(
     tenant: &Tenant,
     connector: &str,
 ) -> Result<Started, Error> {
+    start_in(engine, caller, tenant, connector, None).await
+}
+
+/// Starts a consent, perhaps in a connect session, which is told of its end.
+///
+/// # Errors
+/// As for [`start`].
+pub(crate) async fn start_in(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    connector: &str,
+    session: Option<String>,
+) -> Result<Started, Error> {
     let subject = Subject::find(engine, caller, tenant, connector).await?;
     subject.require_enabled()?;
-    begin(&engine.resources, &subject.load(engine).await?, actor_of(caller)).await
+    begin(&engine.resources, &subject.load(engine).await?, actor_of(caller), session).await
 }
 
 async fn begin(
     resources: &Resources,
     connection: &LoadedConnection,
     started_by: AuditActor,
+    session: Option<String>,
 ) -> Result<Started, Error> {
     connection.require_allowed()?;
     let plan = connection.connector().auth.token.as_ref().and_then(|token| token.consent.as_ref());
@@ -116,11 +147,12 @@ async fn begin(
         browser: hash(&browser),
         expires_at: expires_at.clone(),
         started_by: Some(started_by),
+        session,
     };
     let authorize_url = authorize_url(resources, connection, plan, &redirect_uri, &state, &verifier).await?;
     let writes = forget_late(resources).await?;
     resources.commit(writes.create(&[hash(&state).as_str()], &pending)).await?;
-    Ok(Started { authorize_url, expires_at, browser })
+    Ok(Started { authorize_url, expires_at, cookie: cookie_name(&state), browser })
 }
 
 /// The writes that delete unfinished expired consents, so that they do not accumulate.
@@ -201,6 +233,8 @@ pub struct Return<'a> {
     pub state: &'a str,
     /// `code`, unless the person refused.
     pub code: Option<&'a str>,
+    /// `error`: why there is no code.
+    pub error: Option<&'a str>,
     /// `iss`: which authorization server sends the browser back (RFC 9207), if it says so.
     pub iss: Option<&'a str>,
     /// Every pair, for values that a definition takes from the callback.
@@ -209,13 +243,8 @@ pub struct Return<'a> {
     pub browser: Option<&'a str>,
 }
 
-/// Finishes a consent: the code becomes a token.
-///
-/// # Errors
-/// `consent_invalid` for a state that is unknown, used, expired or another browser's;
-/// `credential_needs_attention` if the code was not accepted.
-pub async fn finish(engine: &Engine, back: Return<'_>) -> Result<ConnectionKey, Error> {
-    let resources = &engine.resources;
+/// Takes a pending consent out of the store: each state works once.
+async fn take(resources: &Resources, back: &Return<'_>) -> Result<PendingConsent, Error> {
     let invalid = |why: &str| Error::new(Code::ConsentInvalid, why);
     let key = hash(back.state);
     let Some((pending, commit)) = resources.records.get::<PendingConsent>(&[key.as_str()]).await? else {
@@ -229,15 +258,20 @@ pub async fn finish(engine: &Engine, back: Return<'_>) -> Result<ConnectionKey, 
         .require_revision::<PendingConsent>(&[key.as_str()], commit)
         .delete::<PendingConsent>(&[key.as_str()]);
     match resources.commit(once).await {
-        Ok(_) => {}
-        Err(StoreError::Conflict { .. }) => return Err(invalid("the link was used already; start again")),
-        Err(error) => return Err(error.into()),
+        Ok(_) => Ok(pending),
+        Err(StoreError::Conflict { .. }) => Err(invalid("the link was used already; start again")),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Redeems the code that a consent brought.
+async fn accept(engine: &Engine, back: &Return<'_>, pending: PendingConsent) -> Result<ConnectionKey, Error> {
+    let invalid = |why: &str| Error::new(Code::ConsentInvalid, why);
     if clock::has_passed(&pending.expires_at) {
         return Err(invalid("it took too long; start again"));
     }
     let Some(code) = back.code else {
-        return Err(invalid("consent was not given"));
+        return Err(returning::without_code(back.error));
     };
     let connection = ConnectionKey {
         org: OrgId::parse(&pending.org)?,

@@ -16,7 +16,7 @@ fn event(at_ms: u64, action: &str, target: &str) -> AuditEvent {
     let token_id = Some(TokenId::parse(if at_ms % 2 == 0 { "tok_even" } else { "tok_odd" }).unwrap());
     AuditEvent {
         at_ms,
-        actor: AuditActor { token_id, role: "org".to_owned(), person: None },
+        actor: AuditActor { token_id, role: "org".to_owned(), ..AuditActor::default() },
         address: Some("192.0.2.1".to_owned()),
         action: action.to_owned(),
         target: target.to_owned(),

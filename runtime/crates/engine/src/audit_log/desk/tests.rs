@@ -9,7 +9,7 @@ fn records() -> Records {
 }
 
 fn acting(operation: &'static str, kinds: &'static [&'static str]) -> Acting {
-    let actor = AuditActor { token_id: None, role: "platform".to_owned(), person: None };
+    let actor = AuditActor { role: "platform".to_owned(), ..AuditActor::default() };
     Acting { operation, kinds, actor, address: None, request_id: None }
 }
 

@@ -1,0 +1,162 @@
+//! What a person does in a connect session, each by the use case that the API has. The session's own rules are checked
+//! first: its connector, the kill switch, and the org's rules, before anything is opened or sent.
+
+use std::sync::Arc;
+
+use portcullis_core::fault::Code;
+use portcullis_core::id::{ConnectorId, OrgId};
+use portcullis_core::org_rules::Asked;
+use serde_json::{Map, Value};
+
+use super::{Session, form};
+use crate::audit_log::actor_of;
+use crate::cache::LoadedConnector;
+use crate::call::Commitment;
+use crate::connection::{self, ConnectionState, SaveConnection, Verified};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::oauth::consent::{self, Started};
+use crate::page::PageRequest;
+use crate::request_mark::RequestMark;
+use crate::workers::Lane;
+
+/// Connectors of the list that a person chooses from: more do not fit a page.
+const OFFERS_MAX: usize = 100;
+
+/// A connector that a person may choose.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    pub connector_id: ConnectorId,
+    pub display_name: String,
+    pub description: Option<String>,
+    pub state: ConnectionState,
+}
+
+/// A connector that somebody of this org can connect.
+///
+/// # Errors
+/// `connector_not_found`, `connector_disabled`, `connector_not_allowed`, `action_not_allowed`, `store_unavailable`.
+pub(super) async fn usable(
+    engine: &Engine,
+    org: &OrgId,
+    connector: &str,
+) -> Result<Arc<LoadedConnector>, Error> {
+    let cache = &engine.resources.cache;
+    let loaded = cache.visible_connector(connector).await?;
+    if !loaded.connector.enabled {
+        return Err(Error::new(Code::ConnectorDisabled, "the connector is switched off"));
+    }
+    let policy = cache.policy(org.as_str()).await?;
+    let rules = connection::rules(&loaded.connector, &policy, Asked::Connection);
+    match rules.org_rules.refusal() {
+        None => Ok(loaded),
+        Some(code) => Err(Error::plain(code)),
+    }
+}
+
+/// The same in a session, which may be for one connector only.
+///
+/// # Errors
+/// Those of [`usable`], `not_found` for another connector than the session's.
+pub(super) async fn usable_in(
+    engine: &Engine,
+    session: &Session,
+    connector: &str,
+) -> Result<Arc<LoadedConnector>, Error> {
+    if session.connector_id().is_some_and(|only| only != connector) {
+        return Err(Error::new(Code::NotFound, "this link is for another connector"));
+    }
+    usable(engine, session.org(), connector).await
+}
+
+/// The connectors that a person may choose from.
+///
+/// # Errors
+/// `store_unavailable`.
+pub async fn offers(engine: &Engine, session: &Session) -> Result<Vec<Choice>, Error> {
+    let wanted = PageRequest { limit: OFFERS_MAX, after: None };
+    let page = connection::list(engine, &session.caller(), &session.tenant, &wanted).await?;
+    let policy = engine.resources.cache.policy(session.org().as_str()).await?;
+    let offers = page.entries.into_iter().filter_map(|offer| {
+        let connector = &offer.connector.connector;
+        let rules = connection::rules(connector, &policy, Asked::Connection);
+        let may = connector.enabled && !connector.deprecated && rules.org_rules.refusal().is_none();
+        may.then(|| Choice {
+            connector_id: connector.id.clone(),
+            display_name: connector.display_name.clone(),
+            description: connector.description.clone(),
+            state: offer.state,
+        })
+    });
+    Ok(offers.collect())
+}
+
+/// Saves what a person filled in.
+///
+/// # Errors
+/// Those of [`usable_in`]; `validation_failed` with every breach of the form, as for [`connection::save`].
+pub async fn save(
+    engine: &Engine,
+    session: &Session,
+    connector: &str,
+    method: &str,
+    config: Map<String, Value>,
+) -> Result<(), Error> {
+    usable_in(engine, session, connector).await?;
+    let auth_method = (method != form::DEFAULT_METHOD).then(|| method.to_owned());
+    let wish = SaveConnection { enabled: true, config: Some(config), auth_method };
+    let caller = session.caller();
+    if let Some(mark) = RequestMark::current() {
+        mark.acts_as(actor_of(&caller));
+    }
+    connection::save(engine, &caller, &session.tenant, connector, wish).await?;
+    Ok(())
+}
+
+/// Tries what is saved, in a place of the workspace's calls; `None` for a connector that cannot be tried.
+///
+/// # Errors
+/// Those of [`usable_in`], of [`connection::verify`], and those of a call that finds no place.
+pub async fn test(
+    engine: &Arc<Engine>,
+    session: &Session,
+    connector: &str,
+) -> Result<Option<Verified>, Error> {
+    if usable_in(engine, session, connector).await?.connector.test.is_none() {
+        return Ok(None);
+    }
+    let (org, workspace) = (session.org().as_str(), session.workspace().as_str());
+    let permit = engine.admit(org, workspace).await;
+    let permit = permit.inspect_err(|refused| engine.note_no_place(refused.code))?;
+    let (own, caller, tenant) = (Arc::clone(engine), session.caller(), session.tenant.clone());
+    let connector = connector.to_owned();
+    let work = Box::pin(async move {
+        connection::verify(&own, &caller, &tenant, &connector, Commitment::default()).await
+    });
+    let movable = engine.workers().movable(Lane::of(Some(org)), work);
+    // Why a task: a person who leaves meanwhile must not cut a request off that has begun.
+    let task = engine.spawn_call(permit.run(movable));
+    let verified = task.await.map_err(|_| Error::plain(Code::Internal))????;
+    Ok(Some(verified))
+}
+
+/// Starts a consent: where the browser is to be sent, and the cookie that it must have. A method that asks a person for
+/// nothing but consent is chosen by that.
+///
+/// # Errors
+/// Those of [`usable_in`] and of [`consent::start`].
+pub async fn start_consent(
+    engine: &Engine,
+    session: &Session,
+    connector: &str,
+    method: &str,
+) -> Result<Started, Error> {
+    let shown = form::form(engine, session, connector).await?;
+    let chosen = shown.methods.iter().find(|one| one.id == method && one.consent);
+    let chosen = chosen.ok_or_else(|| Error::new(Code::BadRequest, "this method asks nobody for consent"))?;
+    if !chosen.is_saved && chosen.fields.is_empty() {
+        save(engine, session, connector, method, Map::new()).await?;
+    }
+    let of = Some(session.record.session_id.clone());
+    consent::start_in(engine, &session.caller(), &session.tenant, connector, of).await
+}

@@ -1,0 +1,219 @@
+//! Who may use a link: nobody by opening it, the first browser that goes on, and nobody after it was used.
+
+use portcullis_core::fault::Code;
+use portcullis_core::limits::Limits;
+use portcullis_store::{ConnectLink, ConnectSession, Writes};
+use serde_json::json;
+
+use super::{CRM, KEY, Scene, filled, hidden};
+use crate::support::{Stage, World};
+
+const LONG_AGO: &str = "2020-01-01T00:00:00Z";
+
+#[tokio::test]
+async fn opening_a_link_claims_nothing_and_the_first_browser_that_goes_on_has_it() {
+    let scene = Scene::start().await;
+    let link = scene.link(json!({ "connector_id": CRM })).await;
+    let (first, second) = (scene.browser(), scene.browser());
+    let before = scene.world.before().await;
+    for browser in [&first, &second, &first] {
+        let page = browser.get(&link).await.is(200);
+        for named in ["main", "acme", "portcullis.example.com"] {
+            assert!(page.text.contains(&format!("<strong>{named}</strong>")), "{named}: {}", page.text);
+        }
+        assert_eq!(page.header("set-cookie"), None);
+        assert!(page.header("content-security-policy").unwrap().ends_with("frame-ancestors 'none'"));
+    }
+    scene.world.assert_untouched(&before).await;
+    let answer = first.post(&format!("{link}/claim"), &[]).await.is(303);
+    let cookie = answer.header("set-cookie").unwrap();
+    for part in ["; HttpOnly", "; Path=/connect;", "; SameSite=Lax", "; Secure", "; Max-Age=1800"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let page = first.get(&link).await.is(200);
+    assert!(page.text.contains("name=\"field.api_key\""), "{}", page.text);
+    let theirs = hidden(&page, "csrf");
+    let before = scene.world.before().await;
+    second.get(&link).await.is(403);
+    second.post(&format!("{link}/claim"), &[]).await.is(403);
+    second.post(&format!("{link}/save"), &[("csrf", &theirs), ("connector", CRM)]).await.is(403);
+    second.post(&format!("{link}/end"), &[("csrf", &theirs)]).await.is(403);
+    let page = second.get(&format!("{link}/end")).await.is(403);
+    assert!(!page.text.contains("acme"), "{}", page.text);
+    scene.world.assert_untouched(&before).await;
+    first.follow(first.fill(&link, CRM, &filled()).await.is(303)).await.is(200);
+}
+
+#[tokio::test]
+async fn two_browsers_that_claim_at_once_are_one() {
+    let scene = Scene::start().await;
+    let link = scene.link(json!({})).await;
+    let claims: Vec<_> = (0..8)
+        .map(|_| {
+            let (browser, path) = (scene.browser(), format!("{link}/claim"));
+            tokio::spawn(async move { browser.post(&path, &[]).await.status })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for claim in claims {
+        statuses.push(claim.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [303, 403, 403, 403, 403, 403, 403, 403]);
+}
+
+#[tokio::test]
+async fn a_link_that_is_unknown_used_or_stale_is_gone_on_every_route() {
+    let scene = Scene::start().await;
+    let (browser, used) = scene.claimed(json!({ "connector_id": CRM })).await;
+    browser.follow(browser.fill(&used, CRM, &filled()).await.is(303)).await.is(200);
+    let stale = scene.link(json!({ "expires_in": 60 })).await;
+    let left = scene.claimed(json!({})).await;
+    let records = scene.world.engine.records();
+    let sessions = records.list::<ConnectSession>(&["acme", "main"], None, 10).await.unwrap();
+    for (id, mut session, _) in sessions {
+        match &mut session.claim {
+            None => session.expires_at = LONG_AGO.to_owned(),
+            Some(claim) if session.end.is_none() => claim.until = LONG_AGO.to_owned(),
+            Some(_) => continue,
+        }
+        records.commit(Writes::new().put(&["acme", "main", id.as_str()], &session)).await.unwrap();
+    }
+    left.0.get(&left.1).await.is(410);
+    browser.get(&used).await.is(410);
+    browser.get(&format!("{used}/end")).await.is(200);
+    let stranger = scene.browser();
+    let unknown = format!("/connect/{}", "x".repeat(43));
+    let before = scene.world.before().await;
+    for link in
+        [used.as_str(), stale.as_str(), left.1.as_str(), unknown.as_str(), "/connect/x", "/connect/a.b"]
+    {
+        stranger.get(link).await.is(410);
+        for (method, path) in [
+            ("POST", "/connect/x/claim"),
+            ("POST", "/connect/x/save"),
+            ("GET", "/connect/x/consent"),
+            ("GET", "/connect/x/window/ticket"),
+            ("POST", "/connect/x/end"),
+            ("GET", "/connect/x/end"),
+        ] {
+            let path = path.replace("/connect/x", link);
+            let answer = stranger.ask(method, &path, Vec::new()).await;
+            assert_eq!(answer.status, 410, "{method} {path}: {}", answer.text);
+            assert!(answer.text.contains("does not work any more"), "{}", answer.text);
+        }
+    }
+    scene.world.assert_untouched(&before).await;
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_changes_nothing() {
+    let scene = Scene::start().await;
+    let (browser, link) = scene.claimed(json!({ "connector_id": CRM })).await;
+    let (other, another) = scene.claimed(json!({ "connector_id": CRM })).await;
+    let theirs = hidden(&other.get(&another).await, "csrf");
+    let before = scene.world.before().await;
+    for csrf in ["", "x", theirs.as_str()] {
+        let mut form = filled();
+        form.extend([("csrf", csrf), ("connector", CRM), ("method", "default")]);
+        browser.post(&format!("{link}/save"), &form).await.is(403);
+        browser.post(&format!("{link}/end"), &[("csrf", csrf)]).await.is(403);
+        browser.get(&format!("{link}/consent?connector={CRM}&method=default&csrf={csrf}")).await.is(403);
+    }
+    scene.world.assert_untouched(&before).await;
+    browser.fill(&link, CRM, &filled()).await.is(303);
+}
+
+#[tokio::test]
+async fn a_session_reaches_its_own_workspace_and_connector_and_ends_with_the_workspace() {
+    let scene = Scene::start().await;
+    let globex = scene.world.tenant("globex", "main").await;
+    let path = "/workspace/acme/main/connect-session";
+    let wish = json!({ "connector_id": CRM });
+    globex.workspace.post(path, &wish).await.problem(Code::OrgNotFound);
+    globex.org.post(path, &wish).await.problem(Code::OrgNotFound);
+    scene.acme.run.post(path, &wish).await.problem(Code::RoleNotAllowed);
+    for caller in [&scene.acme.org, &scene.acme.workspace, &scene.world.platform] {
+        let made = caller.post(path, &wish).await.is(201);
+        assert!(made.json["session_id"].as_str().unwrap().starts_with("cs_"), "{}", made.text);
+    }
+    let (browser, link) = scene.claimed(wish).await;
+    let before = scene.world.before().await;
+    // Another connector than the link's own is not asked for.
+    let page = browser.get(&format!("{link}?connector=saas")).await.is(200);
+    assert!(page.text.contains("field.api_key"), "{}", page.text);
+    scene.world.assert_untouched(&before).await;
+    browser.follow(browser.fill(&link, CRM, &filled()).await.is(303)).await.is(200);
+    globex.workspace.get(&globex.setting(CRM)).await.is(200);
+    let theirs = globex.workspace.get(&globex.setting(CRM)).await.is(200);
+    assert_eq!(theirs.json["state"], "unconfigured");
+    let (browser, link) = scene.claimed(json!({ "connector_id": CRM })).await;
+    scene.world.platform.delete("/admin/org/acme/workspace/main").await.is(204);
+    browser.get(&link).await.is(410);
+    scene.world.tenant("acme", "main").await;
+    browser.get(&link).await.is(410);
+    let records = scene.world.engine.records();
+    assert!(records.list::<ConnectLink>(&[], None, 10).await.unwrap().is_empty(), "its links are forgotten");
+}
+
+#[tokio::test]
+async fn a_session_is_bounded_in_time_and_number_and_swept() {
+    let limits = Limits { connect_sessions: 2, concurrent_calls: 32, ..Limits::default() };
+    let world: World = Stage { limits, ..Stage::default() }.start().await;
+    let acme = world.tenant("acme", "main").await;
+    let path = "/workspace/acme/main/connect-session";
+    for seconds in [59, 604_801] {
+        let answer = acme.workspace.post(path, &json!({ "expires_in": seconds })).await;
+        assert_eq!(answer.problem(Code::ValidationFailed).violations(), [("/expires_in", "out_of_range")]);
+    }
+    for seconds in [60, 604_800] {
+        acme.workspace.post(path, &json!({ "expires_in": seconds })).await.is(201);
+    }
+    let answer = acme.workspace.post(path, &json!({})).await.problem(Code::ValidationFailed);
+    assert!(answer.messages().contains("limits.connect_sessions"), "{}", answer.text);
+    let records = world.engine.records();
+    let sessions = records.list::<ConnectSession>(&["acme", "main"], None, 10).await.unwrap();
+    for (id, mut session, _) in sessions {
+        session.expires_at = LONG_AGO.to_owned();
+        records.commit(Writes::new().put(&["acme", "main", id.as_str()], &session)).await.unwrap();
+    }
+    let made = acme.workspace.post(path, &json!({})).await.is(201);
+    let sessions = records.list::<ConnectSession>(&["acme", "main"], None, 10).await.unwrap();
+    assert_eq!(sessions.len(), 1, "those that are over make room");
+    let (id, mut session, _) = sessions.into_iter().next().unwrap();
+    assert_eq!(made.json["session_id"], id.as_str());
+    portcullis_engine::connect::sweep(&world.engine).await.unwrap();
+    assert_eq!(records.list::<ConnectLink>(&[], None, 10).await.unwrap().len(), 1);
+    session.expires_at = LONG_AGO.to_owned();
+    records.commit(Writes::new().put(&["acme", "main", id.as_str()], &session)).await.unwrap();
+    portcullis_engine::connect::sweep(&world.engine).await.unwrap();
+    assert!(records.list::<ConnectSession>(&[], None, 10).await.unwrap().is_empty());
+    assert!(records.list::<ConnectLink>(&[], None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn secret_and_cookie_are_stored_as_hashes_and_stand_in_no_log_line() {
+    let log = crate::secrecy::captured();
+    let scene = Scene::start().await;
+    let (browser, link) = scene.claimed(json!({ "connector_id": CRM })).await;
+    let secret = link.rsplit('/').next().unwrap().to_owned();
+    let cookies: Vec<String> = browser.jar.lock().unwrap().values().map(|(value, _)| value.clone()).collect();
+    assert_eq!(cookies.len(), 1);
+    let records = scene.world.engine.records();
+    let sessions = records.list::<ConnectSession>(&[], None, 10).await.unwrap();
+    let links = records.list::<ConnectLink>(&[], None, 10).await.unwrap();
+    let text = format!("{sessions:?} {links:?}");
+    for hidden in [secret.as_str(), cookies[0].as_str(), KEY] {
+        assert!(!text.contains(hidden), "{text}");
+    }
+    assert!(text.contains("acme"), "{text}");
+    browser.get("/connect/").await.is(404);
+    browser.get(&format!("{link}/no-such-page")).await.is(404);
+    browser.follow(browser.fill(&link, CRM, &filled()).await.is(303)).await.is(200);
+    let log = String::from_utf8_lossy(&log.bytes()).into_owned();
+    assert!(log.contains("/connect/{secret}/claim"), "the log has the pattern of the route");
+    assert!(log.contains("claimConnectLink"), "and who changed what");
+    for hidden in [secret.as_str(), cookies[0].as_str(), KEY] {
+        assert!(!log.contains(hidden), "{hidden} was logged");
+    }
+}
