@@ -55,7 +55,10 @@ release: targets
 	RUSTFLAGS="-C profile-use=$(PROFILED)/profile" \
 	  $(CARGO) build --release --workspace $(SHIPPED) --target $(HOST) --target-dir $(PROFILED)/build
 	cp $(PROFILED)/build/$(HOST)/release/portcullis $(PROFILED)/build/$(HOST)/release/portcullis-bench $(PROFILED)/
-	@echo "built $(PROFILED)/portcullis; $(PROFILED)/portcullis-bench measures it"
+	@# Half of the file is debug information: it is shipped beside the program, which names it for debuggers.
+	cd $(PROFILED) && objcopy --only-keep-debug portcullis portcullis.debug && strip --strip-unneeded portcullis \
+	  && objcopy --add-gnu-debuglink=portcullis.debug portcullis
+	@echo "built $(PROFILED)/portcullis, symbols in $(PROFILED)/portcullis.debug; $(PROFILED)/portcullis-bench measures it"
 
 demo: build
 	@$(BUILT)/release/portcullis demo

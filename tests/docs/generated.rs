@@ -24,7 +24,7 @@ const WITH_TABLES: &[&str] = &["docs/api.md", "docs/definition.md", "docs/operat
 pub(crate) fn documents(root: &Path) -> Result<Vec<(&'static str, String)>, String> {
     let mut documents = vec![
         ("docs/openapi.json", json(portcullis_api::openapi::document())),
-        ("docs/definition.schema.json", json(&portcullis_core::definition::schema())),
+        ("docs/definition.schema.json", json(&portcullis_core::definition::published_schema())),
     ];
     for path in WITH_TABLES {
         let text = std::fs::read_to_string(root.join(path)).map_err(|error| format!("{path}: {error}"))?;

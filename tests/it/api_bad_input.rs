@@ -35,7 +35,7 @@ async fn malformed_json_is_answered_with_line_and_column_and_never_quoted() {
     let before = world.before().await;
     for (body, place) in [
         ("{\"connector_id\": \"sales-canary\",\n  oops }", "line 2, column 3"),
-        ("", "line 1, column 0"),
+        ("", "the body is empty; send a JSON object"),
         ("{\"a\": 1", "line 1, column 7"),
         ("nul", "line 1"),
     ] {

@@ -39,7 +39,10 @@ async fn a_saved_credential_is_stored_in_the_shape_of_the_salesforce_example_and
     let (world, acme) = World::salesforce().await;
     let before = world.before().await;
     let saved = acme.connect("salesforce", json!({ "api_key": KEY })).await;
-    assert_eq!(names(&saved.json), ["group", "name", "value", "state", "fields", "history"]);
+    let of_connector = ["display_name", "description", "icon", "docs_url", "support_url", "auth_type"];
+    let shown =
+        [&["group", "name"][..], &of_connector, &["value", "state", "methods", "fields", "history"]].concat();
+    assert_eq!(names(&saved.json), shown);
     assert_eq!(saved.json["value"], json!({ "enabled": true }));
     assert_eq!(saved.json["state"], "connected");
     assert_eq!(saved.json["fields"]["api_key"]["set"], true);

@@ -146,7 +146,7 @@ async fn a_header_that_is_no_text_is_refused_and_several_lines_of_it_are_one_lis
     answer.problem(Code::BadRequest);
     let two = [("if-match", "\"1\""), ("if-match", "\"9\"")];
     platform.send("PATCH", connector, &two, off()).await.problem(Code::RevisionMismatch);
-    for other in ["\"01\"", "+1", "W/\"1\"", "\"\""] {
+    for other in ["\"01\"", "\"+1\"", "W/\"1\"", "\"\"", "\""] {
         let answer = platform.send("PATCH", connector, &[("if-match", other)], off()).await;
         answer.problem(Code::RevisionMismatch);
     }

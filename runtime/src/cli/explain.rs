@@ -4,15 +4,17 @@ use std::io::{BufRead as _, BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use portcullis_core::connector::Connector;
+use portcullis_action::{Method, UrlTemplate};
+use portcullis_core::connector::{Action, Connector};
+use portcullis_core::grant::{ActionScope, EgressGrant};
 use portcullis_core::host_pattern;
 use portcullis_core::limits::Limits;
 use portcullis_core::org_rules::{Asked, OrgRules, RulesVerdict};
 use portcullis_core::verdict::{AllowlistMode, HostRules, OrgPolicy, Verdict, judge};
-use portcullis_core::violation::Violations;
+use portcullis_core::violation::{Violations, nearest};
 use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
 use portcullis_engine::org_policy::PolicyWish;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{BAD_CONFIG, DONE, FAILED};
 use crate::config::dns_servers;
@@ -30,9 +32,16 @@ pub(super) struct ExplainArgs {
     /// The org's settings as GET /org/{org}/settings/integrations shows them: list of hosts, connectors and rules
     #[arg(long, value_name = "FILE", conflicts_with = "allowlist")]
     settings: Option<PathBuf>,
-    /// The action that makes the request, for the rules of --settings; without it, what its credential's test may do
-    #[arg(long, value_name = "ID", requires = "settings")]
+    /// The action that makes the request: its method, host and path are judged, too, and the rules of --settings for it;
+    /// without it, those of what its credential's test may do
+    #[arg(long, value_name = "ID")]
     action: Option<String>,
+    /// The method of the request, for --action [default: the action's own]
+    #[arg(long, value_name = "METHOD", requires = "action")]
+    method: Option<String>,
+    /// A config value of the connection, for --action; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", requires = "action")]
+    config: Vec<String>,
     /// One URL
     #[arg(long, value_name = "URL", required_unless_present = "urls", conflicts_with = "urls")]
     url: Option<String>,
@@ -47,16 +56,17 @@ pub(super) struct ExplainArgs {
     dns_servers: Option<String>,
 }
 
-/// Judges every URL; fails only if a file cannot be read.
+/// Judges every URL; fails if the one URL is refused, and for a file of them if it cannot be read.
 pub(super) fn run(args: &ExplainArgs) -> u8 {
-    let rules = match rules(args) {
-        Ok(rules) => rules,
-        Err(errors) => {
-            errors.iter().for_each(|e| output::error(e));
-            return BAD_CONFIG;
-        }
-    };
-    let judge = match Judge::new(args, rules, Limits::default()) {
+    let (rules, asked) =
+        match rules(args).and_then(|(rules, connector)| Ok((rules, asked(args, &connector)?))) {
+            Ok(both) => both,
+            Err(errors) => {
+                errors.iter().for_each(|e| output::error(e));
+                return BAD_CONFIG;
+            }
+        };
+    let judge = match Judge::new(args, rules, asked, Limits::default()) {
         Ok(judge) => judge,
         Err(e) => {
             output::error(&e);
@@ -64,8 +74,9 @@ pub(super) fn run(args: &ExplainArgs) -> u8 {
         }
     };
     if let Some(url) = &args.url {
-        output::line(&judge.explain(url.as_bytes()).to_string());
-        return DONE;
+        let answer = judge.explain(url.as_bytes());
+        output::line(&answer.to_string());
+        return if answer.get("verdict").is_some_and(|verdict| verdict == "allow") { DONE } else { FAILED };
     }
     let Some(path) = &args.urls else { return FAILED };
     match judge_file(path, &judge) {
@@ -118,6 +129,8 @@ fn as_url(line: &[u8]) -> Vec<u8> {
 /// The rules for judging URLs, and with `--resolve` the lookups as well.
 struct Judge {
     rules: HostRules,
+    /// What the request is made for: the action's grant and the request's method.
+    asked: Option<(Vec<ActionScope>, Method)>,
     limits: Limits,
     network: Option<(tokio::runtime::Runtime, std::sync::Arc<Gate>)>,
     /// Whether each check is shown.
@@ -125,10 +138,15 @@ struct Judge {
 }
 
 impl Judge {
-    fn new(args: &ExplainArgs, rules: HostRules, limits: Limits) -> Result<Self, String> {
-        let with_decisions = args.settings.is_some();
+    fn new(
+        args: &ExplainArgs,
+        rules: HostRules,
+        asked: Option<(Vec<ActionScope>, Method)>,
+        limits: Limits,
+    ) -> Result<Self, String> {
+        let with_decisions = args.settings.is_some() || asked.is_some();
         if !args.resolve {
-            return Ok(Self { rules, limits, network: None, with_decisions });
+            return Ok(Self { rules, asked, limits, network: None, with_decisions });
         }
         let servers = dns_servers(args.dns_servers.as_deref().unwrap_or_default())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -145,12 +163,24 @@ impl Judge {
             tls_roots: TlsRoots::public(None).map_err(|e| e.to_string())?,
             limits: std::sync::Arc::new(limits.clone()),
         });
-        Ok(Self { rules, limits, network: Some((runtime, gate)), with_decisions })
+        Ok(Self { rules, asked, limits, network: Some((runtime, gate)), with_decisions })
+    }
+
+    fn judged(&self, url: &[u8]) -> Verdict {
+        match &self.asked {
+            None => judge(url, &self.rules, self.limits.url_bytes),
+            Some((scopes, method)) => {
+                let grant = EgressGrant::new(self.rules.clone(), scopes.clone(), self.limits.url_bytes);
+                grant.permit(url, *method).0
+            }
+        }
     }
 
     fn explain(&self, url: &[u8]) -> Value {
-        let Verdict { target, matched_connector, matched_org, refusal, decisions } =
-            judge(url, &self.rules, self.limits.url_bytes);
+        let verdict = self.judged(url);
+        // Why with the org's entries: whoever runs this has both lists at hand.
+        let detail = verdict.refusal_text(&self.rules, true);
+        let Verdict { target, matched_connector, matched_org, refusal, decisions } = verdict;
         let mut code = refusal;
         let mut addresses = Vec::new();
         if let (None, Some(target), Some((runtime, gate))) = (refusal, &target, &self.network) {
@@ -164,6 +194,9 @@ impl Judge {
             "matched_connector": matched_connector,
             "matched_org": matched_org,
         });
+        if let (Some(map), Some(code)) = (answer.as_object_mut(), code) {
+            map.insert("detail".to_owned(), json!(detail.as_deref().unwrap_or_else(|| code.title())));
+        }
         if let (Some(map), true) = (answer.as_object_mut(), self.network.is_some()) {
             map.insert("addresses".to_owned(), json!(addresses));
         }
@@ -178,12 +211,9 @@ fn read(path: &Path) -> Result<Vec<u8>, Vec<String>> {
     std::fs::read(path).map_err(|e| vec![format!("{}: {e}", path.display())])
 }
 
-fn rules(args: &ExplainArgs) -> Result<HostRules, Vec<String>> {
+fn rules(args: &ExplainArgs) -> Result<(HostRules, Connector), Vec<String>> {
     let definition = args.definition.as_path();
-    let text = read(definition)?;
-    let document: Value = serde_json::from_slice(&text)
-        .map_err(|e| vec![format!("{}: not JSON: {e}", definition.display())])?;
-    let checked = Connector::parse(&document, &Limits::default());
+    let checked = Connector::parse_bytes(&read(definition)?, &Limits::default());
     let connector = checked.connector.ok_or_else(|| {
         checked
             .errors
@@ -210,7 +240,53 @@ fn rules(args: &ExplainArgs) -> Result<HostRules, Vec<String>> {
         }
         (None, None) => OrgPolicy::Unrestricted,
     };
-    Ok(HostRules { connector: connector.allowed_domains, ports: connector.ports, org, org_rules })
+    let (allowed, ports) = (connector.allowed_domains.clone(), connector.ports.clone());
+    Ok((HostRules { connector: allowed, ports, org, org_rules }, connector))
+}
+
+/// Where the action may go and with which method the request is made; `None` without --action.
+fn asked(
+    args: &ExplainArgs,
+    connector: &Connector,
+) -> Result<Option<(Vec<ActionScope>, Method)>, Vec<String>> {
+    let Some(id) = &args.action else { return Ok(None) };
+    let action = find_action(connector, id)?;
+    let mut config = Map::new();
+    for field in connector.fields.iter().filter(|field| !field.secret) {
+        if let Some(default) = &field.default {
+            config.insert(field.name.clone(), Value::String(default.clone()));
+        }
+    }
+    for pair in &args.config {
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| vec![format!("--config {pair:?} must be NAME=VALUE")])?;
+        config.insert(name.to_owned(), Value::String(value.to_owned()));
+    }
+    let urls: Vec<(Method, &UrlTemplate)> = match connector.module_of(action) {
+        Some(runtime) => runtime.requests.iter().map(|(method, url, _)| (*method, url)).collect(),
+        None => {
+            std::iter::once(&action.url).chain(&action.page_urls).map(|url| (action.method, url)).collect()
+        }
+    };
+    let scopes: Result<Vec<ActionScope>, _> =
+        urls.into_iter().map(|(method, url)| ActionScope::new(method, url, &config)).collect();
+    let scopes = scopes.map_err(|e| vec![format!("{e}; give it with --config NAME=VALUE")])?;
+    let method = match &args.method {
+        None => action.method,
+        Some(written) => {
+            let upper = written.to_ascii_uppercase();
+            Method::parse(&upper).ok_or_else(|| vec![format!("--method {written:?} is no method")])?
+        }
+    };
+    Ok(Some((scopes, method)))
+}
+
+fn find_action<'c>(connector: &'c Connector, id: &str) -> Result<&'c Action, Vec<String>> {
+    connector.action(id).ok_or_else(|| {
+        let near = nearest(id, connector.actions.iter().map(|action| action.id.as_str()));
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+        vec![format!("the connector has no action {id:?}{hint}")]
+    })
 }
 
 /// An org's list of hosts.
@@ -243,8 +319,7 @@ fn judged(
     let asked = match action {
         None => Asked::Connection,
         Some(id) => {
-            let missing = || vec![format!("the connector has no action {id:?}")];
-            let action = connector.action(id).ok_or_else(missing)?;
+            let action = find_action(connector, id)?;
             Asked::Action { action: action.id.as_str(), effect: action.effect, is_module: action.is_module }
         }
     };

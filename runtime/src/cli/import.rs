@@ -60,14 +60,18 @@ pub(super) fn run(args: &ImportArgs) -> u8 {
 
 fn openapi(args: &OpenapiArgs) -> Result<(), String> {
     let text = std::fs::read_to_string(&args.file).map_err(|e| format!("{}: {e}", args.file.display()))?;
-    let document = read(&text).map_err(|e| e.to_string())?;
+    // Some editors write a byte order mark, which belongs to no document.
+    let document = read(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|e| e.to_string())?;
     let options = ImportOptions {
         connector_id: args.connector_id.clone(),
         base_url: args.base_url.clone(),
         only: args.only.clone(),
         ..ImportOptions::default()
     };
-    let Imported { definition, report } = import(&document, &options).map_err(|e| e.to_string())?;
+    let Imported { definition, report } = import(&document, &options).map_err(|e| {
+        // Why other words: the member of a request is a flag here.
+        e.to_string().replace("pass base_url", "pass --base-url")
+    })?;
     let mut draft = serde_json::to_string_pretty(&definition).map_err(|e| e.to_string())?;
     // Why: its blanks could make it more than an upload may have.
     if draft.len() as u64 >= Limits::default().api_body_bytes {

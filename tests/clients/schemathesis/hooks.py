@@ -366,6 +366,8 @@ PLANS = {
     "GET /workspace/{org}/{ws}/settings/connector": (HERE, {}, None),
     "GET /workspace/{org}/{ws}/settings/connector/{id}": (at(HERE, id=CONNECTOR), {}, None),
     "PUT /workspace/{org}/{ws}/settings/connector/{id}": (at(SIDE, id=CONNECTOR), {}, lambda: CREDENTIAL),
+    "PATCH /workspace/{org}/{ws}/settings/connector/{id}": (at(SIDE, id=CONNECTOR), {}, lambda: CREDENTIAL),
+    "GET /workspace/{org}/{ws}/settings/connector/{id}/form": (at(HERE, id=CONNECTOR), {}, None),
     "DELETE /workspace/{org}/{ws}/settings/connector/{id}": (at(SIDE, id=WORLD.connection), {}, None),
     "POST /workspace/{org}/{ws}/settings/connector/{id}/test": (at(SIDE, id=WORLD.connection), {}, None),
     "POST /workspace/{org}/{ws}/settings/connector/{id}/oauth/start": (at(SIDE, id=WORLD.consent), {}, None),

@@ -12,8 +12,9 @@ const EMPTY_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "
 const EXPOSED: &[(&str, usize, &str)] = &[
     (
         "runtime/crates/core/src/form.rs",
-        1,
-        "a config value is computed from it by a filter that does not give it away",
+        2,
+        "a value that stays is checked by the form's rules; a config value is computed from it by a filter that does not \
+         give it away",
     ),
     ("runtime/crates/core/src/injection.rs", 2, "the value goes into the request, and into the scrubber"),
     ("runtime/crates/egress/src/known_secrets.rs", 1, "the value goes into the scrubber"),

@@ -25,6 +25,7 @@ const ORDER: &[&str] = &[
     "previewAutomation",
     "previewDraft",
     "saveConnection",
+    "patchConnection",
     "runAction",
     "fireAutomation",
     "fireEvent",

@@ -172,6 +172,13 @@ fn of_tenants() -> Vec<Case> {
             right: json!({ "enabled": true, "config": { "api_key": KEY }, "auth_method": null }),
         },
         Case {
+            operation: "patchConnection",
+            wrong: json!({ "enabled": "yes", "config": [KEY], "auth_metod": null }),
+            errors: [("/auth_metod", "unknown_field"), ("/config", "wrong_type"), ("/enabled", "wrong_type")],
+            meant: "auth_method",
+            right: json!({ "config": { "api_key": KEY }, "enabled": null, "auth_method": null }),
+        },
+        Case {
             operation: "saveOrgWebhook",
             wrong: json!({ "url": 5, "events": "run.dead", "enabeld": true }),
             errors: [("/enabeld", "unknown_field"), ("/events", "wrong_type"), ("/url", "wrong_type")],

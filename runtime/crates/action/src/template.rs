@@ -141,8 +141,11 @@ pub enum TemplateError {
     #[error("template has more than {TEMPLATE_VARIABLES_MAX} variables")]
     TooManyVariables,
     /// `{{` without `}}`, or a lone `}}`.
-    #[error("unbalanced braces at byte {0}; write {{{{scope.name}}}}")]
-    Unbalanced(usize),
+    #[error("unbalanced braces at {0:?}; write {{{{scope.name}}}}")]
+    Unbalanced(
+        /// The author's text from there on. Why no number: the text may be joined to another one.
+        String,
+    ),
     /// Not `scope.name`.
     #[error(
         "{text:?} is not a variable; write one of input.x, config.x, action.id, run.id, now, source.x, \
@@ -189,23 +192,20 @@ impl Template {
         let mut parts = Vec::new();
         let mut variables = 0_usize;
         let mut rest = text;
-        let mut offset = 0_usize;
         loop {
             let Some((literal, after)) = rest.split_once("{{") else {
-                push_literal(rest, offset, &mut parts)?;
+                push_literal(rest, &mut parts)?;
                 return Ok(Self { parts });
             };
-            push_literal(literal, offset, &mut parts)?;
-            offset += literal.len();
+            push_literal(literal, &mut parts)?;
             let Some((inner, tail)) = split_at_close(after) else {
-                return Err(TemplateError::Unbalanced(offset));
+                return Err(unbalanced(rest.get(literal.len()..).unwrap_or(rest)));
             };
             parts.push(Part::Variable(parse_variable(inner, entries)?));
             variables += 1;
             if variables > TEMPLATE_VARIABLES_MAX {
                 return Err(TemplateError::TooManyVariables);
             }
-            offset += inner.len() + 4;
             rest = tail;
         }
     }
@@ -265,9 +265,16 @@ impl Template {
     }
 }
 
-fn push_literal(text: &str, offset: usize, parts: &mut Vec<Part>) -> Result<(), TemplateError> {
+/// Most characters of a text in a message.
+const SHOWN_CHARS_MAX: usize = 40;
+
+fn unbalanced(from: &str) -> TemplateError {
+    TemplateError::Unbalanced(from.chars().take(SHOWN_CHARS_MAX).collect())
+}
+
+fn push_literal(text: &str, parts: &mut Vec<Part>) -> Result<(), TemplateError> {
     if let Some(at) = text.find("}}") {
-        return Err(TemplateError::Unbalanced(offset + at));
+        return Err(unbalanced(text.get(at..).unwrap_or(text)));
     }
     if !text.is_empty() {
         parts.push(Part::Literal(text.to_owned()));
@@ -325,6 +332,18 @@ mod tests {
     use super::*;
     use crate::budget::Budget;
     use serde_json::{Value, json};
+
+    #[test]
+    fn a_missing_brace_is_shown_in_the_authors_own_text() {
+        for (text, shown) in [
+            ("/users/{{input.id/posts", "{{input.id/posts"),
+            ("{{config.a}}/x{{input.id}", "{{input.id}"),
+            ("/users/input.id}}/posts", "}}/posts"),
+        ] {
+            let told = Template::parse(text).unwrap_err().to_string();
+            assert_eq!(told, format!("unbalanced braces at {shown:?}; write {{{{scope.name}}}}"), "{text}");
+        }
+    }
 
     #[test]
     fn literals_and_variables_alternate() {

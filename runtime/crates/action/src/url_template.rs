@@ -17,14 +17,14 @@ mod parse;
 
 pub(crate) use fixed::fixed;
 
-/// Why a text is not a URL template.
+/// Why a text is not a URL template. Messages do not name the member: it may be any that has a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlTemplateError {
     /// The text is not a template at all.
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// Not `https://…`.
-    #[error("url_template must begin with https:// (the scheme cannot be a variable)")]
+    #[error("must begin with https:// (the scheme cannot be a variable)")]
     NotHttps,
     /// The host part has something other than labels, dots and a port.
     #[error("host {host:?} must be DNS labels and variables joined by dots, with an optional :port; {why}")]
@@ -35,10 +35,10 @@ pub enum UrlTemplateError {
         why: &'static str,
     },
     /// A character that may not stand in a URL unencoded, or a fragment.
-    #[error("url_template has {0:?} in its path or query; percent-encode it")]
+    #[error("has {0:?} in its path or query; percent-encode it")]
     Character(char),
     /// A fixed `.` or `..` segment.
-    #[error("url_template has a `.` or `..` path segment")]
+    #[error("has a `.` or `..` path segment")]
     DotSegment,
 }
 

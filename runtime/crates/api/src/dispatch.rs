@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use portcullis_admission::Refused;
 use portcullis_core::fault::Code;
 use portcullis_core::id::TokenId;
+use portcullis_core::violation::nearest;
 use portcullis_engine::runs::Commitment;
 use portcullis_engine::{Caller, Error, RequestMark};
 use tokio::runtime::Handle;
@@ -44,18 +45,62 @@ pub fn router(api: Arc<Api>) -> Router {
         );
     }
     router
-        .fallback(|State(api): State<Arc<Api>>, headers: HeaderMap| async move {
-            stray(&api, Code::NotFound, &headers)
+        .fallback(|State(api): State<Arc<Api>>, request: Request| async move {
+            stray(&api, &no_route(request.uri().path()), request.headers())
         })
-        .method_not_allowed_fallback(|State(api): State<Arc<Api>>, headers: HeaderMap| async move {
-            stray(&api, Code::MethodNotAllowed, &headers)
+        .method_not_allowed_fallback(|State(api): State<Arc<Api>>, request: Request| async move {
+            stray(&api, &no_method(request.uri().path()), request.headers())
         })
         .with_state(api)
 }
 
-fn stray(api: &Api, code: Code, headers: &HeaderMap) -> Response<Body> {
+fn stray(api: &Api, error: &Error, headers: &HeaderMap) -> Response<Body> {
     let id = request_id::of(headers);
-    finish(api, problem::response(&Error::plain(code), &id), &id)
+    finish(api, problem::response(error, &id), &id)
+}
+
+/// Longest path that is compared with the routes, bytes; none that is meant is longer.
+const COMPARED_BYTES_MAX: usize = 300;
+
+/// That no route has a path, with the one that was probably meant. Why its pattern and not the path: what somebody put
+/// there may not belong into an answer.
+fn no_route(path: &str) -> Error {
+    let near = Some(path).filter(|path| path.len() <= COMPARED_BYTES_MAX).and_then(nearest_route);
+    match near {
+        Some(route) => Error::new(
+            Code::NotFound,
+            format!("there is no such route; did you mean {}? /openapi.json has all of them", route.path),
+        ),
+        None => Error::new(Code::NotFound, "there is no such route; /openapi.json has all of them"),
+    }
+}
+
+/// The route whose path comes nearest, its parameters as they are given.
+fn nearest_route(path: &str) -> Option<&'static Route> {
+    let given: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    let filled = |route: &Route| {
+        let pattern: Vec<&str> = route.path.split('/').collect();
+        let segments = pattern.iter().zip(&given);
+        let all: Vec<&str> =
+            segments.map(|(one, given)| if one.starts_with('{') { *given } else { *one }).collect();
+        (pattern.len() == given.len()).then(|| all.join("/"))
+    };
+    let candidates: Vec<(String, &Route)> =
+        ROUTES.iter().filter_map(|route| Some((filled(route)?, route))).collect();
+    let near = nearest(&given.join("/"), candidates.iter().map(|(filled, _)| filled.as_str()))?;
+    candidates.iter().find(|(filled, _)| filled == near).map(|(_, route)| *route)
+}
+
+/// That a path does not take a method, with those that it takes.
+fn no_method(path: &str) -> Error {
+    let given: Vec<&str> = path.split('/').collect();
+    let is_meant = |route: &&Route| {
+        let pattern: Vec<&str> = route.path.split('/').collect();
+        pattern.len() == given.len()
+            && pattern.iter().zip(&given).all(|(one, given)| one.starts_with('{') || one == given)
+    };
+    let methods: Vec<&str> = ROUTES.iter().filter(is_meant).map(|route| route.method).collect();
+    Error::new(Code::MethodNotAllowed, format!("this path takes {}", methods.join(", ")))
 }
 
 /// The end of a call's task.

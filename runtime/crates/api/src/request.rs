@@ -38,8 +38,10 @@ use crate::login_log::Peer;
 use crate::route::{Admission, Route};
 use crate::service::Api;
 
+mod definition_body;
 mod parameters;
 
+pub(crate) use definition_body::DefinitionBody;
 pub(crate) use parameters::{
     IfMatch, NoParameters, PageParameters, Parameter, Parameters, Place, default_limit, read_typed, revision,
 };
@@ -297,6 +299,9 @@ pub(crate) trait OneMember {
     /// The member's name.
     const MEMBER: &'static str;
 
+    /// The smallest body.
+    const EXAMPLE: &'static str;
+
     /// The value of a body that has this member alone.
     fn of(members: Map<String, Value>) -> Self;
 }
@@ -309,7 +314,7 @@ impl<T: OneMember + DeserializeOwned + JsonSchema + Send + 'static> RequestBody 
     }
 
     fn read(context: &Context, request: &RawRequest) -> Result<Self, Error> {
-        let mut document = request.json(context)?;
+        let mut document = request.json_of(context, T::EXAMPLE)?;
         // Why first: nearly every call has this form, in which no schema can find anything, and nothing is copied.
         if let Some(members) = only_member(&mut document, T::MEMBER) {
             return Ok(Self(T::of(members)));
@@ -355,21 +360,6 @@ impl RequestBody for WasmBody {
     }
 }
 
-/// A connector definition, which the engine checks as a whole.
-pub(crate) struct DefinitionBody(pub(crate) Value);
-
-impl RequestBody for DefinitionBody {
-    const CODES: &'static [Code] = TYPED_CODES;
-
-    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
-        Some(Schema::new_ref("#/components/schemas/Definition".to_owned()))
-    }
-
-    fn read(context: &Context, request: &RawRequest) -> Result<Self, Error> {
-        request.json(context).map(Self)
-    }
-}
-
 /// Any JSON object, such as a definition that is only checked.
 pub(crate) struct AnyDocument(pub(crate) Value);
 
@@ -411,11 +401,19 @@ impl RequestBody for MergePatch {
 impl RawRequest {
     /// The body as JSON.
     fn json(&self, context: &Context) -> Result<Value, Error> {
+        self.json_of(context, "a JSON object")
+    }
+
+    /// The same; whoever sent nothing is told to send this.
+    fn json_of(&self, context: &Context, example: &str) -> Result<Value, Error> {
         let media = context.header(CONTENT_TYPE.as_str()).unwrap_or("application/json");
         let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if media != "application/json" && !media.ends_with("+json") {
             let detail = format!("send application/json, not {media:?}");
             return Err(Error::new(Code::UnsupportedMediaType, detail));
+        }
+        if self.body.is_empty() {
+            return Err(Error::new(Code::BadJson, format!("the body is empty; send {example}")));
         }
         json_reader::read(&self.body, context.engine().limits()).map_err(|error| match error {
             JsonError::Duplicates(violations) => Error::violations(Code::DuplicateMember, violations),

@@ -133,8 +133,10 @@ routes! {
     }
     Connections {
         GET "/workspace/{org}/{ws}/settings/connector" listConnections WORKSPACE Always [] connections::list, "All connectors with the workspace's state and form";
-        GET "/workspace/{org}/{ws}/settings/connector/{id}" getConnection WORKSPACE Always [ConnectorNotFound] connections::show, "Which fields are set and when; never a value";
-        PUT "/workspace/{org}/{ws}/settings/connector/{id}" saveConnection WORKSPACE Always [ConnectorNotFound] connections::save, "Save credentials, or opt out with {\"enabled\": false}";
+        GET "/workspace/{org}/{ws}/settings/connector/{id}" getConnection WORKSPACE Always [ConnectorNotFound] connections::show, "The forms, values that are not secret, and which secrets are set and when";
+        PUT "/workspace/{org}/{ws}/settings/connector/{id}" saveConnection WORKSPACE Always [ConnectorNotFound RevisionMismatch] connections::save, "Save credentials, or opt out with {\"enabled\": false}";
+        PATCH "/workspace/{org}/{ws}/settings/connector/{id}" patchConnection WORKSPACE Always [ConnectorNotFound RevisionMismatch] connections::patch, "Change what is named: what is left out stays as it was saved, secrets too";
+        GET "/workspace/{org}/{ws}/settings/connector/{id}/form" getConnectionForm WORKSPACE Always [ConnectorNotFound] connections::form::show, "Read the form of a method as JSON Schema, with hints for its display";
         DELETE "/workspace/{org}/{ws}/settings/connector/{id}" forgetConnection WORKSPACE Always [ConnectorNotFound] connections::forget, "Forget the credentials";
         POST "/workspace/{org}/{ws}/settings/connector/{id}/test" testConnection WORKSPACE Scheduled [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention NotFound OrgRateLimited LedgerUnavailable] connections::test, "Try the saved credential with the definition's own test request";
         POST "/workspace/{org}/{ws}/settings/connector/{id}/oauth/start" startConsent WORKSPACE Always [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention] oauth::start, "Start a consent: where the person is to be sent, and a cookie for that browser";

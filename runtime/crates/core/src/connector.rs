@@ -20,6 +20,7 @@ use crate::form::Field;
 use crate::host_pattern::HostPattern;
 use crate::id::{ActionId, ConnectorId};
 use crate::input::Input;
+use crate::json_position;
 use crate::json_reader;
 use crate::limits::Limits;
 use crate::tables;
@@ -40,6 +41,7 @@ mod runtime;
 
 pub use crate::definition::{BudgetScope, Effect};
 pub use auth::Auth;
+pub(crate) use auth::members_of;
 pub use methods::AuthMethod;
 pub use place::steps;
 use report::Report;
@@ -47,6 +49,9 @@ pub use runtime::Runtime;
 
 /// The slot name under which a guest asks for a connector's credential.
 pub const DEFAULT_SLOT: &str = "default";
+
+/// The id of the authentication method that a definition's own `auth_type` makes.
+pub const DEFAULT_METHOD: &str = "default";
 
 /// Maximum redirects followed for one request; no known API needs more.
 pub const REDIRECT_HOPS_MAX: u8 = 3;
@@ -79,6 +84,10 @@ pub struct Connector {
     pub deprecated: bool,
     pub description: Option<String>,
     pub docs_url: Option<String>,
+    /// Link to help.
+    pub support_url: Option<String>,
+    /// Picture as a `data:` URL.
+    pub icon: Option<String>,
     /// The kill switch, as uploaded.
     pub enabled: bool,
     pub auth_type: AuthType,
@@ -222,6 +231,7 @@ impl Connector {
     /// Reads and checks the text of a definition.
     #[must_use]
     pub fn parse_bytes(text: &[u8], limits: &Limits) -> Checked {
+        let text = json_position::without_mark(text);
         // Why: no upload can have more bytes, however few of them are not blanks.
         if let Some(too_long) = document::too_long(text, limits) {
             let errors = vec![Violation::new("", "too_large", too_long)];
@@ -266,6 +276,12 @@ impl Connector {
     pub fn under(&self, method: Option<&str>) -> &Self {
         let chosen = method.and_then(|id| self.methods.iter().find(|m| m.id == id));
         chosen.map_or(self, |method| &method.connector)
+    }
+
+    /// Whether a person has to consent at the third party before there is a token.
+    #[must_use]
+    pub fn asks_for_consent(&self) -> bool {
+        self.auth.token.as_ref().is_some_and(|plan| plan.obtain.is_empty())
     }
 
     /// Whether there is an authentication method with that id.
@@ -368,6 +384,8 @@ fn build(definition: &Definition, limits: &Limits, report: &mut Report<'_>) -> O
         deprecated: definition.deprecated.is_some(),
         description: definition.description.clone(),
         docs_url: definition.docs_url.clone(),
+        support_url: definition.support_url.clone(),
+        icon: definition.icon.clone(),
         enabled: definition.enabled,
         auth_type: definition.auth_type,
         actions,

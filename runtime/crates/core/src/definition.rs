@@ -16,6 +16,7 @@ mod behaviour;
 mod example;
 mod field;
 mod poll;
+mod published;
 mod runtime;
 mod structure;
 mod token;
@@ -29,6 +30,7 @@ pub use behaviour::{
 pub use example::{ExampleDef, ExampleErrorDef, ExampleRequestDef, ExampleResponseDef};
 pub use field::{AuthSchema, ComputedDef, EnumValue, FieldDef, FieldFormat, FieldType, VisibleWhenDef};
 pub use poll::{PollDef, PollResultDef, PollUrlDef};
+pub use published::published_schema;
 pub use runtime::{ExchangeDef, HandlerDef, ProfileDef, RuntimeDef, RuntimeLimitsDef, RuntimeRequestDef};
 pub use structure::{read, schema};
 pub use token::{
@@ -41,6 +43,10 @@ pub use token::{
 #[serde(default)]
 #[schemars(extend("required" = ["connector_id", "display_name", "auth_type", "actions", "allowed_domains"]))]
 pub struct Definition {
+    /// The JSON Schema that an editor completes the document with; nothing is fetched for it.
+    #[serde(rename = "$schema")]
+    #[schemars(length(max = 500), extend("x-effect" = "none"))]
+    pub json_schema: Option<String>,
     /// Format version.
     #[schemars(extend("const" = 1))]
     pub schema_version: Option<u32>,
@@ -60,14 +66,12 @@ pub struct Definition {
     pub description: Option<String>,
     /// Picture as a `data:image/…` URL; nothing is ever fetched for it.
     #[schemars(length(max = 16384), regex(pattern = "^data:image/(png|svg\\+xml|webp|jpeg);base64,"))]
-    #[schemars(extend("x-effect" = "none"))]
     pub icon: Option<String>,
     /// Link to its documentation.
     #[schemars(length(max = 500))]
     pub docs_url: Option<String>,
     /// Link to help.
     #[schemars(length(max = 500))]
-    #[schemars(extend("x-effect" = "none"))]
     pub support_url: Option<String>,
     /// Categories of the third party's system.
     #[schemars(length(max = 16), inner(length(min = 1, max = 60)))]

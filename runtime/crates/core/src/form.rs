@@ -80,15 +80,24 @@ pub struct Computed {
 
 impl Field {
     /// Whether a person must give a value, given the rest of the form.
-    fn is_asked(&self, fields: &[Self], given: &Map<String, Value>) -> bool {
+    fn is_asked(&self, fields: &[Self], given: &Map<String, Value>, kept: &FormValues) -> bool {
         let shown = self.visible_when.as_ref().is_none_or(|when| {
+            if let Some(text) = kept.config.get(&when.field).and_then(scalar_text) {
+                return when.accepted.contains(&text);
+            }
             let other = fields.iter().find(|field| field.name == when.field);
             let text = given.get(&when.field).and_then(scalar_text);
             let text = text.or_else(|| other.and_then(|field| field.default.clone())).unwrap_or_default();
             let text = other.map_or(text.as_str(), |field| field.tidy(&text));
             when.accepted.iter().any(|accepted| accepted == text)
         });
-        shown && !self.automated && self.computed.is_none()
+        shown && !self.is_filled_by_itself()
+    }
+
+    /// Whether the product fills it in, and no person does.
+    #[must_use]
+    pub const fn is_filled_by_itself(&self) -> bool {
+        self.automated || self.computed.is_some()
     }
 
     /// Checks one value like those of a form, such as a default or what `discover` found. Messages name
@@ -135,17 +144,43 @@ pub struct FormValues {
 /// Every breach with its pointer, such as `/config/api_key`.
 pub fn check_form(
     fields: &[Field],
+    given: Map<String, Value>,
+    secret_bytes_max: u64,
+) -> Result<FormValues, Vec<Violation>> {
+    check_form_with(fields, given, FormValues::default(), secret_bytes_max)
+}
+
+/// As [`check_form`], for a form in which some values stay as they were saved. `kept` holds no field that `given` names
+/// and none that is automated or computed.
+///
+/// # Errors
+/// Every breach with its pointer, such as `/config/api_key`; a kept value is checked like one that is given.
+pub fn check_form_with(
+    fields: &[Field],
     mut given: Map<String, Value>,
+    mut kept: FormValues,
     secret_bytes_max: u64,
 ) -> Result<FormValues, Vec<Violation>> {
     let mut problems = Violations::default();
     let matching = Budget::matching(MATCHING_STEPS);
     let mut values = FormValues::default();
-    let asked: Vec<bool> = fields.iter().map(|field| field.is_asked(fields, &given)).collect();
+    let asked: Vec<bool> = fields.iter().map(|field| field.is_asked(fields, &given, &kept)).collect();
     for (field, asked) in fields.iter().zip(asked) {
         let pointer = format!("/config/{}", step(&field.name));
+        if let Some(at) = kept.secrets.iter().position(|(name, _)| *name == field.name) {
+            let (name, secret) = kept.secrets.swap_remove(at);
+            check_text(field, secret.expose(), secret_bytes_max, &pointer, &matching, &mut problems);
+            values.secrets.push((name, secret));
+            continue;
+        }
+        if let Some(Value::String(text)) = kept.config.shift_remove(&field.name) {
+            // Why not tidied: it was when it was saved, and a second time may take off more.
+            check_text(field, &text, secret_bytes_max, &pointer, &matching, &mut problems);
+            values.config.insert(field.name.clone(), Value::String(text));
+            continue;
+        }
         let value = given.shift_remove(&field.name).filter(|v| !v.is_null());
-        if value.is_some() && (field.automated || field.computed.is_some()) {
+        if value.is_some() && field.is_filled_by_itself() {
             let message = format!("{} is filled in by itself", field.name);
             problems.push(Violation::new(pointer, "field_automated", message));
             continue;

@@ -301,6 +301,12 @@ impl EgressGrant {
         Self { rules: rules.into(), scopes, url_bytes_max }
     }
 
+    /// The lists as they are now.
+    #[must_use]
+    pub fn rules(&self) -> Arc<HostRules> {
+        self.rules.current()
+    }
+
     /// Why the lists refuse a target that they permitted a moment ago; `None` unless they were replaced since.
     #[must_use]
     pub fn refused_since(&self, permitted: &PermittedTarget) -> Option<Code> {

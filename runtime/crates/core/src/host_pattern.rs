@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::violation::{Violation, Violations};
+use crate::violation::{self, Violation, Violations};
 use portcullis_action::url_template::UrlTemplate;
 
 /// One entry, checked. Cheap to clone.
@@ -137,6 +137,41 @@ impl HostPattern {
         let name = self.below()?;
         let known = SHARED_HOSTING.iter().copied().find(|s| is_at_or_below(name, s));
         known.or_else(|| is_rented_suffix(name).then_some(name))
+    }
+}
+
+/// Most entries that a message names.
+const NEAREST_MAX: usize = 3;
+
+/// The entries that come nearest to a host that none of them matches: those with which it shares the last two labels or
+/// more, or that are a typing error away. Nearest first.
+#[must_use]
+pub fn nearest<'p>(entries: &'p [HostPattern], host: &str) -> Vec<&'p HostPattern> {
+    let shared = |entry: &HostPattern| {
+        let name = entry.below().unwrap_or(&entry.0);
+        name.rsplit('.').zip(host.rsplit('.')).take_while(|(one, other)| one == other).count()
+    };
+    let mut near: Vec<(usize, &HostPattern)> =
+        entries.iter().map(|entry| (shared(entry), entry)).filter(|(labels, _)| *labels >= 2).collect();
+    // Why a stable sort: among equals the order of the list stays.
+    near.sort_by_key(|(labels, _)| std::cmp::Reverse(*labels));
+    near.truncate(NEAREST_MAX);
+    if near.is_empty() {
+        let mistyped = violation::nearest(host, entries.iter().map(HostPattern::as_str));
+        return entries.iter().filter(|entry| Some(entry.as_str()) == mistyped).take(1).collect();
+    }
+    near.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// The end of a sentence about a host that is in no entry of a list: those that come nearest, or how many there are.
+#[must_use]
+pub fn nearest_text(entries: &[HostPattern], host: &str) -> String {
+    let near: Vec<&str> = nearest(entries, host).into_iter().map(HostPattern::as_str).collect();
+    match (near.as_slice(), entries) {
+        ([], []) => "; the list is empty".to_owned(),
+        ([], [only]) => format!("; its only entry is {only}"),
+        ([], several) => format!("; none of its {} entries is near", several.len()),
+        (near, _) => format!("; the nearest entries are {}", near.join(", ")),
     }
 }
 

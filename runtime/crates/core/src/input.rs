@@ -33,6 +33,12 @@ impl Pattern {
         self.whole.as_str()
     }
 
+    /// What is said when a text does not match.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
     /// Code and message of why a text does not match, or of why that is not found out; `None` when it does match.
     #[must_use]
     pub fn breach(&self, name: &str, text: &str, budget: &Budget) -> Option<(&'static str, String)> {
@@ -41,7 +47,11 @@ impl Pattern {
             (Err(why), _) => {
                 return Some((TOO_COSTLY, format!("{name} is too long for its pattern: matching it {why}")));
             }
-            (Ok(false), Some(message)) => format!("{name}: {message}"),
+            // Why more than the message: it often tells one half of the pattern, and the text breaks the other.
+            (Ok(false), Some(message)) => {
+                let count = text.chars().count();
+                format!("{name}: {message} (it has {count} characters and must match {})", self.as_str())
+            }
             (Ok(false), None) => format!("{name} must match {}", self.as_str()),
         };
         Some(("wrong_form", message))

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Code;
-use crate::host_pattern::HostPattern;
+use crate::host_pattern::{HostPattern, nearest_text};
 use crate::org_rules::RulesVerdict;
 use crate::sync::{read, write};
 use crate::target::{DEFAULT_PORT, Target};
@@ -134,6 +134,40 @@ pub struct Verdict {
     pub refusal: Option<Code>,
     /// Every check in order.
     pub decisions: Vec<Decision>,
+}
+
+impl Verdict {
+    /// What a refusal is about: the host, and the list that does not have it. `None` where the code says all. With the
+    /// entries that come nearest: of the connector's list always, since runs show which of its entries matched; of the
+    /// org's list only for readers of that list.
+    #[must_use]
+    pub fn refusal_text(&self, rules: &HostRules, reads_org_list: bool) -> Option<String> {
+        let target = self.target.as_ref()?;
+        let host = target.host();
+        match self.refusal? {
+            Code::PortNotAllowed => {
+                let port = target.port();
+                Some(format!("{host}: port {port} is not among the definition's egress.ports"))
+            }
+            Code::HostNotInConnector => {
+                let nearest = nearest_text(&rules.connector, host);
+                Some(format!("{host} is not in the connector's allowed_domains{nearest}"))
+            }
+            Code::HostNotInOrg => match &rules.org {
+                OrgPolicy::List { patterns, .. } if reads_org_list => {
+                    Some(not_in_org(host, &nearest_text(patterns, host)))
+                }
+                _ => Some(not_in_org(host, "")),
+            },
+            _ => None,
+        }
+    }
+}
+
+/// That a host is not in the org's list.
+#[must_use]
+pub fn not_in_org(host: &str, nearest: &str) -> String {
+    format!("{host} is not in the org's domain_allowlist (settings/integrations){nearest}")
 }
 
 /// The check that a parse error belongs to.
@@ -295,6 +329,30 @@ mod tests {
             (code, checks.ends_with("org_connectors org_actions")),
             (Some("action_not_allowed"), true)
         );
+    }
+
+    #[test]
+    fn a_refusal_names_host_list_and_nearest_entries_to_whoever_may_see_them() {
+        let told = |url: &str, org: OrgPolicy, reads: bool| {
+            let rules = rules(org);
+            judge(url.as_bytes(), &rules, 8192).refusal_text(&rules, reads)
+        };
+        let org = || list(&["*.hubapi.com", "login.salesforce.com"], AllowlistMode::Enforce);
+        let start = "api.salesforce.com is not in the org's domain_allowlist (settings/integrations)";
+        let url = "https://api.salesforce.com/";
+        assert_eq!(told(url, org(), false).as_deref(), Some(start));
+        let whole = format!("{start}; the nearest entries are login.salesforce.com");
+        assert_eq!(told(url, org(), true), Some(whole));
+        assert_eq!(
+            told("https://api.salesforce.co/", org(), false).as_deref(),
+            Some(
+                "api.salesforce.co is not in the connector's allowed_domains; its only entry is *.salesforce.com"
+            )
+        );
+        let port = "api.salesforce.com: port 22 is not among the definition's egress.ports";
+        assert_eq!(told("https://api.salesforce.com:22/", org(), true).as_deref(), Some(port));
+        assert_eq!(told("http://api.salesforce.com/", org(), true), None);
+        assert_eq!(told(url, OrgPolicy::Unrestricted, true), None, "it passes");
     }
 
     #[test]

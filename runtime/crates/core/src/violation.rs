@@ -167,18 +167,32 @@ pub fn step(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// The known name closest to a mistyped one, if any is close: at most two edits, and fewer than half
-/// of its letters.
+/// The known name closest to a mistyped one, if any is close: the same words in another spelling, or at most two edits and
+/// fewer than half of its letters.
 #[must_use]
 pub fn nearest<'n>(typed: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let known: Vec<&str> = known.collect();
+    let words = letters(typed);
+    if !words.is_empty()
+        && let Some(same) = known.iter().find(|name| **name != typed && letters(name) == words)
+    {
+        return Some(same);
+    }
     let length = typed.chars().take(NAME_CHARS_MAX).count();
     known
+        .into_iter()
         // Why first: the difference in length is a lower bound, and counting is cheap.
         .filter(|name| name.chars().take(NAME_CHARS_MAX).count().abs_diff(length) <= EDITS_MAX)
         .map(|name| (edit_distance(typed, name), name))
         .filter(|(distance, name)| *distance <= EDITS_MAX && distance * 2 < name.len().max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+/// A name without capitals and separators: `actionId` and `action_id` have the same.
+fn letters(name: &str) -> String {
+    let plain = name.chars().take(NAME_CHARS_MAX).filter(|c| !matches!(c, '_' | '-'));
+    plain.flat_map(char::to_lowercase).collect()
 }
 
 fn edit_distance(a: &str, b: &str) -> usize {
@@ -214,6 +228,10 @@ mod tests {
         assert_eq!(nearest("alowed_domians", known.into_iter()), None);
         assert_eq!(nearest("enable", known.into_iter()), Some("enabled"));
         assert_eq!(nearest("webhooks", known.into_iter()), None);
+        let names = ["action", "action_id", "url_template"];
+        assert_eq!(nearest("actionId", names.into_iter()), Some("action_id"));
+        assert_eq!(nearest("URL-Template", names.into_iter()), Some("url_template"));
+        assert_eq!(nearest("actons", names.into_iter()), Some("action"));
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("", "abc"), 3);
         assert_eq!(edit_distance("abc", "abc"), 0);

@@ -33,6 +33,17 @@ impl SendError {
         self.detail.clone().or_else(|| self.over_limit())
     }
 
+    /// The same for a request to this origin; where nothing else is known of a failure of the network, the host with the
+    /// code's own sentence. The origin may be empty.
+    pub(crate) fn words_about(&self, origin: &str) -> Option<String> {
+        let host = origin.strip_prefix("https://").filter(|host| !host.is_empty());
+        let of_host = matches!(
+            self.code,
+            Code::DnsFailed | Code::AddressForbidden | Code::ConnectFailed | Code::TlsFailed
+        );
+        self.words().or_else(|| host.filter(|_| of_host).map(|host| format!("{host}: {}", self.code.title())))
+    }
+
     /// Which limit was passed, and where it is set; `None` for another reason.
     fn over_limit(&self) -> Option<String> {
         let OutboundError::Limit { kind, limit } = &self.guest else { return None };
@@ -112,6 +123,16 @@ impl From<Code> for SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_of_the_network_names_the_host() {
+        let missing = SendError::from(Code::DnsFailed);
+        assert!(missing.words_about("https://api.example.com").unwrap().starts_with("api.example.com: The "));
+        assert_eq!(missing.words_about(""), None);
+        assert_eq!(SendError::from(Code::UrlInvalid).words_about("https://api.example.com"), None);
+        let told = SendError::from(Code::ConnectFailed).because("the proxy is gone");
+        assert_eq!(told.words_about("https://api.example.com").as_deref(), Some("the proxy is gone"));
+    }
 
     #[test]
     fn a_forbidden_address_and_a_missing_name_look_alike_to_a_guest() {

@@ -140,7 +140,7 @@ impl Outbound for Guard {
                 Err(error) => {
                     self.with_state(|s| {
                         s.report.failure = Some(error.code);
-                        s.report.failure_detail = error.words();
+                        s.report.failure_detail = error.words_about(&s.report.last_origin);
                     });
                     Err(error.guest)
                 }

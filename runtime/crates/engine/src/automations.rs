@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cache::LoadedConnector;
+use crate::call::prepare::no_action;
 use crate::caller::{Caller, ORG};
 use crate::clock;
 use crate::connectors::check_revision;
@@ -332,7 +333,8 @@ async fn check_destination(
     };
     let Some(action) = loaded.connector.action(action_id) else {
         let pointer = format!("{DESTINATION}/action_id");
-        violations.push(Violation::new(pointer, "action_not_found", Code::ActionNotFound.title()));
+        let message = no_action(&loaded.connector, action_id).detail;
+        violations.push(Violation::new(pointer, "action_not_found", message));
         return Ok(None);
     };
     for name in mapping.keys().filter(|n| !action.inputs.iter().any(|i| i.name == **n)) {

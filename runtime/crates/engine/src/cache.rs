@@ -16,6 +16,7 @@ use portcullis_core::offload;
 use portcullis_core::org_rules::OrgRules;
 use portcullis_core::sync::{read, write};
 use portcullis_core::verdict::OrgPolicy;
+use portcullis_core::violation::nearest;
 use portcullis_store::{ConnectorRecord, IntegrationSettings, Records};
 
 use crate::error::Error;
@@ -36,6 +37,19 @@ impl LoadedConnector {
     pub fn is_visible(&self) -> bool {
         self.connector.status != StatusDef::Draft
     }
+}
+
+/// Connectors with which an unknown id is compared: a typing error is told, a list of thousands is not read for it.
+const COMPARED_MAX: usize = 200;
+
+/// Most characters of an unknown id in a message.
+const ID_CHARS_MAX: usize = 80;
+
+/// A sentence about an id that nothing has, with the one that was probably meant.
+pub(crate) fn unknown(start: &str, id: &str, near: Option<&str>) -> String {
+    let id: String = id.chars().take(ID_CHARS_MAX).collect();
+    let hint = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+    format!("{start} {id:?}{hint}")
 }
 
 /// An org's policy with the sequence of the commit that wrote it; 0 if it has none.
@@ -161,7 +175,40 @@ impl Cache {
     /// `connector_not_found`, and those of [`Self::connector`].
     pub(crate) async fn visible_connector(&self, id: &str) -> Result<Arc<LoadedConnector>, Error> {
         let loaded = self.connector(id).await?.filter(|loaded| loaded.is_visible());
-        loaded.ok_or_else(|| Error::plain(Code::ConnectorNotFound))
+        match loaded {
+            Some(loaded) => Ok(loaded),
+            None => Err(self.no_connector(id, false).await?),
+        }
+    }
+
+    /// The record of the connector with that id, for the platform.
+    ///
+    /// # Errors
+    /// `connector_not_found`, `store_unavailable`.
+    pub(crate) async fn record(&self, id: &str) -> Result<(ConnectorRecord, u64), Error> {
+        if ConnectorId::parse(id).is_ok()
+            && let Some(found) = self.records.get::<ConnectorRecord>(&[id]).await?
+        {
+            return Ok(found);
+        }
+        Err(self.no_connector(id, true).await?)
+    }
+
+    /// That there is no connector of this id, with the one that was probably meant. `drafts` says whether those are named
+    /// that only the platform sees.
+    ///
+    /// # Errors
+    /// Those of [`Self::connector`].
+    pub(crate) async fn no_connector(&self, id: &str, drafts: bool) -> Result<Error, Error> {
+        let ids = self.records.keys::<ConnectorRecord>(&[], None, COMPARED_MAX).await?;
+        let ids = ids.iter().filter_map(|parts| parts.first()).map(String::as_str);
+        let near = nearest(id, ids.filter(|known| *known != id));
+        let is_shown = match near {
+            Some(near) if !drafts => self.connector(near).await?.is_some_and(|loaded| loaded.is_visible()),
+            _ => drafts,
+        };
+        let near = near.filter(|_| is_shown);
+        Ok(Error::new(Code::ConnectorNotFound, unknown("there is no connector", id, near)))
     }
 
     /// A connector whose action is that of an earlier revision, if it was made of the connector as it is now.

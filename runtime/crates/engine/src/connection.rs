@@ -17,22 +17,27 @@ use crate::page::{Page, PageRequest};
 use crate::tenants::Tenant;
 
 mod forget;
+mod form;
 pub(crate) mod health;
 mod key;
 pub mod listing;
 mod loaded;
+mod patch;
 mod save;
 pub(crate) mod sealed;
+mod sealing;
 pub(crate) mod state;
 mod verify;
 pub(crate) mod visible;
 
 pub use forget::forget;
 pub(crate) use forget::{delete_all, delete_below};
+pub use form::{Filled, form};
 pub(crate) use health::HealthNotes;
 pub use health::{Attention, ConnectionChange};
 pub use key::ConnectionKey;
 pub(crate) use loaded::{Errand, LoadedConnection, Purpose, rules};
+pub use patch::{PatchConnection, patch};
 pub use save::{SaveConnection, save};
 pub use state::ConnectionState;
 pub(crate) use state::StoredConnection;
@@ -49,12 +54,20 @@ pub struct Offer {
     pub last_success_at: Option<String>,
     /// Its circuit breaker, if it is not closed.
     pub breaker: Option<ConnectionBreaker>,
+    /// What is saved of its form.
+    pub filled: Filled,
 }
 
-/// A connection without its values.
+/// A connection without its secret values.
 #[derive(Debug, Clone)]
 pub struct Connection {
     pub connector_id: ConnectorId,
+    /// What it is a connection to.
+    pub connector: Arc<LoadedConnector>,
+    /// Changes with every save; 0 before the first.
+    pub revision: u64,
+    /// What is saved of its form.
+    pub filled: Filled,
     /// False if the workspace opted out.
     pub enabled: bool,
     pub state: ConnectionState,
@@ -150,6 +163,9 @@ impl Subject {
         let standing = health::standing(&engine.resources.records, &self.key, connector, &stored).await?;
         Ok(Connection {
             connector_id: connector.id.clone(),
+            connector: Arc::clone(&self.loaded),
+            revision: stored.setting_commit,
+            filled: Filled::of(&stored, connector),
             enabled: value.is_none_or(|value| value.enabled),
             state: standing.state,
             fields: fields.collect(),
@@ -192,7 +208,8 @@ pub async fn list(
         let breaker = resources.breakers.of_connection(&key);
         let standing = health::standing(&resources.records, &key, &connector.connector, &stored).await?;
         let (attention, last_success_at) = (standing.attention, standing.last_success_at);
-        offers.push(Offer { state: standing.state, connector, attention, last_success_at, breaker });
+        let filled = Filled::of(&stored, &connector.connector);
+        offers.push(Offer { state: standing.state, connector, attention, last_success_at, breaker, filled });
     }
     Ok(wanted.page(offers))
 }

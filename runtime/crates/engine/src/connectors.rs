@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_core::connector::{Checked, Connector, MODULE_NOT_CHECKED};
 use portcullis_core::definition;
 use portcullis_core::fault::Code;
-use portcullis_core::id::{AutomationId, ConnectorId, OrgId};
+use portcullis_core::id::{AutomationId, OrgId};
 use portcullis_core::offload;
 use portcullis_core::violation::{Violation, Violations};
 use portcullis_store::{AutomationRecord, ConnectorSetting, StoreError, Writes};
@@ -132,9 +132,7 @@ fn reserved(definition: &Value) -> Option<Violation> {
 }
 
 async fn find(resources: &Resources, id: &str) -> Result<(ConnectorRecord, u64), Error> {
-    let missing = || Error::plain(Code::ConnectorNotFound);
-    let id = ConnectorId::parse(id).map_err(|_| missing())?;
-    resources.records.get::<ConnectorRecord>(&[id.as_str()]).await?.ok_or_else(missing)
+    resources.cache.record(id).await
 }
 
 /// Whether the revision that the caller expects, if any, is the current one.

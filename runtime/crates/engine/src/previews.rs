@@ -6,6 +6,7 @@ use portcullis_action::predicate::Predicate;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, OrgId, WorkspaceId};
 use portcullis_core::offload;
+use portcullis_core::verdict::OrgPolicy;
 use portcullis_store::AutomationRecord;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::automations::{self, AutomationDefinition, Compiled, Destination};
 use crate::call::pipeline::invoke;
-use crate::call::run::{RunEnd, SkipReason};
+use crate::call::run::{RunAttempt, RunEnd, SkipReason, not_in_org_text};
 use crate::call::{CallRequest, Commitment};
 use crate::caller::{Caller, ORG};
 use crate::engine::Engine;
@@ -198,7 +199,10 @@ impl Shown<'_> {
             None => no_workspace::invoke(engine, &call).await,
         };
         match ended {
-            Ok(run) => preview.ended(run),
+            Ok(run) => {
+                let policy = resources.cache.policy(org.as_str()).await?;
+                preview.ended(run, &policy.policy);
+            }
             Err(error) => {
                 preview.problem.get_or_insert(self.compiled.explained(error));
             }
@@ -261,12 +265,17 @@ impl Preview {
         }
     }
 
-    /// Adds what came of the dry run.
-    fn ended(&mut self, run: Run) {
+    /// Adds what came of the dry run. The org may see which entries of its own list come nearest.
+    fn ended(&mut self, run: Run, policy: &OrgPolicy) {
         match &run.end {
             RunEnd::Skipped(reason) => self.reason = Some(*reason),
             RunEnd::Failed { code, message, .. } if run.progress.dry_run.is_none() => {
-                self.problem.get_or_insert(Error::new(*code, message.clone()));
+                let host = run.progress.timeline.attempts().last().and_then(RunAttempt::host);
+                let detail = match host.filter(|_| *code == Code::HostNotInOrg) {
+                    Some(host) => not_in_org_text(host, policy),
+                    None => message.clone(),
+                };
+                self.problem.get_or_insert(Error::new(*code, detail));
             }
             // A dry run is ended by the gate, once it has the request.
             RunEnd::Failed { .. } | RunEnd::Succeeded(_) => {}

@@ -27,6 +27,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
         "setConnectSettings",
         r#"{ "return_urls": ["https://app.example.com/settings"], "title": "Acme", "color": "1f5fbf" }"#,
     ),
+    ("patchConnection", r#"{ "config": { "api_key": "another-key-of-the-workspace" } }"#),
     (
         "saveOrgWebhook",
         r#"{ "url": "https://hooks.example.com/portcullis", "events": ["connection.*", "run.dead"] }"#,

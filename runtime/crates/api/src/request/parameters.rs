@@ -211,16 +211,24 @@ impl IfMatch {
     /// The expected revision, if any.
     ///
     /// # Errors
-    /// `revision_mismatch` for a tag that no revision can have.
+    /// Those of [`revision`].
     pub(crate) fn revision(&self) -> Result<Option<u64>, Error> {
         revision(self.if_match.as_deref())
     }
 }
 
 /// The revision in an `If-Match`.
+///
+/// # Errors
+/// `bad_request` for a text without quotes, `revision_mismatch` for a tag that no revision can have.
 pub(crate) fn revision(tag: Option<&str>) -> Result<Option<u64>, Error> {
-    let Some(tag) = tag.filter(|tag| *tag != "*") else { return Ok(None) };
-    let text = tag.trim_matches('"');
+    let Some(tag) = tag.map(str::trim).filter(|tag| *tag != "*") else { return Ok(None) };
+    if !tag.contains('"') {
+        // Why refused: whoever writes it so means a revision, and some servers take it for no condition at all.
+        let detail = "If-Match must be an ETag as it was sent, in quotes, such as \"3\", or *";
+        return Err(Error::new(Code::BadRequest, detail));
+    }
+    let text = tag.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default();
     // Why compared as text: "01" and "+1" are read as 1 and are no tag that was ever given.
     let revision = text.parse::<u64>().ok().filter(|revision| revision.to_string() == text);
     let none = || Error::new(Code::RevisionMismatch, "If-Match names no revision of this record");

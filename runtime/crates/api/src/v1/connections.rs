@@ -1,4 +1,5 @@
-//! `/workspace/{org}/{ws}/settings/connector`: credentials can be saved, and are never returned.
+//! `/workspace/{org}/{ws}/settings/connector`: credentials can be saved, and are never returned. Values that are not
+//! secret are shown.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +9,19 @@ use portcullis_core::id::{ConnectorId, RunId};
 use portcullis_engine::Error;
 use portcullis_engine::breaker::ConnectionBreaker;
 use portcullis_engine::connection::{
-    self, Attention, Connection, ConnectionChange, ConnectionState, FieldState, Offer, SaveConnection,
-    TokenView, Verified,
+    self, Attention, Connection, ConnectionChange, ConnectionState, FieldState, Offer, PatchConnection,
+    SaveConnection, TokenView, Verified,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::answer::{Json, List, NoContent};
-use crate::request::{Context, NoParameters, PageParameters, Typed};
+use crate::answer::{Json, List, NoContent, Versioned};
+use crate::request::{Context, IfMatch, NoParameters, PageParameters, Typed};
+
+pub(crate) mod form;
+
+use form::{ConnectionMethod, ConnectorFace};
 
 /// A connection to save.
 #[derive(Deserialize, JsonSchema)]
@@ -29,7 +34,23 @@ pub(crate) struct SaveSetting {
     #[serde(default)]
     #[schemars(with = "Map<String, Value>")]
     config: Option<Map<String, Value>>,
-    /// One of the connector's `auth_methods`; its default if left out.
+    /// One of the connector's `auth_methods`, or `default`; its default if left out.
+    #[serde(default)]
+    auth_method: Option<String>,
+}
+
+/// What is changed of a connection: what is left out stays as it was saved.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PatchSetting {
+    /// False opts out, true opts in again.
+    #[serde(default)]
+    enabled: Option<bool>,
+    /// Fields that get another value; null removes one. The form is checked as a whole.
+    #[serde(default)]
+    #[schemars(with = "Map<String, Value>")]
+    config: Option<Map<String, Value>>,
+    /// Another of the connector's methods, for which nothing that was saved stays.
     #[serde(default)]
     auth_method: Option<String>,
 }
@@ -38,7 +59,7 @@ const fn yes() -> bool {
     true
 }
 
-/// A workspace's connection, without values.
+/// A workspace's connection, without secret values.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Setting {
     /// Always `connector`.
@@ -46,9 +67,15 @@ pub(crate) struct Setting {
     group: &'static str,
     /// The connector.
     name: ConnectorId,
+    /// The connector's name for people.
+    display_name: String,
+    #[serde(flatten)]
+    face: ConnectorFace,
     value: SettingValue,
     /// The state of the connection.
     state: ConnectionState,
+    /// The ways to authenticate, with their forms; the first is the connector's default.
+    methods: Vec<ConnectionMethod>,
     /// The fields of the form, in its order.
     #[serde(serialize_with = "in_order")]
     #[schemars(with = "BTreeMap<String, SettingField>")]
@@ -126,6 +153,8 @@ pub(crate) struct ConnectorOffer {
     connector_id: ConnectorId,
     /// Name for people.
     display_name: String,
+    #[serde(flatten)]
+    face: ConnectorFace,
     /// Whether the platform has enabled it.
     enabled: bool,
     /// Whether it should not be used for anything new.
@@ -141,7 +170,9 @@ pub(crate) struct ConnectorOffer {
     /// Its circuit breaker on this node, while calls are refused because the third party failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     breaker: Option<ConnectionBreaker>,
-    /// The form to fill in.
+    /// The ways to authenticate, with their forms; the first is the connector's default.
+    methods: Vec<ConnectionMethod>,
+    /// The form of the default method.
     form: Vec<FormField>,
     /// Other authentication methods.
     auth_methods: Vec<AuthMethod>,
@@ -230,8 +261,12 @@ impl From<Connection> for Setting {
     fn from(connection: Connection) -> Self {
         let of_field =
             |FieldState { name, set, updated_at }: FieldState| (name, SettingField { set, updated_at });
+        let connector = &connection.connector.connector;
         Self {
             group: "connector",
+            display_name: connector.display_name.clone(),
+            face: ConnectorFace::of(connector),
+            methods: ConnectionMethod::all(connector, &connection.filled),
             name: connection.connector_id,
             value: SettingValue { enabled: connection.enabled },
             state: connection.state,
@@ -269,6 +304,8 @@ impl From<Offer> for ConnectorOffer {
         Self {
             connector_id: connector.id.clone(),
             display_name: connector.display_name.clone(),
+            face: ConnectorFace::of(connector),
+            methods: ConnectionMethod::all(connector, &offer.filled),
             enabled: connector.enabled,
             deprecated: connector.deprecated,
             state: offer.state,
@@ -282,10 +319,7 @@ impl From<Offer> for ConnectorOffer {
 }
 
 fn form(fields: &[Field]) -> Vec<FormField> {
-    let mut ordered: Vec<&Field> = fields.iter().collect();
-    // Why a stable sort: fields without an order keep theirs.
-    ordered.sort_by_key(|field| field.order.unwrap_or_default());
-    ordered.into_iter().map(FormField::of).collect()
+    form::in_display_order(fields).into_iter().map(FormField::of).collect()
 }
 
 impl From<&EnumValue> for FormOption {
@@ -342,23 +376,40 @@ pub(crate) async fn list(
     Ok(List::of(found, ConnectorOffer::from))
 }
 
-pub(crate) async fn show(context: Context, _: NoParameters, (): ()) -> Result<Json<Setting>, Error> {
+fn versioned(connection: Connection) -> Versioned<Setting> {
+    Versioned { revision: connection.revision, body: connection.into() }
+}
+
+pub(crate) async fn show(context: Context, _: NoParameters, (): ()) -> Result<Versioned<Setting>, Error> {
     let tenant = context.tenant().await?;
     let found = connection::show(context.engine(), context.caller()?, &tenant, context.path("id")).await?;
-    Ok(Json(found.into()))
+    Ok(versioned(found))
 }
 
 pub(crate) async fn save(
     context: Context,
-    _: NoParameters,
+    how: IfMatch,
     Typed(wish): Typed<SaveSetting>,
-) -> Result<Json<Setting>, Error> {
+) -> Result<Versioned<Setting>, Error> {
     let tenant = context.tenant().await?;
     let SaveSetting { enabled, config, auth_method } = wish;
-    let wish = SaveConnection { enabled, config, auth_method };
+    let wish = SaveConnection { enabled, config, auth_method, expected: how.revision()? };
     let (engine, caller) = (context.engine(), context.caller()?);
     let saved = connection::save(engine, caller, &tenant, context.path("id"), wish).await?;
-    Ok(Json(saved.into()))
+    Ok(versioned(saved))
+}
+
+pub(crate) async fn patch(
+    context: Context,
+    how: IfMatch,
+    Typed(wish): Typed<PatchSetting>,
+) -> Result<Versioned<Setting>, Error> {
+    let tenant = context.tenant().await?;
+    let PatchSetting { enabled, config, auth_method } = wish;
+    let wish = PatchConnection { enabled, config, auth_method, expected: how.revision()? };
+    let (engine, caller) = (context.engine(), context.caller()?);
+    let saved = connection::patch(engine, caller, &tenant, context.path("id"), wish).await?;
+    Ok(versioned(saved))
 }
 
 pub(crate) async fn forget(context: Context, _: NoParameters, (): ()) -> Result<NoContent, Error> {

@@ -9,15 +9,15 @@ use portcullis_core::fault::Code;
 use portcullis_engine::call::done::{Replay, replayed};
 use portcullis_engine::idempotency::{Claim, Claimed, KeptAnswer, KeyedRequest, claim, fingerprint};
 use portcullis_engine::jobs::{self, RunView};
-use portcullis_engine::runs::CallIdentity;
+use portcullis_engine::runs::{CallIdentity, EndReason};
 use portcullis_engine::tenants::Tenant;
 use portcullis_engine::{Error, runs};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::answer::{JSON, json};
 use crate::request::Context;
 use crate::v1::jobs::{accepted, location};
-use crate::v1::runs::RunAnswer;
+use crate::v1::runs::{RunAnswer, marked};
 use crate::{pieces, problem};
 
 /// That an answer is one that was given before.
@@ -35,7 +35,10 @@ impl Replayed {
     pub(crate) fn into_response(self) -> Result<Response<Body>, Error> {
         let mut response = match self {
             Self::Kept(answer) => kept(answer),
-            Self::Run(RunView::Ended(run), _) => json(StatusCode::OK, &run.without_output())?,
+            Self::Run(RunView::Ended(run), _) => {
+                let skipped = run.skip_reason();
+                marked(json(StatusCode::OK, &run.without_output())?, skipped)
+            }
             Self::Run(RunView::Waiting(run), location) => accepted(&run, &location)?,
         };
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -43,8 +46,19 @@ impl Replayed {
     }
 }
 
+/// What is looked for in the kept answer to a run.
+#[derive(Deserialize)]
+struct KeptRun {
+    reason: Option<EndReason>,
+}
+
 fn kept(answer: KeptAnswer) -> Response<Body> {
-    let mut response = Response::new(pieces::body(answer.body));
+    // Why read again: the header is no part of what is kept. Only of a run that was skipped is there a reason with 200.
+    let skipped = match answer.status {
+        200 => serde_json::from_str::<KeptRun>(&answer.body).ok().and_then(|run| run.reason),
+        _ => None,
+    };
+    let mut response = marked(Response::new(pieces::body(answer.body)), skipped);
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.status_mut() = status;
     let media = if status.is_success() { JSON } else { problem::MEDIA };

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, AnswerHeader, Content, JSON, Json, LOCATION_HEADER, json};
 use crate::request::{Context, NoParameters, Parameters, Typed};
-use crate::v1::runs::RunAnswer;
+use crate::v1::runs::{RunAnswer, SKIPPED_HEADER};
 
 /// That the caller's preference was followed (RFC 7240).
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -98,7 +98,7 @@ pub(crate) struct Reaccepted(RunAnswer);
 impl Answer for Reaccepted {
     const STATUS: StatusCode = StatusCode::ACCEPTED;
     const OTHER_STATUSES: &'static [StatusCode] = &[StatusCode::OK];
-    const HEADERS: &'static [AnswerHeader] = &[LOCATION_HEADER];
+    const HEADERS: &'static [AnswerHeader] = &[LOCATION_HEADER, SKIPPED_HEADER];
 
     fn content(generator: &mut SchemaGenerator) -> Content {
         let waiting = generator.subschema_for::<WaitingRun>();

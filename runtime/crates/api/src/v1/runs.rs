@@ -1,10 +1,12 @@
 //! `/run/{org}/{ws}`: calls actions, fires automations, now or later, and lists records of runs.
 
 use axum::body::Body;
-use http::{Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use portcullis_engine::Error;
 use portcullis_engine::jobs::{Accepted, Asynchronously, WaitingRun};
-use portcullis_engine::runs::{self, DryRunDocument, FireAutomation, Run, RunAction, RunDocument, StoredRun};
+use portcullis_engine::runs::{
+    self, DryRunDocument, EndReason, FireAutomation, Run, RunAction, RunDocument, StoredRun,
+};
 use portcullis_engine::tenants::Tenant;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Deserialize;
@@ -30,6 +32,7 @@ pub(crate) struct RunInput {
 
 impl OneMember for RunInput {
     const MEMBER: &'static str = "input";
+    const EXAMPLE: &'static str = r#"{"input": {}}"#;
 
     fn of(input: Map<String, Value>) -> Self {
         Self { input, not_before: None }
@@ -51,6 +54,7 @@ pub(crate) struct RunSource {
 
 impl OneMember for RunSource {
     const MEMBER: &'static str = "source";
+    const EXAMPLE: &'static str = r#"{"source": {}}"#;
 
     fn of(source: Map<String, Value>) -> Self {
         Self { source, not_before: None }
@@ -118,6 +122,21 @@ fn prefers_async(prefer: &str) -> bool {
     names.any(|name| name.eq_ignore_ascii_case("respond-async"))
 }
 
+/// Why nothing was called: an answer of 200 is easily taken for a success.
+const SKIPPED: HeaderName = HeaderName::from_static("portcullis-skipped");
+pub(crate) const SKIPPED_HEADER: AnswerHeader = AnswerHeader {
+    name: "Portcullis-Skipped",
+    description: "Why nothing was called; only where the run was skipped",
+};
+
+/// An answer that says in a header, too, that its run was skipped.
+pub(crate) fn marked(mut response: Response<Body>, reason: Option<EndReason>) -> Response<Body> {
+    if let Some(reason) = reason {
+        response.headers_mut().insert(SKIPPED, HeaderValue::from_static(reason.as_str()));
+    }
+    response
+}
+
 /// A run, what a dry run shows, or a run that was accepted.
 pub(crate) enum RunAnswer {
     Now(Box<Run>),
@@ -128,7 +147,7 @@ pub(crate) enum RunAnswer {
 
 impl Answer for RunAnswer {
     const OTHER_STATUSES: &'static [StatusCode] = &[StatusCode::ACCEPTED];
-    const HEADERS: &'static [AnswerHeader] = &[LOCATION_HEADER];
+    const HEADERS: &'static [AnswerHeader] = &[LOCATION_HEADER, SKIPPED_HEADER];
 
     fn content(generator: &mut SchemaGenerator) -> Content {
         let run = generator.subschema_for::<RunDocument<'static>>();
@@ -146,7 +165,9 @@ impl Answer for RunAnswer {
         };
         match run.dry_run_document() {
             Some(dry_run) => json(StatusCode::OK, &dry_run),
-            None => json(StatusCode::OK, &run.document()),
+            None => {
+                Ok(marked(json(StatusCode::OK, &run.document())?, run.skip_reason().map(EndReason::from)))
+            }
         }
     }
 }

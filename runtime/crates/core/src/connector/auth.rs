@@ -23,6 +23,8 @@ mod sign;
 mod steps;
 mod templates;
 
+pub(crate) use read::members_of;
+
 /// How requests of a connector are authenticated.
 #[derive(Debug, Clone, Default)]
 pub struct Auth {

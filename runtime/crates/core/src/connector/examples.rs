@@ -23,6 +23,7 @@ use crate::input::check_input;
 use crate::violation::{Violation, Violations, step};
 
 mod asking;
+mod diff;
 
 /// The time of every example: 2026-01-01T00:00:00Z, in milliseconds.
 const NOW_MS: i64 = 1_767_225_600_000;
@@ -264,11 +265,12 @@ impl Case<'_> {
         let at = format!("{at}/expect_request");
         let method = expected.method;
         if method != request.method {
-            let message = format!("the action's method is {}", request.method);
+            let message = format!("the action's method is {}, the example says {method}", request.method);
             self.refuse(&format!("{at}/method"), "example_differs", message);
         }
         if expected.url != request.url {
-            let message = format!("the action's URL is {}", request.url);
+            let message =
+                format!("the action's URL is {}{}", request.url, diff::of_texts(&expected.url, &request.url));
             self.refuse(&format!("{at}/url"), "example_differs", message);
         }
         for (name, value) in &expected.headers {
@@ -276,13 +278,14 @@ impl Case<'_> {
             if own.map(|(_, own)| own) != Some(value) {
                 let found = own.map_or("absent", |(_, own)| own.as_str());
                 let member = format!("{at}/headers/{}", step(name));
-                self.refuse(&member, "example_differs", format!("the action's header is {found:?}"));
+                let message = format!("the action's header is {found:?}, the example says {value:?}");
+                self.refuse(&member, "example_differs", message);
             }
         }
         let body = body_value(request);
         if expected.body != body {
-            let shown = body.map_or_else(|| "absent".to_owned(), |body| body.to_string());
-            self.refuse(&format!("{at}/body"), "example_differs", format!("the action's body is {shown}"));
+            let message = diff::of_documents("the action's body", expected.body.as_ref(), body.as_ref());
+            self.refuse(&format!("{at}/body"), "example_differs", message);
         }
     }
 
@@ -317,8 +320,8 @@ impl Case<'_> {
                         pages.finish()
                     }
                 };
-                if self.example.expect_output.as_ref().is_some_and(|expected| *expected != output) {
-                    let message = format!("the action's output is {output}");
+                if let Some(expected) = self.example.expect_output.as_ref().filter(|all| **all != output) {
+                    let message = diff::of_documents("the action's output", Some(expected), Some(&output));
                     self.refuse("/expect_output", "example_differs", message);
                 }
             }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Connector, Report, build};
+use super::report::is_broken_in;
+use super::{Connector, DEFAULT_METHOD, Report, build};
 use crate::definition::{AuthMethodDef, AuthSchema, Definition};
 use crate::limits::Limits;
 use crate::violation::Violations;
@@ -31,6 +32,10 @@ pub(super) fn build_all(
         if before.clone().any(|other| other.id == wire.id) {
             let message = format!("id {:?} is used twice", wire.id);
             report.error(format!("{at}/id"), "duplicate_method", message);
+        }
+        if wire.id == DEFAULT_METHOD {
+            let message = "\"default\" is the connector's own auth_type; choose another id";
+            report.error(format!("{at}/id"), "reserved_name", message);
         }
         if wire.recommended && before.any(|other| other.recommended) {
             let message = "another method is the recommended one already";
@@ -83,6 +88,10 @@ fn adopt(own: Violations, wire: &AuthMethodDef, at: &str, problems: &mut Violati
         match moved(&problem.pointer, at, wire.base_url.is_some()) {
             Some(pointer) => problem.pointer = pointer,
             None if problems.iter().any(|known| *known == problem) => continue,
+            // Why: a rule whose condition was refused already is without one under every method.
+            None if problem.code == "rule_without_condition" && is_broken_in(problems, &problem.pointer) => {
+                continue;
+            }
             None => problem.message = format!("{} (under auth_methods {:?})", problem.message, wire.id),
         }
         problems.push(problem);

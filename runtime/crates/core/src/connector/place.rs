@@ -41,9 +41,21 @@ pub(super) fn check_config_variables<'v>(
     errors: &mut Violations,
 ) {
     for variable in variables {
-        let known = fields.iter().any(|field| field.name == variable.name && !field.secret);
-        if variable.scope != Scope::Config || !known {
-            let message = format!("{variable} is not available here; write config.<field>, not secret");
+        let field = fields.iter().find(|field| field.name == variable.name);
+        let message = match (variable.scope, field) {
+            (Scope::Config, Some(field)) if !field.secret => None,
+            (Scope::Config, Some(_)) => Some(format!(
+                "{variable} is a secret, which never stands here; write a field that is not secret"
+            )),
+            (Scope::Config, None) => {
+                let name = &variable.name;
+                let visible = fields.iter().filter(|field| !field.secret).map(|field| field.name.as_str());
+                let hint = errors.hint(name, visible);
+                Some(format!("there is no config field {name:?}; add it to config_fields{hint}"))
+            }
+            _ => Some(format!("{variable} is not available here; write config.<field>, not secret")),
+        };
+        if let Some(message) = message {
             errors.push(Violation::new(at, "template_unknown_variable", message));
         }
         if tables_of(&variable.filters).next().is_some() {

@@ -9,6 +9,12 @@ use portcullis_action::template::{Filter, Tables, tables_of};
 use crate::tables;
 use crate::violation::{Violation, Violations};
 
+/// Whether one of these violations is about what this pointer names, or about something inside of it.
+pub(super) fn is_broken_in(errors: &Violations, at: &str) -> bool {
+    let inside = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    errors.iter().any(|found| found.pointer.strip_prefix(at).is_some_and(inside))
+}
+
 /// Collects what the checks find, compiles what is compiled once, and has what checking may cost.
 pub(super) struct Report<'a> {
     pub(super) errors: &'a mut Violations,
@@ -29,6 +35,11 @@ impl Report<'_> {
         message: impl Into<String>,
     ) {
         self.errors.push(Violation::new(pointer, code, message));
+    }
+
+    /// Whether this object, or something in it, was refused already: what is missing from it may be missing for that.
+    pub(super) fn is_broken_in(&self, at: &str) -> bool {
+        is_broken_in(self.errors, at)
     }
 
     pub(super) fn warn(

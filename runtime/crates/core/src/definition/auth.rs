@@ -55,6 +55,24 @@ pub enum AuthType {
 }
 
 impl AuthType {
+    /// Every auth type.
+    pub const ALL: [Self; 14] = [
+        Self::None,
+        Self::ApiKey,
+        Self::Bearer,
+        Self::Basic,
+        Self::OAuth2ClientCredentials,
+        Self::OAuth2AuthorizationCode,
+        Self::OAuth2RefreshToken,
+        Self::OAuth2JwtBearer,
+        Self::Jwt,
+        Self::TokenExchange,
+        Self::Hmac,
+        Self::AwsSigv4,
+        Self::OAuth1,
+        Self::Custom,
+    ];
+
     /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -75,6 +93,27 @@ impl AuthType {
             Self::Custom => "custom",
         }
     }
+
+    /// What people call it, for a method to which its definition gives no label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::None => "No credential",
+            Self::ApiKey => "API key",
+            Self::Bearer => "Access token",
+            Self::Basic => "User name and password",
+            Self::OAuth2ClientCredentials => "OAuth 2.0 client credentials",
+            Self::OAuth2AuthorizationCode => "OAuth 2.0",
+            Self::OAuth2RefreshToken => "OAuth 2.0 refresh token",
+            Self::OAuth2JwtBearer => "OAuth 2.0 service account",
+            Self::Jwt => "Signed token (JWT)",
+            Self::TokenExchange => "Login",
+            Self::Hmac => "Signing key",
+            Self::AwsSigv4 => "AWS access key",
+            Self::OAuth1 => "OAuth 1.0",
+            Self::Custom => "Credentials",
+        }
+    }
 }
 
 /// One of several authentication methods.
@@ -82,7 +121,7 @@ impl AuthType {
 #[serde(default)]
 #[schemars(extend("required" = ["id", "auth_type"]))]
 pub struct AuthMethodDef {
-    /// Id; the workspace's settings contain it.
+    /// Id; the workspace's settings contain it. Not `default`, which is the connector's own `auth_type`.
     #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$"))]
     pub id: String,
     /// Label for people.

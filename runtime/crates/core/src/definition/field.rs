@@ -101,6 +101,22 @@ pub enum FieldFormat {
     Json,
 }
 
+impl FieldFormat {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hostname => "hostname",
+            Self::HostnameLabel => "hostname_label",
+            Self::Url => "url",
+            Self::Email => "email",
+            Self::Uuid => "uuid",
+            Self::Pem => "pem",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// A field of the credential form or of the connection's config.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -83,10 +83,15 @@ impl Guard {
         attempt.matched_connector.clone_from(&verdict.matched_connector);
         attempt.matched_org.clone_from(&verdict.matched_org);
         attempt.would_refuse = verdict.decisions.iter().any(|d| d.verdict == CheckVerdict::WouldRefuse);
+        // Why not the org's entries: whoever calls need not be a reader of the org's list.
+        let words = verdict.refusal.and_then(|_| verdict.refusal_text(&self.spec.grant.rules(), false));
         self.with_state(|s| s.report.decisions = verdict.decisions);
         match (permitted, verdict.refusal) {
             (Some(target), None) => Ok(target),
-            (_, refusal) => Err(SendError::from(refusal.unwrap_or(Code::UrlInvalid))),
+            (_, refusal) => {
+                let error = SendError::from(refusal.unwrap_or(Code::UrlInvalid));
+                Err(SendError { detail: words, ..error })
+            }
         }
     }
 

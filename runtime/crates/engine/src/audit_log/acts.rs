@@ -60,6 +60,7 @@ pub const RECORDED: &[Act] = &[
     act("setRetention", &[RetentionRecord::KIND]),
     act("setPlatformRetention", &[RetentionRecord::KIND]),
     act("saveConnection", &[ConnectorSetting::KIND]),
+    act("patchConnection", &[ConnectorSetting::KIND]),
     act("forgetConnection", &[ConnectorSetting::KIND]),
     act("testConnection", &[]),
     act(CONSENT, &[TokenState::KIND]),

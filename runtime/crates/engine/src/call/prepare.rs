@@ -10,13 +10,14 @@ use portcullis_core::connector::{Action, Connector, Runtime};
 use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
 use portcullis_core::input::check_input;
+use portcullis_core::violation::nearest;
 use serde_json::{Map, Value};
 
 use super::active_calls::{CancelHandle, Granted};
 use super::org_rules::Refused;
 use super::request::CallRequest;
 use super::run::SkipReason;
-use crate::cache::LoadedConnector;
+use crate::cache::{LoadedConnector, unknown};
 use crate::connection::state::{ConnectionState, StoredConnection};
 use crate::connection::{ConnectionKey, LoadedConnection};
 use crate::error::Error;
@@ -108,8 +109,14 @@ pub(crate) enum Prepared {
 pub(crate) async fn name(resources: &Resources, call: &CallRequest) -> Result<Named, Error> {
     let loaded = resources.cache.visible_connector(&call.connector_id).await?;
     let index = loaded.connector.actions.iter().position(|action| action.id.as_str() == call.action_id);
-    let index = index.ok_or_else(|| Error::plain(Code::ActionNotFound))?;
+    let index = index.ok_or_else(|| no_action(&loaded.connector, &call.action_id))?;
     Ok(Named { loaded, pick: Pick::Action(index) })
+}
+
+/// That a connector has no action of this id, with the one that was probably meant.
+pub(crate) fn no_action(connector: &Connector, id: &str) -> Error {
+    let near = nearest(id, connector.actions.iter().map(|action| action.id.as_str()));
+    Error::new(Code::ActionNotFound, unknown("the connector has no action", id, near))
 }
 
 /// Whether a connection that needs attention prevents this action. A token that could not be obtained does not

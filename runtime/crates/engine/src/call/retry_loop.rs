@@ -77,6 +77,16 @@ enum Cause {
     Upstream { status: u16, action: ErrorAction, ruled: bool, headers: Map<String, Value>, body: Value },
 }
 
+impl Cause {
+    /// Whether the third party may have done what it was asked for: bytes arrived and no answer says that it refused.
+    const fn may_have_been_carried_out(&self) -> bool {
+        match self {
+            Self::Network { sent } => *sent,
+            Self::Upstream { status, .. } => *status >= 500 || *status == 408,
+        }
+    }
+}
+
 /// What follows a failed attempt. With the end of the call comes the time after which a caller may try again,
 /// if known.
 enum Next {
@@ -166,7 +176,9 @@ impl<'a> RetryLoop<'a> {
                 Next::End { retry_after } => {
                     // Why not while asking: the work was begun, and the whole call would begin it again.
                     progress.may_repeat = !is_asking && retry_after.is_some();
-                    return Ok(tried.end.retried_after(retry_after));
+                    let end = tried.end.retried_after(retry_after);
+                    let unsure = !repeatable && cause.may_have_been_carried_out();
+                    return Ok(if unsure { end.perhaps_carried_out() } else { end });
                 }
                 Next::Cancelled(code) => return Ok(RunEnd::plain(code)),
                 Next::Again => {

@@ -24,6 +24,7 @@ pub use timeline::Timeline;
 pub(crate) use timeline::{Begun, Outgoing, RunAttempt};
 pub(crate) use timing::Timing;
 
+pub(crate) use document::not_in_org_text;
 pub use document::{DryRequest, DryRunDocument, RunDocument, StoredRun};
 
 /// What a run's record keeps of each end of a module's lines, bytes.
@@ -192,6 +193,26 @@ impl RunEnd {
     pub(crate) fn explained(mut self, detail: Option<&str>) -> Self {
         if let (Self::Failed { message, .. }, Some(detail)) = (&mut self, detail) {
             detail.clone_into(message);
+        }
+        self
+    }
+
+    /// The same end, of a request that changes something and that the third party may have carried out although it failed.
+    pub(crate) fn perhaps_carried_out(mut self) -> Self {
+        let is_of_upstream = |code: Code| {
+            matches!(
+                code,
+                Code::UpstreamStatus
+                    | Code::UpstreamTimeout
+                    | Code::UpstreamProtocol
+                    | Code::ResponseTruncated
+            )
+        };
+        if let Self::Failed { code, message, .. } = &mut self
+            && is_of_upstream(*code)
+        {
+            message
+                .push_str("; it may have been carried out: look at the third party before it is sent again");
         }
         self
     }
@@ -369,6 +390,15 @@ impl Run {
             RunEnd::Skipped(_) => RunStatus::Skipped,
             RunEnd::Failed { code, .. } if matches!(code.fault(), Fault::Policy) => RunStatus::Refused,
             RunEnd::Failed { .. } => RunStatus::Failed,
+        }
+    }
+
+    /// Why nothing was called, if it was skipped.
+    #[must_use]
+    pub const fn skip_reason(&self) -> Option<SkipReason> {
+        match self.end {
+            RunEnd::Skipped(reason) => Some(reason),
+            _ => None,
         }
     }
 

@@ -192,6 +192,8 @@ pub(super) enum Saving {
     Credential {
         waits: bool,
     },
+    /// Values that are not secret were changed: the credential is the same.
+    Values,
     OptedOut,
     OptedIn,
 }
@@ -217,6 +219,7 @@ pub(super) async fn saved(
         Saving::Credential { waits } => {
             (HealthChangeKind::Saved, (!waits).then_some(EventType::ConnectionConnected))
         }
+        Saving::Values => (HealthChangeKind::Saved, None),
         Saving::OptedOut => (HealthChangeKind::OptedOut, Some(EventType::ConnectionRemoved)),
         Saving::OptedIn => {
             let works = health.attention.is_none();

@@ -2,26 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_core::connector::Connector;
+use portcullis_core::connector::{Connector, DEFAULT_METHOD};
 use portcullis_core::fault::Code;
-use portcullis_core::form::{FormValues, check_form};
-use portcullis_core::id::CredentialId;
+use portcullis_core::form::check_form;
 use portcullis_core::injection::InjectionError;
 use portcullis_core::secret::SecretFields;
 use portcullis_core::violation::Violation;
 use portcullis_egress::try_injection;
-use portcullis_store::{
-    ConnectorRecord, ConnectorSetting, CredentialFieldState, CredentialState, DiscoveredConfig,
-    SecretPayload, StoreError, WorkspaceRecord, Writes,
-};
+use portcullis_store::{ConnectorRecord, ConnectorSetting, StoreError, WorkspaceRecord, Writes};
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
 use super::health::{self, Saving};
+use super::sealing::Sealing;
 use super::state::StoredConnection;
 use super::{Connection, Subject};
 use crate::caller::Caller;
-use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::tenants::Tenant;
@@ -30,7 +26,6 @@ use crate::tenants::Tenant;
 const ATTEMPTS_MAX: u32 = 20;
 
 /// What is saved.
-#[derive(Clone)]
 pub struct SaveConnection {
     /// False opts out.
     pub enabled: bool,
@@ -38,12 +33,15 @@ pub struct SaveConnection {
     pub config: Option<Map<String, Value>>,
     /// The authentication method; the connector's default if absent.
     pub auth_method: Option<String>,
+    /// The revision that is replaced; any if absent.
+    pub expected: Option<u64>,
 }
 
 /// Saves a credential, or opts out or in again.
 ///
 /// # Errors
-/// Those of [`Caller::authorise`], `connector_not_found`, `validation_failed` with every violation of the form.
+/// Those of [`Caller::authorise`], `connector_not_found`, `revision_mismatch`, `validation_failed` with every violation
+/// of the form.
 pub async fn save(
     engine: &Engine,
     caller: &Caller,
@@ -51,35 +49,67 @@ pub async fn save(
     connector: &str,
     wish: SaveConnection,
 ) -> Result<Connection, Error> {
-    let wish = Wish(wish);
-    let SaveConnection { enabled, config, auth_method } = &wish.0;
-    let mut attempts = 0;
+    let SaveConnection { enabled, config, auth_method, expected } = wish;
+    let config = config.map(GivenConfig);
+    let method = auth_method.clone().filter(|id| id != DEFAULT_METHOD);
+    let mut attempts = Attempts::default();
     loop {
         let subject = Subject::find(engine, caller, tenant, connector).await?;
-        check_method(&subject.loaded.connector, &wish.0)?;
-        let writes = match config {
-            None => toggled(engine, &subject, *enabled).await?,
-            Some(config) => sealed(engine, &subject, *enabled, auth_method.clone(), config.clone()).await?,
+        let before = subject.stored(engine).await?;
+        before.require_revision(expected)?;
+        check_method(&subject.loaded.connector, auth_method.as_deref(), config.is_some())?;
+        let writes = match &config {
+            None => toggled(engine, &subject, &before, enabled).await?,
+            Some(config) => sealed(engine, &subject, &before, enabled, method.clone(), config.copy()).await?,
         };
-        attempts += 1;
-        match engine.resources.commit(writes).await {
-            Ok(_) => return subject.view(engine).await,
-            // Somebody saved the same connection, or the connector was replaced or deleted: all is read again.
-            Err(StoreError::Conflict { .. }) if attempts < ATTEMPTS_MAX => {
-                // Why here: of another process's change this one may not have been told yet.
-                engine.resources.cache.forget_connector(connector);
-            }
-            Err(error) => return Err(error.into()),
+        if attempts.commit(engine, connector, writes).await? {
+            return subject.view(engine).await;
         }
     }
 }
 
-/// What is saved, until that is done: its texts are secrets, and each attempt has its own copy.
-struct Wish(SaveConnection);
+/// The attempts of a save beside others of the same connection.
+#[derive(Default)]
+pub(super) struct Attempts(u32);
 
-impl Drop for Wish {
+impl Attempts {
+    /// Commits a save. False if somebody saved the same connection, or the connector was replaced or deleted: all is to
+    /// be read again.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) async fn commit(
+        &mut self,
+        engine: &Engine,
+        connector: &str,
+        writes: Writes,
+    ) -> Result<bool, Error> {
+        self.0 += 1;
+        match engine.resources.commit(writes).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict { .. }) if self.0 < ATTEMPTS_MAX => {
+                // Why here: of another process's change this one may not have been told yet.
+                engine.resources.cache.forget_connector(connector);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What a form was filled in with, until it is saved: its texts are secrets, and each attempt has its own copy.
+pub(super) struct GivenConfig(pub(super) Map<String, Value>);
+
+impl GivenConfig {
+    /// A copy for one attempt; reading it as a form wipes its texts.
+    pub(super) fn copy(&self) -> Map<String, Value> {
+        self.0.clone()
+    }
+}
+
+impl Drop for GivenConfig {
     fn drop(&mut self) {
-        for value in self.0.config.iter_mut().flat_map(Map::values_mut) {
+        for value in self.0.values_mut() {
             if let Value::String(text) = value {
                 text.zeroize();
             }
@@ -87,15 +117,19 @@ impl Drop for Wish {
     }
 }
 
-fn check_method(connector: &Connector, wish: &SaveConnection) -> Result<(), Error> {
-    let Some(id) = &wish.auth_method else { return Ok(()) };
-    let methods = &connector.methods;
-    if !methods.iter().any(|method| method.id == *id) {
-        let known: Vec<&str> = methods.iter().map(|method| method.id.as_str()).collect();
+/// Checks that there is this authentication method, and that its form is there too.
+pub(super) fn check_method(
+    connector: &Connector,
+    method: Option<&str>,
+    has_config: bool,
+) -> Result<(), Error> {
+    let Some(id) = method else { return Ok(()) };
+    if id != DEFAULT_METHOD && !connector.has_method(id) {
+        let known: Vec<&str> = connector.methods.iter().map(|method| method.id.as_str()).collect();
         let message = format!("auth_method must be left out or one of [{}]", known.join(", "));
         return Err(Error::violation("/auth_method", "not_in_list", message));
     }
-    if wish.config.is_none() {
+    if !has_config {
         let message = "another auth_method needs its own config";
         return Err(Error::violation("/config", "missing_field", message));
     }
@@ -104,7 +138,7 @@ fn check_method(connector: &Connector, wish: &SaveConnection) -> Result<(), Erro
 
 /// The setting, under the conditions that its workspace exists and that neither it nor its connector changed since
 /// they were read: a save beside another one never mixes the two, and nothing is saved for a connector that is gone.
-fn writes(subject: &Subject, before: &StoredConnection, setting: &ConnectorSetting) -> Writes {
+pub(super) fn writes(subject: &Subject, before: &StoredConnection, setting: &ConnectorSetting) -> Writes {
     let tenant = [subject.key.org.as_str(), subject.key.workspace.as_str()];
     let writes = Writes::new()
         .require_present::<WorkspaceRecord>(&tenant)
@@ -116,8 +150,12 @@ fn writes(subject: &Subject, before: &StoredConnection, setting: &ConnectorSetti
 }
 
 /// Opting out keeps what was saved; opting in again requires saved values, or a connector that needs none.
-async fn toggled(engine: &Engine, subject: &Subject, enabled: bool) -> Result<Writes, Error> {
-    let before = subject.stored(engine).await?;
+pub(super) async fn toggled(
+    engine: &Engine,
+    subject: &Subject,
+    before: &StoredConnection,
+    enabled: bool,
+) -> Result<Writes, Error> {
     let connector = &subject.loaded.connector;
     let kept = before.setting.as_ref().map(|setting| setting.value.clone());
     let sealed = kept.as_ref().and_then(|value| value.encrypted_config.clone());
@@ -133,7 +171,7 @@ async fn toggled(engine: &Engine, subject: &Subject, enabled: bool) -> Result<Wr
     let was_enabled = before.setting.as_ref().is_none_or(|setting| setting.value.enabled);
     let is_new = before.setting.is_none();
     let setting = ConnectorSetting::new(connector.id.clone(), enabled, sealed).under(auth_method);
-    let writes = writes(subject, &before, &setting);
+    let writes = writes(subject, before, &setting);
     // Why not of a new one: nothing was there that could be told of.
     if was_enabled == enabled || is_new {
         return Ok(writes);
@@ -142,58 +180,29 @@ async fn toggled(engine: &Engine, subject: &Subject, enabled: bool) -> Result<Wr
     Ok(health::saved(&engine.resources, writes, &subject.key, None, saving).await?)
 }
 
-/// Seals a complete new set of values under a new data key. A token that was obtained with the earlier values
-/// is no longer valid, and discovered values are discovered again.
+/// Seals a complete new set of values.
 async fn sealed(
     engine: &Engine,
     subject: &Subject,
+    before: &StoredConnection,
     enabled: bool,
     auth_method: Option<String>,
     config: Map<String, Value>,
 ) -> Result<Writes, Error> {
-    let resources = &engine.resources;
     let connector = subject.loaded.connector.under(auth_method.as_deref());
-    let values = check_form(&connector.fields, config, resources.limits.secret_field_bytes)
+    let values = check_form(&connector.fields, config, engine.resources.limits.secret_field_bytes)
         .map_err(|violations| Error::violations(Code::ValidationFailed, violations))?;
-    let FormValues { secrets, config } = values;
-    let before = subject.stored(engine).await?;
-    let revision = before.credential.as_ref().map_or(1, |c| c.revision + 1);
-    let credential_id = match &before.credential {
-        Some(state) => state.credential_id.clone(),
-        None => clock::fresh("cred", CredentialId::parse)?,
-    };
-    let now = clock::now();
-    let fields: BTreeMap<String, CredentialFieldState> = secrets
-        .iter()
-        .map(|(name, _)| name)
-        .chain(config.keys())
-        .map(|name| (name.clone(), CredentialFieldState { updated_at: now.clone() }))
-        .collect();
-    let allowed_hosts: Vec<String> = connector.allowed_domains.iter().map(ToString::to_string).collect();
-    let payload = SecretPayload { fields: SecretFields::new(secrets), allowed_hosts: allowed_hosts.clone() };
-    try_out(connector, &payload.fields, &config)?;
-    let binding = subject.key.binding(&credential_id, revision);
-    let sealed = resources.vault.seal(&binding, &payload).await?;
-    let setting = ConnectorSetting::new(connector.id.clone(), enabled, Some(sealed.text)).under(auth_method);
-    let state = CredentialState {
-        credential_id,
-        revision,
-        key_id: sealed.key_id,
-        fields,
-        config: config.into_iter().collect(),
-        allowed_hosts,
-        updated_at: now,
-    };
-    let parts = subject.key.parts();
-    let writes = writes(subject, &before, &setting).put(&parts, &state).delete::<DiscoveredConfig>(&parts);
-    let waits = connector.auth.token.as_ref().is_some_and(|plan| plan.obtain.is_empty());
-    let saving = if enabled { Saving::Credential { waits } } else { Saving::OptedOut };
-    let credential = Some((state.credential_id.clone(), revision));
-    Ok(health::saved(resources, writes, &subject.key, credential, saving).await?)
+    let sealing =
+        Sealing { subject, before, enabled, auth_method, kept: BTreeMap::new(), allowed_hosts: None };
+    sealing.writes(engine, values).await
 }
 
 /// A key that can never be sent should be reported to the person who pastes it.
-fn try_out(connector: &Connector, fields: &SecretFields, config: &Map<String, Value>) -> Result<(), Error> {
+pub(super) fn try_out(
+    connector: &Connector,
+    fields: &SecretFields,
+    config: &Map<String, Value>,
+) -> Result<(), Error> {
     let mut injections = vec![];
     match &connector.auth.token {
         // Why not the placement: it places a token, which does not exist yet.

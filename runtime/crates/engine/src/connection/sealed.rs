@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_core::outbound::BoxFuture;
 use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_egress::{CredentialError, OpenCredential, sealed_for};
-use portcullis_store::{Binding, Vault, VaultError};
+use portcullis_store::{Binding, SecretPayload, Vault, VaultError};
 
 /// A sealed record and the vault that can open it.
 #[derive(Clone)]
@@ -67,6 +67,14 @@ fn merge(fields: &mut Vec<(String, SecretValue)>, more: impl IntoIterator<Item =
 }
 
 impl SealedRecord {
+    /// Opens it for a save in which some of its values stay. Nothing of it leaves the process.
+    ///
+    /// # Errors
+    /// Those of the vault.
+    pub(super) async fn open_to_keep(&self) -> Result<SecretPayload, VaultError> {
+        self.vault.open_sealed(&self.binding, &self.text, |_| true).await
+    }
+
     async fn open(&self, admits: impl Fn(&[String]) -> bool + Send) -> Result<SecretFields, CredentialError> {
         let opened = self.vault.open_sealed(&self.binding, &self.text, admits).await;
         match opened {

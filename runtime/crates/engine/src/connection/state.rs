@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::key::ConnectionKey;
 use super::sealed::{SealedRecord, SealedRecords};
+use crate::connectors::check_revision;
 use crate::error::Error;
 
 /// Reads of a connection that is saved again and again meanwhile, before they are given up. A save takes a
@@ -112,6 +113,14 @@ impl StoredConnection {
         }
         let credential = credential.map(|(credential, _)| credential);
         Ok(Some(Self { setting: Some(setting), setting_commit, credential, token, discovered }))
+    }
+
+    /// Checks that it has not changed since somebody read it.
+    ///
+    /// # Errors
+    /// `revision_mismatch`.
+    pub(crate) fn require_revision(&self, expected: Option<u64>) -> Result<(), Error> {
+        check_revision(expected, self.setting_commit)
     }
 
     /// The connector under the authentication method that the workspace chose.

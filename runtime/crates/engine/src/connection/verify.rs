@@ -28,6 +28,9 @@ use crate::tenants::Tenant;
 /// Longest account name that is shown, characters.
 const LABEL_CHARS_MAX: usize = 200;
 
+/// Longest message that is shown, characters.
+const MESSAGE_CHARS_MAX: usize = 500;
+
 /// The result of a verification: whether the credential works and for which account; never what was sent, and of
 /// the upstream's answer only the label.
 #[derive(Debug, Clone, Default)]
@@ -150,13 +153,15 @@ fn verdict(tried: Result<RunEnd, Error>, run: RunId, label: Option<&str>) -> Ver
             Verified { ok: true, label, run_id: Some(run), ..Verified::default() }
         }
         Ok(RunEnd::Skipped(_)) => Verified { run_id: Some(run), ..Verified::default() },
-        Ok(RunEnd::Failed { code, class, upstream, .. }) => {
+        // Why the call's message: it has the third party's words, where the definition says where they are. They were
+        // scrubbed with the rest of the answer.
+        Ok(RunEnd::Failed { code, message, class, upstream, .. }) => {
             let status = upstream.as_ref().and_then(|answer| answer.get("status")).and_then(Value::as_u64);
             Verified {
                 ok: false,
                 label: None,
                 code: Some(code.as_str().to_owned()),
-                message: Some(code.title().to_owned()),
+                message: Some(message.chars().take(MESSAGE_CHARS_MAX).collect()),
                 class,
                 status: status.and_then(|status| u16::try_from(status).ok()),
                 run_id: Some(run),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_core::fault::Code;
 use portcullis_core::id::RunId;
-use portcullis_store::{Job, JobName, StoreError};
+use portcullis_store::{Job, JobName, Role, StoreError};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, interval_at, sleep_until};
 
@@ -45,10 +45,25 @@ pub async fn show(
     // Why once: what a run calls does not change.
     view.check(caller)?;
     if wait_s == 0 || matches!(view, RunView::Ended(_)) {
-        return Ok(view);
+        return told(engine, caller, tenant, view).await;
     }
     let Ok(_place) = Arc::clone(&engine.jobs.waiters).try_acquire_owned() else { return Ok(view) };
-    wait(engine, &name, view, ended, Instant::now() + Duration::from_secs(wait_s)).await
+    let view = wait(engine, &name, view, ended, Instant::now() + Duration::from_secs(wait_s)).await?;
+    told(engine, caller, tenant, view).await
+}
+
+/// A run as its reader may see it: the org is told which entries of its own list come nearest to a host that it refused.
+async fn told(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    mut view: RunView,
+) -> Result<RunView, Error> {
+    if let (RunView::Ended(run), Role::Org) = (&mut view, caller.role) {
+        let policy = engine.resources.cache.policy(tenant.org.as_str()).await?;
+        run.tell_nearest(&policy.policy);
+    }
+    Ok(view)
 }
 
 async fn wait(

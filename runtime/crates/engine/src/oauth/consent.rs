@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 use portcullis_action::escape::percent_encode;
 use portcullis_action::{UrlTemplate, Values};
+use portcullis_core::connector::DEFAULT_METHOD;
 use portcullis_core::fault::Code;
 use portcullis_core::host_pattern::same_owner;
 use portcullis_core::id::{ConnectorId, CredentialId, OrgId, RunId, WorkspaceId};
@@ -84,6 +85,23 @@ fn no_consent() -> Error {
     Error::new(Code::BadRequest, "this connector's auth_type needs no consent")
 }
 
+/// That the chosen method asks for no consent, with those that do.
+fn no_consent_of(connection: &LoadedConnection) -> Error {
+    let connector = &connection.loaded.connector;
+    let own = connector.asks_for_consent().then_some(DEFAULT_METHOD);
+    let others = connector.methods.iter().filter(|method| method.connector.asks_for_consent());
+    let asking: Vec<&str> = own.into_iter().chain(others.map(|method| method.id.as_str())).collect();
+    if asking.is_empty() {
+        return no_consent();
+    }
+    let saved = connection.stored.setting.as_ref().and_then(|setting| setting.value.auth_method.as_deref());
+    let (chosen, asking) = (saved.unwrap_or(DEFAULT_METHOD), asking.join(", "));
+    let detail = format!(
+        "the chosen auth_method {chosen:?} asks nobody for consent; choose one that does, by saving its form: {asking}"
+    );
+    Error::new(Code::BadRequest, detail)
+}
+
 /// Starts a consent.
 ///
 /// # Errors
@@ -122,7 +140,7 @@ async fn begin(
 ) -> Result<Started, Error> {
     connection.require_allowed()?;
     let plan = connection.connector().auth.token.as_ref().and_then(|token| token.consent.as_ref());
-    let plan = plan.ok_or_else(no_consent)?;
+    let plan = plan.ok_or_else(|| no_consent_of(connection))?;
     let missing: Vec<&str> = connection.stored.missing_fields(connection.connector()).collect();
     let Some(credential) = connection.stored.credential.as_ref().filter(|_| missing.is_empty()) else {
         let detail = "save the client's id and secret before asking for consent";

@@ -100,7 +100,8 @@ pub(in crate::connector) fn shared_errors(
 }
 
 fn error_rule(wire: &ErrorRuleDef, at: &str, report: &mut Report<'_>) -> ErrorRule {
-    if wire.when.status.is_empty() && wire.when.predicate.is_none() && wire.when.header.is_none() {
+    let is_empty = wire.when.status.is_empty() && wire.when.predicate.is_none() && wire.when.header.is_none();
+    if is_empty && !report.is_broken_in(&format!("{at}/when")) {
         report.error(format!("{at}/when"), "rule_without_condition", "needs status, predicate or header");
     }
     for (member, path) in [("code_path", &wire.code_path), ("message_path", &wire.message_path)] {

@@ -102,6 +102,22 @@ fn reads(auth_type: AuthType, auth: &AuthDef) -> Vec<&'static [&'static str]> {
     }
 }
 
+/// Every member that an auth type may read, whatever the others say: for the published schema.
+pub(crate) fn members_of(auth_type: AuthType) -> Vec<&'static str> {
+    let header = AuthDef::default();
+    let body = AuthDef { r#in: Some(AuthPlace::Body), ..AuthDef::default() };
+    let signed = AuthDef { client_auth: Some(ClientAuthDef::PrivateKeyJwt), ..AuthDef::default() };
+    let ways = [&header, &body, &signed];
+    let mut members: Vec<&str> =
+        ways.iter().flat_map(|auth| reads(auth_type, auth)).flatten().copied().collect();
+    if auth_type == AuthType::TokenExchange {
+        members.extend(JWT);
+    }
+    members.sort_unstable();
+    members.dedup();
+    members
+}
+
 /// Every member with whether it is written.
 fn written(auth: &AuthDef) -> [(&'static str, bool); 62] {
     [
@@ -177,7 +193,12 @@ pub(super) fn check_unread(auth_type: AuthType, auth: &AuthDef, errors: &mut Vio
         if is_written && !read.iter().any(|names| names.contains(&name)) {
             let names: Vec<&str> = read.iter().flat_map(|names| names.iter().copied()).collect();
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            let message = format!("is not read here; auth_type {} reads {names}", auth_type.as_str());
+            let example = match auth_type {
+                AuthType::Custom => r#"; write "auth": {"custom": {"headers": {"X-Key": "{{cred.key}}"}}}"#,
+                _ => "",
+            };
+            let message =
+                format!("is not read here; auth_type {} reads {names}{example}", auth_type.as_str());
             errors.push(Violation::new(format!("/auth/{name}"), "auth_unused", message));
         }
     }

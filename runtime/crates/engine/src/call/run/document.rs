@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use portcullis_core::fault::Code;
+use portcullis_core::host_pattern::nearest_text;
 use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
-use portcullis_core::verdict::Decision;
+use portcullis_core::verdict::{Decision, OrgPolicy, not_in_org};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -336,6 +337,16 @@ pub struct StoredRun {
     pub(crate) created_at: String,
 }
 
+/// That an org's list does not have a host, for readers of the list. A port is left out: the list has none.
+pub(crate) fn not_in_org_text(host: &str, policy: &OrgPolicy) -> String {
+    let host = host.split(':').next().unwrap_or(host);
+    let nearest = match policy {
+        OrgPolicy::List { patterns, .. } => nearest_text(patterns, host),
+        OrgPolicy::Unrestricted => String::new(),
+    };
+    not_in_org(host, &nearest)
+}
+
 impl StoredRun {
     /// The automation that fired it.
     pub(crate) const fn automation_id(&self) -> Option<&AutomationId> {
@@ -348,6 +359,15 @@ impl StoredRun {
         (self.connector_id.as_str(), self.action_id.as_str(), automation)
     }
 
+    /// Tells a reader of the org's list which of its entries come nearest to a host that it refused.
+    pub(crate) fn tell_nearest(&mut self, policy: &OrgPolicy) {
+        let code = self.code.as_deref();
+        let host = self.attempts.last().and_then(RunAttempt::host);
+        if let (Some(host), true) = (host, code == Some(Code::HostNotInOrg.as_str())) {
+            self.message = Some(not_in_org_text(host, policy));
+        }
+    }
+
     pub(crate) const fn run_id(&self) -> &RunId {
         &self.run_id
     }
@@ -355,6 +375,12 @@ impl StoredRun {
     /// How it ended.
     pub(crate) const fn status(&self) -> RunStatus {
         self.status
+    }
+
+    /// Why nothing was called, if it was skipped.
+    #[must_use]
+    pub fn skip_reason(&self) -> Option<EndReason> {
+        self.reason.filter(|_| self.status == RunStatus::Skipped)
     }
 
     /// The same, as an answer to a repeated request.

@@ -69,6 +69,13 @@ impl Begun {
     }
 }
 
+impl RunAttempt {
+    /// Where its last request went, or was to go: a host, perhaps with a port.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+}
+
 impl Timeline {
     /// Whether a request of some attempt may have left.
     pub(crate) fn has_sent(&self) -> bool {
