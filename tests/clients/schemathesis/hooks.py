@@ -243,7 +243,8 @@ class World:
 
     def connect(self, operation):
         """Path parameters, query, cookies and form of a call of a page as it should be."""
-        consents = operation.endswith(("/consent", "/window/{ticket}"))
+        # Why the form of a consent: the other is tried at a third party, which cannot be reached here.
+        consents = operation.endswith(("/consent", "/window/{ticket}", "/save"))
         if consents:
             self.consent()
         if operation in ("GET /connect/{secret}", "POST /connect/{secret}/claim"):
@@ -259,7 +260,7 @@ class World:
         if operation == "GET /connect/{secret}/end":
             self.browse(f"/connect/{secret}/end", {"csrf": csrf, "action": "cancel"}, cookies)
             return {"secret": secret}, {}, cookies, {}
-        fields = {f"field.{name}": value for name, value in CREDENTIAL["config"].items()}
+        fields = {f"field.{name}": value for name, value in CLIENT["config"].items()}
         return {"secret": secret}, {}, cookies, {**named, **fields, "action": "cancel"}
 
     def free_entry(self):

@@ -68,7 +68,7 @@ async fn what_is_wrong_stands_beside_its_field_and_what_is_not_secret_stays() {
     let page = browser.fill(&link, CRM, &wrong).await.is(422);
     assert!(page.text.contains("value=\"&quot;&gt;&lt;script&gt;alert(2)&lt;/script&gt;\""), "{}", page.text);
     assert!(page.text.contains("<option value=\"us\" selected>"), "{}", page.text);
-    assert!(page.text.contains("API &lt;i&gt;key&lt;/i&gt; must"), "{}", page.text);
+    assert!(page.text.contains("<p class=\"wrong\">API &lt;i&gt;key&lt;/i&gt;"), "{}", page.text);
     assert!(!page.text.contains("no-such-key-77"), "a secret is never shown: {}", page.text);
     assert_eq!(page.text.matches("aria-invalid=\"true\"").count(), 2, "{}", page.text);
     scene.world.assert_untouched(&before).await;

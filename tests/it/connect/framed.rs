@@ -1,9 +1,11 @@
 //! The page in a frame of the integrator's application: cookies that browsers keep apart, and a consent in a window.
 
+use portcullis_store::{ConnectSession, Writes};
 use serde_json::json;
 
 use super::consent::pair;
 use super::{Browser, SAAS, SECRET, Scene, link_of};
+use crate::support::Answer;
 
 const PARENT: &str = "https://app.example.com";
 
@@ -76,4 +78,25 @@ async fn a_browser_that_does_not_say_that_it_frames_is_told_by_the_link() {
     assert!(claimed.header("set-cookie").unwrap().contains("Partitioned"));
     let page = scene.browser().get(&framed_link(&scene).await).await.is(200);
     assert!(!page.text.contains("name=\"frame\""), "the neighbour: {}", page.text);
+}
+
+#[tokio::test]
+async fn a_frame_in_which_the_time_ran_out_may_say_so() {
+    let scene = Scene::start().await;
+    let (link, frame) = (framed_link(&scene).await, frame(&scene));
+    frame.claim(&link).await;
+    let records = scene.world.engine.records();
+    let (id, mut session, _) =
+        records.list::<ConnectSession>(&["acme", "main"], None, 10).await.unwrap().remove(0);
+    session.claim.as_mut().unwrap().until = "2020-01-01T00:00:00Z".to_owned();
+    records.commit(Writes::new().put(&["acme", "main", id.as_str()], &session)).await.unwrap();
+    let ancestors = |page: &Answer| {
+        let policy = page.header("content-security-policy").unwrap().to_owned();
+        policy.split("frame-ancestors ").nth(1).unwrap().to_owned()
+    };
+    let page = frame.get(&link).await.is(410);
+    assert_eq!(ancestors(&page), PARENT);
+    assert!(!page.text.contains("acme"), "{}", page.text);
+    let unknown = frame.get(&format!("/connect/{}", "x".repeat(43))).await.is(410);
+    assert_eq!(ancestors(&unknown), "'none'", "the neighbour: nobody knows whose it is");
 }

@@ -6,6 +6,7 @@
 
 use http::StatusCode;
 use portcullis_core::fault::Code;
+use portcullis_core::id::OrgId;
 use portcullis_engine::Error;
 use portcullis_engine::clock;
 use portcullis_engine::connect::{
@@ -100,10 +101,27 @@ async fn visit(context: &Context) -> Step<Visit> {
 }
 
 /// The page of a link that is unknown, used or stale: it does not say which.
-fn gone(context: &Context) -> HtmlPage {
+async fn gone(context: &Context, org: Option<&OrgId>) -> HtmlPage {
     let text =
         "This link is unknown, was used already, or is too old. Ask whoever sent it to you for a new one.";
-    views::refusal(StatusCode::GONE, plain(context), "This link does not work any more", text, None)
+    // Why with the org's frames where it is known: a frame in which the time ran out should say so.
+    let look = match org {
+        Some(org) => framed_by(context, org).await,
+        None => Ok(plain(context)),
+    };
+    match look {
+        Ok(look) => views::refusal(StatusCode::GONE, look, "This link does not work any more", text, None),
+        Err(page) => *page,
+    }
+}
+
+/// A look without names, which the org's frames may show.
+async fn framed_by(context: &Context, org: &OrgId) -> Step<Look> {
+    let settings = connect::of_org(context.engine(), org).await;
+    let settings = settings.map_err(|error| failed(context, &error, plain(context), None))?;
+    let frame_ancestors = settings.frame_ancestors;
+    let settings = ConnectSettings { frame_ancestors, ..ConnectSettings::default() };
+    Ok(Look { settings, ..plain(context) })
 }
 
 /// The session that this browser claimed, ended or not.
@@ -112,17 +130,15 @@ async fn own(context: &Context) -> Step<Session> {
         Visit::Own(session) => Ok(session),
         Visit::Unclaimed(_) => Err(Box::new(HtmlPage::redirect(base(context)))),
         Visit::Other(session) => Err(Box::new(other(context, &session).await?)),
-        Visit::Gone => Err(Box::new(gone(context))),
+        Visit::Gone(org) => Err(Box::new(gone(context, org.as_ref()).await)),
     }
 }
 
 async fn other(context: &Context, session: &Session) -> Step<HtmlPage> {
     let text =
         "This link was opened in another browser, and works only there. Ask for a new one to go on here.";
-    let frame_ancestors = look(context, session).await?.settings.frame_ancestors;
-    // Why no names and no look: who opens it here is not known.
-    let settings = ConnectSettings { frame_ancestors, ..ConnectSettings::default() };
-    let look = Look { settings, ..plain(context) };
+    // Why no names: who opens it here is not known.
+    let look = framed_by(context, session.org()).await?;
     Ok(views::refusal(StatusCode::FORBIDDEN, look, "This link belongs to another browser", text, None))
 }
 
@@ -203,7 +219,7 @@ async fn shown(context: &Context, wanted: &Wanted) -> Step<HtmlPage> {
         };
     };
     let form = form_of(context, &session, connector).await?;
-    let Some(method) = pick(&form, wanted.method.as_deref()) else { return Ok(gone(context)) };
+    let Some(method) = pick(&form, wanted.method.as_deref()) else { return Ok(gone(context, None).await) };
     if method.consent && (method.is_saved || method.fields.is_empty()) {
         let way = way(context, &session, connector, method).await?;
         return Ok(views::consent(look, &at, &form, method, &way));
@@ -306,7 +322,7 @@ async fn tried(
         }
     };
     let form = form_of(context, session, connector).await?;
-    let Some(method) = pick(&form, Some(method)) else { return Ok(gone(context)) };
+    let Some(method) = pick(&form, Some(method)) else { return Ok(gone(context, None).await) };
     let filled = Filled::of(&method.fields, |name| sent.get(name), Vec::new());
     Ok(views::form(look(context, session).await?, at, &form, method, &filled, Some(&notice)))
 }
@@ -387,7 +403,7 @@ pub(crate) async fn window(context: Context, _: NoParameters, (): ()) -> Result<
             let cookie = consent_cookie(&context, &started);
             HtmlPage::redirect(started.authorize_url).with_cookie(cookie)
         }
-        Err(error) if error.code == Code::NotFound => gone(&context),
+        Err(error) if error.code == Code::NotFound => gone(&context, None).await,
         Err(error) => failed(&context, &error, plain(&context), None),
     })
 }

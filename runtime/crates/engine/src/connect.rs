@@ -140,8 +140,8 @@ pub enum Visit {
     Own(Session),
     /// Another browser than the one that claimed it.
     Other(Session),
-    /// It is unknown, used or stale.
-    Gone,
+    /// It is unknown, used or stale; with its org unless it is unknown.
+    Gone(Option<OrgId>),
 }
 
 impl Session {
@@ -248,22 +248,23 @@ async fn of_name(
 /// # Errors
 /// `store_unavailable`.
 pub async fn visit(engine: &Engine, secret: &str, cookie: Option<&str>) -> Result<Visit, Error> {
-    let Some(session) = find(engine, secret).await? else { return Ok(Visit::Gone) };
+    let Some(session) = find(engine, secret).await? else { return Ok(Visit::Gone(None)) };
+    let gone = Visit::Gone(Some(session.org().clone()));
     let Some(claim) = &session.record.claim else {
         return Ok(match clock::has_passed(&session.record.expires_at) {
-            true => Visit::Gone,
+            true => gone,
             false => Visit::Unclaimed(session),
         });
     };
     if clock::has_passed(&claim.until) {
-        return Ok(Visit::Gone);
+        return Ok(gone);
     }
     match cookie.filter(|cookie| hash(cookie) == claim.browser) {
         Some(cookie) => {
             let cookie = Zeroizing::new(cookie.to_owned());
             Ok(Visit::Own(Session { cookie, ..session }))
         }
-        None if session.is_ended() => Ok(Visit::Gone),
+        None if session.is_ended() => Ok(gone),
         None => Ok(Visit::Other(session)),
     }
 }

@@ -145,6 +145,7 @@ impl Answer for HtmlPage {
         StatusCode::CONFLICT,
         StatusCode::GONE,
         StatusCode::PRECONDITION_FAILED,
+        StatusCode::PAYLOAD_TOO_LARGE,
         StatusCode::UNPROCESSABLE_ENTITY,
         StatusCode::TOO_MANY_REQUESTS,
         StatusCode::INTERNAL_SERVER_ERROR,

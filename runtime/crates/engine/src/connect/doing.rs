@@ -104,7 +104,7 @@ pub async fn save(
 ) -> Result<(), Error> {
     usable_in(engine, session, connector).await?;
     let auth_method = (method != form::DEFAULT_METHOD).then(|| method.to_owned());
-    let wish = SaveConnection { enabled: true, config: Some(config), auth_method };
+    let wish = SaveConnection { enabled: true, config: Some(config), auth_method, expected: None };
     let caller = session.caller();
     if let Some(mark) = RequestMark::current() {
         mark.acts_as(actor_of(&caller));
