@@ -2,6 +2,7 @@
 //! and what it hides, that it cannot be changed without notice, and that it is written with the change or not at all.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use portcullis_core::fault::Code;
 use portcullis_engine::audit_log::{keep_logins, sweep};
 use portcullis_store::{Batch, TokenRecord};
 use serde_json::{Value, json};
@@ -90,10 +91,7 @@ async fn records_are_paged_newest_first_and_filtered() {
     let own = newest(&acme.org, "/org/acme/audit?limit=100").await;
     assert_eq!(since.len() + earlier.len(), own.len());
     for wrong in ["since=yesterday", "until=1", "starting_after=x", "starting_after=1.globex.1"] {
-        acme.org
-            .get(&format!("/org/acme/audit?{wrong}"))
-            .await
-            .problem(portcullis_core::fault::Code::BadRequest);
+        acme.org.get(&format!("/org/acme/audit?{wrong}")).await.problem(Code::BadRequest);
     }
 }
 
@@ -204,4 +202,29 @@ async fn no_secret_and_nothing_that_a_guess_of_one_could_be_checked_with_is_in_i
     for guess in guesses {
         assert!(!told.contains(&guess), "{guess}");
     }
+}
+
+#[tokio::test]
+async fn a_change_whose_record_cannot_be_written_is_not_made() {
+    let (world, acme) = World::salesforce().await;
+    set_policy(&acme.org, json!(["one.example.com"])).await;
+    let store = world.engine.records().store().clone();
+    let (head, kept) = keys(&world, "audit_head/acme").await.pop().unwrap();
+    let mut damaged: Value = serde_json::from_slice(&kept).unwrap();
+    damaged["hash"] = json!("none");
+    store.commit(Batch::new().put(head.clone(), damaged.to_string().into_bytes())).await.unwrap();
+    let before = world.before().await;
+    let other = json!({ "domain_allowlist": ["two.example.com"] });
+    acme.org.put(POLICY, &other).await.problem(Code::StoreUnavailable);
+    let saved = json!({ "enabled": true, "config": { "api_key": KEY } });
+    acme.workspace.put(&acme.setting("salesforce"), &saved).await.problem(Code::StoreUnavailable);
+    world.assert_untouched(&before).await;
+    let shown = acme.org.get(POLICY).await.is(200).json;
+    assert_eq!(shown["domain_allowlist"], json!(["one.example.com"]));
+    // The neighbours: what is not recorded, and another org's and the platform's changes.
+    acme.create_contact().await.is(200);
+    world.tenant("globex", "main").await;
+    store.commit(Batch::new().put(head, kept)).await.unwrap();
+    acme.org.put(POLICY, &other).await.is(200);
+    assert_eq!(acme.org.get("/org/acme/audit/verify").await.is(200).json["intact"], true);
 }

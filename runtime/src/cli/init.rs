@@ -81,8 +81,6 @@ async fn init(config: &Config) -> Result<(), String> {
     let dir = &config.data_dir;
     let key = master_key(config)?;
     let token = first_token(config.bootstrap_token_file.as_deref())?;
-    // Why here, empty: in a directory that was initialised a missing ledger is damage, also to `ledger verify`.
-    make_directory(&dir.join("ledger"))?;
     let unfinished = dir.join("store.unfinished");
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(|e| failed(&unfinished, e))?;

@@ -12,6 +12,9 @@ use crate::output;
 
 mod audit;
 
+/// What a server notes in a data directory that it has opened.
+const FORMAT_FILE: &str = "format.json";
+
 /// Arguments of `ledger`.
 #[derive(Debug, Args)]
 pub(super) struct LedgerArgs {
@@ -49,7 +52,11 @@ pub(super) fn run(args: &LedgerArgs) -> u8 {
     if !root.exists() && !is_initialised(&args.data_dir) {
         return refused(&never_initialised(&args.data_dir));
     }
-    if let Err(e) = std::fs::read_dir(&root) {
+    // Why only then: the first start makes the ledger, and a restore into a new directory has none.
+    let was_served = root.exists() || args.data_dir.join(FORMAT_FILE).exists();
+    if let Err(e) = std::fs::read_dir(&root)
+        && was_served
+    {
         output::error(&format!("{}: {e}", root.display()));
         return FAILED;
     }

@@ -44,6 +44,27 @@ async fn an_org_sees_its_own_and_the_platform_sees_all() {
 }
 
 #[tokio::test]
+async fn an_org_is_told_of_a_deleted_connector_that_takes_its_connections() {
+    let (world, acme) = World::salesforce().await;
+    let globex = world.tenant("globex", "main").await;
+    acme.connect("salesforce", json!({ "api_key": super::KEY })).await;
+    world.platform.delete("/admin/connector/salesforce").await.problem(Code::InUse);
+    world.platform.delete("/admin/connector/salesforce?force=true").await.is(204);
+    let deletions = async |client: &crate::support::Client, path: &str| {
+        newest(client, &format!("{path}?action=deleteConnector")).await
+    };
+    let own = deletions(&acme.org, "/org/acme/audit").await;
+    assert_eq!(own.len(), 1, "{own:?}");
+    assert_eq!(
+        (&own[0]["target"], &own[0]["actor"]["role"]),
+        (&json!("connector/salesforce"), &json!("platform"))
+    );
+    assert!(deletions(&globex.org, "/org/globex/audit").await.is_empty(), "it lost nothing");
+    let all = deletions(&world.platform, "/admin/audit").await;
+    assert_eq!(all.len(), 2, "the org's, and the platform's own: {all:?}");
+}
+
+#[tokio::test]
 async fn an_org_that_is_made_again_sees_nothing_of_the_one_before_and_the_platform_both() {
     let (world, acme) = World::salesforce().await;
     set_policy(&acme.org, json!(["*.salesforce.com"])).await;

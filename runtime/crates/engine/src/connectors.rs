@@ -30,7 +30,7 @@ mod telling;
 pub(crate) use patch::merge;
 pub use patch::patch;
 pub use pickable::{Pickable, PickableAction, list_pickable};
-use telling::told;
+use telling::{record_losses, told};
 
 /// Connectors read at a time when a list is filtered.
 const READ_AT_ONCE: usize = 100;
@@ -391,6 +391,7 @@ pub async fn delete(
         return Err(Error::new(Code::InUse, detail));
     }
     let automations = keys_of(&automations);
+    record_losses(resources, &connector_id, &[&connections, &automations]).await?;
     if record.enabled && !(connections.is_empty() && automations.is_empty()) {
         // Why: its calls end because the connector goes, not because their connections go before it.
         record.enabled = false;

@@ -50,8 +50,6 @@ pub struct RequestMark {
     made: Instant,
     /// Who does what, where the audit log is told of it.
     acting: OnceLock<Acting>,
-    /// Who it is, where that was not known when the request came.
-    actor: OnceLock<AuditActor>,
     inner: Mutex<Inner>,
 }
 
@@ -59,6 +57,8 @@ pub struct RequestMark {
 struct Inner {
     queue_us: u64,
     changes: Changes,
+    /// On whose behalf it acts, where that is not its caller.
+    actor: Option<AuditActor>,
     /// Kinds of records whose change the audit log was told of.
     recorded: Vec<&'static str>,
 }
@@ -98,9 +98,8 @@ impl RequestMark {
     /// The mark of a request that waits for its turn from now on.
     #[must_use]
     pub fn new(request_id: Option<Arc<str>>, trace_id: Option<Arc<str>>) -> Arc<Self> {
-        let (made, inner) = (Instant::now(), Mutex::default());
-        let (acting, actor) = (OnceLock::new(), OnceLock::new());
-        Arc::new(Self { request_id, trace_id, made, acting, actor, inner })
+        let (made, acting, inner) = (Instant::now(), OnceLock::new(), Mutex::default());
+        Arc::new(Self { request_id, trace_id, made, acting, inner })
     }
 
     /// Says what the request does, for the audit log: the operation, who asks for it, and where it came from. For an
@@ -121,30 +120,19 @@ impl RequestMark {
         let _ = self.acting.set(Acting { operation, kinds, actor, address, request_id });
     }
 
-    /// Says who it is that does it: a person who came without a token, by a link.
-    pub(crate) fn acts_as(&self, actor: AuditActor) {
-        // Why ignored: a request is one person's.
-        let _ = self.actor.set(actor);
-    }
-
-    /// The mark of a part of the request that goes on in a task of its own, on behalf of this actor if it is known.
-    pub(crate) fn on_behalf(&self, actor: Option<AuditActor>) -> Arc<Self> {
-        let own = Self::new(self.request_id.clone(), self.trace_id.clone());
-        if let Some(acting) = self.acting() {
-            let actor = actor.unwrap_or_else(|| acting.actor.clone());
-            // Why ignored: it is a new one.
-            let _ = own.acting.set(Acting { actor, ..acting });
-        }
-        own
+    /// Says on whose behalf the request acts, where it brings no token that shows it: a person comes back from a consent,
+    /// or has a link.
+    pub(crate) fn acts_for(&self, actor: AuditActor) {
+        lock(&self.inner).actor = Some(actor);
     }
 
     /// Who does what by the request, if that is recorded.
     pub(crate) fn acting(&self) -> Option<Acting> {
-        let acting = self.acting.get()?.clone();
-        Some(match self.actor.get() {
-            Some(actor) => Acting { actor: actor.clone(), ..acting },
-            None => acting,
-        })
+        let mut acting = self.acting.get()?.clone();
+        if let Some(actor) = &lock(&self.inner).actor {
+            acting.actor.clone_from(actor);
+        }
+        Some(acting)
     }
 
     /// Kinds of records whose next change has a record in the audit log.

@@ -107,7 +107,7 @@ pub async fn save(
     let wish = SaveConnection { enabled: true, config: Some(config), auth_method, expected: None };
     let caller = session.caller();
     if let Some(mark) = RequestMark::current() {
-        mark.acts_as(actor_of(&caller));
+        mark.acts_for(actor_of(&caller));
     }
     connection::save(engine, &caller, &session.tenant, connector, wish).await?;
     Ok(())

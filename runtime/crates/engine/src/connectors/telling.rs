@@ -1,5 +1,8 @@
-//! Webhooks are told of changes of connectors.
+//! Who is told of changes of connectors: webhooks, and the audit logs of orgs that lose something by one.
 
+use std::collections::BTreeSet;
+
+use portcullis_core::id::{ConnectorId, OrgId};
 use portcullis_store::{ConnectorRecord, Writes};
 use serde_json::Value;
 
@@ -27,4 +30,20 @@ pub(super) async fn told(
     };
     let event = Event::new(EventType::ConnectorChanged, None, data);
     Ok(broadcast(resources, writes, &event, is_draft).await?)
+}
+
+/// Writes to the audit log of each org whose connections or automations a deletion takes, which are given by their keys.
+///
+/// # Errors
+/// `store_unavailable`; nothing must be deleted then.
+pub(super) async fn record_losses(
+    resources: &Resources,
+    connector: &ConnectorId,
+    lost: &[&[Vec<String>]],
+) -> Result<(), Error> {
+    let orgs: BTreeSet<&String> = lost.iter().copied().flatten().filter_map(|key| key.first()).collect();
+    for org in orgs {
+        resources.record_act(&OrgId::parse(org)?, format!("connector/{connector}")).await?;
+    }
+    Ok(())
 }

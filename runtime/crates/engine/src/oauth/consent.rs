@@ -297,7 +297,10 @@ async fn accept(engine: &Engine, back: &Return<'_>, pending: PendingConsent) -> 
         connector: ConnectorId::parse(&pending.connector)?,
     };
     // Why who started it: the browser that comes back has no token, and the audit log is to say who did it.
-    let mark = RequestMark::current().map(|mark| mark.on_behalf(pending.started_by.clone()));
+    let mark = RequestMark::current();
+    if let (Some(mark), Some(actor)) = (&mark, &pending.started_by) {
+        mark.acts_for(actor.clone());
+    }
     let (renewal, own) = (engine.renewal.clone(), connection.clone());
     let code = Zeroizing::new(code.to_owned());
     let (iss, pairs) = (back.iss.map(str::to_owned), back.pairs.to_vec());
