@@ -15,7 +15,7 @@ PROFDATA = $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata
 PROFILED := $(abspath $(BUILT)/profiled)
 SHIPPED := --bin portcullis --bin portcullis-bench
 
-.PHONY: help demo build release test prove clients modules fuzz hostile bench check fetch fmt lint doc docs deny vendors clean targets
+.PHONY: help demo build release test prove clients oauth modules fuzz hostile bench check fetch fmt lint doc docs deny vendors clean targets
 
 help:
 	@echo "make demo   build, then show the whole product on this machine (no account, no internet)"
@@ -100,6 +100,17 @@ test: fetch lint doc deny
 	$(CARGO) test --release --workspace 2>&1 | tee $(BUILT)/test-output.txt
 	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
 	  END { printf "%d passed, %d failed\n", passed, failed; exit (failed > 0 || passed == 0) }' $(BUILT)/test-output.txt
+
+# Shared OAuth clients against an authorization server that others made: where npm, Python and root are. Needs the built
+# product.
+oauth:
+	@if command -v npm >/dev/null 2>&1 && command -v python3 >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	  python3 tests/oauth/run $(BUILT)/release/portcullis --work $(BUILT)/oauth; \
+	elif [ -n "$$PORTCULLIS_REQUIRE_CLIENTS" ]; then \
+	  echo "npm, python3 and root are needed for the authorization server"; exit 1; \
+	else \
+	  echo "npm, python3 or root is missing: the authorization server was not tried"; \
+	fi
 
 # The API document, held against clients that others made from it: where npm and Python are. Needs the built product.
 CASES ?= 5000

@@ -8,6 +8,11 @@ use crate::support::token_server::TokenServer;
 use crate::support::{Answer, PUBLIC, Stage, Tenant, World};
 
 mod callback_values;
+mod client_forms;
+mod client_hosts;
+mod client_kinds;
+mod client_secrecy;
+mod clients;
 mod consent;
 mod consent_attacks;
 mod endpoint;

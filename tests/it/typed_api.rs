@@ -16,7 +16,10 @@ mod mistakes;
 
 const KEY: &str = "sk-live-0123456789abcdef";
 
-/// The Salesforce example, connected, with its automation.
+/// An entry of the catalog that asks a person for consent.
+const CONSENT: &str = "notion";
+
+/// The Salesforce example, connected, with its automation, and a connector that asks for consent.
 struct Scene {
     world: World,
     acme: Tenant,
@@ -29,6 +32,7 @@ impl Scene {
         world.names.tell("hooks.example.com", &[PUBLIC]);
         acme.connect("salesforce", json!({ "api_key": KEY })).await;
         let automation = acme.automation().await;
+        world.platform.post("/admin/catalog/notion", &json!({})).await.is(201);
         Self { world, acme, automation }
     }
 
@@ -48,6 +52,7 @@ impl Scene {
             "{org}" => "acme".to_owned(),
             "{ws}" => "main".to_owned(),
             "{id}" if route.path.contains("/automation/") => self.automation.clone(),
+            "{id}" if route.path.contains("/oauth-client/") => CONSENT.to_owned(),
             "{id}" => "salesforce".to_owned(),
             "{action}" => "create-contact".to_owned(),
             other if other.starts_with('{') => "1".to_owned(),

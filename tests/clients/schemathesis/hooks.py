@@ -38,6 +38,9 @@ RECEIVER = "https://api.notion.com/hook"
 # Connected by consent.
 CONSENT = "notion"
 CLIENT = {"auth_method": "oauth", "config": {"client_id": "client", "client_secret": "secret"}}
+# A connector whose OAuth client is saved and deleted; nobody connects it.
+APP = "asana"
+APP_CLIENT = {"client_id": "client", "client_secret": "secret"}
 # Installed and deleted again and again.
 INSTALLED = "twilio"
 # The tenant whose list allows nothing: every call of it is refused at once, and in its ledger.
@@ -100,6 +103,7 @@ class World:
             field.pop("sensitive", None)
         ask("POST", "/admin/connector", platform, {**self.entry, "connector_id": CONNECTOR})
         ask("POST", f"/admin/catalog/{CONSENT}", platform)
+        ask("POST", f"/admin/catalog/{APP}", platform)
         self.tenants = {ORG: TOKENS, **{org: self.tenant(org) for org in (SIDE_ORG, SHUT_ORG, CONSENT_ORG)}}
         for org in (ORG, SHUT_ORG):
             self.connection(org)
@@ -154,6 +158,13 @@ class World:
 
     def automation(self):
         return ask("POST", f"/org/{ORG}/automation", TOKENS["org"], self.automation_body())["automation_id"]
+
+    def oauth_client(self, org):
+        """A connector with a saved OAuth client."""
+        base = "/admin" if org is None else f"/org/{org}"
+        token = TOKENS["platform"] if org is None else self.tenants[org]["org"]
+        ask("PUT", f"{base}/oauth-client/{APP}", token, APP_CLIENT)
+        return APP
 
     def webhook(self, org):
         """A webhook that is off, which needs no receiver; there is one of it at a time."""
@@ -346,6 +357,12 @@ PLANS = {
     "POST /org/{org}/automation/{id}/preview": (at(org=ORG, id=WORLD.fired), {}, lambda: {"source": INPUT}),
     "GET /org/{org}/connection": (at(org=ORG), {}, None),
     "GET /admin/connection": (at(), {}, None),
+    "GET /org/{org}/oauth-client/{id}": (at(org=SIDE_ORG, id=lambda: WORLD.oauth_client(SIDE_ORG)), {}, None),
+    "PUT /org/{org}/oauth-client/{id}": (at(org=SIDE_ORG, id=APP), {}, lambda: APP_CLIENT),
+    "DELETE /org/{org}/oauth-client/{id}": (at(org=SIDE_ORG, id=lambda: WORLD.oauth_client(SIDE_ORG)), {}, None),
+    "GET /admin/oauth-client/{id}": (at(id=lambda: WORLD.oauth_client(None)), {}, None),
+    "PUT /admin/oauth-client/{id}": (at(id=APP), {}, lambda: APP_CLIENT),
+    "DELETE /admin/oauth-client/{id}": (at(id=lambda: WORLD.oauth_client(None)), {}, None),
     "GET /org/{org}/webhook": (at(org=ORG), {}, None),
     "GET /org/{org}/webhook/{id}": (at(org=SIDE_ORG, id=lambda: WORLD.webhook(SIDE_ORG)), {}, None),
     "PUT /org/{org}/webhook/{id}": (at(org=SIDE_ORG, id="put"), {}, lambda: WEBHOOK),

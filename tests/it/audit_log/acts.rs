@@ -314,6 +314,41 @@ async fn connect(book: &mut Book) {
     }
 }
 
+/// OAuth clients of the org and of the platform. What records hold of them, their digests included, is made of sealed
+/// bytes, which differ each time.
+async fn oauth_clients(book: &mut Book) {
+    let (platform, org, _) = book.clients();
+    let secret = "s3cr3t-of-a-shared-client";
+    let wish = json!({ "client_id": "client-7f3a", "client_secret": secret });
+    let scopes = [
+        (org, "/org/acme/oauth-client/person", "acme/person/default", ACME, "OrgOAuthClient"),
+        (platform, "/admin/oauth-client/person", "person/default", None, "PlatformOAuthClient"),
+    ];
+    for (client, path, name, of, noun) in scopes {
+        let known = |verb: &str| {
+            let operation = format!("{verb}{noun}");
+            RECORDED.iter().find(|act| act.operation == operation).unwrap().operation
+        };
+        let target = format!("oauth_client/{name}");
+        let made = client.put(path, &wish).await;
+        let first = book.one(known("save"), &client, made, &target, of).await;
+        assert!(first["before"].is_null() && first["after"].is_string(), "{first}");
+        let same = client.put(path, &wish).await;
+        let second = book.one(known("save"), &client, same, &target, of).await;
+        assert_eq!(second["before"], first["after"], "{second}");
+        assert_ne!(second["after"], first["after"], "the same secret has another digest: {second}");
+        for record in [&first, &second] {
+            assert!(!record.to_string().contains(secret), "{record}");
+        }
+        let gone = client.delete(path).await;
+        let last = book.one(known("delete"), &client, gone, &target, of).await;
+        assert!(last["before"].is_string() && last["after"].is_null(), "{last}");
+        // What is not there any more is not deleted again.
+        client.delete(path).await.is(404);
+        assert!(book.unseen().await.is_empty());
+    }
+}
+
 /// Deliveries of a webhook that were taken.
 async fn delivered(client: &Client, path: &str) -> Vec<Value> {
     newest(client, &format!("{path}/delivery?state=delivered")).await
@@ -393,6 +428,7 @@ async fn every_recorded_operation_leaves_exactly_one_record_of_who_did_what_to_w
     of_org(&mut book).await;
     connections(&mut book).await;
     connect(&mut book).await;
+    oauth_clients(&mut book).await;
     webhooks(&mut book).await;
     runs(&mut book).await;
     let all: BTreeSet<&str> = RECORDED.iter().map(|act| act.operation).collect();

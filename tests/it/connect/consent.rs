@@ -168,6 +168,54 @@ async fn a_session_that_was_left_while_the_person_was_away_is_not_connected() {
     assert_ne!(scene.state(SAAS).await, "connected");
 }
 
+/// A workspace whose org saved the client is asked for consent alone.
+#[tokio::test]
+async fn with_a_shared_client_a_person_is_asked_for_nothing_but_consent() {
+    let scene = Scene::start().await;
+    let shared = json!({ "client_id": "client-of-acme", "client_secret": SECRET });
+    scene.acme.org.put("/org/acme/oauth-client/saas", &shared).await.is(200);
+    let (browser, link) = (scene.browser(), scene.link(json!({ "connector_id": SAAS })).await);
+    let page = browser.claim(&link).await.is(200);
+    assert!(!page.text.contains("field.client_id") && !page.text.contains("Client secret"), "{}", page.text);
+    let answer = browser.get(&link_of(&page, "Continue to Saas")).await.is(303);
+    let url = answer.header("location").unwrap().to_owned();
+    assert_eq!(pair(&url, "client_id"), "client-of-acme");
+    browser.get(&back(&url, "code=code-4Rt6")).await.is(200);
+    assert_eq!(scene.state(SAAS).await, "connected");
+    assert_eq!(scene.server.asked()[0].get("client_secret"), SECRET);
+    // The neighbour: another org is asked for its client, and its own is used.
+    let globex = scene.world.tenant("globex", "main").await;
+    let wish = json!({ "connector_id": SAAS });
+    let made = globex.workspace.post("/workspace/globex/main/connect-session", &wish).await.is(201);
+    let link = made.json["connect_url"].as_str().unwrap().split_once(".com").unwrap().1.to_owned();
+    let browser = scene.browser();
+    let page = browser.claim(&link).await.is(200);
+    assert!(page.text.contains("field.client_id") && page.text.contains("Client secret"), "{}", page.text);
+    assert_eq!(pair(&sent_away(&browser, &link).await, "client_id"), "client-7f3a");
+}
+
+/// The org saves its client while a person fills in a form that still asks for one.
+#[tokio::test]
+async fn what_a_late_form_says_of_a_client_is_neither_saved_nor_used() {
+    let scene = Scene::start().await;
+    let (browser, link) = scene.claimed(json!({ "connector_id": SAAS })).await;
+    let csrf = hidden(&browser.get(&link).await.is(200), "csrf");
+    let shared = json!({ "client_id": "client-of-all", "client_secret": "shared-secret-8Qv" });
+    scene.world.platform.put("/admin/oauth-client/saas", &shared).await.is(200);
+    let form = [("csrf", csrf.as_str()), ("connector", SAAS), ("method", "default")];
+    let own: Vec<(&str, &str)> = form.into_iter().chain(client()).collect();
+    let saved = browser.post(&format!("{link}/save"), &own).await.is(303);
+    let setting = scene.acme.workspace.get(&scene.acme.setting(SAAS)).await.is(200);
+    assert_eq!(setting.json["fields"], json!({}), "{}", setting.text);
+    let page = browser.follow(saved).await.is(200);
+    let answer = browser.get(&link_of(&page, "Continue to Saas")).await.is(303);
+    let url = answer.header("location").unwrap().to_owned();
+    assert_eq!(pair(&url, "client_id"), "client-of-all");
+    browser.get(&back(&url, "code=code-4Rt6")).await.is(200);
+    assert_eq!(scene.server.asked()[0].get("client_secret"), "shared-secret-8Qv");
+    assert_eq!(scene.state(SAAS).await, "connected");
+}
+
 #[tokio::test]
 async fn consent_is_asked_only_where_a_method_needs_it() {
     let scene = Scene::start().await;

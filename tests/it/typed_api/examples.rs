@@ -6,7 +6,7 @@ use portcullis_api::ROUTES;
 use portcullis_store::Role;
 use serde_json::{Value, json};
 
-use super::body;
+use super::{CONSENT, body};
 use crate::support::{Client, PUBLIC, World};
 
 /// Every operation with an example, in an order in which each finds what it needs.
@@ -36,6 +36,8 @@ const ORDER: &[&str] = &[
     "savePlatformWebhook",
     "createConnectSession",
     "setConnectSettings",
+    "saveOrgOAuthClient",
+    "savePlatformOAuthClient",
     "setWorkspaceValues",
     "setRetention",
     "setPlatformRetention",
@@ -50,6 +52,7 @@ async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
     assert_eq!(with_body, ORDER.iter().copied().collect());
     let world = World::start().await;
     world.names.tell("hooks.example.com", &[PUBLIC]);
+    world.platform.post("/admin/catalog/notion", &json!({})).await.is(201);
     let served = world.platform.get("/openapi.json").await.is(200);
     let mut automation = "none".to_owned();
     let mut cancelled = "none".to_owned();
@@ -67,7 +70,11 @@ async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
             }
         };
         let path = route.path.replace("{org}", "acme").replace("{ws}", "main");
-        let id = if path.contains("/automation/") { automation.as_str() } else { "salesforce" };
+        let id = match &path {
+            path if path.contains("/automation/") => automation.as_str(),
+            path if path.contains("/oauth-client/") => CONSENT,
+            _ => "salesforce",
+        };
         let path = path.replace("{id}", id).replace("{action}", "create-contact");
         let path = path.replace("{run_id}", &cancelled);
         let answer = caller.write(route.method, &path, example.to_string()).await;

@@ -71,6 +71,7 @@ fn of_the_platform() -> Vec<Case> {
             meant: "enabled",
             right: json!({ "url": "https://hooks.example.com/in", "events": ["*"], "enabled": true }),
         },
+        oauth_client("savePlatformOAuthClient"),
         Case {
             operation: "createToken",
             wrong: json!({ "role": "root", "org": "acme", "label": 5, "expires": null }),
@@ -91,6 +92,20 @@ fn of_the_platform() -> Vec<Case> {
             }),
         },
     ]
+}
+
+fn oauth_client(operation: &'static str) -> Case {
+    Case {
+        operation,
+        wrong: json!({ "client_id": 5, "client_secert": "x", "scopes": "read" }),
+        errors: [
+            ("/client_id", "wrong_type"),
+            ("/client_secert", "unknown_field"),
+            ("/scopes", "wrong_type"),
+        ],
+        meant: "client_secret",
+        right: json!({ "client_id": "id-of-the-app", "client_secret": "secret-of-the-app", "scopes": null }),
+    }
 }
 
 fn of_definitions() -> Vec<Case> {
@@ -185,6 +200,7 @@ fn of_tenants() -> Vec<Case> {
             meant: "enabled",
             right: json!({ "url": "https://hooks.example.com/in", "events": ["*"], "enabled": true }),
         },
+        oauth_client("saveOrgOAuthClient"),
         Case {
             operation: "createConnectSession",
             wrong: json!({ "conector_id": "salesforce", "expires_in": 59, "return_url": 5 }),

@@ -11,8 +11,8 @@ use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
     all_connections, api_tokens, audit_log, automations, breakers, catalog, connect, connections, connectors,
-    events, jobs, metrics, modules, oauth, org_limits, org_policy, outbound, previews, retention, run_feed,
-    run_log, runs, status, tenants, webhooks, workspace_values,
+    events, jobs, metrics, modules, oauth, oauth_clients, org_limits, org_policy, outbound, previews,
+    retention, run_feed, run_log, runs, status, tenants, webhooks, workspace_values,
 };
 
 /// Roles of routes that are open to all.
@@ -139,7 +139,13 @@ routes! {
         GET "/workspace/{org}/{ws}/settings/connector/{id}/form" getConnectionForm WORKSPACE Always [ConnectorNotFound] connections::form::show, "Read the form of a method as JSON Schema, with hints for its display";
         DELETE "/workspace/{org}/{ws}/settings/connector/{id}" forgetConnection WORKSPACE Always [ConnectorNotFound] connections::forget, "Forget the credentials";
         POST "/workspace/{org}/{ws}/settings/connector/{id}/test" testConnection WORKSPACE Scheduled [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention NotFound OrgRateLimited LedgerUnavailable] connections::test, "Try the saved credential with the definition's own test request";
-        POST "/workspace/{org}/{ws}/settings/connector/{id}/oauth/start" startConsent WORKSPACE Always [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention] oauth::start, "Start a consent: where the person is to be sent, and a cookie for that browser";
+        POST "/workspace/{org}/{ws}/settings/connector/{id}/oauth/start" startConsent WORKSPACE Always [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention CredentialNotBound] oauth::start, "Start a consent: where the person is to be sent, and a cookie for that browser";
+        GET "/org/{org}/oauth-client/{id}" getOrgOAuthClient ORG Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::show, "Read the org's OAuth client of a connector; never its secret";
+        PUT "/org/{org}/oauth-client/{id}" saveOrgOAuthClient ORG Always [ConnectorNotFound TokenHostChosenByTenant] oauth_clients::save, "Save an OAuth client for all workspaces of the org; it wins over the platform's";
+        DELETE "/org/{org}/oauth-client/{id}" deleteOrgOAuthClient ORG Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::remove, "Delete the org's OAuth client; connections made with it need a new consent";
+        GET "/admin/oauth-client/{id}" getPlatformOAuthClient PLATFORM Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::show, "Read the platform's OAuth client of a connector; never its secret";
+        PUT "/admin/oauth-client/{id}" savePlatformOAuthClient PLATFORM Always [ConnectorNotFound TokenHostChosenByTenant] oauth_clients::save, "Save an OAuth client for all workspaces of all orgs";
+        DELETE "/admin/oauth-client/{id}" deletePlatformOAuthClient PLATFORM Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::remove, "Delete the platform's OAuth client; connections made with it need a new consent";
         GET "/org/{org}/connection" listOrgConnections ORG Always [WorkspaceNotFound] all_connections::of_org, "List the saved connections of all workspaces of an org";
         GET "/admin/connection" listAllConnections PLATFORM Always [OrgNotFound WorkspaceNotFound] all_connections::of_platform, "List the saved connections of all orgs";
         GET "/workspace/{org}/{ws}/settings/values" getWorkspaceValues WORKSPACE_ORG Always [] workspace_values::show, "Read the workspace's values for mappings and conditions";

@@ -16,6 +16,7 @@ pub(crate) mod jobs;
 pub(crate) mod metrics;
 pub(crate) mod modules;
 pub(crate) mod oauth;
+pub(crate) mod oauth_clients;
 pub(crate) mod org_limits;
 pub(crate) mod org_policy;
 pub(crate) mod outbound;

@@ -40,8 +40,8 @@ mod report;
 mod runtime;
 
 pub use crate::definition::{BudgetScope, Effect};
-pub use auth::Auth;
 pub(crate) use auth::members_of;
+pub use auth::{Auth, ClientFields};
 pub use methods::AuthMethod;
 pub use place::steps;
 use report::Report;
@@ -281,7 +281,7 @@ impl Connector {
     /// Whether a person has to consent at the third party before there is a token.
     #[must_use]
     pub fn asks_for_consent(&self) -> bool {
-        self.auth.token.as_ref().is_some_and(|plan| plan.obtain.is_empty())
+        self.auth.token.as_ref().is_some_and(|plan| plan.consent.is_some())
     }
 
     /// Whether there is an authentication method with that id.

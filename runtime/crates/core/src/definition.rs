@@ -28,7 +28,9 @@ pub use behaviour::{
     PaginationType, RateLimitDef, RetryBodyDef, RetryDef, RetryHeaderDef, SuccessDef,
 };
 pub use example::{ExampleDef, ExampleErrorDef, ExampleRequestDef, ExampleResponseDef};
-pub use field::{AuthSchema, ComputedDef, EnumValue, FieldDef, FieldFormat, FieldType, VisibleWhenDef};
+pub use field::{
+    AuthSchema, ComputedDef, EnumValue, FieldDef, FieldFormat, FieldScope, FieldType, VisibleWhenDef,
+};
 pub use poll::{PollDef, PollResultDef, PollUrlDef};
 pub use published::published_schema;
 pub use runtime::{ExchangeDef, HandlerDef, ProfileDef, RuntimeDef, RuntimeLimitsDef, RuntimeRequestDef};

@@ -158,6 +158,7 @@ codes! {
     OrgRateLimited "org_rate_limited" 429 Caller "The org has made as many calls within a minute as it may.";
     OrgStorageFull "org_storage_full" 429 Caller "What is stored for the org has as many bytes as it may; no further run is accepted.";
     ReturnUrlNotAllowed "return_url_not_allowed" 422 Caller "The return URL is not one that the org has listed.";
+    TokenHostChosenByTenant "token_host_chosen_by_tenant" 422 Caller "The workspace chooses the token endpoint's host, so a shared OAuth client needs a list of the hosts it may go to.";
 }
 
 impl Code {

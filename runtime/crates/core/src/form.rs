@@ -7,7 +7,7 @@ use portcullis_action::budget::{Budget, MATCHING_STEPS, RENDERED_BYTES};
 use portcullis_action::template::{Filter, Tables, apply_filters, scalar_text};
 use serde_json::{Map, Value};
 
-use crate::definition::{EnumValue, FieldFormat, FieldType};
+use crate::definition::{EnumValue, FieldFormat, FieldScope, FieldType};
 use crate::format;
 use crate::input::Pattern;
 use crate::secret::SecretValue;
@@ -26,6 +26,8 @@ pub struct Field {
     pub required: bool,
     /// Whether it is sealed and never shown to a guest.
     pub secret: bool,
+    /// Whose value it is.
+    pub scope: FieldScope,
     /// Value used when none is given; never for a secret.
     pub default: Option<String>,
     /// Shortest value, characters.

@@ -113,6 +113,8 @@ limits! {
     org_action_rules = 100, max 1000, "rules", "Rules of an org; all may be compared for every call.";
     org_rule_entries = 100, max 1000, "entries", "Connectors or actions that one rule of an org names; each may be compared for every call.";
     token_grants = 200, max 5000, "entries", "Connectors, actions or automations that one token is limited to; each may be compared for every call.";
+    oauth_token_hosts = 20, max 100, "entries", "Hosts of token endpoints that one shared OAuth client lists; a vendor has a few.";
+    oauth_scopes = 100, max 500, "scopes", "Scopes that one shared OAuth client asks for; with more, the URL of the consent would not fit.";
     secret_field_bytes = 16 * KIB, max 32 * KIB, "bytes", "One credential field; a PEM key or a service-account file fits.";
     url_bytes = 8 * KIB, max 16 * KIB, "bytes", "An outbound URL; common servers refuse longer ones.";
     request_header_bytes = 32 * KIB, max 64 * KIB, "bytes", "Names and values of an outbound request's headers together.";

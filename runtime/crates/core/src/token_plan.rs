@@ -30,6 +30,14 @@ pub struct TokenPlan {
     pub refresh_on: RefreshOn,
 }
 
+impl TokenPlan {
+    /// Every request of the host that the plan may need.
+    pub fn steps(&self) -> impl Iterator<Item = &TokenStep> {
+        let exchange = self.consent.as_ref().map(|consent| &consent.exchange);
+        self.obtain.iter().chain(&self.renew).chain(exchange).chain(&self.revoke)
+    }
+}
+
 /// Which answers mean that a token is no longer valid.
 #[derive(Debug, Clone)]
 pub struct RefreshOn {
@@ -47,6 +55,8 @@ pub struct ConsentPlan {
     pub client_id: Template,
     /// Scopes, joined.
     pub scope: String,
+    /// What joins them.
+    pub scope_separator: String,
     /// Whether a proof key is used.
     pub pkce: bool,
     /// Issuer identifier that the callback must name (RFC 9207), where the definition says it.

@@ -13,6 +13,7 @@ use crate::caller::{Caller, WORKSPACE};
 use crate::connectors;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::oauth_clients;
 use crate::page::{Page, PageRequest};
 use crate::tenants::Tenant;
 
@@ -20,6 +21,7 @@ mod forget;
 mod form;
 pub(crate) mod health;
 mod key;
+mod left_out;
 pub mod listing;
 mod loaded;
 mod patch;
@@ -32,10 +34,13 @@ pub(crate) mod visible;
 
 pub use forget::forget;
 pub(crate) use forget::{delete_all, delete_below};
-pub use form::{Filled, form};
+pub use form::{Filled, MethodForm, form};
 pub(crate) use health::HealthNotes;
 pub use health::{Attention, ConnectionChange};
 pub use key::ConnectionKey;
+pub use left_out::LeftOut;
+pub(crate) use left_out::asked;
+use left_out::left_out;
 pub(crate) use loaded::{Errand, LoadedConnection, Purpose, rules};
 pub use patch::{PatchConnection, patch};
 pub use save::{SaveConnection, save};
@@ -56,6 +61,8 @@ pub struct Offer {
     pub breaker: Option<ConnectionBreaker>,
     /// What is saved of its form.
     pub filled: Filled,
+    /// Fields that a shared OAuth client has, by the id of each method with some: nobody is asked for them.
+    pub left_out: LeftOut,
 }
 
 /// A connection without its secret values.
@@ -68,6 +75,8 @@ pub struct Connection {
     pub revision: u64,
     /// What is saved of its form.
     pub filled: Filled,
+    /// Fields that a shared OAuth client has, by the id of each method with some: nobody is asked for them.
+    pub left_out: LeftOut,
     /// False if the workspace opted out.
     pub enabled: bool,
     pub state: ConnectionState,
@@ -151,14 +160,22 @@ impl Subject {
         let stored = self.stored(engine).await?;
         let chosen = stored.chosen(connector);
         let saved = stored.credential.as_ref();
-        let fields = chosen.fields.iter().map(|field| {
-            let given = saved.and_then(|credential| credential.fields.get(&field.name));
-            FieldState {
-                name: field.name.clone(),
-                set: given.is_some() || stored.discovered.config.contains_key(&field.name),
-                updated_at: given.map(|field| field.updated_at.clone()),
-            }
-        });
+        let left_out = self.left_out(engine).await?;
+        let method = stored.setting.as_ref().and_then(|setting| setting.value.auth_method.as_deref());
+        let unasked = left_out.get(oauth_clients::method_id(method));
+        let is_asked = |name: &String| unasked.is_none_or(|names| !names.contains(name));
+        let is_set = |name: &String| saved.is_some_and(|credential| credential.fields.contains_key(name));
+        let form = chosen.fields.iter().filter(|field| is_set(&field.name) || is_asked(&field.name));
+        let fields: Vec<FieldState> = form
+            .map(|field| {
+                let given = saved.and_then(|credential| credential.fields.get(&field.name));
+                FieldState {
+                    name: field.name.clone(),
+                    set: given.is_some() || stored.discovered.config.contains_key(&field.name),
+                    updated_at: given.map(|field| field.updated_at.clone()),
+                }
+            })
+            .collect();
         let value = stored.setting.as_ref().map(|setting| &setting.value);
         let standing = health::standing(&engine.resources.records, &self.key, connector, &stored).await?;
         Ok(Connection {
@@ -166,9 +183,10 @@ impl Subject {
             connector: Arc::clone(&self.loaded),
             revision: stored.setting_commit,
             filled: Filled::of(&stored, connector),
+            left_out,
             enabled: value.is_none_or(|value| value.enabled),
             state: standing.state,
-            fields: fields.collect(),
+            fields,
             auth_method: value.and_then(|value| value.auth_method.clone()),
             reason: standing.reason,
             attention: standing.attention,
@@ -177,7 +195,7 @@ impl Subject {
             token: stored.current_token().map(|token| TokenView {
                 obtained_at: token.obtained_at.clone(),
                 expires_at: token.expires_at.clone(),
-                failure: token.failure.clone(),
+                failure: stored.token_failure().cloned(),
             }),
             breaker: engine.resources.breakers.of_connection(&self.key),
         })
@@ -209,7 +227,9 @@ pub async fn list(
         let standing = health::standing(&resources.records, &key, &connector.connector, &stored).await?;
         let (attention, last_success_at) = (standing.attention, standing.last_success_at);
         let filled = Filled::of(&stored, &connector.connector);
-        offers.push(Offer { state: standing.state, connector, attention, last_success_at, breaker, filled });
+        let left_out = left_out(engine, &tenant.org, &connector.connector).await?;
+        let state = standing.state;
+        offers.push(Offer { state, connector, attention, last_success_at, breaker, filled, left_out });
     }
     Ok(wanted.page(offers))
 }

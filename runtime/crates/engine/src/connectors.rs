@@ -25,11 +25,13 @@ use crate::resources::Resources;
 
 mod patch;
 mod pickable;
+mod revisions;
 mod telling;
 
 pub(crate) use patch::merge;
 pub use patch::patch;
 pub use pickable::{Pickable, PickableAction, list_pickable};
+pub use revisions::{list_revisions, show_revision};
 use telling::{record_losses, told};
 
 /// Connectors read at a time when a list is filtered.
@@ -390,8 +392,7 @@ pub async fn delete(
         );
         return Err(Error::new(Code::InUse, detail));
     }
-    let automations = keys_of(&automations);
-    record_losses(resources, &connector_id, &[&connections, &automations]).await?;
+    record_losses(resources, &connector_id, &[&connections, &keys_of(&automations)]).await?;
     if record.enabled && !(connections.is_empty() && automations.is_empty()) {
         // Why: its calls end because the connector goes, not because their connections go before it.
         record.enabled = false;
@@ -399,66 +400,27 @@ pub async fn delete(
     }
     // Why credentials before it: a connector that is still there can be deleted again; credentials of
     // one that is gone would wait for the next of that name.
-    connection::delete_all(resources, &connections).await?;
-    resources.delete_each::<AutomationRecord>(&automations).await?;
+    forget_uses(resources, id).await?;
     let writes =
         Writes::new().require_revision::<ConnectorRecord>(&[id], commit).delete::<ConnectorRecord>(&[id]);
     record.enabled = false;
     resources.commit(told(resources, writes, &record, "deleted").await?).await?;
     // Why again: what was saved between the look and the deletion would wait for the next connector of that name.
     // After the deletion nothing more can be: whatever is saved for a connector requires its record.
-    let late = connections_of(resources, id).await?;
-    connection::delete_all(resources, &late).await?;
+    forget_uses(resources, id).await
+}
+
+/// Deletes what was saved for a connector: connections, automations, OAuth clients.
+async fn forget_uses(resources: &Resources, id: &str) -> Result<(), Error> {
+    connection::delete_all(resources, &connections_of(resources, id).await?).await?;
     resources.delete_each::<AutomationRecord>(&keys_of(&automations_of(resources, id).await?)).await?;
-    Ok(())
+    crate::oauth_clients::forget_connector(resources, id).await
 }
 
 /// Keys of automations: org, automation.
 fn keys_of(automations: &[AutomationRecord]) -> Vec<Vec<String>> {
     let key = |a: &AutomationRecord| vec![a.org.as_str().to_owned(), a.automation_id.as_str().to_owned()];
     automations.iter().map(key).collect()
-}
-
-/// Lists a connector's revisions, oldest first; a cursor is a revision's number.
-///
-/// # Errors
-/// `role_not_allowed`, `connector_not_found`, `bad_request` for a cursor that is not a number.
-pub async fn list_revisions(
-    engine: &Engine,
-    caller: &Caller,
-    id: &str,
-    wanted: &PageRequest,
-) -> Result<Page<ConnectorRevision>, Error> {
-    caller.platform()?;
-    let resources = &engine.resources;
-    let (record, _) = find(resources, id).await?;
-    let not_a_number = |_| Error::new(Code::BadRequest, "starting_after must be a revision number");
-    let after = wanted.after().map(str::parse::<u64>).transpose().map_err(not_a_number)?;
-    let after = after.map(ConnectorRevision::part);
-    let parts = [record.connector_id.as_str()];
-    let found =
-        resources.records.list::<ConnectorRevision>(&parts, after.as_deref(), wanted.wanted()).await?;
-    Ok(wanted.page(found.into_iter().map(|(_, revision, _)| revision).collect()))
-}
-
-/// Reads one revision.
-///
-/// # Errors
-/// `role_not_allowed`, `connector_not_found`, `not_found`.
-pub async fn show_revision(
-    engine: &Engine,
-    caller: &Caller,
-    id: &str,
-    number: &str,
-) -> Result<ConnectorRevision, Error> {
-    caller.platform()?;
-    let resources = &engine.resources;
-    let (record, _) = find(resources, id).await?;
-    let missing = || Error::new(Code::NotFound, "the connector has no such revision");
-    let number: u64 = number.parse().map_err(|_| missing())?;
-    let parts = [record.connector_id.as_str(), &ConnectorRevision::part(number)];
-    let found = resources.records.get::<ConnectorRevision>(&parts).await?;
-    found.map(|(revision, _)| revision).ok_or_else(missing)
 }
 
 /// As many connectors as a page needs, of those that are not drafts and that `admits` admits.

@@ -10,6 +10,7 @@
 //! | workspace opts out, or forgets the connection (saving another credential ends none) | calls of that connection |
 //! | org list or mode changed | the org's calls to hosts that it no longer allows |
 //! | org rule or list of connectors changed | the org's calls of connectors and actions that it no longer allows |
+//! | OAuth client of the org or the platform deleted, or saved with another id | calls of connections that were made with it |
 //! | workspace deleted, org deleted | its calls |
 //! | API token revoked | calls of callers that used it and still wait |
 //!
@@ -28,7 +29,8 @@ use portcullis_core::verdict::judge;
 use portcullis_egress::PoolScope;
 use portcullis_store::{
     AutomationRecord, Change, ConnectorRecord, ConnectorSetting, CredentialState, Document as _,
-    IntegrationSettings, Key, OrgRecord, TokenIndex, WorkspaceKeyRecord, WorkspaceRecord,
+    IntegrationSettings, Key, OAuthClientRecord, OrgRecord, PLATFORM_SCOPE, ScopeKeyRecord, TokenIndex,
+    WorkspaceKeyRecord, WorkspaceRecord,
 };
 
 use crate::call::active_calls::{ActiveCall, CallScope, CancelHandle, Granted, Target};
@@ -53,6 +55,10 @@ enum Subject {
     Setting([String; 3]),
     /// The credential of a setting. The deletion of a setting is a separate change.
     Credential([String; 3]),
+    /// An OAuth client of an org or of the platform: scope, connector.
+    OAuthClient([String; 2]),
+    /// A key of an org or of the platform.
+    ScopeKey(String),
     Workspace([String; 2]),
     /// A workspace's key.
     WorkspaceKey([String; 2]),
@@ -79,6 +85,8 @@ impl Subject {
             (CredentialState::KIND, [org, ws, id]) => {
                 Some(Self::Credential([owned(org), owned(ws), owned(id)]))
             }
+            (OAuthClientRecord::KIND, [scope, id, _]) => Some(Self::OAuthClient([owned(scope), owned(id)])),
+            (ScopeKeyRecord::KIND, [scope]) => Some(Self::ScopeKey(owned(scope))),
             (WorkspaceRecord::KIND, [org, ws]) => Some(Self::Workspace([owned(org), owned(ws)])),
             (WorkspaceKeyRecord::KIND, [org, ws]) => Some(Self::WorkspaceKey([owned(org), owned(ws)])),
             (OrgRecord::KIND, [org]) => Some(Self::Org(owned(org))),
@@ -95,9 +103,12 @@ impl Subject {
             Self::Connector(id) => call.connector == *id,
             Self::Policy(org) | Self::Org(org) => call.org.as_str() == org,
             Self::Setting([org, ws, id]) => in_workspace(org, ws) && call.connector == *id,
+            Self::OAuthClient([scope, id]) => {
+                call.connector == *id && (scope == PLATFORM_SCOPE || call.org.as_str() == scope)
+            }
             Self::Workspace([org, ws]) => in_workspace(org, ws),
             Self::Token(id) => call.token.as_ref().is_some_and(|token| token.as_str() == id),
-            Self::Credential(_) | Self::WorkspaceKey(_) | Self::Automation(_) => false,
+            Self::Credential(_) | Self::WorkspaceKey(_) | Self::ScopeKey(_) | Self::Automation(_) => false,
             Self::All => true,
         }
     }
@@ -115,8 +126,12 @@ impl Subject {
             Self::Setting([org, ws, id]) | Self::Credential([org, ws, id]) => {
                 of(org, ws) && scope.connector == *id
             }
+            Self::OAuthClient([owner, id]) => {
+                let is_in = |org: &str| owner == PLATFORM_SCOPE || owner == org;
+                scope.connector == *id && scope.workspace.split_once('/').is_some_and(|(own, _)| is_in(own))
+            }
             Self::Workspace([org, ws]) => of(org, ws),
-            Self::Token(_) | Self::WorkspaceKey(_) | Self::Automation(_) => false,
+            Self::Token(_) | Self::WorkspaceKey(_) | Self::ScopeKey(_) | Self::Automation(_) => false,
             Self::All => true,
         }
     }
@@ -164,6 +179,7 @@ async fn end(resources: &Resources, subject: &Subject) {
             resources.health.forget_all();
             resources.vault.forget_all();
         }
+        Subject::ScopeKey(scope) => resources.vault.forget_scope(scope),
         Subject::Workspace([org, ws]) | Subject::WorkspaceKey([org, ws]) => {
             resources.cache.advance();
             forget_key(resources, org, ws);
@@ -286,6 +302,10 @@ async fn current(resources: &Resources, running: Running<'_>) -> Result<Judged, 
     };
     let stored = StoredConnection::load(&resources.records, &key, &loaded.connector).await?;
     if stored.unwanted(&loaded.connector).is_some() {
+        return Ok(Judged::Ended(Code::CallEnded));
+    }
+    // Why whatever its request: its token is not used any more.
+    if stored.client_gone {
         return Ok(Judged::Ended(Code::CallEnded));
     }
     // Without a grant nothing has left yet; the call is checked again when it has one.

@@ -38,6 +38,7 @@ pub mod jobs;
 pub mod metrics;
 pub mod modules;
 pub mod oauth;
+pub mod oauth_clients;
 pub mod org_limits;
 pub mod org_policy;
 mod page;

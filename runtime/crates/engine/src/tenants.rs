@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::events;
 use crate::idempotency;
+use crate::oauth_clients;
 use crate::page::{Page, PageRequest};
 use crate::retention;
 use crate::schedules;
@@ -257,6 +258,7 @@ async fn clear_org(engine: &Engine, org: &OrgId) -> Result<(), Error> {
     schedules::forget_org(resources, org).await?;
     engine.jobs.outbox.remove(org).await?;
     webhooks::forget_org(resources, org).await?;
+    oauth_clients::forget_org(resources, org).await?;
     resources.commit(Writes::new().delete::<IntegrationSettings>(&[org.as_str()])).await?;
     resources.commit(Writes::new().delete::<RetentionRecord>(&retention::parts_of(org))).await?;
     resources.commit(Writes::new().delete::<OrgLimitsRecord>(&[org.as_str()])).await?;

@@ -9,6 +9,7 @@ use portcullis_core::id::CredentialId;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditActor;
+use crate::oauth_clients::NotedClient;
 use crate::records::Document;
 
 /// A connection's token. Parts: `[org, workspace, connector_id]`.
@@ -36,6 +37,9 @@ pub struct TokenState {
     /// When it expires, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
+    /// The shared OAuth client that it was obtained with; the connection's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<NotedClient>,
     /// The lease, while a new token is being obtained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<TokenLease>,
@@ -100,9 +104,12 @@ pub struct PendingConsent {
     pub org: String,
     pub workspace: String,
     pub connector: String,
-    /// The credential that contains the OAuth client.
+    /// The connection's credential, which contains the OAuth client unless that is a shared one.
     pub credential_id: CredentialId,
     pub credential_revision: u64,
+    /// The shared OAuth client that the person was asked for; the connection's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<NotedClient>,
     /// Where the person is redirected back to, exactly.
     pub redirect_uri: String,
     /// Code verifier (RFC 7636), sealed.

@@ -35,6 +35,7 @@ mod lower_hex;
 #[cfg(test)]
 mod many;
 mod modules;
+mod oauth_clients;
 mod orgs;
 mod outbox;
 mod record_hash;
@@ -80,6 +81,7 @@ pub use ledger::{
     VerifyReport, known_orgs, verify_directory,
 };
 pub use modules::{ModuleFiles, ModuleRecord};
+pub use oauth_clients::{ClientOwner, NotedClient, OAuthClientRecord};
 pub use orgs::{OrgLimitsRecord, OrgRecord, WorkspaceRecord, WorkspaceValuesRecord};
 pub use outbox::{Outbox, OutboxCut, OutboxEntry, OutboxKind, OutboxPage, OutboxRecord, RecordOutbox};
 pub use records::{Document, Key, Listed, Records, Writes};
@@ -96,9 +98,9 @@ pub use settings::{
 pub use task::BoxFuture;
 pub use tokens::{Role, TokenGrants, TokenIndex, TokenRecord, TokenUse};
 pub use vault::{
-    Binding, ContentBinding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, SEALED_CONTENT_BYTES,
-    SEALED_TEXT_BYTES_MAX, ScopeBinding, ScopeSecret, Sealed, SecretPayload, Vault, VaultError,
-    WorkspaceKeyRecord,
+    Binding, ContentBinding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, OwnedBinding,
+    SEALED_CONTENT_BYTES, SEALED_TEXT_BYTES_MAX, ScopeBinding, ScopeKeyRecord, ScopeSecret, Sealed,
+    SecretPayload, Vault, VaultError, WorkspaceKeyRecord,
 };
 pub use webhooks::{
     DeliveryOutcome, EventBroadcast, KeptDelivery, PLATFORM_SCOPE, PendingDelivery, RefusalsTold, RunsTold,

@@ -19,6 +19,7 @@ use crate::records::{Records, Writes};
 
 use self::check::{check_keys, write_key_check};
 use self::random::{OsRandom, RandomSource};
+use self::scope_key::ScopeKeys;
 use self::workspace_key::{Cache, WorkspaceKey};
 
 mod associated;
@@ -29,6 +30,7 @@ mod error;
 mod format;
 mod kek;
 mod random;
+mod scope_key;
 mod scope_secret;
 mod seal;
 #[cfg(test)]
@@ -41,6 +43,7 @@ pub use content::{ContentBinding, SEALED_CONTENT_BYTES};
 pub use error::VaultError;
 pub use format::SEALED_TEXT_BYTES_MAX;
 pub use kek::{KekProvider, KeyId, MasterKey, MasterKeys};
+pub use scope_key::{OwnedBinding, ScopeKeyRecord};
 pub use scope_secret::{ScopeBinding, ScopeSecret};
 pub use workspace_key::WorkspaceKeyRecord;
 
@@ -81,6 +84,7 @@ pub struct Vault {
     keks: Arc<dyn KekProvider>,
     random: Arc<dyn RandomSource>,
     cache: Cache,
+    scope_keys: ScopeKeys,
     opens: AtomicU64,
 }
 
@@ -134,6 +138,7 @@ impl Vault {
             keks,
             random: Arc::new(OsRandom),
             cache: Cache::default(),
+            scope_keys: ScopeKeys::default(),
             opens: AtomicU64::new(0),
         })
     }
@@ -215,9 +220,10 @@ impl Vault {
         self.cache.forget(org, workspace);
     }
 
-    /// As [`Vault::forget_workspace`] for every workspace: for changes that are not known.
+    /// As [`Vault::forget_workspace`] and [`Vault::forget_scope`] for every one: for changes that are not known.
     pub fn forget_all(&self) {
         self.cache.forget_all();
+        self.scope_keys.forget_all();
     }
 
     /// How often a credential's secrets were opened. For tests that assert that none was.

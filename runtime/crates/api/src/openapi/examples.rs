@@ -33,6 +33,8 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
         r#"{ "url": "https://hooks.example.com/portcullis", "events": ["connection.*", "run.dead"] }"#,
     ),
     ("savePlatformWebhook", r#"{ "url": "https://hooks.example.com/portcullis", "events": ["*"] }"#),
+    ("saveOrgOAuthClient", r#"{ "client_id": "id-of-the-app", "client_secret": "secret-of-the-app" }"#),
+    ("savePlatformOAuthClient", r#"{ "client_id": "id-of-the-app", "client_secret": "secret-of-the-app" }"#),
     ("setWorkspaceValues", r#"{ "values": { "pipeline_id": "7", "owner_id": 42, "live": true } }"#),
     ("runAction", r#"{ "input": { "Email": "ada@example.com" } }"#),
     ("fireAutomation", r#"{ "source": { "email": "ada@example.com" } }"#),

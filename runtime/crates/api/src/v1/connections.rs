@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use portcullis_core::connector::DEFAULT_METHOD;
 use portcullis_core::definition::EnumValue;
 use portcullis_core::form::{Field, VisibleWhen};
 use portcullis_core::id::{ConnectorId, RunId};
@@ -266,7 +267,7 @@ impl From<Connection> for Setting {
             group: "connector",
             display_name: connector.display_name.clone(),
             face: ConnectorFace::of(connector),
-            methods: ConnectionMethod::all(connector, &connection.filled),
+            methods: ConnectionMethod::all(connector, &connection.filled, &connection.left_out),
             name: connection.connector_id,
             value: SettingValue { enabled: connection.enabled },
             state: connection.state,
@@ -299,27 +300,30 @@ impl From<Offer> for ConnectorOffer {
             id: method.id.clone(),
             label: method.label.clone(),
             recommended: method.recommended,
-            form: form(&method.connector.fields),
+            form: form(&method.connector.fields, offer.left_out.get(&method.id)),
         });
         Self {
             connector_id: connector.id.clone(),
             display_name: connector.display_name.clone(),
             face: ConnectorFace::of(connector),
-            methods: ConnectionMethod::all(connector, &offer.filled),
+            methods: ConnectionMethod::all(connector, &offer.filled, &offer.left_out),
             enabled: connector.enabled,
             deprecated: connector.deprecated,
             state: offer.state,
             attention: offer.attention,
             last_success_at: offer.last_success_at,
             breaker: offer.breaker,
-            form: form(&connector.fields),
+            form: form(&connector.fields, offer.left_out.get(DEFAULT_METHOD)),
             auth_methods: methods.collect(),
         }
     }
 }
 
-fn form(fields: &[Field]) -> Vec<FormField> {
-    form::in_display_order(fields).into_iter().map(FormField::of).collect()
+/// The form without the fields that a shared OAuth client has.
+fn form(fields: &[Field], left_out: Option<&Vec<String>>) -> Vec<FormField> {
+    let ordered = form::in_display_order(fields).into_iter();
+    let asked = ordered.filter(|field| !left_out.is_some_and(|names| names.contains(&field.name)));
+    asked.map(FormField::of).collect()
 }
 
 impl From<&EnumValue> for FormOption {

@@ -15,6 +15,7 @@ use crate::injection::Injection;
 use crate::token_plan::TokenPlan;
 use crate::violation::{Violation, Violations};
 
+mod client;
 mod jwt;
 mod key;
 mod oauth;
@@ -23,6 +24,7 @@ mod sign;
 mod steps;
 mod templates;
 
+pub use client::ClientFields;
 pub(crate) use read::members_of;
 
 /// How requests of a connector are authenticated.
@@ -32,6 +34,8 @@ pub struct Auth {
     pub injection: Arc<Injection>,
     /// How a token is obtained, for auth types that have one.
     pub token: Option<TokenPlan>,
+    /// What of the form belongs to the OAuth client.
+    pub client: ClientFields,
 }
 
 /// Fields that the host adds to a token request; a form field with such a name would be hidden by it.
@@ -42,6 +46,8 @@ const TOKEN_FIELDS: &[&str] = &["access_token", "code", "code_verifier", "redire
 struct Reader<'a> {
     auth: &'a AuthDef,
     fields: &'a [Field],
+    /// How many of them, from the first one, belong to the form.
+    form_fields: usize,
     /// Ids of the actions, for scopes that say which need them.
     actions: BTreeSet<&'a str>,
     reach: Reach<'a>,
@@ -67,7 +73,9 @@ pub(super) fn build(
     let actions = definition.actions.iter().map(|a| a.action_id.as_str()).collect();
     let (warnings, compiler) = (&mut *report.warnings, &mut *report.compiler);
     let captured = BTreeSet::new();
-    let mut reader = Reader { auth, fields, actions, reach, captured, errors, warnings, compiler };
+    let form_fields = definition.auth_schema.fields.len();
+    let mut reader =
+        Reader { auth, fields, form_fields, actions, reach, captured, errors, warnings, compiler };
     let token = reader.token(definition.auth_type)?;
     let mut injection = match definition.auth_type {
         AuthType::None => Injection::default(),
@@ -81,7 +89,8 @@ pub(super) fn build(
         _ => reader.key()?,
     };
     reader.places(&mut injection)?;
-    let auth = Auth { injection: Arc::new(injection), token };
+    let client = reader.client_fields(definition.auth_type, token.as_ref(), &injection);
+    let auth = Auth { injection: Arc::new(injection), token, client };
     sign::check_keys(&auth, reader.errors);
     (reader.errors.len() == before).then_some(auth)
 }

@@ -3,7 +3,7 @@
 use portcullis_action::template::{Filter, Tables, parse_filters, tables_of};
 
 use super::action::Report;
-use crate::definition::{Definition, FieldDef, FieldType};
+use crate::definition::{Definition, FieldDef, FieldScope, FieldType};
 use crate::form::{Computed, Field, VisibleWhen};
 use crate::input::Pattern;
 use crate::violation::{Violation, Violations};
@@ -81,6 +81,7 @@ fn field(wire: &FieldDef, in_form: bool, tables: &Tables, pointer: &str, report:
         kind: wire.r#type,
         required: wire.required,
         secret: wire.secret.unwrap_or(in_form),
+        scope: wire.scope,
         default: wire.default.clone(),
         min_length: wire.min_length,
         max_length: wire.max_length,
@@ -121,6 +122,10 @@ fn check_rules(wire: &FieldDef, in_form: bool, pointer: &str, errors: &mut Viola
     if secret && wire.default.is_some() {
         let message = "a secret has no default: it would be the same for every workspace and in plain sight";
         refuse("default", "secret_default", message);
+    }
+    if !in_form && wire.scope == FieldScope::Client {
+        let message = "a client's field belongs to the form; config_fields are the workspace's";
+        refuse("scope", "field_scope", message);
     }
     if in_form && wire.automated {
         refuse("automated", "field_automated", "only config_fields can be automated");

@@ -117,6 +117,17 @@ impl FieldFormat {
     }
 }
 
+/// Whose value a field has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldScope {
+    /// Each workspace's.
+    #[default]
+    Workspace,
+    /// The OAuth client's, which an org or the platform may save for all its workspaces.
+    Client,
+}
+
 /// A field of the credential form or of the connection's config.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -134,6 +145,8 @@ pub struct FieldDef {
     pub required: bool,
     /// Whether it is a secret. Default: true in `auth_schema`, false in `config_fields`.
     pub secret: Option<bool>,
+    /// Whose value it is; `client` in a credential form alone, for token requests alone.
+    pub scope: FieldScope,
     /// Shown in the empty field.
     #[schemars(length(max = 200))]
     pub placeholder: Option<String>,

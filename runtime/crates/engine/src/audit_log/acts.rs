@@ -2,8 +2,9 @@
 
 use portcullis_store::{
     AutomationRecord, ConnectSession, ConnectSettings, ConnectorRecord, ConnectorSetting, Document as _,
-    IntegrationSettings, KeptDelivery, ModuleRecord, OrgLimitsRecord, OrgRecord, PendingDelivery,
-    RetentionRecord, TokenRecord, TokenState, Webhooks, WorkspaceRecord, WorkspaceValuesRecord,
+    IntegrationSettings, KeptDelivery, ModuleRecord, OAuthClientRecord, OrgLimitsRecord, OrgRecord,
+    PendingDelivery, RetentionRecord, TokenRecord, TokenState, Webhooks, WorkspaceRecord,
+    WorkspaceValuesRecord,
 };
 
 use super::subjects;
@@ -69,6 +70,10 @@ pub const RECORDED: &[Act] = &[
     act("saveConnectForm", &[ConnectorSetting::KIND]),
     act(CONNECT_CONSENTS[0], &[ConnectorSetting::KIND]),
     act(CONNECT_CONSENTS[1], &[ConnectorSetting::KIND]),
+    act("saveOrgOAuthClient", &[OAuthClientRecord::KIND]),
+    act("deleteOrgOAuthClient", &[OAuthClientRecord::KIND]),
+    act("savePlatformOAuthClient", &[OAuthClientRecord::KIND]),
+    act("deletePlatformOAuthClient", &[OAuthClientRecord::KIND]),
     act("setWorkspaceValues", &[WorkspaceValuesRecord::KIND]),
     act("redriveRuns", &[]),
     act("saveOrgWebhook", &[Webhooks::KIND]),

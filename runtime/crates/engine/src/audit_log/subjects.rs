@@ -5,9 +5,9 @@
 use portcullis_core::id::OrgId;
 use portcullis_store::{
     AuditScope, AutomationRecord, ConnectSession, ConnectSettings, ConnectorRecord, ConnectorSetting,
-    Document as _, IntegrationSettings, KeptDelivery, Key, ModuleRecord, OrgLimitsRecord, OrgRecord,
-    PLATFORM_SCOPE, PendingDelivery, RetentionRecord, TokenRecord, TokenState, WebhookEndpoint, Webhooks,
-    WorkspaceRecord, WorkspaceValuesRecord,
+    Document as _, IntegrationSettings, KeptDelivery, Key, ModuleRecord, OAuthClientRecord, OrgLimitsRecord,
+    OrgRecord, PLATFORM_SCOPE, PendingDelivery, RetentionRecord, TokenRecord, TokenState, WebhookEndpoint,
+    Webhooks, WorkspaceRecord, WorkspaceValuesRecord,
 };
 
 /// Every kind that a record can be of.
@@ -20,6 +20,7 @@ pub(super) const KINDS: &[&str] = &[
     IntegrationSettings::KIND,
     KeptDelivery::KIND,
     ModuleRecord::KIND,
+    OAuthClientRecord::KIND,
     OrgLimitsRecord::KIND,
     OrgRecord::KIND,
     PendingDelivery::KIND,
@@ -109,12 +110,15 @@ pub(super) fn subject(changed: Changed<'_>) -> Option<Subject> {
         (RetentionRecord::KIND, _) => Some(Subject::new(None, "retention".to_owned())),
         (Webhooks::KIND, [scope]) => {
             let ids = changed_webhooks(changed.before, changed.after);
-            let names = ids.iter().map(|id| in_scope("webhook", scope, id).target);
+            let names = ids.iter().map(|id| in_scope("webhook", scope, &[id.as_str()]).target);
             let target = names.collect::<Vec<_>>().join(" ");
-            Some(Subject { target, ..in_scope("webhook", scope, "") })
+            Some(Subject { target, ..in_scope("webhook", scope, &[]) })
         }
         (PendingDelivery::KIND | KeptDelivery::KIND, [scope, _, id]) => {
-            Some(in_scope("webhook_delivery", scope, id))
+            Some(in_scope("webhook_delivery", scope, &[*id]))
+        }
+        (OAuthClientRecord::KIND, [scope, connector, method]) => {
+            Some(in_scope("oauth_client", scope, &[*connector, *method]))
         }
         _ => None,
     }
@@ -124,11 +128,13 @@ fn named(noun: &str, parts: &[&str]) -> String {
     format!("{noun}/{}", parts.join("/"))
 }
 
-/// The name of something of an org or of the platform, by the key part of webhooks.
-fn in_scope(noun: &str, scope: &str, id: &str) -> Subject {
+/// The name of something of an org or of the platform, by the key part that webhooks and OAuth clients have.
+fn in_scope(noun: &str, scope: &str, ids: &[&str]) -> Subject {
     match OrgId::parse(scope) {
-        Ok(org) if scope != PLATFORM_SCOPE => Subject::new(Some(org), named(noun, &[scope, id])),
-        _ => Subject::new(None, named(noun, &[id])),
+        Ok(org) if scope != PLATFORM_SCOPE => {
+            Subject::new(Some(org), named(noun, &[&[scope][..], ids].concat()))
+        }
+        _ => Subject::new(None, named(noun, ids)),
     }
 }
 
@@ -177,6 +183,12 @@ mod tests {
             of("webhook_kept/PLATFORM/hook_1/evt_1", "{}"),
             named_so("PLATFORM", "webhook_delivery/evt_1")
         );
+        assert_eq!(
+            of("oauth_client/PLATFORM/crm/default", "{}"),
+            named_so("PLATFORM", "oauth_client/crm/default")
+        );
+        assert_eq!(of("oauth_client/acme/crm/oauth", "{}"), named_so("acme", "oauth_client/acme/crm/oauth"));
+        assert_eq!(of("oauth_client/acme/crm", "{}"), None);
         assert_eq!(of("run/acme/main", "{}"), None);
     }
 

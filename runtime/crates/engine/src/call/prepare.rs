@@ -126,7 +126,7 @@ fn check_attention(
     connector: &Connector,
     action: &Action,
 ) -> Result<(), Error> {
-    let failed = connection.current_token().is_some_and(|token| token.failure.is_some());
+    let failed = connection.token_failure().is_some();
     let detail = if let Some(detail) = connection.attention(connector).filter(|_| !failed) {
         detail
     } else if !connection.covers(connector, action) {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use portcullis_core::connector::DEFAULT_METHOD;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{ConnectorId, OrgId};
 use portcullis_core::org_rules::Asked;
@@ -103,7 +104,7 @@ pub async fn save(
     config: Map<String, Value>,
 ) -> Result<(), Error> {
     usable_in(engine, session, connector).await?;
-    let auth_method = (method != form::DEFAULT_METHOD).then(|| method.to_owned());
+    let auth_method = (method != DEFAULT_METHOD).then(|| method.to_owned());
     let wish = SaveConnection { enabled: true, config: Some(config), auth_method, expected: None };
     let caller = session.caller();
     if let Some(mark) = RequestMark::current() {

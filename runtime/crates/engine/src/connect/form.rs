@@ -3,18 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_core::connector::Connector;
+use portcullis_core::connector::{Connector, DEFAULT_METHOD};
 use portcullis_core::form::Field;
 use portcullis_core::id::ConnectorId;
 use serde_json::Value;
 
 use super::{Session, doing};
-use crate::connection::{ConnectionState, StoredConnection, Subject};
+use crate::connection::{ConnectionState, LeftOut, StoredConnection, Subject, asked};
 use crate::engine::Engine;
 use crate::error::Error;
-
-/// The id of a connector's own method, beside those of `auth_methods`.
-pub(super) const DEFAULT_METHOD: &str = "default";
 
 /// The form of a connector as one workspace sees it.
 #[derive(Debug, Clone)]
@@ -41,7 +38,7 @@ pub struct FormMethod {
     pub recommended: bool,
     /// Whether a person consents at the third party, after what the form asks.
     pub consent: bool,
-    /// The fields that a person fills in, in their order.
+    /// The fields that a person fills in, in their order; none that a shared OAuth client has.
     pub fields: Vec<Field>,
     /// Whether all that the form asks is saved under this method.
     pub is_saved: bool,
@@ -61,11 +58,13 @@ pub async fn form(engine: &Engine, session: &Session, connector: &str) -> Result
     let connector = &loaded.connector;
     let subject = Subject::find(engine, &session.caller(), &session.tenant, connector.id.as_str()).await?;
     let stored = StoredConnection::load(&engine.resources.records, &subject.key, connector).await?;
-    let own = method(connector, DEFAULT_METHOD, None, false, &stored);
-    let further = connector
-        .methods
-        .iter()
-        .map(|one| method(&one.connector, &one.id, one.label.clone(), one.recommended, &stored));
+    let left_out = subject.left_out(engine).await?;
+    let own = method(connector, DEFAULT_METHOD, &left_out, &stored);
+    let further = connector.methods.iter().map(|one| FormMethod {
+        label: one.label.clone(),
+        recommended: one.recommended,
+        ..method(&one.connector, &one.id, &left_out, &stored)
+    });
     Ok(ConnectForm {
         connector_id: connector.id.clone(),
         display_name: connector.display_name.clone(),
@@ -78,19 +77,10 @@ pub async fn form(engine: &Engine, session: &Session, connector: &str) -> Result
 }
 
 /// A method, by the connector that it makes.
-fn method(
-    connector: &Connector,
-    id: &str,
-    label: Option<String>,
-    recommended: bool,
-    stored: &StoredConnection,
-) -> FormMethod {
-    let mut fields: Vec<Field> = connector
-        .fields
-        .iter()
-        .filter(|field| !field.automated && field.computed.is_none())
-        .cloned()
-        .collect();
+fn method(connector: &Connector, id: &str, left_out: &LeftOut, stored: &StoredConnection) -> FormMethod {
+    let unasked = left_out.get(id).map(Vec::as_slice).unwrap_or_default();
+    let mut fields: Vec<Field> = asked(connector, unasked).into_owned();
+    fields.retain(|field| !field.is_filled_by_itself());
     // Why a stable sort: fields without an order keep theirs.
     fields.sort_by_key(|field| field.order.unwrap_or_default());
     let setting = stored.setting.as_ref().map(|setting| &setting.value);
@@ -105,9 +95,9 @@ fn method(
     let saved_at = credential.iter().flat_map(|saved| &saved.fields);
     FormMethod {
         id: id.to_owned(),
-        label,
-        recommended,
-        consent: connector.auth.token.as_ref().is_some_and(|plan| plan.consent.is_some()),
+        label: None,
+        recommended: false,
+        consent: connector.asks_for_consent(),
         values: values.collect(),
         saved_at: saved_at.map(|(name, state)| (name.clone(), state.updated_at.clone())).collect(),
         fields,

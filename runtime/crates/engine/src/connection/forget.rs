@@ -9,7 +9,7 @@ use super::{ConnectionKey, Subject, health};
 use crate::caller::Caller;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::oauth::renewal;
+use crate::oauth::revocation::revoke;
 use crate::resources::Resources;
 use crate::tenants::Tenant;
 use crate::webhooks::{EventType, wants};
@@ -28,7 +28,7 @@ pub async fn forget(engine: &Engine, caller: &Caller, tenant: &Tenant, connector
     if connection.stored.setting.is_none() {
         return Ok(());
     }
-    renewal::revoke(&engine.resources, &connection).await;
+    revoke(&engine.resources, &connection).await;
     let parts = subject.key.parts();
     let writes = Writes::new()
         .delete::<ConnectorSetting>(&parts)

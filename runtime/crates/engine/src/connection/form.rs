@@ -7,9 +7,10 @@ use std::sync::Arc;
 use portcullis_action::template::scalar_text;
 use portcullis_core::connector::{Connector, DEFAULT_METHOD};
 use portcullis_core::fault::Code;
+use portcullis_core::form::Field;
 
-use super::Subject;
 use super::state::StoredConnection;
+use super::{Subject, asked};
 use crate::cache::LoadedConnector;
 use crate::caller::Caller;
 use crate::engine::Engine;
@@ -52,7 +53,16 @@ impl Filled {
     }
 }
 
-/// The connector of a form.
+/// The form of an authentication method.
+#[derive(Debug, Clone)]
+pub struct MethodForm {
+    /// What it is a form of.
+    pub loaded: Arc<LoadedConnector>,
+    /// Its fields, without those that a shared OAuth client has.
+    pub fields: Vec<Field>,
+}
+
+/// The form of a method, `default` for the connector's own.
 ///
 /// # Errors
 /// Those of [`Caller::authorise`], `connector_not_found`, `bad_request` if it has no such method.
@@ -62,7 +72,7 @@ pub async fn form(
     tenant: &Tenant,
     connector: &str,
     method: &str,
-) -> Result<Arc<LoadedConnector>, Error> {
+) -> Result<MethodForm, Error> {
     let subject = Subject::find(engine, caller, tenant, connector).await?;
     let connector = &subject.loaded.connector;
     if method != DEFAULT_METHOD && !connector.has_method(method) {
@@ -71,5 +81,8 @@ pub async fn form(
         let detail = format!("method: must be one of {}", known.join(", "));
         return Err(Error::new(Code::BadRequest, detail));
     }
-    Ok(subject.loaded)
+    let method = (method != DEFAULT_METHOD).then_some(method);
+    let left_out = subject.left_out_under(engine, method).await?;
+    let fields = asked(connector.under(method), &left_out).into_owned();
+    Ok(MethodForm { fields, loaded: subject.loaded })
 }

@@ -151,6 +151,14 @@ impl LoadedConnection {
         Ok(())
     }
 
+    /// The same for a consent that begins now, which is asked with the client that the org or the platform shares.
+    #[must_use]
+    pub(crate) fn with_new_client(mut self) -> Self {
+        self.stored = self.stored.with_new_client();
+        self.config = Arc::new(self.stored.config(self.connector()));
+        self
+    }
+
     /// The connector under the authentication method that the workspace chose.
     #[must_use]
     pub(crate) fn connector(&self) -> &Connector {

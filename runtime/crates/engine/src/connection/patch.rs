@@ -22,6 +22,7 @@ use portcullis_store::{ConnectorSetting, CredentialFieldState, CredentialState, 
 use serde_json::{Map, Value};
 
 use super::health::{self, Saving};
+use super::left_out::{asked, checked_left_out};
 use super::save::{Attempts, GivenConfig, check_method, toggled, try_out, writes};
 use super::sealing::Sealing;
 use super::state::StoredConnection;
@@ -110,8 +111,10 @@ impl Wish {
             };
         };
         check_method(&subject.loaded.connector, method.as_deref(), true)?;
+        let left_out = subject.left_out_under(engine, method.as_deref()).await?;
         let saved = if stays { Saved::open(engine, subject, before).await? } else { Saved::default() };
-        Merge { subject, before, enabled, was_enabled, method, saved }.writes(engine, config.copy()).await
+        let merge = Merge { subject, before, enabled, was_enabled, method, saved, left_out };
+        merge.writes(engine, config.copy()).await
     }
 }
 
@@ -144,12 +147,15 @@ struct Merge<'m> {
     was_enabled: bool,
     method: Option<String>,
     saved: Saved,
+    /// Names of fields that a shared OAuth client has.
+    left_out: Vec<String>,
 }
 
 impl Merge<'_> {
     async fn writes(mut self, engine: &Engine, given: Map<String, Value>) -> Result<Option<Writes>, Error> {
         let connector = self.subject.loaded.connector.under(self.method.as_deref());
         let named: BTreeSet<String> = given.keys().cloned().collect();
+        let given = checked_left_out(&self.left_out, GivenConfig(given))?;
         let field = |name: &str| connector.fields.iter().find(|field| field.name == name);
         let stays = |name: &str, secret: bool| {
             let same = |field: &Field| field.secret == secret && !field.is_filled_by_itself();
@@ -166,7 +172,11 @@ impl Merge<'_> {
             secrets.iter().map(|(name, _)| name).chain(config.keys()).cloned().collect();
         let kept_secrets = secrets.len();
         let limit = engine.resources.limits.secret_field_bytes;
-        let values = check_form_with(&connector.fields, given, FormValues { secrets, config }, limit)
+        // Why those that stay are checked too: a workspace's own client, saved before the shared one, is still in use.
+        let absent: Vec<String> =
+            self.left_out.iter().filter(|name| !kept.contains(*name)).cloned().collect();
+        let form = asked(connector, &absent);
+        let values = check_form_with(&form, given, FormValues { secrets, config }, limit)
             .map_err(|violations| Error::violations(Code::ValidationFailed, violations))?;
         let same_secrets = kept_secrets == sealed && values.secrets.len() == sealed;
         if let Some(state) = self.saved.state.clone().filter(|_| same_secrets) {
@@ -191,7 +201,7 @@ impl Merge<'_> {
         changed: &BTreeSet<String>,
     ) -> Result<Writes, Error> {
         let FormValues { secrets, config } = values;
-        try_out(connector, &SecretFields::new(secrets), &config)?;
+        try_out(connector, &SecretFields::new(secrets), &config, !self.left_out.is_empty())?;
         let now = clock::now();
         let mut state = state.clone();
         state.fields.retain(|name, _| config.contains_key(name) || !changed.contains(name));
@@ -229,6 +239,7 @@ impl Merge<'_> {
             auth_method: self.method,
             kept,
             allowed_hosts: with_kept_secrets.then_some(self.saved.allowed_hosts),
+            is_part: !self.left_out.is_empty(),
         };
         sealing.writes(engine, values).await
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use portcullis_core::connector::{Connector, DEFAULT_METHOD};
 use portcullis_core::fault::Code;
-use portcullis_core::form::check_form;
+use portcullis_core::form::{Field, check_form};
 use portcullis_core::injection::InjectionError;
 use portcullis_core::secret::SecretFields;
 use portcullis_core::violation::Violation;
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
 use super::health::{self, Saving};
+use super::left_out::{asked, checked_left_out};
 use super::sealing::Sealing;
 use super::state::StoredConnection;
 use super::{Connection, Subject};
@@ -60,7 +61,9 @@ pub async fn save(
         check_method(&subject.loaded.connector, auth_method.as_deref(), config.is_some())?;
         let writes = match &config {
             None => toggled(engine, &subject, &before, enabled).await?,
-            Some(config) => sealed(engine, &subject, &before, enabled, method.clone(), config.copy()).await?,
+            Some(config) => {
+                sealed_anew(engine, &subject, &before, enabled, method.clone(), config.copy()).await?
+            }
         };
         if attempts.commit(engine, connector, writes).await? {
             return subject.view(engine).await;
@@ -160,8 +163,14 @@ pub(super) async fn toggled(
     let kept = before.setting.as_ref().map(|setting| setting.value.clone());
     let sealed = kept.as_ref().and_then(|value| value.encrypted_config.clone());
     if enabled && sealed.is_none() && connector.needs_configuration() {
-        let required = connector.fields.iter().filter(|field| field.required);
-        let violations = required.map(|field| {
+        let left_out = subject.left_out_under(engine, None).await?;
+        let required = asked(connector, &left_out);
+        let required: Vec<&Field> = required.iter().filter(|field| field.required).collect();
+        // Why: a shared client has all that the form would ask for, so there is nothing to fill in.
+        if !left_out.is_empty() && required.is_empty() {
+            return sealed_anew(engine, subject, before, enabled, None, Map::new()).await;
+        }
+        let violations = required.iter().map(|field| {
             let pointer = format!("/config/{}", field.name);
             Violation::new(pointer, "missing_field", format!("{} is required", field.name))
         });
@@ -181,7 +190,7 @@ pub(super) async fn toggled(
 }
 
 /// Seals a complete new set of values.
-async fn sealed(
+async fn sealed_anew(
     engine: &Engine,
     subject: &Subject,
     before: &StoredConnection,
@@ -190,18 +199,23 @@ async fn sealed(
     config: Map<String, Value>,
 ) -> Result<Writes, Error> {
     let connector = subject.loaded.connector.under(auth_method.as_deref());
-    let values = check_form(&connector.fields, config, engine.resources.limits.secret_field_bytes)
+    let left_out = subject.left_out_under(engine, auth_method.as_deref()).await?;
+    let config = checked_left_out(&left_out, GivenConfig(config))?;
+    let asked = asked(connector, &left_out);
+    let values = check_form(&asked, config, engine.resources.limits.secret_field_bytes)
         .map_err(|violations| Error::violations(Code::ValidationFailed, violations))?;
-    let sealing =
-        Sealing { subject, before, enabled, auth_method, kept: BTreeMap::new(), allowed_hosts: None };
+    let (kept, is_part) = (BTreeMap::new(), !left_out.is_empty());
+    let sealing = Sealing { subject, before, enabled, auth_method, kept, allowed_hosts: None, is_part };
     sealing.writes(engine, values).await
 }
 
-/// A key that can never be sent should be reported to the person who pastes it.
+/// A key that can never be sent should be reported to the person who pastes it. `is_part` says that other values come
+/// from a shared OAuth client.
 pub(super) fn try_out(
     connector: &Connector,
     fields: &SecretFields,
     config: &Map<String, Value>,
+    is_part: bool,
 ) -> Result<(), Error> {
     let mut injections = vec![];
     match &connector.auth.token {
@@ -211,7 +225,10 @@ pub(super) fn try_out(
     }
     let refused = |error: InjectionError| Error::violation("/config", "not_injectable", error.to_string());
     for injection in injections {
-        try_injection(injection, fields, config).map_err(refused)?;
+        match is_part {
+            true => injection.check_known(fields, config).map_err(refused)?,
+            false => try_injection(injection, fields, config).map_err(refused)?,
+        }
     }
     // Beside a token there may be values that the form has.
     connector.auth.injection.check_known(fields, config).map_err(refused)

@@ -5,14 +5,23 @@ use std::sync::Arc;
 use portcullis_core::outbound::BoxFuture;
 use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_egress::{CredentialError, OpenCredential, sealed_for};
-use portcullis_store::{Binding, SecretPayload, Vault, VaultError};
+use portcullis_store::{Binding, OwnedBinding, SecretPayload, Vault, VaultError};
 
 /// A sealed record and the vault that can open it.
 #[derive(Clone)]
 pub(crate) struct SealedRecord {
     pub(super) vault: Arc<Vault>,
-    pub(super) binding: Binding,
+    pub(super) bound: Bound,
     pub(super) text: String,
+}
+
+/// What a record is bound to.
+#[derive(Clone)]
+pub(super) enum Bound {
+    /// A connection.
+    Connection(Binding),
+    /// An org or the platform, which shares an OAuth client.
+    Owner(OwnedBinding),
 }
 
 /// Several sealed records that are opened together, and values that are already known. If two fields have the
@@ -72,17 +81,26 @@ impl SealedRecord {
     /// # Errors
     /// Those of the vault.
     pub(super) async fn open_to_keep(&self) -> Result<SecretPayload, VaultError> {
-        self.vault.open_sealed(&self.binding, &self.text, |_| true).await
+        match &self.bound {
+            Bound::Connection(binding) => self.vault.open_sealed(binding, &self.text, |_| true).await,
+            Bound::Owner(binding) => self.vault.open_owned(binding, &self.text, |_| true).await,
+        }
     }
 
     async fn open(&self, admits: impl Fn(&[String]) -> bool + Send) -> Result<SecretFields, CredentialError> {
-        let opened = self.vault.open_sealed(&self.binding, &self.text, admits).await;
+        let (opened, credential) = match &self.bound {
+            Bound::Connection(binding) => {
+                (self.vault.open_sealed(binding, &self.text, admits).await, binding.credential.as_str())
+            }
+            Bound::Owner(binding) => {
+                (self.vault.open_owned(binding, &self.text, admits).await, binding.name.as_str())
+            }
+        };
         match opened {
             Ok(payload) => Ok(payload.fields),
             Err(VaultError::NotAdmitted) => Err(CredentialError::NotBound),
             Err(error) => {
-                let credential = &self.binding.credential;
-                tracing::error!(%error, %credential, "a credential cannot be opened");
+                tracing::error!(%error, credential, "a credential cannot be opened");
                 Err(CredentialError::Closed)
             }
         }

@@ -28,6 +28,8 @@ pub(super) struct Sealing<'s> {
     pub(super) kept: BTreeMap<String, CredentialFieldState>,
     /// The hosts that the values are sealed for; the connector's if absent.
     pub(super) allowed_hosts: Option<Vec<String>>,
+    /// Whether further values come from a shared OAuth client.
+    pub(super) is_part: bool,
 }
 
 impl Sealing<'_> {
@@ -56,7 +58,7 @@ impl Sealing<'_> {
         let allowed_hosts: Vec<String> = self.allowed_hosts.take().unwrap_or_else(own);
         let payload =
             SecretPayload { fields: SecretFields::new(secrets), allowed_hosts: allowed_hosts.clone() };
-        try_out(connector, &payload.fields, &config)?;
+        try_out(connector, &payload.fields, &config, self.is_part)?;
         let binding = subject.key.binding(&credential_id, revision);
         let sealed = resources.vault.seal(&binding, &payload).await?;
         let setting = ConnectorSetting::new(connector.id.clone(), self.enabled, Some(sealed.text))

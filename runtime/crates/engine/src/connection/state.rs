@@ -8,15 +8,18 @@ use portcullis_core::connector::{Action, Connector, DEFAULT_SLOT};
 use portcullis_core::fault::Code;
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_egress::BoundCredential;
-use portcullis_store::{ConnectorSetting, CredentialState, DiscoveredConfig, Records, TokenState, Vault};
+use portcullis_store::{
+    ConnectorSetting, CredentialState, DiscoveredConfig, Records, TokenFailure, TokenState, Vault,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::key::ConnectionKey;
-use super::sealed::{SealedRecord, SealedRecords};
+use super::sealed::{Bound, SealedRecord, SealedRecords};
 use crate::connectors::check_revision;
 use crate::error::Error;
+use crate::oauth_clients::{self, SharedClient, SharedClients};
 
 /// Reads of a connection that is saved again and again meanwhile, before they are given up. A save takes a
 /// thousand times as long as a read.
@@ -49,7 +52,19 @@ pub(crate) struct StoredConnection {
     pub(crate) token: Option<(Arc<TokenState>, u64)>,
     /// Automated config values.
     pub(crate) discovered: Arc<DiscoveredConfig>,
+    /// OAuth clients that the org and the platform share for the chosen method.
+    pub(crate) clients: SharedClients,
+    /// The one of them that token requests are made with; absent for the connection's own.
+    pub(crate) client: Option<SharedClient>,
+    /// Whether the client is gone with which the token was obtained.
+    pub(crate) client_gone: bool,
 }
+
+/// What is said of a connection whose token was obtained with a client that is gone.
+pub(crate) const CLIENT_GONE: &str = "client_gone: the OAuth client that it was connected with was deleted, or has another \
+                                      id now; start a new consent with POST …/oauth/start";
+/// The same in one word.
+pub(crate) const CLIENT_GONE_REASON: &str = "client_gone";
 
 impl StoredConnection {
     /// Reads the stored connection, all of it as of one moment; `connector` (default authentication method) lists the
@@ -112,7 +127,52 @@ impl StoredConnection {
             }
         }
         let credential = credential.map(|(credential, _)| credential);
-        Ok(Some(Self { setting: Some(setting), setting_commit, credential, token, discovered }))
+        // Why last: of a client that is changed meanwhile the newest state counts.
+        let clients = match gone {
+            true => SharedClients::default(),
+            false => SharedClients::load(records, &key.org, chosen, oauth_clients::method_id(method)).await?,
+        };
+        let (client, client_gone) = (None, false);
+        let setting = Some(setting);
+        let read =
+            Self { setting, setting_commit, credential, token, discovered, clients, client, client_gone };
+        Ok(Some(read.with_client_of_token(connector)))
+    }
+
+    /// Chooses the client of token requests: a token that a person consented to keeps the one it was obtained with.
+    fn with_client_of_token(mut self, connector: &Connector) -> Self {
+        let revision = self.credential.as_ref().map(|credential| credential.revision);
+        let token = self.token.as_ref().map(|(token, _)| token);
+        let token = token.filter(|t| t.sealed.is_some() && Some(t.credential_revision) == revision);
+        let chosen = self.chosen(connector);
+        let (auth, keeps) = (&chosen.auth, chosen.asks_for_consent());
+        let saved = self.credential.as_ref().map(|credential| &credential.fields);
+        let has_own = saved.is_some_and(|saved| saved.keys().any(|name| auth.client.has(name)));
+        // Why not: nobody would consent to it that another account is used.
+        let current = || self.clients.current().filter(|_| keeps || !has_own).cloned();
+        let (client, client_gone) = match token.filter(|_| keeps).map(|token| &token.client) {
+            Some(Some(noted)) => {
+                let found = self.clients.noted(noted).cloned();
+                let gone = found.is_none();
+                (found.or_else(current), gone)
+            }
+            Some(None) => (None, false),
+            None => (current(), false),
+        };
+        (self.client, self.client_gone) = (client, client_gone);
+        self
+    }
+
+    /// The same for a consent that begins now: with the client that the org or the platform shares.
+    #[must_use]
+    pub(crate) fn with_new_client(mut self) -> Self {
+        (self.client, self.client_gone) = (self.clients.current().cloned(), false);
+        self
+    }
+
+    /// Whether token requests get a field's value from a shared client.
+    fn is_supplied(&self, name: &str) -> bool {
+        self.client.as_ref().is_some_and(|client| client.supplies(name))
     }
 
     /// Checks that it has not changed since somebody read it.
@@ -129,11 +189,28 @@ impl StoredConnection {
         connector.under(self.setting.as_ref().and_then(|s| s.value.auth_method.as_deref()))
     }
 
-    /// The token, unless it was obtained with another credential than the current one.
+    /// The token, unless it was obtained with another credential than the current one, or with an OAuth client that is
+    /// not the connection's any more.
     #[must_use]
     pub(crate) fn current_token(&self) -> Option<&TokenState> {
         let revision = self.credential.as_ref()?.revision;
-        self.token.as_ref().map(|(token, _)| &**token).filter(|token| token.credential_revision == revision)
+        let (token, _) = self.token.as_ref()?;
+        let is_same = match (&token.client, &self.client) {
+            (None, None) => true,
+            (Some(noted), Some(client)) => noted.is_same(&client.noted()),
+            _ => false,
+        };
+        let is_current = token.credential_revision == revision && is_same && !self.client_gone;
+        is_current.then_some(&**token)
+    }
+
+    /// Why the last attempt to obtain a token failed, unless the OAuth client was saved again since then.
+    #[must_use]
+    pub(crate) fn token_failure(&self) -> Option<&TokenFailure> {
+        let token = self.current_token()?;
+        let (then, now) = (token.client.as_ref(), self.client.as_ref());
+        let is_same = then.map(|noted| noted.revision) == now.map(|client| client.record.revision);
+        token.failure.as_ref().filter(|_| is_same)
     }
 
     /// Why nothing is called, whatever the action: the workspace opted out, or saved no credential.
@@ -163,6 +240,9 @@ impl StoredConnection {
     /// Why the connection as a whole needs a person's attention.
     #[must_use]
     pub(crate) fn attention(&self, connector: &Connector) -> Option<String> {
+        if self.client_gone {
+            return Some(CLIENT_GONE.to_owned());
+        }
         let missing: Vec<&str> = self.missing_fields(connector).collect();
         if !missing.is_empty() {
             return Some(format!(
@@ -171,10 +251,8 @@ impl StoredConnection {
             ));
         }
         connector.auth.token.as_ref()?;
-        let token = self.current_token();
         // Why only then: a token endpoint that cannot be reached says nothing of the connection.
-        let failure = token.and_then(|token| token.failure.as_ref()).filter(|failure| failure.permanent);
-        if let Some(failure) = failure {
+        if let Some(failure) = self.token_failure().filter(|failure| failure.permanent) {
             return Some(format!("{}; tried again after {}", failure.reason, failure.retry_at));
         }
         if self.waits_for_consent(connector) {
@@ -187,7 +265,7 @@ impl StoredConnection {
     #[must_use]
     pub(crate) fn waits_for_consent(&self, connector: &Connector) -> bool {
         let has_token = || self.current_token().is_some_and(|token| token.sealed.is_some());
-        connector.auth.token.as_ref().is_some_and(|plan| plan.obtain.is_empty()) && !has_token()
+        connector.asks_for_consent() && !has_token()
     }
 
     /// Whether the saved credential was sealed for every host of an action.
@@ -227,7 +305,7 @@ impl StoredConnection {
             .fields
             .iter()
             .filter(move |field| (field.required || needed(&field.name)) && shown(field))
-            .filter(|field| field.default.is_none() && !field.automated)
+            .filter(|field| field.default.is_none() && !field.automated && !self.is_supplied(&field.name))
             .map(|field| field.name.as_str())
             .filter(|name| !self.credential.as_ref().is_some_and(|saved| saved.fields.contains_key(*name)))
     }
@@ -238,7 +316,11 @@ impl StoredConnection {
         let mut config = Map::new();
         for field in connector.fields.iter().filter(|f| !f.secret) {
             let saved = self.credential.as_ref().and_then(|c| c.config.get(&field.name));
-            let saved = saved.or_else(|| self.discovered.config.get(&field.name)).cloned();
+            let saved = saved.or_else(|| self.discovered.config.get(&field.name));
+            let shared = self.client.as_ref().filter(|_| connector.auth.client.has(&field.name));
+            // Why before the saved one: id and secret are those of one client.
+            let shared = shared.and_then(|client| client.record.config.get(&field.name));
+            let saved = shared.or(saved).cloned();
             let value = saved.or_else(|| field.default.clone().map(Value::String));
             if let Some(value) = value {
                 config.insert(field.name.clone(), value);
@@ -252,8 +334,24 @@ impl StoredConnection {
     pub(crate) fn sealed(&self, vault: &Arc<Vault>, key: &ConnectionKey) -> Option<SealedRecord> {
         let text = self.setting.as_ref()?.value.encrypted_config.clone()?;
         let state = self.credential.as_ref()?;
-        let binding = key.binding(&state.credential_id, state.revision);
-        Some(SealedRecord { vault: Arc::clone(vault), binding, text })
+        let bound = Bound::Connection(key.binding(&state.credential_id, state.revision));
+        Some(SealedRecord { vault: Arc::clone(vault), bound, text })
+    }
+
+    /// The shared OAuth client, if token requests are made with one.
+    #[must_use]
+    pub(crate) fn sealed_client(&self, vault: &Arc<Vault>) -> Option<SealedRecord> {
+        let client = self.client.as_ref()?;
+        let (bound, text) = (Bound::Owner(client.binding()), client.record.sealed.clone());
+        Some(SealedRecord { vault: Arc::clone(vault), bound, text })
+    }
+
+    /// Everything that is sealed for the connection: what token requests may open, and what answers may not show.
+    pub(crate) fn all_sealed(&self, vault: &Arc<Vault>, key: &ConnectionKey) -> Vec<SealedRecord> {
+        // Why the client last: of two values of one name the later one counts, and an earlier credential may have an own
+        // client.
+        let all = [self.sealed(vault, key), self.sealed_token(vault, key), self.sealed_client(vault)];
+        all.into_iter().flatten().collect()
     }
 
     /// The sealed token, if there is one.
@@ -261,8 +359,8 @@ impl StoredConnection {
     pub(crate) fn sealed_token(&self, vault: &Arc<Vault>, key: &ConnectionKey) -> Option<SealedRecord> {
         let token = self.current_token()?;
         let text = token.sealed.clone()?;
-        let binding = key.binding(&token.token_id, token.revision);
-        Some(SealedRecord { vault: Arc::clone(vault), binding, text })
+        let bound = Bound::Connection(key.binding(&token.token_id, token.revision));
+        Some(SealedRecord { vault: Arc::clone(vault), bound, text })
     }
 
     /// The handle that the gate opens for a call: the credential, and the token if there is one.
@@ -284,11 +382,13 @@ impl StoredConnection {
                 .injection
                 .fields()
                 .any(|name| connector.fields.iter().any(|field| field.name == name && field.secret));
-        let (sealed, others) = match token {
+        let (sealed, mut others) = match token {
             Some(token) if token_suffices => (vec![token], vec![saved]),
             Some(token) => (vec![saved, token], Vec::new()),
             None => (vec![saved], Vec::new()),
         };
+        // Why never sent: it goes to token endpoints alone.
+        others.extend(self.sealed_client(vault));
         let token_revision = self.current_token().map_or(0, |token| token.revision);
         Some(BoundCredential {
             slot: DEFAULT_SLOT.to_owned(),

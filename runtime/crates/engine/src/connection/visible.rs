@@ -26,9 +26,7 @@ impl HiddenValues {
     /// # Errors
     /// `internal` if a record cannot be opened.
     pub(crate) async fn stored(connection: &LoadedConnection, resources: &Resources) -> Result<Self, Error> {
-        let saved = connection.stored.sealed(&resources.vault, &connection.key);
-        let token = connection.stored.sealed_token(&resources.vault, &connection.key);
-        let sealed = saved.into_iter().chain(token).collect();
+        let sealed = connection.stored.all_sealed(&resources.vault, &connection.key);
         let records = SealedRecords { sealed, known: Vec::new(), others: Vec::new() };
         Self::sealed(connection.connector(), &records).await
     }

@@ -24,8 +24,9 @@ use portcullis_core::token_plan::ConsentPlan;
 use portcullis_store::{CredentialState, PendingConsent, SecretPayload, StoreError, TokenState, Writes};
 use zeroize::Zeroizing;
 
+use super::client::{check_host, openable};
 use super::exchange;
-use super::renewal::{Renewal, attention, openable, settle};
+use super::renewal::{Renewal, attention, settle};
 use crate::api_token::hash;
 use crate::audit_log::{AuditActor, actor_of};
 use crate::caller::Caller;
@@ -34,6 +35,7 @@ use crate::connection::health::{self, Seen, Watched};
 use crate::connection::{ConnectionKey, LoadedConnection, Subject};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::oauth_clients::SharedClient;
 use crate::request_mark::RequestMark;
 use crate::resources::Resources;
 use crate::tenants::Tenant;
@@ -129,7 +131,8 @@ pub(crate) async fn start_in(
 ) -> Result<Started, Error> {
     let subject = Subject::find(engine, caller, tenant, connector).await?;
     subject.require_enabled()?;
-    begin(&engine.resources, &subject.load(engine).await?, actor_of(caller), session).await
+    let connection = subject.load(engine).await?.with_new_client();
+    begin(&engine.resources, &connection, actor_of(caller), session).await
 }
 
 async fn begin(
@@ -143,9 +146,13 @@ async fn begin(
     let plan = plan.ok_or_else(|| no_consent_of(connection))?;
     let missing: Vec<&str> = connection.stored.missing_fields(connection.connector()).collect();
     let Some(credential) = connection.stored.credential.as_ref().filter(|_| missing.is_empty()) else {
-        let detail = "save the client's id and secret before asking for consent";
+        let detail = match connection.stored.client {
+            Some(_) => "save the connection before asking for consent",
+            None => "save the client's id and secret before asking for consent",
+        };
         return Err(Error::new(Code::CredentialNeedsAttention, detail));
     };
+    check_host(connection, &plan.exchange.url)?;
     let (state, verifier, browser) = (random()?, random()?, random()?);
     let redirect_uri = format!("{}{CALLBACK_PATH}", resources.public_url);
     let consent_id = clock::fresh("cred", CredentialId::parse)?;
@@ -160,6 +167,7 @@ async fn begin(
         connector: connection.key.connector.as_str().to_owned(),
         credential_id: credential.credential_id.clone(),
         credential_revision: credential.revision,
+        client: connection.stored.client.as_ref().map(SharedClient::noted),
         redirect_uri: redirect_uri.clone(),
         sealed_verifier: sealed.text,
         browser: hash(&browser),
@@ -201,8 +209,10 @@ async fn authorize_url(
         ("redirect_uri", redirect_uri),
         ("state", state),
     ];
-    if !plan.scope.is_empty() {
-        pairs.push(("scope", &plan.scope));
+    let own = connection.stored.client.as_ref().and_then(|client| client.record.scopes.as_ref());
+    let scope = own.map_or_else(|| plan.scope.clone(), |scopes| scopes.join(&plan.scope_separator));
+    if !scope.is_empty() {
+        pairs.push(("scope", &scope));
     }
     if plan.pkce {
         pairs.extend([("code_challenge", challenge.as_str()), ("code_challenge_method", "S256")]);
@@ -232,6 +242,12 @@ async fn client_id(
     let attention = |e: portcullis_core::injection::InjectionError| {
         Error::new(Code::CredentialNeedsAttention, e.to_string())
     };
+    if let Some(client) = &connection.stored.client {
+        // Why nothing is opened: no other secret than a field of this name can be in the id.
+        let id = SecretValue::new(client.record.client_id.clone());
+        let fields = SecretFields::new(vec![("client_id".into(), id)]);
+        return Texts::new(&fields, &connection.config).render(&plan.client_id).map_err(attention);
+    }
     let none = SecretFields::default();
     if let Ok(text) = Texts::new(&none, &connection.config).render(&plan.client_id) {
         return Ok(text);
@@ -331,7 +347,7 @@ async fn redeem(
     let loaded = resources.cache.connector(key.connector.as_str()).await?.ok_or_else(gone)?;
     let lock = renewal.lock_of(&key);
     let _held = lock.lock().await;
-    let connection = LoadedConnection::load(resources, key, loaded).await?;
+    let connection = LoadedConnection::load(resources, key, loaded).await?.with_new_client();
     let loaded = Arc::clone(&connection.loaded);
     if !loaded.connector.enabled {
         return Err(Error::plain(Code::ConnectorDisabled));
@@ -363,7 +379,8 @@ async fn redeem(
         }
         // Why not renewable: the refresh token of an earlier consent must not renew this one's token.
         got => {
-            let before = TokenState { renewable: false, ..state };
+            let client = connection.stored.client.as_ref().map(SharedClient::noted);
+            let before = TokenState { renewable: false, client, ..state };
             settle(resources, &connection, plan, before, commit, got).await?;
             if let Some(watched) = Watched::of(&connection) {
                 health::note(resources, &watched, &Seen::Consent).await;
@@ -453,12 +470,17 @@ fn host_of_issuer(url: &str) -> Option<String> {
     (target.port() == DEFAULT_PORT).then(|| target.host().to_owned())
 }
 
-/// Whether the connection is the one that consent was asked for: the same saved credential, not opted out.
+/// Whether the connection is the one that consent was asked for: the same saved credential and OAuth client, not opted
+/// out.
 fn is_still_meant(connection: &LoadedConnection, pending: &PendingConsent) -> bool {
     let connection = &connection.stored;
     let enabled = connection.setting.as_ref().is_some_and(|setting| setting.value.enabled);
     let same = |c: &CredentialState| {
         c.credential_id == pending.credential_id && c.revision == pending.credential_revision
     };
-    enabled && connection.credential.as_deref().is_some_and(same)
+    let same_client = match (&pending.client, &connection.client) {
+        (Some(noted), Some(client)) => noted.is_same(&client.noted()),
+        (noted, client) => noted.is_none() && client.is_none(),
+    };
+    enabled && same_client && connection.credential.as_deref().is_some_and(same)
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_action::{Values, escape};
 use portcullis_core::connector::{DEFAULT_SLOT, RequestLimits};
 use portcullis_core::definition::ExpiresUnitDef;
+use portcullis_core::fault::Code;
 use portcullis_core::id::{ActionId, RunId};
 use portcullis_core::outbound::{Outbound as _, OutboundOptions, OutboundRequest, OutboundResponse};
 use portcullis_core::secret::{SecretFields, SecretValue};
@@ -17,7 +18,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::breaking::admit_freely;
-use super::renewal::{REFRESH_TOKEN, STEP_TIMEOUT, openable};
+use super::client::{NOT_FOR_HOST, is_for, openable};
+use super::renewal::{REFRESH_TOKEN, STEP_TIMEOUT};
 use super::token_answer;
 use crate::breaker::{self, Permit};
 use crate::connection::sealed::SealedRecords;
@@ -210,10 +212,12 @@ async fn send(
         step.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
     headers.extend(content_type.map(|media| ("content-type".to_owned(), media.as_bytes().to_vec())));
     let needs = step.injection.needs_credential();
-    let state = connection.stored.credential.as_ref();
+    let state = connection.stored.credential.as_ref().filter(|_| is_for(connection, &url));
+    let client_revision = connection.stored.client.as_ref().map_or(0, |client| client.record.revision);
     let credential = needs.then(|| BoundCredential {
         slot: DEFAULT_SLOT.to_owned(),
-        version: state.map_or(0, |c| c.revision),
+        version: state.map_or(0, |c| c.revision).saturating_add(client_revision),
+        // Why none for another host than the client's: the gate then refuses it, and the ledger says so.
         allowed_hosts: state.map(|c| c.allowed_hosts.clone()).unwrap_or_default(),
         source: Arc::new(source),
     });
@@ -252,7 +256,13 @@ async fn send(
         Ok(answer) => Ok(answer),
         Err(_) => {
             let code = report.failure;
-            let reason = code.map_or("the token request had no answer", |code| code.title());
+            let reason = match code {
+                Some(Code::CredentialNotBound) if connection.stored.client.is_some() => {
+                    return Err(Failed::new(format!("credential_not_bound: {NOT_FOR_HOST}"), true));
+                }
+                Some(code) => code.title(),
+                None => "the token request had no answer",
+            };
             let permanent = code.is_some_and(|code| code.status() == 403);
             Err(Failed::new(format!("token request: {reason}"), permanent))
         }

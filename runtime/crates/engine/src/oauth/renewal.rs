@@ -21,12 +21,13 @@ use serde_json::Value;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::breaking::{admit, still_works};
+use super::client;
 use super::exchange::{self, Failed, Got};
 use crate::breaker::{Asking, Permit};
 use crate::call::active_calls::CancelHandle;
 use crate::clock;
 use crate::connection::health::{self, Seen, Watched};
-use crate::connection::sealed::SealedRecords;
+use crate::connection::state::StoredConnection;
 use crate::connection::{ConnectionKey, LoadedConnection};
 use crate::error::Error;
 use crate::resources::Resources;
@@ -96,8 +97,9 @@ fn time(text: Option<&String>) -> Option<Timestamp> {
     text.and_then(|text| text.parse().ok())
 }
 
-fn standing(token: Option<&TokenState>, plan: &TokenPlan, need: Need) -> Standing {
-    let Some(token) = token else { return Standing::Get };
+fn standing(stored: &StoredConnection, plan: &TokenPlan, need: Need) -> Standing {
+    let Some(token) = stored.current_token() else { return Standing::Get };
+    let failure = stored.token_failure();
     let now = Timestamp::now();
     let has = token.sealed.is_some();
     let expires = time(token.expires_at.as_ref());
@@ -106,12 +108,12 @@ fn standing(token: Option<&TokenState>, plan: &TokenPlan, need: Need) -> Standin
         Need::NewerThan(revision) => token.revision > revision,
         Need::Usable => true,
         // Why: the earlier failure is what the person asks about.
-        Need::Now => token.failure.is_none() || !can_get(token, plan),
+        Need::Now => failure.is_none() || !can_get(token, plan),
     };
     if wanted && alive(skew(token, plan)) {
         return Standing::Good;
     }
-    match &token.failure {
+    match failure {
         Some(failure) if need != Need::Now && !clock::has_passed(&failure.retry_at) => {
             // Why good: it is due for renewal, but works until it expires.
             if wanted && alive(SignedDuration::ZERO) {
@@ -176,7 +178,8 @@ impl Renewal {
         handle: &CancelHandle,
     ) -> Result<(), Error> {
         let Some(plan) = &connection.connector().auth.token else { return Ok(()) };
-        let permit = match standing(connection.stored.current_token(), plan, need) {
+        client::check_there(connection)?;
+        let permit = match standing(&connection.stored, plan, need) {
             Standing::Good => return Ok(()),
             Standing::Get if asking == Asking::Permission => match admit(&self.resources, connection, plan) {
                 // Why good: it is due for renewal, but works until it expires.
@@ -199,7 +202,7 @@ impl Renewal {
         connection.reload(&self.resources).await?;
         let Some(plan) = &connection.connector().auth.token else { return renewed };
         // Why good nevertheless: the renewal was early, and the token works until it expires.
-        match standing(connection.stored.current_token(), plan, need) {
+        match standing(&connection.stored, plan, need) {
             Standing::Good if need == Need::Usable => Ok(()),
             _ => renewed,
         }
@@ -223,7 +226,8 @@ impl Renewal {
             connection.reload(resources).await?;
             let loaded = Arc::clone(&connection.loaded);
             let Some(plan) = &connection.stored.chosen(&loaded.connector).auth.token else { return Ok(()) };
-            match standing(connection.stored.current_token(), plan, need) {
+            client::check_there(connection)?;
+            match standing(&connection.stored, plan, need) {
                 Standing::Good => return Ok(()),
                 Standing::Failed(reason) => return Err(attention(&reason)),
                 Standing::Get => {}
@@ -233,6 +237,7 @@ impl Renewal {
                 continue;
             }
             let Some((state, commit)) = self.take_lease(connection).await? else { continue };
+            let state = client::noted(state, connection);
             let used = identity(connection);
             let got = exchange::get(resources, connection, plan, &state, run, permit.take()).await;
             resources.metrics.token_asked_for(got.is_ok());
@@ -270,6 +275,7 @@ impl Renewal {
                 token_id: clock::fresh("cred", CredentialId::parse)?,
                 revision: older.map_or(0, |(token, _)| token.revision),
                 credential_revision,
+                client: None,
                 sealed: None,
                 renewable: false,
                 obtained_at: None,
@@ -464,28 +470,4 @@ fn failure(before: &TokenState, failed: &Failed) -> TokenState {
         permanent: failed.permanent,
     };
     TokenState { lease: None, failure: Some(failure), ..before.clone() }
-}
-
-/// Revokes a token (RFC 7009) if the definition says where. The result does not matter: the
-/// connection is deleted here either way.
-pub(crate) async fn revoke(resources: &Resources, connection: &LoadedConnection) {
-    let loaded = Arc::clone(&connection.loaded);
-    let plan = connection.stored.chosen(&loaded.connector).auth.token.as_ref();
-    let Some(step) = plan.and_then(|plan| plan.revoke.as_ref()) else { return };
-    if connection.stored.current_token().is_none_or(|token| token.sealed.is_none()) {
-        return;
-    }
-    let Ok(run) = clock::fresh("run", RunId::parse) else { return };
-    if let Err(failed) =
-        exchange::follow(resources, connection, &[step], openable(resources, connection), &run).await
-    {
-        tracing::info!(reason = failed.reason, connector = %connection.key.connector, "a token could not be revoked");
-    }
-}
-
-/// The records that an exchange may open: the credential, and the token that is to be renewed.
-pub(super) fn openable(resources: &Resources, connection: &LoadedConnection) -> SealedRecords {
-    let saved = connection.stored.sealed(&resources.vault, &connection.key);
-    let token = connection.stored.sealed_token(&resources.vault, &connection.key);
-    SealedRecords { sealed: saved.into_iter().chain(token).collect(), known: Vec::new(), others: Vec::new() }
 }

@@ -15,6 +15,21 @@ pub(super) const ALGORITHM_FIELD: u8 = 1;
 /// HKDF-SHA256, which derives the encryption key and the commitment.
 pub(super) const ALGORITHM_DERIVE: u8 = 1;
 
+/// What a sealed payload is bound to, as texts: whose it is, where or of what kind, for which connector, and which one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound<'a> {
+    pub(super) texts: [&'a str; 4],
+    pub(super) revision: u64,
+}
+
+impl<'a> From<&'a Binding> for Bound<'a> {
+    fn from(binding: &'a Binding) -> Self {
+        let Binding { org, workspace, connector, credential, revision } = binding;
+        let texts = [org.as_str(), workspace.as_str(), connector.as_str(), credential.as_str()];
+        Self { texts, revision: *revision }
+    }
+}
+
 /// Associated data being built.
 #[derive(Clone)]
 pub(super) struct Associated(Vec<u8>);
@@ -30,15 +45,16 @@ impl Associated {
     }
 
     /// For a part of a sealed credential of `count` fields.
-    pub(super) fn of_credential(purpose: &str, key_id: &KeyId, binding: &Binding, count: u16) -> Self {
-        Self::new(purpose)
-            .item(key_id.as_str().as_bytes())
-            .item(binding.org.as_str().as_bytes())
-            .item(binding.workspace.as_str().as_bytes())
-            .item(binding.connector.as_str().as_bytes())
-            .item(binding.credential.as_str().as_bytes())
-            .item(&binding.revision.to_be_bytes())
-            .item(&count.to_be_bytes())
+    pub(super) fn of_credential<'b>(
+        purpose: &str,
+        key_id: &KeyId,
+        bound: impl Into<Bound<'b>>,
+        count: u16,
+    ) -> Self {
+        let Bound { texts, revision } = bound.into();
+        let named = Self::new(purpose).item(key_id.as_str().as_bytes());
+        let placed = texts.iter().fold(named, |so_far, text| so_far.item(text.as_bytes()));
+        placed.item(&revision.to_be_bytes()).item(&count.to_be_bytes())
     }
 
     /// Adds one item, preceded by its length.

@@ -33,6 +33,9 @@ pub enum VaultError {
     /// The workspace has no key: it was never created, or was deleted.
     #[error("workspace {org}/{workspace} has no key")]
     NoWorkspaceKey { org: OrgId, workspace: WorkspaceId },
+    /// The org or the platform has no key: nothing was sealed for it, or the key was deleted.
+    #[error("scope {scope} has no key")]
+    NoScopeKey { scope: String },
     /// Something is sealed under a key that is missing.
     #[error("sealed under key {0}, which is missing")]
     UnknownKey(String),

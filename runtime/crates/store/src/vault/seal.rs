@@ -12,25 +12,26 @@ use portcullis_core::hex;
 use portcullis_core::secret::{SecretFields, SecretValue};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::associated::Associated;
+use super::associated::{Associated, Bound};
 use super::derived::Derived;
 use super::format::{
     ALLOWED_HOSTS, FIELDS_MAX, Parts, SEALED_BYTES_MAX, SEALED_TEXT_BYTES_MAX, decode, is_field_name,
 };
 use super::random::RandomSource;
 use super::workspace_key::WorkspaceKey;
-use super::{Binding, KeyBytes, SecretPayload, VaultError, wrap};
+use super::{KeyBytes, SecretPayload, VaultError, wrap};
 use crate::lower_hex;
 
 const TAG_BYTES: usize = 16;
 
 /// Seals a payload; the result is the binary format.
-pub(super) fn seal(
+pub(super) fn seal<'b>(
     key: &WorkspaceKey,
-    binding: &Binding,
+    binding: impl Into<Bound<'b>>,
     payload: &SecretPayload,
     random: &dyn RandomSource,
 ) -> Result<Vec<u8>, VaultError> {
+    let binding = binding.into();
     let hosts = Zeroizing::new(
         serde_json::to_vec(&payload.allowed_hosts)
             .map_err(|_| VaultError::InvalidField("the allowed hosts are not text"))?,
@@ -63,12 +64,13 @@ pub(super) fn seal(
 }
 
 /// Opens the binary format for the binding it was sealed for, if `admits` accepts its host list.
-pub(super) fn open(
+pub(super) fn open<'b>(
     key: &WorkspaceKey,
-    binding: &Binding,
+    binding: impl Into<Bound<'b>>,
     bytes: &[u8],
     admits: impl FnOnce(&[String]) -> bool,
 ) -> Result<SecretPayload, VaultError> {
+    let binding = binding.into();
     let parts = decode(bytes)?;
     if parts.key_id != raw_key_id(key)? {
         return Err(VaultError::UnknownKey(hex::encode(&parts.key_id)));
@@ -120,7 +122,7 @@ impl Field<'_> {
         &self,
         cipher: &Aes256Gcm,
         key: &WorkspaceKey,
-        binding: &Binding,
+        binding: Bound<'_>,
         plaintext: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
         // Allocated with room for the tag: growing would leave a copy of the plaintext behind.
@@ -141,7 +143,7 @@ impl Field<'_> {
         &self,
         cipher: &Aes256Gcm,
         key: &WorkspaceKey,
-        binding: &Binding,
+        binding: Bound<'_>,
         ciphertext: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
@@ -152,7 +154,7 @@ impl Field<'_> {
         Ok(buffer)
     }
 
-    fn associated(&self, key: &WorkspaceKey, binding: &Binding) -> Associated {
+    fn associated(&self, key: &WorkspaceKey, binding: Bound<'_>) -> Associated {
         Associated::of_credential("field", &key.id, binding, self.count)
             .item(self.name.as_bytes())
             .item(&self.index.to_be_bytes())

@@ -6,7 +6,7 @@ use portcullis_core::form::Field;
 use portcullis_core::form_schema::FormSchema;
 use portcullis_core::id::ConnectorId;
 use portcullis_engine::Error;
-use portcullis_engine::connection::{self, Filled};
+use portcullis_engine::connection::{self, Filled, LeftOut};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -207,27 +207,29 @@ impl MethodKind {
 }
 
 impl ConnectionMethod {
-    /// Every method of a connector, its default first.
-    pub(super) fn all(connector: &Connector, filled: &Filled) -> Vec<Self> {
-        let own = Self::of(connector, DEFAULT_METHOD, None, false, filled);
+    /// Every method of a connector, its default first, without the fields that a shared OAuth client has.
+    pub(super) fn all(connector: &Connector, filled: &Filled, left_out: &LeftOut) -> Vec<Self> {
+        let own = Self::of(connector, DEFAULT_METHOD, None, filled, left_out);
         let others = connector.methods.iter().map(|method| {
             let label = method.label.as_deref();
-            Self::of(&method.connector, &method.id, label, method.recommended, filled)
+            let shown = Self::of(&method.connector, &method.id, label, filled, left_out);
+            Self { recommended: method.recommended.then_some(true), ..shown }
         });
         std::iter::once(own).chain(others).collect()
     }
 
-    fn of(connector: &Connector, id: &str, label: Option<&str>, recommended: bool, filled: &Filled) -> Self {
+    fn of(connector: &Connector, id: &str, label: Option<&str>, filled: &Filled, left_out: &LeftOut) -> Self {
         // Why nothing of the others: what is saved belongs to the chosen method.
         let none = Filled::default();
         let filled = if filled.method.as_deref() == Some(id) { filled } else { &none };
         let fields = in_display_order(&connector.fields).into_iter();
+        let is_asked = |field: &&Field| !left_out.get(id).is_some_and(|names| names.contains(&field.name));
         Self {
             method_id: id.to_owned(),
             label: label.unwrap_or_else(|| connector.auth_type.label()).to_owned(),
             kind: MethodKind::of(connector),
-            fields: fields.map(|field| ConnectionField::of(field, filled)).collect(),
-            recommended: recommended.then_some(true),
+            fields: fields.filter(is_asked).map(|field| ConnectionField::of(field, filled)).collect(),
+            recommended: None,
         }
     }
 }
@@ -331,17 +333,17 @@ pub(crate) async fn show(
 ) -> Result<Json<FormDocument>, Error> {
     let tenant = context.tenant().await?;
     let (engine, caller) = (context.engine(), context.caller()?);
-    let loaded = connection::form(engine, caller, &tenant, context.path("id"), &which.method).await?;
-    let connector = &loaded.connector;
+    let form = connection::form(engine, caller, &tenant, context.path("id"), &which.method).await?;
+    let connector = &form.loaded.connector;
     let method = connector.methods.iter().find(|method| method.id == which.method);
     let chosen = method.map_or(connector, |method| &method.connector);
     let label = method.and_then(|method| method.label.as_deref());
-    let asked = in_display_order(&chosen.fields).into_iter().filter(|field| !field.is_filled_by_itself());
+    let asked = in_display_order(&form.fields).into_iter().filter(|field| !field.is_filled_by_itself());
     Ok(Json(FormDocument {
         connector_id: connector.id.clone(),
         label: label.unwrap_or_else(|| chosen.auth_type.label()).to_owned(),
         kind: MethodKind::of(chosen),
-        schema: FormSchema::of(&chosen.fields),
+        schema: FormSchema::of(&form.fields),
         ui: asked.map(FieldHints::of).collect(),
         method_id: which.method,
     }))

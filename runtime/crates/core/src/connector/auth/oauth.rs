@@ -102,6 +102,7 @@ impl Reader<'_> {
             params,
             client_id: self.shown_client_id()?,
             scope: self.scope().unwrap_or_default(),
+            scope_separator: self.auth.scope_separator.clone().unwrap_or_else(|| " ".to_owned()),
             pkce,
             issuer,
             callback: self.callback()?,

@@ -313,3 +313,58 @@ fn a_revocation_takes_nothing_from_its_answer_and_always_has_a_body() {
     assert!(matches!(&revoke.body, StepBody::Form(pairs) if !pairs.is_empty()));
     assert!(revoke.injection.body.iter().any(|(path, _)| *path == ["token"]));
 }
+
+/// Whether a client may be shared, its id, its secret, and all of its fields.
+fn client_of(document: &Value) -> (bool, Option<String>, Option<String>, Vec<String>) {
+    let client = connector(document).auth.client;
+    (client.may_be_shared, client.id, client.secret, client.names)
+}
+
+#[test]
+fn the_clients_fields_are_those_that_auth_reads_and_those_that_say_so() {
+    let text = |text: &str| Some(text.to_owned());
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let both = names(&["client_id", "client_secret"]);
+    let own = (true, text("client_id"), text("client_secret"), both.clone());
+    assert_eq!(client_of(&code(json!({}))), own);
+    let one_account = (false, text("client_id"), text("client_secret"), both);
+    assert_eq!(client_of(&client_credentials()), one_account, "nobody consents");
+    let mut marked = client_credentials();
+    marked["auth_schema"]["fields"][2]["scope"] = json!("client");
+    let all = names(&["client_id", "client_secret", "private_key"]);
+    assert_eq!(client_of(&marked), (true, text("client_id"), text("client_secret"), all));
+    let proof = json!({ "client_auth": "private_key_jwt", "alg": "RS256", "key_field": "private_key" });
+    let with_key = (true, text("client_id"), text("private_key"), names(&["client_id", "private_key"]));
+    assert_eq!(client_of(&code(proof)), with_key);
+    let written = (true, None, text("client_secret"), names(&["client_secret"]));
+    assert_eq!(client_of(&code(json!({ "client_id": "portcullis" }))), written);
+    let placed =
+        json!({ "places": [{ "in": "header", "name": "X-App", "value": "{{cred.client_secret}}" }] });
+    assert!(!client_of(&code(placed)).0, "requests of actions would carry its secret");
+    let shown = json!({ "places": [{ "in": "header", "name": "X-App", "value": "{{config.client_id}}" }] });
+    assert!(client_of(&code(shown)).0, "an id that is not secret may go anywhere");
+}
+
+#[test]
+fn a_field_of_the_client_is_one_of_a_form_and_goes_to_token_requests_alone() {
+    let marked = |mut document: Value, at: &str| {
+        *document.pointer_mut(at).unwrap() = json!("client");
+        document
+    };
+    let form = "/auth_schema/fields/1/scope";
+    let mut here =
+        code(json!({ "places": [{ "in": "header", "name": "X-App", "value": "{{cred.client_secret}}" }] }));
+    here["auth_schema"]["fields"][1]["scope"] = json!("workspace");
+    let mut config = code(json!({}));
+    config["config_fields"][0]["scope"] = json!("workspace");
+    let mut fine = code(json!({}));
+    fine["auth_schema"]["fields"][1]["scope"] = json!("workspace");
+    expect([
+        (marked(here, form), [(form, "field_scope")].as_slice()),
+        (marked(config, "/config_fields/0/scope"), [("/config_fields/0/scope", "field_scope")].as_slice()),
+    ]);
+    assert!(client_of(&marked(fine, form)).0);
+    let mut keyed = salesforce();
+    keyed["auth_schema"]["fields"][0]["scope"] = json!("client");
+    expect([(keyed, [("/auth_schema/fields/0/scope", "field_scope")].as_slice())]);
+}

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::connection::ConnectionKey;
-use crate::connection::state::{ConnectionState, StoredConnection};
+use crate::connection::state::{CLIENT_GONE_REASON, ConnectionState, StoredConnection};
 use crate::error::Error;
 
 /// The class of what the connection itself misses.
@@ -92,6 +92,7 @@ pub(crate) async fn standing(
             let outgrown = || "a host was allowed after it was saved; save it again".to_owned();
             let reason = stored.attention(stored.chosen(connector)).unwrap_or_else(outgrown);
             let attention = missing(records, key, connector, stored, &health, reason.clone()).await?;
+            let reason = if stored.client_gone { CLIENT_GONE_REASON.to_owned() } else { reason };
             (standing.reason, standing.attention) = (Some(reason), Some(attention));
         }
         // Why not of a token: it says why none could be obtained, which by now is known to be no reason any more.
@@ -129,7 +130,12 @@ async fn missing(
     health: &ConnectionHealth,
     message: String,
 ) -> Result<Attention, Error> {
-    let failure = stored.current_token().and_then(|token| token.failure.as_ref());
+    if stored.client_gone {
+        // Why that time: a client that is gone does not say since when.
+        let worked = stored.token.as_ref().and_then(|(token, _)| token.obtained_at.clone());
+        return Ok(Attention { class: MISSING.to_owned(), message, since: worked.unwrap_or_default() });
+    }
+    let failure = stored.token_failure();
     if let Some(failure) = failure.filter(|failure| failure.permanent) {
         let noted = health.attention.as_ref().filter(|noted| noted.cause == AttentionCause::Token);
         let since = noted.map_or_else(|| failure.at.clone(), |noted| noted.since.clone());
