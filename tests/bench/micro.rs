@@ -86,6 +86,7 @@ fn vault(c: &mut Criterion) {
         org: OrgId::parse("acme").unwrap(),
         workspace: WorkspaceId::parse("main").unwrap(),
         connector: ConnectorId::parse("bench").unwrap(),
+        connection: None,
         credential: CredentialId::parse("cred_1").unwrap(),
         revision: 1,
     };
@@ -121,6 +122,7 @@ fn ledger(c: &mut Criterion) {
         org: OrgId::parse("acme").unwrap(),
         workspace: WorkspaceId::parse("main").unwrap(),
         connector_id: ConnectorId::parse("bench").unwrap(),
+        connection: None,
         revision: 1,
         action_id: ActionId::parse("create-contact").unwrap(),
         run_id: RunId::parse("run_1").unwrap(),

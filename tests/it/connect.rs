@@ -13,6 +13,7 @@ mod consent;
 mod form;
 mod framed;
 mod links;
+mod named;
 mod settings;
 
 const KEY: &str = "sk-live-0123456789abcdef";

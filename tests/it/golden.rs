@@ -70,6 +70,16 @@ async fn a_directory_of_every_earlier_version_opens_with_all_it_had() {
         let received = world.upstream.received();
         let bearer = format!("Bearer {}", text("/key"));
         assert_eq!(received[0].header("authorization"), [bearer.as_str()], "the credential opens");
+        // Beside the connection that was there, another one can be made.
+        let named = "/workspace/acme/main/settings/connector/salesforce/connection/sales";
+        workspace.put(named, &json!({ "config": { "api_key": "sk-of-sales" } })).await.is(200);
+        let input = json!({ "Email": "ada@example.com" });
+        let path = "/run/acme/main/connector/salesforce/create-contact";
+        run.post(path, &json!({ "input": input, "connection": "sales" })).await.is(200);
+        run.post(path, &json!({ "input": input })).await.is(200);
+        let received = world.upstream.received();
+        assert_eq!(received[1].header("authorization"), ["Bearer sk-of-sales"]);
+        assert_eq!(received[2].header("authorization"), [bearer.as_str()]);
         let opted_out = run.post(&format!("/run/acme/other/automation/{automation}"), &source).await.is(200);
         assert_eq!(opted_out.json["reason"], "opted_out");
     }

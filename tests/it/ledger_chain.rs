@@ -18,6 +18,7 @@ fn event(call: usize, phase: LedgerPhase) -> LedgerEvent {
         org: OrgId::parse(ORG).unwrap(),
         workspace: WorkspaceId::parse("main").unwrap(),
         connector_id: ConnectorId::parse("salesforce").unwrap(),
+        connection: None,
         revision: 1,
         action_id: ActionId::parse("create-contact").unwrap(),
         run_id: RunId::parse(&format!("run_{call}")).unwrap(),

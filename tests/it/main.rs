@@ -39,6 +39,7 @@ mod ledger_reading;
 mod main_job;
 mod metrics;
 mod modules;
+mod named_connections;
 mod narrowed_tokens;
 mod netns;
 mod oauth;

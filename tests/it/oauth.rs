@@ -18,6 +18,7 @@ mod consent_attacks;
 mod endpoint;
 mod failing;
 mod grants;
+mod named;
 mod renewal;
 mod restart;
 mod secrecy;

@@ -60,6 +60,7 @@ fn path(route: &Route, tenant: &Tenant, things: &Things) -> String {
         "{id}" if route.path.contains("/token/") => things.token.clone(),
         "{id}" => "salesforce".to_owned(),
         "{action}" => "create-contact".to_owned(),
+        "{name}" => "sales".to_owned(),
         "{run_id}" => things.run.clone(),
         "{n}" | "{delivery_id}" => "1".to_owned(),
         "{digest}" => format!("sha256:{}", "0".repeat(64)),

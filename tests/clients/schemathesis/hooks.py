@@ -37,6 +37,8 @@ WEBHOOK = {"url": "https://hooks.example.com/in", "events": ["connection.*"], "e
 RECEIVER = "https://api.notion.com/hook"
 # Connected by consent.
 CONSENT = "notion"
+# A connection beside the default one.
+NAMED = "sales"
 CLIENT = {"auth_method": "oauth", "config": {"client_id": "client", "client_secret": "secret"}}
 # A connector whose OAuth client is saved and deleted; nobody connects it.
 APP = "asana"
@@ -208,6 +210,15 @@ class World:
         path = f"/workspace/{org}/{WORKSPACE}/settings/connector/{CONSENT}"
         ask("PUT", path, self.tenants[org]["workspace"], {"enabled": True, **CLIENT})
         return CONSENT
+
+    def named(self, connector=CONNECTOR, values=None):
+        """A named connection that is there."""
+        path = f"/workspace/{SIDE_ORG}/{WORKSPACE}/settings/connector/{connector}/connection/{NAMED}"
+        ask("PUT", path, self.tenants[SIDE_ORG]["workspace"], {"enabled": True, **(values or CREDENTIAL)})
+        return NAMED
+
+    def named_consent(self):
+        return self.named(CONSENT, CLIENT)
 
     def consented(self):
         """What a third party sends a person back with, and the cookie of that person's browser."""
@@ -389,6 +400,21 @@ PLANS = {
     "DELETE /workspace/{org}/{ws}/settings/connector/{id}": (at(SIDE, id=WORLD.connection), {}, None),
     "POST /workspace/{org}/{ws}/settings/connector/{id}/test": (at(SIDE, id=WORLD.connection), {}, None),
     "POST /workspace/{org}/{ws}/settings/connector/{id}/oauth/start": (at(SIDE, id=WORLD.consent), {}, None),
+    "GET /workspace/{org}/{ws}/settings/connector/{id}/connection": (at(SIDE, id=CONNECTOR), {}, None),
+    "GET /workspace/{org}/{ws}/settings/connector/{id}/connection/{name}": (
+        at(SIDE, id=CONNECTOR, name=WORLD.named), {}, None),
+    "PUT /workspace/{org}/{ws}/settings/connector/{id}/connection/{name}": (
+        at(SIDE, id=CONNECTOR, name=NAMED), {}, lambda: {"label": "Sales", **CREDENTIAL}),
+    "PATCH /workspace/{org}/{ws}/settings/connector/{id}/connection/{name}": (
+        at(SIDE, id=CONNECTOR, name=WORLD.named), {}, lambda: {"label": "Sales, north"}),
+    "GET /workspace/{org}/{ws}/settings/connector/{id}/connection/{name}/form": (
+        at(SIDE, id=CONNECTOR, name=NAMED), {}, None),
+    "DELETE /workspace/{org}/{ws}/settings/connector/{id}/connection/{name}": (
+        at(SIDE, id=CONNECTOR, name=WORLD.named), {}, None),
+    "POST /workspace/{org}/{ws}/settings/connector/{id}/connection/{name}/test": (
+        at(SIDE, id=CONNECTOR, name=WORLD.named), {}, None),
+    "POST /workspace/{org}/{ws}/settings/connector/{id}/connection/{name}/oauth/start": (
+        at(SIDE, id=CONSENT, name=WORLD.named_consent), {}, None),
     "GET /oauth/callback": (at(), {}, None),
     "POST /workspace/{org}/{ws}/connect-session": (SIDE, {}, lambda: {"connector_id": CONNECTOR}),
     "GET /org/{org}/settings/connect": (at(org=ORG), {}, None),

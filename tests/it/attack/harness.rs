@@ -242,6 +242,7 @@ impl Harness {
             scope: Arc::new(PoolScope {
                 workspace: "acme/main".to_owned(),
                 connector: "saas".to_owned(),
+                connection: None,
                 credential_version,
                 policy_generation,
                 http2: setup.http2,

@@ -242,7 +242,23 @@ async fn connections(book: &mut Book) {
     // Forgetting what is not there changes nothing.
     workspace.delete(&path).await.is(204);
     assert!(book.unseen().await.is_empty());
+    named(book).await;
     consent(book).await;
+}
+
+async fn named(book: &mut Book) {
+    let (_, _, workspace) = book.clients();
+    let path = format!("{}/connection/sales", book.acme.setting("saas"));
+    let target = "connection/acme/main/saas/sales";
+    let saved = workspace.put(&path, &json!({ "config": { "api_key": KEY } })).await;
+    book.one("saveNamedConnection", &workspace, saved, target, ACME).await;
+    let patched = workspace.patch(&path, &json!({ "label": "Sales" })).await;
+    book.one("patchNamedConnection", &workspace, patched, target, ACME).await;
+    let tried = workspace.post(&format!("{path}/test"), &json!({})).await;
+    book.one("testNamedConnection", &workspace, tried, target, ACME).await;
+    let forgotten = workspace.delete(&path).await;
+    let record = book.one("forgetNamedConnection", &workspace, forgotten, target, ACME).await;
+    assert!(record["before"].is_string() && record["after"].is_null(), "{record}");
 }
 
 async fn consent(book: &mut Book) {

@@ -21,7 +21,7 @@ pub(super) fn pair(url: &str, name: &str) -> String {
 }
 
 /// Saves the client and follows the link to the third party; where that is.
-async fn sent_away(browser: &Browser, link: &str) -> String {
+pub(super) async fn sent_away(browser: &Browser, link: &str) -> String {
     let saved = browser.fill(link, SAAS, &client()).await.is(303);
     let page = browser.follow(saved).await.is(200);
     assert!(!page.text.contains(SECRET), "{}", page.text);
@@ -31,12 +31,12 @@ async fn sent_away(browser: &Browser, link: &str) -> String {
     url
 }
 
-fn back(url: &str, more: &str) -> String {
+pub(super) fn back(url: &str, more: &str) -> String {
     format!("/oauth/callback?state={}&{more}", pair(url, "state"))
 }
 
 /// Where a page goes on.
-fn leads_to(page: &Answer) -> String {
+pub(super) fn leads_to(page: &Answer) -> String {
     page.header("refresh").unwrap().strip_prefix("0; url=").unwrap().to_owned()
 }
 

@@ -79,6 +79,7 @@ fn told(job: &JobName, status: &str) -> OutboxRecord {
         code: None,
         reason: None,
         connector_id: ConnectorId::parse(super::ID).unwrap(),
+        connection: None,
         action_id: ActionId::parse("act").unwrap(),
         automation_id: None,
         event_id: None,

@@ -52,8 +52,12 @@ pub(super) async fn unconsented() -> Harness {
 
 /// Starts a consent.
 pub(super) async fn start(tenant: &Tenant) -> Begun {
-    let path = format!("{}/oauth/start", tenant.setting(ID));
-    let answer = tenant.workspace.post(&path, &json!({})).await.is(200);
+    start_at(tenant, &format!("{}/oauth/start", tenant.setting(ID))).await
+}
+
+/// Starts a consent by this path.
+pub(super) async fn start_at(tenant: &Tenant, path: &str) -> Begun {
+    let answer = tenant.workspace.post(path, &json!({})).await.is(200);
     let authorize = answer.json["authorize_url"].as_str().unwrap().to_owned();
     let query = authorize.split_once('?').unwrap().1;
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));

@@ -76,7 +76,7 @@ async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
             _ => "salesforce",
         };
         let path = path.replace("{id}", id).replace("{action}", "create-contact");
-        let path = path.replace("{run_id}", &cancelled);
+        let path = path.replace("{run_id}", &cancelled).replace("{name}", "sales");
         let answer = caller.write(route.method, &path, example.to_string()).await;
         assert!(matches!(answer.status, 200..=202), "{operation}: {} {}", answer.status, answer.text);
         match *operation {

@@ -194,6 +194,20 @@ fn of_tenants() -> Vec<Case> {
             right: json!({ "config": { "api_key": KEY }, "enabled": null, "auth_method": null }),
         },
         Case {
+            operation: "saveNamedConnection",
+            wrong: json!({ "label": 5, "config": [KEY], "auth_metod": null }),
+            errors: [("/auth_metod", "unknown_field"), ("/config", "wrong_type"), ("/label", "wrong_type")],
+            meant: "auth_method",
+            right: json!({ "label": "Sales", "enabled": true, "config": { "api_key": KEY } }),
+        },
+        Case {
+            operation: "patchNamedConnection",
+            wrong: json!({ "label": 5, "config": [KEY], "auth_metod": null }),
+            errors: [("/auth_metod", "unknown_field"), ("/config", "wrong_type"), ("/label", "wrong_type")],
+            meant: "auth_method",
+            right: json!({ "label": "Sales, north", "enabled": null, "auth_method": null }),
+        },
+        Case {
             operation: "saveOrgWebhook",
             wrong: json!({ "url": 5, "events": "run.dead", "enabeld": true }),
             errors: [("/enabeld", "unknown_field"), ("/events", "wrong_type"), ("/url", "wrong_type")],

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 
 use portcullis_core::definition;
 use portcullis_core::fault::Code;
-use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, TokenId, WorkspaceId};
+use portcullis_core::id::{
+    ActionId, AutomationId, ConnectionName, ConnectorId, OrgId, RunId, TokenId, WorkspaceId,
+};
 use portcullis_core::structure::{Unknown, close, flatten_constants, flatten_optional};
 use schemars::generate::{Contract, SchemaSettings};
 use schemars::{Schema, SchemaGenerator};
@@ -158,6 +160,7 @@ fn path_schema(route: &Route, name: &str) -> Value {
         "run_id" => RunId::PATTERN,
         // Why not of exactly the length: whatever else comes is answered as a link that does not work any more.
         "secret" | "ticket" => "^[A-Za-z0-9_-]+$",
+        "name" => ConnectionName::PATTERN,
         "n" => return json!({ "type": "integer", "minimum": 1 }),
         _ if route.path.contains("/automation/") => AutomationId::PATTERN,
         _ if route.path.contains("/token/") => TokenId::PATTERN,

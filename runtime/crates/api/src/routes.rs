@@ -11,8 +11,8 @@ use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
     all_connections, api_tokens, audit_log, automations, breakers, catalog, connect, connections, connectors,
-    events, jobs, metrics, modules, oauth, oauth_clients, org_limits, org_policy, outbound, previews,
-    retention, run_feed, run_log, runs, status, tenants, webhooks, workspace_values,
+    events, jobs, metrics, modules, named_connections, oauth, oauth_clients, org_limits, org_policy,
+    outbound, previews, retention, run_feed, run_log, runs, status, tenants, webhooks, workspace_values,
 };
 
 /// Roles of routes that are open to all.
@@ -140,6 +140,14 @@ routes! {
         DELETE "/workspace/{org}/{ws}/settings/connector/{id}" forgetConnection WORKSPACE Always [ConnectorNotFound] connections::forget, "Forget the credentials";
         POST "/workspace/{org}/{ws}/settings/connector/{id}/test" testConnection WORKSPACE Scheduled [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention NotFound OrgRateLimited LedgerUnavailable] connections::test, "Try the saved credential with the definition's own test request";
         POST "/workspace/{org}/{ws}/settings/connector/{id}/oauth/start" startConsent WORKSPACE Always [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention CredentialNotBound] oauth::start, "Start a consent: where the person is to be sent, and a cookie for that browser";
+        GET "/workspace/{org}/{ws}/settings/connector/{id}/connection" listNamedConnections WORKSPACE Always [ConnectorNotFound] named_connections::list, "List the workspace's named connections of a connector, beside its default one";
+        GET "/workspace/{org}/{ws}/settings/connector/{id}/connection/{name}" getNamedConnection WORKSPACE Always [ConnectorNotFound NotFound] named_connections::show, "Which fields of a named connection are set and when; never a value";
+        PUT "/workspace/{org}/{ws}/settings/connector/{id}/connection/{name}" saveNamedConnection WORKSPACE Always [ConnectorNotFound RevisionMismatch] named_connections::save, "Save the credentials of a named connection, or opt out of it with {\"enabled\": false}";
+        PATCH "/workspace/{org}/{ws}/settings/connector/{id}/connection/{name}" patchNamedConnection WORKSPACE Always [ConnectorNotFound NotFound RevisionMismatch] named_connections::patch, "Change what is named of a named connection: what is left out stays as it was saved, secrets too";
+        GET "/workspace/{org}/{ws}/settings/connector/{id}/connection/{name}/form" getNamedConnectionForm WORKSPACE Always [ConnectorNotFound NotFound] named_connections::form, "Read the form of a method for a named connection, which need not exist yet, as JSON Schema";
+        DELETE "/workspace/{org}/{ws}/settings/connector/{id}/connection/{name}" forgetNamedConnection WORKSPACE Always [ConnectorNotFound NotFound] named_connections::forget, "Forget a named connection";
+        POST "/workspace/{org}/{ws}/settings/connector/{id}/connection/{name}/test" testNamedConnection WORKSPACE Scheduled [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention NotFound OrgRateLimited LedgerUnavailable] named_connections::test, "Try the credential of a named connection with the definition's own test request";
+        POST "/workspace/{org}/{ws}/settings/connector/{id}/connection/{name}/oauth/start" startNamedConsent WORKSPACE Always [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention CredentialNotBound NotFound] named_connections::start_consent, "Start a consent for a named connection";
         GET "/org/{org}/oauth-client/{id}" getOrgOAuthClient ORG Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::show, "Read the org's OAuth client of a connector; never its secret";
         PUT "/org/{org}/oauth-client/{id}" saveOrgOAuthClient ORG Always [ConnectorNotFound TokenHostChosenByTenant] oauth_clients::save, "Save an OAuth client for all workspaces of the org; it wins over the platform's";
         DELETE "/org/{org}/oauth-client/{id}" deleteOrgOAuthClient ORG Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::remove, "Delete the org's OAuth client; connections made with it need a new consent";

@@ -15,6 +15,7 @@ pub(crate) mod idempotent;
 pub(crate) mod jobs;
 pub(crate) mod metrics;
 pub(crate) mod modules;
+pub(crate) mod named_connections;
 pub(crate) mod oauth;
 pub(crate) mod oauth_clients;
 pub(crate) mod org_limits;

@@ -42,6 +42,14 @@ fn is_name(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
+/// The word for a connection without a name, in filters; no named one has it.
+pub const DEFAULT_CONNECTION: &str = "default";
+
+/// As [`is_slug`], and not [`DEFAULT_CONNECTION`].
+fn is_connection_name(text: &str) -> bool {
+    is_slug(text) && text != DEFAULT_CONNECTION
+}
+
 macro_rules! identifiers {
     ($($(#[$doc:meta])* $name:ident, $kind:literal, $check:ident, $pattern:literal;)*) => {$(
         $(#[$doc])*
@@ -120,6 +128,8 @@ identifiers! {
     ActionId, "action_id", is_name, "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
     /// One automation of an org: `auto_` and a UUIDv7.
     AutomationId, "automation_id", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
+    /// One of several connections of a connector in a workspace. The default one has no name.
+    ConnectionName, "connection", is_connection_name, "^[a-z0-9][a-z0-9_-]{0,62}$";
     /// A connector: the durable name used in definitions, credentials and automations.
     ConnectorId, "connector_id", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
     /// One saved credential of one workspace: `cred_` and a UUIDv7.
@@ -157,6 +167,14 @@ mod tests {
         assert!(ActionId::parse("chat.postMessage").is_ok());
         for bad in ["", ".a", "a/b", "a b", "..", &"a".repeat(64)] {
             assert!(ActionId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_connection_is_named_default() {
+        assert!(ConnectionName::parse("default2").is_ok() && ConnectionName::parse("sales").is_ok());
+        for bad in ["default", "Sales", "", "a.b"] {
+            assert!(ConnectionName::parse(bad).is_err(), "{bad:?}");
         }
     }
 

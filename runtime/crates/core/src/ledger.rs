@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ActionId, AutomationId, ConnectorId, EntryId, OrgId, RunId, WorkspaceId};
+use crate::id::{ActionId, AutomationId, ConnectionName, ConnectorId, EntryId, OrgId, RunId, WorkspaceId};
 
 mod json;
 
@@ -89,6 +89,10 @@ pub struct LedgerEvent {
     pub workspace: WorkspaceId,
     /// Through which connector.
     pub connector_id: ConnectorId,
+    /// Through which of the workspace's connections; absent for the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectionName")]
+    pub connection: Option<ConnectionName>,
     /// That connector's revision.
     pub revision: u64,
     /// Which action.

@@ -198,6 +198,7 @@ limits! {
     webhook_retry_hours = 72, max 720, "hours", "How long a delivery is tried: a receiver may be down over a weekend.";
     webhook_kept_days = 14, max 90, "days", "How long deliveries stay in a webhook's list after their end, for a look and for sending them again.";
     webhook_kept = 10_000, max 1_000_000, "deliveries", "Deliveries at their end in the list of one webhook; the oldest are dropped first.";
+    named_connections = 50, max 1000, "connections", "Named connections of one connector in one workspace: an account for each brand, region or team; further ones are workspaces of their own.";
     connection_scan = 1_000, max 100_000, "connections", "Connections that one page of a list over an org or the platform looks at: a filter must not read all of them.";
     connect_sessions = 200, max 10_000, "sessions", "Connect links of one workspace that are not used up, a few hundred bytes each: a program that makes one for every view of a page must not fill the store.";
     connect_list = 50, max 500, "entries", "Return URLs of an org, and origins that may frame its connect page: the first are compared for every link, the second are in a header of every page.";

@@ -1,6 +1,6 @@
 //! The pool of idle upstream connections. Called by the gate and the guard; opens no connection itself.
 //!
-//! The key holds workspace, connector, credential version, policy generation, host and port. When any of them
+//! The key holds workspace, connector, connection, credential version, policy generation, host and port. When any of them
 //! changes, the key changes, so a connection is never used under another policy than it was opened under.
 //!
 //! The number of connections is bounded per key, per workspace and for the process. A workspace that keeps
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use portcullis_core::id::ConnectionName;
 use portcullis_core::limits::Limits;
 
 use crate::sender::Sender;
@@ -22,6 +23,8 @@ pub struct PoolScope {
     /// `org/workspace`.
     pub workspace: String,
     pub connector: String,
+    /// The name of the connection; none for the default one.
+    pub connection: Option<ConnectionName>,
     pub credential_version: u64,
     /// Grows with every change of connector, credential or org policy.
     pub policy_generation: u64,
@@ -249,6 +252,7 @@ mod tests {
         let scope = PoolScope {
             workspace: workspace.to_owned(),
             connector: "c".to_owned(),
+            connection: None,
             credential_version: 1,
             policy_generation: 1,
             http2: false,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_core::fault::Code;
-use portcullis_core::id::{AutomationId, OrgId};
+use portcullis_core::id::{AutomationId, ConnectionName, OrgId};
 use portcullis_core::json;
 use portcullis_core::limits::Limits;
 use portcullis_core::tables::WrittenTables;
@@ -17,6 +17,7 @@ use crate::cache::LoadedConnector;
 use crate::call::prepare::no_action;
 use crate::caller::{Caller, ORG};
 use crate::clock;
+use crate::connection::checked_names;
 use crate::connectors::check_revision;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -26,12 +27,14 @@ use crate::schedules::{self, ScheduleChange};
 pub use crate::schedules::{LastFiring, Missed, Schedule, ScheduleState, ScheduleWorkspaces};
 
 mod compiled;
+mod destination;
 mod listing;
 mod order;
 mod sample;
 mod trigger;
 
 pub(crate) use compiled::{Compiled, CompiledAutomations};
+pub(crate) use destination::Destination;
 pub(crate) use sample::Samples;
 
 pub use listing::list;
@@ -43,6 +46,8 @@ const NAME_CHARS_MAX: usize = 80;
 const ATTEMPTS_MAX: u32 = 5;
 /// Pointer to the destination in an automation.
 const DESTINATION: &str = "/destination_config";
+/// Pointer to the name of its connection.
+const CONNECTION: &str = "/destination_config/connection";
 
 /// An automation as an org writes it, and as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -102,6 +107,11 @@ const fn yes() -> bool {
 pub struct DestinationConfig {
     /// The connector.
     pub connector_id: String,
+    /// Which of each workspace's connections to it is used; the default one if absent. A workspace that has none of this
+    /// name is skipped, as one that has not configured the connector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectionName")]
+    pub connection: Option<String>,
     /// The action.
     pub action_id: String,
     /// A value or a template such as `{{source.email}}` for each input of the action.
@@ -194,27 +204,6 @@ impl Automation {
             schedule_state: None,
             warnings: Vec::new(),
         })
-    }
-}
-
-/// The destination in a stored automation, read without the rest.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Destination<'a> {
-    pub(crate) connector_id: &'a str,
-    pub(crate) action_id: &'a str,
-    /// Input name to template.
-    pub(crate) field_mapping: Option<&'a Map<String, Value>>,
-}
-
-impl<'a> Destination<'a> {
-    /// The destination in an automation's document; empty if the document has none.
-    pub(crate) fn of(document: &'a Value) -> Self {
-        let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        Self {
-            connector_id: text("/destination_config/connector_id"),
-            action_id: text("/destination_config/action_id"),
-            field_mapping: document.pointer("/destination_config/field_mapping").and_then(Value::as_object),
-        }
     }
 }
 
@@ -321,7 +310,10 @@ async fn check_destination(
     destination: &DestinationConfig,
     violations: &mut Violations,
 ) -> Result<Option<Arc<LoadedConnector>>, Error> {
-    let DestinationConfig { connector_id, action_id, field_mapping: mapping } = destination;
+    let DestinationConfig { connector_id, connection, action_id, field_mapping: mapping } = destination;
+    if let Err(error) = checked_names(connection.as_deref(), CONNECTION) {
+        error.violations.into_iter().for_each(|violation| violations.push(violation));
+    }
     let loaded = match resources.cache.visible_connector(connector_id).await {
         Ok(loaded) => loaded,
         Err(Error { code: Code::ConnectorNotFound, detail, .. }) => {

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_core::id::{ConnectorId, OrgId};
+use portcullis_core::id::{ConnectionName, ConnectorId, OrgId};
 use portcullis_core::limits::Limits;
 
 use crate::clock::jitter;
@@ -175,14 +175,15 @@ impl Permit {
         let Breakers { connections, rules, .. } = &*self.breakers;
         let noted = outcome == Outcome::Failed;
         let change = connections.settle(key, &self.org, (pass, outcome, noted), Instant::now(), rules);
-        let ConnectionKey { org, workspace, connector } = key;
+        let ConnectionKey { org, workspace, connector, name } = key;
+        let connection = name.as_ref().map(ConnectionName::as_str);
         match change {
             Some(Change::Opened { period, .. }) => {
                 let period_ms = period.as_millis();
-                tracing::warn!(%connector, %org, %workspace, period_ms, "a connection's circuit breaker is open");
+                tracing::warn!(%connector, %org, %workspace, connection, period_ms, "a connection's circuit breaker is open");
             }
             Some(Change::Closed) => {
-                tracing::info!(%connector, %org, %workspace, "a connection's circuit breaker is closed");
+                tracing::info!(%connector, %org, %workspace, connection, "a connection's circuit breaker is closed");
             }
             None => {}
         }

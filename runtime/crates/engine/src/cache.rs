@@ -42,14 +42,14 @@ impl LoadedConnector {
 /// Connectors with which an unknown id is compared: a typing error is told, a list of thousands is not read for it.
 const COMPARED_MAX: usize = 200;
 
-/// Most characters of an unknown id in a message.
-const ID_CHARS_MAX: usize = 80;
-
-/// A sentence about an id that nothing has, with the one that was probably meant.
+/// A sentence about an id that nothing has, with the one that was probably meant. A text that cannot be an id is not
+/// repeated: it may be a secret in the wrong place.
 pub(crate) fn unknown(start: &str, id: &str, near: Option<&str>) -> String {
-    let id: String = id.chars().take(ID_CHARS_MAX).collect();
     let hint = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
-    format!("{start} {id:?}{hint}")
+    match ConnectorId::parse(id) {
+        Ok(id) => format!("{start} {:?}{hint}", id.as_str()),
+        Err(_) => format!("{start} of that id{hint}"),
+    }
 }
 
 /// An org's policy with the sequence of the commit that wrote it; 0 if it has none.

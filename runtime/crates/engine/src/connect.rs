@@ -3,12 +3,12 @@
 //!
 //! Opening a link claims nothing: programs that scan mail open links. The first POST claims it for one browser, by a
 //! cookie. Whoever holds that cookie may do what this session is for, and nothing else: the session names workspace and,
-//! if it was made so, the connector. Secret and cookie are stored as hashes and are never logged. What is done is what
+//! if it was made so, the connector and the name of the connection. Secret and cookie are stored as hashes and are never logged. What is done is what
 //! the API does: [`crate::connection`] and [`crate::oauth::consent`] do it.
 
 use jiff::SignedDuration;
 use portcullis_core::fault::Code;
-use portcullis_core::id::{OrgId, WorkspaceId};
+use portcullis_core::id::{ConnectionName, DEFAULT_CONNECTION, OrgId, WorkspaceId};
 use portcullis_store::{ConnectClaim, ConnectLink, ConnectSession, StoreError, WorkspaceRecord, Writes};
 pub use portcullis_store::{ConnectEnd, ConnectSettings, ConnectStatus};
 use zeroize::Zeroizing;
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::api_token::hash;
 use crate::caller::{Caller, WORKSPACE_ORG_PLATFORM};
 use crate::clock;
+use crate::connection::{AskedConnection, checked_names};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::oauth::consent::random;
@@ -45,15 +46,13 @@ pub const CLAIM_SECONDS: u64 = 30 * 60;
 const LINK_SECONDS: u64 = 600;
 /// Characters of a secret: 256 bits in base64url.
 const SECRET_CHARS: usize = 43;
-/// The name of the connection that has none.
-pub const DEFAULT_CONNECTION: &str = "default";
 
 /// A session to make.
 #[derive(Debug, Clone, Default)]
 pub struct NewSession {
     /// The connector; the person chooses if absent.
     pub connector_id: Option<String>,
-    /// The connection's name.
+    /// The connection's name; the default one if absent, and for `default`. It need not exist.
     pub connection: Option<String>,
     /// Where the browser is sent at the end; one that the org's settings allow.
     pub return_url: Option<String>,
@@ -75,7 +74,8 @@ pub struct MadeSession {
 ///
 /// # Errors
 /// Those of [`Caller::authorise`]; `connector_not_found`, `connector_disabled` and `connector_not_allowed` for a
-/// connector that nobody could connect; `return_url_not_allowed`; `validation_failed` if there are too many.
+/// connector that nobody could connect; `return_url_not_allowed`; `validation_failed` if there are too many, and for a text
+/// that is no name of a connection.
 pub async fn create(
     engine: &Engine,
     caller: &Caller,
@@ -84,10 +84,8 @@ pub async fn create(
 ) -> Result<MadeSession, Error> {
     let (org, workspace) = (tenant.org.as_str(), tenant.workspace.as_str());
     caller.authorise(WORKSPACE_ORG_PLATFORM, Some(org), Some(workspace))?;
-    if wish.connection.as_deref().is_some_and(|name| name != DEFAULT_CONNECTION) {
-        let message = "must be left out or \"default\"";
-        return Err(Error::violation("/connection", "not_in_list", message));
-    }
+    let named = wish.connection.as_deref().filter(|name| *name != DEFAULT_CONNECTION);
+    let connection = checked_names(named, "/connection")?;
     if let Some(connector) = &wish.connector_id {
         doing::usable(engine, &tenant.org, connector).await.map_err(|error| error.at("/connector_id"))?;
     }
@@ -102,7 +100,7 @@ pub async fn create(
         link: hash(&secret),
         workspace_commit: tenant.commit,
         connector_id: wish.connector_id,
-        connection: wish.connection.filter(|name| name != DEFAULT_CONNECTION),
+        connection,
         return_url: wish.return_url,
         created_by: caller.token_id.clone(),
         created_at: clock::now(),
@@ -161,6 +159,17 @@ impl Session {
     #[must_use]
     pub fn connector_id(&self) -> Option<&str> {
         self.record.connector_id.as_deref()
+    }
+
+    /// The name of the connection that it is for; none for the default one.
+    #[must_use]
+    pub const fn connection(&self) -> Option<&ConnectionName> {
+        self.record.connection.as_ref()
+    }
+
+    /// Its connection to this connector.
+    pub(crate) fn asked<'a>(&'a self, connector: &'a str) -> AskedConnection<'a> {
+        AskedConnection { connector, name: self.connection().map(ConnectionName::as_str) }
     }
 
     /// Whether its page stands in a frame.

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use portcullis_core::fault::Code;
-use portcullis_core::id::ConnectorId;
+use portcullis_core::id::{ConnectionName, ConnectorId};
+use portcullis_store::ConnectorSetting;
 pub use portcullis_store::TokenFailure;
 
 use crate::breaker::ConnectionBreaker;
@@ -24,6 +25,7 @@ mod key;
 mod left_out;
 pub mod listing;
 mod loaded;
+mod named;
 mod patch;
 mod save;
 pub(crate) mod sealed;
@@ -37,11 +39,13 @@ pub(crate) use forget::{delete_all, delete_below};
 pub use form::{Filled, MethodForm, form};
 pub(crate) use health::HealthNotes;
 pub use health::{Attention, ConnectionChange};
-pub use key::ConnectionKey;
+pub use key::{AskedConnection, ConnectionKey};
+pub(crate) use key::{checked_names, is_asked, missing};
 pub use left_out::LeftOut;
-pub(crate) use left_out::asked;
+pub(crate) use left_out::asked_fields;
 use left_out::left_out;
 pub(crate) use loaded::{Errand, LoadedConnection, Purpose, rules};
+pub use named::list as list_named;
 pub use patch::{PatchConnection, patch};
 pub use save::{SaveConnection, save};
 pub use state::ConnectionState;
@@ -75,6 +79,10 @@ pub struct Connection {
     pub revision: u64,
     /// What is saved of its form.
     pub filled: Filled,
+    /// Its name; none for the default one.
+    pub name: Option<ConnectionName>,
+    /// What people call a named one.
+    pub label: Option<String>,
     /// Fields that a shared OAuth client has, by the id of each method with some: nobody is asked for them.
     pub left_out: LeftOut,
     /// False if the workspace opted out.
@@ -125,20 +133,47 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) async fn find(
+    /// The connection that a caller asks for; a named one need not exist.
+    ///
+    /// # Errors
+    /// Those of [`Caller::authorise`], `connector_not_found`, `not_found` for a text that is no name,
+    /// `store_unavailable`.
+    pub(crate) async fn find<'a>(
         engine: &Engine,
         caller: &Caller,
         tenant: &Tenant,
-        connector: &str,
+        asked: impl Into<AskedConnection<'a>>,
     ) -> Result<Self, Error> {
         caller.authorise(WORKSPACE, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
+        let AskedConnection { connector, name } = asked.into();
         let loaded = engine.resources.cache.visible_connector(connector).await?;
+        let parse = |name| ConnectionName::parse(name).map_err(|_| missing(name));
         let key = ConnectionKey {
             org: tenant.org.clone(),
             workspace: tenant.workspace.clone(),
             connector: loaded.connector.id.clone(),
+            name: name.map(parse).transpose()?,
         };
         Ok(Self { key, loaded })
+    }
+
+    /// As [`Subject::find`], and a named one must exist.
+    ///
+    /// # Errors
+    /// Those of [`Subject::find`], `not_found` for a named one that was not saved.
+    pub(crate) async fn existing<'a>(
+        engine: &Engine,
+        caller: &Caller,
+        tenant: &Tenant,
+        asked: impl Into<AskedConnection<'a>>,
+    ) -> Result<Self, Error> {
+        let subject = Self::find(engine, caller, tenant, asked).await?;
+        if let Some(name) = &subject.key.name
+            && engine.resources.records.get_shared::<ConnectorSetting>(&subject.key.parts()).await?.is_none()
+        {
+            return Err(missing(name.as_str()));
+        }
+        Ok(subject)
     }
 
     /// Checks that the connector is enabled.
@@ -183,6 +218,8 @@ impl Subject {
             connector: Arc::clone(&self.loaded),
             revision: stored.setting_commit,
             filled: Filled::of(&stored, connector),
+            name: self.key.name.clone(),
+            label: stored.setting.as_ref().and_then(|setting| setting.label.clone()),
             left_out,
             enabled: value.is_none_or(|value| value.enabled),
             state: standing.state,
@@ -202,7 +239,7 @@ impl Subject {
     }
 }
 
-/// Every connector that the workspace sees.
+/// Every connector that the workspace sees, with the state of its default connection.
 ///
 /// # Errors
 /// Those of [`Caller::authorise`], `store_unavailable`.
@@ -210,6 +247,20 @@ pub async fn list(
     engine: &Engine,
     caller: &Caller,
     tenant: &Tenant,
+    wanted: &PageRequest,
+) -> Result<Page<Offer>, Error> {
+    list_for(engine, caller, tenant, None, wanted).await
+}
+
+/// The same with the state of the connections of this name.
+///
+/// # Errors
+/// Those of [`list`].
+pub(crate) async fn list_for(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    name: Option<&ConnectionName>,
     wanted: &PageRequest,
 ) -> Result<Page<Offer>, Error> {
     caller.authorise(WORKSPACE, Some(tenant.org.as_str()), Some(tenant.workspace.as_str()))?;
@@ -221,6 +272,7 @@ pub async fn list(
             org: tenant.org.clone(),
             workspace: tenant.workspace.clone(),
             connector: connector.connector.id.clone(),
+            name: name.cloned(),
         };
         let stored = StoredConnection::load(&resources.records, &key, &connector.connector).await?;
         let breaker = resources.breakers.of_connection(&key);
@@ -237,12 +289,13 @@ pub async fn list(
 /// Which fields of a connection are set, and since when.
 ///
 /// # Errors
-/// Those of [`Caller::authorise`], `connector_not_found`, `store_unavailable`.
-pub async fn show(
+/// Those of [`Caller::authorise`], `connector_not_found`, `not_found` for a named one that was not saved,
+/// `store_unavailable`.
+pub async fn show<'a>(
     engine: &Engine,
     caller: &Caller,
     tenant: &Tenant,
-    connector: &str,
+    asked: impl Into<AskedConnection<'a>>,
 ) -> Result<Connection, Error> {
-    Subject::find(engine, caller, tenant, connector).await?.view(engine).await
+    Subject::existing(engine, caller, tenant, asked).await?.view(engine).await
 }

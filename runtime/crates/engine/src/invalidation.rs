@@ -51,10 +51,10 @@ enum Subject {
     Connector(String),
     /// An org's lists and rules.
     Policy(String),
-    /// A workspace's setting of a connector: org, workspace, connector.
-    Setting([String; 3]),
-    /// The credential of a setting. The deletion of a setting is a separate change.
-    Credential([String; 3]),
+    /// A workspace's connection.
+    Setting(ConnectionKey),
+    /// The credential of a connection. The deletion of its setting is a separate change.
+    Credential(ConnectionKey),
     /// An OAuth client of an org or of the platform: scope, connector.
     OAuthClient([String; 2]),
     /// A key of an org or of the platform.
@@ -79,12 +79,8 @@ impl Subject {
         match (kind, parts.as_slice()) {
             (ConnectorRecord::KIND, [id]) => Some(Self::Connector(owned(id))),
             (IntegrationSettings::KIND, [org]) => Some(Self::Policy(owned(org))),
-            (ConnectorSetting::KIND, [org, ws, id]) => {
-                Some(Self::Setting([owned(org), owned(ws), owned(id)]))
-            }
-            (CredentialState::KIND, [org, ws, id]) => {
-                Some(Self::Credential([owned(org), owned(ws), owned(id)]))
-            }
+            (ConnectorSetting::KIND, parts) => ConnectionKey::of_parts(parts).map(Self::Setting),
+            (CredentialState::KIND, parts) => ConnectionKey::of_parts(parts).map(Self::Credential),
             (OAuthClientRecord::KIND, [scope, id, _]) => Some(Self::OAuthClient([owned(scope), owned(id)])),
             (ScopeKeyRecord::KIND, [scope]) => Some(Self::ScopeKey(owned(scope))),
             (WorkspaceRecord::KIND, [org, ws]) => Some(Self::Workspace([owned(org), owned(ws)])),
@@ -102,7 +98,11 @@ impl Subject {
         match self {
             Self::Connector(id) => call.connector == *id,
             Self::Policy(org) | Self::Org(org) => call.org.as_str() == org,
-            Self::Setting([org, ws, id]) => in_workspace(org, ws) && call.connector == *id,
+            Self::Setting(key) => {
+                in_workspace(key.org.as_str(), key.workspace.as_str())
+                    && call.connector == key.connector.as_str()
+                    && call.connection == key.name
+            }
             Self::OAuthClient([scope, id]) => {
                 call.connector == *id && (scope == PLATFORM_SCOPE || call.org.as_str() == scope)
             }
@@ -123,8 +123,10 @@ impl Subject {
             Self::Policy(org) | Self::Org(org) => {
                 scope.workspace.split_once('/').is_some_and(|(own, _)| own == org)
             }
-            Self::Setting([org, ws, id]) | Self::Credential([org, ws, id]) => {
-                of(org, ws) && scope.connector == *id
+            Self::Setting(key) | Self::Credential(key) => {
+                of(key.org.as_str(), key.workspace.as_str())
+                    && scope.connector == key.connector.as_str()
+                    && scope.connection == key.name
             }
             Self::OAuthClient([owner, id]) => {
                 let is_in = |org: &str| owner == PLATFORM_SCOPE || owner == org;
@@ -299,6 +301,7 @@ async fn current(resources: &Resources, running: Running<'_>) -> Result<Judged, 
         org: scope.org.clone(),
         workspace: scope.workspace.clone(),
         connector: loaded.connector.id.clone(),
+        name: scope.connection.clone(),
     };
     let stored = StoredConnection::load(&resources.records, &key, &loaded.connector).await?;
     if stored.unwanted(&loaded.connector).is_some() {

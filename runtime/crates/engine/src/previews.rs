@@ -230,6 +230,7 @@ impl Shown<'_> {
             workspace_commit: tenant.map_or(0, |tenant| tenant.commit),
             seen: tenant.map_or(0, |tenant| tenant.seen),
             connector_id: destination.connector_id.to_owned(),
+            connection: destination.connection()?,
             action_id: destination.action_id.to_owned(),
             run_id: None,
             input,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use portcullis_action::Values;
 use portcullis_action::template::{Part, Template, scalar_text};
 use portcullis_core::connector::{Action, Budget, BudgetScope};
+use portcullis_core::id::ConnectionName;
 use portcullis_core::sync::lock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -92,7 +93,9 @@ impl RateLimits {
 fn key(budget: &Budget, connection: &ConnectionKey, values: &Values<'_>) -> String {
     let who = match budget.scope {
         BudgetScope::Connection => {
-            format!("{}/{}/{}", connection.org, connection.workspace, connection.connector)
+            // Why a colon: it is in no id.
+            let name = connection.name.as_ref().map_or("", ConnectionName::as_str);
+            format!("{}/{}/{}:{name}", connection.org, connection.workspace, connection.connector)
         }
         BudgetScope::Org => format!("{}//{}", connection.org, connection.connector),
         BudgetScope::Connector => format!("//{}", connection.connector),

@@ -2,7 +2,7 @@
 
 use portcullis_action::plan::ErrorClass;
 use portcullis_core::fault::Code;
-use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, WorkspaceId};
+use portcullis_core::id::{ActionId, AutomationId, ConnectionName, ConnectorId, OrgId, WorkspaceId};
 use portcullis_core::offload;
 use portcullis_core::violation::nearest;
 use portcullis_store::{JobState, RunCursor, RunFilter, RunOrder, RunQuery, RunRecord, RunScope};
@@ -29,6 +29,8 @@ pub struct RunsWanted {
     pub class: Option<String>,
     pub code: Option<String>,
     pub connector_id: Option<ConnectorId>,
+    /// A named connection.
+    pub connection: Option<ConnectionName>,
     pub action_id: Option<ActionId>,
     pub automation_id: Option<AutomationId>,
     pub event_id: Option<String>,
@@ -214,6 +216,7 @@ fn filter(wanted: &RunsWanted) -> Result<RunFilter, Error> {
         class,
         code,
         connector_id,
+        connection,
         action_id,
         automation_id,
         event_id,
@@ -236,6 +239,7 @@ fn filter(wanted: &RunsWanted) -> Result<RunFilter, Error> {
         class: class.clone(),
         code: code.clone(),
         connector_id: connector_id.as_ref().map(|id| id.as_str().to_owned()),
+        connection: connection.as_ref().map(|name| name.as_str().to_owned()),
         action_id: action_id.as_ref().map(|id| id.as_str().to_owned()),
         automation_id: automation_id.as_ref().map(|id| id.as_str().to_owned()),
         event_id: event_id.clone(),

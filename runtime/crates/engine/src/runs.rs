@@ -16,6 +16,7 @@ pub use crate::call::Commitment;
 use crate::call::pipeline::invoke;
 pub use crate::call::run::{DryRequest, DryRunDocument, EndReason, Run, RunDocument, SkipReason, StoredRun};
 use crate::caller::{Caller, RUN};
+use crate::connection::checked_names;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::jobs::{Acceptance, Accepted, Asynchronously, accept};
@@ -37,6 +38,8 @@ pub struct CallIdentity {
 pub struct RunAction {
     /// Connector id as the caller wrote it.
     pub connector_id: String,
+    /// The connection's name as the caller wrote it; the default one if absent.
+    pub connection: Option<String>,
     /// Action id as the caller wrote it.
     pub action_id: String,
     pub input: Map<String, Value>,
@@ -148,7 +151,7 @@ pub async fn run_action(
     wish: RunAction,
 ) -> Result<Run, Error> {
     check_action(caller, tenant, &wish.connector_id, &wish.action_id)?;
-    ended(invoke(engine, called(caller, tenant, wish)).await?)
+    ended(invoke(engine, called(caller, tenant, wish)?).await?)
 }
 
 /// Accepts a call of an action, to be executed later.
@@ -164,20 +167,24 @@ pub async fn run_action_later(
 ) -> Result<Accepted, Error> {
     check_action(caller, tenant, &wish.connector_id, &wish.action_id)?;
     let with = Acceptance { not_before: how.not_before, ..Acceptance::default() };
-    let call = called(caller, tenant, wish);
+    let call = called(caller, tenant, wish)?;
     let commitment = call.commitment.clone();
     // Why lost: it was committed only if it was being stored, and may be on disk whatever the store says.
     accept(engine, call, with).await.inspect_err(|_| commitment.lose()).and_then(accepted)
 }
 
 /// The call of an action that a caller wishes.
-fn called(caller: &Caller, tenant: &Tenant, wish: RunAction) -> CallRequest {
-    CallRequest {
+///
+/// # Errors
+/// `validation_failed` for a connection's name that is none.
+fn called(caller: &Caller, tenant: &Tenant, wish: RunAction) -> Result<CallRequest, Error> {
+    Ok(CallRequest {
         org: tenant.org.clone(),
         workspace: tenant.workspace.clone(),
         workspace_commit: tenant.commit,
         seen: tenant.seen,
         connector_id: wish.connector_id,
+        connection: checked_names(wish.connection.as_deref(), "/connection")?,
         action_id: wish.action_id,
         run_id: wish.identity.run_id,
         input: wish.input,
@@ -188,7 +195,7 @@ fn called(caller: &Caller, tenant: &Tenant, wish: RunAction) -> CallRequest {
         dry_run: wish.dry_run,
         key: wish.identity.key,
         commitment: wish.commitment,
-    }
+    })
 }
 
 /// Fires an automation: its mapping is resolved to concrete values before anything else sees them.
@@ -300,6 +307,7 @@ impl Firing<'_> {
             workspace_commit: self.tenant.commit,
             seen: self.tenant.seen,
             connector_id: destination.connector_id.to_owned(),
+            connection: destination.connection()?,
             action_id: destination.action_id.to_owned(),
             run_id: None,
             input,

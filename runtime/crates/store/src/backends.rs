@@ -70,7 +70,7 @@ pub enum OpenError {
 }
 
 /// Format of what a data directory holds. Counts up when an older version could no longer read it.
-const DATA_FORMAT: u32 = 3;
+const DATA_FORMAT: u32 = 4;
 
 /// The file that says which format a data directory has. One without it has format 1.
 const FORMAT_FILE: &str = "format.json";
@@ -212,10 +212,10 @@ mod tests {
     fn a_directory_of_a_later_version_is_refused_by_name_and_nothing_in_it_is_touched() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FORMAT_FILE);
-        std::fs::write(&file, r#"{"format":4,"version":"9.1.0"}"#).unwrap();
+        std::fs::write(&file, r#"{"format":5,"version":"9.1.0"}"#).unwrap();
         let refused = Backends::open_directory(dir.path(), LedgerSync::Group).map(drop).unwrap_err();
         let text = refused.to_string();
-        assert!(text.contains("format 4") && text.contains("portcullis 9.1.0"), "{text}");
+        assert!(text.contains("format 5") && text.contains("portcullis 9.1.0"), "{text}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
         std::fs::write(&file, r#"{"format":1,"version":"9.1.0"}"#).unwrap();
         Backends::open_directory(dir.path(), LedgerSync::Group).map(drop).unwrap();

@@ -3,7 +3,7 @@
 //!
 //! A link's secret and a browser's cookie are stored as hashes.
 
-use portcullis_core::id::TokenId;
+use portcullis_core::id::{ConnectionName, TokenId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ pub struct ConnectSession {
     pub connector_id: Option<String>,
     /// The connection's name; the default connection if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection: Option<String>,
+    pub connection: Option<ConnectionName>,
     /// Where the browser is sent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_url: Option<String>,

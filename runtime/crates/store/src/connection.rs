@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_core::id::CredentialId;
+use portcullis_core::id::{ConnectionName, CredentialId};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditActor;
 use crate::oauth_clients::NotedClient;
 use crate::records::Document;
 
-/// A connection's token. Parts: `[org, workspace, connector_id]`.
+/// A connection's token. Parts: those of its [`ConnectorSetting`](crate::ConnectorSetting).
 ///
 /// Written with compare-and-set only: the process that renews holds the lease, and a newer token is
 /// never overwritten by an older one.
@@ -83,7 +83,7 @@ impl Document for TokenState {
     const KIND: &'static str = "token_state";
 }
 
-/// Automated config values of a connection. Parts: `[org, workspace, connector_id]`.
+/// Automated config values of a connection. Parts: those of its [`ConnectorSetting`](crate::ConnectorSetting).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoveredConfig {
@@ -104,6 +104,9 @@ pub struct PendingConsent {
     pub org: String,
     pub workspace: String,
     pub connector: String,
+    /// Which of the workspace's connections it is; the default one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionName>,
     /// The connection's credential, which contains the OAuth client unless that is a shared one.
     pub credential_id: CredentialId,
     pub credential_revision: u64,

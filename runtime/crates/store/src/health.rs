@@ -11,7 +11,7 @@ use crate::records::Document;
 /// Changes that are remembered: what a person who looks for a cause reads, and a small record.
 pub const HEALTH_CHANGES_MAX: usize = 20;
 
-/// What was seen of a connection. Parts: `[org, workspace, connector_id]`.
+/// What was seen of a connection. Parts: those of its [`ConnectorSetting`](crate::ConnectorSetting).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionHealth {

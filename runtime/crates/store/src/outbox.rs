@@ -7,7 +7,7 @@
 //!
 //! [`Store`]: crate::Store
 
-use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, WorkspaceId};
+use portcullis_core::id::{ActionId, AutomationId, ConnectionName, ConnectorId, OrgId, RunId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
@@ -45,6 +45,9 @@ pub struct OutboxRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub connector_id: ConnectorId,
+    /// Which of the workspace's connections it was made through; the default one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionName>,
     pub action_id: ActionId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub automation_id: Option<AutomationId>,

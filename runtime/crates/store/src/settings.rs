@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_core::id::{ConnectorId, CredentialId};
+use portcullis_core::id::{ConnectionName, ConnectorId, CredentialId};
 pub use portcullis_core::org_rules::{ActionRule, ConnectorsMode, ConnectorsRule, RuleVerdict};
 pub use portcullis_core::verdict::AllowlistMode;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,8 @@ pub enum SettingGroup {
     Connector,
 }
 
-/// A workspace's setting of one connector. Parts: `[org, workspace, connector_id]`.
+/// A workspace's setting of one connector. Parts: `[org, workspace, connector_id]`, and of a named connection its name
+/// after these, as for every record of a connection.
 ///
 /// Opting out is `enabled: false`, with or without a stored credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,12 @@ pub struct ConnectorSetting {
     /// Always [`SettingGroup::Connector`].
     pub group: SettingGroup,
     pub name: ConnectorId,
+    /// Which of the workspace's connections it is; the default one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionName>,
+    /// What people call a named connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     pub value: ConnectorSettingValue,
 }
 
@@ -60,7 +67,13 @@ impl ConnectorSetting {
     #[must_use]
     pub fn new(name: ConnectorId, enabled: bool, encrypted_config: Option<String>) -> Self {
         let value = ConnectorSettingValue { enabled, encrypted_config, auth_method: None };
-        Self { group: SettingGroup::Connector, name, value }
+        Self { group: SettingGroup::Connector, name, connection: None, label: None, value }
+    }
+
+    /// The same of a named connection, if there is a name.
+    #[must_use]
+    pub fn named(self, connection: Option<ConnectionName>, label: Option<String>) -> Self {
+        Self { connection, label, ..self }
     }
 
     /// The same with another authentication method than the connector's default.
@@ -89,7 +102,7 @@ pub struct ConnectorSettingValue {
     pub auth_method: Option<String>,
 }
 
-/// Metadata of a credential, readable without opening it. Parts: `[org, workspace, connector_id]`.
+/// Metadata of a credential, readable without opening it. Parts: those of its [`ConnectorSetting`].
 ///
 /// It contains the revision that the sealed bytes are bound to, so that older sealed bytes put back
 /// into the setting do not open.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use portcullis_core::id::{ConnectorId, CredentialId, OrgId, WorkspaceId};
+use portcullis_core::id::{ConnectionName, ConnectorId, CredentialId, OrgId, WorkspaceId};
 use portcullis_core::secret::SecretFields;
 use zeroize::Zeroizing;
 
@@ -53,6 +53,8 @@ pub struct Binding {
     pub org: OrgId,
     pub workspace: WorkspaceId,
     pub connector: ConnectorId,
+    /// The connection's name; none for the default one.
+    pub connection: Option<ConnectionName>,
     pub credential: CredentialId,
     /// The credential's revision, stored outside the sealed bytes; see
     /// [`CredentialState`](crate::CredentialState).

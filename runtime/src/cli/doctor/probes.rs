@@ -176,6 +176,7 @@ async fn ask(resolver: Arc<dyn Resolve>, dialer: &Arc<NoDial>, times: u64) -> Re
         scope: Arc::new(PoolScope {
             workspace: "doctor/doctor".to_owned(),
             connector: "doctor".to_owned(),
+            connection: None,
             credential_version: 0,
             policy_generation: 0,
             http2: false,

@@ -165,6 +165,7 @@ fn keep(at: &At<'_>, shown: &ConnectForm, method: &FormMethod) -> Markup {
 fn introduction(at: &At<'_>, shown: &ConnectForm, method: &FormMethod) -> Markup {
     html! {
         @if let Some(text) = &shown.description { p class="soft" { (text) } }
+        @if let Some(name) = &shown.connection { p class="soft" { "It is connected under the name " strong { (name) } "." } }
         @if let Some(url) = shown.docs_url.as_deref().filter(|url| url.starts_with("https://")) {
             p { a href=(url) target="_blank" rel="noopener noreferrer" { "Help of " (shown.display_name) } }
         }

@@ -29,6 +29,11 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("patchConnection", r#"{ "config": { "api_key": "another-key-of-the-workspace" } }"#),
     (
+        "saveNamedConnection",
+        r#"{ "label": "Sales team", "enabled": true, "config": { "api_key": "a-key-of-the-sales-team" } }"#,
+    ),
+    ("patchNamedConnection", r#"{ "label": "Sales, north" }"#),
+    (
         "saveOrgWebhook",
         r#"{ "url": "https://hooks.example.com/portcullis", "events": ["connection.*", "run.dead"] }"#,
     ),

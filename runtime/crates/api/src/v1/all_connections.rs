@@ -1,6 +1,6 @@
 //! `/org/{org}/connection`, `/admin/connection`: the saved connections of many workspaces, and which need attention.
 
-use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
+use portcullis_core::id::{ConnectionName, ConnectorId, OrgId, WorkspaceId};
 use portcullis_engine::Error;
 use portcullis_engine::connection::listing::{self, ConnectionsPage, ConnectionsWanted, ListedConnection};
 use portcullis_engine::connection::{Attention, ConnectionState};
@@ -20,7 +20,7 @@ pub(crate) struct ConnectionParameters {
     limit: u32,
     /// `next` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1, max = 200))]
+    #[schemars(with = "String", length(min = 1, max = 256))]
     starting_after: Option<String>,
     /// Only connections in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +30,10 @@ pub(crate) struct ConnectionParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ConnectorId")]
     connector_id: Option<ConnectorId>,
+    /// Only connections of this name; `default` for those without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectionName")]
+    connection: Option<String>,
     /// Only connections of the workspace with this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "WorkspaceId")]
@@ -52,7 +56,7 @@ pub(crate) struct AllConnectionParameters {
     limit: u32,
     /// `next` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1, max = 200))]
+    #[schemars(with = "String", length(min = 1, max = 256))]
     starting_after: Option<String>,
     /// Only connections in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +66,10 @@ pub(crate) struct AllConnectionParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ConnectorId")]
     connector_id: Option<ConnectorId>,
+    /// Only connections of this name; `default` for those without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectionName")]
+    connection: Option<String>,
     /// Only connections of workspaces with this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "WorkspaceId")]
@@ -80,6 +88,7 @@ impl ConnectionParameters {
         ConnectionsWanted {
             state: self.state,
             connector_id: self.connector_id.map(text),
+            connection: self.connection,
             workspace: self.workspace.map(|id| id.as_str().to_owned()),
             limit: usize::try_from(self.limit).unwrap_or(50),
             after: self.starting_after,
@@ -94,6 +103,12 @@ pub(crate) struct ConnectionEntry {
     org: OrgId,
     workspace: WorkspaceId,
     connector_id: ConnectorId,
+    /// Its name; absent for a default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<ConnectionName>,
+    /// What people call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
     state: ConnectionState,
     /// Why it needs attention.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,9 +123,19 @@ pub(crate) struct ConnectionEntry {
 
 impl From<ListedConnection> for ConnectionEntry {
     fn from(connection: ListedConnection) -> Self {
-        let ListedConnection { org, workspace, connector_id, state, reason, attention, last_success_at } =
-            connection;
-        Self { org, workspace, connector_id, state, reason, attention, last_success_at }
+        let ListedConnection {
+            org,
+            workspace,
+            connector_id,
+            name,
+            label,
+            state,
+            reason,
+            attention,
+            last_success_at,
+        } = connection;
+        let connection = name;
+        Self { org, workspace, connector_id, connection, label, state, reason, attention, last_success_at }
     }
 }
 
@@ -133,8 +158,10 @@ pub(crate) async fn of_platform(
     wish: AllConnectionParameters,
     (): (),
 ) -> Result<Json<LongList<ConnectionEntry>>, Error> {
-    let AllConnectionParameters { limit, starting_after, state, connector_id, workspace, org } = wish;
-    let wanted = ConnectionParameters { limit, starting_after, state, connector_id, workspace }.wanted();
+    let AllConnectionParameters { limit, starting_after, state, connector_id, connection, workspace, org } =
+        wish;
+    let wanted =
+        ConnectionParameters { limit, starting_after, state, connector_id, connection, workspace }.wanted();
     let org = org.as_ref().map(OrgId::as_str);
     listing::of_platform(context.engine(), context.caller()?, org, &wanted).await.map(answer)
 }

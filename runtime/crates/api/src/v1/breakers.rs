@@ -1,6 +1,6 @@
 //! `/admin/breaker`: which third parties this process does not ask for a while.
 
-use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
+use portcullis_core::id::{ConnectionName, ConnectorId, OrgId, WorkspaceId};
 use portcullis_engine::Error;
 use portcullis_engine::breaker::{self, Affected, BreakerKind, BreakerState, BreakerView};
 use schemars::JsonSchema;
@@ -26,6 +26,9 @@ pub(crate) struct Breaker {
     /// The connection's workspace, for one of a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     workspace: Option<WorkspaceId>,
+    /// The connection's name, for one of a named connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<ConnectionName>,
     /// Whether all requests are refused, or one may go that decides.
     state: BreakerState,
     /// When it opened, RFC 3339.
@@ -47,6 +50,7 @@ impl From<BreakerView> for Breaker {
             origin: view.origin,
             org: view.org,
             workspace: view.workspace,
+            connection: view.connection,
             state: view.state,
             since: view.since,
             next_probe_at: view.next_probe_at,

@@ -18,7 +18,7 @@ pub(crate) struct NewConnectSession {
     /// The connector; the person chooses if it is left out.
     #[serde(default)]
     connector_id: Option<String>,
-    /// The connection's name; `default` if left out.
+    /// The connection's name, which need not exist; `default` if left out.
     #[serde(default)]
     connection: Option<String>,
     /// Where the browser is sent at the end, below an entry of the org's `return_urls`; a page says what happened if it

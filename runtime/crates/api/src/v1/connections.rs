@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use portcullis_core::connector::DEFAULT_METHOD;
 use portcullis_core::definition::EnumValue;
 use portcullis_core::form::{Field, VisibleWhen};
-use portcullis_core::id::{ConnectorId, RunId};
+use portcullis_core::id::{ConnectionName, ConnectorId, RunId};
 use portcullis_engine::Error;
 use portcullis_engine::breaker::ConnectionBreaker;
 use portcullis_engine::connection::{
@@ -72,6 +72,12 @@ pub(crate) struct Setting {
     display_name: String,
     #[serde(flatten)]
     face: ConnectorFace,
+    /// Its name; absent for the default connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<ConnectionName>,
+    /// What people call a named connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
     value: SettingValue,
     /// The state of the connection.
     state: ConnectionState,
@@ -269,6 +275,8 @@ impl From<Connection> for Setting {
             face: ConnectorFace::of(connector),
             methods: ConnectionMethod::all(connector, &connection.filled, &connection.left_out),
             name: connection.connector_id,
+            connection: connection.name,
+            label: connection.label,
             value: SettingValue { enabled: connection.enabled },
             state: connection.state,
             fields: connection.fields.into_iter().map(of_field).collect(),
@@ -380,7 +388,7 @@ pub(crate) async fn list(
     Ok(List::of(found, ConnectorOffer::from))
 }
 
-fn versioned(connection: Connection) -> Versioned<Setting> {
+pub(super) fn versioned(connection: Connection) -> Versioned<Setting> {
     Versioned { revision: connection.revision, body: connection.into() }
 }
 
@@ -397,7 +405,7 @@ pub(crate) async fn save(
 ) -> Result<Versioned<Setting>, Error> {
     let tenant = context.tenant().await?;
     let SaveSetting { enabled, config, auth_method } = wish;
-    let wish = SaveConnection { enabled, config, auth_method, expected: how.revision()? };
+    let wish = SaveConnection { enabled, config, auth_method, label: None, expected: how.revision()? };
     let (engine, caller) = (context.engine(), context.caller()?);
     let saved = connection::save(engine, caller, &tenant, context.path("id"), wish).await?;
     Ok(versioned(saved))
@@ -410,7 +418,7 @@ pub(crate) async fn patch(
 ) -> Result<Versioned<Setting>, Error> {
     let tenant = context.tenant().await?;
     let PatchSetting { enabled, config, auth_method } = wish;
-    let wish = PatchConnection { enabled, config, auth_method, expected: how.revision()? };
+    let wish = PatchConnection { enabled, config, auth_method, label: None, expected: how.revision()? };
     let (engine, caller) = (context.engine(), context.caller()?);
     let saved = connection::patch(engine, caller, &tenant, context.path("id"), wish).await?;
     Ok(versioned(saved))

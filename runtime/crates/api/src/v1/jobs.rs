@@ -4,6 +4,7 @@
 use axum::body::Body;
 use http::header::LOCATION;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use portcullis_core::id::ConnectionName;
 use portcullis_engine::Error;
 use portcullis_engine::jobs::{self, Accepted, JobStatus, Redrive, RerunDefinition, RunView, WaitingRun};
 use portcullis_engine::runs::{EndReason, RunDocument, StoredRun};
@@ -156,6 +157,10 @@ pub(crate) struct RedriveRuns {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     connector_id: Option<String>,
+    /// The name of a connection; `default` for those without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectionName")]
+    connection: Option<String>,
     /// The action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -192,6 +197,7 @@ impl From<RedriveRuns> for Redrive {
             status,
             code: wish.code,
             connector_id: wish.connector_id,
+            connection: wish.connection,
             action_id: wish.action_id,
             automation_id: wish.automation_id,
             reason: wish.reason,

@@ -33,6 +33,14 @@ pub(crate) struct StartedConsent {
     cookie: String,
 }
 
+impl StartedConsent {
+    /// A consent that was started at the request's server.
+    pub(crate) fn new(started: Started, context: &Context) -> Self {
+        let cookie = consent_cookie(context, &started);
+        Self { started, cookie }
+    }
+}
+
 impl Answer for StartedConsent {
     const HEADERS: &'static [AnswerHeader] =
         &[AnswerHeader { name: "Set-Cookie", description: "Ties the consent to the browser that starts it" }];
@@ -88,8 +96,7 @@ impl Parameters for CallbackParameters {
 pub(crate) async fn start(context: Context, _: NoParameters, (): ()) -> Result<StartedConsent, Error> {
     let tenant = context.tenant().await?;
     let started = consent::start(context.engine(), context.caller()?, &tenant, context.path("id")).await?;
-    let cookie = consent_cookie(&context, &started);
-    Ok(StartedConsent { started, cookie })
+    Ok(StartedConsent::new(started, &context))
 }
 
 pub(crate) async fn callback(context: Context, back: CallbackParameters, (): ()) -> Result<HtmlPage, Error> {

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::Response;
 use http::header::ACCEPT;
-use portcullis_core::id::{ActionId, ConnectorId, OrgId, RunId, WorkspaceId};
+use portcullis_core::id::{ActionId, ConnectionName, ConnectorId, OrgId, RunId, WorkspaceId};
 use portcullis_core::ledger::{LedgerEvent, LedgerVerdict};
 use portcullis_engine::Error;
 use portcullis_engine::audit::{self, LedgerLine, LedgerQuery, VerifyReport};
@@ -40,6 +40,10 @@ pub(crate) struct OutboundParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ConnectorId")]
     connector_id: Option<ConnectorId>,
+    /// Only through the connections of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectionName")]
+    connection: Option<ConnectionName>,
     /// Only of this action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ActionId")]
@@ -79,6 +83,7 @@ impl OutboundParameters {
         Ok(LedgerQuery {
             workspace: wanted.workspace,
             connector_id: wanted.connector_id,
+            connection: wanted.connection,
             action_id: wanted.action_id,
             run_id: wanted.run_id,
             host: wanted.host,

@@ -1,6 +1,6 @@
 //! `/org/{org}/run/feed`: the ends of accepted runs of an org, in the order in which they were stored.
 
-use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId, WorkspaceId};
+use portcullis_core::id::{ActionId, AutomationId, ConnectionName, ConnectorId, RunId, WorkspaceId};
 use portcullis_engine::jobs::{self, FeedWish, OutboxEntry, OutboxKind, RunFeed};
 use portcullis_engine::{Error, clock};
 use schemars::JsonSchema;
@@ -58,6 +58,9 @@ pub(crate) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     connector_id: ConnectorId,
+    /// Which of the workspace's connections it was made through; absent for the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<ConnectionName>,
     action_id: ActionId,
     /// The automation that fired.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +100,7 @@ impl Entry {
             code: record.code,
             reason: record.reason,
             connector_id: record.connector_id,
+            connection: record.connection,
             action_id: record.action_id,
             automation_id: record.automation_id,
             event_id: record.event_id,

@@ -1,6 +1,6 @@
 //! Lists of runs: of a workspace, of an org, of the platform.
 
-use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, WorkspaceId};
+use portcullis_core::id::{ActionId, AutomationId, ConnectionName, ConnectorId, OrgId, WorkspaceId};
 use portcullis_engine::Error;
 use portcullis_engine::jobs::{RunView, WaitingRun};
 use portcullis_engine::run_log::{self, ListedRun, ListedStatus, RunsPage, RunsWanted};
@@ -57,6 +57,10 @@ macro_rules! selections {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(with = "ConnectorId")]
             connector_id: Option<ConnectorId>,
+            /// Only through the connections of this name.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "ConnectionName")]
+            connection: Option<ConnectionName>,
             /// Only of this action.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(with = "ActionId")]
@@ -92,6 +96,7 @@ macro_rules! selections {
                     class: self.class,
                     code: self.code,
                     connector_id: self.connector_id,
+                    connection: self.connection,
                     action_id: self.action_id,
                     automation_id: self.automation_id,
                     event_id: self.event_id,

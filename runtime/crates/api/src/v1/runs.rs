@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use portcullis_core::id::ConnectionName;
 use portcullis_engine::Error;
 use portcullis_engine::jobs::{Accepted, Asynchronously, WaitingRun};
 use portcullis_engine::runs::{
@@ -9,7 +10,7 @@ use portcullis_engine::runs::{
 };
 use portcullis_engine::tenants::Tenant;
 use schemars::{JsonSchema, SchemaGenerator};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::answer::{Answer, AnswerHeader, Content, JSON, LOCATION_HEADER, json};
@@ -24,6 +25,11 @@ pub(crate) struct RunInput {
     /// A value for each input of the action.
     #[serde(default)]
     input: Map<String, Value>,
+    /// Which of the workspace's connections it is made through; the default one if left out. Where the workspace has none
+    /// of this name, the call is skipped, as where it has not configured the connector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConnectionName")]
+    connection: Option<String>,
     /// Before when it is not begun, RFC 3339; only with `Prefer: respond-async`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -35,7 +41,7 @@ impl OneMember for RunInput {
     const EXAMPLE: &'static str = r#"{"input": {}}"#;
 
     fn of(input: Map<String, Value>) -> Self {
-        Self { input, not_before: None }
+        Self { input, connection: None, not_before: None }
     }
 }
 
@@ -187,16 +193,17 @@ impl RunAnswer {
 pub(crate) async fn run_action(
     context: Context,
     how: RunParameters,
-    CallBody(RunInput { input, not_before }): CallBody<RunInput>,
+    CallBody(RunInput { input, connection, not_before }): CallBody<RunInput>,
 ) -> Result<RunAnswer, Error> {
     let tenant = context.tenant().await?;
     runs::check_action(context.caller()?, &tenant, context.path("id"), context.path("action"))?;
     let How { dry_run, key, later } = how.how(not_before.clone())?;
-    let bound = key.as_ref().map(|_| (input.clone(), not_before));
+    let bound = key.as_ref().map(|_| Bound::of((input.clone(), not_before), connection.clone()));
     let (at, of) = (&context, &tenant);
     once(at, of, key, &bound, |identity| async move {
         let wish = RunAction {
             connector_id: at.path("id").to_owned(),
+            connection,
             action_id: at.path("action").to_owned(),
             input,
             dry_run,
@@ -206,6 +213,24 @@ pub(crate) async fn run_action(
         call(at, of, wish, later).await
     })
     .await
+}
+
+/// What a key is bound to. Why two forms: without a connection it is what it was before there were names, so that a key
+/// that is known goes on being known.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Bound<B> {
+    Default(B),
+    Named(B, String),
+}
+
+impl<B> Bound<B> {
+    fn of(body: B, connection: Option<String>) -> Self {
+        match connection {
+            None => Self::Default(body),
+            Some(connection) => Self::Named(body, connection),
+        }
+    }
 }
 
 /// Calls an action, now or later.

@@ -21,6 +21,7 @@ impl LedgerEvent {
             org,
             workspace,
             connector_id,
+            connection,
             revision,
             action_id,
             run_id,
@@ -51,6 +52,9 @@ impl LedgerEvent {
         json.plain(",\"org\":", org.as_str());
         json.plain(",\"workspace\":", workspace.as_str());
         json.plain(",\"connector_id\":", connector_id.as_str());
+        if let Some(connection) = connection {
+            json.plain(",\"connection\":", connection.as_str());
+        }
         json.number(",\"revision\":", *revision);
         json.plain(",\"action_id\":", action_id.as_str());
         json.plain(",\"run_id\":", run_id.as_str());
@@ -193,7 +197,7 @@ mod tests {
             }
         }
         is_the_same(&json!({
-            "automation_id": "auto_1", "code": "tls_failed", "matched_connector": "*.example.com",
+            "connection": "sales", "automation_id": "auto_1", "code": "tls_failed", "matched_connector": "*.example.com",
             "matched_org": "api.example.com", "would_refuse": true, "addresses": ["192.0.2.1", "2001:db8::1"],
             "chosen_address": "192.0.2.1", "tls_version": "TLSv1.3", "status": 201, "bytes_out": u64::MAX,
             "bytes_in": 10, "credential_slot": "default", "credential_version": 0, "redacted": true,

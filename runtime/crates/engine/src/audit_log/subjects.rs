@@ -170,6 +170,10 @@ mod tests {
     fn a_record_is_of_its_org_or_of_the_platform_and_is_named_by_ids() {
         assert_eq!(of("connector/crm", "{}"), named_so("PLATFORM", "connector/crm"));
         assert_eq!(of("setting/acme/main/crm", "{}"), named_so("acme", "connection/acme/main/crm"));
+        assert_eq!(
+            of("setting/acme/main/crm/sales", "{}"),
+            named_so("acme", "connection/acme/main/crm/sales")
+        );
         assert_eq!(of("retention/org/acme", "{}"), named_so("acme", "retention/acme"));
         assert_eq!(of("retention/platform", "{}"), named_so("PLATFORM", "retention"));
         let token = |org: &str| {

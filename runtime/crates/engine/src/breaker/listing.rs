@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_core::hex;
-use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
+use portcullis_core::id::{ConnectionName, ConnectorId, OrgId, WorkspaceId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -84,6 +84,8 @@ pub struct BreakerView {
     /// The connection's, for one of a connection.
     pub org: Option<OrgId>,
     pub workspace: Option<WorkspaceId>,
+    /// The connection's name, for one of a named connection.
+    pub connection: Option<ConnectionName>,
     pub state: BreakerState,
     /// When it opened, RFC 3339.
     pub since: String,
@@ -140,6 +142,7 @@ impl Breakers {
             origin: None,
             org: None,
             workspace: None,
+            connection: None,
             state: seen.state(),
             since: time_of(seen.since, now),
             next_probe_at: time_of(seen.until, now),
@@ -147,10 +150,11 @@ impl Breakers {
             affects: if seen.for_all { Affected::All } else { Affected::FailingOrgs },
         };
         let connections = self.connections.not_closed(now, &self.rules).into_iter().map(|(key, seen)| {
-            let id = id(&["connection", key.org.as_str(), key.workspace.as_str(), key.connector.as_str()]);
-            let ConnectionKey { org, workspace, connector } = key;
+            let parts = key.parts();
+            let id = id(&["connection"].into_iter().chain(parts.iter().copied()).collect::<Vec<_>>());
+            let ConnectionKey { org, workspace, connector, name } = key;
             let view = of(seen, BreakerKind::Connection, id, connector);
-            BreakerView { org: Some(org), workspace: Some(workspace), ..view }
+            BreakerView { org: Some(org), workspace: Some(workspace), connection: name, ..view }
         });
         let hosts = self.hosts.not_closed(now, &self.rules).into_iter().map(|(key, seen)| {
             let id = id(&["host", key.connector.as_str(), &key.origin]);

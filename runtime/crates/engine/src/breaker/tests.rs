@@ -22,6 +22,7 @@ fn key(org: &str, workspace: &str) -> ConnectionKey {
         org: OrgId::parse(org).unwrap(),
         workspace: WorkspaceId::parse(workspace).unwrap(),
         connector: ConnectorId::parse("saas").unwrap(),
+        name: None,
     }
 }
 
@@ -52,6 +53,21 @@ fn fail_alone(breakers: &Arc<Breakers>, failing: &ConnectionKey) {
     for _ in 0..3 {
         ask(breakers, failing, Outcome::Failed).unwrap();
     }
+}
+
+#[test]
+fn a_named_connection_that_fails_alone_is_refused_alone() {
+    let long = Limits { breaker_open_ms: 60_000, breaker_open_max_ms: 60_000, ..limits() };
+    let breakers = breakers(&long);
+    let default = key("acme", "main");
+    let sales = ConnectionKey { name: ConnectionName::parse("sales").ok(), ..default.clone() };
+    fail_alone(&breakers, &sales);
+    assert!(ask(&breakers, &sales, Outcome::Answered).is_err());
+    assert!(ask(&breakers, &default, Outcome::Answered).is_ok());
+    let open = breakers.not_closed();
+    let names: Vec<_> =
+        open.iter().map(|view| view.connection.as_ref().map(ConnectionName::as_str)).collect();
+    assert_eq!(names, [Some("sales")]);
 }
 
 #[test]

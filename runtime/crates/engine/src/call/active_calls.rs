@@ -11,7 +11,7 @@ use portcullis_action::{Method, UrlTemplate};
 use portcullis_core::connector::{Action, Connector};
 use portcullis_core::fault::Code;
 use portcullis_core::grant::ActionScope;
-use portcullis_core::id::{ActionId, OrgId, TokenId, WorkspaceId};
+use portcullis_core::id::{ActionId, ConnectionName, OrgId, TokenId, WorkspaceId};
 use portcullis_core::sync::lock;
 use portcullis_core::verdict::LiveRules;
 use portcullis_store::StoreError;
@@ -30,6 +30,8 @@ pub(crate) struct CallScope {
     /// The commit that made the workspace.
     pub(crate) workspace_commit: u64,
     pub(crate) connector: String,
+    /// The name of the connection; none for the default one.
+    pub(crate) connection: Option<ConnectionName>,
     /// The API token of the caller that waits for it.
     pub(crate) token: Option<TokenId>,
 }
@@ -41,6 +43,7 @@ impl CallScope {
             workspace: call.workspace.clone(),
             workspace_commit: call.workspace_commit,
             connector: call.connector_id.clone(),
+            connection: call.connection.clone(),
             token: call.token_id.clone(),
         }
     }
@@ -248,6 +251,7 @@ mod tests {
             workspace: WorkspaceId::parse("main").unwrap(),
             workspace_commit: 1,
             connector: connector.into(),
+            connection: None,
             token: None,
         }
     }

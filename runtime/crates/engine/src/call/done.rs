@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use portcullis_core::fault::{Code, Fault};
-use portcullis_core::id::{AutomationId, ConnectorId, OrgId, RunId, WorkspaceId};
+use portcullis_core::id::{AutomationId, ConnectionName, ConnectorId, OrgId, RunId, WorkspaceId};
 use portcullis_core::verdict::CheckVerdict;
 
 use super::request::CallRequest;
@@ -25,6 +25,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("org", "the org"),
     ("workspace", "the workspace"),
     ("connector", "the connector, as its caller named it"),
+    ("connection", "the named connection; absent for the default one"),
     ("action", "the action, as its caller named it"),
     ("automation_id", "the automation that fired"),
     ("event_id", "the event that fired it"),
@@ -59,6 +60,8 @@ pub(crate) struct CallDone {
     pub(crate) org: OrgId,
     pub(crate) workspace: WorkspaceId,
     pub(crate) connector: String,
+    /// The name of the connection; none for the default one.
+    pub(crate) connection: Option<ConnectionName>,
     pub(crate) action: String,
     pub(crate) automation_id: Option<AutomationId>,
     pub(crate) event_id: Option<String>,
@@ -108,6 +111,7 @@ impl CallDone {
             org: call.org.clone(),
             workspace: call.workspace.clone(),
             connector: call.connector_id.clone(),
+            connection: call.connection.clone(),
             action: call.action_id.clone(),
             automation_id: call.automation_id.clone(),
             event_id: call.event_id.clone(),
@@ -176,6 +180,7 @@ impl CallDone {
             org = self.org.as_str(),
             workspace = self.workspace.as_str(),
             connector = self.connector,
+            connection = self.connection.as_ref().map(ConnectionName::as_str),
             action = self.action,
             automation_id = self.automation_id.as_ref().map(AutomationId::as_str),
             event_id = self.event_id,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use portcullis_action::Method;
-use portcullis_core::id::{ActionId, AutomationId, ConnectorId, EntryId, OrgId, RunId, WorkspaceId};
+use portcullis_core::id::{
+    ActionId, AutomationId, ConnectionName, ConnectorId, EntryId, OrgId, RunId, WorkspaceId,
+};
 use portcullis_core::ledger::{LedgerEvent, LedgerPhase, LedgerVerdict};
 use portcullis_core::outbound::BoxFuture;
 use portcullis_egress::{OutboundAttempt, OutboundLog, OutboundLogError};
@@ -25,6 +27,8 @@ pub(crate) struct Origin {
     pub(crate) org: OrgId,
     pub(crate) workspace: WorkspaceId,
     pub(crate) connector_id: ConnectorId,
+    /// The name of the connection; none for the default one.
+    pub(crate) connection: Option<ConnectionName>,
     /// The connector's revision.
     pub(crate) revision: u64,
     pub(crate) action_id: ActionId,
@@ -61,6 +65,7 @@ impl CallLedger {
             org: of.org.clone(),
             workspace: of.workspace.clone(),
             connector_id: of.connector_id.clone(),
+            connection: of.connection.clone(),
             revision: of.revision,
             action_id: of.action_id.clone(),
             run_id: of.run_id.clone(),

@@ -85,6 +85,7 @@ impl Refused {
             org: self.key.org,
             workspace: self.key.workspace,
             connector_id: self.key.connector,
+            connection: self.key.name,
             revision: self.revision,
             action_id: self.action_id,
             run_id: run.clone(),

@@ -136,6 +136,7 @@ pub(crate) async fn tried(engine: &Engine, call: &CallRequest, trying: &Trying) 
     let run = Run {
         id,
         connector_id: named.loaded.connector.id.clone(),
+        connection: call.connection.clone(),
         action_id: named.action()?.id.clone(),
         revision: named.loaded.revision,
         automation_id: call.automation_id.clone(),

@@ -156,6 +156,7 @@ pub(crate) async fn prepare(
         org: call.org.clone(),
         workspace: call.workspace.clone(),
         connector: named.loaded.connector.id.clone(),
+        name: call.connection.clone(),
     };
     let mut connection = LoadedConnection::load(resources, key, Arc::clone(&named.loaded)).await?;
     match connection.stored.unwanted(&named.loaded.connector) {

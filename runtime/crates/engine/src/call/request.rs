@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use portcullis_core::hex;
-use portcullis_core::id::{AutomationId, OrgId, RunId, TokenId, WorkspaceId};
+use portcullis_core::id::{AutomationId, ConnectionName, OrgId, RunId, TokenId, WorkspaceId};
 use serde_json::{Map, Value};
 
 use super::commitment::Commitment;
@@ -19,6 +19,8 @@ pub struct CallRequest {
     pub seen: u64,
     /// Connector id as the caller wrote it.
     pub connector_id: String,
+    /// Which of the workspace's connections it is made through; the default one if absent.
+    pub connection: Option<ConnectionName>,
     /// Action id as the caller wrote it.
     pub action_id: String,
     /// The id of its run; a new one if there is none yet.
@@ -58,12 +60,49 @@ impl CallRequest {
             automation,
             name,
         ];
-        for part in parts {
+        // Why only of a named one: keys that vendors know already stay the same.
+        let connection = self.connection.as_ref().map(ConnectionName::as_str);
+        for part in parts.into_iter().chain(connection) {
             hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part.as_bytes());
         }
         let mut key = format!("pc_{}", hex::encode(hash.finish().as_ref()));
         key.truncate(usize::from(chars_max));
         key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_named_connection_is_another_and_that_of_the_default_one_stays_as_it_was() {
+        let default = CallRequest {
+            org: OrgId::parse("acme").unwrap(),
+            workspace: WorkspaceId::parse("main").unwrap(),
+            workspace_commit: 1,
+            seen: 0,
+            connector_id: "crm".to_owned(),
+            connection: None,
+            action_id: "act".to_owned(),
+            run_id: None,
+            input: Map::new(),
+            automation_id: None,
+            event_id: None,
+            token_id: None,
+            skip: None,
+            dry_run: false,
+            key: None,
+            commitment: Commitment::default(),
+        };
+        let named = CallRequest { connection: ConnectionName::parse("sales").ok(), ..default.clone() };
+        let run = RunId::parse("run_1").unwrap();
+        for (call, key) in [
+            (default, "pc_cddf67c2b9e6a310e63f4938fab5ad638c70a2d7aff60cffdc59c1e40683bf4d"),
+            (named, "pc_a69f1982b12a68f6b5b3ed262528493fde8409f690e3aa298073446501446826"),
+        ] {
+            assert_eq!(call.idempotency_key(&run, 128), key);
+        }
     }
 }

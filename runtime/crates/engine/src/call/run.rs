@@ -1,7 +1,7 @@
 //! A run: one call of one action, as its caller sees it and as it is stored.
 
 use portcullis_core::fault::{Code, Fault};
-use portcullis_core::id::{ActionId, AutomationId, ConnectorId, OrgId, RunId, WorkspaceId};
+use portcullis_core::id::{ActionId, AutomationId, ConnectionName, ConnectorId, OrgId, RunId, WorkspaceId};
 use portcullis_core::json;
 use portcullis_core::ledger::PhaseDurations;
 use portcullis_core::verdict::Decision;
@@ -43,7 +43,7 @@ pub enum SkipReason {
     ConnectorDisabled,
     /// The workspace opted out.
     OptedOut,
-    /// The workspace saved no credential.
+    /// The workspace saved no credential, or no connection of that name.
     Unconfigured,
     /// The automation is disabled, or its conditions do not hold.
     ConditionFalse,
@@ -362,6 +362,8 @@ impl RunLog {
 pub struct Run {
     pub id: RunId,
     pub connector_id: ConnectorId,
+    /// Which of the workspace's connections it was made through; the default one if absent.
+    pub connection: Option<ConnectionName>,
     pub action_id: ActionId,
     /// Revision of the connector.
     pub revision: u64,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portcullis_core::connector::DEFAULT_METHOD;
 use portcullis_core::fault::Code;
-use portcullis_core::id::{ConnectorId, OrgId};
+use portcullis_core::id::{ConnectionName, ConnectorId, OrgId};
 use portcullis_core::org_rules::Asked;
 use serde_json::{Map, Value};
 
@@ -13,7 +13,7 @@ use super::{Session, form};
 use crate::audit_log::actor_of;
 use crate::cache::LoadedConnector;
 use crate::call::Commitment;
-use crate::connection::{self, ConnectionState, SaveConnection, Verified};
+use crate::connection::{self, AskedConnection, ConnectionState, SaveConnection, Verified};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::oauth::consent::{self, Started};
@@ -76,7 +76,9 @@ pub(super) async fn usable_in(
 /// `store_unavailable`.
 pub async fn offers(engine: &Engine, session: &Session) -> Result<Vec<Choice>, Error> {
     let wanted = PageRequest { limit: OFFERS_MAX, after: None };
-    let page = connection::list(engine, &session.caller(), &session.tenant, &wanted).await?;
+    let page =
+        connection::list_for(engine, &session.caller(), &session.tenant, session.connection(), &wanted)
+            .await?;
     let policy = engine.resources.cache.policy(session.org().as_str()).await?;
     let offers = page.entries.into_iter().filter_map(|offer| {
         let connector = &offer.connector.connector;
@@ -105,12 +107,13 @@ pub async fn save(
 ) -> Result<(), Error> {
     usable_in(engine, session, connector).await?;
     let auth_method = (method != DEFAULT_METHOD).then(|| method.to_owned());
-    let wish = SaveConnection { enabled: true, config: Some(config), auth_method, expected: None };
+    let wish =
+        SaveConnection { enabled: true, config: Some(config), auth_method, ..SaveConnection::default() };
     let caller = session.caller();
     if let Some(mark) = RequestMark::current() {
         mark.acts_for(actor_of(&caller));
     }
-    connection::save(engine, &caller, &session.tenant, connector, wish).await?;
+    connection::save(engine, &caller, &session.tenant, session.asked(connector), wish).await?;
     Ok(())
 }
 
@@ -130,9 +133,11 @@ pub async fn test(
     let permit = engine.admit(org, workspace).await;
     let permit = permit.inspect_err(|refused| engine.note_no_place(refused.code))?;
     let (own, caller, tenant) = (Arc::clone(engine), session.caller(), session.tenant.clone());
-    let connector = connector.to_owned();
+    let (connector, name) = (connector.to_owned(), session.connection().cloned());
     let work = Box::pin(async move {
-        connection::verify(&own, &caller, &tenant, &connector, Commitment::default()).await
+        let name = name.as_ref().map(ConnectionName::as_str);
+        let asked = AskedConnection { connector: &connector, name };
+        connection::verify(&own, &caller, &tenant, asked, Commitment::default()).await
     });
     let movable = engine.workers().movable(Lane::of(Some(org)), work);
     // Why a task: a person who leaves meanwhile must not cut a request off that has begun.
@@ -159,5 +164,5 @@ pub async fn start_consent(
         save(engine, session, connector, method, Map::new()).await?;
     }
     let of = Some(session.record.session_id.clone());
-    consent::start_in(engine, &session.caller(), &session.tenant, connector, of).await
+    consent::start_in(engine, &session.caller(), &session.tenant, session.asked(connector), of).await
 }

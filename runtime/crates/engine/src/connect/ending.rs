@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use portcullis_core::fault::Code;
-use portcullis_core::id::OrgId;
+use portcullis_core::id::{ConnectionName, DEFAULT_CONNECTION, OrgId};
 use portcullis_store::{ConnectEnd, ConnectSession, ConnectSettings, ConnectStatus, StoreError, Writes};
 
-use super::{DEFAULT_CONNECTION, Session, doing, of_name, settings};
+use super::{Session, doing, of_name, settings};
 use crate::clock;
 use crate::connection::ConnectionKey;
 use crate::engine::Engine;
@@ -103,8 +103,9 @@ fn return_to(
     let mut members = url::form_urlencoded::Serializer::new(String::new());
     members.append_pair("status", end.status.as_str());
     if let Some(connector) = &end.connector_id {
+        let name = record.connection.as_ref().map_or(DEFAULT_CONNECTION, ConnectionName::as_str);
         members.append_pair("connector_id", connector);
-        members.append_pair("connection", record.connection.as_deref().unwrap_or(DEFAULT_CONNECTION));
+        members.append_pair("connection", name);
     }
     let joint = if url.contains('?') { '&' } else { '?' };
     Some(format!("{url}{joint}{}", members.finish()))

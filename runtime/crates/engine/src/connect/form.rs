@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use portcullis_core::connector::{Connector, DEFAULT_METHOD};
 use portcullis_core::form::Field;
-use portcullis_core::id::ConnectorId;
+use portcullis_core::id::{ConnectionName, ConnectorId};
 use serde_json::Value;
 
 use super::{Session, doing};
-use crate::connection::{ConnectionState, LeftOut, StoredConnection, Subject, asked};
+use crate::connection::{ConnectionState, LeftOut, StoredConnection, Subject, asked_fields};
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -17,6 +17,8 @@ use crate::error::Error;
 #[derive(Debug, Clone)]
 pub struct ConnectForm {
     pub connector_id: ConnectorId,
+    /// The connection's name; none for the default one.
+    pub connection: Option<ConnectionName>,
     pub display_name: String,
     pub description: Option<String>,
     pub docs_url: Option<String>,
@@ -56,7 +58,8 @@ pub struct FormMethod {
 pub async fn form(engine: &Engine, session: &Session, connector: &str) -> Result<ConnectForm, Error> {
     let loaded = doing::usable_in(engine, session, connector).await?;
     let connector = &loaded.connector;
-    let subject = Subject::find(engine, &session.caller(), &session.tenant, connector.id.as_str()).await?;
+    let asked = session.asked(connector.id.as_str());
+    let subject = Subject::find(engine, &session.caller(), &session.tenant, asked).await?;
     let stored = StoredConnection::load(&engine.resources.records, &subject.key, connector).await?;
     let left_out = subject.left_out(engine).await?;
     let own = method(connector, DEFAULT_METHOD, &left_out, &stored);
@@ -67,6 +70,7 @@ pub async fn form(engine: &Engine, session: &Session, connector: &str) -> Result
     });
     Ok(ConnectForm {
         connector_id: connector.id.clone(),
+        connection: session.connection().cloned(),
         display_name: connector.display_name.clone(),
         description: connector.description.clone(),
         docs_url: connector.docs_url.clone(),
@@ -79,7 +83,7 @@ pub async fn form(engine: &Engine, session: &Session, connector: &str) -> Result
 /// A method, by the connector that it makes.
 fn method(connector: &Connector, id: &str, left_out: &LeftOut, stored: &StoredConnection) -> FormMethod {
     let unasked = left_out.get(id).map(Vec::as_slice).unwrap_or_default();
-    let mut fields: Vec<Field> = asked(connector, unasked).into_owned();
+    let mut fields: Vec<Field> = asked_fields(connector, unasked).into_owned();
     fields.retain(|field| !field.is_filled_by_itself());
     // Why a stable sort: fields without an order keep theirs.
     fields.sort_by_key(|field| field.order.unwrap_or_default());

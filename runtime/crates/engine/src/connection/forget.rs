@@ -1,11 +1,10 @@
 //! Forgetting connections: the one list of what is stored for a connection, and the use case.
 
-use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
 use portcullis_store::{
     ConnectionHealth, ConnectorSetting, CredentialState, DiscoveredConfig, TokenState, Writes,
 };
 
-use super::{ConnectionKey, Subject, health};
+use super::{AskedConnection, ConnectionKey, Subject, health};
 use crate::caller::Caller;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -18,12 +17,17 @@ use crate::webhooks::{EventType, wants};
 const TOLD_AT_ONCE: usize = 100;
 
 /// Forgets a connection: its token is revoked if the definition says where, and everything stored is deleted. For
-/// one that was never saved there is nothing to do.
+/// one that was never saved there is nothing to do. Others of the same connector stay.
 ///
 /// # Errors
-/// Those of [`Caller::authorise`], `connector_not_found`, `store_unavailable`.
-pub async fn forget(engine: &Engine, caller: &Caller, tenant: &Tenant, connector: &str) -> Result<(), Error> {
-    let subject = Subject::find(engine, caller, tenant, connector).await?;
+/// Those of [`Caller::authorise`], `connector_not_found`, `not_found` for a text that is no name, `store_unavailable`.
+pub async fn forget<'a>(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Tenant,
+    asked: impl Into<AskedConnection<'a>>,
+) -> Result<(), Error> {
+    let subject = Subject::find(engine, caller, tenant, asked).await?;
     let connection = subject.load(engine).await?;
     if connection.stored.setting.is_none() {
         return Ok(());
@@ -47,8 +51,7 @@ pub async fn forget(engine: &Engine, caller: &Caller, tenant: &Tenant, connector
 /// `store_unavailable`; some may be deleted already.
 pub(crate) async fn delete_all(resources: &Resources, keys: &[Vec<String>]) -> Result<(), Error> {
     for key in keys {
-        let [org, workspace, connector] = key.as_slice() else { continue };
-        tell(resources, org, workspace, connector, "connector_deleted").await?;
+        tell(resources, key, "connector_deleted").await?;
     }
     resources.delete_each::<ConnectorSetting>(keys).await?;
     resources.delete_each::<CredentialState>(keys).await?;
@@ -59,18 +62,8 @@ pub(crate) async fn delete_all(resources: &Resources, keys: &[Vec<String>]) -> R
 }
 
 /// Tells of a connection that is about to be deleted with something else, in its own commit: there may be many.
-async fn tell(
-    resources: &Resources,
-    org: &str,
-    workspace: &str,
-    connector: &str,
-    cause: &str,
-) -> Result<(), Error> {
-    let key = ConnectionKey {
-        org: OrgId::parse(org)?,
-        workspace: WorkspaceId::parse(workspace)?,
-        connector: ConnectorId::parse(connector)?,
-    };
+async fn tell(resources: &Resources, parts: &[String], cause: &str) -> Result<(), Error> {
+    let Some(key) = ConnectionKey::of_parts(parts) else { return Ok(()) };
     if wants(resources, &key.org, EventType::ConnectionRemoved).await? {
         resources.commit(health::removed(resources, Writes::new(), &key, cause).await?).await?;
     }
@@ -86,8 +79,10 @@ pub(crate) async fn delete_below(resources: &Resources, org: &str, workspace: &s
     let mut after: Option<Vec<String>> = None;
     loop {
         let page = resources.records.keys::<ConnectorSetting>(parts, after.as_deref(), TOLD_AT_ONCE).await?;
-        for connector in page.iter().filter_map(|rest| rest.first()) {
-            tell(resources, org, workspace, connector, "workspace_deleted").await?;
+        for rest in &page {
+            let key: Vec<String> =
+                [org, workspace].into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect();
+            tell(resources, &key, "workspace_deleted").await?;
         }
         let Some(last) = page.last().filter(|_| page.len() == TOLD_AT_ONCE) else { break };
         after = Some(last.clone());

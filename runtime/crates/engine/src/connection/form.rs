@@ -10,7 +10,7 @@ use portcullis_core::fault::Code;
 use portcullis_core::form::Field;
 
 use super::state::StoredConnection;
-use super::{Subject, asked};
+use super::{AskedConnection, Subject, asked_fields};
 use crate::cache::LoadedConnector;
 use crate::caller::Caller;
 use crate::engine::Engine;
@@ -62,18 +62,19 @@ pub struct MethodForm {
     pub fields: Vec<Field>,
 }
 
-/// The form of a method, `default` for the connector's own.
+/// The form of a method, `default` for the connector's own; a named connection need not exist yet.
 ///
 /// # Errors
-/// Those of [`Caller::authorise`], `connector_not_found`, `bad_request` if it has no such method.
-pub async fn form(
+/// Those of [`Caller::authorise`], `connector_not_found`, `not_found` for a text that is no name, `bad_request` if it has
+/// no such method.
+pub async fn form<'a>(
     engine: &Engine,
     caller: &Caller,
     tenant: &Tenant,
-    connector: &str,
+    asked: impl Into<AskedConnection<'a>>,
     method: &str,
 ) -> Result<MethodForm, Error> {
-    let subject = Subject::find(engine, caller, tenant, connector).await?;
+    let subject = Subject::find(engine, caller, tenant, asked).await?;
     let connector = &subject.loaded.connector;
     if method != DEFAULT_METHOD && !connector.has_method(method) {
         let ids = connector.methods.iter().map(|method| method.id.as_str());
@@ -83,6 +84,6 @@ pub async fn form(
     }
     let method = (method != DEFAULT_METHOD).then_some(method);
     let left_out = subject.left_out_under(engine, method).await?;
-    let fields = asked(connector.under(method), &left_out).into_owned();
+    let fields = asked_fields(connector.under(method), &left_out).into_owned();
     Ok(MethodForm { fields, loaded: subject.loaded })
 }

@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use portcullis_core::id::CredentialId;
+use portcullis_core::id::{ConnectionName, CredentialId};
 use portcullis_store::{
     ConnectionHealth, ConnectorSetting, CredentialState, HealthChange, HealthChangeKind, StoreError, Writes,
 };
@@ -123,9 +123,9 @@ async fn noted(resources: &Resources, watched: &Watched, seen: &Seen) -> Result<
             Ok(_) => {
                 resources.health.read(&watched.key, watched.revision, &health);
                 if change.is_state() {
-                    let (org, workspace, connector) =
-                        (&watched.key.org, &watched.key.workspace, &watched.key.connector);
-                    tracing::info!(%org, %workspace, %connector, ?change, "a connection's state changed");
+                    let ConnectionKey { org, workspace, connector, name } = &watched.key;
+                    let connection = name.as_ref().map(ConnectionName::as_str);
+                    tracing::info!(%org, %workspace, %connector, connection, ?change, "a connection's state changed");
                 }
                 return Ok(());
             }
@@ -179,6 +179,7 @@ fn event(key: &ConnectionKey, kind: EventType, cause: Option<&str>) -> Event {
         org: Some(key.org.clone()),
         workspace: Some(key.workspace.clone()),
         connector_id: Some(key.connector.as_str().to_owned()),
+        connection: key.name.clone(),
         cause: cause.map(str::to_owned),
         ..EventData::default()
     };

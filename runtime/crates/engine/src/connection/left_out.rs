@@ -85,7 +85,7 @@ pub(super) fn checked_left_out(
 }
 
 /// The fields of a form, without those that a shared OAuth client has.
-pub(crate) fn asked<'c>(connector: &'c Connector, left_out: &[String]) -> Cow<'c, [Field]> {
+pub(crate) fn asked_fields<'c>(connector: &'c Connector, left_out: &[String]) -> Cow<'c, [Field]> {
     if left_out.is_empty() {
         return Cow::Borrowed(&connector.fields);
     }

@@ -2,11 +2,11 @@
 //! begins.
 
 use portcullis_core::fault::Code;
-use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
+use portcullis_core::id::{ConnectionName, ConnectorId, OrgId, WorkspaceId};
 use portcullis_store::ConnectorSetting;
 
 use super::health::{Attention, standing};
-use super::key::ConnectionKey;
+use super::key::{ConnectionKey, is_asked};
 use super::state::{ConnectionState, StoredConnection};
 use crate::caller::{Caller, ORG};
 use crate::engine::Engine;
@@ -21,6 +21,8 @@ const READ_AT_ONCE: usize = 200;
 pub struct ConnectionsWanted {
     pub state: Option<ConnectionState>,
     pub connector_id: Option<String>,
+    /// The name of a connection; `default` for those without one.
+    pub connection: Option<String>,
     pub workspace: Option<String>,
     /// Maximum entries, 1 to 100.
     pub limit: usize,
@@ -34,6 +36,9 @@ pub struct ListedConnection {
     pub org: OrgId,
     pub workspace: WorkspaceId,
     pub connector_id: ConnectorId,
+    /// Its name and what people call it; none for a default one.
+    pub name: Option<ConnectionName>,
+    pub label: Option<String>,
     pub state: ConnectionState,
     pub reason: Option<String>,
     pub attention: Option<Attention>,
@@ -88,21 +93,11 @@ pub async fn of_platform(
 
 /// The cursor of a connection: its ids with dots, which ids have none of.
 fn cursor(key: &ConnectionKey) -> String {
-    format!("{}.{}.{}", key.org, key.workspace, key.connector)
+    key.parts().join(".")
 }
 
 fn parse(text: &str) -> Option<ConnectionKey> {
-    let mut parts = text.split('.');
-    let key = key_of(parts.next()?, parts.next()?, parts.next()?)?;
-    parts.next().is_none().then_some(key)
-}
-
-fn key_of(org: &str, workspace: &str, connector: &str) -> Option<ConnectionKey> {
-    Some(ConnectionKey {
-        org: OrgId::parse(org).ok()?,
-        workspace: WorkspaceId::parse(workspace).ok()?,
-        connector: ConnectorId::parse(connector).ok()?,
-    })
+    ConnectionKey::of_parts(&text.split('.').collect::<Vec<_>>())
 }
 
 async fn list(
@@ -122,7 +117,7 @@ async fn list(
         prefix.push(workspace);
     }
     let depth = depth + usize::from(prefix.len() > depth);
-    let rest = |key: &ConnectionKey| key.parts().into_iter().skip(depth).map(str::to_owned).collect();
+    let rest = |key: &ConnectionKey| key.parts().iter().skip(depth).map(|part| (*part).to_owned()).collect();
     let mut at: Option<Vec<String>> = after.as_ref().map(rest);
     let mut left = usize::try_from(engine.limits().connection_scan).unwrap_or(usize::MAX).max(1);
     let mut page = ConnectionsPage::default();
@@ -132,14 +127,14 @@ async fn list(
         let keys = records.keys::<ConnectorSetting>(&prefix, at.as_deref(), count).await?;
         for parts in &keys {
             let whole: Vec<&str> = prefix.iter().copied().chain(parts.iter().map(String::as_str)).collect();
-            let [org, workspace, connector] = whole.as_slice() else { continue };
-            let Some(key) = key_of(org, workspace, connector) else { continue };
+            let Some(key) = ConnectionKey::of_parts(&whole) else { continue };
             if page.entries.len() == wanted.limit {
                 page.next = page.entries.last().map(|last| {
                     cursor(&ConnectionKey {
                         org: last.org.clone(),
                         workspace: last.workspace.clone(),
                         connector: last.connector_id.clone(),
+                        name: last.name.clone(),
                     })
                 });
                 return Ok(page);
@@ -171,6 +166,9 @@ async fn entry(
     if !is(key.connector.as_str(), &wanted.connector_id) || !is(key.workspace.as_str(), &wanted.workspace) {
         return Ok(None);
     }
+    if !is_asked(key.name.as_ref(), wanted.connection.as_deref()) {
+        return Ok(None);
+    }
     let resources = &engine.resources;
     let Some(loaded) = resources.cache.connector(key.connector.as_str()).await? else { return Ok(None) };
     let stored = StoredConnection::load(&resources.records, &key, &loaded.connector).await?;
@@ -185,6 +183,8 @@ async fn entry(
         org: key.org,
         workspace: key.workspace,
         connector_id: key.connector,
+        name: key.name,
+        label: stored.setting.as_ref().and_then(|setting| setting.label.clone()),
         state: standing.state,
         reason: standing.reason,
         attention: standing.attention,
@@ -198,10 +198,11 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_as_it_was_told_and_nothing_else_is() {
-        let key = key_of("acme", "main", "crm").unwrap();
-        assert_eq!(parse(&cursor(&key)), Some(key));
+        for text in ["acme.main.crm", "acme.main.crm.sales"] {
+            assert_eq!(parse(text).map(|key| cursor(&key)).as_deref(), Some(text));
+        }
         for text in
-            ["", "acme", "acme.main", "acme.main.crm.x", "acme..crm", "Acme.main.crm", "acme/main/crm"]
+            ["", "acme", "acme.main", "acme.main.crm.x.y", "acme..crm", "Acme.main.crm", "acme/main/crm"]
         {
             assert_eq!(parse(text), None, "{text:?}");
         }

@@ -253,6 +253,7 @@ impl LoadedConnection {
         let pool = PoolScope {
             workspace: format!("{}/{}", self.key.org, self.key.workspace),
             connector: connector.id.as_str().to_owned(),
+            connection: self.key.name.clone(),
             credential_version: errand.credential.as_ref().map_or(0, |c| c.version),
             // Why the larger commit: after a change of either it is a number that was never used before.
             policy_generation: self.loaded.commit.max(self.policy.commit),
@@ -262,6 +263,7 @@ impl LoadedConnection {
             org: self.key.org.clone(),
             workspace: self.key.workspace.clone(),
             connector_id: connector.id.clone(),
+            connection: self.key.name.clone(),
             revision: self.loaded.revision,
             action_id: purpose.action,
             run_id: purpose.run,

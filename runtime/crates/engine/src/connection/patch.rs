@@ -22,11 +22,11 @@ use portcullis_store::{ConnectorSetting, CredentialFieldState, CredentialState, 
 use serde_json::{Map, Value};
 
 use super::health::{self, Saving};
-use super::left_out::{asked, checked_left_out};
+use super::left_out::{asked_fields, checked_left_out};
 use super::save::{Attempts, GivenConfig, check_method, toggled, try_out, writes};
 use super::sealing::Sealing;
 use super::state::StoredConnection;
-use super::{Connection, Subject};
+use super::{AskedConnection, Connection, Subject};
 use crate::caller::Caller;
 use crate::clock;
 use crate::engine::Engine;
@@ -41,6 +41,8 @@ pub struct PatchConnection {
     pub config: Option<Map<String, Value>>,
     /// Another authentication method, for which nothing that is saved stays; as it is if absent.
     pub auth_method: Option<String>,
+    /// What people call a named connection; as it is if absent.
+    pub label: Option<String>,
     /// The revision that is changed; any if absent.
     pub expected: Option<u64>,
 }
@@ -48,26 +50,28 @@ pub struct PatchConnection {
 /// Changes a connection.
 ///
 /// # Errors
-/// Those of [`Caller::authorise`], `connector_not_found`, `revision_mismatch`, `validation_failed` with every violation
+/// Those of [`Caller::authorise`], `connector_not_found`, `not_found` for a named one that was not saved,
+/// `revision_mismatch`, `validation_failed` with every violation
 /// of the form.
-pub async fn patch(
+pub async fn patch<'a>(
     engine: &Engine,
     caller: &Caller,
     tenant: &Tenant,
-    connector: &str,
+    asked: impl Into<AskedConnection<'a>>,
     wish: PatchConnection,
 ) -> Result<Connection, Error> {
-    let PatchConnection { enabled, config, auth_method, expected } = wish;
-    let wish = Wish { enabled, config: config.map(GivenConfig), auth_method };
+    let PatchConnection { enabled, config, auth_method, label, expected } = wish;
+    let wish = Wish { enabled, config: config.map(GivenConfig), auth_method, label };
+    let asked = asked.into();
     let mut attempts = Attempts::default();
     loop {
-        let subject = Subject::find(engine, caller, tenant, connector).await?;
+        let subject = Subject::existing(engine, caller, tenant, asked).await?;
         let before = subject.stored(engine).await?;
         before.require_revision(expected)?;
         let Some(writes) = wish.writes(engine, &subject, &before).await? else {
             return subject.view(engine).await;
         };
-        if attempts.commit(engine, connector, writes).await? {
+        if attempts.commit(engine, asked.connector, writes).await? {
             return subject.view(engine).await;
         }
     }
@@ -78,6 +82,7 @@ struct Wish {
     enabled: Option<bool>,
     config: Option<GivenConfig>,
     auth_method: Option<String>,
+    label: Option<String>,
 }
 
 impl Wish {
@@ -98,6 +103,8 @@ impl Wish {
             Some(id) => Some(id.to_owned()),
         };
         let stays = method == chosen_before;
+        let label_before = before.setting.as_ref().and_then(|setting| setting.label.as_deref());
+        let label = self.label.as_deref().filter(|label| Some(*label) != label_before);
         let Some(config) = &self.config else {
             if !stays {
                 check_method(&subject.loaded.connector, self.auth_method.as_deref(), false)?;
@@ -105,15 +112,16 @@ impl Wish {
             let is_saved = saved.is_some();
             return match self.enabled {
                 Some(enabled) if !is_saved || enabled != was_enabled => {
-                    toggled(engine, subject, before, enabled).await.map(Some)
+                    toggled(engine, subject, before, enabled, label).await.map(Some)
                 }
+                _ if label.is_some() => toggled(engine, subject, before, was_enabled, label).await.map(Some),
                 _ => Ok(None),
             };
         };
         check_method(&subject.loaded.connector, method.as_deref(), true)?;
         let left_out = subject.left_out_under(engine, method.as_deref()).await?;
         let saved = if stays { Saved::open(engine, subject, before).await? } else { Saved::default() };
-        let merge = Merge { subject, before, enabled, was_enabled, method, saved, left_out };
+        let merge = Merge { subject, before, enabled, was_enabled, label, method, saved, left_out };
         merge.writes(engine, config.copy()).await
     }
 }
@@ -145,6 +153,8 @@ struct Merge<'m> {
     before: &'m StoredConnection,
     enabled: bool,
     was_enabled: bool,
+    /// Another text that people call it.
+    label: Option<&'m str>,
     method: Option<String>,
     saved: Saved,
     /// Names of fields that a shared OAuth client has.
@@ -175,13 +185,13 @@ impl Merge<'_> {
         // Why those that stay are checked too: a workspace's own client, saved before the shared one, is still in use.
         let absent: Vec<String> =
             self.left_out.iter().filter(|name| !kept.contains(*name)).cloned().collect();
-        let form = asked(connector, &absent);
+        let form = asked_fields(connector, &absent);
         let values = check_form_with(&form, given, FormValues { secrets, config }, limit)
             .map_err(|violations| Error::violations(Code::ValidationFailed, violations))?;
         let same_secrets = kept_secrets == sealed && values.secrets.len() == sealed;
         if let Some(state) = self.saved.state.clone().filter(|_| same_secrets) {
             let changed = changed(&state.config, &values.config);
-            if changed.is_empty() && self.enabled == self.was_enabled {
+            if changed.is_empty() && self.enabled == self.was_enabled && self.label.is_none() {
                 return Ok(None);
             }
             if !changed.iter().any(|name| is_read_before_calls(connector, name)) {
@@ -213,7 +223,8 @@ impl Merge<'_> {
         let sealed = self.before.setting.as_ref().and_then(|setting| setting.value.encrypted_config.clone());
         let setting =
             ConnectorSetting::new(connector.id.clone(), self.enabled, sealed).under(self.method.clone());
-        let writes = writes(self.subject, self.before, &setting).put(&self.subject.key.parts(), &state);
+        let writes =
+            writes(self.subject, self.before, setting, self.label).put(&self.subject.key.parts(), &state);
         let saving = match (self.was_enabled, self.enabled) {
             (false, true) => Saving::OptedIn,
             (true, false) => Saving::OptedOut,
@@ -236,6 +247,7 @@ impl Merge<'_> {
             subject: self.subject,
             before: self.before,
             enabled: self.enabled,
+            label: self.label,
             auth_method: self.method,
             kept,
             allowed_hosts: with_kept_secrets.then_some(self.saved.allowed_hosts),

@@ -1,7 +1,5 @@
 //! Saves a connection: checks the form, tries the credential on a request that is not sent, seals it; or opts out.
 
-use std::collections::BTreeMap;
-
 use portcullis_core::connector::{Connector, DEFAULT_METHOD};
 use portcullis_core::fault::Code;
 use portcullis_core::form::{Field, check_form};
@@ -14,10 +12,10 @@ use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
 use super::health::{self, Saving};
-use super::left_out::{asked, checked_left_out};
+use super::left_out::checked_left_out;
 use super::sealing::Sealing;
 use super::state::StoredConnection;
-use super::{Connection, Subject};
+use super::{AskedConnection, Connection, Subject, asked_fields, checked_names, named};
 use crate::caller::Caller;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -27,6 +25,7 @@ use crate::tenants::Tenant;
 const ATTEMPTS_MAX: u32 = 20;
 
 /// What is saved.
+#[derive(Default)]
 pub struct SaveConnection {
     /// False opts out.
     pub enabled: bool,
@@ -34,41 +33,55 @@ pub struct SaveConnection {
     pub config: Option<Map<String, Value>>,
     /// The authentication method; the connector's default if absent.
     pub auth_method: Option<String>,
+    /// What people call a named connection. If absent, it stays as it is; not for the default one.
+    pub label: Option<String>,
     /// The revision that is replaced; any if absent.
     pub expected: Option<u64>,
 }
 
-/// Saves a credential, or opts out or in again.
+/// Saves a credential, or opts out or in again. A named connection exists from then on.
 ///
 /// # Errors
 /// Those of [`Caller::authorise`], `connector_not_found`, `revision_mismatch`, `validation_failed` with every violation
-/// of the form.
-pub async fn save(
+/// of the form, for a text that is no name, and for one named connection too many.
+pub async fn save<'a>(
     engine: &Engine,
     caller: &Caller,
     tenant: &Tenant,
-    connector: &str,
+    asked: impl Into<AskedConnection<'a>>,
     wish: SaveConnection,
 ) -> Result<Connection, Error> {
-    let SaveConnection { enabled, config, auth_method, expected } = wish;
+    let SaveConnection { enabled, config, auth_method, label, expected } = wish;
+    let (asked, label) = (asked.into(), label.as_deref());
     let config = config.map(GivenConfig);
     let method = auth_method.clone().filter(|id| id != DEFAULT_METHOD);
     let mut attempts = Attempts::default();
     loop {
-        let subject = Subject::find(engine, caller, tenant, connector).await?;
+        let found = Subject::find(engine, caller, tenant, asked).await;
+        let subject = found.map_err(|error| unnamed(asked, error))?;
         let before = subject.stored(engine).await?;
         before.require_revision(expected)?;
         check_method(&subject.loaded.connector, auth_method.as_deref(), config.is_some())?;
+        if subject.key.name.is_some() && before.setting.is_none() {
+            named::has_room(engine, &subject.key).await?;
+        }
         let writes = match &config {
-            None => toggled(engine, &subject, &before, enabled).await?,
+            None => toggled(engine, &subject, &before, enabled, label).await?,
             Some(config) => {
-                sealed_anew(engine, &subject, &before, enabled, method.clone(), config.copy()).await?
+                let fresh = Sealing::fresh(&subject, &before, enabled);
+                sealed_anew(engine, Sealing { label, auth_method: method.clone(), ..fresh }, config.copy())
+                    .await?
             }
         };
-        if attempts.commit(engine, connector, writes).await? {
+        if attempts.commit(engine, asked.connector, writes).await? {
             return subject.view(engine).await;
         }
     }
+}
+
+/// Says what a name must be, where the caller makes one.
+fn unnamed(asked: AskedConnection<'_>, error: Error) -> Error {
+    checked_names(asked.name, "/connection").err().filter(|_| error.code == Code::NotFound).unwrap_or(error)
 }
 
 /// The attempts of a save beside others of the same connection.
@@ -141,14 +154,23 @@ pub(super) fn check_method(
 
 /// The setting, under the conditions that its workspace exists and that neither it nor its connector changed since
 /// they were read: a save beside another one never mixes the two, and nothing is saved for a connector that is gone.
-pub(super) fn writes(subject: &Subject, before: &StoredConnection, setting: &ConnectorSetting) -> Writes {
+/// A named connection gets its name, and this label or the one that it has.
+pub(super) fn writes(
+    subject: &Subject,
+    before: &StoredConnection,
+    setting: ConnectorSetting,
+    label: Option<&str>,
+) -> Writes {
+    let kept = || before.setting.as_ref().and_then(|setting| setting.label.clone());
+    let label = label.map(str::to_owned).or_else(kept).filter(|_| subject.key.name.is_some());
+    let setting = setting.named(subject.key.name.clone(), label);
     let tenant = [subject.key.org.as_str(), subject.key.workspace.as_str()];
     let writes = Writes::new()
         .require_present::<WorkspaceRecord>(&tenant)
         .require_revision::<ConnectorRecord>(&[subject.key.connector.as_str()], subject.loaded.commit);
     match before.setting_commit {
-        0 => writes.create(&subject.key.parts(), setting),
-        commit => writes.replace(&subject.key.parts(), setting, commit),
+        0 => writes.create(&subject.key.parts(), &setting),
+        commit => writes.replace(&subject.key.parts(), &setting, commit),
     }
 }
 
@@ -158,17 +180,19 @@ pub(super) async fn toggled(
     subject: &Subject,
     before: &StoredConnection,
     enabled: bool,
+    label: Option<&str>,
 ) -> Result<Writes, Error> {
     let connector = &subject.loaded.connector;
     let kept = before.setting.as_ref().map(|setting| setting.value.clone());
     let sealed = kept.as_ref().and_then(|value| value.encrypted_config.clone());
     if enabled && sealed.is_none() && connector.needs_configuration() {
         let left_out = subject.left_out_under(engine, None).await?;
-        let required = asked(connector, &left_out);
+        let required = asked_fields(connector, &left_out);
         let required: Vec<&Field> = required.iter().filter(|field| field.required).collect();
         // Why: a shared client has all that the form would ask for, so there is nothing to fill in.
         if !left_out.is_empty() && required.is_empty() {
-            return sealed_anew(engine, subject, before, enabled, None, Map::new()).await;
+            let sealing = Sealing { label, ..Sealing::fresh(subject, before, enabled) };
+            return sealed_anew(engine, sealing, Map::new()).await;
         }
         let violations = required.iter().map(|field| {
             let pointer = format!("/config/{}", field.name);
@@ -180,7 +204,7 @@ pub(super) async fn toggled(
     let was_enabled = before.setting.as_ref().is_none_or(|setting| setting.value.enabled);
     let is_new = before.setting.is_none();
     let setting = ConnectorSetting::new(connector.id.clone(), enabled, sealed).under(auth_method);
-    let writes = writes(subject, before, &setting);
+    let writes = writes(subject, before, setting, label);
     // Why not of a new one: nothing was there that could be told of.
     if was_enabled == enabled || is_new {
         return Ok(writes);
@@ -192,20 +216,17 @@ pub(super) async fn toggled(
 /// Seals a complete new set of values.
 async fn sealed_anew(
     engine: &Engine,
-    subject: &Subject,
-    before: &StoredConnection,
-    enabled: bool,
-    auth_method: Option<String>,
+    mut sealing: Sealing<'_>,
     config: Map<String, Value>,
 ) -> Result<Writes, Error> {
-    let connector = subject.loaded.connector.under(auth_method.as_deref());
-    let left_out = subject.left_out_under(engine, auth_method.as_deref()).await?;
+    let method = sealing.auth_method.as_deref();
+    let connector = sealing.subject.loaded.connector.under(method);
+    let left_out = sealing.subject.left_out_under(engine, method).await?;
     let config = checked_left_out(&left_out, GivenConfig(config))?;
-    let asked = asked(connector, &left_out);
-    let values = check_form(&asked, config, engine.resources.limits.secret_field_bytes)
+    let fields = asked_fields(connector, &left_out);
+    let values = check_form(&fields, config, engine.resources.limits.secret_field_bytes)
         .map_err(|violations| Error::violations(Code::ValidationFailed, violations))?;
-    let (kept, is_part) = (BTreeMap::new(), !left_out.is_empty());
-    let sealing = Sealing { subject, before, enabled, auth_method, kept, allowed_hosts: None, is_part };
+    sealing.is_part = !left_out.is_empty();
     sealing.writes(engine, values).await
 }
 

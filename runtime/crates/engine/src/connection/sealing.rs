@@ -23,6 +23,8 @@ pub(super) struct Sealing<'s> {
     pub(super) before: &'s StoredConnection,
     /// False opts out.
     pub(super) enabled: bool,
+    /// What people call a named connection; as it is if absent.
+    pub(super) label: Option<&'s str>,
     pub(super) auth_method: Option<String>,
     /// Fields whose values stay, with the time at which they were given.
     pub(super) kept: BTreeMap<String, CredentialFieldState>,
@@ -32,7 +34,13 @@ pub(super) struct Sealing<'s> {
     pub(super) is_part: bool,
 }
 
-impl Sealing<'_> {
+impl<'s> Sealing<'s> {
+    /// One whose values are all new, under the connector's own method.
+    pub(super) fn fresh(subject: &'s Subject, before: &'s StoredConnection, enabled: bool) -> Self {
+        let (kept, allowed_hosts) = (BTreeMap::new(), None);
+        Self { subject, before, enabled, label: None, auth_method: None, kept, allowed_hosts, is_part: false }
+    }
+
     /// What is to be written. A token that was obtained with the earlier values is no longer valid, and discovered
     /// values are discovered again.
     ///
@@ -73,8 +81,9 @@ impl Sealing<'_> {
             updated_at: now,
         };
         let parts = subject.key.parts();
-        let writes =
-            writes(subject, self.before, &setting).put(&parts, &state).delete::<DiscoveredConfig>(&parts);
+        let writes = writes(subject, self.before, setting, self.label)
+            .put(&parts, &state)
+            .delete::<DiscoveredConfig>(&parts);
         let waits = connector.asks_for_consent();
         let saving = if self.enabled { Saving::Credential { waits } } else { Saving::OptedOut };
         let credential = Some((state.credential_id.clone(), revision));

@@ -33,7 +33,7 @@ pub enum ConnectionState {
     Connected,
     /// The workspace opted out.
     OptedOut,
-    /// The workspace saved no credential.
+    /// The workspace saved no credential, or no connection of that name.
     Unconfigured,
     /// The saved values do not satisfy the current form, or no token can be obtained with them.
     NeedsAttention,
@@ -42,6 +42,8 @@ pub enum ConnectionState {
 /// A workspace's connection to one connector, as stored; nothing is opened.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StoredConnection {
+    /// Whether it is a named one: that exists only once it was saved.
+    is_named: bool,
     /// The settings record.
     pub(crate) setting: Option<Arc<ConnectorSetting>>,
     /// The commit that wrote it; 0 if there is none.
@@ -95,7 +97,7 @@ impl StoredConnection {
     ) -> Result<Option<Self>, Error> {
         let parts = key.parts();
         let Some((setting, setting_commit)) = records.get_shared::<ConnectorSetting>(&parts).await? else {
-            return Ok(Some(Self::default()));
+            return Ok(Some(Self { is_named: key.name.is_some(), ..Self::default() }));
         };
         let chosen = connector.under(setting.value.auth_method.as_deref());
         let method = setting.value.auth_method.as_deref();
@@ -132,10 +134,17 @@ impl StoredConnection {
             true => SharedClients::default(),
             false => SharedClients::load(records, &key.org, chosen, oauth_clients::method_id(method)).await?,
         };
-        let (client, client_gone) = (None, false);
-        let setting = Some(setting);
-        let read =
-            Self { setting, setting_commit, credential, token, discovered, clients, client, client_gone };
+        let read = Self {
+            is_named: key.name.is_some(),
+            setting: Some(setting),
+            setting_commit,
+            credential,
+            token,
+            discovered,
+            clients,
+            client: None,
+            client_gone: false,
+        };
         Ok(Some(read.with_client_of_token(connector)))
     }
 
@@ -218,7 +227,9 @@ impl StoredConnection {
     pub(crate) fn unwanted(&self, connector: &Connector) -> Option<ConnectionState> {
         match &self.setting {
             Some(setting) if !setting.value.enabled => Some(ConnectionState::OptedOut),
-            None if self.chosen(connector).needs_configuration() => Some(ConnectionState::Unconfigured),
+            None if self.is_named || self.chosen(connector).needs_configuration() => {
+                Some(ConnectionState::Unconfigured)
+            }
             _ => None,
         }
     }

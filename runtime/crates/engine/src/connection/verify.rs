@@ -6,9 +6,9 @@ use portcullis_core::fault::Code;
 use portcullis_core::id::RunId;
 use serde_json::{Map, Value};
 
-use super::Subject;
 use super::health::{self, Seen, Watched};
 use super::state::ConnectionState;
+use super::{AskedConnection, Subject};
 use crate::breaker::Asking;
 use crate::call::active_calls::CallScope;
 use crate::call::org_rules::Refused;
@@ -65,15 +65,16 @@ impl Verified {
 ///
 /// # Errors
 /// Those of [`Caller::authorise`], `connector_not_found`, `connector_disabled`, `not_found` if the definition has no
-/// test, `credential_needs_attention` if nothing is saved, `connector_not_allowed` and `action_not_allowed`.
-pub async fn verify(
+/// test or there is no such named connection, `credential_needs_attention` if nothing is saved, `connector_not_allowed`
+/// and `action_not_allowed`.
+pub async fn verify<'a>(
     engine: &Engine,
     caller: &Caller,
     tenant: &Tenant,
-    connector: &str,
+    asked: impl Into<AskedConnection<'a>>,
     commitment: Commitment,
 ) -> Result<Verified, Error> {
-    let subject = Subject::find(engine, caller, tenant, connector).await?;
+    let subject = Subject::existing(engine, caller, tenant, asked).await?;
     let none = || Error::new(Code::NotFound, "this connector's definition has no test");
     let named = Named::test(std::sync::Arc::clone(&subject.loaded)).ok_or_else(none)?;
     subject.require_enabled()?;
@@ -98,6 +99,7 @@ pub async fn verify(
         workspace_commit: tenant.commit,
         seen: tenant.seen,
         connector_id: subject.key.connector.as_str().to_owned(),
+        connection: subject.key.name.clone(),
         action_id: action.id.as_str().to_owned(),
         run_id: None,
         input: Map::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_action::{Method, UrlTemplate};
 use portcullis_core::host_pattern::HostPattern;
-use portcullis_core::id::{ActionId, OrgId, TokenId, WorkspaceId};
+use portcullis_core::id::{ActionId, ConnectionName, OrgId, TokenId, WorkspaceId};
 use portcullis_core::org_rules::RulesVerdict;
 use portcullis_core::verdict::{AllowlistMode, HostRules, OrgPolicy};
 use portcullis_store::AutomationRecord;
@@ -20,6 +20,7 @@ fn call(token: Option<&str>) -> CallScope {
         workspace: WorkspaceId::parse("main").unwrap(),
         workspace_commit: 1,
         connector: "crm".to_owned(),
+        connection: None,
         token: token.map(|id| TokenId::parse(id).unwrap()),
     }
 }
@@ -36,6 +37,10 @@ fn a_change_concerns_its_own_calls_and_no_neighbours() {
         (
             Key::of::<ConnectorSetting>(&["acme", "main", "crm"]),
             Key::of::<ConnectorSetting>(&["acme", "other", "crm"]),
+        ),
+        (
+            Key::of::<ConnectorSetting>(&["acme", "main", "crm"]),
+            Key::of::<ConnectorSetting>(&["acme", "main", "crm", "sales"]),
         ),
         (Key::of::<WorkspaceRecord>(&["acme", "main"]), Key::of::<WorkspaceRecord>(&["acme", "main2"])),
         (Key::of::<OrgRecord>(&["acme"]), Key::of::<OrgRecord>(&["other"])),
@@ -56,6 +61,7 @@ fn idle_connections_of_another_workspace_stay() {
     let scope = |workspace: &str, connector: &str| PoolScope {
         workspace: workspace.to_owned(),
         connector: connector.to_owned(),
+        connection: None,
         credential_version: 1,
         policy_generation: 1,
         http2: false,
@@ -65,6 +71,10 @@ fn idle_connections_of_another_workspace_stay() {
     for other in [scope("acme/main2", "crm"), scope("acme/main", "crm2"), scope("acme2/main", "crm")] {
         assert!(!saved.outdates(&other), "{other:?}");
     }
+    let sales = PoolScope { connection: ConnectionName::parse("sales").ok(), ..scope("acme/main", "crm") };
+    assert!(!saved.outdates(&sales), "another connection of the same connector");
+    let named = Subject::of(&Key::of::<CredentialState>(&["acme", "main", "crm", "sales"]).unwrap()).unwrap();
+    assert!(named.outdates(&sales) && !named.outdates(&scope("acme/main", "crm")));
     let listed = Subject::Policy("acme".to_owned());
     assert!(listed.outdates(&scope("acme/other", "any")) && !listed.outdates(&scope("acme2/main", "crm")));
 }

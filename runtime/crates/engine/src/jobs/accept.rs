@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use portcullis_action::budget::Budget;
 use portcullis_core::fault::Code;
-use portcullis_core::id::{AutomationId, RunId};
+use portcullis_core::id::{AutomationId, ConnectionName, RunId};
 use portcullis_core::input::check_input;
 use portcullis_core::limits::Limits;
 use portcullis_core::violation::Violation;
@@ -89,7 +89,10 @@ impl Acceptance {
 
 /// The line of a key. A hash, because the key is a part of the source, which is kept sealed.
 fn line_of(call: &CallRequest, automation: &AutomationId, key: &str) -> LineName {
-    hashed(&[call.org.as_str(), call.workspace.as_str(), automation.as_str(), key])
+    let parts = [call.org.as_str(), call.workspace.as_str(), automation.as_str(), key];
+    // Why only of a named one: lines that stand stay the same.
+    let connection = call.connection.as_ref().map(ConnectionName::as_str);
+    hashed(&parts.into_iter().chain(connection).collect::<Vec<_>>())
 }
 
 fn hashed(parts: &[&str]) -> LineName {
@@ -130,6 +133,7 @@ pub(crate) async fn accept(engine: &Engine, call: CallRequest, with: Acceptance)
     let mark = mark.as_deref();
     let detail = Detail {
         connector_id: named.loaded.connector.id.clone(),
+        connection: call.connection.clone(),
         action_id: action.id.clone(),
         revision: named.loaded.revision,
         automation_id: call.automation_id.clone(),

@@ -19,6 +19,7 @@ use crate::call::run::EndReason;
 use crate::call::{CallRequest, Commitment};
 use crate::caller::{Caller, ORG, RUN};
 use crate::clock::{self, now_ms};
+use crate::connection::is_asked;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::runs::{CallIdentity, FireAutomation, Fired, accepted, fired};
@@ -121,6 +122,7 @@ pub async fn rerun(
         workspace_commit: tenant.commit,
         seen: tenant.seen,
         connector_id: detail.connector_id.as_str().to_owned(),
+        connection: detail.connection,
         action_id: detail.action_id.as_str().to_owned(),
         run_id: None,
         input: payload.input,
@@ -154,6 +156,8 @@ pub struct Redrive {
     /// Code of the last try.
     pub code: Option<String>,
     pub connector_id: Option<String>,
+    /// The name of a connection; `default` for those without one.
+    pub connection: Option<String>,
     pub action_id: Option<String>,
     pub automation_id: Option<String>,
     /// Why they were given up or skipped.
@@ -287,6 +291,7 @@ impl Redrive {
             && self.status.is_none_or(|wanted| wanted == status)
             && is(&self.code, detail.failure.as_ref().map(|failure| failure.code.as_str()))
             && is(&self.connector_id, Some(detail.connector_id.as_str()))
+            && is_asked(detail.connection.as_ref(), self.connection.as_deref())
             && is(&self.action_id, Some(detail.action_id.as_str()))
             && is(&self.automation_id, detail.automation_id.as_ref().map(AutomationId::as_str))
             && self.reason.is_none_or(|wanted| detail.reason == Some(wanted))

@@ -95,6 +95,7 @@ mod tests {
             org: OrgId::parse("acme").unwrap(),
             workspace: WorkspaceId::parse(workspace).unwrap(),
             connector: ConnectorId::parse("crm").unwrap(),
+            name: None,
         }
     }
 

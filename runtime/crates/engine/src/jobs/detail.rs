@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_core::fault::Code;
-use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
+use portcullis_core::id::{ActionId, AutomationId, ConnectionName, ConnectorId, RunId};
 use portcullis_store::Job;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -24,6 +24,9 @@ const MESSAGE_CHARS_MAX: usize = 500;
 #[serde(deny_unknown_fields)]
 pub(super) struct Detail {
     pub(super) connector_id: ConnectorId,
+    /// Which of the workspace's connections it is made through; the default one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) connection: Option<ConnectionName>,
     pub(super) action_id: ActionId,
     /// The connector's revision when it was accepted, then when it was tried last.
     pub(super) revision: u64,
@@ -130,6 +133,7 @@ impl Detail {
             org: job.org.clone(),
             workspace: job.workspace.clone(),
             connector: self.connector_id.as_str().to_owned(),
+            connection: self.connection.clone(),
             action: self.action_id.as_str().to_owned(),
             automation_id: self.automation_id.clone(),
             event_id: self.event_id.clone(),

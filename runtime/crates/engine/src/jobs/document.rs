@@ -1,7 +1,7 @@
 //! A run that has not ended, as JSON.
 
 use portcullis_core::fault::Code;
-use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
+use portcullis_core::id::{ActionId, AutomationId, ConnectionName, ConnectorId, RunId};
 use portcullis_store::{Job, JobState};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -52,6 +52,9 @@ pub struct WaitingRun {
     pub run_id: RunId,
     pub status: JobStatus,
     pub connector_id: ConnectorId,
+    /// Which of the workspace's connections it is made through; absent for the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionName>,
     pub action_id: ActionId,
     /// Revision of the connector's definition when it was accepted, then when it was tried last.
     pub revision: u64,
@@ -115,6 +118,7 @@ impl WaitingRun {
             run_id: job.run_id.clone(),
             status: job.state.into(),
             connector_id: detail.connector_id,
+            connection: detail.connection,
             action_id: detail.action_id,
             revision: detail.revision,
             automation_id: detail.automation_id,

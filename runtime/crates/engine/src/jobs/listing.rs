@@ -144,6 +144,7 @@ fn matches(filter: &RunFilter, detail: &Detail, state: JobState) -> bool {
         class,
         code,
         connector_id,
+        connection,
         action_id,
         automation_id,
         event_id,
@@ -159,6 +160,7 @@ fn matches(filter: &RunFilter, detail: &Detail, state: JobState) -> bool {
     is(class, failure.and_then(|failure| failure.class.as_deref()))
         && is(code, failure.map(|failure| failure.code.as_str()))
         && is(connector_id, Some(detail.connector_id.as_str()))
+        && is(connection, detail.connection.as_ref().map(|name| name.as_str()))
         && is(action_id, Some(detail.action_id.as_str()))
         && is(automation_id, detail.automation_id.as_ref().map(|id| id.as_str()))
         && is(event_id, detail.event_id.as_deref())

@@ -83,6 +83,7 @@ mod tests {
             org: OrgId::parse("acme").unwrap(),
             workspace: WorkspaceId::parse("main").unwrap(),
             connector: ConnectorId::parse(connector).unwrap(),
+            name: None,
         }
     }
 

@@ -153,6 +153,7 @@ fn entry(
         code: code.map(|code| code.as_str().to_owned()),
         reason: reason.and_then(word),
         connector_id: detail.connector_id.clone(),
+        connection: detail.connection.clone(),
         action_id: detail.action_id.clone(),
         automation_id: detail.automation_id.clone(),
         event_id: detail.event_id.clone(),
@@ -188,6 +189,7 @@ fn untried(job: &Job, detail: &Detail, reason: Option<EndReason>) -> Run {
     Run {
         id: job.run_id.clone(),
         connector_id: detail.connector_id.clone(),
+        connection: detail.connection.clone(),
         action_id: detail.action_id.clone(),
         revision: detail.revision,
         automation_id: detail.automation_id.clone(),

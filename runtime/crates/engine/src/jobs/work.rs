@@ -152,7 +152,7 @@ pub(super) async fn work(engine: &Arc<Engine>, leased: &Leased) -> Result<(), Er
 
 fn connection_of(job: &Job, detail: &Detail) -> ConnectionKey {
     let (org, workspace, connector) = (job.org.clone(), job.workspace.clone(), detail.connector_id.clone());
-    ConnectionKey { org, workspace, connector }
+    ConnectionKey { org, workspace, connector, name: detail.connection.clone() }
 }
 
 /// Whether it is a first try. Why an interrupted one, too: that was no fault of the vendor's.
@@ -211,6 +211,7 @@ fn call_of(job: &Job, detail: &Detail, payload: Payload, seen: u64, commitment: 
         workspace_commit: job.workspace_commit,
         seen,
         connector_id: detail.connector_id.as_str().to_owned(),
+        connection: detail.connection.clone(),
         action_id: detail.action_id.as_str().to_owned(),
         run_id: Some(job.run_id.clone()),
         input: payload.input,
@@ -370,6 +371,7 @@ async fn after_error(
     let run = Run {
         id: job.run_id.clone(),
         connector_id: detail.connector_id.clone(),
+        connection: detail.connection.clone(),
         action_id: detail.action_id.clone(),
         revision: detail.revision,
         automation_id: detail.automation_id.clone(),

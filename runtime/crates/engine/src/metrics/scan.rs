@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
 use portcullis_core::sync::lock;
 use portcullis_store::{ConnectorSetting, JobState, Records, StoreError};
 
@@ -219,14 +218,10 @@ async fn state(
     records: &Records,
     parts: &[String],
 ) -> Result<Option<ConnectionState>, Error> {
-    let [org, workspace, connector] = parts else { return Ok(None) };
-    let (Ok(org), Ok(workspace), Ok(connector)) =
-        (OrgId::parse(org), WorkspaceId::parse(workspace), ConnectorId::parse(connector))
-    else {
+    let Some(key) = ConnectionKey::of_parts(parts) else { return Ok(None) };
+    let Some(loaded) = engine.resources.cache.connector(key.connector.as_str()).await? else {
         return Ok(None);
     };
-    let Some(loaded) = engine.resources.cache.connector(connector.as_str()).await? else { return Ok(None) };
-    let key = ConnectionKey { org, workspace, connector };
     let stored = StoredConnection::load(records, &key, &loaded.connector).await?;
     Ok(Some(standing(records, &key, &loaded.connector, &stored).await?.state))
 }

@@ -32,7 +32,7 @@ use crate::audit_log::{AuditActor, actor_of};
 use crate::caller::Caller;
 use crate::clock;
 use crate::connection::health::{self, Seen, Watched};
-use crate::connection::{ConnectionKey, LoadedConnection, Subject};
+use crate::connection::{AskedConnection, ConnectionKey, LoadedConnection, Subject};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::oauth_clients::SharedClient;
@@ -107,29 +107,29 @@ fn no_consent_of(connection: &LoadedConnection) -> Error {
 /// Starts a consent.
 ///
 /// # Errors
-/// `connector_disabled`, `bad_request` if no consent is needed, `credential_needs_attention` before the client id and
-/// secret are saved.
-pub async fn start(
+/// `connector_disabled`, `not_found` for a named connection that was not saved, `bad_request` if no consent is needed,
+/// `credential_needs_attention` before the client id and secret are saved.
+pub async fn start<'a>(
     engine: &Engine,
     caller: &Caller,
     tenant: &Tenant,
-    connector: &str,
+    asked: impl Into<AskedConnection<'a>>,
 ) -> Result<Started, Error> {
-    start_in(engine, caller, tenant, connector, None).await
+    start_in(engine, caller, tenant, asked, None).await
 }
 
 /// Starts a consent, perhaps in a connect session, which is told of its end.
 ///
 /// # Errors
 /// As for [`start`].
-pub(crate) async fn start_in(
+pub(crate) async fn start_in<'a>(
     engine: &Engine,
     caller: &Caller,
     tenant: &Tenant,
-    connector: &str,
+    asked: impl Into<AskedConnection<'a>>,
     session: Option<String>,
 ) -> Result<Started, Error> {
-    let subject = Subject::find(engine, caller, tenant, connector).await?;
+    let subject = Subject::existing(engine, caller, tenant, asked).await?;
     subject.require_enabled()?;
     let connection = subject.load(engine).await?.with_new_client();
     begin(&engine.resources, &connection, actor_of(caller), session).await
@@ -165,6 +165,7 @@ async fn begin(
         org: connection.key.org.as_str().to_owned(),
         workspace: connection.key.workspace.as_str().to_owned(),
         connector: connection.key.connector.as_str().to_owned(),
+        connection: connection.key.name.clone(),
         credential_id: credential.credential_id.clone(),
         credential_revision: credential.revision,
         client: connection.stored.client.as_ref().map(SharedClient::noted),
@@ -311,6 +312,7 @@ async fn accept(engine: &Engine, back: &Return<'_>, pending: PendingConsent) -> 
         org: OrgId::parse(&pending.org)?,
         workspace: WorkspaceId::parse(&pending.workspace)?,
         connector: ConnectorId::parse(&pending.connector)?,
+        name: pending.connection.clone(),
     };
     // Why who started it: the browser that comes back has no token, and the audit log is to say who did it.
     let mark = RequestMark::current();

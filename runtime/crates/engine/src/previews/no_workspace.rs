@@ -56,6 +56,7 @@ pub(super) async fn invoke(engine: &Engine, call: &CallRequest) -> Result<Run, E
     let run = Run {
         id: clock::fresh("run", RunId::parse)?,
         connector_id: connector.id.clone(),
+        connection: call.connection.clone(),
         action_id: action.id.clone(),
         revision: named.loaded.revision,
         automation_id: call.automation_id.clone(),
@@ -74,6 +75,7 @@ pub(super) async fn invoke(engine: &Engine, call: &CallRequest) -> Result<Run, E
         org: call.org.clone(),
         workspace: call.workspace.clone(),
         connector: connector.id.clone(),
+        name: call.connection.clone(),
     };
     let policy = resources.cache.policy(call.org.as_str()).await?;
     let config = stand_ins.iter().map(|one| (one.field.clone(), Value::String(one.text.clone())));

@@ -220,6 +220,7 @@ async fn refused(
         action_id: ActionId::parse(destination.action_id)?,
         revision: loaded.map_or(0, |loaded| loaded.revision),
         connector_id,
+        connection: destination.connection()?,
         automation_id: Some(fired.id().clone()),
         event_id: Some(event_id(fired.id(), fired.firing.at_ms)),
         end: RunEnd::plain(error.code).explained(Some(&message(error))),

@@ -2,7 +2,7 @@
 //!
 //! A body has ids, times and our own words: no secret, and nothing of a third party's.
 
-use portcullis_core::id::{ActionId, AutomationId, OrgId, RunId, WebhookId, WorkspaceId};
+use portcullis_core::id::{ActionId, AutomationId, ConnectionName, OrgId, RunId, WebhookId, WorkspaceId};
 use portcullis_store::{
     EventBroadcast, PLATFORM_SCOPE, PendingDelivery, StoreError, WebhookDelivery, WebhookDue,
     WebhookEndpoint, Webhooks, Writes, ms_part,
@@ -77,6 +77,9 @@ pub(crate) struct EventData {
     pub(crate) workspace: Option<WorkspaceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connector_id: Option<String>,
+    /// A named connection; absent for the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) connection: Option<ConnectionName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) action_id: Option<ActionId>,
     #[serde(skip_serializing_if = "Option::is_none")]

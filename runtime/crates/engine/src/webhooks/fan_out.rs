@@ -113,6 +113,7 @@ fn event_of(record: &OutboxRecord) -> Option<Event> {
         org: Some(record.org.clone()),
         workspace: Some(record.workspace.clone()),
         connector_id: Some(record.connector_id.as_str().to_owned()),
+        connection: record.connection.clone(),
         action_id: Some(record.action_id.clone()),
         automation_id: record.automation_id.clone(),
         run_id: Some(record.run_id.clone()),

@@ -122,6 +122,7 @@ fn guard(
         org: scope.ledger()?,
         workspace: WorkspaceId::parse(IN_LEDGER)?,
         connector_id: ConnectorId::parse(IN_LEDGER)?,
+        connection: None,
         revision: 0,
         action_id: ActionId::parse(message.kind)?,
         run_id: RunId::parse(message.id)?,
@@ -131,6 +132,7 @@ fn guard(
         // Why a dot: no workspace has a name with one.
         workspace: format!("{}/.webhook", scope.part()),
         connector: endpoint.instance.clone(),
+        connection: None,
         credential_version: 0,
         policy_generation: 0,
         http2: false,

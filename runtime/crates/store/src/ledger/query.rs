@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 
-use portcullis_core::id::{ActionId, ConnectorId, EntryId, RunId, WorkspaceId};
+use portcullis_core::id::{ActionId, ConnectionName, ConnectorId, EntryId, RunId, WorkspaceId};
 use portcullis_core::ledger::{LedgerEvent, LedgerPhase, LedgerVerdict};
 
 use super::error::LedgerError;
@@ -72,6 +72,8 @@ impl fmt::Display for LedgerCursor {
 pub struct LedgerQuery {
     pub workspace: Option<WorkspaceId>,
     pub connector_id: Option<ConnectorId>,
+    /// A named connection.
+    pub connection: Option<ConnectionName>,
     pub action_id: Option<ActionId>,
     pub run_id: Option<RunId>,
     /// Host without port, in any case.
@@ -98,6 +100,7 @@ impl Default for LedgerQuery {
         Self {
             workspace: None,
             connector_id: None,
+            connection: None,
             action_id: None,
             run_id: None,
             host: None,
@@ -121,6 +124,7 @@ impl LedgerQuery {
         }
         is(self.workspace.as_ref(), &event.workspace)
             && is(self.connector_id.as_ref(), &event.connector_id)
+            && self.connection.as_ref().is_none_or(|wanted| event.connection.as_ref() == Some(wanted))
             && is(self.action_id.as_ref(), &event.action_id)
             && is(self.run_id.as_ref(), &event.run_id)
             && is(self.verdict.as_ref(), &event.verdict)

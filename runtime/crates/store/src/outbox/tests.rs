@@ -20,6 +20,7 @@ fn record(name: &str, number: u64) -> OutboxRecord {
         code: None,
         reason: None,
         connector_id: ConnectorId::parse("crm").unwrap(),
+        connection: None,
         action_id: ActionId::parse("create").unwrap(),
         automation_id: None,
         event_id: Some("evt-1".to_owned()),

@@ -1,6 +1,6 @@
 //! Tests of keys, shapes and typed commits.
 
-use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
+use portcullis_core::id::{ConnectionName, ConnectorId, OrgId, WorkspaceId};
 
 use super::*;
 use crate::backend::Batch;
@@ -59,6 +59,11 @@ fn a_connector_setting_has_the_documented_shape() {
     let text = serde_json::to_string(&out).unwrap();
     assert_eq!(text, r#"{"group":"connector","name":"salesforce","value":{"enabled":false}}"#);
     assert_eq!(serde_json::from_str::<ConnectorSetting>(&text).unwrap(), out);
+    let sales = ConnectorSetting::new(ConnectorId::parse("salesforce").unwrap(), true, None);
+    let sales = sales.named(ConnectionName::parse("sales").ok(), Some("Sales team".to_owned()));
+    let named = r#"{"group":"connector","name":"salesforce","connection":"sales","label":"Sales team","value":{"enabled":true}}"#;
+    assert_eq!(serde_json::to_string(&sales).unwrap(), named);
+    assert_eq!(serde_json::from_str::<ConnectorSetting>(named).unwrap(), sales);
     let extra = text.replace("false", "false,\"secret\":1");
     assert!(serde_json::from_str::<ConnectorSetting>(&extra).is_err());
 }

@@ -36,6 +36,8 @@ pub struct RunFilter {
     pub class: Option<String>,
     pub code: Option<String>,
     pub connector_id: Option<String>,
+    /// The name of a connection.
+    pub connection: Option<String>,
     pub action_id: Option<String>,
     pub automation_id: Option<String>,
     pub event_id: Option<String>,
@@ -196,6 +198,8 @@ struct Head<'a> {
     #[serde(borrow, default)]
     connector_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
+    connection: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
     action_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     automation_id: Option<Cow<'a, str>>,
@@ -213,12 +217,13 @@ struct Around<'a> {
 impl Head<'_> {
     fn each(self, mut seen: impl FnMut(&'static str, &str)) {
         // Destructured, so that a new member is not forgotten.
-        let Self { status, class, code, connector_id, action_id, automation_id, event_id } = self;
+        let Self { status, class, code, connector_id, connection, action_id, automation_id, event_id } = self;
         let terms = [
             ("status", status),
             ("class", class),
             ("code", code),
             ("connector_id", connector_id),
+            ("connection", connection),
             ("action_id", action_id),
             ("automation_id", automation_id),
             ("event_id", event_id),
@@ -247,6 +252,7 @@ impl RunFilter {
             class,
             code,
             connector_id,
+            connection,
             action_id,
             automation_id,
             event_id,
@@ -258,6 +264,7 @@ impl RunFilter {
             ("class", class),
             ("code", code),
             ("connector_id", connector_id),
+            ("connection", connection),
             ("action_id", action_id),
             ("automation_id", automation_id),
             ("event_id", event_id),

@@ -3,6 +3,8 @@
 //! Every item is length-prefixed, and the first one names the purpose. It encodes only; the AEADs
 //! compare it.
 
+use std::borrow::Cow;
+
 use super::Binding;
 use super::kek::KeyId;
 
@@ -16,16 +18,22 @@ pub(super) const ALGORITHM_FIELD: u8 = 1;
 pub(super) const ALGORITHM_DERIVE: u8 = 1;
 
 /// What a sealed payload is bound to, as texts: whose it is, where or of what kind, for which connector, and which one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Bound<'a> {
-    pub(super) texts: [&'a str; 4],
+    pub(super) texts: [Cow<'a, str>; 4],
     pub(super) revision: u64,
 }
 
 impl<'a> From<&'a Binding> for Bound<'a> {
     fn from(binding: &'a Binding) -> Self {
-        let Binding { org, workspace, connector, credential, revision } = binding;
-        let texts = [org.as_str(), workspace.as_str(), connector.as_str(), credential.as_str()];
+        let Binding { org, workspace, connector, connection, credential, revision } = binding;
+        // Why in one text: no connector has a slash in its id, so that a named connection has the bytes of no other, and
+        // the default one those that it had before there were names.
+        let connector = match connection {
+            Some(name) => Cow::Owned(format!("{connector}/{name}")),
+            None => Cow::Borrowed(connector.as_str()),
+        };
+        let texts = [org.as_str().into(), workspace.as_str().into(), connector, credential.as_str().into()];
         Self { texts, revision: *revision }
     }
 }
@@ -45,13 +53,8 @@ impl Associated {
     }
 
     /// For a part of a sealed credential of `count` fields.
-    pub(super) fn of_credential<'b>(
-        purpose: &str,
-        key_id: &KeyId,
-        bound: impl Into<Bound<'b>>,
-        count: u16,
-    ) -> Self {
-        let Bound { texts, revision } = bound.into();
+    pub(super) fn of_credential(purpose: &str, key_id: &KeyId, bound: &Bound<'_>, count: u16) -> Self {
+        let Bound { texts, revision } = bound;
         let named = Self::new(purpose).item(key_id.as_str().as_bytes());
         let placed = texts.iter().fold(named, |so_far, text| so_far.item(text.as_bytes()));
         placed.item(&revision.to_be_bytes()).item(&count.to_be_bytes())

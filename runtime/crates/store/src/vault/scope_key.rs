@@ -3,6 +3,8 @@
 //!
 //! The sealed format is that of credentials, with its list of hosts. Without the key nothing of the scope can be opened.
 
+use std::borrow::Cow;
+
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -57,7 +59,10 @@ pub struct OwnedBinding {
 impl<'a> From<&'a OwnedBinding> for Bound<'a> {
     fn from(binding: &'a OwnedBinding) -> Self {
         let OwnedBinding { scope, purpose, connector, name, revision } = binding;
-        Self { texts: [scope, purpose, connector, name], revision: *revision }
+        Self {
+            texts: [scope.as_str(), *purpose, connector.as_str(), name.as_str()].map(Cow::Borrowed),
+            revision: *revision,
+        }
     }
 }
 

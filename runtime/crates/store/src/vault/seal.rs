@@ -31,7 +31,7 @@ pub(super) fn seal<'b>(
     payload: &SecretPayload,
     random: &dyn RandomSource,
 ) -> Result<Vec<u8>, VaultError> {
-    let binding = binding.into();
+    let binding = &binding.into();
     let hosts = Zeroizing::new(
         serde_json::to_vec(&payload.allowed_hosts)
             .map_err(|_| VaultError::InvalidField("the allowed hosts are not text"))?,
@@ -70,7 +70,7 @@ pub(super) fn open<'b>(
     bytes: &[u8],
     admits: impl FnOnce(&[String]) -> bool,
 ) -> Result<SecretPayload, VaultError> {
-    let binding = binding.into();
+    let binding = &binding.into();
     let parts = decode(bytes)?;
     if parts.key_id != raw_key_id(key)? {
         return Err(VaultError::UnknownKey(hex::encode(&parts.key_id)));
@@ -122,7 +122,7 @@ impl Field<'_> {
         &self,
         cipher: &Aes256Gcm,
         key: &WorkspaceKey,
-        binding: Bound<'_>,
+        binding: &Bound<'_>,
         plaintext: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
         // Allocated with room for the tag: growing would leave a copy of the plaintext behind.
@@ -143,7 +143,7 @@ impl Field<'_> {
         &self,
         cipher: &Aes256Gcm,
         key: &WorkspaceKey,
-        binding: Bound<'_>,
+        binding: &Bound<'_>,
         ciphertext: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
@@ -154,7 +154,7 @@ impl Field<'_> {
         Ok(buffer)
     }
 
-    fn associated(&self, key: &WorkspaceKey, binding: Bound<'_>) -> Associated {
+    fn associated(&self, key: &WorkspaceKey, binding: &Bound<'_>) -> Associated {
         Associated::of_credential("field", &key.id, binding, self.count)
             .item(self.name.as_bytes())
             .item(&self.index.to_be_bytes())

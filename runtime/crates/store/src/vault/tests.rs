@@ -19,6 +19,7 @@ pub(super) fn binding() -> Binding {
         org: OrgId::parse("acme").unwrap(),
         workspace: WorkspaceId::parse("main").unwrap(),
         connector: ConnectorId::parse("salesforce").unwrap(),
+        connection: None,
         credential: CredentialId::parse("cred_1").unwrap(),
         revision: 7,
     }
@@ -91,6 +92,7 @@ async fn a_credential_opens_nowhere_but_where_it_was_sealed() {
         Binding { org, ..home.clone() },
         Binding { workspace, ..home.clone() },
         Binding { connector: ConnectorId::parse("hubspot").unwrap(), ..home.clone() },
+        Binding { connection: Some(ConnectionName::parse("sales").unwrap()), ..home.clone() },
         Binding { credential: CredentialId::parse("cred_2").unwrap(), ..home.clone() },
         Binding { revision: 6, ..home.clone() },
         Binding { revision: 8, ..home.clone() },
@@ -183,7 +185,7 @@ async fn another_data_key_with_the_right_tag_is_refused_by_the_commitment() {
     let key = vault.workspace_key(&bound.org, &bound.workspace).await.unwrap();
     let parts = decode(&bytes).unwrap();
     // With the workspace key another data key can be wrapped, but not for this commitment.
-    let associated = associated::Associated::of_credential("data key", &key.id, &bound, 3);
+    let associated = associated::Associated::of_credential("data key", &key.id, &(&bound).into(), 3);
     let wrapped = wrap::wrap(&key.bytes, associated.as_bytes(), &[9; 32], &OsRandom).unwrap();
     let forged = Parts { wrapped: &wrapped, ..parts };
     for _ in 0..2 {

@@ -6,7 +6,7 @@ use portcullis_core::form::Field;
 use portcullis_core::form_schema::FormSchema;
 use portcullis_core::id::ConnectorId;
 use portcullis_engine::Error;
-use portcullis_engine::connection::{self, Filled, LeftOut};
+use portcullis_engine::connection::{self, Filled, LeftOut, MethodForm};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -179,7 +179,7 @@ pub(crate) struct FormParameters {
     /// The method's id.
     #[serde(default = "default_method")]
     #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$"))]
-    method: String,
+    pub(crate) method: String,
 }
 
 fn default_method() -> String {
@@ -334,17 +334,22 @@ pub(crate) async fn show(
     let tenant = context.tenant().await?;
     let (engine, caller) = (context.engine(), context.caller()?);
     let form = connection::form(engine, caller, &tenant, context.path("id"), &which.method).await?;
+    Ok(Json(document(&form, which.method)))
+}
+
+/// The form of this method.
+pub(crate) fn document(form: &MethodForm, method_id: String) -> FormDocument {
     let connector = &form.loaded.connector;
-    let method = connector.methods.iter().find(|method| method.id == which.method);
+    let method = connector.methods.iter().find(|method| method.id == method_id);
     let chosen = method.map_or(connector, |method| &method.connector);
     let label = method.and_then(|method| method.label.as_deref());
     let asked = in_display_order(&form.fields).into_iter().filter(|field| !field.is_filled_by_itself());
-    Ok(Json(FormDocument {
+    FormDocument {
         connector_id: connector.id.clone(),
         label: label.unwrap_or_else(|| chosen.auth_type.label()).to_owned(),
         kind: MethodKind::of(chosen),
         schema: FormSchema::of(&form.fields),
         ui: asked.map(FieldHints::of).collect(),
-        method_id: which.method,
-    }))
+        method_id,
+    }
 }

@@ -59,6 +59,8 @@ const COLUMNS: &[(&str, &str)] = &[
     ("redacted", "/event/redacted"),
     ("prev", "/prev"),
     ("hash", "/hash"),
+    // Why last: those who read columns by their place go on doing so.
+    ("connection", "/event/connection"),
 ];
 
 /// Records exactly as stored, so that the chain can be checked from the export.

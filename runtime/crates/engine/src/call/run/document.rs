@@ -3,11 +3,12 @@
 //! The stored form is a part of the one that callers see, so both are one type here; the API's description uses the
 //! derived schema.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use portcullis_core::fault::Code;
 use portcullis_core::host_pattern::nearest_text;
-use portcullis_core::id::{ActionId, AutomationId, ConnectorId, RunId};
+use portcullis_core::id::{ActionId, AutomationId, ConnectionName, ConnectorId, RunId};
 use portcullis_core::verdict::{Decision, OrgPolicy, not_in_org};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ pub struct RunDocument<'a> {
     /// How it ended.
     status: RunStatus,
     connector_id: &'a ConnectorId,
+    /// Which of the workspace's connections it was made through; absent for the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'a ConnectionName>,
     action_id: &'a ActionId,
     /// Revision of the connector's definition.
     revision: u64,
@@ -62,7 +66,7 @@ pub struct RunDocument<'a> {
     code: Option<Code>,
     /// The reason as a sentence for people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+    message: Option<Cow<'a, str>>,
     /// Whether another attempt may succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
     retryable: Option<bool>,
@@ -171,6 +175,7 @@ impl<'a> RunDocument<'a> {
             run_id: &run.id,
             status: run.status(),
             connector_id: &run.connector_id,
+            connection: run.connection.as_ref(),
             action_id: &run.action_id,
             revision: run.revision,
             automation_id: run.automation_id.as_ref(),
@@ -198,10 +203,14 @@ impl<'a> RunDocument<'a> {
                 document.upstream =
                     status.map(|status| Upstream { status: Some(status), ..Upstream::default() });
             }
-            RunEnd::Skipped(reason) => document.reason = Some(*reason),
+            RunEnd::Skipped(reason) => {
+                document.reason = Some(*reason);
+                document.message =
+                    run.connection.as_ref().and_then(|name| skipped(*reason, name)).map(Cow::Owned);
+            }
             RunEnd::Failed { code, message, class, upstream, retryable, error, retry_at } => {
                 document.code = Some(*code);
-                document.message = Some(message);
+                document.message = Some(Cow::Borrowed(message));
                 document.retryable = Some(*retryable);
                 document.class = class.as_deref();
                 document.error = error.as_ref();
@@ -219,6 +228,17 @@ impl RunDocument<'_> {
     /// The same, of which the output is not kept.
     pub(super) fn without_output(self) -> Self {
         Self { output_kept: Some(false), attempts: &[], attempts_omitted: 0, ..self }
+    }
+}
+
+/// What a skip through a named connection means. Why only then: of the default one the word says it.
+fn skipped(reason: SkipReason, name: &ConnectionName) -> Option<String> {
+    match reason {
+        SkipReason::Unconfigured => {
+            Some(format!("the workspace has no connection \"{name}\" of this connector"))
+        }
+        SkipReason::OptedOut => Some(format!("the workspace opted out of its connection \"{name}\"")),
+        SkipReason::ConnectorDisabled | SkipReason::ConditionFalse => None,
     }
 }
 
@@ -272,6 +292,9 @@ pub struct StoredRun {
     /// How it ended.
     status: RunStatus,
     connector_id: ConnectorId,
+    /// Which of the workspace's connections it was made through; absent for the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connection: Option<ConnectionName>,
     action_id: ActionId,
     /// Revision of the connector's definition.
     revision: u64,

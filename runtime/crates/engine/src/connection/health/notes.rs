@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use portcullis_core::id::{ConnectorId, OrgId, WorkspaceId};
 use portcullis_core::sync::lock;
 use portcullis_store::{Change, ConnectionHealth, Document as _, Key};
 
@@ -80,11 +79,8 @@ impl HealthNotes {
     pub(crate) fn changed(&self, changes: &[Change]) {
         for change in changes {
             let Some((ConnectionHealth::KIND, parts)) = Key::parse(&change.key) else { continue };
-            let [org, workspace, connector] = parts.as_slice() else { continue };
-            if let (Ok(org), Ok(workspace), Ok(connector)) =
-                (OrgId::parse(org), WorkspaceId::parse(workspace), ConnectorId::parse(connector))
-            {
-                self.forget(&ConnectionKey { org, workspace, connector });
+            if let Some(key) = ConnectionKey::of_parts(&parts) {
+                self.forget(&key);
             }
         }
     }
@@ -100,11 +96,7 @@ mod tests {
     use super::*;
 
     fn key(workspace: &str) -> ConnectionKey {
-        ConnectionKey {
-            org: OrgId::parse("acme").unwrap(),
-            workspace: WorkspaceId::parse(workspace).unwrap(),
-            connector: ConnectorId::parse("crm").unwrap(),
-        }
+        ConnectionKey::of_parts(&["acme", workspace, "crm"]).unwrap()
     }
 
     #[test]
@@ -119,7 +111,8 @@ mod tests {
         assert_eq!(notes.known(&key("main"), 1), Known::Nothing);
         notes.wrote(&key("main"), 1);
         let change = |key: &str| Change { seq: 1, key: key.to_owned(), deleted: false };
-        notes.changed(&[change("connection_health/acme/side/crm"), change("setting/acme/main/crm")]);
+        let others = ["connection_health/acme/side/crm", "connection_health/acme/main/crm/sales"];
+        notes.changed(&[change(others[0]), change(others[1]), change("setting/acme/main/crm")]);
         assert_eq!(notes.known(&key("main"), 1), Known::Fresh);
         notes.changed(&[change("connection_health/acme/main/crm")]);
         assert_eq!(notes.known(&key("main"), 1), Known::Nothing);

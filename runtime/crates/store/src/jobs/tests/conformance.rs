@@ -48,6 +48,7 @@ fn told(state: JobState) -> OutboxRecord {
         code: None,
         reason: None,
         connector_id: ConnectorId::parse("crm").unwrap(),
+        connection: None,
         action_id: ActionId::parse("create").unwrap(),
         automation_id: None,
         event_id: None,

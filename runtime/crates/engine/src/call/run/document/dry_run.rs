@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_core::id::{ActionId, ConnectorId};
+use portcullis_core::id::{ActionId, ConnectionName, ConnectorId};
 use portcullis_core::verdict::Decision;
 use portcullis_egress::DryRun;
 use schemars::JsonSchema;
@@ -20,6 +20,9 @@ pub struct DryRunDocument<'a> {
     #[schemars(extend("const" = true))]
     dry_run: bool,
     connector_id: &'a ConnectorId,
+    /// Which of the workspace's connections it would be made through; absent for the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'a ConnectionName>,
     action_id: &'a ActionId,
     /// Revision of the connector's definition.
     revision: u64,
@@ -72,6 +75,7 @@ impl<'a> DryRunDocument<'a> {
         Self {
             dry_run: true,
             connector_id: &run.connector_id,
+            connection: run.connection.as_ref(),
             action_id: &run.action_id,
             revision: run.revision,
             request: DryRequest::of(dry_run),

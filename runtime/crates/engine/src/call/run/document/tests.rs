@@ -9,6 +9,7 @@ fn run(end: RunEnd) -> Run {
     Run {
         id: RunId::parse("run_1").unwrap(),
         connector_id: ConnectorId::parse("crm").unwrap(),
+        connection: None,
         action_id: ActionId::parse("create-contact").unwrap(),
         revision: 3,
         automation_id: None,
