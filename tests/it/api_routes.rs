@@ -157,7 +157,7 @@ async fn a_connector_in_use_is_deleted_only_by_force_and_takes_what_used_it() {
     let admin = &world.platform;
     let answer = admin.delete("/admin/connector/salesforce").await.problem(Code::InUse);
     let detail = answer.json["detail"].as_str().unwrap();
-    assert!(detail.contains("1 saved connections and 1 automations"), "{detail}");
+    assert!(detail.contains("1 saved connections, 1 automations and 0 OAuth clients of orgs"), "{detail}");
     admin.delete("/admin/connector/salesforce?force=true").await.is(204);
     admin.get("/admin/connector/salesforce").await.problem(Code::ConnectorNotFound);
     acme.org.get(&format!("/org/acme/automation/{automation}")).await.problem(Code::AutomationNotFound);

@@ -124,6 +124,21 @@ async fn two_workspaces_connect_with_one_client_and_are_not_asked_for_it() {
 }
 
 #[tokio::test]
+async fn a_connector_that_only_an_orgs_client_uses_is_in_use_and_one_of_the_platforms_client_is_not() {
+    let harness = shared().await;
+    let platform = &harness.world.platform;
+    harness.acme.org.put(ORGS, &client()).await.is(200);
+    let refused = platform.delete("/admin/connector/saas").await.problem(Code::InUse);
+    assert!(refused.json["detail"].as_str().unwrap().contains("1 OAuth clients of orgs"), "{}", refused.text);
+    platform.delete("/admin/connector/saas?force=true").await.is(204);
+    let told = harness.acme.org.get("/org/acme/audit?action=deleteConnector").await.is(200);
+    assert_eq!(told.json["data"][0]["target"], "connector/saas", "{}", told.text);
+    let alone = shared().await;
+    alone.world.platform.delete("/admin/connector/saas").await.is(204);
+    alone.world.platform.get(PLATFORMS).await.problem(Code::ConnectorNotFound);
+}
+
+#[tokio::test]
 async fn a_workspace_with_nothing_to_fill_in_is_saved_by_saying_that_it_is_on() {
     let harness = unsaved().await;
     let on = json!({ "enabled": true });

@@ -20,6 +20,7 @@ use crate::connection;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::modules::{self, Admitted, capability};
+use crate::oauth_clients;
 use crate::page::{Page, PageRequest};
 use crate::resources::Resources;
 
@@ -383,16 +384,18 @@ pub async fn delete(
     let id = connector_id.as_str();
     let connections = connections_of(resources, id).await?;
     let automations = automations_of(resources, id).await?;
-    let is_used = !connections.is_empty() || !automations.is_empty();
+    let clients = oauth_clients::org_clients_of(resources, id).await?;
+    let is_used = !connections.is_empty() || !automations.is_empty() || !clients.is_empty();
     if is_used && !force {
         let detail = format!(
-            "{} saved connections and {} automations use it; switch it off first ({{\"enabled\": false}}), or delete with ?force=true",
+            "{} saved connections, {} automations and {} OAuth clients of orgs use it; switch it off first ({{\"enabled\": false}}), or delete with ?force=true",
             connections.len(),
-            automations.len()
+            automations.len(),
+            clients.len()
         );
         return Err(Error::new(Code::InUse, detail));
     }
-    record_losses(resources, &connector_id, &[&connections, &keys_of(&automations)]).await?;
+    record_losses(resources, &connector_id, &[&connections, &keys_of(&automations), &clients]).await?;
     if record.enabled && !(connections.is_empty() && automations.is_empty()) {
         // Why: its calls end because the connector goes, not because their connections go before it.
         record.enabled = false;
@@ -414,7 +417,7 @@ pub async fn delete(
 async fn forget_uses(resources: &Resources, id: &str) -> Result<(), Error> {
     connection::delete_all(resources, &connections_of(resources, id).await?).await?;
     resources.delete_each::<AutomationRecord>(&keys_of(&automations_of(resources, id).await?)).await?;
-    crate::oauth_clients::forget_connector(resources, id).await
+    oauth_clients::forget_connector(resources, id).await
 }
 
 /// Keys of automations: org, automation.

@@ -290,15 +290,31 @@ pub(crate) async fn forget_org(resources: &Resources, org: &OrgId) -> Result<(),
     Ok(())
 }
 
+/// Keys of the clients that the platform and orgs saved for a connector: scope, connector, method.
+async fn clients_of(resources: &Resources, connector: &str) -> Result<Vec<Vec<String>>, Error> {
+    let of = |_: &str, record: &OAuthClientRecord| record.connector_id.as_str() == connector;
+    let found = resources.records.filter::<OAuthClientRecord>(&[], of).await?;
+    Ok(found.iter().map(|(rest, _, _)| rest.split('/').map(str::to_owned).collect()).collect())
+}
+
+/// Keys of the clients that orgs saved for a connector; the org is the first part.
+///
+/// # Errors
+/// `store_unavailable`.
+pub(crate) async fn org_clients_of(
+    resources: &Resources,
+    connector: &str,
+) -> Result<Vec<Vec<String>>, Error> {
+    let mut keys = clients_of(resources, connector).await?;
+    keys.retain(|key| key.first().is_some_and(|scope| scope != PLATFORM_SCOPE));
+    Ok(keys)
+}
+
 /// Deletes the clients that everybody saved for a connector: the next one of that id is another.
 ///
 /// # Errors
 /// `store_unavailable`; calling it again continues.
 pub(crate) async fn forget_connector(resources: &Resources, connector: &str) -> Result<(), Error> {
-    let of = |_: &str, record: &OAuthClientRecord| record.connector_id.as_str() == connector;
-    let found = resources.records.filter::<OAuthClientRecord>(&[], of).await?;
-    let keys: Vec<Vec<String>> =
-        found.iter().map(|(rest, _, _)| rest.split('/').map(str::to_owned).collect()).collect();
-    resources.delete_each::<OAuthClientRecord>(&keys).await?;
-    Ok(())
+    let keys = clients_of(resources, connector).await?;
+    Ok(resources.delete_each::<OAuthClientRecord>(&keys).await?)
 }

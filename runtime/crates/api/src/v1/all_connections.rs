@@ -10,89 +10,67 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{Json, LongList};
 use crate::request::{Context, Parameters};
 
-/// Which connections are listed.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ConnectionParameters {
-    /// Maximum entries of the page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: u32,
-    /// `next` of the previous page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1, max = 256))]
-    starting_after: Option<String>,
-    /// Only connections in this state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "ConnectionState")]
-    state: Option<ConnectionState>,
-    /// Only connections to this connector.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "ConnectorId")]
-    connector_id: Option<ConnectorId>,
-    /// Only connections of this name; `default` for those without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "ConnectionName")]
-    connection: Option<String>,
-    /// Only connections of the workspace with this id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "WorkspaceId")]
-    workspace: Option<WorkspaceId>,
-}
-
-const fn default_limit() -> u32 {
-    50
-}
-
-impl Parameters for ConnectionParameters {}
-
-/// The same over all orgs.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AllConnectionParameters {
-    /// Maximum entries of the page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: u32,
-    /// `next` of the previous page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1, max = 256))]
-    starting_after: Option<String>,
-    /// Only connections in this state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "ConnectionState")]
-    state: Option<ConnectionState>,
-    /// Only connections to this connector.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "ConnectorId")]
-    connector_id: Option<ConnectorId>,
-    /// Only connections of this name; `default` for those without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "ConnectionName")]
-    connection: Option<String>,
-    /// Only connections of workspaces with this id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "WorkspaceId")]
-    workspace: Option<WorkspaceId>,
-    /// Only connections of this org.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "OrgId")]
-    org: Option<OrgId>,
-}
-
-impl Parameters for AllConnectionParameters {}
-
-impl ConnectionParameters {
-    fn wanted(self) -> ConnectionsWanted {
-        let text = |id: ConnectorId| id.as_str().to_owned();
-        ConnectionsWanted {
-            state: self.state,
-            connector_id: self.connector_id.map(text),
-            connection: self.connection,
-            workspace: self.workspace.map(|id| id.as_str().to_owned()),
-            limit: usize::try_from(self.limit).unwrap_or(50),
-            after: self.starting_after,
+// Why a macro: the members of a parameter's type are the parameters, and these two types differ in one.
+macro_rules! selections {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$own_doc:meta])* $own:ident $type:ident $text:tt)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct $name {
+            /// Maximum entries of the page.
+            #[serde(default = "crate::request::default_limit")]
+            #[schemars(range(min = 1, max = 100))]
+            limit: u32,
+            /// `next` of the previous page.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "String", length(min = 1, max = 256))]
+            starting_after: Option<String>,
+            /// Only connections in this state.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "ConnectionState")]
+            state: Option<ConnectionState>,
+            /// Only connections to this connector.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "ConnectorId")]
+            connector_id: Option<ConnectorId>,
+            /// Only connections of this name; `default` for those without one.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "ConnectionName")]
+            connection: Option<String>,
+            /// Only connections of workspaces with this id.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "WorkspaceId")]
+            workspace: Option<WorkspaceId>,
+            $($(#[$own_doc])*
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = $text)]
+            $own: Option<$type>,)?
         }
+
+        impl Parameters for $name {}
+
+        impl $name {
+            fn wanted(self) -> ConnectionsWanted {
+                ConnectionsWanted {
+                    state: self.state,
+                    connector_id: self.connector_id.map(|id| id.as_str().to_owned()),
+                    connection: self.connection,
+                    workspace: self.workspace.map(|id| id.as_str().to_owned()),
+                    limit: usize::try_from(self.limit).unwrap_or(50),
+                    after: self.starting_after,
+                }
+            }
+        }
+    )*};
+}
+
+selections! {
+    /// Selects connections of an org.
+    ConnectionParameters {}
+    /// Selects connections of all orgs.
+    AllConnectionParameters {
+        /// Only connections of this org.
+        org OrgId "OrgId"
     }
 }
 
@@ -158,10 +136,7 @@ pub(crate) async fn of_platform(
     wish: AllConnectionParameters,
     (): (),
 ) -> Result<Json<LongList<ConnectionEntry>>, Error> {
-    let AllConnectionParameters { limit, starting_after, state, connector_id, connection, workspace, org } =
-        wish;
-    let wanted =
-        ConnectionParameters { limit, starting_after, state, connector_id, connection, workspace }.wanted();
+    let org = wish.org.clone();
     let org = org.as_ref().map(OrgId::as_str);
-    listing::of_platform(context.engine(), context.caller()?, org, &wanted).await.map(answer)
+    listing::of_platform(context.engine(), context.caller()?, org, &wish.wanted()).await.map(answer)
 }
