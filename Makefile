@@ -15,7 +15,7 @@ PROFDATA = $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata
 PROFILED := $(abspath $(BUILT)/profiled)
 SHIPPED := --bin portcullis --bin portcullis-bench
 
-.PHONY: help demo build release test prove clients oauth modules fuzz hostile bench check fetch fmt lint doc docs deny vendors clean targets
+.PHONY: help demo build release test prove clients modules browser fuzz hostile bench check fetch fmt lint doc docs deny vendors clean targets
 
 help:
 	@echo "make demo   build, then show the whole product on this machine (no account, no internet)"
@@ -97,20 +97,10 @@ test: fetch lint doc deny
 	$(CARGO) build --release --workspace --bins --tests
 	$(MAKE) clients CASES=200
 	$(MAKE) modules
+	$(MAKE) browser
 	$(CARGO) test --release --workspace 2>&1 | tee $(BUILT)/test-output.txt
 	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
 	  END { printf "%d passed, %d failed\n", passed, failed; exit (failed > 0 || passed == 0) }' $(BUILT)/test-output.txt
-
-# Shared OAuth clients against an authorization server that others made: where npm, Python and root are. Needs the built
-# product.
-oauth:
-	@if command -v npm >/dev/null 2>&1 && command -v python3 >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
-	  python3 tests/oauth/run $(BUILT)/release/portcullis --work $(BUILT)/oauth; \
-	elif [ -n "$$PORTCULLIS_REQUIRE_CLIENTS" ]; then \
-	  echo "npm, python3 and root are needed for the authorization server"; exit 1; \
-	else \
-	  echo "npm, python3 or root is missing: the authorization server was not tried"; \
-	fi
 
 # The API document, held against clients that others made from it: where npm and Python are. Needs the built product.
 CASES ?= 5000
@@ -132,6 +122,18 @@ modules:
 	  echo "python3 is needed for the modules"; exit 1; \
 	else \
 	  echo "python3 is not installed: no module was built and run"; \
+	fi
+
+# Consents in Chromium against an authorization server that is not ours. Needs the built product, and root for network
+# namespaces.
+browser:
+	@if [ "$$(id -u)" = 0 ] && command -v npm >/dev/null 2>&1 && command -v python3 >/dev/null 2>&1 && \
+	  command -v ip >/dev/null 2>&1 && { [ -n "$$PORTCULLIS_CHROMIUM" ] || command -v chromium >/dev/null 2>&1; }; then \
+	  python3 tests/browser/run $(BUILT)/release/portcullis --work $(BUILT)/browser; \
+	elif [ -n "$$PORTCULLIS_REQUIRE_BROWSER" ]; then \
+	  echo "root, ip, npm, python3 and chromium are needed for the consents in a browser"; exit 1; \
+	else \
+	  echo "NOT TRIED: consents in a browser need root, ip, npm, python3 and chromium"; \
 	fi
 
 # Every fuzz target for a while: needs a nightly toolchain and cargo-fuzz, and says so without them. What a run learns
@@ -171,6 +173,7 @@ RECORDS ?= 1000000
 prove: targets
 	$(CARGO) build --release --workspace --bins --tests
 	$(MAKE) clients CASES=5000 CALLS=10000
+	$(MAKE) browser
 	PORTCULLIS_DAMAGES=$(DAMAGES) PORTCULLIS_KILLS=$(KILLS) PORTCULLIS_POWER_CUTS=$(POWER_CUTS) \
 	  $(CARGO) test --release --workspace --test it -- --nocapture --test-threads 1 \
 	  field_cases::damage::corruption field_cases::damage::kills field_cases::damage::power

@@ -37,8 +37,12 @@ async fn a_framed_page_consents_in_a_window_with_a_cookie_of_its_own() {
     let url = link_of(&page, "Continue to Saas");
     assert!(url.starts_with(&format!("{link}/window/")), "{url}");
     assert_eq!(link_of(&frame.get(&link).await, "Continue to Saas"), url, "the same until it is used");
+    for site in ["none", "cross-site", "same-site"] {
+        let sent_to = Browser { more: vec![("sec-fetch-site", site)], ..scene.browser() };
+        sent_to.get(&url).await.is(403);
+    }
     // The window has none of the frame's cookies.
-    let window = scene.browser();
+    let window = Browser { more: vec![("sec-fetch-site", "same-origin")], ..scene.browser() };
     let away = window.get(&url).await.is(303);
     let cookie = away.header("set-cookie").unwrap();
     assert!(cookie.contains("; SameSite=Lax; Path=/oauth/callback;"), "{cookie}");

@@ -23,7 +23,7 @@ mod fields;
 pub(crate) mod page;
 pub(crate) mod views;
 
-use browser::{FormBody, claim_cookie, consent_cookie, cookie, is_framed};
+use browser::{FormBody, claim_cookie, consent_cookie, cookie, is_framed, is_led_by_us};
 use fields::{FIELD, Filled};
 use page::{HtmlPage, Look};
 use views::{At, Notice, Way};
@@ -397,6 +397,11 @@ async fn sent_away(context: &Context, wanted: &Wanted) -> Step<HtmlPage> {
 }
 
 pub(crate) async fn window(context: Context, _: NoParameters, (): ()) -> Result<HtmlPage, Error> {
+    if !is_led_by_us(&context) {
+        // Why: whoever was sent this URL has not seen the page that says for whom the consent is.
+        let text = "This window opens from the page of the link alone. Open that page and try it there.";
+        return Ok(views::refusal(StatusCode::FORBIDDEN, plain(&context), "That did not work", text, None));
+    }
     let (secret, ticket) = (context.path("secret"), context.path("ticket"));
     Ok(match connect::enter_window(context.engine(), secret, ticket).await {
         Ok(started) => {

@@ -31,6 +31,12 @@ pub(super) fn is_framed(context: &Context) -> bool {
     matches!(context.header("sec-fetch-dest"), Some("iframe" | "frame" | "embed" | "object"))
 }
 
+/// Whether a page of ours leads here, where the browser says so (Fetch Metadata). A link in a mail or on another site does
+/// not.
+pub(super) fn is_led_by_us(context: &Context) -> bool {
+    context.header("sec-fetch-site").is_none_or(|site| site == "same-origin")
+}
+
 fn is_secure(context: &Context) -> bool {
     context.engine().public_url().starts_with("https://")
 }
