@@ -74,14 +74,27 @@ await scenario("a workspace that chooses the token endpoint's host does not get 
     await own(workspace).ask("PUT", setting(workspace, "hosted"), { config: { shop: shopOf(host) } });
   }
   const from = await requestCount();
-  const status = await consentByServer("evil", "hosted", "evil@example.com");
-  assert.ok(status >= 400, `the consent is answered with ${status}`);
+  assert.equal(await consentByServer("evil", "hosted", "evil@example.com"), 403);
   assert.notEqual((await connection("evil", "hosted")).state, "connected");
   assert.equal((await me("evil", "hosted")).body.status === "succeeded", false);
   assert.equal(await reached(HOSTILE), 0, "nothing reached the hostile host");
   assert.equal(await consentByServer("good", "hosted", "good@example.com"), 200, "its neighbour connects");
   assert.equal((await tokenRequests(from, GOOD)).length, 1);
   assert.equal((await me("good", "hosted")).body.output.email, "good@example.com");
+});
+
+await scenario("a workspace that changes the host during a consent or after it does not get the client's secret either", async () => {
+  const change = (host) => own("good").must("PATCH", setting("good", "hosted"), { config: { shop: shopOf(host) } });
+  await change(HOSTILE);
+  await vendor("end_tokens");
+  assert.notEqual((await me("good", "hosted")).body.status, "succeeded");
+  assert.equal(await consentByServer("good", "hosted", "good@example.com"), 403);
+  await change(GOOD);
+  const changing = () => change(HOSTILE);
+  assert.ok(await consentByServer("good", "hosted", "good@example.com", changing) >= 400);
+  assert.equal(await reached(HOSTILE), 0, "nothing reached the hostile host");
+  await change(GOOD);
+  assert.equal(await consentByServer("good", "hosted", "good@example.com"), 200, "its neighbour connects");
 });
 
 await scenario("a token endpoint that moves to another host does not get the client's secret", async () => {

@@ -24,7 +24,10 @@ await scenario("the platform saves its client once, and no form asks for it any 
   const after = await connection("north");
   assert.match(JSON.stringify(before), /client_secret/, "without a saved client the form asks for one");
   assert.doesNotMatch(JSON.stringify(after), /client_secret/);
-  assert.equal(await clientOf("own"), OWN_CLIENT, "who has a client of its own goes on with it");
+});
+
+await scenario("a workspace with a client of its own goes on with that one", async () => {
+  assert.equal(await clientOf("own"), OWN_CLIENT);
 });
 
 await scenario("a workspace connects through a link and comes back with a status", async () => {
@@ -33,7 +36,7 @@ await scenario("a workspace connects through a link and comes back with a status
   const page = await (await person()).newPage();
   await open(page, made.connect_url);
   const shown = await text(page);
-  for (const said of ["acme", "north", PUBLIC, "Integrations of the site"]) assert.ok(shown.includes(said), `${said}: ${shown}`);
+  for (const said of ["acme", "north", PUBLIC, look.title]) assert.ok(shown.includes(said), `${said}: ${shown}`);
   await consent(page, "north@example.com");
   assert.deepEqual(await cameBack(page), { status: "connected", connector_id: "saas", connection: "default" });
   assert.equal((await connection("north")).state, "connected");
@@ -76,6 +79,22 @@ await scenario("cancelled at the vendor, the person is told, and the site gets t
   assert.notEqual((await connection("undecided")).state, "connected");
 });
 
+await scenario("an error of the vendor is told, and the site gets the status", async () => {
+  await vendor("refusal", { error: "temporarily_unavailable" });
+  try {
+    const page = await (await person()).newPage();
+    await open(page, (await link(org, "undecided", { return_url: BACK })).connect_url);
+    await consent(page, "undecided@example.com", "Cancel");
+    assert.equal((await cameBack(page)).status, "failed");
+    await open(page, (await link(org, "undecided")).connect_url);
+    await consent(page, "undecided@example.com", "Cancel");
+    await page.getByRole("heading", { name: "Vendor could not be connected" }).waitFor();
+    await page.getByText("temporarily_unavailable").waitFor();
+  } finally {
+    await vendor("refusal", { error: "access_denied" });
+  }
+});
+
 /** A consent that the person gave, up to where the vendor would send the browser back to; what that is. */
 async function heldBack(page) {
   await open(page, (await link(org, "undecided")).connect_url);
@@ -105,6 +124,7 @@ await scenario("a wrong state connects nothing and spends no code; the right one
   assert.notEqual((await connection("undecided")).state, "connected");
   await page.goto(back.href);
   await connectedAs(page, "undecided@example.com");
+  await refusedPage(page, back.href, 400);
   await own("undecided").must("DELETE", setting("undecided"));
 });
 

@@ -47,14 +47,16 @@ export async function handOn(context, answer) {
   await context.addCookies(cookies);
 }
 
-/** A consent for this connector, through to the callback; what the callback page answered. */
-export async function consentByServer(workspace, connector, email) {
+/** A consent for this connector, through to the callback: the status of the page there, or of the start. What is done
+    `meanwhile` is done while the person is at the vendor. */
+export async function consentByServer(workspace, connector, email, meanwhile = async () => {}) {
   const started = await own(workspace).ask("POST", `${setting(workspace, connector)}/oauth/start`);
   if (started.status !== 200) return started.status;
   const context = await person();
   await handOn(context, started);
   const page = await context.newPage();
   await page.goto(started.body.authorize_url);
+  await meanwhile();
   const answered = page.waitForResponse((response) => response.url().startsWith(`https://${PUBLIC}/oauth/callback`));
   await atVendor(page, email);
   return (await answered).status();

@@ -14,8 +14,8 @@ import { randomBytes } from "node:crypto";
 import { generateKeyPair, exportJWK } from "jose";
 import { Provider } from "oidc-provider";
 import {
-  API, CLIENT_ID, CONTROL, COOKIES, GOOD, KEY, LOGIN, ORG_CLIENT, ORG_SECRET, OUTSIDE, OWN_CLIENT, OWN_SECRET, PUBLIC, SECRETS,
-  SITE, STRANGE,
+  API, CLIENT_ID, CONTROL, COOKIES, GOOD, KEY, LOGIN, ORG_CLIENT, ORG_SECRET, OUTSIDE, OWN_CLIENT, OWN_SECRET, PUBLIC,
+  SECRETS, SITE, STRANGE,
 } from "./names.mjs";
 import { allow, cookies, embed, page, returned, signIn } from "./pages.mjs";
 
@@ -104,6 +104,8 @@ async function body(request) {
   return Buffer.concat(parts).toString();
 }
 
+let refusal = "access_denied"; // what the browser comes back with after Cancel
+
 async function interact(request, response) {
   const details = await provider.interactionDetails(request, response);
   const { prompt, params, session } = details;
@@ -113,7 +115,7 @@ async function interact(request, response) {
   const form = new URLSearchParams(await body(request));
   const finish = (result) => provider.interactionFinished(request, response, result);
   if (form.get("answer") === "cancel") {
-    return finish({ error: "access_denied", error_description: "The person said no." });
+    return finish({ error: refusal, error_description: "Not this time." });
   }
   if (prompt.name === "login") {
     return finish({ login: { accountId: form.get("email") } });
@@ -237,6 +239,8 @@ const TELL = {
   calls: () => calls,
   /** The client's secret is another one from now on. */
   secret: ({ client_id: id, secret }) => void clients.set(...client(id, secret)),
+  /** What a person's no is to the one who asked. */
+  refusal: ({ error }) => void (refusal = error),
   /** Whether browsers stay at the vendor, which shows where they would go. */
   hold: ({ on }) => void (holding = on),
   /** The vendor ends all access tokens; refresh tokens are as good as before. */
