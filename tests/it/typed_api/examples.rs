@@ -26,6 +26,8 @@ const ORDER: &[&str] = &[
     "previewDraft",
     "saveConnection",
     "patchConnection",
+    "saveNamedConnection",
+    "patchNamedConnection",
     "runAction",
     "fireAutomation",
     "fireEvent",
