@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use portcullis_core::limits::Limits;
 use serde_json::{Value, json};
 
 use crate::support::token_server::TokenServer;
@@ -83,7 +84,11 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Self {
-        let world = Stage::default().start().await;
+        Self::with(Stage::default().limits).await
+    }
+
+    async fn with(limits: Limits) -> Self {
+        let world = Stage { limits, ..Stage::default() }.start().await;
         world.names.tell(LOGIN, &[PUBLIC]);
         for definition in [crm(), saas()] {
             world.platform.post("/admin/connector", &definition).await.is(201);

@@ -337,8 +337,8 @@ async fn oauth_clients(book: &mut Book) {
     let secret = "s3cr3t-of-a-shared-client";
     let wish = json!({ "client_id": "client-7f3a", "client_secret": secret });
     let scopes = [
-        (org, "/org/acme/oauth-client/person", "acme/person/default", ACME, "OrgOAuthClient"),
-        (platform, "/admin/oauth-client/person", "person/default", None, "PlatformOAuthClient"),
+        (org, "/org/acme/oauth-client/person", "acme/person/default", ACME, "OrgOauthClient"),
+        (platform, "/admin/oauth-client/person", "person/default", None, "PlatformOauthClient"),
     ];
     for (client, path, name, of, noun) in scopes {
         let known = |verb: &str| {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_store::{SledStore, Store, StoreError};
+use portcullis_store::{OrgLimitsRecord, SledStore, Store, StoreError};
 use serde_json::{Value, json};
 
 use super::{KEY, POLICY, newest};
@@ -129,4 +129,78 @@ async fn two_processes_and_several_tasks_make_one_chain() {
     assert!(digests.windows(2).all(|pair| pair[0].0 == pair[1].1), "each says what it replaced: {digests:?}");
     let checked = acme.org.get("/org/acme/audit/verify").await.is(200).json;
     assert_eq!(checked["intact"], true, "{checked}");
+}
+
+/// Deletions that find nothing and one that does, beside somebody who makes it again and again: whatever is there in the end
+/// is what the newest record says.
+#[tokio::test]
+async fn a_deletion_beside_another_change_is_not_made_without_a_record() {
+    let (world, acme) = World::salesforce().await;
+    for round in 0..60 {
+        let path = "/admin/org/acme/limits";
+        let platform = world.platform.clone();
+        let made =
+            tokio::spawn(async move { platform.put(path, &json!({ "calls_per_minute": 60 })).await.is(200) });
+        let mut deleted = Vec::new();
+        for _ in 0..3 {
+            let platform = world.platform.clone();
+            deleted.push(tokio::spawn(async move { platform.delete(path).await }));
+        }
+        made.await.unwrap();
+        for one in deleted {
+            assert!([204, 404].contains(&one.await.unwrap().status));
+        }
+        let records = newest(&world.platform, "/admin/audit?target=limits/acme&limit=1").await;
+        let is_there = world.engine.records().get::<OrgLimitsRecord>(&["acme"]).await.unwrap().is_some();
+        assert_eq!(records[0]["after"].is_string(), is_there, "round {round}: {records:?}");
+    }
+    drop(acme);
+}
+
+/// An org is deleted and made again at the same moment.
+#[tokio::test]
+async fn an_org_that_is_made_while_the_one_before_is_deleted_sees_nothing_of_it() {
+    let (world, _acme) = World::salesforce().await;
+    for round in 0..40 {
+        world.platform.post("/admin/org", &json!({ "org": "twice" })).await.is(201);
+        let (first, second) = (world.platform.clone(), world.platform.clone());
+        let gone = tokio::spawn(async move { first.delete("/admin/org/twice").await.is(204) });
+        let made = tokio::spawn(async move { second.post("/admin/org", &json!({ "org": "twice" })).await });
+        gone.await.unwrap();
+        if made.await.unwrap().status == 201 {
+            let spec = json!({ "role": "org", "org": "twice" });
+            let org = world.platform.with_token(world.token(&spec).await);
+            let own = newest(&org, "/org/twice/audit?limit=100").await;
+            assert!(own.iter().all(|record| record["action"] != "deleteOrg"), "round {round}: {own:?}");
+            assert!(own.iter().all(|record| record["action"] != "createOrg" || record["before"].is_null()));
+            world.platform.delete("/admin/org/twice").await.is(204);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chain_is_intact_while_it_grows() {
+    let (world, acme) = World::salesforce().await;
+    let writers: Vec<_> = (0..2)
+        .map(|n| {
+            let org = acme.org.clone();
+            tokio::spawn(async move {
+                for round in 0..40 {
+                    let list = json!({ "domain_allowlist": [format!("h{n}-{round}.example.com")] });
+                    org.put("/org/acme/settings/integrations", &list).await.is(200);
+                }
+            })
+        })
+        .collect();
+    let mut checks = 0;
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        let checked = acme.org.get("/org/acme/audit/verify").await.is(200).json;
+        assert_eq!(checked["intact"], true, "{checked}");
+        checks += 1;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert!(checks > 3, "{checks}");
+    assert_eq!(world.platform.get("/admin/audit/verify?org=acme").await.is(200).json["intact"], true);
 }

@@ -230,3 +230,53 @@ async fn consent_is_asked_only_where_a_method_needs_it() {
     let setting: Value = scene.state(SAAS).await;
     assert_eq!(setting, "unconfigured");
 }
+
+/// A connector with a key, and beside it a consent with a client that is the same for all.
+fn both() -> Value {
+    let mut definition = super::crm();
+    definition["connector_id"] = json!("both");
+    definition["config_fields"] = json!([]);
+    definition["auth_methods"] = json!([{
+        "id": "oauth", "label": "Sign in", "auth_type": "oauth2_authorization_code", "fields": [],
+        "auth": {
+            "authorize_url": format!("https://{LOGIN}/authorize"),
+            "token_url": format!("https://{LOGIN}/oauth/token"),
+            "client_id": "client-of-all",
+        },
+    }]);
+    definition
+}
+
+#[tokio::test]
+async fn a_consent_replaces_nothing_that_is_saved_before_a_person_says_so() {
+    let scene = Scene::start().await;
+    scene.world.platform.post("/admin/connector", &both()).await.is(201);
+    scene.acme.connect("both", json!({ "api_key": super::KEY })).await;
+    let (browser, link) = scene.claimed(json!({ "connector_id": "both" })).await;
+    let page = browser.get(&format!("{link}?method=oauth")).await.is(200);
+    assert!(
+        page.text.contains("Going on replaces it") && !page.text.contains("Continue to"),
+        "{}",
+        page.text
+    );
+    let csrf = hidden(&page, "csrf");
+    let started = browser.get(&format!("{link}/consent?method=oauth&csrf={csrf}")).await;
+    assert_eq!(started.status, 400, "{}", started.text);
+    assert_eq!(scene.state("both").await, "connected", "nothing is lost");
+    let form = [("csrf", csrf.as_str()), ("connector", "both"), ("method", "oauth")];
+    let page = browser.follow(browser.post(&format!("{link}/save"), &form).await.is(303)).await.is(200);
+    let url = browser.get(&link_of(&page, "Continue to")).await.is(303);
+    let url = url.header("location").unwrap().to_owned();
+    assert_eq!(pair(&url, "client_id"), "client-of-all");
+    browser.get(&back(&url, "code=code-4Rt6")).await.is(200);
+    assert_eq!(scene.state("both").await, "connected");
+    // The neighbour: where nothing is saved the link leads on at once.
+    let globex = scene.world.tenant("globex", "main").await;
+    let wish = json!({ "connector_id": "both" });
+    let made = globex.workspace.post("/workspace/globex/main/connect-session", &wish).await.is(201);
+    let link = made.json["connect_url"].as_str().unwrap().split_once(".com").unwrap().1.to_owned();
+    let browser = scene.browser();
+    browser.claim(&link).await.is(200);
+    let page = browser.get(&format!("{link}?method=oauth")).await.is(200);
+    browser.get(&link_of(&page, "Continue to")).await.is(303);
+}

@@ -5,7 +5,7 @@ use portcullis_core::limits::Limits;
 use portcullis_store::{ConnectLink, ConnectSession, Writes};
 use serde_json::json;
 
-use super::{CRM, KEY, Scene, filled, hidden};
+use super::{CRM, KEY, SAAS, SECRET, Scene, filled, hidden, link_of};
 use crate::support::{Stage, World};
 
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
@@ -216,4 +216,38 @@ async fn secret_and_cookie_are_stored_as_hashes_and_stand_in_no_log_line() {
     for hidden in [secret.as_str(), cookies[0].as_str(), KEY] {
         assert!(!log.contains(hidden), "{hidden} was logged");
     }
+}
+
+#[tokio::test]
+async fn a_link_ends_with_the_token_that_made_it() {
+    let scene = Scene::start().await;
+    let spec = json!({ "role": "workspace", "org": "acme", "workspace": "main" });
+    let made = scene.acme.org.post("/admin/token", &spec).await.is(201);
+    let maker = scene.world.platform.with_token(made.json["token"].as_str().unwrap().to_owned());
+    let path = "/workspace/acme/main/connect-session";
+    let made_link = maker.post(path, &json!({ "connector_id": CRM })).await.is(201);
+    let link = made_link.json["connect_url"].as_str().unwrap().split_once(".com").unwrap().1.to_owned();
+    let browser = scene.browser();
+    browser.claim(&link).await.is(200);
+    let id = made.json["token_id"].as_str().unwrap();
+    scene.acme.org.delete(&format!("/admin/token/{id}")).await.is(204);
+    browser.get(&link).await.is(410);
+    scene.browser().get(&link).await.is(410);
+    assert_eq!(scene.state(CRM).await, "unconfigured");
+    // The neighbour: a link of a token that stands.
+    let (browser, link) = scene.claimed(json!({ "connector_id": CRM })).await;
+    browser.follow(browser.fill(&link, CRM, &filled()).await.is(303)).await.is(200);
+}
+
+#[tokio::test]
+async fn a_session_has_a_bounded_number_of_steps() {
+    let limits = Limits { connect_steps: 2, concurrent_calls: 32, ..Limits::default() };
+    let scene = Scene::with(limits).await;
+    let (browser, link) = scene.claimed(json!({ "connector_id": SAAS })).await;
+    let client = [("field.client_id", "client-7f3a"), ("field.client_secret", SECRET)];
+    let page = browser.follow(browser.fill(&link, SAAS, &client).await.is(303)).await.is(200);
+    let on = link_of(&page, "Continue to Saas");
+    browser.get(&on).await.is(303);
+    let refused = browser.get(&on).await.is(429);
+    assert!(refused.text.contains("limits.connect_steps"), "{}", refused.text);
 }

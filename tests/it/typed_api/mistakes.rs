@@ -71,7 +71,7 @@ fn of_the_platform() -> Vec<Case> {
             meant: "enabled",
             right: json!({ "url": "https://hooks.example.com/in", "events": ["*"], "enabled": true }),
         },
-        oauth_client("savePlatformOAuthClient"),
+        oauth_client("savePlatformOauthClient"),
         Case {
             operation: "createToken",
             wrong: json!({ "role": "root", "org": "acme", "label": 5, "expires": null }),
@@ -214,7 +214,7 @@ fn of_tenants() -> Vec<Case> {
             meant: "enabled",
             right: json!({ "url": "https://hooks.example.com/in", "events": ["*"], "enabled": true }),
         },
-        oauth_client("saveOrgOAuthClient"),
+        oauth_client("saveOrgOauthClient"),
         Case {
             operation: "createConnectSession",
             wrong: json!({ "conector_id": "salesforce", "expires_in": 59, "return_url": 5 }),

@@ -12,6 +12,7 @@ use portcullis_engine::clock;
 use portcullis_engine::connect::{
     self, ConnectEnd, ConnectForm, ConnectSettings, ConnectStatus, FormMethod, Session, Visit, cookie_name,
 };
+use portcullis_engine::connection::ConnectionState;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -220,7 +221,7 @@ async fn shown(context: &Context, wanted: &Wanted) -> Step<HtmlPage> {
     };
     let form = form_of(context, &session, connector).await?;
     let Some(method) = pick(&form, wanted.method.as_deref()) else { return Ok(gone(context, None).await) };
-    if method.consent && (method.is_saved || method.fields.is_empty()) {
+    if method.consent && (method.is_saved || (method.fields.is_empty() && !method.replaces)) {
         let way = way(context, &session, connector, method).await?;
         return Ok(views::consent(look, &at, &form, method, &way));
     }
@@ -357,7 +358,9 @@ async fn finished(context: &Context, sent: &FormBody) -> Step<HtmlPage> {
     }
     let Some(connector) = connector else { return Ok(HtmlPage::redirect(base(context))) };
     let form = form_of(context, &session, connector).await?;
-    match form.methods.iter().any(|method| method.is_saved && !method.consent) {
+    let is_good = form.state == ConnectionState::Connected;
+    // Why the state: what the third party refused is saved, and is not connected.
+    match is_good && form.methods.iter().any(|method| method.is_saved && !method.consent) {
         true => ended(context, &session, ConnectStatus::Connected, Some(connector), None).await,
         false => Ok(HtmlPage::redirect(base(context))),
     }

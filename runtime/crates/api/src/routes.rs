@@ -148,12 +148,12 @@ routes! {
         DELETE "/workspace/{org}/{ws}/settings/connector/{id}/connection/{name}" forgetNamedConnection WORKSPACE Always [ConnectorNotFound NotFound] named_connections::forget, "Forget a named connection";
         POST "/workspace/{org}/{ws}/settings/connector/{id}/connection/{name}/test" testNamedConnection WORKSPACE Scheduled [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention NotFound OrgRateLimited LedgerUnavailable] named_connections::test, "Try the credential of a named connection with the definition's own test request";
         POST "/workspace/{org}/{ws}/settings/connector/{id}/connection/{name}/oauth/start" startNamedConsent WORKSPACE Always [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed CredentialNeedsAttention CredentialNotBound NotFound] named_connections::start_consent, "Start a consent for a named connection";
-        GET "/org/{org}/oauth-client/{id}" getOrgOAuthClient ORG Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::show, "Read the org's OAuth client of a connector; never its secret";
-        PUT "/org/{org}/oauth-client/{id}" saveOrgOAuthClient ORG Always [ConnectorNotFound TokenHostChosenByTenant] oauth_clients::save, "Save an OAuth client for all workspaces of the org; it wins over the platform's";
-        DELETE "/org/{org}/oauth-client/{id}" deleteOrgOAuthClient ORG Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::remove, "Delete the org's OAuth client; connections made with it need a new consent";
-        GET "/admin/oauth-client/{id}" getPlatformOAuthClient PLATFORM Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::show, "Read the platform's OAuth client of a connector; never its secret";
-        PUT "/admin/oauth-client/{id}" savePlatformOAuthClient PLATFORM Always [ConnectorNotFound TokenHostChosenByTenant] oauth_clients::save, "Save an OAuth client for all workspaces of all orgs";
-        DELETE "/admin/oauth-client/{id}" deletePlatformOAuthClient PLATFORM Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::remove, "Delete the platform's OAuth client; connections made with it need a new consent";
+        GET "/org/{org}/oauth-client/{id}" getOrgOauthClient ORG Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::show, "Read the org's OAuth client of a connector; never its secret";
+        PUT "/org/{org}/oauth-client/{id}" saveOrgOauthClient ORG Always [ConnectorNotFound TokenHostChosenByTenant] oauth_clients::save, "Save an OAuth client for all workspaces of the org; it wins over the platform's";
+        DELETE "/org/{org}/oauth-client/{id}" deleteOrgOauthClient ORG Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::remove, "Delete the org's OAuth client; connections made with it need a new consent";
+        GET "/admin/oauth-client/{id}" getPlatformOauthClient PLATFORM Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::show, "Read the platform's OAuth client of a connector; never its secret";
+        PUT "/admin/oauth-client/{id}" savePlatformOauthClient PLATFORM Always [ConnectorNotFound TokenHostChosenByTenant] oauth_clients::save, "Save an OAuth client for all workspaces of all orgs";
+        DELETE "/admin/oauth-client/{id}" deletePlatformOauthClient PLATFORM Always [ConnectorNotFound NotFound ValidationFailed] oauth_clients::remove, "Delete the platform's OAuth client; connections made with it need a new consent";
         GET "/org/{org}/connection" listOrgConnections ORG Always [WorkspaceNotFound] all_connections::of_org, "List the saved connections of all workspaces of an org";
         GET "/admin/connection" listAllConnections PLATFORM Always [OrgNotFound WorkspaceNotFound] all_connections::of_platform, "List the saved connections of all orgs";
         GET "/workspace/{org}/{ws}/settings/values" getWorkspaceValues WORKSPACE_ORG Always [] workspace_values::show, "Read the workspace's values for mappings and conditions";
@@ -166,9 +166,9 @@ routes! {
         PUT "/org/{org}/settings/connect" setConnectSettings PLATFORM_ORG Always [] connect::replace, "Set all of it";
         GET "/connect/{secret}" showConnectPage OPEN Always [] pages::show, "The page of a connect link; opening it claims nothing";
         POST "/connect/{secret}/claim" claimConnectLink OPEN Always [] pages::claim, "Claim a connect link for this browser";
-        POST "/connect/{secret}/save" saveConnectForm OPEN Always [] pages::save, "Save what a person filled in, and try it";
-        GET "/connect/{secret}/consent" startConnectConsent OPEN Always [] pages::consent, "Send the person to the third party for consent";
-        GET "/connect/{secret}/window/{ticket}" openConnectWindow OPEN Always [] pages::window, "The same in a window that a framed page opens once";
+        POST "/connect/{secret}/save" saveConnectForm OPEN Always [RateLimited] pages::save, "Save what a person filled in, and try it";
+        GET "/connect/{secret}/consent" startConnectConsent OPEN Always [RateLimited] pages::consent, "Send the person to the third party for consent";
+        GET "/connect/{secret}/window/{ticket}" openConnectWindow OPEN Always [RateLimited] pages::window, "The same in a window that a framed page opens once";
         POST "/connect/{secret}/end" endConnectSession OPEN Always [] pages::finish, "Leave without connecting, or keep what was saved";
         GET "/connect/{secret}/end" showConnectEnd OPEN Always [] pages::end, "What came of a connect link";
     }

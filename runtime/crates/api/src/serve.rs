@@ -325,6 +325,9 @@ async fn keep_house(api: Arc<Api>) {
             if let Err(error) = portcullis_engine::events::sweep(&api.engine).await {
                 tracing::error!(%error, "old events could not be forgotten");
             }
+            if let Err(error) = portcullis_engine::oauth::consent::sweep(&api.engine).await {
+                tracing::error!(error = error.detail, "old consents could not be forgotten");
+            }
             if let Err(error) = portcullis_engine::connect::sweep(&api.engine).await {
                 tracing::error!(error = error.detail, "old connect sessions could not be forgotten");
             }

@@ -200,7 +200,8 @@ limits! {
     webhook_kept = 10_000, max 1_000_000, "deliveries", "Deliveries at their end in the list of one webhook; the oldest are dropped first.";
     named_connections = 50, max 1000, "connections", "Named connections of one connector in one workspace: an account for each brand, region or team; further ones are workspaces of their own.";
     connection_scan = 1_000, max 100_000, "connections", "Connections that one page of a list over an org or the platform looks at: a filter must not read all of them.";
-    connect_sessions = 200, max 10_000, "sessions", "Connect links of one workspace that are not used up, a few hundred bytes each: a program that makes one for every view of a page must not fill the store.";
+    connect_sessions = 200, max 10_000, "sessions", "Connect links of one workspace whose time is not over, a few hundred bytes each: a program that makes one for every view of a page must not fill the store.";
+    connect_steps = 100, max 10_000, "steps", "Saves and begun consents in one connect session: more than a person needs, and few enough that who has a link cannot fill the audit log.";
     connect_list = 50, max 500, "entries", "Return URLs of an org, and origins that may frame its connect page: the first are compared for every link, the second are in a header of every page.";
     connect_logo_bytes = 32 * KIB, max 48 * KIB, "bytes", "The picture of an org's connect page as a data URL; it is in every page.";
     connect_form_bytes = MIB, max 8 * MIB, "bytes", "What a person fills in on a connect page, as browsers send it: a key file and all other fields fit. It is read before it is known whether the link is one.";

@@ -291,12 +291,18 @@ pub(crate) fn authenticate_from_memory(resources: &Resources, text: &str) -> Opt
 /// longer than a request. False as well if that cannot be read.
 pub async fn still_stands(engine: &Engine, caller: &Caller) -> bool {
     let Some(id) = &caller.token_id else { return true };
+    is_in_force(engine, id).await.unwrap_or(false)
+}
+
+/// Whether there is a token of this id that has not expired.
+///
+/// # Errors
+/// `store_unavailable`.
+pub(crate) async fn is_in_force(engine: &Engine, id: &TokenId) -> Result<bool, Error> {
     let records = &engine.resources.records;
-    let Ok(Some((index, _))) = records.get_shared::<TokenIndex>(&[id.as_str()]).await else { return false };
-    match records.get_shared::<TokenRecord>(&[index.hash.as_str()]).await {
-        Ok(Some((record, _))) => self::caller(&record).is_some(),
-        _ => false,
-    }
+    let Some((index, _)) = records.get_shared::<TokenIndex>(&[id.as_str()]).await? else { return Ok(false) };
+    let found = records.get_shared::<TokenRecord>(&[index.hash.as_str()]).await?;
+    Ok(found.is_some_and(|(record, _)| is_alive(&record)))
 }
 
 /// The caller of a token; `None` once it has expired.

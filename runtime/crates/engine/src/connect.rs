@@ -13,7 +13,7 @@ use portcullis_store::{ConnectClaim, ConnectLink, ConnectSession, StoreError, Wo
 pub use portcullis_store::{ConnectEnd, ConnectSettings, ConnectStatus};
 use zeroize::Zeroizing;
 
-use crate::api_token::hash;
+use crate::api_token::{self, hash};
 use crate::caller::{Caller, WORKSPACE_ORG_PLATFORM};
 use crate::clock;
 use crate::connection::{AskedConnection, checked_names};
@@ -107,6 +107,7 @@ pub async fn create(
         expires_at: clock::after(SignedDuration::from_secs(seconds)),
         claim: None,
         window: None,
+        steps: 0,
         end: None,
     };
     let link =
@@ -242,6 +243,12 @@ async fn of_name(
     let Some((record, revision)) = engine.resources.records.get::<ConnectSession>(&parts).await? else {
         return Ok(None);
     };
+    // Why: a link must not outlive the token with which it was made, or a token that was revoked leaves doors open.
+    if let Some(token) = &record.created_by
+        && !api_token::is_in_force(engine, token).await?
+    {
+        return Ok(None);
+    }
     match tenants::find_workspace(engine, org, workspace).await {
         Ok(tenant) if tenant.commit == record.workspace_commit => {
             Ok(Some(Session { tenant, record, revision, cookie: Zeroizing::default() }))

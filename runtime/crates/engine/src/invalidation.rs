@@ -308,7 +308,7 @@ async fn current(resources: &Resources, running: Running<'_>) -> Result<Judged, 
         return Ok(Judged::Ended(Code::CallEnded));
     }
     // Why whatever its request: its token is not used any more.
-    if stored.client_gone {
+    if stored.client_gone || stored.has_token_of_gone_client() {
         return Ok(Judged::Ended(Code::CallEnded));
     }
     // Without a grant nothing has left yet; the call is checked again when it has one.

@@ -52,7 +52,8 @@ pub enum Precondition {
 
 impl Precondition {
     /// Whether it is satisfied by a record with that revision (`None`: no record).
-    pub(crate) fn holds(self, revision: Option<u64>) -> bool {
+    #[must_use]
+    pub fn holds(self, revision: Option<u64>) -> bool {
         match self {
             Self::Absent => revision.is_none(),
             Self::Revision(wanted) => revision == Some(wanted),

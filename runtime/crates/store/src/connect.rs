@@ -40,9 +40,17 @@ pub struct ConnectSession {
     /// The window that is opened for a consent, where the page stands in a frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<ConnectWindow>,
+    /// Saves and begun consents so far.
+    #[serde(default, skip_serializing_if = "is_none_so_far")]
+    pub steps: u64,
     /// What came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<ConnectEnd>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none_so_far(steps: &u64) -> bool {
+    *steps == 0
 }
 
 /// The browser that a session belongs to.

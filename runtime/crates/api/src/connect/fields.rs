@@ -210,6 +210,7 @@ mod tests {
             consent: false,
             fields,
             is_saved: false,
+            replaces: false,
             values: BTreeMap::from([("key".to_owned(), "saved-secret".to_owned())]),
             saved_at: BTreeMap::new(),
         }

@@ -133,6 +133,9 @@ pub(super) fn form(
     let main = html! {
         (introduction(at, shown, method))
         @if let Some(notice) = notice { p class="notice bad" role="alert" { (notice.text) } }
+        @if method.replaces && notice.is_none() {
+            p class="soft" { "Something else is saved for this connection. Going on replaces it." }
+        }
         @for text in filled.general() { p class="notice bad" role="alert" { (text) } }
         (fill_in(at, shown, method, filled, if method.consent { "Save and continue" } else { "Connect" }))
         @if notice.is_some_and(|notice| notice.keep) { (keep(at, shown, method)) }
@@ -256,7 +259,7 @@ pub(crate) fn ending(look: Look, ending: &Ending, in_window: bool) -> HtmlPage {
     let text = match (ending.status, &ending.label, &ending.message) {
         (ConnectStatus::Connected, Some(label), _) => format!("Connected as {label}."),
         (ConnectStatus::Connected, None, _) => "It can be used now.".to_owned(),
-        (ConnectStatus::Cancelled, ..) => "You did not want to go on. Nothing else was changed.".to_owned(),
+        (ConnectStatus::Cancelled, ..) => "You did not want to go on.".to_owned(),
         (ConnectStatus::Failed, _, Some(message)) => format!("What happened: {message}."),
         (ConnectStatus::Failed, _, None) => "The third party did not take it.".to_owned(),
     };

@@ -113,10 +113,26 @@ impl AuditDesk {
         for _ in 0..ATTEMPTS_MAX {
             let Some(copy) = writes.copy() else { return self.plain(writes).await };
             let stored = self.read(&copy, &keys).await?;
-            let Some((event, scope)) = self.event(acting, &stored) else { return self.plain(writes).await };
+            let Some((_, scope)) = self.event(acting, &stored) else {
+                // Why under conditions: what is not there now may be made before the commit, which would delete it unrecorded.
+                let (copy, own) = conditioned(copy, &stored);
+                match self.plain(copy).await {
+                    Err(StoreError::Conflict { key }) if own.contains(&key) => continue,
+                    done => return done,
+                }
+            };
+            let _turn = self.turn(&scope).await;
+            // Why again: who had the turn before may have changed it.
+            let stored = self.read(&copy, &keys).await?;
+            let Some((event, now)) = self.event(acting, &stored) else { continue };
+            if now != scope {
+                continue;
+            }
+            if let Some(key) = refused(&copy, &stored) {
+                return Err(StoreError::Conflict { key });
+            }
             let begins = stored.iter().any(is_new_org);
             let (copy, mut own) = conditioned(copy, &stored);
-            let _turn = self.turn(&scope).await;
             let chain = AuditChain::load(&self.records, scope).await?;
             own.insert(chain.head_key()?);
             let copy = chain.append(copy, vec![event], begins)?;
@@ -265,6 +281,16 @@ fn is_new_org(one: &Stored) -> bool {
 /// Whether a key is one of the log itself.
 fn is_of_chain(key: &str) -> bool {
     ["audit", "audit_order"].contains(&kind_of(key))
+}
+
+/// The key of a condition of the caller's that does not hold for what was read: the record must not say that it replaced
+/// that.
+fn refused(writes: &Writes, stored: &[Stored]) -> Option<String> {
+    let holds = |one: &Stored| {
+        let revision = one.before.as_ref().map(|before| before.revision);
+        writes.conditions(&one.key).all(|condition| condition.holds(revision))
+    };
+    stored.iter().find(|one| !holds(one)).map(|one| one.key.clone())
 }
 
 /// The writes under the condition that they replace what was read, and the keys of conditions that are ours alone: where

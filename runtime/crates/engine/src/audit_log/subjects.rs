@@ -80,8 +80,10 @@ pub(super) fn is_change(changed: Changed<'_>) -> bool {
     if changed.before.is_none() && changed.after.is_none() {
         return false;
     }
-    // Why: who obtains a token notes before that it does, which nobody has to know of.
-    kind_of(changed.key) != TokenState::KIND || sealed(changed.before) != sealed(changed.after)
+    // Why: who obtains a token notes before that it does, which nobody has to know of, and takes the old one away by it.
+    let is_lease = || changed.after.is_some_and(|after| sealed(Some(after)).is_none());
+    kind_of(changed.key) != TokenState::KIND
+        || (!is_lease() && sealed(changed.before) != sealed(changed.after))
 }
 
 /// The token of a state, as it is stored.

@@ -7,9 +7,11 @@ use portcullis_core::connector::DEFAULT_METHOD;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{ConnectionName, ConnectorId, OrgId};
 use portcullis_core::org_rules::Asked;
+use portcullis_store::{ConnectSession, StoreError, Writes};
 use serde_json::{Map, Value};
 
-use super::{Session, form};
+use super::ending::ATTEMPTS_MAX;
+use super::{Session, form, of_name};
 use crate::audit_log::actor_of;
 use crate::cache::LoadedConnector;
 use crate::call::Commitment;
@@ -97,7 +99,7 @@ pub async fn offers(engine: &Engine, session: &Session) -> Result<Vec<Choice>, E
 /// Saves what a person filled in.
 ///
 /// # Errors
-/// Those of [`usable_in`]; `validation_failed` with every breach of the form, as for [`connection::save`].
+/// Those of [`form`](super::form); `validation_failed` with every breach of the form, as for [`connection::save`].
 pub async fn save(
     engine: &Engine,
     session: &Session,
@@ -106,6 +108,7 @@ pub async fn save(
     config: Map<String, Value>,
 ) -> Result<(), Error> {
     usable_in(engine, session, connector).await?;
+    require_steps(engine, session)?;
     let auth_method = (method != DEFAULT_METHOD).then(|| method.to_owned());
     let wish =
         SaveConnection { enabled: true, config: Some(config), auth_method, ..SaveConnection::default() };
@@ -114,13 +117,13 @@ pub async fn save(
         mark.acts_for(actor_of(&caller));
     }
     connection::save(engine, &caller, &session.tenant, session.asked(connector), wish).await?;
-    Ok(())
+    count_step(engine, session).await
 }
 
 /// Tries what is saved, in a place of the workspace's calls; `None` for a connector that cannot be tried.
 ///
 /// # Errors
-/// Those of [`usable_in`], of [`connection::verify`], and those of a call that finds no place.
+/// Those of [`form`](super::form), of [`connection::verify`], and those of a call that finds no place.
 pub async fn test(
     engine: &Arc<Engine>,
     session: &Session,
@@ -147,10 +150,10 @@ pub async fn test(
 }
 
 /// Starts a consent: where the browser is to be sent, and the cookie that it must have. A method that asks a person for
-/// nothing but consent is chosen by that.
+/// nothing but consent is chosen by that, where nothing is saved yet that it would replace.
 ///
 /// # Errors
-/// Those of [`usable_in`] and of [`consent::start`].
+/// Those of [`form`](super::form) and of [`consent::start`]; `bad_request` where something would be replaced.
 pub async fn start_consent(
     engine: &Engine,
     session: &Session,
@@ -160,9 +163,47 @@ pub async fn start_consent(
     let shown = form::form(engine, session, connector).await?;
     let chosen = shown.methods.iter().find(|one| one.id == method && one.consent);
     let chosen = chosen.ok_or_else(|| Error::new(Code::BadRequest, "this method asks nobody for consent"))?;
+    if chosen.replaces {
+        return Err(Error::new(Code::BadRequest, "something else is saved, which is to be replaced first"));
+    }
     if !chosen.is_saved && chosen.fields.is_empty() {
         save(engine, session, connector, method, Map::new()).await?;
     }
+    require_steps(engine, session)?;
     let of = Some(session.record.session_id.clone());
-    consent::start_in(engine, &session.caller(), &session.tenant, session.asked(connector), of).await
+    let asked = session.asked(connector);
+    let started = consent::start_in(engine, &session.caller(), &session.tenant, asked, of).await?;
+    count_step(engine, session).await?;
+    Ok(started)
+}
+
+/// Refuses a step of a session that has made too many.
+fn require_steps(engine: &Engine, session: &Session) -> Result<(), Error> {
+    let most = engine.limits().connect_steps;
+    if session.record.steps < most {
+        return Ok(());
+    }
+    let detail = format!("a link is good for {most} steps (limits.connect_steps); ask for a new one");
+    Err(Error::new(Code::RateLimited, detail))
+}
+
+/// Counts a step of a session. Why after it: what was refused changed nothing. Those that are made at the same moment may
+/// go beyond the limit together.
+///
+/// # Errors
+/// `revision_mismatch` if the session is changed over and over meanwhile, `store_unavailable`.
+async fn count_step(engine: &Engine, session: &Session) -> Result<(), Error> {
+    let [org, workspace, id] = session.parts();
+    for _ in 0..ATTEMPTS_MAX {
+        let Some(now) = of_name(engine, org, workspace, id).await? else { return Ok(()) };
+        let steps = now.record.steps.saturating_add(1);
+        let counted = ConnectSession { steps, ..now.record.clone() };
+        let writes = Writes::new().replace(&session.parts(), &counted, now.revision);
+        match engine.resources.commit(writes).await {
+            Ok(_) => return Ok(()),
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::plain(Code::RevisionMismatch))
 }

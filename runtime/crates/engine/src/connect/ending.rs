@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 
 /// Attempts to write an end beside other writes of the same session.
-const ATTEMPTS_MAX: u32 = 5;
+pub(super) const ATTEMPTS_MAX: u32 = 5;
 
 /// How a session ended, as its page shows it.
 #[derive(Debug, Clone)]

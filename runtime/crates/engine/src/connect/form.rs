@@ -44,6 +44,8 @@ pub struct FormMethod {
     pub fields: Vec<Field>,
     /// Whether all that the form asks is saved under this method.
     pub is_saved: bool,
+    /// Whether saving it replaces what is saved under another method, or opts in again.
+    pub replaces: bool,
     /// Saved values that are not secret, by field.
     pub values: BTreeMap<String, String>,
     /// When each saved field was last given, RFC 3339, by field.
@@ -106,5 +108,6 @@ fn method(connector: &Connector, id: &str, left_out: &LeftOut, stored: &StoredCo
         saved_at: saved_at.map(|(name, state)| (name.clone(), state.updated_at.clone())).collect(),
         fields,
         is_saved,
+        replaces: setting.is_some() && !is_saved,
     }
 }

@@ -45,7 +45,8 @@ pub(super) async fn make_room(engine: &Engine, tenant: &Tenant) -> Result<Writes
         for (_, session, _) in page {
             if is_over(&session) {
                 over.push(session);
-            } else if session.end.is_none() {
+            } else {
+                // Why also one that has ended: its page is shown for a while, and it takes the same room.
                 open += 1;
             }
         }
@@ -55,7 +56,7 @@ pub(super) async fn make_room(engine: &Engine, tenant: &Tenant) -> Result<Writes
     }
     if open >= most {
         let message = format!(
-            "the workspace has {most} connect links that are not used up, which is the limit \
+            "the workspace has {most} connect links whose time is not over, which is the limit \
              (limits.connect_sessions)"
         );
         return Err(Error::violation("", "too_many", message));

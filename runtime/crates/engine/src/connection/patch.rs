@@ -267,7 +267,12 @@ fn changed(before: &BTreeMap<String, Value>, now: &Map<String, Value>) -> BTreeS
 fn is_read_before_calls(connector: &Connector, name: &str) -> bool {
     let by_token = connector.auth.token.as_ref().is_some_and(|plan| plan_reads(plan, name));
     // Why by the text: a name that stands there for another reason only makes a discovery be done again.
-    by_token || connector.discover.iter().any(|discovery| discovery.action.plan_json.contains(name))
+    let by_discovery = |plan: &str| plan.contains(name);
+    let discovers = !connector.discover.is_empty();
+    let with_credential = || connector.auth.injection.templates().flat_map(|template| template.variables());
+    by_token
+        || connector.discover.iter().any(|discovery| by_discovery(&discovery.action.plan_json))
+        || (discovers && with_credential().any(|variable| variable.name == name))
 }
 
 fn plan_reads(plan: &TokenPlan, name: &str) -> bool {

@@ -179,6 +179,12 @@ impl StoredConnection {
         self
     }
 
+    /// Whether the token was obtained with a shared client that is gone, or is another one now.
+    pub(crate) fn has_token_of_gone_client(&self) -> bool {
+        let noted = self.token.as_ref().and_then(|(token, _)| token.client.as_ref());
+        noted.is_some_and(|noted| self.clients.noted(noted).is_none())
+    }
+
     /// Whether token requests get a field's value from a shared client.
     fn is_supplied(&self, name: &str) -> bool {
         self.client.as_ref().is_some_and(|client| client.supplies(name))

@@ -77,7 +77,15 @@ impl RetryBudget {
     fn with<T>(&self, connection: &ConnectionKey, now: Instant, change: impl FnOnce(&mut Budget) -> T) -> T {
         let mut connections = lock(&self.connections);
         if connections.len() >= CONNECTIONS_MAX && !connections.contains_key(connection) {
-            connections.clear();
+            // Why not all: connections are named by callers, and one who invents names must not forget others' budgets.
+            connections.retain(|other, _| other.org != connection.org);
+            if connections.len() >= CONNECTIONS_MAX {
+                let spare = self.spare;
+                connections.retain(|_, budget| now.saturating_duration_since(budget.since) < spare);
+            }
+            if connections.len() >= CONNECTIONS_MAX {
+                connections.clear();
+            }
         }
         let fresh = || Budget { saved: 0.0, since: now };
         change(connections.entry(connection.clone()).or_insert_with(fresh))

@@ -41,15 +41,16 @@ use crate::resources::Resources;
 use crate::tenants::Tenant;
 use crate::workers::Lane;
 
+mod late;
 mod returning;
 
+pub use late::sweep;
 pub use returning::{Finished, finish};
+
+use late::forget_late;
 
 /// How long a person may take: long enough for a login with a second factor, short for a thief.
 const CONSENT_TIME: SignedDuration = SignedDuration::from_mins(10);
-
-/// Maximum unfinished consents that one start looks through.
-const LATE_MAX: usize = 100;
 
 /// Path of the callback below `public_url`.
 pub const CALLBACK_PATH: &str = "/oauth/callback";
@@ -182,13 +183,6 @@ async fn begin(
     Ok(Started { authorize_url, expires_at, cookie: cookie_name(&state), browser })
 }
 
-/// The writes that delete unfinished expired consents, so that they do not accumulate.
-async fn forget_late(resources: &Resources) -> Result<Writes, Error> {
-    let pending = resources.records.list::<PendingConsent>(&[], None, LATE_MAX).await?;
-    let late = pending.iter().filter(|(_, consent, _)| clock::has_passed(&consent.expires_at));
-    Ok(late.fold(Writes::new(), |writes, (key, _, _)| writes.delete::<PendingConsent>(&[key.as_str()])))
-}
-
 async fn authorize_url(
     resources: &Resources,
     connection: &LoadedConnection,
@@ -244,10 +238,8 @@ async fn client_id(
         Error::new(Code::CredentialNeedsAttention, e.to_string())
     };
     if let Some(client) = &connection.stored.client {
-        // Why nothing is opened: no other secret than a field of this name can be in the id.
-        let id = SecretValue::new(client.record.client_id.clone());
-        let fields = SecretFields::new(vec![("client_id".into(), id)]);
-        return Texts::new(&fields, &connection.config).render(&plan.client_id).map_err(attention);
+        // Why as it is: it was saved finished, so the template that makes it of a workspace's fields has nothing to add.
+        return Ok(Zeroizing::new(client.record.client_id.clone()));
     }
     let none = SecretFields::default();
     if let Ok(text) = Texts::new(&none, &connection.config).render(&plan.client_id) {

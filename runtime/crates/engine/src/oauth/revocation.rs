@@ -14,6 +14,10 @@ use crate::resources::Resources;
 /// connection is deleted here either way.
 pub(crate) async fn revoke(resources: &Resources, connection: &LoadedConnection) {
     let loaded = Arc::clone(&connection.loaded);
+    // Why: what is switched off, or blocked by the org, makes no request of any kind.
+    if !loaded.connector.enabled || connection.require_allowed().is_err() {
+        return;
+    }
     let plan = connection.stored.chosen(&loaded.connector).auth.token.as_ref();
     let Some(step) = plan.and_then(|plan| plan.revoke.as_ref()) else { return };
     // Why not without its client: the request could not prove whose it is.

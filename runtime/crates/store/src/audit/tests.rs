@@ -13,7 +13,8 @@ fn acme() -> AuditScope {
 }
 
 fn event(at_ms: u64, action: &str, target: &str) -> AuditEvent {
-    let token_id = Some(TokenId::parse(if at_ms % 2 == 0 { "tok_even" } else { "tok_odd" }).unwrap());
+    let token_id =
+        Some(TokenId::parse(if at_ms.is_multiple_of(2) { "tok_even" } else { "tok_odd" }).unwrap());
     AuditEvent {
         at_ms,
         actor: AuditActor { token_id, role: "org".to_owned(), ..AuditActor::default() },

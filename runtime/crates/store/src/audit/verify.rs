@@ -11,6 +11,8 @@ use crate::records::Records;
 
 /// Keys read at a time.
 const READ_AT_ONCE: usize = 500;
+/// How often a chain is read again that changes while it is read.
+const AGAIN_MAX: usize = 5;
 
 /// The newest record that does not verify.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,6 +97,28 @@ pub async fn audit_scopes(records: &Records) -> Result<Vec<AuditScope>, StoreErr
 /// # Errors
 /// Those of the store, unless they are of a record of this chain.
 pub async fn verify_audit(records: &Records, scope: &AuditScope) -> Result<AuditReport, StoreError> {
+    let mut report = verify_once(records, scope).await?;
+    // Why again: others may add records, and drop the oldest, while it is read. Then the head is another one.
+    for _ in 0..AGAIN_MAX {
+        if report.is_intact() {
+            break;
+        }
+        let before = records.get::<AuditHead>(&[scope.part()]).await;
+        let again = verify_once(records, scope).await?;
+        let after = records.get::<AuditHead>(&[scope.part()]).await;
+        let is_still = match (&before, &after) {
+            (Ok(before), Ok(after)) => before.as_ref().map(|one| one.1) == after.as_ref().map(|one| one.1),
+            _ => true,
+        };
+        report = again;
+        if is_still {
+            break;
+        }
+    }
+    Ok(report)
+}
+
+async fn verify_once(records: &Records, scope: &AuditScope) -> Result<AuditReport, StoreError> {
     let head = match records.get::<AuditHead>(&[scope.part()]).await {
         Ok(Some((head, _))) => head,
         Ok(None) => {
@@ -133,6 +157,10 @@ struct Walk<'a> {
     expected: Link,
     /// Where the chain starts.
     start: Link,
+    /// The record that the head names.
+    newest: u64,
+    /// The last record that stands after that.
+    later: u64,
 }
 
 fn bad(seq: u64, reason: &str) -> AuditBad {
@@ -149,7 +177,7 @@ impl<'a> Walk<'a> {
             Some(cut) => Link { seq: cut.seq, hash: decoded(&cut.hash, cut.seq)? },
             None => link::genesis(scope),
         };
-        Ok(Self { scope, expected, start })
+        Ok(Self { scope, expected, start, newest: head.seq, later: 0 })
     }
 
     async fn all(&mut self, records: &Records, report: &mut AuditReport) -> Result<(), StoreError> {
@@ -175,6 +203,11 @@ impl<'a> Walk<'a> {
         }
         if self.expected != self.start {
             report.bad = Some(bad(self.expected.seq, "the record is missing, or the chain starts elsewhere"));
+        } else if self.later > 0 {
+            let head = records.get::<AuditHead>(&[self.scope.part()]).await?;
+            if head.is_none_or(|(head, _)| head.seq < self.later) {
+                report.bad = Some(bad(self.later, "it stands after the last record of the chain"));
+            }
         }
         Ok(())
     }
@@ -188,6 +221,11 @@ impl<'a> Walk<'a> {
         };
         if seq_of_key <= self.start.seq {
             // Why passed over: a deletion that was interrupted leaves some of what it dropped.
+            return Ok(Step::Dropped);
+        }
+        if seq_of_key > self.newest {
+            // Why passed over: it may have been added since the head was read, which is looked at in the end.
+            self.later = self.later.max(seq_of_key);
             return Ok(Step::Dropped);
         }
         if seq_of_key != expected.seq {
