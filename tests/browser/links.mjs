@@ -179,8 +179,8 @@ await scenario("two consents at once in two tabs of one browser both end well", 
   }
 });
 
-await scenario("in a frame without third parties' cookies, consent has a window, and the frame learns of its end", async () => {
-  const made = await link(org, "framed");
+/** A person consents from the page of a link in a frame of the site: the frame, and the window of the consent. */
+async function consentFramed(made) {
   const context = await person();
   const page = await context.newPage();
   await page.goto(`https://${SITE}/embed?link=${encodeURIComponent(made.connect_url)}`);
@@ -190,6 +190,12 @@ await scenario("in a frame without third parties' cookies, consent has a window,
   await consentLink(frame).click();
   const popup = await opened;
   await atVendor(popup, "framed@example.com");
+  return { frame, popup };
+}
+
+await scenario("in a frame without third parties' cookies, consent has a window, and the frame learns of its end", async () => {
+  const made = await link(org, "framed");
+  const { frame, popup } = await consentFramed(made);
   await connectedAs(frame, "framed@example.com");
   assert.equal((await me("framed")).body.output.email, "framed@example.com");
 });
@@ -211,15 +217,7 @@ await scenario("the window of a frame's consent opens for nobody who was sent it
 
 await scenario("a frame leads to the site's return URL", async () => {
   const made = await link(org, "framed", { return_url: BACK });
-  const context = await person();
-  const page = await context.newPage();
-  await page.goto(`https://${SITE}/embed?link=${encodeURIComponent(made.connect_url)}`);
-  const frame = page.frameLocator("iframe");
-  await claim(frame);
-  const opened = context.waitForEvent("page");
-  await consentLink(frame).click();
-  const popup = await opened;
-  await atVendor(popup, "framed@example.com");
+  const { frame, popup } = await consentFramed(made);
   await frame.getByText("status=connected&connector_id=saas&connection=default").waitFor();
   assert.equal(new URL(popup.url()).host, PUBLIC, "the window does not go there");
 });

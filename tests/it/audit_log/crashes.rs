@@ -1,31 +1,15 @@
 //! A process that dies at the commit of a change, and several that change the same: a change is there with its record or
 //! not at all, and the chain is one.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use portcullis_store::{OrgLimitsRecord, SledStore, Store, StoreError};
+use portcullis_store::{OrgLimitsRecord, SledStore};
 use serde_json::{Value, json};
 
 use super::{KEY, POLICY, newest};
-use crate::support::crashing_store::{CrashPoint, CrashingStore};
+use crate::support::crashing_store::{CrashPoint, CrashingStore, reopen};
 use crate::support::shared_store::SharedStore;
 use crate::support::{Client, Stage, World, until};
-
-/// The store of the next process, after the last one has released the directory.
-async fn reopen(dir: &Path) -> Arc<dyn Store> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match SledStore::open(dir) {
-            Ok(store) => return Arc::new(store),
-            Err(StoreError::AlreadyOpen { .. }) if Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
 
 /// A change, how its effect is read afterwards, and its action.
 struct Change {

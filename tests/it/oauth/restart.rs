@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use portcullis_core::fault::Code;
 use portcullis_engine::Engine;
-use portcullis_store::{MemoryStore, SledStore, Store, StoreError, TokenLease, TokenState};
+use portcullis_store::{MemoryStore, SledStore, Store, TokenLease, TokenState};
 use serde_json::json;
 
 use super::{Harness, ID, LONG_AGO};
-use crate::support::crashing_store::{CrashPoint, CrashingStore};
+use crate::support::crashing_store::{CrashPoint, CrashingStore, reopen};
 use crate::support::{Stage, until};
 
 const CALL: &str = "/run/acme/main/connector/saas/list";
@@ -31,20 +31,6 @@ async fn about_to_crash() -> (Harness, CrashingStore, tempfile::TempDir) {
 fn abandon(harness: &Harness) {
     let run = harness.acme.run.clone();
     tokio::spawn(async move { run.post(CALL, &json!({ "input": {} })).await });
-}
-
-/// The store of the next process, after the last one has released the directory.
-async fn reopen(dir: &std::path::Path) -> Arc<dyn Store> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match SledStore::open(dir) {
-            Ok(store) => return Arc::new(store),
-            Err(StoreError::AlreadyOpen { .. }) if Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 async fn stored(engine: &Engine) -> TokenState {

@@ -1,30 +1,14 @@
 //! A process that dies at each commit of a firing: the next life fires what is left, and nothing again.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use portcullis_store::{SledStore, Store, StoreError};
+use portcullis_store::SledStore;
 use serde_json::json;
 
 use super::{NEXT_MONDAY, NINE, Scene, mondays, quick, saved};
-use crate::support::crashing_store::{CrashPoint, CrashingStore};
+use crate::support::crashing_store::{CrashPoint, CrashingStore, reopen};
 use crate::support::until;
-
-/// The store of the next process, after the last one has released the directory.
-async fn reopen(dir: &Path) -> Arc<dyn Store> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match SledStore::open(dir) {
-            Ok(store) => return Arc::new(store),
-            Err(StoreError::AlreadyOpen { .. }) if Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
 
 /// Dies at this commit with this part in a key, counted from the time when the schedule is due; then the next life fires
 /// what is left.

@@ -2,9 +2,13 @@
 //! drops the engine below, so that another product can open the same files.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use portcullis_store::{Batch, BoxFuture, Change, SnapshotReport, Store, StoreError, StoreStats, Versioned};
+use portcullis_store::{
+    Batch, BoxFuture, Change, SledStore, SnapshotReport, Store, StoreError, StoreStats, Versioned,
+};
 
 /// When it crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,5 +122,19 @@ impl Store for CrashingStore {
 
     fn is_shared(&self) -> bool {
         self.shared
+    }
+}
+
+/// The store of the next process, after the last one has released the directory.
+pub(crate) async fn reopen(dir: &Path) -> Arc<dyn Store> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match SledStore::open(dir) {
+            Ok(store) => return Arc::new(store),
+            Err(StoreError::AlreadyOpen { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 }

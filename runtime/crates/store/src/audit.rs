@@ -92,7 +92,7 @@ pub struct AuditActor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
     /// The token's role; `connect_session` for a person who used a link, `offline` for a command at the machine itself,
-    /// `none` for whoever had no token.
+    /// `none` for a request without a token.
     pub role: String,
     /// Who used the token, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

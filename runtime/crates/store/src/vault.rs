@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::records::{Records, Writes};
 
+use self::associated::Bound;
 use self::check::{check_keys, write_key_check};
 use self::random::{OsRandom, RandomSource};
 use self::scope_key::ScopeKeys;
@@ -94,6 +95,14 @@ impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Vault(…)")
     }
+}
+
+/// The bytes of a sealed text.
+fn sealed_bytes(sealed: &str) -> Result<Vec<u8>, VaultError> {
+    if sealed.len() > SEALED_TEXT_BYTES_MAX {
+        return Err(VaultError::Malformed("it is too long"));
+    }
+    BASE64.decode(sealed).map_err(|_| VaultError::Malformed("it is not base64"))
 }
 
 impl Vault {
@@ -190,12 +199,20 @@ impl Vault {
         sealed: &str,
         admits: impl Fn(&[String]) -> bool + Send,
     ) -> Result<SecretPayload, VaultError> {
-        if sealed.len() > SEALED_TEXT_BYTES_MAX {
-            return Err(VaultError::Malformed("it is too long"));
-        }
-        let bytes = BASE64.decode(sealed).map_err(|_| VaultError::Malformed("it is not base64"))?;
+        let bytes = sealed_bytes(sealed)?;
         let key = self.workspace_key(&binding.org, &binding.workspace).await?;
-        seal::open(&key, binding, &bytes, |hosts| {
+        self.open_under(&key, binding, &bytes, admits)
+    }
+
+    /// Opens a sealed payload with its key, and counts it if its hosts are admitted.
+    fn open_under<'b>(
+        &self,
+        key: &WorkspaceKey,
+        binding: impl Into<Bound<'b>>,
+        bytes: &[u8],
+        admits: impl Fn(&[String]) -> bool,
+    ) -> Result<SecretPayload, VaultError> {
+        seal::open(key, binding, bytes, |hosts| {
             let admitted = admits(hosts);
             self.opens.fetch_add(u64::from(admitted), Ordering::Relaxed);
             admitted

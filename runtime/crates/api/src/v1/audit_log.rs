@@ -10,90 +10,72 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{Json, LongList};
 use crate::request::{Context, NoParameters, Parameters};
 
-/// Selects records of an org.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AuditParameters {
-    /// Maximum entries of the page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: u32,
-    /// `next` of the previous page, or the id of its last entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1, max = 120))]
-    starting_after: Option<String>,
-    /// Only this operation, as this document names it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1, max = 80))]
-    action: Option<String>,
-    /// Only of this target, or of what is below it: `connection/acme/main` also means `connection/acme/main/crm`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1, max = 300))]
-    target: Option<String>,
-    /// Only by this token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "TokenId")]
-    token_id: Option<TokenId>,
-    /// At this time or later, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
-    since: Option<String>,
-    /// Before this time, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
-    until: Option<String>,
+// Why a macro: the members of a parameter's type are the parameters, and these two types differ in one.
+macro_rules! selections {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$own_doc:meta])* $own:ident $type:ident $text:tt)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct $name {
+            /// Maximum entries of the page.
+            #[serde(default = "crate::request::default_limit")]
+            #[schemars(range(min = 1, max = 100))]
+            limit: u32,
+            /// `next` of the previous page, or the id of its last entry.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "String", length(min = 1, max = 120))]
+            starting_after: Option<String>,
+            $($(#[$own_doc])*
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = $text)]
+            $own: Option<$type>,)?
+            /// Only this operation, as this document names it; `failedLogin` for failed logins, which the platform reads.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "String", length(min = 1, max = 80))]
+            action: Option<String>,
+            /// Only of this target, or of what is below it: `connection/acme/main` also means `connection/acme/main/crm`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "String", length(min = 1, max = 300))]
+            target: Option<String>,
+            /// Only by this token.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "TokenId")]
+            token_id: Option<TokenId>,
+            /// At this time or later, RFC 3339.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "String")]
+            since: Option<String>,
+            /// Before this time, RFC 3339.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "String")]
+            until: Option<String>,
+        }
+
+        impl Parameters for $name {}
+
+        impl $name {
+            fn wanted(self) -> AuditWanted {
+                AuditWanted {
+                    action: self.action,
+                    target: self.target,
+                    token_id: self.token_id,
+                    since: self.since,
+                    until: self.until,
+                    starting_after: self.starting_after,
+                    limit: usize::try_from(self.limit).unwrap_or(50),
+                }
+            }
+        }
+    )*};
 }
 
-/// Selects records of all chains.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AllAuditParameters {
-    /// Maximum entries of the page.
-    #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: u32,
-    /// `next` of the previous page, or the id of its last entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1, max = 120))]
-    starting_after: Option<String>,
-    /// Only of this org, which may be gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "OrgId")]
-    org: Option<OrgId>,
-    /// Only this operation, as this document names it; `failedLogin` for failed logins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1, max = 80))]
-    action: Option<String>,
-    /// Only of this target, or of what is below it: `connection/acme/main` also means `connection/acme/main/crm`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1, max = 300))]
-    target: Option<String>,
-    /// Only by this token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "TokenId")]
-    token_id: Option<TokenId>,
-    /// At this time or later, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
-    since: Option<String>,
-    /// Before this time, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
-    until: Option<String>,
-}
-
-const fn default_limit() -> u32 {
-    50
-}
-
-impl Parameters for AuditParameters {}
-impl Parameters for AllAuditParameters {}
-
-impl AuditParameters {
-    fn wanted(self) -> AuditWanted {
-        let Self { limit, starting_after, action, target, token_id, since, until } = self;
-        let limit = usize::try_from(limit).unwrap_or(50);
-        AuditWanted { action, target, token_id, since, until, starting_after, limit }
+selections! {
+    /// Selects records of an org.
+    AuditParameters {}
+    /// Selects records of all chains.
+    AllAuditParameters {
+        /// Only of this org, which may be gone.
+        org OrgId "OrgId"
     }
 }
 
@@ -119,7 +101,7 @@ pub(crate) struct AuditActor {
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<String>,
     /// The token's role; `connect_session` for a person who used a link, `offline` for a command at the machine itself,
-    /// `none` for whoever had no token.
+    /// `none` for a request without a token.
     role: String,
     /// Who used the token, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -269,9 +251,8 @@ pub(crate) async fn of_platform(
     wish: AllAuditParameters,
     (): (),
 ) -> Result<Json<LongList<AuditEntry>>, Error> {
-    let AllAuditParameters { limit, starting_after, org, action, target, token_id, since, until } = wish;
-    let wanted = AuditParameters { limit, starting_after, action, target, token_id, since, until }.wanted();
-    audit_log::list_all(context.engine(), context.caller()?, org, wanted).await.map(answer)
+    let org = wish.org.clone();
+    audit_log::list_all(context.engine(), context.caller()?, org, wish.wanted()).await.map(answer)
 }
 
 pub(crate) async fn verify_of_org(

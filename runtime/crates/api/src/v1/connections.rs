@@ -56,7 +56,8 @@ pub(crate) struct PatchSetting {
     auth_method: Option<String>,
 }
 
-const fn yes() -> bool {
+/// What a connection is unless it says otherwise: enabled.
+pub(super) const fn yes() -> bool {
     true
 }
 

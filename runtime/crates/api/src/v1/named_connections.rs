@@ -22,7 +22,7 @@ pub(crate) struct SaveNamedSetting {
     #[schemars(with = "String", length(min = 1, max = 120))]
     label: Option<String>,
     /// False opts out of this connection alone.
-    #[serde(default = "yes")]
+    #[serde(default = "super::connections::yes")]
     enabled: bool,
     /// Values of the form's fields, including secrets. If left out, the values saved before stay.
     #[serde(default)]
@@ -51,10 +51,6 @@ pub(crate) struct PatchNamedSetting {
     /// Another of the connector's methods, for which nothing that was saved stays.
     #[serde(default)]
     auth_method: Option<String>,
-}
-
-const fn yes() -> bool {
-    true
 }
 
 /// The connection that a request's path names.

@@ -4,9 +4,7 @@
 //! The sealed format is that of credentials, with its list of hosts. Without the key nothing of the scope can be opened.
 
 use std::borrow::Cow;
-
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -17,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::associated::Bound;
 use super::scope_secret::{ScopeBinding, ScopeSecret};
 use super::workspace_key::WorkspaceKey;
-use super::{SEALED_TEXT_BYTES_MAX, SecretPayload, Vault, VaultError, seal};
+use super::{SecretPayload, Vault, VaultError, seal, sealed_bytes};
 use crate::records::{Document, Writes};
 
 /// Scopes whose keys are cached unwrapped; if there are more, all are dropped.
@@ -139,17 +137,10 @@ impl Vault {
         sealed: &str,
         admits: impl Fn(&[String]) -> bool + Send,
     ) -> Result<SecretPayload, VaultError> {
-        if sealed.len() > SEALED_TEXT_BYTES_MAX {
-            return Err(VaultError::Malformed("it is too long"));
-        }
-        let bytes = BASE64.decode(sealed).map_err(|_| VaultError::Malformed("it is not base64"))?;
+        let bytes = sealed_bytes(sealed)?;
         let missing = || VaultError::NoScopeKey { scope: binding.scope.clone() };
         let key = self.scope_key(&binding.scope).await?.ok_or_else(missing)?;
-        seal::open(&key, binding, &bytes, |hosts| {
-            let admitted = admits(hosts);
-            self.opens.fetch_add(u64::from(admitted), Ordering::Relaxed);
-            admitted
-        })
+        self.open_under(&key, binding, &bytes, admits)
     }
 
     /// Deletes a scope's key. Everything sealed under it can never be opened again, also in backups that do not contain
