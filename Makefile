@@ -95,7 +95,7 @@ deny:
 # Not `build`: product and tests together resolve one set of features, and nothing is built twice.
 test: fetch lint doc deny
 	$(CARGO) build --release --workspace --bins --tests
-	$(MAKE) clients CASES=200
+	$(MAKE) clients CASES=200 EXAMPLES=25
 	$(MAKE) modules
 	$(MAKE) browser
 	$(CARGO) test --release --workspace 2>&1 | tee $(BUILT)/test-output.txt
@@ -104,10 +104,12 @@ test: fetch lint doc deny
 
 # The API document, held against clients that others made from it: where npm and Python are. Needs the built product.
 CASES ?= 5000
+EXAMPLES ?= 100
 CALLS ?= 200
 clients:
 	@if command -v npm >/dev/null 2>&1 && command -v python3 >/dev/null 2>&1; then \
-	  python3 tests/clients/run $(BUILT)/release/portcullis --work $(BUILT)/clients --cases $(CASES) --calls $(CALLS); \
+	  python3 tests/clients/run $(BUILT)/release/portcullis --work $(BUILT)/clients --cases $(CASES) --examples $(EXAMPLES) \
+	    --calls $(CALLS); \
 	elif [ -n "$$PORTCULLIS_REQUIRE_CLIENTS" ]; then \
 	  echo "npm and python3 are needed for the clients"; exit 1; \
 	else \

@@ -132,6 +132,31 @@ async fn a_blocked_connector_makes_no_request_of_any_kind() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_forgotten_gives_its_token_back_unless_it_is_switched_off_or_blocked() {
+    let scene = Scene::start().await;
+    let revoke = "/oauth/revoke";
+    scene.world.upstream.script(revoke, Script::Json(200, "{}"));
+    let client = json!({ "client_id": "c", "client_secret": "s3cr3t-0123456789" });
+    let all = json!({ "connectors": { "mode": "all", "listed": [] } });
+    let enabled = |enabled: bool| json!({ "enabled": enabled });
+    let switch = "/admin/connector/things";
+    let mut asked = 0;
+    for way in ["well", "switched off", "blocked"] {
+        scene.acme.connect("things", client.clone()).await;
+        scene.call("list").await.is(200);
+        match way {
+            "switched off" => drop(scene.world.platform.patch(switch, &enabled(false)).await.is(200)),
+            "blocked" => scene.rule(json!({ "connectors": { "mode": "listed", "listed": ["other"] } })).await,
+            _ => asked += 1,
+        }
+        scene.acme.workspace.delete(&scene.acme.setting("things")).await.is(204);
+        assert_eq!(scene.world.upstream.received_on(revoke).len(), asked, "{way}");
+        scene.world.platform.patch(switch, &enabled(true)).await.is(200);
+        scene.rule(all.clone()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_consent_of_a_blocked_connector_is_not_begun_and_not_finished() {
     let scene = Scene::start().await;
     let consent = definition("consent", "oauth2_authorization_code");

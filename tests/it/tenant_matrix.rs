@@ -21,6 +21,8 @@ struct Things {
     automation: String,
     run: String,
     token: String,
+    /// A connect link.
+    session: String,
 }
 
 impl Things {
@@ -31,7 +33,10 @@ impl Things {
         let run = tenant.create_contact().await.is(200);
         let spec = json!({ "role": "run", "org": org });
         let token = tenant.org.post("/admin/token", &spec).await.is(201);
+        let links = format!("/workspace/{org}/{workspace}/connect-session");
+        let link = tenant.workspace.post(&links, &json!({})).await.is(201);
         Self {
+            session: link.json["session_id"].as_str().unwrap().to_owned(),
             run_of_org: tenant.run.with_token(token.json["token"].as_str().unwrap()),
             run: run.json["run_id"].as_str().unwrap().to_owned(),
             token: token.json["token_id"].as_str().unwrap().to_owned(),
@@ -58,6 +63,7 @@ fn path(route: &Route, tenant: &Tenant, things: &Things) -> String {
         "{ws}" => tenant.workspace_id.clone(),
         "{id}" if route.path.contains("/automation/") => things.automation.clone(),
         "{id}" if route.path.contains("/token/") => things.token.clone(),
+        "{id}" if route.path.contains("/connect-session/") => things.session.clone(),
         "{id}" => "salesforce".to_owned(),
         "{action}" => "create-contact".to_owned(),
         "{name}" => "sales".to_owned(),
@@ -150,7 +156,11 @@ async fn what_is_anothers_is_not_found_below_ones_own_path_by_any_route() {
     let foreign = Things::of(&world, "initech", "main").await;
     let names = |route: &Route| {
         let of = |name: &str| route.path_parameters().any(|parameter| parameter == name);
-        of("run_id") || (of("id") && ["/automation/", "/token/"].iter().any(|part| route.path.contains(part)))
+        of("run_id")
+            || (of("id")
+                && ["/automation/", "/token/", "/connect-session/"]
+                    .iter()
+                    .any(|part| route.path.contains(part)))
     };
     let before = world.before().await;
     let mut tried = 0;
@@ -227,7 +237,9 @@ async fn a_list_of_tokens_or_tenants_shows_no_foreign_one() {
             let answer = ask(own.caller(&world, *role), route, &path(route, &own.tenant, &own)).await;
             let shown: &Value = &answer.json;
             let text = shown.to_string();
-            for secret in ["initech", "xq-unseen", &foreign.automation, &foreign.run, &foreign.token] {
+            for secret in
+                ["initech", "xq-unseen", &foreign.automation, &foreign.run, &foreign.token, &foreign.session]
+            {
                 assert!(!text.contains(secret), "{role:?} {}: {secret} in {text}", route.path);
             }
         }

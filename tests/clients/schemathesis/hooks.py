@@ -234,11 +234,23 @@ class World:
         state = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["state"][0]
         return {"state": state, "code": "a-code"}, dict([cookie.split("=", 1)])
 
-    def link(self, frame=False):
-        """A connect link of the tenant whose settings are changed; its secret."""
+    def linked(self, body):
+        """A connect link of the tenant whose settings are changed. When there are too many, some are revoked first."""
         path = f"/workspace/{SIDE_ORG}/{WORKSPACE}/connect-session"
-        body = {"connector_id": CONSENT if frame else CONNECTOR}
-        return ask("POST", path, self.tenants[SIDE_ORG]["workspace"], body)["connect_url"].rsplit("/", 1)[1]
+        token = self.tenants[SIDE_ORG]["workspace"]
+        made = ask("POST", path, token, body, accept=(201, 422))
+        if "session_id" in made:
+            return made
+        for old in ask("GET", f"{path}?limit=100", token)["data"]:
+            ask("DELETE", f"{path}/{old['session_id']}", token, accept=(204, 404))
+        return ask("POST", path, token, body)
+
+    def session(self):
+        return self.linked({})["session_id"]
+
+    def link(self, frame=False):
+        """The secret of a link."""
+        return self.linked({"connector_id": CONSENT if frame else CONNECTOR})["connect_url"].rsplit("/", 1)[1]
 
     def browse(self, path, form=None, cookies=None):
         """A request of a person's browser; the text of the page, and the cookies with those that it sets."""
@@ -416,6 +428,8 @@ PLANS = {
     "POST /workspace/{org}/{ws}/settings/connector/{id}/connection/{name}/oauth/start": (
         at(SIDE, id=CONSENT, name=WORLD.named_consent), {}, None),
     "GET /oauth/callback": (at(), {}, None),
+    "GET /workspace/{org}/{ws}/connect-session": (SIDE, {}, None),
+    "DELETE /workspace/{org}/{ws}/connect-session/{id}": (at(SIDE, id=WORLD.session), {}, None),
     "POST /workspace/{org}/{ws}/connect-session": (SIDE, {}, lambda: {"connector_id": CONNECTOR}),
     "GET /org/{org}/settings/connect": (at(org=ORG), {}, None),
     "PUT /org/{org}/settings/connect": (at(org=SIDE_ORG), {}, lambda: {"title": "Side"}),

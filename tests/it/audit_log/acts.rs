@@ -327,6 +327,10 @@ async fn connect(book: &mut Book) {
         let actor = json!({ "session_id": session, "role": "connect_session" });
         let target = format!("connection/acme/main/{connector}");
         book.one_by(operation, &actor, &answer.is(303), &target, ACME).await;
+        let path = format!("/workspace/acme/main/connect-session/{session}");
+        let revoked = org.delete(&path).await;
+        let target = format!("connect_session/acme/main/{session}");
+        book.one("revokeConnectSession", &org, revoked, &target, ACME).await;
     }
 }
 

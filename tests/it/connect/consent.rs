@@ -105,6 +105,27 @@ async fn another_browser_or_another_state_ends_nothing() {
 }
 
 #[tokio::test]
+async fn a_consent_of_a_revoked_link_changes_nothing() {
+    let scene = Scene::start().await;
+    let path = "/workspace/acme/main/connect-session";
+    for is_revoked in [true, false] {
+        let (browser, link) = scene.claimed(json!({ "connector_id": SAAS })).await;
+        let url = sent_away(&browser, &link).await;
+        if is_revoked {
+            let listed = scene.acme.org.get(path).await.is(200);
+            let id = listed.json["data"][0]["session_id"].as_str().unwrap().to_owned();
+            scene.acme.org.delete(&format!("{path}/{id}")).await.is(204);
+            browser.get(&back(&url, "code=code-4Rt6")).await.is(400);
+            assert_ne!(scene.state(SAAS).await, "connected");
+            assert_eq!(scene.server.asked().len(), 0);
+        } else {
+            browser.get(&back(&url, "code=code-4Rt6")).await.is(200);
+            assert_eq!(scene.state(SAAS).await, "connected");
+        }
+    }
+}
+
+#[tokio::test]
 async fn two_consents_of_one_browser_end_each_for_itself() {
     let scene = Scene::start().await;
     let globex = scene.world.tenant("globex", "main").await;
@@ -144,7 +165,7 @@ async fn two_consents_that_were_started_by_api_are_ended_by_one_browser() {
     let page = browser.get(&back(&states[0], "error=access_denied")).await.is(400);
     assert!(page.text.contains("consent was not given"), "a page for a person: {}", page.text);
     let page = browser.get(&back(&states[1], "code=code-4Rt6")).await.is(200);
-    assert!(page.text.contains("saas is connected"), "{}", page.text);
+    assert!(page.text.contains("Saas is connected"), "{}", page.text);
     // A program is told by a problem.
     let started = scene.acme.workspace.post(&path, &json!({})).await.is(200);
     let cookie = started.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();

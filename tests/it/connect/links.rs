@@ -192,6 +192,62 @@ async fn a_session_is_bounded_in_time_and_number_and_swept() {
 }
 
 #[tokio::test]
+async fn links_are_listed_without_their_secrets_and_a_revoked_one_ends_in_every_state() {
+    let limits = Limits { connect_sessions: 3, concurrent_calls: 32, ..Limits::default() };
+    let scene = Scene::with(limits).await;
+    let path = "/workspace/acme/main/connect-session";
+    let org = &scene.acme.org;
+    let (browser, claimed) = scene.claimed(json!({ "connector_id": CRM })).await;
+    let (done, connected) = scene.claimed(json!({ "connector_id": CRM })).await;
+    done.follow(done.fill(&connected, CRM, &filled()).await.is(303)).await.is(200);
+    let open = scene.acme.workspace.post(path, &json!({})).await.is(201);
+    let open_link = open.json["connect_url"].as_str().unwrap().split_once(".com").unwrap().1.to_owned();
+    let listed = org.get(path).await.is(200);
+    let states: Vec<&str> =
+        listed.json["data"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["claimed", "connected", "open"], "{}", listed.text);
+    for link in [&claimed, &connected, &open_link] {
+        assert!(!listed.text.contains(link.rsplit('/').next().unwrap()), "{}", listed.text);
+    }
+    for member in ["\"link\"", "\"browser\"", "\"claim\""] {
+        assert!(!listed.text.contains(member), "{}", listed.text);
+    }
+    let page = org.get(&format!("{path}?limit=2")).await.is(200);
+    let last = page.json["data"][1]["session_id"].as_str().unwrap().to_owned();
+    assert_eq!(page.json["has_more"], true);
+    let rest = org.get(&format!("{path}?limit=2&starting_after={last}")).await.is(200);
+    assert_eq!(rest.json["data"][0]["session_id"], open.json["session_id"]);
+    // The workspace is full, until one is revoked.
+    scene.acme.workspace.post(path, &json!({})).await.problem(Code::ValidationFailed);
+    let globex = scene.world.tenant("globex", "main").await;
+    let ids: Vec<String> = listed.json["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["session_id"].as_str().unwrap().to_owned())
+        .collect();
+    for id in &ids {
+        let own = format!("{path}/{id}");
+        globex.org.delete(&own).await.problem(Code::OrgNotFound);
+        globex
+            .org
+            .delete(&format!("/workspace/globex/main/connect-session/{id}"))
+            .await
+            .problem(Code::NotFound);
+        org.delete(&own).await.is(204);
+        org.delete(&own).await.problem(Code::NotFound);
+    }
+    for link in [&claimed, &connected, &open_link] {
+        scene.browser().get(link).await.is(410);
+    }
+    browser.get(&claimed).await.is(410);
+    browser.post(&format!("{claimed}/save"), &[("csrf", "x"), ("connector", CRM)]).await.is(410);
+    assert_eq!(scene.state(CRM).await, "connected", "what was saved in a session stays");
+    assert!(org.get(path).await.is(200).json["data"].as_array().unwrap().is_empty());
+    scene.acme.workspace.post(path, &json!({})).await.is(201);
+}
+
+#[tokio::test]
 async fn secret_and_cookie_are_stored_as_hashes_and_stand_in_no_log_line() {
     let log = crate::secrecy::captured();
     let scene = Scene::start().await;

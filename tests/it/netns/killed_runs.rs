@@ -127,7 +127,7 @@ fn killed_until(stage: &mut Stage, plan: &Plan, runs: usize, seed: u64) -> (Vec<
     let (mut all, mut kills, mut refused, mut next) = (Vec::new(), 0, 0, 0);
     let mut random = Random(seed);
     while all.len() < runs {
-        assert!(kills < 20 + runs, "seed {seed}: only {} of {runs} runs were accepted", all.len());
+        assert!(kills < 20 + 4 * runs, "seed {seed}: only {} of {runs} runs were accepted", all.len());
         for n in next..next + ASKED {
             ask(stage, n);
         }

@@ -113,7 +113,7 @@ async fn a_person_consents_and_the_next_run_carries_the_token() {
         "{policy}"
     );
     assert_eq!(page.header("cache-control"), Some("no-store"));
-    assert!(page.text.contains("saas is connected"), "{}", page.text);
+    assert!(page.text.contains("Example is connected"), "{}", page.text);
     let asked = &harness.server.asked()[0];
     let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, asked.get("code_verifier").as_bytes()));
     assert_eq!(begun.pairs["code_challenge"], challenge, "the challenge is the verifier's");

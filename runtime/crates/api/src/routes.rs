@@ -162,6 +162,8 @@ routes! {
     }
     Connect {
         POST "/workspace/{org}/{ws}/connect-session" createConnectSession WORKSPACE_ORG_PLATFORM Always [ConnectorNotFound ConnectorDisabled ConnectorNotAllowed ActionNotAllowed ReturnUrlNotAllowed] connect::create, "Make a link with which a person connects the workspace in a browser; it is shown once";
+        GET "/workspace/{org}/{ws}/connect-session" listConnectSessions WORKSPACE_ORG_PLATFORM Always [] connect::list, "List the workspace's connect links, without their secrets";
+        DELETE "/workspace/{org}/{ws}/connect-session/{id}" revokeConnectSession WORKSPACE_ORG_PLATFORM Always [NotFound] connect::revoke, "Revoke a connect link, also one that is in use";
         GET "/org/{org}/settings/connect" getConnectSettings PLATFORM_ORG Always [] connect::show, "Read where connect links of the org may lead back to, who may frame their page, and how it looks";
         PUT "/org/{org}/settings/connect" setConnectSettings PLATFORM_ORG Always [] connect::replace, "Set all of it";
         GET "/connect/{secret}" showConnectPage OPEN Always [] pages::show, "The page of a connect link; opening it claims nothing";

@@ -142,6 +142,20 @@ fn is_error(path: &str, reply: &Reply) -> bool {
     (500..600).contains(&reply.status) || (path.ends_with("/verify") && reply.json()["intact"] == false)
 }
 
+/// Whether an answer says what the other does. When a token was last used changes with the reading itself.
+fn is_same(reply: &Reply, good: &Reply) -> bool {
+    let settled = |reply: &Reply| {
+        let mut told: Value = serde_json::from_str(&reply.text).ok()?;
+        for entry in told.get_mut("data")?.as_array_mut()? {
+            entry.as_object_mut()?.remove("last_used_at");
+        }
+        Some(told)
+    };
+    let same_text = reply == good;
+    same_text
+        || (reply.status == good.status && settled(good).is_some_and(|good| settled(reply) == Some(good)))
+}
+
 /// Starts the product on a damaged directory and reads everything.
 async fn judged(dir: &Path, expected: &[((String, String), Reply)]) -> (Outcome, String) {
     let product = match Product::try_start(dir, &[]) {
@@ -161,7 +175,7 @@ async fn judged(dir: &Path, expected: &[((String, String), Reply)]) -> (Outcome,
         };
         if is_error(path, &reply) {
             detected = true;
-        } else if reply != *good {
+        } else if !is_same(&reply, good) {
             let shown: String = reply.text.chars().take(200).collect();
             return (Outcome::Silent, format!("{path}: {} {shown}\n{}", reply.status, product.log()));
         }

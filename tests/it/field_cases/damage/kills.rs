@@ -57,6 +57,21 @@ impl Load {
     }
 
     /// What was answered, once the process is gone.
+    /// Waits until something of each kind was answered: a machine that is busy takes a while.
+    async fn answered(&self) {
+        let has_answered = || {
+            let acknowledged = self.acknowledged.lock().unwrap();
+            !acknowledged.orgs.is_empty() && acknowledged.runs.iter().any(|runs| !runs.is_empty())
+        };
+        for _ in 0..6000 {
+            if has_answered() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nothing was answered within a minute");
+    }
+
     pub(super) async fn end(mut self) -> Acknowledged {
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
@@ -137,6 +152,7 @@ async fn nothing_that_was_answered_is_lost_or_torn_by_kill_9() {
             break;
         }
         let load = Load::start(product.address, &tokens, round);
+        load.answered().await;
         tokio::time::sleep(Duration::from_millis(30 + random.below(170) as u64)).await;
         product.kill();
         answered = load.end().await;

@@ -3,13 +3,16 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
+use portcullis_core::id::TokenId;
 use portcullis_engine::Error;
-use portcullis_engine::connect::{self, ConnectSettings, MadeSession, NewSession, SettingsWish};
+use portcullis_engine::connect::{
+    self, ConnectSettings, ConnectStatus, ListedSession, MadeSession, NewSession, SettingsWish, Stage,
+};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Answer, Content, JSON, Json, json};
-use crate::request::{Context, NoParameters, Typed};
+use crate::answer::{Answer, Content, JSON, Json, List, NoContent, json};
+use crate::request::{Context, NoParameters, PageParameters, Typed};
 
 /// A link to make.
 #[derive(Deserialize, JsonSchema)]
@@ -38,7 +41,7 @@ const fn ten_minutes() -> u64 {
 /// A link that was made.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ConnectSessionDocument {
-    /// Its id, for logs. Not secret.
+    /// Its id, for logs, and to revoke it. Not secret.
     session_id: String,
     /// The link. Secret: whoever opens it first may connect the workspace. It is shown once.
     connect_url: String,
@@ -73,6 +76,97 @@ pub(crate) async fn create(
     let MadeSession { session_id, connect_url, expires_at } = made;
     let connect_url = connect_url.as_str().to_owned();
     Ok(Made(ConnectSessionDocument { session_id, connect_url, expires_at }))
+}
+
+/// How far a link is.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ConnectState {
+    /// Nobody has claimed it.
+    Open,
+    /// A browser has it.
+    Claimed,
+    /// The workspace is connected.
+    Connected,
+    /// The person does not want to.
+    Cancelled,
+    /// The third party did not take it.
+    Failed,
+    /// Its time was over before it ended.
+    Expired,
+}
+
+/// A link, without its secret.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ListedConnectSession {
+    session_id: String,
+    /// How far it is.
+    state: ConnectState,
+    /// The connector; absent if the person chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connector_id: Option<String>,
+    /// The connection's name; absent for the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<String>,
+    /// Where the browser is sent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    return_url: Option<String>,
+    /// When it was made, RFC 3339.
+    created_at: String,
+    /// The token that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<TokenId>,
+    /// Until when it may be claimed or, once it is, until when that browser has it, RFC 3339.
+    expires_at: String,
+    /// When it ended, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<String>,
+    /// What happened at its end, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+impl ListedConnectSession {
+    fn of(listed: ListedSession) -> Self {
+        let ListedSession { record, stage } = listed;
+        let state = match stage {
+            Stage::Open => ConnectState::Open,
+            Stage::Claimed => ConnectState::Claimed,
+            Stage::Ended(ConnectStatus::Connected) => ConnectState::Connected,
+            Stage::Ended(ConnectStatus::Cancelled) => ConnectState::Cancelled,
+            Stage::Ended(ConnectStatus::Failed) => ConnectState::Failed,
+            Stage::Expired => ConnectState::Expired,
+        };
+        let (ended_at, end_message) = record.end.map(|end| (end.at, end.message)).unzip();
+        Self {
+            session_id: record.session_id,
+            state,
+            connector_id: record.connector_id,
+            connection: record.connection.map(|name| name.as_str().to_owned()),
+            return_url: record.return_url,
+            created_at: record.created_at,
+            created_by: record.created_by,
+            expires_at: record.claim.map_or(record.expires_at, |claim| claim.until),
+            ended_at,
+            message: end_message.flatten(),
+        }
+    }
+}
+
+pub(crate) async fn list(
+    context: Context,
+    page: PageParameters,
+    (): (),
+) -> Result<Json<List<ListedConnectSession>>, Error> {
+    let tenant = context.tenant().await?;
+    let found = connect::list(context.engine(), context.caller()?, &tenant, &page.wanted()).await?;
+    Ok(List::of(found, ListedConnectSession::of))
+}
+
+pub(crate) async fn revoke(context: Context, _: NoParameters, (): ()) -> Result<NoContent, Error> {
+    let tenant = context.tenant().await?;
+    connect::revoke(context.engine(), context.caller()?, &tenant, context.path("id")).await?;
+    Ok(NoContent)
 }
 
 pub(crate) async fn show(context: Context, _: NoParameters, (): ()) -> Result<Json<ConnectSettings>, Error> {

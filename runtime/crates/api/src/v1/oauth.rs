@@ -109,11 +109,14 @@ pub(crate) async fn callback(context: Context, back: CallbackParameters, (): ())
             Ok(consent::finish(&context.api.engine, back).await)
         }
     };
-    let Finished { outcome, ended } =
-        finished.unwrap_or_else(|error| Finished { outcome: Err(error), ended: None });
+    let Finished { outcome, ended, connector } =
+        finished.unwrap_or_else(|error| Finished { outcome: Err(error), ended: None, connector: None });
     match (outcome, ended) {
         (_, Some(ending)) => Ok(ended_page(&context, &ending)),
-        (Ok(connection), None) => Ok(views::connected(plain(&context), connection.connector.as_str())),
+        (Ok(connection), None) => {
+            let name = connector.unwrap_or_else(|| connection.connector.as_str().to_owned());
+            Ok(views::connected(plain(&context), &name))
+        }
         // Why a problem for whoever is no browser: a program cannot read a page.
         (Err(error), None) if !takes_html(&context) => Err(error),
         (Err(error), None) => Ok(failed(&context, &error, plain(&context), None)),

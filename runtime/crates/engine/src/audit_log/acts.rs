@@ -70,6 +70,7 @@ pub const RECORDED: &[Act] = &[
     act("testNamedConnection", &[]),
     act(CONSENT, &[TokenState::KIND]),
     act("createConnectSession", &[ConnectSession::KIND]),
+    act("revokeConnectSession", &[ConnectSession::KIND]),
     act("setConnectSettings", &[ConnectSettings::KIND]),
     act("saveConnectForm", &[ConnectorSetting::KIND]),
     act(CONNECT_CONSENTS[0], &[ConnectorSetting::KIND]),

@@ -15,14 +15,14 @@ const PAGE: usize = 100;
 const FORGOTTEN_MAX: usize = 20;
 
 /// Whether a session is of no use to anybody.
-fn is_over(session: &ConnectSession) -> bool {
+pub(super) fn is_over(session: &ConnectSession) -> bool {
     match &session.claim {
         Some(claim) => clock::has_passed(&claim.until),
         None => clock::has_passed(&session.expires_at),
     }
 }
 
-fn forget(writes: Writes, org: &str, workspace: &str, session: &ConnectSession) -> Writes {
+pub(super) fn forget(writes: Writes, org: &str, workspace: &str, session: &ConnectSession) -> Writes {
     writes
         .delete::<ConnectSession>(&[org, workspace, session.session_id.as_str()])
         .delete::<ConnectLink>(&[session.link.as_str()])
@@ -57,7 +57,7 @@ pub(super) async fn make_room(engine: &Engine, tenant: &Tenant) -> Result<Writes
     if open >= most {
         let message = format!(
             "the workspace has {most} connect links whose time is not over, which is the limit \
-             (limits.connect_sessions)"
+             (limits.connect_sessions); revoke some that nobody needs, or wait until they expire"
         );
         return Err(Error::violation("", "too_many", message));
     }

@@ -148,6 +148,21 @@ mod tests {
     }
 
     #[test]
+    fn an_org_that_names_connections_without_end_takes_nothing_from_others() {
+        let budget = RetryBudget::new(&Limits::default());
+        let now = Instant::now();
+        let theirs = ConnectionKey { org: OrgId::parse("globex").unwrap(), ..connection("main") };
+        for _ in 0..100 {
+            budget.note_first(&theirs, now);
+        }
+        for number in 0..=CONNECTIONS_MAX {
+            budget.note_first(&connection(&format!("w{number}")), now);
+        }
+        assert!(budget.connections.lock().unwrap().len() <= CONNECTIONS_MAX);
+        assert_eq!(budget.take(&theirs, now), Ok(()), "what it saved up is still there");
+    }
+
+    #[test]
     fn what_is_saved_up_is_bounded() {
         let budget = RetryBudget::new(&Limits::default());
         let (main, now) = (connection("main"), Instant::now());

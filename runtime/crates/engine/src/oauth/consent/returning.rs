@@ -18,16 +18,25 @@ pub struct Finished {
     pub outcome: Result<ConnectionKey, Error>,
     /// What its connect session shows, where one started it and was told.
     pub ended: Option<connect::Ending>,
+    /// Name of the connector for people, where there is a connection.
+    pub connector: Option<String>,
 }
 
 /// Finishes a consent: the code becomes a token. A connect session that started it is told.
 pub async fn finish(engine: &Arc<Engine>, back: Return<'_>) -> Finished {
     let pending = match take(&engine.resources, &back).await {
         Ok(pending) => pending,
-        Err(error) => return Finished { outcome: Err(error), ended: None },
+        Err(error) => return Finished { outcome: Err(error), ended: None, connector: None },
     };
     let Some(session) = pending.session.clone() else {
-        return Finished { outcome: accept(engine, &back, pending).await, ended: None };
+        let outcome = accept(engine, &back, pending).await;
+        let connector = match &outcome {
+            Ok(connection) => engine.resources.cache.connector(connection.connector.as_str()).await,
+            Err(_) => Ok(None),
+        };
+        // Why an error is passed over: the token is stored, and the page can do with the id.
+        let connector = connector.ok().flatten().map(|loaded| loaded.connector.display_name.clone());
+        return Finished { outcome, ended: None, connector };
     };
     let of = connect::ConsentOf { org: pending.org.clone(), workspace: pending.workspace.clone(), session };
     let connector = pending.connector.clone();
@@ -38,7 +47,7 @@ pub async fn finish(engine: &Arc<Engine>, back: Return<'_>) -> Finished {
         Err(error) => Err(error),
     };
     let ended = connect::consent_ended(engine, &of, &connector, &outcome, said_no).await;
-    Finished { outcome, ended }
+    Finished { outcome, ended, connector: None }
 }
 
 /// Whether an error code of a third party means that the person did not want to: RFC 6749 knows `access_denied`, and
