@@ -56,7 +56,6 @@ impl Load {
         Self { tasks, acknowledged }
     }
 
-    /// What was answered, once the process is gone.
     /// Waits until something of each kind was answered: a machine that is busy takes a while.
     async fn answered(&self) {
         let has_answered = || {
@@ -72,6 +71,7 @@ impl Load {
         panic!("nothing was answered within a minute");
     }
 
+    /// What was answered, once the process is gone.
     pub(super) async fn end(mut self) -> Acknowledged {
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
