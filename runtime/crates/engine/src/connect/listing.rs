@@ -1,11 +1,10 @@
 //! The connect sessions of a workspace as its integrator sees them: listed without what is secret, and revoked.
 
 use portcullis_core::fault::Code;
-use portcullis_store::{ConnectSession, ConnectStatus};
+use portcullis_store::{ConnectSession, ConnectStatus, Writes};
 
 use super::sweep;
 use crate::caller::{Caller, WORKSPACE_ORG_PLATFORM};
-use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::page::{Page, PageRequest};
@@ -75,6 +74,6 @@ pub async fn revoke(engine: &Engine, caller: &Caller, tenant: &Tenant, id: &str)
     }
     let (session, _) = engine.resources.records.get::<ConnectSession>(&parts).await?.ok_or_else(missing)?;
     // Why without the revision: a browser that claims it at this moment loses it all the same.
-    engine.resources.commit(sweep::forget(portcullis_store::Writes::new(), org, workspace, &session)).await?;
+    engine.resources.commit(sweep::forget(Writes::new(), org, workspace, &session)).await?;
     Ok(())
 }
