@@ -23,6 +23,7 @@ mod import;
 mod init;
 mod ledger;
 mod lint;
+mod migrate;
 mod module;
 mod serve;
 mod token;
@@ -74,6 +75,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Make a platform token without a server, such as when the first one was lost; stop the server first
     Token(token::TokenArgs),
+    /// Bring the schema of a database to this version, or move everything between a data directory and a database
+    Migrate(migrate::MigrateArgs),
     /// Work with the outbound ledger
     Ledger(ledger::LedgerArgs),
     /// Print the closed list of error codes
@@ -99,6 +102,7 @@ pub(crate) fn main() -> ExitCode {
         Command::CompileModule(args) => module::compile(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Codes(args) => codes::codes(&args),

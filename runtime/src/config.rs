@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use portcullis_core::client_address::TrustedProxies;
+use portcullis_core::id::NodeId;
 use portcullis_core::limits::Limits;
 use portcullis_core::violation;
 use portcullis_engine::modules::{ModuleRules, TrustedKeys};
@@ -16,10 +17,12 @@ use crate::telemetry;
 
 mod file;
 mod master_key;
+mod store;
 
 use file::{File, read_file};
 pub(crate) use master_key::KeySource;
 use master_key::MASTER_KEY;
+pub(crate) use store::{StorePlace, place};
 
 /// Which data directory: flags of every command that has one. Each is also an environment variable and a key of the
 /// file.
@@ -28,15 +31,28 @@ pub(crate) struct DataDirArgs {
     /// Configuration file (TOML)
     #[arg(long, env = "PORTCULLIS_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Directory of records, ledger and master key
+    /// Directory of records, ledger and master key; with PostgreSQL of caches alone
     #[arg(long, env = "PORTCULLIS_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
-    /// `sled`
-    #[arg(long, env = "PORTCULLIS_STORE", value_name = "STORE")]
-    pub(crate) store: Option<String>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     /// File outside the data directory that says how far the store was acknowledged
     #[arg(long, env = "PORTCULLIS_ANCHOR_FILE", value_name = "FILE")]
     pub(crate) anchor_file: Option<String>,
+}
+
+/// Where everything is kept that is not a cache.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct StoreArgs {
+    /// `sled`, or PostgreSQL as postgres://user@host/db?sslmode=verify-full or postgres:///db?host=/socket/dir
+    #[arg(long, env = "PORTCULLIS_STORE", value_name = "STORE")]
+    pub(crate) store: Option<String>,
+    /// PEM file of the only certificates by which the database's is verified [default: the public roots]
+    #[arg(long, env = "PORTCULLIS_STORE_CA_FILE", value_name = "FILE")]
+    pub(crate) store_ca_file: Option<String>,
+    /// File with the password of the database's role and nothing else
+    #[arg(long, env = "PORTCULLIS_STORE_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) store_password_file: Option<String>,
 }
 
 /// Flags of commands that open what is sealed.
@@ -64,6 +80,18 @@ pub(crate) struct ConfigArgs {
     pub(crate) key: KeyArgs,
     #[command(flatten)]
     pub(crate) first_token: FirstTokenArgs,
+    /// Name of this node in logs and in the ledgers of a database [default: the host's name]
+    #[arg(long = "node-id", env = "PORTCULLIS_NODE_ID", value_name = "NAME")]
+    pub(crate) node_id: Option<String>,
+    /// Bring the database's schema to this version at the start, as `portcullis migrate` does
+    #[arg(
+        long,
+        env = "PORTCULLIS_STORE_MIGRATE",
+        value_name = "true|false",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub(crate) store_migrate: Option<bool>,
     /// Address of the API
     #[arg(long, env = "PORTCULLIS_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) listen: Option<String>,
@@ -112,6 +140,12 @@ pub(crate) struct Config {
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// Directory of all data.
     pub(crate) data_dir: PathBuf,
+    /// Name of this node, if one was given.
+    pub(crate) node_id: Option<NodeId>,
+    /// Where records, ledger, runs and modules are.
+    pub(crate) store: StorePlace,
+    /// Whether `serve` brings the schema of a database to this version.
+    pub(crate) store_migrate: bool,
     /// File of the master key, if it is not in the environment or the system's credentials.
     pub(crate) master_key_file: PathBuf,
     /// Whether the file was named, so that no other source may be used instead.
@@ -163,7 +197,9 @@ impl Config {
         let data_dir = PathBuf::from(
             pick(&args.data.data_dir, "data_dir").unwrap_or_else(|| "./portcullis-data".to_owned()),
         );
-        check_store(pick(&args.data.store, "store").as_deref().unwrap_or("sled"), &mut errors);
+        let node_id = pick(&args.node_id, "node_id").and_then(|text| store::node_id(&text, &mut errors));
+        let store = store::read(&args.data.store, &file, &mut errors);
+        let store_migrate = args.store_migrate.unwrap_or_else(|| file.flag("store_migrate"));
         let ledger_sync = match pick(&args.ledger_sync, "ledger.sync").as_deref().unwrap_or("group") {
             "group" => LedgerSync::Group,
             "strict" => LedgerSync::Strict,
@@ -194,13 +230,16 @@ impl Config {
         let log = pick(&args.log, "log").unwrap_or_else(|| LOG.to_owned());
         errors.extend(telemetry::parse(&log).err());
         let anchor_file = pick(&args.data.anchor_file, "anchor_file").map(PathBuf::from);
-        check_anchor_file(anchor_file.as_deref(), &data_dir, &mut errors);
+        check_anchor_file(anchor_file.as_deref(), &data_dir, &store, &mut errors);
         let modules = module_rules(&file, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
         Ok(Self {
             file: args.data.config.clone(),
+            node_id,
+            store,
+            store_migrate,
             listen,
             metrics_listen,
             anchor_file,
@@ -224,9 +263,14 @@ impl Config {
     /// The names of the keys whose values differ.
     pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let keys = [
+            ("node_id", self.node_id != other.node_id),
             ("listen", self.listen != other.listen),
             ("metrics.listen", self.metrics_listen != other.metrics_listen),
             ("data_dir", self.data_dir != other.data_dir),
+            ("store", self.store.url() != other.store.url()),
+            ("store_ca_file", self.store.ca_file() != other.store.ca_file()),
+            ("store_password_file", self.store.password_file() != other.store.password_file()),
+            ("store_migrate", self.store_migrate != other.store_migrate),
             ("master_key_file", self.master_key_file != other.master_key_file),
             ("public_url", self.public_url != other.public_url),
             ("egress.ca_file", self.egress_ca_pem != other.egress_ca_pem),
@@ -289,9 +333,15 @@ pub(crate) fn proxy_variables() -> Vec<String> {
         .collect()
 }
 
-/// In the data directory it would be put back together with the store.
-fn check_anchor_file(anchor: Option<&Path>, data_dir: &Path, errors: &mut Vec<String>) {
+/// In the data directory it would be put back together with the store. A database is not put back by this program.
+fn check_anchor_file(anchor: Option<&Path>, data_dir: &Path, store: &StorePlace, errors: &mut Vec<String>) {
     let Some(anchor) = anchor else { return };
+    if store.is_shared() {
+        errors.push(
+            "anchor_file belongs to the store of a data directory; leave it out with PostgreSQL".to_owned(),
+        );
+        return;
+    }
     let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
     let parent = anchor.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.is_dir() {
@@ -303,14 +353,6 @@ fn check_anchor_file(anchor: Option<&Path>, data_dir: &Path, errors: &mut Vec<St
             "anchor_file {} is in the data directory; choose a place outside it, on another disk if there is one",
             anchor.display()
         ));
-    }
-}
-
-fn check_store(store: &str, errors: &mut Vec<String>) {
-    if store.starts_with("postgres://") || store.starts_with("postgresql://") {
-        errors.push("store: PostgreSQL is not implemented in this version; use sled".to_owned());
-    } else if store != "sled" {
-        errors.push(format!("store is {store:?}; write sled"));
     }
 }
 

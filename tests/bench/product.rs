@@ -15,7 +15,7 @@ use portcullis_engine::api_token::{self, NewToken};
 use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::{ModuleParts, ModuleRules};
 use portcullis_engine::{Engine, EngineParts};
-use portcullis_store::{Backends, LedgerSync, MasterKey, Records, Role, Vault};
+use portcullis_store::{Backends, LedgerSync, MasterKey, ModuleFiles, Records, Role, Vault};
 use serde_json::json;
 use tokio::net::TcpStream;
 
@@ -77,7 +77,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         gate,
         compiled_dir: data_dir.join("compiled"),
         modules: ModuleParts {
-            dir: data_dir.join("modules"),
+            bytes: Arc::new(ModuleFiles::new(data_dir.join("modules"))),
             compiler: std::env::current_exe()?.with_file_name("portcullis"),
             rules: ModuleRules::default(),
         },

@@ -16,6 +16,7 @@ use crate::config::{Config, ConfigArgs, DataDirArgs, KeyArgs};
 use crate::data_dir::{DataDir, Refusal};
 use crate::output;
 use crate::private_file::{PrivateFile, sync_folder};
+use crate::storage::directory_only;
 
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
@@ -45,6 +46,7 @@ pub(super) struct RestoreArgs {
 /// Writes a backup; never over an existing file.
 pub(super) fn backup(args: &BackupArgs) -> u8 {
     told(load(&ConfigArgs::from(&args.data)).and_then(|config| {
+        directory_only(&config, "backup", "pg_dump is the backup of a database")?;
         let _data_dir = DataDir::open(&config, "backup")?;
         let made = block_on(write_backup(&config, &args.file)).and_then(|made| made);
         made.map_err(Refusal::failed)
@@ -65,6 +67,7 @@ pub(super) fn restore(args: &RestoreArgs) -> u8 {
     let mut all = ConfigArgs::from(&args.data);
     all.key = args.key.clone();
     told(load(&all).and_then(|config| {
+        directory_only(&config, "restore", "pg_restore, or psql, reads what pg_dump wrote")?;
         let _data_dir = DataDir::for_restore(&config)?;
         let fresh = config.data_dir.join("store.restoring");
         let done = block_on(read_backup(&config, args, &fresh)).and_then(|done| done);

@@ -25,7 +25,8 @@ use portcullis_engine::{Engine, EngineParts};
 use portcullis_stand_in::{Names, SALESFORCE, StandIn};
 
 use crate::cli;
-use crate::cli::module::modules;
+use crate::cli::module::module_parts;
+use crate::storage::module_files;
 
 mod client;
 mod story;
@@ -106,7 +107,7 @@ async fn set_stage(teller: &mut Teller) -> Result<Stage, String> {
         master_key,
         gate,
         compiled_dir: data_dir.path().join("compiled"),
-        modules: modules(data_dir.path(), ModuleRules::default()),
+        modules: module_parts(module_files(data_dir.path()), ModuleRules::default()),
         clock: WallClock::default(),
         public_url: "http://127.0.0.1".to_owned(),
     };

@@ -10,12 +10,13 @@ use portcullis_connectors::HTTP_HANDLER;
 use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
 use portcullis_engine::clock::WallClock;
 use portcullis_engine::{Engine, EngineParts};
-use portcullis_store::{Backends, MasterKey};
+use portcullis_store::MasterKey;
 
-use super::module::modules;
+use super::module::module_parts;
 use super::{BAD_CONFIG, DONE, FAILED, STOP, block_on, known_variables, refused};
 use crate::config::{Config, ConfigArgs, LOG};
-use crate::data_dir::{DataDir, Refusal, is_initialised, never_initialised};
+use crate::data_dir::{Refusal, is_initialised, never_initialised};
+use crate::storage::{self, Storage};
 use crate::telemetry::{Telemetry, parse};
 use crate::{cautions, fd_limit, output};
 
@@ -50,7 +51,11 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Ends a process that cannot stop.
 fn give_up(after: Duration) {
-    let text = format!("the process did not stop within {} s; it ends now", after.as_secs());
+    end_now(format!("the process did not stop within {} s; it ends now", after.as_secs()));
+}
+
+/// Ends the process after a message.
+fn end_now(text: String) {
     // Why on another thread: what nobody reads must not keep it from ending.
     let _ = std::thread::spawn(move || output::error(&text));
     std::thread::sleep(LAST_WORDS);
@@ -69,7 +74,7 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
 fn check(args: &ConfigArgs) -> Result<Checked, Refusal> {
     let bad = |reason: String| Refusal { code: BAD_CONFIG, reason };
     let config = Config::load(args).map_err(|errors| bad(errors.join("\n")))?;
-    if !is_initialised(&config.data_dir) {
+    if !config.store.is_shared() && !is_initialised(&config.data_dir) {
         return Err(never_initialised(&config.data_dir));
     }
     let key = config.master_key().map_err(bad)?;
@@ -79,7 +84,12 @@ fn check(args: &ConfigArgs) -> Result<Checked, Refusal> {
 }
 
 fn check_only(args: &ConfigArgs) -> Result<(), Refusal> {
-    let config = check(args)?.config;
+    let Checked { config, key, .. } = check(args)?;
+    if config.store.is_shared() {
+        // Why also here: what refuses a node is mostly in the database.
+        let opened = block_on(storage::open(&config, &key)).map_err(Refusal::failed)?;
+        opened.map(drop)?;
+    }
     let found = cautions::all(&config, &known_variables()).into_iter().chain(cautions::address(&config));
     found.for_each(|caution| output::warning(&caution));
     output::line("the configuration is valid");
@@ -97,11 +107,11 @@ fn start(args: &ConfigArgs) -> Result<(), Refusal> {
         tracing::warn!("{caution}");
     }
     // Why never dropped: threads of the store may outlive this function, and none may outlive the lock.
-    let _data_dir = ManuallyDrop::new(DataDir::open(&checked.config, "serve")?);
+    let _data_dir = ManuallyDrop::new(storage::hold(&checked.config, "serve")?);
     let at_most = serve::longest_stop(&checked.config.limits) + STOP + STOP_MARGIN;
     let asked = serve::stop_signal_apart(at_most, move || give_up(at_most))
         .map_err(|error| Refusal::failed(format!("signals cannot be listened for: {error}")))?;
-    block_on(run_server(args, checked, telemetry, asked)).and_then(|done| done).map_err(Refusal::failed)
+    block_on(run_server(args, checked, telemetry, asked)).map_err(Refusal::failed).and_then(|done| done)
 }
 
 async fn run_server(
@@ -109,45 +119,47 @@ async fn run_server(
     checked: Checked,
     telemetry: Telemetry,
     asked: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
+    let failed = Refusal::failed;
     let Checked { config, key, tls_roots } = checked;
-    let signals = Signals::listen().map_err(|error| format!("signals cannot be listened for: {error}"))?;
+    let signals = Signals::listen().map_err(|e| failed(format!("signals cannot be listened for: {e}")))?;
     let mut limits = config.limits.clone();
-    fd_limit::share_out(&mut limits)?;
+    fd_limit::share_out(&mut limits).map_err(failed)?;
     let limits = Arc::new(limits);
-    let resolver = DnsResolver::new(&config.egress_dns_servers, &limits)?;
+    let resolver = DnsResolver::new(&config.egress_dns_servers, &limits).map_err(failed)?;
     let gate = Gate::new(GateParts {
         resolver: Arc::new(resolver),
         dialer: Arc::new(TcpDialer),
         tls_roots,
         limits: Arc::clone(&limits),
     });
-    let backends =
-        Backends::open_anchored(&config.data_dir, config.ledger_sync, config.anchor_file.as_deref());
+    let Storage { backends, modules } = opened_storage(&config, &key).await?;
     let parts = EngineParts {
         limits,
-        backends: backends.map_err(|e| e.to_string())?,
+        backends,
         http_handler: HTTP_HANDLER.into(),
         master_key: key,
         gate: Arc::clone(&gate),
         compiled_dir: config.data_dir.join("compiled"),
-        modules: modules(&config.data_dir, config.modules.clone()),
+        modules: module_parts(modules, config.modules.clone()),
         clock: WallClock::default(),
         public_url: config.public_url.clone(),
     };
-    let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
+    let engine = Engine::open(parts).await.map_err(|e| failed(e.to_string()))?;
     engine.start_jobs();
     engine.start_schedules();
     engine.start_webhooks();
-    let listener = serve::listen(config.listen).map_err(|e| format!("listen {}: {e}", config.listen))?;
-    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let listener = serve::listen(config.listen);
+    let listener = listener.map_err(|e| failed(format!("listen {}: {e}", config.listen)))?;
+    let address = listener.local_addr().map_err(|e| failed(e.to_string()))?;
     let queue = Arc::clone(telemetry.queue());
     let api = Api::new(engine)
         .with_log_lines_lost(move || queue.lost())
         .with_trusted_proxies(config.trusted_proxies.clone());
     if let Some(address) = config.metrics_listen {
-        let listener = serve::listen(address).map_err(|e| format!("metrics.listen {address}: {e}"))?;
-        let bound = listener.local_addr().map_err(|e| e.to_string())?;
+        let listener =
+            serve::listen(address).map_err(|e| failed(format!("metrics.listen {address}: {e}")))?;
+        let bound = listener.local_addr().map_err(|e| failed(e.to_string()))?;
         tracing::info!(address = %bound, "metrics are served without a token");
         // Why never ended: what a stop does is to be seen, too.
         tokio::spawn(serve::serve_metrics(Arc::clone(&api), listener));
@@ -155,5 +167,17 @@ async fn run_server(
     let reload = Reload { args: args.clone(), config, gate, telemetry };
     signals.obey(reload);
     output::announce(format!("portcullis {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
-    serve::serve(api, listener, asked).await.map_err(|e| e.to_string())
+    serve::serve(api, listener, asked).await.map_err(|e| failed(e.to_string()))
+}
+
+/// Opens the storage; from here on a shared one knows that this node serves from it.
+async fn opened_storage(config: &Config, key: &MasterKey) -> Result<Storage, Refusal> {
+    if let Some(options) = config.store.postgres() {
+        if config.store_migrate {
+            let done = storage::bring_up(options, None).await?;
+            tracing::info!(from = done.from, to = done.to, "the database has the schema of this version");
+        }
+        storage::serve_until_lost(options, end_now).await?;
+    }
+    storage::open(config, key).await
 }

@@ -4,9 +4,13 @@ use std::path::Path;
 
 /// Keys of the file besides `limits.*`.
 const KEYS: &[&str] = &[
+    "node_id",
     "listen",
     "data_dir",
     "store",
+    "store_ca_file",
+    "store_password_file",
+    "store_migrate",
     "master_key_file",
     "bootstrap_token_file",
     "public_url",
@@ -105,7 +109,9 @@ fn flatten(table: &toml::Table, errors: &mut Vec<String>) -> File {
             "egress.dns_servers" | "modules.trusted_keys" | "trusted_proxies" => {
                 (value.is_array(), "a list of texts")
             }
-            "modules.require_signature" | "modules.allow_std" => (value.is_bool(), "true or false"),
+            "modules.require_signature" | "modules.allow_std" | "store_migrate" => {
+                (value.is_bool(), "true or false")
+            }
             _ => (value.is_str(), "a text"),
         };
         if !fits {

@@ -15,7 +15,7 @@ use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::{ModuleParts, ModuleRules};
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_store::{
-    Backends, LedgerSync, MasterKey, MemoryStore, Records, Role, SledStore, Store, Vault,
+    Backends, LedgerSync, MasterKey, MemoryStore, ModuleFiles, Records, Role, SledStore, Store, Vault,
 };
 use serde_json::{Value, json};
 
@@ -129,7 +129,7 @@ impl Around {
             gate,
             compiled_dir: compiled_dir.clone(),
             modules: ModuleParts {
-                dir: dir.join("modules"),
+                bytes: Arc::new(ModuleFiles::new(dir.join("modules"))),
                 compiler: binary::path(),
                 rules: self.module_rules.clone(),
             },

@@ -26,9 +26,12 @@ mod connectors;
 mod disk_sync;
 mod error;
 mod events;
+#[doc(hidden)]
+pub mod for_backends;
 mod head;
 mod health;
 mod idempotency;
+mod installation;
 mod jobs;
 mod ledger;
 mod lower_hex;
@@ -38,6 +41,7 @@ mod modules;
 mod oauth_clients;
 mod orgs;
 mod outbox;
+#[doc(hidden)]
 mod record_hash;
 mod records;
 mod retention;
@@ -71,16 +75,17 @@ pub use health::{
     AttentionCause, ConnectionHealth, HEALTH_CHANGES_MAX, HealthAttention, HealthChange, HealthChangeKind,
 };
 pub use idempotency::{IdempotencyOrder, IdempotencyPart, IdempotencyRecord};
+pub use installation::InstallationRecord;
 pub use jobs::{
     Changed, JOB_INPUT_BYTES_MAX, Job, JobCounts, JobEnd, JobName, JobOrder, JobState, JobTally, Jobs, Lease,
     Leased, LineName, LinePlace, NewJob, RecordJobs,
 };
 pub use ledger::{
-    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerCursor, LedgerCut, LedgerError, LedgerLeft,
-    LedgerLine, LedgerPage, LedgerPlace, LedgerQuery, LedgerSink, LedgerSync, MemoryLedger, PruneReport,
-    VerifyReport, known_orgs, verify_directory,
+    BadRecord, ChainReport, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerCursor, LedgerCut,
+    LedgerError, LedgerLeft, LedgerLine, LedgerPage, LedgerPlace, LedgerQuery, LedgerSink, LedgerSync,
+    MemoryLedger, PruneReport, VerifyReport, known_orgs, verify_directory, verify_export,
 };
-pub use modules::{ModuleFiles, ModuleRecord};
+pub use modules::{ModuleBytes, ModuleFiles, ModuleRecord, module_with_digest};
 pub use oauth_clients::{ClientOwner, NotedClient, OAuthClientRecord};
 pub use orgs::{OrgLimitsRecord, OrgRecord, WorkspaceRecord, WorkspaceValuesRecord};
 pub use outbox::{Outbox, OutboxCut, OutboxEntry, OutboxKind, OutboxPage, OutboxRecord, RecordOutbox};

@@ -130,6 +130,15 @@ impl Vault {
         write_key_check(&records, &*keks).await
     }
 
+    /// Adds to the writes that initialise an empty store what [`Vault::initialise`] would write, so that all of it is one
+    /// commit.
+    ///
+    /// # Errors
+    /// Those of the keys' provider.
+    pub async fn initialising(writes: Writes, keys: impl Into<MasterKeys>) -> Result<Writes, VaultError> {
+        check::with_key_check(writes, &keys.into()).await
+    }
+
     /// Opens the vault of a store, after checking that these are its keys.
     ///
     /// # Errors

@@ -65,11 +65,16 @@ async fn check_key(keks: &dyn KekProvider, part: &str, check: &KeyCheckRecord) -
 
 /// Writes the check of the current key into a store that has none.
 pub(super) async fn write_key_check(records: &Records, keks: &dyn KekProvider) -> Result<(), VaultError> {
+    records.commit(with_key_check(Writes::new(), keks).await?).await?;
+    Ok(())
+}
+
+/// Adds the check of the current key to the writes that initialise a store.
+pub(super) async fn with_key_check(writes: Writes, keks: &dyn KekProvider) -> Result<Writes, VaultError> {
     let id = keks.current();
     let wrapped = keks.wrap_key(associated(&id).as_bytes(), &known_value()).await?;
     let check = KeyCheckRecord { key_id: id.to_string(), wrapped: BASE64.encode(wrapped) };
-    records.commit(Writes::new().create(&[id.as_str()], &check)).await?;
-    Ok(())
+    Ok(writes.create(&[id.as_str()], &check))
 }
 
 fn associated(id: &KeyId) -> Associated {

@@ -1,0 +1,101 @@
+//! Three nodes on one database: a change on one is effective on the others, and a database that goes away comes back
+//! without anybody's help.
+
+use std::time::{Duration, Instant};
+
+use portcullis_store_conformance::cluster::Cluster;
+use serde_json::{Value, json};
+
+use super::installation::{Installation, until};
+use crate::field_cases::damage::kills::{Load, missing, print_line};
+use crate::field_cases::damage::product::{Product, Reply, call, input, prepare, refused_call};
+use crate::support::figures::count;
+
+/// A change is effective on every node within this time while the database answers.
+const EFFECTIVE: Duration = Duration::from_secs(2);
+
+fn nodes(installed: &Installation) -> Vec<Product> {
+    ["one", "two", "three"].map(|name| installed.node(name)).into()
+}
+
+#[tokio::test]
+async fn what_one_node_changes_is_effective_on_the_others_within_two_seconds() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let changes = count("PORTCULLIS_NODE_CHANGES", 5);
+    let installed = Installation::new(cluster);
+    let nodes = nodes(&installed);
+    let tokens = prepare(&nodes[0], &installed.platform).await;
+    let (call, input) = (call("acme"), input());
+    let mut took = Vec::new();
+    for round in 0..changes {
+        let (by, others) = (&nodes[round % 3], [&nodes[(round + 1) % 3], &nodes[(round + 2) % 3]]);
+        // The connector off and on: another code of the same call.
+        for enabled in [false, true] {
+            let code = |reply: &Reply| reply.json()["code"] == "host_not_in_org";
+            let body = json!({ "enabled": enabled });
+            by.ask(&tokens.platform, "PATCH", "/admin/connector/salesforce", &body).await.is(200);
+            let done = Instant::now();
+            for other in others {
+                until(other, &tokens.orgs[0].run, ("POST", &call, &input), |reply| code(reply) == enabled)
+                    .await;
+            }
+            took.push(done.elapsed());
+        }
+        // A token that was used there is revoked here.
+        let spec = json!({ "role": "run", "org": "acme" });
+        let made = by.ask(&tokens.platform, "POST", "/admin/token", &spec).await.is(201).json();
+        let (token, id) = (made["token"].as_str().unwrap(), made["token_id"].as_str().unwrap());
+        for other in others {
+            other.get(token, "/run/acme/main").await.is(200);
+        }
+        by.ask(&tokens.platform, "DELETE", &format!("/admin/token/{id}"), &Value::Null).await.is(204);
+        let done = Instant::now();
+        for other in others {
+            until(other, token, ("GET", "/run/acme/main", &Value::Null), |reply| reply.status == 401).await;
+        }
+        took.push(done.elapsed());
+    }
+    took.sort();
+    let p99 = took[(took.len() * 99).div_ceil(100) - 1];
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap();
+    print_line(
+        "changes on three nodes",
+        &json!({ "changes": took.len(), "p99_ms": ms(p99), "max_ms": ms(took[took.len() - 1]) }),
+    );
+    assert!(p99 <= EFFECTIVE, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_restart_of_the_database_costs_calls_only_while_it_is_away_and_nothing_that_was_answered() {
+    let Some(cluster) = Cluster::start(&[]) else { return };
+    let installed = Installation::new(&cluster);
+    let nodes = nodes(&installed);
+    let tokens = prepare(&nodes[0], &installed.platform).await;
+    let loads: Vec<_> =
+        nodes.iter().enumerate().map(|(nth, node)| Load::start(node.address, &tokens, nth)).collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    cluster.kill();
+    // Long enough for every node to know that it is blind.
+    until(&nodes[0], "", ("GET", "/readyz", &Value::Null), |reply| reply.status == 503).await;
+    let away = nodes[1].try_ask(&tokens.orgs[0].run, "POST", &call("acme"), &input()).await.unwrap();
+    assert_eq!(away.status, 503, "without a ledger nothing leaves: {}", away.text);
+    cluster.run();
+    for node in &nodes {
+        let back = until(node, "", ("GET", "/readyz", &Value::Null), |reply| reply.status == 200).await;
+        print_line("after the database's restart", &json!({ "ready_again_ms": back.as_millis() as u64 }));
+        until(node, &tokens.orgs[0].run, ("POST", &call("acme"), &input()), |reply| {
+            reply.json()["code"] == "host_not_in_org"
+        })
+        .await;
+    }
+    let mut lost = Vec::new();
+    let mut runs = 0;
+    for load in loads {
+        let answered = load.end().await;
+        runs += answered.runs.iter().map(Vec::len).sum::<usize>();
+        lost.extend(missing(&nodes[2], &tokens, &answered, Instant::now()).await);
+    }
+    assert!(lost.is_empty(), "{lost:#?}");
+    assert!(runs > 0);
+    refused_call(&nodes[1], &tokens, 1).await;
+}
