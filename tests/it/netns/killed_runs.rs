@@ -1,5 +1,5 @@
-//! SIGKILL at random moments while runs are accepted and executed: each run that was accepted comes to its end, and none
-//! is carried out twice. The shipped binary, and an upstream that tells each request with the key that it got.
+//! SIGKILL at random moments while runs are accepted and executed: each run that was accepted comes to its end, none is
+//! carried out twice, and a webhook is told of each end. The shipped binary, and an upstream that tells each request with the key that it got.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ const ASKED: usize = 24;
 const PAUSE_MS: u64 = 40;
 /// How long the runs have for their ends once nothing is killed any more.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where the webhook's receiver is: at the same host as the vendor.
+const HOOKS: &str = "/hooks";
 
 /// How an action's vendor takes a request that comes again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +93,38 @@ fn bind(stage: &mut Stage) {
     }
 }
 
+/// A webhook of the org that is told of every end of an accepted run.
+fn hook(stage: &mut Stage) {
+    let wish = json!({
+        "url": format!("https://api.{DOMAIN}{HOOKS}"), "events": ["run.succeeded", "run.failed", "run.dead"],
+    });
+    stage.as_org("PUT", "/org/acme/webhook/one", &wish, 201);
+}
+
+/// The runs whose ends the receiver was told of, and how many deliveries came.
+fn told(stage: &mut Stage) -> (BTreeSet<String>, usize) {
+    let mut deliveries = stage.seen("request");
+    deliveries.retain(|request| request["target"] == HOOKS);
+    let run = |request: &Value| {
+        let body: Value = serde_json::from_str(request["body"].as_str()?).ok()?;
+        body["data"]["run_id"].as_str().map(str::to_owned)
+    };
+    (deliveries.iter().filter_map(run).collect(), deliveries.len())
+}
+
+/// Waits until the receiver was told of each end; returns the runs of which it was not, and the number of deliveries.
+fn untold(stage: &mut Stage, ends: &BTreeMap<String, Value>) -> (Vec<String>, usize) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let (told, deliveries) = told(stage);
+        let untold: Vec<String> = ends.keys().filter(|run| !told.contains(*run)).cloned().collect();
+        if untold.is_empty() || Instant::now() > until {
+            return (untold, deliveries);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// Asks for the next run, or for an event with four of them.
 fn ask(stage: &mut Stage, n: usize) {
     if n.is_multiple_of(4) {
@@ -155,7 +190,7 @@ type Received = BTreeMap<(Kind, String), Vec<String>>;
 
 fn received(stage: &mut Stage) -> Received {
     let mut received = Received::new();
-    for request in stage.seen("request") {
+    for request in stage.seen("request").iter().filter(|request| request["target"] != HOOKS) {
         let kind = Kind::of(request["target"].as_str().unwrap().trim_start_matches("/v1/"));
         let body: Value = serde_json::from_str(request["body"].as_str().unwrap()).unwrap();
         let key = request["headers"]["idempotency-key"][0].as_str().unwrap_or_default().to_owned();
@@ -221,16 +256,22 @@ fn runs_that_were_accepted_come_to_their_end_once_whenever_the_process_is_killed
     let plan = plan();
     let mut stage = Stage::set(net, &plan);
     bind(&mut stage);
+    hook(&mut stage);
     let (all, kills, refused) = killed_until(&mut stage, &plan, runs, seed);
     let ends = ends(&mut stage, &all);
     let received = received(&mut stage);
     let lost: Vec<_> = all.iter().filter(|one| !ends.contains_key(&one.run)).map(|one| &one.run).collect();
-    let mut line = json!({ "seed": seed, "kills": kills, "accepted": all.len(), "refused": refused, "lost": lost.len() });
+    let (untold, deliveries) = untold(&mut stage, &ends);
+    let mut line = json!({
+        "seed": seed, "kills": kills, "accepted": all.len(), "refused": refused, "lost": lost.len(),
+        "webhook_untold": untold.len(), "webhook_deliveries": deliveries,
+    });
     for kind in Kind::ALL {
         line[kind.action()] = judge(kind, &all, &ends, &received);
     }
     print_line("kill -9 in accepted runs", &line);
     assert!(lost.is_empty(), "seed {seed}: {lost:?}");
+    assert!(untold.is_empty(), "seed {seed}: a webhook was not told of {untold:?}");
     let keyed = received.iter().filter(|((kind, _), _)| *kind == Kind::Keyed);
     let mut keys: Vec<_> = keyed.map(|(_, keys)| keys[0].clone()).collect();
     let count = keys.len();
