@@ -156,11 +156,8 @@ async fn what_is_anothers_is_not_found_below_ones_own_path_by_any_route() {
     let foreign = Things::of(&world, "initech", "main").await;
     let names = |route: &Route| {
         let of = |name: &str| route.path_parameters().any(|parameter| parameter == name);
-        of("run_id")
-            || (of("id")
-                && ["/automation/", "/token/", "/connect-session/"]
-                    .iter()
-                    .any(|part| route.path.contains(part)))
+        let own = ["/automation/", "/token/", "/connect-session/"];
+        of("run_id") || (of("id") && own.iter().any(|part| route.path.contains(part)))
     };
     let before = world.before().await;
     let mut tried = 0;

@@ -203,9 +203,11 @@ async fn links_are_listed_without_their_secrets_and_a_revoked_one_ends_in_every_
     let open = scene.acme.workspace.post(path, &json!({})).await.is(201);
     let open_link = open.json["connect_url"].as_str().unwrap().split_once(".com").unwrap().1.to_owned();
     let listed = org.get(path).await.is(200);
-    let states: Vec<&str> =
-        listed.json["data"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
-    assert_eq!(states, ["claimed", "connected", "open"], "{}", listed.text);
+    let each = |member: &str| -> Vec<String> {
+        let links = listed.json["data"].as_array().unwrap().iter();
+        links.map(|link| link[member].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(each("state"), ["claimed", "connected", "open"], "{}", listed.text);
     for link in [&claimed, &connected, &open_link] {
         assert!(!listed.text.contains(link.rsplit('/').next().unwrap()), "{}", listed.text);
     }
@@ -220,13 +222,10 @@ async fn links_are_listed_without_their_secrets_and_a_revoked_one_ends_in_every_
     // The workspace is full, until one is revoked.
     scene.acme.workspace.post(path, &json!({})).await.problem(Code::ValidationFailed);
     let globex = scene.world.tenant("globex", "main").await;
-    let ids: Vec<String> = listed.json["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["session_id"].as_str().unwrap().to_owned())
-        .collect();
-    for id in &ids {
+    for none in ["cs_unknown".to_owned(), "_".to_owned(), "x".repeat(81), "a%2Fb".to_owned()] {
+        org.delete(&format!("{path}/{none}")).await.problem(Code::NotFound);
+    }
+    for id in each("session_id") {
         let own = format!("{path}/{id}");
         globex.org.delete(&own).await.problem(Code::OrgNotFound);
         globex

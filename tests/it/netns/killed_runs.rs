@@ -1,5 +1,6 @@
 //! SIGKILL at random moments while runs are accepted and executed: each run that was accepted comes to its end, none is
-//! carried out twice, and a webhook is told of each end. The shipped binary, and an upstream that tells each request with the key that it got.
+//! carried out twice, and each end is delivered to a webhook. The shipped binary, and an upstream that tells each request
+//! with the key that it got.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -93,7 +94,7 @@ fn bind(stage: &mut Stage) {
     }
 }
 
-/// A webhook of the org that is told of every end of an accepted run.
+/// Saves a webhook of the org for the ends of accepted runs.
 fn hook(stage: &mut Stage) {
     let wish = json!({
         "url": format!("https://api.{DOMAIN}{HOOKS}"), "events": ["run.succeeded", "run.failed", "run.dead"],
@@ -101,7 +102,7 @@ fn hook(stage: &mut Stage) {
     stage.as_org("PUT", "/org/acme/webhook/one", &wish, 201);
 }
 
-/// The runs whose ends the receiver was told of, and how many deliveries came.
+/// The runs whose ends were delivered, and the number of deliveries.
 fn told(stage: &mut Stage) -> (BTreeSet<String>, usize) {
     let mut deliveries = stage.seen("request");
     deliveries.retain(|request| request["target"] == HOOKS);
@@ -112,7 +113,7 @@ fn told(stage: &mut Stage) -> (BTreeSet<String>, usize) {
     (deliveries.iter().filter_map(run).collect(), deliveries.len())
 }
 
-/// Waits until the receiver was told of each end; returns the runs of which it was not, and the number of deliveries.
+/// Waits until each end was delivered; returns the runs whose ends were not, and the number of deliveries.
 fn untold(stage: &mut Stage, ends: &BTreeMap<String, Value>) -> (Vec<String>, usize) {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -271,7 +272,7 @@ fn runs_that_were_accepted_come_to_their_end_once_whenever_the_process_is_killed
     }
     print_line("kill -9 in accepted runs", &line);
     assert!(lost.is_empty(), "seed {seed}: {lost:?}");
-    assert!(untold.is_empty(), "seed {seed}: a webhook was not told of {untold:?}");
+    assert!(untold.is_empty(), "seed {seed}: the ends of {untold:?} were not delivered");
     let keyed = received.iter().filter(|((kind, _), _)| *kind == Kind::Keyed);
     let mut keys: Vec<_> = keyed.map(|(_, keys)| keys[0].clone()).collect();
     let count = keys.len();

@@ -131,6 +131,14 @@ impl Cache {
         read(&self.kept).connectors.get(id).cloned()
     }
 
+    /// The name for people of the connector with that id.
+    ///
+    /// # Errors
+    /// As for [`Self::connector`].
+    pub(crate) async fn connector_name(&self, id: &str) -> Result<Option<String>, Error> {
+        Ok(self.connector(id).await?.map(|loaded| loaded.connector.display_name.clone()))
+    }
+
     /// The connector with that id, `None` if there is none.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::product::{Product, Random, Tokens, ask, call, count, input, prepare};
 use crate::support::binary;
 pub(super) use crate::support::figures::print_line;
+use crate::support::until;
 
 /// What was answered, and when.
 #[derive(Default)]
@@ -58,17 +59,11 @@ impl Load {
 
     /// Waits until something of each kind was answered: a machine that is busy takes a while.
     async fn answered(&self) {
-        let has_answered = || {
+        let has_answered = async || {
             let acknowledged = self.acknowledged.lock().unwrap();
             !acknowledged.orgs.is_empty() && acknowledged.runs.iter().any(|runs| !runs.is_empty())
         };
-        for _ in 0..6000 {
-            if has_answered() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("nothing was answered within a minute");
+        until("a run and an org were answered", has_answered).await;
     }
 
     /// What was answered, once the process is gone.

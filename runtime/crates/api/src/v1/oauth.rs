@@ -109,14 +109,11 @@ pub(crate) async fn callback(context: Context, back: CallbackParameters, (): ())
             Ok(consent::finish(&context.api.engine, back).await)
         }
     };
-    let Finished { outcome, ended, connector } =
-        finished.unwrap_or_else(|error| Finished { outcome: Err(error), ended: None, connector: None });
+    let Finished { outcome, ended } =
+        finished.unwrap_or_else(|error| Finished { outcome: Err(error), ended: None });
     match (outcome, ended) {
         (_, Some(ending)) => Ok(ended_page(&context, &ending)),
-        (Ok(connection), None) => {
-            let name = connector.unwrap_or_else(|| connection.connector.as_str().to_owned());
-            Ok(views::connected(plain(&context), &name))
-        }
+        (Ok(connector), None) => Ok(views::connected(plain(&context), &connector)),
         // Why a problem for whoever is no browser: a program cannot read a page.
         (Err(error), None) if !takes_html(&context) => Err(error),
         (Err(error), None) => Ok(failed(&context, &error, plain(&context), None)),

@@ -75,7 +75,7 @@ pub async fn ending_of(engine: &Engine, session: &Session) -> Result<Option<Endi
     let Some(end) = &session.record.end else { return Ok(None) };
     let settings = settings::of_org(engine, session.org()).await?;
     let connector = match &end.connector_id {
-        Some(id) => engine.resources.cache.connector(id).await?.map(|one| one.connector.display_name.clone()),
+        Some(id) => engine.resources.cache.connector_name(id).await?,
         None => None,
     };
     Ok(Some(Ending {

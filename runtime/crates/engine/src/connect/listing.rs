@@ -1,7 +1,7 @@
 //! The connect sessions of a workspace as its integrator sees them: listed without what is secret, and revoked.
 
 use portcullis_core::fault::Code;
-use portcullis_store::{ConnectSession, ConnectStatus, Writes};
+use portcullis_store::{ConnectSession, ConnectStatus, StoreError, Writes};
 
 use super::sweep;
 use crate::caller::{Caller, WORKSPACE_ORG_PLATFORM};
@@ -17,7 +17,7 @@ pub enum Stage {
     Open,
     /// A browser has it.
     Claimed,
-    /// It ended.
+    /// It ended in this way.
     Ended(ConnectStatus),
     /// Its time was over before it ended.
     Expired,
@@ -59,8 +59,8 @@ pub async fn list(
     Ok(wanted.page(sessions.collect()))
 }
 
-/// Ends the link of a session at once, whoever has it: its pages answer 410, and a consent that was begun in it changes
-/// nothing. What was saved in it stays.
+/// Forgets a session, whether or not a browser has claimed it. From then on its pages answer 410, and a person who comes
+/// back from a consent of it connects nothing. What was saved in it stays.
 ///
 /// # Errors
 /// Those of [`Caller::authorise`]; `not_found`, and `store_unavailable`.
@@ -68,11 +68,12 @@ pub async fn revoke(engine: &Engine, caller: &Caller, tenant: &Tenant, id: &str)
     let (org, workspace) = (tenant.org.as_str(), tenant.workspace.as_str());
     caller.authorise(WORKSPACE_ORG_PLATFORM, Some(org), Some(workspace))?;
     let missing = || Error::new(Code::NotFound, "the workspace has no such connect session");
-    let parts = [org, workspace, id];
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        return Err(missing());
+    let (session, _) = match engine.resources.records.get::<ConnectSession>(&[org, workspace, id]).await {
+        // A text that can be no part of a key is the id of nothing.
+        Err(StoreError::InvalidKey { .. }) => None,
+        found => found?,
     }
-    let (session, _) = engine.resources.records.get::<ConnectSession>(&parts).await?.ok_or_else(missing)?;
+    .ok_or_else(missing)?;
     // Why without the revision: a browser that claims it at this moment loses it all the same.
     engine.resources.commit(sweep::forget(Writes::new(), org, workspace, &session)).await?;
     Ok(())

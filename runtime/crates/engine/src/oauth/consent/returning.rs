@@ -13,30 +13,23 @@ use crate::error::Error;
 
 /// How a consent ended.
 pub struct Finished {
-    /// The connection, or why there is none. `consent_invalid` for a state that is unknown, used, expired or another
-    /// browser's, and for a person who said no; `credential_needs_attention` if the code was not accepted.
-    pub outcome: Result<ConnectionKey, Error>,
+    /// The name for people of the connector that was connected, or why there is no connection. `consent_invalid` for a
+    /// state that is unknown, used, expired or another browser's, and for a person who said no;
+    /// `credential_needs_attention` if the code was not accepted.
+    pub outcome: Result<String, Error>,
     /// What its connect session shows, where one started it and was told.
     pub ended: Option<connect::Ending>,
-    /// Name of the connector for people, where there is a connection.
-    pub connector: Option<String>,
 }
 
 /// Finishes a consent: the code becomes a token. A connect session that started it is told.
 pub async fn finish(engine: &Arc<Engine>, back: Return<'_>) -> Finished {
     let pending = match take(&engine.resources, &back).await {
         Ok(pending) => pending,
-        Err(error) => return Finished { outcome: Err(error), ended: None, connector: None },
+        Err(error) => return Finished { outcome: Err(error), ended: None },
     };
     let Some(session) = pending.session.clone() else {
         let outcome = accept(engine, &back, pending).await;
-        let connector = match &outcome {
-            Ok(connection) => engine.resources.cache.connector(connection.connector.as_str()).await,
-            Err(_) => Ok(None),
-        };
-        // Why an error is passed over: the token is stored, and the page can do with the id.
-        let connector = connector.ok().flatten().map(|loaded| loaded.connector.display_name.clone());
-        return Finished { outcome, ended: None, connector };
+        return Finished { outcome: named(engine, outcome).await, ended: None };
     };
     let of = connect::ConsentOf { org: pending.org.clone(), workspace: pending.workspace.clone(), session };
     let connector = pending.connector.clone();
@@ -47,7 +40,15 @@ pub async fn finish(engine: &Arc<Engine>, back: Return<'_>) -> Finished {
         Err(error) => Err(error),
     };
     let ended = connect::consent_ended(engine, &of, &connector, &outcome, said_no).await;
-    Finished { outcome, ended, connector: None }
+    Finished { outcome: named(engine, outcome).await, ended }
+}
+
+/// The name for people of the connector that was connected.
+async fn named(engine: &Engine, outcome: Result<ConnectionKey, Error>) -> Result<String, Error> {
+    let id = outcome?.connector;
+    // Why an error is passed over: the token is stored, and the page can do with the id.
+    let name = engine.resources.cache.connector_name(id.as_str()).await.ok().flatten();
+    Ok(name.unwrap_or_else(|| id.as_str().to_owned()))
 }
 
 /// Whether an error code of a third party means that the person did not want to: RFC 6749 knows `access_denied`, and
