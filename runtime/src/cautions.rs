@@ -28,6 +28,11 @@ pub(crate) fn all(config: &Config, known_variables: &BTreeSet<String>) -> Vec<St
     for (path, name, forbidden) in files {
         found.extend(path.and_then(|path| look(path, name, forbidden)));
     }
+    let program = config.master_key_command.as_ref().and_then(|command| command.argv.first());
+    // Why: whoever can change it, or exchange it, sees every key that it is asked to open.
+    found.extend(
+        program.and_then(|path| look(Path::new(path), "the program of master_key_command", UNCHANGED)),
+    );
     found.extend(config.metrics_listen.and_then(open_metrics));
     found.extend(mistyped(known_variables));
     found
@@ -69,7 +74,7 @@ pub(crate) fn address(config: &Config) -> Option<String> {
 
 fn master_key(config: &Config) -> Vec<String> {
     // Why nothing on an error: the command that needs the key reports it.
-    let source = config.find_master_key().ok().flatten().map(|(_, source)| source);
+    let source = config.find_master_keys().ok().flatten().map(|(_, source)| source);
     let path = match source {
         Some(KeySource::File(path)) => path,
         Some(KeySource::Environment) => {
@@ -77,7 +82,7 @@ fn master_key(config: &Config) -> Vec<String> {
                         same user can read it; use PORTCULLIS_MASTER_KEY_FILE or systemd's credentials";
             return vec![text.to_owned()];
         }
-        Some(KeySource::Credentials) | None => return Vec::new(),
+        Some(KeySource::Credentials | KeySource::Command) | None => return Vec::new(),
     };
     let mut found: Vec<String> = look(&path, "the master key file", PRIVATE).into_iter().collect();
     // Who may write to the folder can exchange the file: that of the path, and where it is a link, that of its end.

@@ -16,14 +16,19 @@ use crate::{cautions, output};
 mod backup;
 mod catalog;
 mod codes;
+mod compact;
 mod demo;
 mod doctor;
 mod explain;
+mod fsck;
 mod import;
 mod init;
+mod key;
 mod ledger;
 mod lint;
 mod module;
+mod progress;
+mod restore;
 mod serve;
 mod token;
 
@@ -68,12 +73,18 @@ enum Command {
     /// Compile a module from standard input to standard output; `serve` starts it
     #[command(hide = true)]
     CompileModule(module::CompileArgs),
-    /// Write the store to one file; stop the server first
+    /// Write everything to one file, beside a running server or without one
     Backup(backup::BackupArgs),
-    /// Replace the store with a backup; stop the server first
-    Restore(backup::RestoreArgs),
+    /// Bring a backup, and those that continue it, back into a new directory
+    Restore(restore::RestoreArgs),
+    /// Read everything in a data directory and name what is damaged; stop the server first
+    Fsck(fsck::FsckArgs),
+    /// Give back the space that the store keeps after deletions; stop the server first
+    Compact(compact::CompactArgs),
     /// Make a platform token without a server, such as when the first one was lost; stop the server first
     Token(token::TokenArgs),
+    /// Make master keys, show what they wrap, and rotate them; see `portcullis key --help`
+    Key(key::KeyCommandArgs),
     /// Work with the outbound ledger
     Ledger(ledger::LedgerArgs),
     /// Print the closed list of error codes
@@ -98,8 +109,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Module(args) => module::run(&args),
         Command::CompileModule(args) => module::compile(&args),
         Command::Backup(args) => backup::backup(&args),
-        Command::Restore(args) => backup::restore(&args),
+        Command::Restore(args) => restore::restore(&args),
+        Command::Fsck(args) => fsck::run(&args),
+        Command::Compact(args) => compact::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Key(args) => key::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Codes(args) => codes::codes(&args),
         Command::Limits(args) => codes::limits(&args),

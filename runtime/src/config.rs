@@ -10,7 +10,8 @@ use portcullis_core::client_address::TrustedProxies;
 use portcullis_core::limits::Limits;
 use portcullis_core::violation;
 use portcullis_engine::modules::{ModuleRules, TrustedKeys};
-use portcullis_store::LedgerSync;
+use portcullis_engine::nodes::NodeId;
+use portcullis_store::{BackupRecipient, CommandOptions, LedgerSync};
 
 use crate::telemetry;
 
@@ -18,8 +19,8 @@ mod file;
 mod master_key;
 
 use file::{File, read_file};
-pub(crate) use master_key::KeySource;
-use master_key::MASTER_KEY;
+pub(crate) use master_key::{FoundKeys, KeySource};
+use master_key::{MASTER_KEY, master_key_command};
 
 /// Which data directory: flags of every command that has one. Each is also an environment variable and a key of the
 /// file.
@@ -42,7 +43,7 @@ pub(crate) struct DataDirArgs {
 /// Flags of commands that open what is sealed.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct KeyArgs {
-    /// File of the master key [default: master.key in the data directory]
+    /// File of the master keys, one on each line [default: master.key in the data directory]
     #[arg(long, env = "PORTCULLIS_MASTER_KEY_FILE", value_name = "FILE")]
     pub(crate) master_key_file: Option<String>,
 }
@@ -64,6 +65,9 @@ pub(crate) struct ConfigArgs {
     pub(crate) key: KeyArgs,
     #[command(flatten)]
     pub(crate) first_token: FirstTokenArgs,
+    /// Name of this node in logs, metrics and leases [default: the host's name and a random end]
+    #[arg(long = "node-id", env = "PORTCULLIS_NODE_ID", value_name = "NAME")]
+    pub(crate) node_id: Option<String>,
     /// Address of the API
     #[arg(long, env = "PORTCULLIS_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) listen: Option<String>,
@@ -85,6 +89,9 @@ pub(crate) struct ConfigArgs {
     /// Proxies whose Forwarded and X-Forwarded-For count, comma-separated [default: none]
     #[arg(long = "trusted-proxies", env = "PORTCULLIS_TRUSTED_PROXIES", value_name = "CIDR,…")]
     pub(crate) trusted_proxies: Option<String>,
+    /// Public key (age1…) for which backups are sealed that leave by the API [default: none leave]
+    #[arg(long = "backup-recipient", env = "PORTCULLIS_BACKUP_RECIPIENT", value_name = "KEY")]
+    pub(crate) backup_recipient: Option<String>,
     /// A limit, such as `--limit response_bytes=1048576`; may be repeated
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
     pub(crate) limit: Vec<String>,
@@ -99,6 +106,9 @@ impl From<&DataDirArgs> for ConfigArgs {
     }
 }
 
+/// Where the system says its name.
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
 /// What is logged where nothing else is said.
 pub(crate) const LOG: &str = "info";
 
@@ -107,6 +117,8 @@ pub(crate) const LOG: &str = "info";
 pub(crate) struct Config {
     /// The configuration file, if there is one.
     pub(crate) file: Option<PathBuf>,
+    /// Name of this node; `None`: one is made at the start.
+    pub(crate) node_id: Option<NodeId>,
     pub(crate) listen: SocketAddr,
     /// Where the metrics are served without a token.
     pub(crate) metrics_listen: Option<SocketAddr>,
@@ -116,6 +128,8 @@ pub(crate) struct Config {
     pub(crate) master_key_file: PathBuf,
     /// Whether the file was named, so that no other source may be used instead.
     pub(crate) master_key_file_named: bool,
+    /// A program that asks the service which has the master keys.
+    pub(crate) master_key_command: Option<CommandOptions>,
     /// File with the first platform token.
     pub(crate) bootstrap_token_file: Option<PathBuf>,
     /// Public URL of the product; third parties send people back to it after consent.
@@ -131,6 +145,8 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: TrustedProxies,
     /// Which custom modules are taken.
     pub(crate) modules: ModuleRules,
+    /// For whom backups are sealed that leave by the API.
+    pub(crate) backup_recipient: Option<BackupRecipient>,
     /// Ledger durability.
     pub(crate) ledger_sync: LedgerSync,
     pub(crate) limits: Limits,
@@ -158,6 +174,7 @@ impl Config {
             errors.push(format!("listen is {listen:?}; write an address and port such as 127.0.0.1:8080"));
             SocketAddr::from(([127, 0, 0, 1], 8080))
         });
+        let node_id = pick(&args.node_id, "node_id").and_then(|text| node_id(&text, &mut errors));
         let metrics_listen =
             pick(&args.metrics_listen, "metrics.listen").and_then(|text| metrics_address(&text, &mut errors));
         let data_dir = PathBuf::from(
@@ -196,14 +213,19 @@ impl Config {
         let anchor_file = pick(&args.data.anchor_file, "anchor_file").map(PathBuf::from);
         check_anchor_file(anchor_file.as_deref(), &data_dir, &mut errors);
         let modules = module_rules(&file, &mut errors);
+        let recipient = pick(&args.backup_recipient, "backup.recipient");
+        let backup_recipient = recipient.and_then(|text| backup_recipient(&text, &mut errors));
+        let master_key_command = master_key_command(&file, &limits, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
         Ok(Self {
             file: args.data.config.clone(),
+            node_id,
             listen,
             metrics_listen,
             anchor_file,
+            master_key_command,
             master_key_file_named: key_file.is_some(),
             master_key_file: key_file.unwrap_or_else(|| data_dir.join("master.key")),
             data_dir,
@@ -215,19 +237,28 @@ impl Config {
             egress_dns_servers,
             trusted_proxies,
             modules,
+            backup_recipient,
             ledger_sync,
             limits,
             log,
         })
     }
 
+    /// The name of this node: the configured one, or one that no other process has.
+    #[must_use]
+    pub(crate) fn node(&self) -> NodeId {
+        // Why without an error: a host without a name has a node with a random one.
+        let of_host = || NodeId::of_host(&std::fs::read_to_string(HOST_NAME).unwrap_or_default());
+        self.node_id.clone().unwrap_or_else(of_host)
+    }
+
     /// The names of the keys whose values differ.
     pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let keys = [
+            ("node_id", self.node_id != other.node_id),
             ("listen", self.listen != other.listen),
             ("metrics.listen", self.metrics_listen != other.metrics_listen),
             ("data_dir", self.data_dir != other.data_dir),
-            ("master_key_file", self.master_key_file != other.master_key_file),
             ("public_url", self.public_url != other.public_url),
             ("egress.ca_file", self.egress_ca_pem != other.egress_ca_pem),
             ("egress.dns_servers", self.egress_dns_servers != other.egress_dns_servers),
@@ -235,6 +266,7 @@ impl Config {
             ("trusted_proxies", self.trusted_proxies != other.trusted_proxies),
             ("anchor_file", self.anchor_file != other.anchor_file),
             ("modules", self.modules != other.modules),
+            ("backup.recipient", self.backup_recipient != other.backup_recipient),
             ("log", self.log != other.log),
         ];
         let keys = keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned());
@@ -244,12 +276,21 @@ impl Config {
     }
 }
 
+fn node_id(text: &str, errors: &mut Vec<String>) -> Option<NodeId> {
+    NodeId::parse(text).map_err(|error| errors.push(format!("node_id is {text:?}; {error}"))).ok()
+}
+
 fn metrics_address(text: &str, errors: &mut Vec<String>) -> Option<SocketAddr> {
     let address = text.parse().ok();
     if address.is_none() {
         errors.push(format!("metrics.listen is {text:?}; write an address and port such as 127.0.0.1:9464"));
     }
     address
+}
+
+fn backup_recipient(text: &str, errors: &mut Vec<String>) -> Option<BackupRecipient> {
+    let recipient = BackupRecipient::parse(text);
+    recipient.map_err(|reason| errors.push(format!("backup.recipient: {reason}"))).ok()
 }
 
 fn module_rules(file: &File, errors: &mut Vec<String>) -> ModuleRules {

@@ -1,7 +1,7 @@
 //! The data directory of a command: whether it is one, and the lock that makes it this process's alone.
 //!
 //! Every command that writes to a data directory, or opens its store, holds the lock until it ends: `serve`, `init`,
-//! `backup`, `restore`, `token create`. Those that only read files that a server replaces as a whole or appends to run
+//! `backup`, `restore`, `compact`, `fsck`, `token create`, `key rotate`, `key show`. Those that only read files that a server replaces as a whole or appends to run
 //! beside it: `ledger verify`, `doctor`, `serve --check`. The first of them takes the lock if it is free, to look into the
 //! store as well.
 //!
@@ -14,19 +14,34 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use portcullis_store::STORE_DIR;
+use portcullis_store::{BACKUP_SPOOL, STORE_DIR};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cli::{BAD_CONFIG, FAILED};
 use crate::config::Config;
+use crate::control::SOCKET;
 
 /// The file that says who holds the lock.
 const LOCK_FILE: &str = "lock";
 /// What it holds at most.
 const HOLDER_BYTES_MAX: u64 = 100;
 /// What the product itself, or a file system, puts into a data directory.
-const OWN_NAMES: &[&str] =
-    &["store", "ledger", "runs", "compiled", "format.json", "master.key", LOCK_FILE, "lost+found"];
+const OWN_NAMES: &[&str] = &[
+    "store",
+    "ledger",
+    "runs",
+    "modules",
+    "compiled",
+    "format.json",
+    "master.key",
+    "restore.unfinished",
+    BACKUP_SPOOL,
+    SOCKET,
+    LOCK_FILE,
+    "lost+found",
+];
+/// What a restore brings back, so that a directory which has one of them is not a new one.
+const RESTORED: &[&str] = &["ledger", "runs", "modules"];
 
 /// Why a command may not have a directory, for people, with the exit code.
 #[derive(Debug)]
@@ -80,10 +95,22 @@ impl DataDir {
         Self::hold(&config.data_dir, directory, "init")
     }
 
-    /// A directory to restore into: with a store, whatever its state, or with nothing that is not the product's.
+    /// A directory to look at, whatever its state: also one whose store is gone.
     ///
     /// # Errors
-    /// It is missing, somebody else's, or in use.
+    /// It is none, or in use.
+    pub(crate) fn for_fsck(config: &Config) -> Result<Self, Refusal> {
+        let dir = config.data_dir.as_path();
+        if !dir.is_dir() || !(is_initialised(dir) || dir.join("format.json").exists()) {
+            return Err(never_initialised(dir));
+        }
+        Self::hold(dir, lock_directory(dir)?, "fsck")
+    }
+
+    /// A directory to restore into: new, with nothing but the product's key and lock, or what the configuration names.
+    ///
+    /// # Errors
+    /// It is missing, has something in it, or is in use.
     pub(crate) fn for_restore(config: &Config) -> Result<Self, Refusal> {
         let dir = &config.data_dir;
         if !dir.is_dir() {
@@ -91,7 +118,18 @@ impl DataDir {
             return Err(Refusal::not_one(format!("{} {reason}", dir.display())));
         }
         let directory = lock_directory(dir)?;
-        if let (false, Some(stranger)) = (is_initialised(&config.data_dir), stranger(config)) {
+        let filled = |name: &&&str| {
+            std::fs::read_dir(dir.join(name)).is_ok_and(|mut entries| entries.next().is_some())
+        };
+        let has = if is_initialised(dir) { Some(&"store") } else { RESTORED.iter().find(filled) };
+        if let Some(has) = has {
+            return Err(Refusal::failed(format!(
+                "{} has data in it ({has}), and a restore goes over nothing: move the directory aside, make a new one in \
+                 its place (mkdir -m 700), put the master key into it, and restore there",
+                dir.display()
+            )));
+        }
+        if let Some(stranger) = stranger(config) {
             let reason = "was never initialised, and it holds other things";
             return Err(Refusal::not_one(format!(
                 "{} {reason} ({stranger}); restore into an empty directory, or check --data-dir",

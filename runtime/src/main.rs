@@ -7,6 +7,7 @@ use std::process::ExitCode;
 mod cautions;
 mod cli;
 mod config;
+mod control;
 mod data_dir;
 mod fd_limit;
 mod output;

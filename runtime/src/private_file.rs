@@ -62,6 +62,21 @@ pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), String
     file.finish()
 }
 
+/// Replaces a small file as a whole: readers see it as it was, or as it is then. Its mode becomes 0600. A link is followed, so
+/// that it stays one.
+///
+/// # Errors
+/// A sentence naming the path; the file is then as it was.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let path = path.canonicalize().map_err(failed)?;
+    let unfinished = tempfile::Builder::new().prefix(".portcullis-unfinished-").tempfile_in(folder(&path));
+    let mut unfinished = unfinished.map_err(failed)?;
+    unfinished.write_all(content).and_then(|()| unfinished.as_file().sync_all()).map_err(failed)?;
+    unfinished.persist(&path).map_err(|error| failed(error.error))?;
+    sync_folder(folder(&path)).map_err(failed)
+}
+
 /// Puts the names in a folder on disk.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ use portcullis_egress::{Dial, Dialed, Gate, GateParts, Resolve, ResolveError, Tl
 use portcullis_engine::api_token::{self, NewToken};
 use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::{ModuleParts, ModuleRules};
+use portcullis_engine::nodes::NodeId;
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_store::{Backends, LedgerSync, MasterKey, Records, Role, Vault};
 use serde_json::json;
@@ -73,7 +74,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         limits,
         backends,
         http_handler: HTTP_HANDLER.into(),
-        master_key,
+        master_key: master_key.into(),
         gate,
         compiled_dir: data_dir.join("compiled"),
         modules: ModuleParts {
@@ -81,8 +82,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             compiler: std::env::current_exe()?.with_file_name("portcullis"),
             rules: ModuleRules::default(),
         },
+        backup: None,
         clock: WallClock::default(),
         public_url: "https://portcullis.example.com".to_owned(),
+        node: NodeId::of_host("bench"),
     };
     let engine = Engine::open(parts).await?;
     engine.start_jobs();

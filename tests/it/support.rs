@@ -9,7 +9,7 @@ pub(crate) mod failing;
 pub(crate) mod fake_network;
 pub(crate) mod figures;
 pub(crate) mod guests;
-mod handler_code;
+pub(crate) mod handler_code;
 pub(crate) mod shared_store;
 pub(crate) mod token_server;
 pub(crate) mod upstream;

@@ -1,21 +1,23 @@
-//! `portcullis backup` and `portcullis restore`: the store as one checksummed file.
+//! `portcullis backup`: everything in one file. A server that has the data directory is asked for it; without one, the
+//! directory is read.
 //!
-//! Offline: the server must be stopped while they run. The file contains ciphertext only; the master key is
-//! kept separately, and the files of ledger and runs are copied like any files.
+//! The file holds ciphertext of what is secret, and everything else as it is. The master key is kept separately.
 
-use std::fs::File;
-use std::io;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use portcullis_store::{Records, SnapshotReport, Vault, open_store, open_store_anchored};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use portcullis_store::{
+    BackupIdentity, BackupParts, BackupReport, KnownBackup, begin_backup, open_store_anchored, read_known,
+};
 
+use super::progress::{Progress, mib};
 use super::{block_on, load, told};
-use crate::config::{Config, ConfigArgs, DataDirArgs, KeyArgs};
+use crate::config::{Config, ConfigArgs, DataDirArgs};
+use crate::control::{Kind, Made, Request, connect, receive, send};
 use crate::data_dir::{DataDir, Refusal};
-use crate::output;
-use crate::private_file::{PrivateFile, sync_folder};
+use crate::private_file::PrivateFile;
 
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
@@ -25,125 +27,90 @@ pub(super) struct BackupArgs {
     /// The backup file, which must not exist yet
     #[arg(value_name = "FILE")]
     file: PathBuf,
-}
-
-/// Arguments of `restore`.
-#[derive(Debug, Args)]
-pub(super) struct RestoreArgs {
-    #[command(flatten)]
-    data: DataDirArgs,
-    #[command(flatten)]
-    key: KeyArgs,
-    /// The backup file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// Accept a backup that is older than what the anchor file says was acknowledged
-    #[arg(long)]
-    accept_older: bool,
+    /// An earlier backup: of ledgers and runs only what is new since then is taken
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
+    /// File with the age key that opens the earlier backup, if it is sealed
+    #[arg(long, value_name = "FILE", requires = "since")]
+    identity: Option<PathBuf>,
 }
 
 /// Writes a backup; never over an existing file.
 pub(super) fn backup(args: &BackupArgs) -> u8 {
     told(load(&ConfigArgs::from(&args.data)).and_then(|config| {
-        let _data_dir = DataDir::open(&config, "backup")?;
-        let made = block_on(write_backup(&config, &args.file)).and_then(|made| made);
-        made.map_err(Refusal::failed)
+        let server = connect(&config.data_dir)
+            .map_err(|error| Refusal::failed(format!("{}: {error}", config.data_dir.display())))?;
+        let locked = if server.is_none() { Some(DataDir::open(&config, "backup")?) } else { None };
+        let made = write(&config, args, server).map_err(Refusal::failed);
+        drop(locked);
+        made
     }))
 }
 
-async fn write_backup(config: &Config, path: &Path) -> Result<String, String> {
-    let file = PrivateFile::begin(path)?;
+fn write(config: &Config, args: &BackupArgs, server: Option<UnixStream>) -> Result<String, String> {
+    let file = PrivateFile::begin(&args.file)?;
+    let identity = args.identity.as_deref().map(read_identity).transpose()?;
+    let since = args.since.as_deref().map(|since| read_known(since, identity.as_ref()));
+    let since = since.transpose().map_err(|error| error.to_string())?;
+    let made = match server {
+        Some(server) => ask(server, since, &file)?,
+        None => block_on(read(config, since, &file)).and_then(|made| made)?,
+    };
+    file.finish()?;
+    let Made { seq, records, logs, bytes } = made;
+    Ok(format!(
+        "backed up {records} records, as of commit {seq}, and {logs} ledgers and logs of runs ({} MiB)",
+        mib(bytes)
+    ))
+}
+
+/// The keys in an identity file.
+///
+/// # Errors
+/// A sentence naming the file.
+pub(super) fn read_identity(path: &Path) -> Result<BackupIdentity, String> {
+    let failed = |reason: String| format!("{}: {reason}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    BackupIdentity::parse(&text).map_err(failed)
+}
+
+/// Reads the directory, which this process has alone.
+async fn read(config: &Config, since: Option<KnownBackup>, file: &PrivateFile<'_>) -> Result<Made, String> {
     let store =
         open_store_anchored(&config.store_dir(), config.anchor_file.as_deref()).map_err(|e| e.to_string())?;
-    let report = store.snapshot(Box::new(file.writer()?)).await.map_err(|e| e.to_string())?;
-    file.finish()?;
-    Ok(summary("backed up", &report))
+    let parts = BackupParts::of_directory(store, &config.data_dir);
+    let begun = begin_backup(parts, since).await.map_err(|e| e.to_string())?;
+    let to = Box::new(file.writer()?);
+    let report = begun.write(None, to, Progress::of_bytes("backing up")).await.map_err(|e| e.to_string())?;
+    let BackupReport { seq, records, logs, bytes, .. } = report;
+    Ok(Made { seq, records, logs, bytes })
 }
 
-/// Replaces the store with a backup; the old one is kept beside it.
-pub(super) fn restore(args: &RestoreArgs) -> u8 {
-    let mut all = ConfigArgs::from(&args.data);
-    all.key = args.key.clone();
-    told(load(&all).and_then(|config| {
-        let _data_dir = DataDir::for_restore(&config)?;
-        let fresh = config.data_dir.join("store.restoring");
-        let done = block_on(read_backup(&config, args, &fresh)).and_then(|done| done);
-        let done = done.and_then(|report| exchange(&config, &fresh).map(|()| summary("restored", &report)));
-        if done.is_err() {
-            // Why ignored: the reason why nothing was restored says more.
-            let _ = remove(&fresh);
-        }
-        let done = done.and_then(|done| forget_anchor(&config, args.accept_older).map(|()| done));
-        done.map_err(Refusal::failed)
-    }))
-}
-
-/// Reads a backup into a store of its own, and tries the key.
-async fn read_backup(config: &Config, args: &RestoreArgs, fresh: &Path) -> Result<SnapshotReport, String> {
-    let from = File::open(&args.file).map_err(|e| format!("{}: {e}", args.file.display()))?;
-    let key = config.master_key()?;
-    // What a killed restore left.
-    remove(fresh)?;
-    let store = open_store(fresh).map_err(|e| e.to_string())?;
-    let report = store.restore(Box::new(from)).await.map_err(|e| e.to_string())?;
-    let records = Records::new(store);
-    // Why before the exchange: with a backup for another key no credential could be opened.
-    Vault::open(records, key).await.map_err(|e| e.to_string())?;
-    if !args.accept_older {
-        open_store_anchored(fresh, config.anchor_file.as_deref()).map(drop).map_err(|e| e.to_string())?;
-    }
-    Ok(report)
-}
-
-/// Removes the anchor if an older store was accepted: the next start makes it anew, from that store.
-fn forget_anchor(config: &Config, accepted: bool) -> Result<(), String> {
-    match config.anchor_file.as_deref().filter(|path| accepted && path.exists()) {
-        Some(anchor) => std::fs::remove_file(anchor).map_err(|e| format!("{}: {e}", anchor.display())),
-        None => Ok(()),
-    }
-}
-
-fn summary(what: &str, report: &SnapshotReport) -> String {
-    format!("{what} {} records, as of commit {}", report.records, report.seq)
-}
-
-fn remove(dir: &Path) -> Result<(), String> {
-    match std::fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(format!("{}: {e}", dir.display())),
-        _ => Ok(()),
-    }
-}
-
-/// Moves the restored store to the old one's path.
-fn exchange(config: &Config, fresh: &Path) -> Result<(), String> {
-    let store = config.store_dir();
-    let failed = |e: io::Error| format!("{}: {e}", store.display());
-    if store.exists() {
-        let time = portcullis_engine::clock::now().replace([':', '.'], "-");
-        let old = config.data_dir.join(format!("store.before-restore-{time}"));
-        swap(fresh, &store, &old).map_err(failed)?;
-        output::line(&format!("the old store is kept as {}", old.display()));
-    } else {
-        std::fs::rename(fresh, &store).map_err(failed)?;
-    }
-    sync_folder(&config.data_dir).map_err(failed)
-}
-
-/// Puts `fresh` in the place of `store`, which becomes `old`, in one step where the file system can: a process killed
-/// between two would leave a directory without a store.
-fn swap(fresh: &Path, store: &Path, old: &Path) -> io::Result<()> {
-    std::fs::rename(fresh, old)?;
-    match renameat_with(CWD, old, CWD, store, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            std::fs::rename(old, fresh)?;
-            std::fs::rename(store, old)?;
-            std::fs::rename(fresh, store)
-        }
-        Err(error) => {
-            // Why ignored: the first error is returned.
-            let _ = std::fs::rename(old, fresh);
-            Err(error.into())
+/// Asks the server.
+fn ask(mut server: UnixStream, since: Option<KnownBackup>, file: &PrivateFile<'_>) -> Result<Made, String> {
+    let gone = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => "the server ended before the backup was whole".to_owned(),
+        _ => format!("asking the server: {error}"),
+    };
+    let request = Request::Backup { since: since.map(Box::new) };
+    let request = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
+    send(&mut server, Kind::Request, &request).map_err(gone)?;
+    let (mut to, mut progress) = (file.writer()?, Progress::of_bytes("backing up"));
+    let mut written = 0_u64;
+    loop {
+        let (kind, bytes) = receive(&mut server).map_err(gone)?;
+        match kind {
+            Kind::Data => {
+                to.write_all(&bytes).map_err(|error| format!("writing the backup: {error}"))?;
+                written = written.saturating_add(bytes.len() as u64);
+                progress(written);
+            }
+            Kind::Done => {
+                return serde_json::from_slice(&bytes)
+                    .map_err(|_| "the server is of another version".to_owned());
+            }
+            Kind::Failed => return Err(String::from_utf8_lossy(&bytes).into_owned()),
+            Kind::Request => return Err("the server is of another version".to_owned()),
         }
     }
 }

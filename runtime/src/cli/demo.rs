@@ -21,6 +21,7 @@ use portcullis_connectors::HTTP_HANDLER;
 use portcullis_engine::api_token::{self, NewToken, Role};
 use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::ModuleRules;
+use portcullis_engine::nodes::NodeId;
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_stand_in::{Names, SALESFORCE, StandIn};
 
@@ -103,12 +104,14 @@ async fn set_stage(teller: &mut Teller) -> Result<Stage, String> {
         limits,
         backends,
         http_handler: HTTP_HANDLER.into(),
-        master_key,
+        master_key: master_key.into(),
         gate,
         compiled_dir: data_dir.path().join("compiled"),
         modules: modules(data_dir.path(), ModuleRules::default()),
+        backup: None,
         clock: WallClock::default(),
         public_url: "http://127.0.0.1".to_owned(),
+        node: NodeId::of_host("demo"),
     };
     let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
     let listener = serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(|e| e.to_string())?;

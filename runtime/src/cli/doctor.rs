@@ -142,10 +142,7 @@ fn configuration(args: &ConfigArgs) -> Vec<Finding> {
     let cautions = cautions::all(&config, &known_variables());
     findings.extend(cautions.into_iter().map(|text| Finding::new(Health::Warning, "surroundings", text)));
     if is_initialised(&config.data_dir) {
-        findings.push(match config.master_key() {
-            Ok(key) => Finding::new(Health::Good, "master key", format!("readable, key id {}", key.id())),
-            Err(e) => Finding::new(Health::Bad, "master key", e),
-        });
+        findings.push(master_key(&config));
         findings.extend(private_file(&config));
     } else {
         let dir = config.data_dir.display();
@@ -153,6 +150,18 @@ fn configuration(args: &ConfigArgs) -> Vec<Finding> {
         findings.push(Finding::new(Health::Warning, "data directory", detail));
     }
     findings
+}
+
+/// Whether the master keys can be had.
+fn master_key(config: &Config) -> Finding {
+    let keys = config.master_keys().and_then(|keys| block_on(keys.open()).and_then(|keys| keys));
+    match keys {
+        Ok(keys) => {
+            let ids: Vec<String> = keys.key_ids().iter().map(ToString::to_string).collect();
+            Finding::new(Health::Good, "master key", format!("readable, key id {}", ids.join(", ")))
+        }
+        Err(e) => Finding::new(Health::Bad, "master key", e),
+    }
 }
 
 /// Whether others may read the key.

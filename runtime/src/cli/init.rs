@@ -7,10 +7,10 @@ use std::path::Path;
 use clap::Args;
 use portcullis_engine::api_token::{self, NewToken, Role};
 use portcullis_engine::audit_log;
-use portcullis_store::{MasterKey, Records, Vault, open_store};
+use portcullis_store::{Document as _, MasterKey, Records, TokenRecord, Vault, open_store};
 
 use super::{DONE, block_on, load, refused};
-use crate::config::{Config, ConfigArgs, DataDirArgs, FirstTokenArgs, KeyArgs};
+use crate::config::{Config, ConfigArgs, DataDirArgs, FirstTokenArgs, FoundKeys, KeyArgs};
 use crate::data_dir::{DataDir, Refusal, refuse_initialised};
 use crate::output;
 use crate::private_file::{self, sync_folder};
@@ -79,18 +79,21 @@ fn quoted(text: &str) -> Cow<'_, str> {
 async fn init(config: &Config) -> Result<(), String> {
     let failed = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     let dir = &config.data_dir;
-    let key = master_key(config)?;
+    let keys = master_keys(config)?.open().await?;
     let token = first_token(config.bootstrap_token_file.as_deref())?;
     let unfinished = dir.join("store.unfinished");
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(|e| failed(&unfinished, e))?;
     }
     let records = Records::new(open_store(&unfinished).map_err(|e| e.to_string())?);
-    Vault::initialise(records.clone(), key.clone()).await.map_err(|e| e.to_string())?;
+    Vault::initialise(records.clone(), keys.clone()).await.map_err(|e| e.to_string())?;
+    let vault = Vault::open(records.clone(), keys).await.map_err(|e| e.to_string())?;
     let first = NewToken::platform(Some("first".into()));
     let (_, writes) = api_token::record(&token.text, first).map_err(|e| e.detail)?;
-    audit_log::commit_offline(&records, &key, "createToken", writes).await.map_err(|e| e.to_string())?;
-    drop(records);
+    let made = audit_log::commit_offline(&records, &vault, "createToken", &[TokenRecord::KIND], writes);
+    made.await.map_err(|e| e.to_string())?;
+    // Why both: the store is renamed, and must be closed before.
+    drop((vault, records));
     show(config, &token).map_err(|e| {
         format!(
             "the first token could not be shown (standard output: {e}), so {} was not initialised; run init again",
@@ -105,9 +108,12 @@ async fn init(config: &Config) -> Result<(), String> {
 /// Prints what was made.
 fn show(config: &Config, token: &FirstToken) -> std::io::Result<()> {
     output::shown(&format!("data directory  {}", config.data_dir.display()))?;
+    let place = match &config.master_key_command {
+        Some(command) => format!("by {}", command.argv.first().map_or("", String::as_str)),
+        None => config.master_key_file.display().to_string(),
+    };
     output::shown(&format!(
-        "master key      {}  (keep a copy: without it no credential can be opened)",
-        config.master_key_file.display()
+        "master key      {place}  (keep a copy: without it no credential can be opened)"
     ))?;
     if token.brought {
         return output::shown("first platform token: the one in the bootstrap token file");
@@ -116,14 +122,14 @@ fn show(config: &Config, token: &FirstToken) -> std::io::Result<()> {
     output::shown(&token.text)
 }
 
-/// The existing key, or a new one in its file.
-fn master_key(config: &Config) -> Result<MasterKey, String> {
-    if let Some((key, _)) = config.find_master_key()? {
-        return Ok(key);
+/// The existing keys, or a new one in its file.
+fn master_keys(config: &Config) -> Result<FoundKeys, String> {
+    if let Some((keys, _)) = config.find_master_keys()? {
+        return Ok(keys);
     }
     let key = MasterKey::generate().map_err(|e| e.to_string())?;
     private_file::write(&config.master_key_file, format!("{}\n", key.to_text().as_str()))?;
-    Ok(key)
+    Ok(FoundKeys::Here(key.into()))
 }
 
 /// The first token, and whether the user supplied it.

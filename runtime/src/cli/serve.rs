@@ -8,17 +8,19 @@ use clap::Args;
 use portcullis_api::{Api, serve};
 use portcullis_connectors::HTTP_HANDLER;
 use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
+use portcullis_engine::backup::BackupPlace;
 use portcullis_engine::clock::WallClock;
 use portcullis_engine::{Engine, EngineParts};
-use portcullis_store::{Backends, MasterKey};
+use portcullis_store::{BACKUP_SPOOL, Backends};
 
 use super::module::modules;
 use super::{BAD_CONFIG, DONE, FAILED, STOP, block_on, known_variables, refused};
-use crate::config::{Config, ConfigArgs, LOG};
-use crate::data_dir::{DataDir, Refusal, is_initialised, never_initialised};
+use crate::config::{Config, ConfigArgs, FoundKeys, LOG};
+use crate::data_dir::{DataDir, Refusal, is_initialised};
 use crate::telemetry::{Telemetry, parse};
 use crate::{cautions, fd_limit, output};
 
+mod control;
 mod reload;
 mod signals;
 
@@ -38,7 +40,7 @@ pub(super) struct ServeArgs {
 /// What a configuration leads to, before anything is opened.
 struct Checked {
     config: Config,
-    key: MasterKey,
+    keys: FoundKeys,
     tls_roots: TlsRoots,
 }
 
@@ -70,12 +72,13 @@ fn check(args: &ConfigArgs) -> Result<Checked, Refusal> {
     let bad = |reason: String| Refusal { code: BAD_CONFIG, reason };
     let config = Config::load(args).map_err(|errors| bad(errors.join("\n")))?;
     if !is_initialised(&config.data_dir) {
-        return Err(never_initialised(&config.data_dir));
+        // Why not only that it is none: an `init` or a `restore` that is under way is what the user wants to know of.
+        DataDir::open(&config, "serve")?;
     }
-    let key = config.master_key().map_err(bad)?;
+    let keys = config.master_keys().map_err(bad)?;
     let tls_roots = TlsRoots::public(config.egress_ca_pem.as_deref())
         .map_err(|error| bad(format!("egress.ca_file: {error}")))?;
-    Ok(Checked { config, key, tls_roots })
+    Ok(Checked { config, keys, tls_roots })
 }
 
 fn check_only(args: &ConfigArgs) -> Result<(), Refusal> {
@@ -110,7 +113,7 @@ async fn run_server(
     telemetry: Telemetry,
     asked: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), String> {
-    let Checked { config, key, tls_roots } = checked;
+    let Checked { config, keys, tls_roots } = checked;
     let signals = Signals::listen().map_err(|error| format!("signals cannot be listened for: {error}"))?;
     let mut limits = config.limits.clone();
     fd_limit::share_out(&mut limits)?;
@@ -128,21 +131,29 @@ async fn run_server(
         limits,
         backends: backends.map_err(|e| e.to_string())?,
         http_handler: HTTP_HANDLER.into(),
-        master_key: key,
+        master_key: keys.open().await?,
         gate: Arc::clone(&gate),
         compiled_dir: config.data_dir.join("compiled"),
         modules: modules(&config.data_dir, config.modules.clone()),
+        backup: Some(BackupPlace {
+            recipient: config.backup_recipient.clone(),
+            spool: config.data_dir.join(BACKUP_SPOOL),
+        }),
         clock: WallClock::default(),
         public_url: config.public_url.clone(),
+        node: config.node(),
     };
     let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
+    tracing::info!(node = %engine.node(), "this is the name of the node");
+    engine.start_keys();
     engine.start_jobs();
     engine.start_schedules();
     engine.start_webhooks();
+    let _control = control::start(&engine, &config.data_dir);
     let listener = serve::listen(config.listen).map_err(|e| format!("listen {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let queue = Arc::clone(telemetry.queue());
-    let api = Api::new(engine)
+    let api = Api::new(Arc::clone(&engine))
         .with_log_lines_lost(move || queue.lost())
         .with_trusted_proxies(config.trusted_proxies.clone());
     if let Some(address) = config.metrics_listen {
@@ -152,7 +163,8 @@ async fn run_server(
         // Why never ended: what a stop does is to be seen, too.
         tokio::spawn(serve::serve_metrics(Arc::clone(&api), listener));
     }
-    let reload = Reload { args: args.clone(), config, gate, telemetry };
+    let reload = Reload { args: args.clone(), config, gate, telemetry, engine: Arc::downgrade(&engine) };
+    drop(engine);
     signals.obey(reload);
     output::announce(format!("portcullis {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
     serve::serve(api, listener, asked).await.map_err(|e| e.to_string())

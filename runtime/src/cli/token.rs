@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use portcullis_engine::api_token::{self, NewToken, Role};
 use portcullis_engine::audit_log;
-use portcullis_store::{Records, Vault, open_store_anchored};
+use portcullis_store::{Document as _, Records, TokenRecord, Vault, open_store_anchored};
 
 use super::{DONE, block_on, load, refused};
 use crate::config::{Config, ConfigArgs, DataDirArgs, KeyArgs};
@@ -90,18 +90,18 @@ fn create(args: &CreateArgs) -> Result<(), Refusal> {
 }
 
 async fn make(config: &Config, args: &CreateArgs) -> Result<(), String> {
-    let key = config.master_key()?;
+    let key = config.master_keys()?.open().await?;
     let store = open_store_anchored(&config.store_dir(), config.anchor_file.as_deref());
     let records = Records::new(store.map_err(|e| e.to_string())?);
     // Why: who has a copy of the data alone must not become the platform's admin by a product command.
-    Vault::open(records.clone(), key.clone()).await.map_err(|e| e.to_string())?;
+    let vault = Vault::open(records.clone(), key).await.map_err(|e| e.to_string())?;
     let (role, token) = args.role.token(args.label.clone());
     let text = api_token::generate(role).map_err(|e| e.detail)?;
     let (_, writes) = api_token::record(&text, token).map_err(|e| e.detail)?;
     // Why before the commit: a token that nobody saw must not be valid.
     output::shown(&text)
         .map_err(|e| format!("the token could not be shown (standard output: {e}); none was made"))?;
-    let made = audit_log::commit_offline(&records, &key, "createToken", writes).await;
+    let made = audit_log::commit_offline(&records, &vault, "createToken", &[TokenRecord::KIND], writes).await;
     made.map_err(|e| format!("the token above is not valid: {e}"))?;
     output::note("this token is valid from now on, and shown once");
     Ok(())

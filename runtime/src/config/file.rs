@@ -4,10 +4,12 @@ use std::path::Path;
 
 /// Keys of the file besides `limits.*`.
 const KEYS: &[&str] = &[
+    "node_id",
     "listen",
     "data_dir",
     "store",
     "master_key_file",
+    "master_key_command",
     "bootstrap_token_file",
     "public_url",
     "egress.ca_file",
@@ -18,6 +20,7 @@ const KEYS: &[&str] = &[
     "modules.trusted_keys",
     "modules.require_signature",
     "modules.allow_std",
+    "backup.recipient",
     "trusted_proxies",
     "log",
 ];
@@ -36,6 +39,10 @@ impl File {
 
     pub(super) fn text(&self, key: &str) -> Option<String> {
         self.get(key).and_then(toml::Value::as_str).map(str::to_owned)
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
     }
 
     pub(super) fn flag(&self, key: &str) -> bool {
@@ -102,8 +109,8 @@ fn flatten(table: &toml::Table, errors: &mut Vec<String>) -> File {
             errors.push(format!("unknown key {key} in the configuration file{hint}"));
         }
         let (fits, form) = match key.as_str() {
-            "egress.dns_servers" | "modules.trusted_keys" | "trusted_proxies" => {
-                (value.is_array(), "a list of texts")
+            "egress.dns_servers" | "master_key_command" | "modules.trusted_keys" | "trusted_proxies" => {
+                (value.as_array().is_some_and(|list| list.iter().all(toml::Value::is_str)), "a list of texts")
             }
             "modules.require_signature" | "modules.allow_std" => (value.is_bool(), "true or false"),
             _ => (value.is_str(), "a text"),

@@ -187,6 +187,11 @@ class World:
         ask("PUT", policy, self.tenants[CONSENT_ORG]["org"], {"domain_allowlist": None})
         return ask("GET", f"{base}/webhook/told/delivery", token)["data"][0]["delivery_id"]
 
+    def current_key(self):
+        """The id of the master key that wraps already: promoting it changes nothing."""
+        keys = ask("GET", "/admin/key", TOKENS["platform"])["keys"]
+        return next(key["key_id"] for key in keys if key["state"] == "current")
+
     def org(self):
         name = self.name("org")
         ask("POST", "/admin/org", TOKENS["platform"], {"org": name})
@@ -455,6 +460,10 @@ PLANS = {
     "GET /org/{org}/run/feed": (at(org=ORG), {}, None),
     "GET /admin/run": (at(), {}, None),
     "GET /admin/breaker": (at(), {}, None),
+    "POST /admin/backup": (at(), {}, None),
+    "GET /admin/storage": (at(), {}, None),
+    "GET /admin/key": (at(), {}, None),
+    "POST /admin/key/rotate": (at(), {}, lambda: {"key_id": WORLD.current_key()}),
     "GET /run/{org}/{ws}/{run_id}": (at(HERE, run_id=WORLD.run), {}, None),
 }
 ROLES = {"admin": "platform", "org": "org", "workspace": "workspace", "run": "run", "metrics": "platform"}

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use portcullis_core::limits::Limits;
 use portcullis_engine::audit_log::acts::RECORDED;
+use portcullis_store::MasterKey;
 use serde_json::{Value, json};
 
 use super::{KEY, newest, token_id};
+use crate::backup::recipient;
 use crate::connect::{Browser, link_of};
 use crate::modules::guests::good;
 use crate::modules::harness::{WASM, accepting, answering, definition, exchange_module, upload};
@@ -28,7 +30,8 @@ impl Book {
     async fn new() -> Self {
         let limits =
             Limits { concurrent_calls: 32, job_retry_base_ms: 1, job_lease_ms: 200, ..Limits::default() };
-        let world = Stage { limits, ..Stage::default() }.start().await;
+        let backup_recipient = Some(recipient());
+        let world = Stage { limits, backup_recipient, sled: true, ..Stage::default() }.start().await;
         for host in ["hooks.example.com", "login.salesforce.com"] {
             world.names.tell(host, &[PUBLIC]);
         }
@@ -98,6 +101,13 @@ impl Book {
 }
 
 const ACME: Option<&str> = Some("acme");
+
+/// A backup, which changes nothing.
+async fn backup(book: &mut Book) {
+    let (platform, ..) = book.clients();
+    let made = platform.post("/admin/backup", &json!(null)).await;
+    book.one("createBackup", &platform, made, "backup", None).await;
+}
 
 /// A connector with an action and a test.
 fn saas() -> Value {
@@ -414,6 +424,21 @@ async fn webhooks(book: &mut Book) {
     }
 }
 
+async fn master_keys(book: &mut Book) {
+    let platform = book.world.platform.clone();
+    let key = MasterKey::generate().unwrap();
+    book.world.add_master_key(key.clone()).await;
+    let wish = json!({ "key_id": key.id().as_str() });
+    let promoted = platform.post("/admin/key/rotate", &wish).await;
+    let target = format!("master_key/{}", key.id());
+    let record = book.one("rotateMasterKey", &platform, promoted, &target, None).await;
+    assert_ne!(record["before"], record["after"], "{record}");
+    // The neighbours: the same again changes nothing, and neither does reading.
+    platform.post("/admin/key/rotate", &wish).await.is(200);
+    platform.get("/admin/key").await.is(200);
+    assert!(book.unseen().await.is_empty());
+}
+
 async fn runs(book: &mut Book) {
     let (platform, org, _) = book.clients();
     book.acme.connect("saas", json!({ "api_key": KEY })).await;
@@ -444,12 +469,14 @@ async fn every_recorded_operation_leaves_exactly_one_record_of_who_did_what_to_w
     let mut book = Book::new().await;
     connectors(&mut book).await;
     modules(&mut book).await;
+    backup(&mut book).await;
     tenants(&mut book).await;
     of_org(&mut book).await;
     connections(&mut book).await;
     connect(&mut book).await;
     oauth_clients(&mut book).await;
     webhooks(&mut book).await;
+    master_keys(&mut book).await;
     runs(&mut book).await;
     let all: BTreeSet<&str> = RECORDED.iter().map(|act| act.operation).collect();
     let missing: Vec<&&str> = all.difference(&book.done).collect();

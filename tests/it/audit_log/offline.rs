@@ -6,7 +6,7 @@ use portcullis_store::{AuditQuery, AuditRecord, Batch, Records, open_store, read
 use serde_json::{Value, json};
 
 use crate::support::Client;
-use crate::support::binary::{Server, init, run};
+use crate::support::binary::{Server, init, restore_anew, run};
 
 async fn recorded(dir: &Path) -> Vec<AuditRecord> {
     let records = Records::new(open_store(&dir.join("portcullis-data/store")).unwrap());
@@ -84,7 +84,7 @@ async fn a_backup_has_the_log_and_a_restore_brings_it_back() {
     let before = recorded(dir.path()).await;
     run(dir.path(), &["token", "create"]).exits(0);
     assert_eq!(recorded(dir.path()).await.len(), before.len() + 1);
-    run(dir.path(), &["restore", "a.bak"]).exits(0);
+    restore_anew(dir.path(), "aside", &["a.bak"]).exits(0);
     assert_eq!(recorded(dir.path()).await, before);
     run(dir.path(), &["ledger", "verify"]).exits(0);
 }

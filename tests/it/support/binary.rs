@@ -34,6 +34,21 @@ pub(crate) fn run(dir: &Path, arguments: &[&str]) -> Ran {
     Ran::of(command(dir, arguments).output().unwrap())
 }
 
+/// Restores backups into a new `portcullis-data` with the key of the one before, which is moved aside.
+pub(crate) fn restore_anew(dir: &Path, aside: &str, arguments: &[&str]) -> Ran {
+    move_aside(dir, aside);
+    run(dir, &[&["restore"][..], arguments].concat())
+}
+
+/// Moves `portcullis-data` aside, and makes a new one with its key.
+pub(crate) fn move_aside(dir: &Path, aside: &str) {
+    let (data, aside) = (dir.join("portcullis-data"), dir.join(aside));
+    std::fs::rename(&data, &aside).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, aside.metadata().unwrap().permissions()).unwrap();
+    std::fs::copy(aside.join("master.key"), data.join("master.key")).unwrap();
+}
+
 /// Exit code and output of a command that ended.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -95,7 +110,7 @@ impl Server {
         Self::of(command_behind(&words, dir, &[&SERVE, more].concat()))
     }
 
-    fn of(mut command: Command) -> Self {
+    pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -109,6 +124,13 @@ impl Server {
         let mut log = child.stderr.take().unwrap();
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self { child, address }
+    }
+
+    /// Sends a signal by its name, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let line = format!("kill -s {name} {}", self.child.id());
+        let sent = Command::new("/bin/sh").args(["-c", &line]).status().unwrap();
+        assert!(sent.success(), "{line}");
     }
 
     /// Sends SIGKILL and waits for the end.

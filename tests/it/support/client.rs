@@ -107,6 +107,14 @@ impl Client {
         }
     }
 
+    /// One request without a body: the status, and the answer's bytes as they are.
+    pub(crate) async fn fetch(&self, method: &str, path: &str) -> (u16, Vec<u8>) {
+        let (parts, body) = self.exchange(method, path, &[], Vec::new()).await.into_parts();
+        let body = body.collect().await.unwrap_or_else(|e| panic!("{method} {path}: {e}")).to_bytes();
+        answer_schema::check(method, path, parts.status.as_u16(), &parts.headers, &body);
+        (parts.status.as_u16(), body.to_vec())
+    }
+
     /// One request whose response is read as it arrives.
     pub(crate) async fn follow(&self, path: &str) -> Stream {
         let response = self.exchange("GET", path, &[], Vec::new()).await;

@@ -19,6 +19,7 @@ pub(crate) struct SharedStore {
     /// Locked while the feed is read, and by a test that delays it.
     feed: Arc<tokio::sync::Mutex<()>>,
     truncated: AtomicBool,
+    broken: AtomicBool,
     delayed: Mutex<Option<Delayed>>,
 }
 
@@ -53,6 +54,11 @@ impl SharedStore {
     /// Refuses the next read of the feed, as if it did not reach back that far.
     pub(crate) fn truncate_feed(&self) {
         self.truncated.store(true, Ordering::SeqCst);
+    }
+
+    /// Refuses every read of the feed from now on, or answers again.
+    pub(crate) fn break_feed(&self, broken: bool) {
+        self.broken.store(broken, Ordering::SeqCst);
     }
 
     /// Delays this product's next read of a key: the first channel tells that the value was taken, and what is sent to
@@ -94,6 +100,9 @@ impl Store for SharedStore {
     fn changes(&self, since: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, StoreError>> {
         Box::pin(async move {
             let _reading = self.feed.lock().await;
+            if self.broken.load(Ordering::SeqCst) {
+                return Err(StoreError::Unavailable("the feed is broken".to_owned()));
+            }
             self.followed.send_replace(since);
             if self.truncated.swap(false, Ordering::SeqCst) {
                 return Err(StoreError::ChangesTruncated { since, floor: since + 1 });

@@ -11,11 +11,14 @@ use portcullis_connectors::HTTP_HANDLER;
 use portcullis_core::limits::Limits;
 use portcullis_egress::{Gate, GateParts, TlsRoots};
 use portcullis_engine::api_token::{self, NewToken};
+use portcullis_engine::backup::BackupPlace;
 use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::{ModuleParts, ModuleRules};
+use portcullis_engine::nodes::NodeId;
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_store::{
-    Backends, LedgerSync, MasterKey, MemoryStore, Records, Role, SledStore, Store, Vault,
+    BACKUP_SPOOL, Backends, BackupRecipient, LedgerSync, MasterKey, MasterKeyRing, MasterKeys, MemoryStore,
+    Records, Role, SledStore, Store, Vault,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +42,8 @@ pub(crate) struct Stage {
     pub(crate) module_rules: ModuleRules,
     /// The clock of schedules.
     pub(crate) clock: WallClock,
+    /// For whom backups are sealed.
+    pub(crate) backup_recipient: Option<BackupRecipient>,
 }
 
 impl Default for Stage {
@@ -53,6 +58,7 @@ impl Default for Stage {
             third_party: None,
             module_rules: ModuleRules::default(),
             clock: WallClock::default(),
+            backup_recipient: None,
         }
     }
 }
@@ -81,8 +87,18 @@ impl Stage {
         let (_, writes) = api_token::record(&secret, NewToken::platform(None)).unwrap();
         records.commit(writes).await.unwrap();
         let http_handler = self.handler.map_or(HTTP_HANDLER.into(), Cow::Owned);
-        let (module_rules, clock) = (self.module_rules, self.clock);
-        let around = Around { limits, ca_pem, names, dialer, master_key, http_handler, module_rules, clock };
+        let master_key = MasterKeyRing::from(master_key);
+        let around = Around {
+            limits,
+            ca_pem,
+            names,
+            dialer,
+            master_key,
+            http_handler,
+            module_rules: self.module_rules,
+            clock: self.clock,
+            backup_recipient: self.backup_recipient,
+        };
         let engine = around.open(dir.path(), store).await;
         let api = Api::new(Arc::clone(&engine));
         let address = serve(&api).await;
@@ -99,10 +115,11 @@ struct Around {
     ca_pem: String,
     names: Arc<FakeDns>,
     dialer: Arc<FakeDialer>,
-    master_key: MasterKey,
+    master_key: MasterKeyRing,
     http_handler: Cow<'static, [u8]>,
     module_rules: ModuleRules,
     clock: WallClock,
+    backup_recipient: Option<BackupRecipient>,
 }
 
 impl Around {
@@ -133,8 +150,13 @@ impl Around {
                 compiler: binary::path(),
                 rules: self.module_rules.clone(),
             },
+            backup: Some(BackupPlace {
+                recipient: self.backup_recipient.clone(),
+                spool: dir.join(BACKUP_SPOOL),
+            }),
             clock: self.clock.clone(),
             public_url,
+            node: NodeId::of_host("test"),
         };
         let engine = Engine::open(parts).await.unwrap();
         handler_code::keep(&compiled_dir);
@@ -214,10 +236,11 @@ impl World {
             ca_pem: upstream.ca_pem.clone(),
             dialer: Arc::new(FakeDialer::to(upstream.address)),
             names,
-            master_key: MasterKey::from_text(key.trim()).unwrap(),
+            master_key: MasterKeys::from_text(&key).unwrap().into(),
             http_handler: HTTP_HANDLER.into(),
             module_rules: ModuleRules::default(),
             clock: WallClock::default(),
+            backup_recipient: None,
         };
         let backends = Backends::open_directory(data, LedgerSync::Group).unwrap();
         let engine = around.engine(data, backends).await;
@@ -225,6 +248,25 @@ impl World {
         let platform = Client::new(serve(&api).await).with_token(token.to_owned());
         let (names, dialer) = (Arc::clone(&around.names), Arc::clone(&around.dialer));
         Self { engine, api, upstream, names, dialer, platform, around, dir }
+    }
+
+    /// Adds a master key behind that of every world.
+    pub(crate) async fn add_master_key(&self, key: MasterKey) {
+        let keys = MasterKeys::new(handler_code::master_key()).with(key);
+        self.engine.replace_master_keys(keys.into()).await.unwrap();
+    }
+
+    /// Another product on these records that has these master keys, with a new ledger.
+    pub(crate) async fn life_with_keys(
+        &self,
+        keys: impl Into<MasterKeyRing>,
+        store: Arc<dyn Store>,
+    ) -> (Arc<Engine>, SocketAddr) {
+        let around = Around { master_key: keys.into(), ..self.around.clone() };
+        let dir = tempfile::tempdir_in(self.dir.path()).unwrap().keep();
+        let engine = around.open(&dir, store).await;
+        let address = serve(&Api::new(Arc::clone(&engine))).await;
+        (engine, address)
     }
 
     /// Another product on these records, as after a restart, with a new ledger.

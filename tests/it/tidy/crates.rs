@@ -116,6 +116,8 @@ const OWNED: &[(&str, &str)] = &[
     ("tokio-rustls", "portcullis-egress"),
     ("hickory-resolver", "portcullis-egress"),
     ("aes-gcm", "portcullis-store"),
+    ("age", "portcullis-store"),
+    ("tar", "portcullis-store"),
     ("prometheus-client", "portcullis-engine"),
     ("wit-bindgen", "portcullis-guest"),
 ];

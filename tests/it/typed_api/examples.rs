@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use portcullis_api::ROUTES;
-use portcullis_store::Role;
+use portcullis_store::{MasterKey, Role};
 use serde_json::{Value, json};
 
 use super::{CONSENT, body};
@@ -43,6 +43,7 @@ const ORDER: &[&str] = &[
     "setWorkspaceValues",
     "setRetention",
     "setPlatformRetention",
+    "rotateMasterKey",
     // Last: it switches the connector off.
     "patchConnector",
 ];
@@ -54,6 +55,8 @@ async fn every_operation_with_a_body_has_an_example_which_is_accepted() {
     assert_eq!(with_body, ORDER.iter().copied().collect());
     let world = World::start().await;
     world.names.tell("hooks.example.com", &[PUBLIC]);
+    // The key of the example: 32 bytes of zeros.
+    world.add_master_key(MasterKey::from_text(&format!("pcmk1_{}", "A".repeat(43))).unwrap()).await;
     world.platform.post("/admin/catalog/notion", &json!({})).await.is(201);
     let served = world.platform.get("/openapi.json").await.is(200);
     let mut automation = "none".to_owned();

@@ -8,8 +8,8 @@ use portcullis_core::fault::Code;
 use serde_json::{Value, json};
 
 use super::{KEY, Scene, body};
-use crate::support::salesforce;
 use crate::support::world::contact_automation;
+use crate::support::{handler_code, salesforce};
 
 /// A body with three mistakes, what is said of them, and the same body mended.
 struct Case {
@@ -72,6 +72,13 @@ fn of_the_platform() -> Vec<Case> {
             right: json!({ "url": "https://hooks.example.com/in", "events": ["*"], "enabled": true }),
         },
         oauth_client("savePlatformOauthClient"),
+        Case {
+            operation: "rotateMasterKey",
+            wrong: json!({ "key_id": 5, "keyid": "0123456789abcdef", "now": true }),
+            errors: [("/key_id", "wrong_type"), ("/keyid", "unknown_field"), ("/now", "unknown_field")],
+            meant: "key_id",
+            right: json!({ "key_id": handler_code::master_key().id().as_str() }),
+        },
         Case {
             operation: "createToken",
             wrong: json!({ "role": "root", "org": "acme", "label": 5, "expires": null }),

@@ -10,9 +10,10 @@ use crate::connect as pages;
 use crate::route::Admission::{Always, Scheduled};
 use crate::route::{Route, Types, handle};
 use crate::v1::{
-    all_connections, api_tokens, audit_log, automations, breakers, catalog, connect, connections, connectors,
-    events, jobs, metrics, modules, named_connections, oauth, oauth_clients, org_limits, org_policy,
-    outbound, previews, retention, run_feed, run_log, runs, status, tenants, webhooks, workspace_values,
+    all_connections, api_tokens, audit_log, automations, backups, breakers, catalog, connect, connections,
+    connectors, events, jobs, master_keys, metrics, modules, named_connections, oauth, oauth_clients,
+    org_limits, org_policy, outbound, previews, retention, run_feed, run_log, runs, status, storage, tenants,
+    webhooks, workspace_values,
 };
 
 /// Roles of routes that are open to all.
@@ -33,7 +34,9 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Connect", "Links with which a person connects a workspace in a browser, and their pages"),
     ("Runs", "Calls of actions and automations, and their records"),
     ("Webhooks", "Where an org and the platform are told of what happens"),
+    ("Storage", "Backups, and what is stored"),
     ("Breakers", "Third parties that fail and are not asked for a while"),
+    ("Keys", "The ring of master keys"),
     ("Service", "The process and this document"),
 ];
 
@@ -81,7 +84,7 @@ routes! {
         GET "/admin/org" listOrgs PLATFORM Always [] tenants::list_orgs, "List orgs";
         GET "/admin/org/{org}" getOrg PLATFORM Always [] tenants::show_org, "Read an org";
         DELETE "/admin/org/{org}" deleteOrg PLATFORM Always [InUse] tenants::delete_org, "Delete an org that has no workspace";
-        POST "/admin/org/{org}/workspace" createWorkspace PLATFORM Always [AlreadyExists] tenants::create_workspace, "Create a workspace";
+        POST "/admin/org/{org}/workspace" createWorkspace PLATFORM Always [AlreadyExists KeyUnavailable] tenants::create_workspace, "Create a workspace";
         GET "/admin/org/{org}/workspace" listWorkspaces PLATFORM Always [] tenants::list_workspaces, "List workspaces";
         GET "/admin/org/{org}/workspace/{ws}" getWorkspace PLATFORM Always [] tenants::show_workspace, "Read a workspace";
         GET "/org/{org}/workspace" listOwnWorkspaces ORG Always [] tenants::list_workspaces, "List the org's workspaces";
@@ -203,8 +206,16 @@ routes! {
         GET "/admin/webhook/{id}/delivery" listPlatformDeliveries PLATFORM Always [NotFound] webhooks::deliveries, "List a webhook's deliveries, oldest first; ?state=dead are those that were given up";
         POST "/admin/webhook/{id}/delivery/{delivery_id}/resend" resendPlatformDelivery PLATFORM Always [NotFound] webhooks::resend, "Send a delivery again under its id";
     }
+    Storage {
+        POST "/admin/backup" createBackup PLATFORM Always [BackupNotConfigured InUse] backups::create, "Make a backup of everything, sealed for the key of backup.recipient";
+        GET "/admin/storage" getStorage PLATFORM Always [] storage::show, "Read what is stored by kind, and what a compaction would give back";
+    }
     Breakers {
         GET "/admin/breaker" listBreakers PLATFORM Always [] breakers::list, "List the circuit breakers of this node that are not closed";
+    }
+    Keys {
+        GET "/admin/key" getMasterKeys PLATFORM Always [] master_keys::show, "List the master keys, what each wraps, and which node has which";
+        POST "/admin/key/rotate" rotateMasterKey PLATFORM Always [NotFound KeyNotEverywhere KeyUnavailable] master_keys::rotate, "Promote a master key, and wrap with it what others wrap";
     }
     Service {
         GET "/healthz" getHealth OPEN Always [] status::healthz, "Whether the process is alive";

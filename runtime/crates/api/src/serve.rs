@@ -22,6 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use portcullis_admission::RequestHead;
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
+use portcullis_engine::nodes::{Duty, is_on_duty};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -322,18 +323,25 @@ async fn keep_house(api: Arc<Api>) {
         }
         if swept.elapsed() >= SWEEPING {
             swept = Instant::now();
-            if let Err(error) = portcullis_engine::events::sweep(&api.engine).await {
-                tracing::error!(%error, "old events could not be forgotten");
-            }
-            if let Err(error) = portcullis_engine::oauth::consent::sweep(&api.engine).await {
-                tracing::error!(error = error.detail, "old consents could not be forgotten");
-            }
-            if let Err(error) = portcullis_engine::connect::sweep(&api.engine).await {
-                tracing::error!(error = error.detail, "old connect sessions could not be forgotten");
+            if is_on_duty(&api.engine, Duty::Sessions, SWEEPING).await {
+                forget_old(&api).await;
             }
         }
         let idle = api.engine.sweep_connections();
         tracing::debug!(idle_connections = idle, calls = api.engine.scheduler().calls(), "housekeeping");
+    }
+}
+
+/// Forgets what is left of events, consents and connect sessions whose time is over.
+async fn forget_old(api: &Api) {
+    if let Err(error) = portcullis_engine::events::sweep(&api.engine).await {
+        tracing::error!(%error, "old events could not be forgotten");
+    }
+    if let Err(error) = portcullis_engine::oauth::consent::sweep(&api.engine).await {
+        tracing::error!(error = error.detail, "old consents could not be forgotten");
+    }
+    if let Err(error) = portcullis_engine::connect::sweep(&api.engine).await {
+        tracing::error!(error = error.detail, "old connect sessions could not be forgotten");
     }
 }
 

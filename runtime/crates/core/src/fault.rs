@@ -159,6 +159,9 @@ codes! {
     OrgStorageFull "org_storage_full" 429 Caller "What is stored for the org has as many bytes as it may; no further run is accepted.";
     ReturnUrlNotAllowed "return_url_not_allowed" 422 Caller "The return URL is not one that the org has listed.";
     TokenHostChosenByTenant "token_host_chosen_by_tenant" 422 Caller "The workspace chooses the token endpoint's host, so a shared OAuth client needs a list of the hosts it may go to.";
+    BackupNotConfigured "backup_not_configured" 403 Caller "Backups do not leave by the API here: no key is configured that would seal them.";
+    KeyNotEverywhere "key_not_everywhere" 409 Caller "Not every node has the master key, so it cannot be promoted yet.";
+    KeyUnavailable "key_unavailable" 503 Internal "A master key, or the service that has it, cannot be reached by this node.";
 }
 
 impl Code {

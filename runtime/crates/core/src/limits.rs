@@ -176,6 +176,7 @@ limits! {
     job_deadline_hours = 72, max 720, "hours", "How long an accepted run is tried from the time it is due: a vendor that breaks on a Friday evening is mended on Monday.";
     job_ahead_days = 30, max 365, "days", "How far ahead not_before may be: until then what it needs may change or go.";
     job_lease_ms = 15_000, max 300_000, "ms", "How long a worker may be silent before another takes its run; it says that it works three times in that time.";
+    changes_unread_ms = 5000, max 60_000, "ms", "How long a node may go without having read the changes of the other nodes to their end; from then on it makes no calls until it has. Reads are tried four times a second, so one that fails does not count, and a kill switch works everywhere within this whatever breaks.";
     job_retry_base_ms = 10_000, max 3_600_000, "ms", "The longest wait before the second try of an accepted run, drawn at random; doubled with each try.";
     job_retry_cap_ms = 3_600_000, max 86_400_000, "ms", "The longest wait between two tries of an accepted run, unless the vendor asks for more.";
     job_retry_percent = 20, max 100, "%", "Tries after the first, of the first tries of a connection: a vendor that is down gets little more than its usual load.";
@@ -224,6 +225,11 @@ limits! {
     audit_records = 100_000, max 10_000_000, "records", "Records of the audit log of one org, and of the platform, of up to about 1 KiB on disk each; the oldest go beyond it, so that an org that changes something all the time fills no disk.";
     audit_login_records = 10_000, max 1_000_000, "records", "Records of failed logins, which stand apart: a flood of them pushes out no record of a change.";
     audit_login_sources = 20, max 200, "addresses", "Addresses that have a record of their own for their failed logins of a minute; those of further ones are in one record together.";
+    backup_patience_ms = 60_000, max 3_600_000, "ms", "How long a backup waits for a receiver that takes nothing: it holds a thread, and what is kept for it on disk.";
+    definition_revisions = 100, max 100_000, "revisions", "Earlier revisions of a connector's definition that are kept, up to a few hundred KiB each: months of changes by people, and days of a pipeline that replaces it on every commit. One that an accepted run names stays as long as the run can be taken up again.";
+    key_command_ms = 10_000, max 60_000, "ms", "One answer of master_key_command, its start included: a service behind a slow line still answers, and a call that waits for it is not at its own end.";
+    key_cache_s = 3600, max 86_400, "s", "How long a workspace's key that master_key_command opened is used before the service is asked again: a service that is away for as long stops no call of a busy workspace, and one that refuses is obeyed within it.";
+    key_rewraps_per_second = 200, max 100_000, "keys", "Keys that a rotation of the master key wraps anew in a second: 10,000 workspaces take a minute, and the store has room for callers.";
     modules = 200, max 10_000, "modules", "Modules kept; each has up to module_bytes on disk, and some times that compiled.";
 }
 

@@ -197,6 +197,21 @@ fn cut(limits: &Limits, scope: &AuditScope) -> AuditCut {
     AuditCut { before_ms: now_ms().saturating_sub(limits.audit_days.saturating_mul(DAY_MS)), entries }
 }
 
+/// Writes the record of what the operator at the machine is about to do to a process that serves: it must not be done if
+/// this fails.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn note_operator(
+    engine: &Engine,
+    operation: &'static str,
+    target: &str,
+) -> Result<(), StoreError> {
+    let actor = AuditActor { role: OFFLINE.to_owned(), ..AuditActor::default() };
+    let acting = Acting { operation, kinds: &[], actor, address: None, request_id: None };
+    engine.resources.audit.note(&acting, None, target.to_owned()).await
+}
+
 /// The error of a change whose record could not be written.
 fn crowded() -> StoreError {
     StoreError::Unavailable("the audit log is written to by too many at once; nothing was changed".to_owned())

@@ -55,6 +55,12 @@ impl Caller {
         }
     }
 
+    /// Whether it is the operator at the machine itself.
+    #[must_use]
+    pub const fn is_operator(&self) -> bool {
+        matches!(self, Self { token_id: None, session_id: None, role: Role::Platform, .. })
+    }
+
     /// The browser that claimed a connect session: it may do what concerns this workspace's connections, without an
     /// API token. What it may do of that, the session says.
     pub(crate) fn of_session(org: OrgId, workspace: WorkspaceId, session: &str) -> Self {

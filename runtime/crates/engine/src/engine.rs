@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_admission::Scheduler;
 use portcullis_core::fault::Code;
 use portcullis_core::limits::Limits;
 use portcullis_egress::Gate;
 use portcullis_sandbox::{CompiledCache, Module, Sandbox};
-use portcullis_store::{Backends, MasterKey, Records, Runs, Vault};
+use portcullis_store::{Backends, MasterKeyRing, Records, Runs, Vault};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -17,21 +18,26 @@ use tokio_util::task::TaskTracker;
 use crate::api_token::TokenUses;
 use crate::audit_log::AuditDesk;
 use crate::automations::CompiledAutomations;
+use crate::backup::{BackupDesk, BackupPlace};
 use crate::breaker::Breakers;
 use crate::cache::Cache;
 use crate::call::active_calls::ActiveCalls;
 use crate::clock::WallClock;
 use crate::connection::HealthNotes;
 use crate::events::Events;
+use crate::growth::GrowthDesk;
 use crate::idempotency::Idempotency;
 use crate::invalidation::{self, follow};
 use crate::jobs::JobDesk;
+use crate::master_keys::{self, KeyDesk};
 use crate::metrics::{ADMISSION, Metrics};
 use crate::modules::{ModuleParts, Modules};
+use crate::nodes::{Freshness, NodeId};
 use crate::oauth::renewal::Renewal;
 use crate::org_limits::OrgUse;
 use crate::rate_limit::RateLimits;
 use crate::resources::Resources;
+use crate::webhooks::WebhookDesk;
 use crate::workers::Workers;
 
 /// Which parts of the storage can be used, as far as the last attempts showed.
@@ -39,6 +45,8 @@ use crate::workers::Workers;
 pub struct StorageHealth {
     /// Records can be read and written.
     pub store: bool,
+    /// The changes of other nodes are known here; always where one process has the store alone.
+    pub changes: bool,
     /// What was acknowledged is known outside the store, where that is configured.
     pub anchor: bool,
     /// The outbound ledgers can be written.
@@ -47,6 +55,8 @@ pub struct StorageHealth {
     pub runs: bool,
     /// No org's ledger was found to be damaged. One that is concerns that org alone.
     pub ledger_intact: bool,
+    /// This process has the master key that wraps what is new.
+    pub master_key: bool,
 }
 
 /// Everything that the use cases need. Cheap to share behind an `Arc`.
@@ -66,6 +76,10 @@ pub struct Engine {
     pub(crate) modules: Modules,
     pub(crate) renewal: Renewal,
     pub(crate) rate_limits: RateLimits,
+    pub(crate) backups: BackupDesk,
+    pub(crate) growth: GrowthDesk,
+    /// Master keys, and the nodes that have them.
+    pub(crate) keys: Arc<KeyDesk>,
     scheduler: Scheduler,
     calls: TaskTracker,
 }
@@ -77,17 +91,22 @@ pub struct EngineParts {
     pub backends: Backends,
     /// The component that serves every HTTP connector.
     pub http_handler: Cow<'static, [u8]>,
-    pub master_key: MasterKey,
+    /// The master keys that this process has.
+    pub master_key: MasterKeyRing,
     /// The only way out.
     pub gate: Arc<Gate>,
     /// Directory in which compiled components are kept between starts.
     pub compiled_dir: PathBuf,
     /// Custom modules.
     pub modules: ModuleParts,
+    /// Where backups are made, and for whom; none where the storage is not in a directory.
+    pub backup: Option<BackupPlace>,
     /// The clock of schedules.
     pub clock: WallClock,
     /// Public URL of this product, such as `https://portcullis.example.com`.
     pub public_url: String,
+    /// The name of this node.
+    pub node: NodeId,
 }
 
 /// Why an engine cannot start.
@@ -116,9 +135,9 @@ impl Engine {
     pub async fn open(parts: EngineParts) -> Result<Arc<Self>, StartError> {
         let Backends { store, ledger, runs, jobs, outbox } = parts.backends;
         let records = Records::new(store);
-        let cache_key = parts.master_key.derive("compiled components")?;
-        let audit = AuditDesk::new(records.clone(), &parts.master_key, &parts.limits)?;
         let vault = Arc::new(Vault::open(records.clone(), parts.master_key).await?);
+        let cache_key = vault.key_for("compiled components").await?;
+        let audit = AuditDesk::open(records.clone(), &vault, &parts.limits).await?;
         let sandbox = Sandbox::new(Arc::clone(&parts.limits))?;
         let compiled = CompiledCache::new(parts.compiled_dir.clone(), &cache_key);
         let compiled_modules = CompiledCache::new(parts.compiled_dir.join("modules"), &cache_key);
@@ -130,16 +149,20 @@ impl Engine {
             directory("modules", Some(&parts.modules.dir)),
         ];
         let disk = disk.into_iter().flatten().collect();
+        let logs = (ledger.directory().map(Path::to_owned), runs.directory().map(Path::to_owned));
+        let backups = BackupDesk::new(parts.backup, logs, &parts.modules.dir);
         let modules = Modules::open(parts.modules, &parts.limits, compiled_modules)?;
         let (http_handler, origin) = sandbox.load_cached(&parts.http_handler, &compiled)?;
         tracing::debug!(?origin, "the HTTP handler is loaded");
         let scheduler = Scheduler::new(&parts.limits);
         let workers = Workers::start(&parts.limits)?;
         let metrics = Arc::new(Metrics::new(&parts.limits, disk));
+        let holder = parts.node.holder();
         let resources = Arc::new(Resources {
+            freshness: Arc::new(freshness_of(&records, &parts.limits)),
             cache: Cache::new(records.clone(), Arc::clone(&parts.limits)),
             automations: CompiledAutomations::default(),
-            events: Events::default(),
+            events: Events::new(holder.clone()),
             breakers: Arc::new(Breakers::new(&parts.limits)),
             limits: parts.limits,
             records,
@@ -153,28 +176,41 @@ impl Engine {
             schedules_changed: Notify::new(),
             metrics,
             health: HealthNotes::default(),
-            webhooks: Arc::default(),
+            webhooks: Arc::new(WebhookDesk::new(holder.clone())),
             audit,
             token_uses: TokenUses::default(),
             public_url: parts.public_url.trim_end_matches('/').to_owned(),
+            node: parts.node,
+            holder,
         });
         if resources.records.store().is_shared() {
             follow::start(&resources).await?;
         }
-        Ok(Arc::new(Self {
+        let engine = Arc::new(Self {
             renewal: Renewal::new(Arc::clone(&resources)),
+            rate_limits: RateLimits::new(&resources),
             jobs: Arc::new(JobDesk::new(jobs, outbox, &resources.limits)),
             org_use: OrgUse::default(),
-            idempotency: Idempotency::default(),
+            idempotency: Idempotency::new(resources.holder.clone()),
+            keys: Arc::new(KeyDesk::new(resources.holder.clone())),
             resources,
             runs,
             sandbox,
             http_handler,
             modules,
-            rate_limits: RateLimits::default(),
+            backups,
+            growth: GrowthDesk::default(),
             scheduler,
             calls: TaskTracker::new(),
-        }))
+        });
+        master_keys::join(&engine).await?;
+        Ok(engine)
+    }
+
+    /// The name of this node.
+    #[must_use]
+    pub fn node(&self) -> &NodeId {
+        &self.resources.node
     }
 
     /// Limits in force.
@@ -235,12 +271,20 @@ impl Engine {
         let Resources { records, ledger, .. } = &*self.resources;
         let store = records.store();
         StorageHealth {
+            changes: !self.resources.freshness.is_lost(),
             store: store.is_well() && store.stats().await.is_ok(),
             anchor: store.is_anchored(),
             ledger: ledger.is_well(),
             runs: self.runs.is_well(),
             ledger_intact: !ledger.is_damaged(),
+            master_key: self.keys.has_current(),
         }
+    }
+
+    /// Whether this node has ledgers or runs in files of its own, which no other one looks after.
+    #[must_use]
+    pub fn has_own_files(&self) -> bool {
+        self.resources.ledger.directory().is_some() || self.runs.directory().is_some()
     }
 
     /// A number that is another one after every change that may forbid a call.
@@ -285,5 +329,13 @@ impl Engine {
     #[must_use]
     pub fn sweep_connections(&self) -> usize {
         self.resources.gate.sweep()
+    }
+}
+
+fn freshness_of(records: &Records, limits: &Limits) -> Freshness {
+    if records.store().is_shared() {
+        Freshness::followed(Duration::from_millis(limits.changes_unread_ms))
+    } else {
+        Freshness::alone()
     }
 }

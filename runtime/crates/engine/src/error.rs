@@ -115,7 +115,16 @@ impl From<StoreError> for Error {
 impl From<VaultError> for Error {
     fn from(error: VaultError) -> Self {
         tracing::error!(%error, "vault");
-        Self::plain(Code::Internal)
+        match error {
+            // Why named: it tells nothing of the key, and the operator looks for the node that lacks it.
+            VaultError::MasterKeyMissing { key_id } => {
+                let detail =
+                    format!("this node does not have master key {key_id}; its operator has to add it");
+                Self::new(Code::KeyUnavailable, detail)
+            }
+            VaultError::Provider(_) => Self::plain(Code::KeyUnavailable),
+            _ => Self::plain(Code::Internal),
+        }
     }
 }
 

@@ -54,10 +54,16 @@ const MESSAGE_BYTES_MAX: usize = 200;
 const READ_AT_ONCE: usize = 100;
 
 /// What the process knows of events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Events {
     pub(crate) bindings: Bindings,
     seen: Seen,
+}
+
+impl Events {
+    pub(crate) fn new(holder: String) -> Self {
+        Self { bindings: Bindings::default(), seen: Seen::new(holder) }
+    }
 }
 
 /// An event that is to fire what is bound to it.

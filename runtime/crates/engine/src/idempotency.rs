@@ -50,9 +50,9 @@ pub(crate) struct Idempotency {
     answered: broadcast::Sender<String>,
 }
 
-impl Default for Idempotency {
-    fn default() -> Self {
-        Self { holder: clock::fresh_text("node"), answered: broadcast::Sender::new(ANSWERS_REMEMBERED) }
+impl Idempotency {
+    pub(crate) fn new(holder: String) -> Self {
+        Self { holder, answered: broadcast::Sender::new(ANSWERS_REMEMBERED) }
     }
 }
 

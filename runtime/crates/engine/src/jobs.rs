@@ -31,6 +31,7 @@ mod document;
 mod feed;
 mod keeping;
 pub(crate) mod listing;
+mod naming;
 mod payload;
 mod put_off;
 mod reading;
@@ -45,6 +46,7 @@ pub use acting::{Redrive, Redriven, RerunDefinition, cancel, redrive, rerun};
 pub use document::{JobStatus, RunView, WaitingRun};
 pub use feed::{FeedWish, RunFeed, feed};
 pub(crate) use keeping::shorten;
+pub(crate) use naming::named_revisions;
 pub use portcullis_store::{OutboxEntry, OutboxKind, OutboxRecord};
 pub use reading::{known, show};
 

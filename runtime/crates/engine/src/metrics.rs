@@ -21,6 +21,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::api_token::LoginFailure;
 use crate::call::run::{RunStatus, Timing};
+use crate::engine::Engine;
 
 mod exposition;
 mod figures;
@@ -67,6 +68,11 @@ pub(crate) struct Metrics {
     connectors_max: usize,
     scan: Scan,
     exposition: Exposition,
+}
+
+/// What is on disk besides the store, by kind, and how many seconds ago that was measured.
+pub(crate) async fn measured_disk(engine: &Engine) -> (Vec<(&'static str, u64)>, u64) {
+    scan::measured(engine).await
 }
 
 impl Metrics {

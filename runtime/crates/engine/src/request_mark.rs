@@ -8,8 +8,8 @@ use std::time::Instant;
 use portcullis_core::sync::lock;
 use portcullis_store::{
     AutomationRecord, Change, ConnectSession, ConnectSettings, ConnectorRecord, ConnectorSetting,
-    Document as _, IntegrationSettings, Key, ModuleRecord, OAuthClientRecord, OrgLimitsRecord, OrgRecord,
-    RetentionRecord, TokenIndex, Webhooks, WorkspaceRecord, WorkspaceValuesRecord,
+    Document as _, IntegrationSettings, Key, KeyRingRecord, ModuleRecord, OAuthClientRecord, OrgLimitsRecord,
+    OrgRecord, RetentionRecord, TokenIndex, Webhooks, WorkspaceRecord, WorkspaceValuesRecord,
 };
 
 use crate::audit_log::acts::kinds_of;
@@ -24,6 +24,7 @@ const CHANGED_BY_PEOPLE: &[&str] = &[
     ConnectorRecord::KIND,
     ConnectorSetting::KIND,
     IntegrationSettings::KIND,
+    KeyRingRecord::KIND,
     ModuleRecord::KIND,
     OAuthClientRecord::KIND,
     OrgLimitsRecord::KIND,

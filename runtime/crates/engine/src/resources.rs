@@ -23,6 +23,7 @@ use crate::connection::HealthNotes;
 use crate::events::Events;
 use crate::invalidation;
 use crate::metrics::Metrics;
+use crate::nodes::{Freshness, NodeId};
 use crate::request_mark::RequestMark;
 use crate::webhooks::WebhookDesk;
 use crate::workers::Workers;
@@ -33,6 +34,12 @@ const DELETED_AT_ONCE: usize = 100;
 /// See the module's documentation.
 pub(crate) struct Resources {
     pub(crate) limits: Arc<Limits>,
+    /// The name of this node.
+    pub(crate) node: NodeId,
+    /// The name of this process in leases: no other one has it, and no later one will.
+    pub(crate) holder: String,
+    /// How old is what is known here of other nodes' changes.
+    pub(crate) freshness: Arc<Freshness>,
     pub(crate) records: Records,
     pub(crate) vault: Arc<Vault>,
     pub(crate) ledger: Arc<dyn Ledger>,
@@ -104,6 +111,18 @@ impl Resources {
         let mark = RequestMark::current();
         match mark.as_ref().and_then(|mark| mark.acting()) {
             Some(acting) => self.audit.note(&acting, Some(org.clone()), target).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same, for what concerns the platform and no org.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn record_act_of_platform(&self, target: &str) -> Result<(), StoreError> {
+        let mark = RequestMark::current();
+        match mark.as_ref().and_then(|mark| mark.acting()) {
+            Some(acting) => self.audit.note(&acting, None, target.to_owned()).await,
             None => Ok(()),
         }
     }

@@ -183,9 +183,10 @@ pub async fn create_workspace(
     if resources.records.get::<WorkspaceRecord>(&parts).await?.is_none() {
         clear_workspace(engine, &org, &workspace).await?;
     }
+    // Why before the record: where no key can be made there must be no workspace either, because it could save nothing.
+    resources.vault.ensure_workspace_key(&org, &workspace).await?;
     let writes = Writes::new().require_present::<OrgRecord>(&[org.as_str()]).create(&parts, &record);
     resources.commit(writes).await.map_err(|e| taken(e, &format!("workspace {workspace}")))?;
-    resources.vault.ensure_workspace_key(&org, &workspace).await?;
     Ok(record)
 }
 

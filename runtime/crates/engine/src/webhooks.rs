@@ -189,7 +189,7 @@ pub async fn save(
         if before.is_none() {
             checks::has_room(engine, &hooks)?;
         }
-        let (endpoint, secret) = match (&before, &pinged) {
+        let (mut endpoint, secret) = match (&before, &pinged) {
             (Some(before), _) => (changed(before, &wish), None),
             (None, Some((made, secret))) => (made.clone(), Some(secret.clone())),
             (None, None) => {
@@ -202,6 +202,10 @@ pub async fn save(
             checks::ping(engine, scope, &endpoint, &target).await?;
             pinged = Some((endpoint.clone(), secret.clone().unwrap_or_default()));
         }
+        let mark = match &before {
+            None => Some(sign::settle(&engine.resources, scope.part(), &mut endpoint.secret).await?),
+            Some(_) => None,
+        };
         match place {
             Some(place) => {
                 if let Some(own) = hooks.endpoints.get_mut(place) {
@@ -212,6 +216,10 @@ pub async fn save(
         }
         hooks.endpoints.sort_by(|a, b| a.id.cmp(&b.id));
         let writes = turn(replaced(scope, &hooks, commit), clock::now_ms(), scope.part(), &endpoint.instance);
+        let writes = match mark {
+            Some(mark) => mark.condition(writes),
+            None => writes,
+        };
         match engine.resources.commit(writes).await {
             Ok(_) => return Ok(SavedWebhook { webhook: Webhook::of(&endpoint), secret }),
             Err(StoreError::Conflict { .. }) => {
@@ -330,8 +338,9 @@ pub async fn rotate(
     id: &str,
 ) -> Result<SavedWebhook, Error> {
     scope.authorise(caller)?;
-    let (secret, text) = sign::new_secret(&engine.resources, scope.part()).await?;
+    let (mut secret, text) = sign::new_secret(&engine.resources, scope.part()).await?;
     for _ in 0..ATTEMPTS_MAX {
+        let mark = sign::settle(&engine.resources, scope.part(), &mut secret).await?;
         let (mut hooks, commit) = load(engine, scope).await?;
         let own = hooks.endpoints.iter_mut().find(|endpoint| endpoint.id.as_str() == id);
         let own = own.ok_or_else(missing)?;
@@ -340,7 +349,7 @@ pub async fn rotate(
         own.old_secret = Some(old);
         own.updated_at = clock::now();
         let webhook = Webhook::of(own);
-        match engine.resources.commit(replaced(scope, &hooks, commit)).await {
+        match engine.resources.commit(mark.condition(replaced(scope, &hooks, commit))).await {
             Ok(_) => return Ok(SavedWebhook { webhook, secret: Some(text) }),
             Err(StoreError::Conflict { .. }) => gone(engine, scope).await?,
             Err(error) => return Err(error.into()),

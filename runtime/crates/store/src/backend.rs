@@ -11,10 +11,10 @@ use crate::task::BoxFuture;
 mod archive;
 mod memory;
 mod sled;
-mod versions;
+pub(crate) mod versions;
 
 pub use memory::MemoryStore;
-pub use sled::SledStore;
+pub use sled::{CompactStep, Compacted, SledStore, StoreBad, StoreSeen, compact_store, examine_store};
 
 /// Longest key in bytes: a kind and four identifiers fit, and index pages stay small.
 pub const KEY_BYTES_MAX: usize = 256;
@@ -188,6 +188,9 @@ pub struct SnapshotReport {
     pub seq: u64,
 }
 
+/// What is done at the moment of a snapshot. Commits wait for it.
+pub type AtSnapshot = Box<dyn FnOnce() -> Result<(), StoreError> + Send>;
+
 /// The size of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreStats {
@@ -232,8 +235,21 @@ pub trait Store: Send + Sync + 'static {
     fn changes(&self, since: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Change>, StoreError>>;
 
     /// Writes the whole store, as of one sequence, to a stream that ends with a checksum. The same
-    /// stream restores into any engine. Commits wait meanwhile: give it a file, not a network peer.
+    /// stream restores into any engine. Commits may wait meanwhile: give it a file, not a network peer.
     fn snapshot(&self, to: Box<dyn Write + Send>) -> BoxFuture<'_, Result<SnapshotReport, StoreError>>;
+
+    /// The same, and calls `at` at the moment whose state is written: every earlier commit is in it, and no later one has
+    /// been made yet. An engine whose commits go on during a snapshot implements this itself.
+    fn snapshot_at(
+        &self,
+        at: AtSnapshot,
+        to: Box<dyn Write + Send>,
+    ) -> BoxFuture<'_, Result<SnapshotReport, StoreError>> {
+        Box::pin(async move {
+            at()?;
+            self.snapshot(to).await
+        })
+    }
 
     /// Fills an empty store from a snapshot, keeping revisions and sequence. The change feed starts
     /// at the snapshot's sequence.
@@ -241,12 +257,25 @@ pub trait Store: Send + Sync + 'static {
     /// Errors: [`StoreError::NotEmpty`], [`StoreError::BadSnapshot`]; the store is then unchanged.
     fn restore(&self, from: Box<dyn Read + Send>) -> BoxFuture<'_, Result<SnapshotReport, StoreError>>;
 
+    /// Resolves when there may be changes that were not read yet: a hint to read them before the next look. `None` from an
+    /// engine that gives no hints. One may come without a change, and none may come for a change: who follows the feed
+    /// looks in any case.
+    fn woken(&self) -> Option<BoxFuture<'_, ()>> {
+        None
+    }
+
     /// The size of the store.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>>;
 
     /// A counter that has another value after every write of that key; `None` from an engine that does not see every
     /// write, and while the key is being written. Writes of other keys may advance it, too.
     fn version(&self, _key: &str) -> Option<u64> {
+        None
+    }
+
+    /// Bytes that the records take, without what an engine adds; `None` where nobody counts them. What a store has on
+    /// disk beyond that is what it does not give back by itself.
+    fn live_bytes(&self) -> Option<u64> {
         None
     }
 

@@ -70,10 +70,10 @@ pub enum OpenError {
 }
 
 /// Format of what a data directory holds. Counts up when an older version could no longer read it.
-const DATA_FORMAT: u32 = 4;
+pub(crate) const DATA_FORMAT: u32 = 4;
 
 /// The file that says which format a data directory has. One without it has format 1.
-const FORMAT_FILE: &str = "format.json";
+pub(crate) const FORMAT_FILE: &str = "format.json";
 
 /// What the file says.
 #[derive(Serialize, Deserialize)]
@@ -84,10 +84,10 @@ struct Format {
 }
 
 /// What a directory has once its format is noted: from then on a part that is missing was lost.
-const PARTS: [&str; 3] = [STORE_DIR, LEDGER_DIR, RUNS_DIR];
+pub(crate) const PARTS: [&str; 3] = [STORE_DIR, LEDGER_DIR, RUNS_DIR];
 
-const LEDGER_DIR: &str = "ledger";
-const RUNS_DIR: &str = "runs";
+pub(crate) const LEDGER_DIR: &str = "ledger";
+pub(crate) const RUNS_DIR: &str = "runs";
 
 fn format_failed(path: &Path, reason: String) -> OpenError {
     OpenError::Format { file: path.display().to_string(), reason }
@@ -95,7 +95,7 @@ fn format_failed(path: &Path, reason: String) -> OpenError {
 
 /// Refuses a directory of a later version, and one of this version that lacks a part. Returns whether it has this
 /// version's format already.
-fn check_format(data_dir: &Path) -> Result<bool, OpenError> {
+pub(crate) fn check_format(data_dir: &Path) -> Result<bool, OpenError> {
     let path = data_dir.join(FORMAT_FILE);
     let failed = |reason| format_failed(&path, reason);
     match std::fs::read(&path) {
@@ -120,7 +120,7 @@ fn check_format(data_dir: &Path) -> Result<bool, OpenError> {
 }
 
 /// Written beside its place and renamed, so that it is there as a whole or not at all.
-fn write_format(data_dir: &Path, path: &Path) -> std::io::Result<()> {
+pub(crate) fn write_format(data_dir: &Path, path: &Path) -> std::io::Result<()> {
     let format = Format { format: DATA_FORMAT, version: env!("CARGO_PKG_VERSION").to_owned() };
     std::fs::create_dir_all(data_dir)?;
     let part = path.with_extension("part");

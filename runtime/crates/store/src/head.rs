@@ -88,8 +88,21 @@ impl HeadFile {
 
     /// What the file says; `None` if there is none that can be read.
     pub(crate) fn read(&self) -> Option<Head> {
+        Self::newest(self.slots())
+    }
+
+    /// What a copy of the file says.
+    pub(crate) fn parse_slots(&self, bytes: &[u8]) -> Option<Head> {
+        let slots = SLOT_OFFSETS.map(|offset| {
+            let from = bytes.get(usize::try_from(offset).ok()?..)?;
+            self.parse(from.get(..SLOT_BYTES_MAX).unwrap_or(from))
+        });
+        Self::newest(slots)
+    }
+
+    fn newest(slots: [Option<Head>; 2]) -> Option<Head> {
         let newer = |head: &Head| (head.link.seq, head.cut.map_or(0, |(first, _)| first));
-        self.slots().into_iter().flatten().max_by_key(newer)
+        slots.into_iter().flatten().max_by_key(newer)
     }
 
     fn slots(&self) -> [Option<Head>; 2] {
@@ -173,6 +186,14 @@ impl HeadFile {
             }
             opened => opened,
         }
+    }
+
+    /// What is wrong with the file, if there is one and it says nothing. Nothing that is read depends on it as long as the
+    /// log is whole; without it a log that is cut short later looks whole, too.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let found = std::fs::metadata(&self.path).ok()?;
+        let is_read = !found.is_file() || self.read().is_some();
+        (!is_read).then(|| "the head cannot be read".to_owned())
     }
 
     /// Forgets the log.

@@ -20,16 +20,20 @@ mod audit;
 mod automations;
 mod backend;
 mod backends;
+mod backup;
 mod connect;
 mod connection;
 mod connectors;
 mod disk_sync;
+mod duties;
 mod error;
 mod events;
+mod fsck;
 mod head;
 mod health;
 mod idempotency;
 mod jobs;
+mod key_nodes;
 mod ledger;
 mod lower_hex;
 #[cfg(test)]
@@ -38,6 +42,7 @@ mod modules;
 mod oauth_clients;
 mod orgs;
 mod outbox;
+mod rates;
 mod record_hash;
 mod records;
 mod retention;
@@ -56,17 +61,24 @@ pub use audit::{
 };
 pub use automations::AutomationRecord;
 pub use backend::{
-    BATCH_OPERATIONS_MAX, Batch, CHANGES_RETAINED_COMMITS, Change, KEY_BYTES_MAX, LIST_ENTRIES_MAX,
-    MemoryStore, Precondition, SledStore, SnapshotReport, Store, StoreStats, VALUE_BYTES_MAX, Versioned,
+    AtSnapshot, BATCH_OPERATIONS_MAX, Batch, CHANGES_RETAINED_COMMITS, Change, CompactStep, Compacted,
+    KEY_BYTES_MAX, LIST_ENTRIES_MAX, MemoryStore, Precondition, SledStore, SnapshotReport, Store, StoreBad,
+    StoreSeen, StoreStats, VALUE_BYTES_MAX, Versioned, compact_store, examine_store,
 };
 pub use backends::{Backends, OpenError, STORE_DIR, open_store, open_store_anchored};
+pub use backup::{
+    BACKUP_SPOOL, BackupError, BackupIdentity, BackupParts, BackupProgress, BackupRecipient, BackupReport,
+    BegunBackup, KnownBackup, RestoreReport, begin_backup, read_known, restore_backups,
+};
 pub use connect::{
     ConnectClaim, ConnectEnd, ConnectLink, ConnectSession, ConnectSettings, ConnectStatus, ConnectWindow,
 };
 pub use connection::{DiscoveredConfig, PendingConsent, TokenFailure, TokenLease, TokenState};
 pub use connectors::{ConnectorRecord, ConnectorRevision};
+pub use duties::DutyRecord;
 pub use error::{REPAIR_RESTORE, StoreError};
 pub use events::{EventLease, EventOrder, EventRecord, FiredAutomation, FiringProblem};
+pub use fsck::{FsckFinding, FsckProgress, FsckReport, fsck};
 pub use health::{
     AttentionCause, ConnectionHealth, HEALTH_CHANGES_MAX, HealthAttention, HealthChange, HealthChangeKind,
 };
@@ -75,6 +87,7 @@ pub use jobs::{
     Changed, JOB_INPUT_BYTES_MAX, Job, JobCounts, JobEnd, JobName, JobOrder, JobState, JobTally, Jobs, Lease,
     Leased, LineName, LinePlace, NewJob, RecordJobs,
 };
+pub use key_nodes::{KeyNode, KeyNodes, KeyRotation};
 pub use ledger::{
     BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerCursor, LedgerCut, LedgerError, LedgerLeft,
     LedgerLine, LedgerPage, LedgerPlace, LedgerQuery, LedgerSink, LedgerSync, MemoryLedger, PruneReport,
@@ -84,7 +97,8 @@ pub use modules::{ModuleFiles, ModuleRecord};
 pub use oauth_clients::{ClientOwner, NotedClient, OAuthClientRecord};
 pub use orgs::{OrgLimitsRecord, OrgRecord, WorkspaceRecord, WorkspaceValuesRecord};
 pub use outbox::{Outbox, OutboxCut, OutboxEntry, OutboxKind, OutboxPage, OutboxRecord, RecordOutbox};
-pub use records::{Document, Key, Listed, Records, Writes};
+pub use rates::{RateRecord, SlotsRecord};
+pub use records::{Document, Key, Listed, Records, Writes, sweep_blobs};
 pub use retention::{RetentionChange, RetentionRecord, RetentionTerms};
 pub use runs::{
     FileRuns, MemoryRuns, RunCursor, RunCut, RunFilter, RunOrder, RunPage, RunPlace, RunQuery, RunRecord,
@@ -98,11 +112,13 @@ pub use settings::{
 pub use task::BoxFuture;
 pub use tokens::{Role, TokenGrants, TokenIndex, TokenRecord, TokenUse};
 pub use vault::{
-    Binding, ContentBinding, KekProvider, KeyCheckRecord, KeyId, MasterKey, MasterKeys, OwnedBinding,
+    Binding, CommandKeys, CommandOptions, ContentBinding, KekProvider, KeyCheckRecord, KeyId, KeyMark,
+    KeyRingRecord, MasterKey, MasterKeyRing, MasterKeys, OwnedBinding, RewrapPlace, RewrapStep,
     SEALED_CONTENT_BYTES, SEALED_TEXT_BYTES_MAX, ScopeBinding, ScopeKeyRecord, ScopeSecret, Sealed,
-    SecretPayload, Vault, VaultError, WorkspaceKeyRecord,
+    SecretPayload, StoredKeyRecord, Vault, VaultError, WorkspaceKeyRecord,
 };
 pub use webhooks::{
     DeliveryOutcome, EventBroadcast, KeptDelivery, PLATFORM_SCOPE, PendingDelivery, RefusalsTold, RunsTold,
     WebhookDelivery, WebhookDue, WebhookEndpoint, WebhookSecret, WebhookTurn, Webhooks, ms_of_part, ms_part,
+    secret_binding,
 };

@@ -9,18 +9,22 @@ use portcullis_core::offload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backend::{Store, Versioned};
+use crate::backend::{Batch, Store, Versioned};
 use crate::error::StoreError;
 
 use self::cache::Cache;
+use self::followed::Followed;
 
 mod blob;
 mod bulk;
 mod cache;
 mod feed;
+mod followed;
 mod key;
 mod writes;
 
+pub(crate) use blob::check as check_blob;
+pub use blob::sweep_blobs;
 pub use key::Key;
 pub use writes::Writes;
 
@@ -40,12 +44,13 @@ pub type Listed<T> = (String, T, u64);
 pub struct Records {
     store: Arc<dyn Store>,
     cache: Arc<Cache>,
+    followed: Arc<Followed>,
 }
 
 impl Records {
     /// Records in that store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, cache: Arc::default() }
+        Self { store, cache: Arc::default(), followed: Arc::default() }
     }
 
     /// The engine below, for snapshots, changes and statistics.
@@ -67,7 +72,7 @@ impl Records {
     }
 
     /// As [`Records::get`], for documents that are read repeatedly: parsed once while they do not change, and read
-    /// once if the engine counts versions.
+    /// once if the engine counts versions or the feed is followed ([`Records::use_until`]).
     ///
     /// # Errors
     /// As for [`Records::get`].
@@ -77,13 +82,14 @@ impl Records {
     ) -> Result<Option<(Arc<T>, u64)>, StoreError> {
         let key = Key::of::<T>(parts)?;
         // Why before reading: a write in between changes the version.
-        let version = self.store.version(&key);
+        let version = self.version(&key);
         if let Some(kept) = version.and_then(|version| self.cache.get(&key, version)) {
             return Ok(kept);
         }
         let Some(read) = self.store.get(&key).await? else {
-            if version.is_some() {
-                self.cache.keep::<T>(key, version, None);
+            // Why not by the feed: what another process has just made is there.
+            if let counted @ Some(_) = self.store.version(&key).and(version) {
+                self.cache.keep::<T>(key, counted, None);
             }
             return Ok(None);
         };
@@ -99,12 +105,16 @@ impl Records {
     }
 
     /// A document that [`Records::get_shared`] would return without reading; always `None` for an engine
-    /// that counts no versions.
+    /// that counts no versions and whose feed is not followed.
     #[must_use]
     pub fn kept<T: Document + 'static>(&self, parts: &[&str]) -> Option<Arc<T>> {
         let key = Key::of::<T>(parts).ok()?;
-        let (document, _) = self.cache.get(&key, self.store.version(&key)?)??;
+        let (document, _) = self.cache.get(&key, self.version(&key)?)??;
         Some(document)
+    }
+
+    fn version(&self, key: &str) -> Option<u64> {
+        self.store.version(key).or_else(|| self.followed.version(key))
     }
 
     async fn parse<T: Document>(&self, key: &str, found: &Versioned) -> Result<T, StoreError> {
@@ -159,7 +169,12 @@ impl Records {
     /// [`StoreError::Conflict`] if a condition does not hold, the first error of
     /// building the writes, and those of the engine.
     pub async fn commit(&self, writes: Writes) -> Result<u64, StoreError> {
-        self.store.commit(writes.batch?).await
+        self.commit_batch(writes.batch?).await
+    }
+
+    async fn commit_batch(&self, batch: Batch) -> Result<u64, StoreError> {
+        let _writing = self.store.is_shared().then(|| self.followed.committing(&batch));
+        self.store.commit(batch).await
     }
 }
 

@@ -19,6 +19,7 @@ mod query;
 mod retention;
 
 pub use file::FileRuns;
+pub(crate) use file::examine_runs;
 pub use memory::MemoryRuns;
 pub use query::{RunCursor, RunFilter, RunOrder, RunPage, RunPlace, RunQuery, RunScope};
 pub use retention::{RunCut, RunsLeft};

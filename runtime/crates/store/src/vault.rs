@@ -6,6 +6,7 @@
 //! who may open one, and has no plaintext mode. Called by the engine's credential code.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,34 +19,48 @@ use zeroize::Zeroizing;
 use crate::records::{Records, Writes};
 
 use self::associated::Bound;
-use self::check::{check_keys, write_key_check};
+use self::check::{begin_ring, check_keys};
 use self::random::{OsRandom, RandomSource};
+use self::ring::{ATTEMPTS_MAX, Held};
 use self::scope_key::ScopeKeys;
+use self::scope_secret::OpenedSecrets;
 use self::workspace_key::{Cache, WorkspaceKey};
 
 mod associated;
 mod check;
+mod command;
 mod content;
 mod derived;
 mod error;
 mod format;
+mod joined;
 mod kek;
+mod master_key;
 mod random;
+mod ring;
+mod rotation;
 mod scope_key;
 mod scope_secret;
 mod seal;
+mod stored_key;
 #[cfg(test)]
 mod tests;
 mod workspace_key;
 mod wrap;
 
 pub use check::KeyCheckRecord;
+pub use command::{CommandKeys, CommandOptions};
+pub(crate) use content::is_sealed_content;
 pub use content::{ContentBinding, SEALED_CONTENT_BYTES};
 pub use error::VaultError;
 pub use format::SEALED_TEXT_BYTES_MAX;
-pub use kek::{KekProvider, KeyId, MasterKey, MasterKeys};
+pub use kek::{KekProvider, KeyId, MasterKeyRing};
+pub use master_key::{MasterKey, MasterKeys};
+pub use ring::{KeyMark, KeyRingRecord};
+pub use rotation::{RewrapPlace, RewrapStep};
 pub use scope_key::{OwnedBinding, ScopeKeyRecord};
 pub use scope_secret::{ScopeBinding, ScopeSecret};
+pub use stored_key::StoredKeyRecord;
 pub use workspace_key::WorkspaceKeyRecord;
 
 /// What a sealed credential is bound to. It opens under exactly this and nothing else.
@@ -81,13 +96,18 @@ pub struct Sealed {
     pub key_id: String,
 }
 
+/// Locks that keys of workspaces share while a service is asked for them: two workspaces seldom meet.
+const TURNS: usize = 64;
+
 /// Seals and opens credentials.
 pub struct Vault {
     records: Records,
-    keks: Arc<dyn KekProvider>,
+    held: Held,
     random: Arc<dyn RandomSource>,
     cache: Cache,
     scope_keys: ScopeKeys,
+    opened: OpenedSecrets,
+    turns: Vec<tokio::sync::Mutex<()>>,
     opens: AtomicU64,
 }
 
@@ -105,51 +125,45 @@ fn sealed_bytes(sealed: &str) -> Result<Vec<u8>, VaultError> {
     BASE64.decode(sealed).map_err(|_| VaultError::Malformed("it is not base64"))
 }
 
+/// Whether a text has the form of a sealed credential; whether it opens only a key can tell.
+pub(crate) fn is_sealed_text(sealed: &str) -> bool {
+    sealed_bytes(sealed).is_ok_and(|bytes| format::decode(&bytes).is_ok())
+}
+
 impl Vault {
-    /// Creates the key check of a new store. Repeating it with the same key changes nothing.
+    /// Begins the key ring of a new store with the first of these keys. Repeating it with the same key changes nothing.
     ///
     /// # Errors
     /// [`VaultError::WrongKey`] if the store belongs to another key,
     /// [`VaultError::KeyCheckMissing`] if it contains workspace keys but no key check, and store errors.
-    pub async fn initialise(records: Records, keys: impl Into<MasterKeys>) -> Result<(), VaultError> {
-        Self::initialise_with(records, Arc::new(keys.into())).await
-    }
-
-    /// [`Vault::initialise`] with a custom provider, such as a KMS.
-    ///
-    /// # Errors
-    /// As for [`Vault::initialise`].
-    pub async fn initialise_with(records: Records, keks: Arc<dyn KekProvider>) -> Result<(), VaultError> {
-        match check_keys(&records, &*keks).await {
+    pub async fn initialise(records: Records, keys: impl Into<MasterKeyRing>) -> Result<(), VaultError> {
+        let keys = keys.into();
+        match check_keys(&records, &**keys.provider()).await {
             Err(VaultError::NotInitialised) => {}
             other => return other,
         }
         if records.has_any::<WorkspaceKeyRecord>(&[]).await? {
             return Err(VaultError::KeyCheckMissing);
         }
-        write_key_check(&records, &*keks).await
+        begin_ring(&records, &**keys.provider()).await
     }
 
     /// Opens the vault of a store, after checking that these are its keys.
     ///
     /// # Errors
-    /// [`VaultError::NotInitialised`], [`VaultError::WrongKey`], and store errors.
-    pub async fn open(records: Records, keys: impl Into<MasterKeys>) -> Result<Self, VaultError> {
-        Self::open_with(records, Arc::new(keys.into())).await
-    }
-
-    /// [`Vault::open`] with a custom provider, such as a KMS.
-    ///
-    /// # Errors
-    /// As for [`Vault::open`].
-    pub async fn open_with(records: Records, keks: Arc<dyn KekProvider>) -> Result<Self, VaultError> {
-        check_keys(&records, &*keks).await?;
+    /// [`VaultError::NotInitialised`], [`VaultError::WrongKey`], [`VaultError::MasterKeyNeeded`] where a key is missing
+    /// with which something is wrapped, and store errors.
+    pub async fn open(records: Records, keys: impl Into<MasterKeyRing>) -> Result<Self, VaultError> {
+        let keys = keys.into();
+        check_keys(&records, &**keys.provider()).await?;
         Ok(Self {
             records,
-            keks,
+            held: Held::new(keys),
             random: Arc::new(OsRandom),
             cache: Cache::default(),
             scope_keys: ScopeKeys::default(),
+            opened: OpenedSecrets::default(),
+            turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
             opens: AtomicU64::new(0),
         })
     }
@@ -159,18 +173,22 @@ impl Vault {
     /// # Errors
     /// Store errors, and [`VaultError::Refused`] if the existing key does not open.
     pub async fn ensure_workspace_key(&self, org: &OrgId, workspace: &WorkspaceId) -> Result<(), VaultError> {
-        match self.workspace_key(org, workspace).await {
-            Err(VaultError::NoWorkspaceKey { .. }) => {}
-            other => return other.map(|_| ()),
-        }
-        let (record, _) = workspace_key::generate(org, workspace, &*self.keks, &*self.random).await?;
         let parts = [org.as_str(), workspace.as_str()];
-        match self.records.commit(Writes::new().create(&parts, &record)).await {
-            Ok(_) => Ok(()),
-            // Another task or process created it in between: that key is used.
-            Err(crate::StoreError::Conflict { .. }) => self.workspace_key(org, workspace).await.map(|_| ()),
-            Err(error) => Err(error.into()),
+        for _ in 0..ATTEMPTS_MAX {
+            match self.workspace_key(org, workspace).await {
+                Err(VaultError::NoWorkspaceKey { .. }) => {}
+                other => return other.map(|_| ()),
+            }
+            let wrapping = self.wrapping().await?;
+            let record = workspace_key::generate(org, workspace, &wrapping, &*self.random).await?;
+            match self.records.commit(wrapping.mark.condition(Writes::new().create(&parts, &record))).await {
+                Ok(_) => return Ok(()),
+                // Another task or process created it in between, or changed the ring: it is looked at again.
+                Err(crate::StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(ring::crowded())
     }
 
     /// Seals a payload under a new data key. It is not stored: the caller writes the text into the
@@ -243,6 +261,7 @@ impl Vault {
     pub fn forget_all(&self) {
         self.cache.forget_all();
         self.scope_keys.forget_all();
+        self.opened.forget_all();
     }
 
     /// How often a credential's secrets were opened. For tests that assert that none was.
@@ -259,15 +278,34 @@ impl Vault {
         if let Some(key) = self.cache.get(org, workspace) {
             return Ok(key);
         }
+        let keks = self.keks();
+        let _turn = match keks.opened_for() {
+            None => None,
+            // Why in turn: many calls of a workspace would ask the service for the same key at the same time.
+            Some(_) => {
+                let turn = self.turn(org, workspace).await;
+                if let Some(key) = self.cache.get(org, workspace) {
+                    return Ok(key);
+                }
+                turn
+            }
+        };
         let epoch = self.cache.epoch();
         let parts = [org.as_str(), workspace.as_str()];
         let found = self.records.get::<WorkspaceKeyRecord>(&parts).await?;
         let (record, _) = found
             .ok_or_else(|| VaultError::NoWorkspaceKey { org: org.clone(), workspace: workspace.clone() })?;
-        let key = workspace_key::unwrap(&record, org, workspace, &*self.keks).await?;
+        let key = workspace_key::unwrap(&record, org, workspace, &*keks).await?;
         let key = Arc::new(key);
         self.cache.keep(org, workspace, Arc::clone(&key), epoch);
         Ok(key)
+    }
+
+    async fn turn(&self, org: &OrgId, workspace: &WorkspaceId) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let mut hasher = DefaultHasher::new();
+        (org.as_str(), workspace.as_str()).hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
+        Some(self.turns.get(place)?.lock().await)
     }
 }
 

@@ -9,7 +9,7 @@ use portcullis_core::id::{OrgId, WebhookId};
 use serde::{Deserialize, Serialize};
 
 use crate::records::Document;
-use crate::vault::ScopeSecret;
+use crate::vault::{ScopeBinding, ScopeSecret};
 
 /// The scope of the platform. No org has it: ids of orgs have no capitals.
 pub const PLATFORM_SCOPE: &str = "PLATFORM";
@@ -77,6 +77,12 @@ pub struct WebhookSecret {
     /// Until when it signs, RFC 3339; for ever if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+}
+
+/// What a webhook's secret is wrapped for.
+#[must_use]
+pub const fn secret_binding<'a>(scope: &'a str, name: &'a str) -> ScopeBinding<'a> {
+    ScopeBinding { scope, purpose: "webhook", name }
 }
 
 /// One event for one endpoint.

@@ -1,14 +1,16 @@
 //! SIGHUP: the configuration is read again. What can change while calls run is taken over; the rest is named, because it
 //! needs a restart. A configuration with an error changes nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use portcullis_egress::{Gate, TlsRoots};
+use portcullis_engine::Engine;
 
 use crate::config::{Config, ConfigArgs};
 use crate::telemetry::Telemetry;
 
 /// Keys that can change while calls run: the log's filter, and the roots by which certificates are verified from then on.
+/// The master keys are read again each time, wherever they are.
 const TAKEN: &[&str] = &["log", "egress.ca_file"];
 
 /// What a reload needs.
@@ -19,6 +21,8 @@ pub(super) struct Reload {
     pub(super) config: Config,
     pub(super) gate: Arc<Gate>,
     pub(super) telemetry: Telemetry,
+    /// What has the master keys; it may have stopped.
+    pub(super) engine: Weak<Engine>,
 }
 
 impl Reload {
@@ -27,6 +31,9 @@ impl Reload {
         let args = self.args.clone();
         let read = tokio::task::spawn_blocking(move || read(&args)).await;
         let read = read.unwrap_or_else(|_| Err(vec!["reading it failed".to_owned()]));
+        if let Ok((config, _)) = &read {
+            self.take_keys(config).await;
+        }
         match read.and_then(|(config, roots)| self.take(config, roots).map_err(|error| vec![error])) {
             Ok(()) => {}
             Err(errors) => {
@@ -38,6 +45,23 @@ impl Reload {
             }
         }
         self
+    }
+
+    /// Takes the master keys of now. Why apart: neither keeps the other from being taken over.
+    async fn take_keys(&self, config: &Config) {
+        let Some(engine) = self.engine.upgrade() else { return };
+        let taken = async {
+            let keys = config.master_keys()?.open().await?;
+            let ids: Vec<String> = keys.key_ids().iter().map(ToString::to_string).collect();
+            engine.replace_master_keys(keys).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(ids.join(", "))
+        };
+        match taken.await {
+            Ok(key_ids) => tracing::info!(key_ids, "SIGHUP: the master keys were read again"),
+            Err(error) => {
+                tracing::error!(error, "SIGHUP: the master keys cannot be taken; those before stay in force");
+            }
+        }
     }
 
     fn take(&mut self, config: Config, roots: TlsRoots) -> Result<(), String> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use portcullis_core::fault::Code;
 use portcullis_store::{ConnectorRecord, ConnectorSetting, Key};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{ID, KEY, PATH, connected_on, definition, with_tokens};
 use crate::support::shared_store::SharedStore;
@@ -25,6 +25,12 @@ fn setting() -> String {
     Key::of::<ConnectorSetting>(&["acme", "main", ID]).unwrap()
 }
 
+/// Delays the next read of the setting, which is one of the store.
+fn delay(store: &SharedStore, world: &World) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+    world.engine.records().forget([setting()]);
+    store.delay_read(setting())
+}
+
 /// The credential that the upstream received last.
 fn sent(world: &World) -> String {
     let received = world.upstream.received_on(PATH);
@@ -34,7 +40,7 @@ fn sent(world: &World) -> String {
 #[tokio::test]
 async fn h10_a_call_that_reads_while_its_credential_is_saved_uses_one_of_the_two() {
     let (store, world, acme) = on_shared_store().await;
-    let (is_read, let_go) = store.delay_read(setting());
+    let (is_read, let_go) = delay(&store, &world);
     let run = acme.run.clone();
     let body = json!({ "input": {} });
     let call =
@@ -50,7 +56,7 @@ async fn h10_a_call_that_reads_while_its_credential_is_saved_uses_one_of_the_two
 #[tokio::test]
 async fn h10_a_test_of_a_credential_that_is_saved_meanwhile_is_no_failure() {
     let (store, world, acme) = on_shared_store().await;
-    let (is_read, let_go) = store.delay_read(setting());
+    let (is_read, let_go) = delay(&store, &world);
     let (person, path) = (acme.workspace.clone(), format!("{}/test", acme.setting(ID)));
     let test = tokio::spawn(async move { person.post(&path, &json!({})).await });
     is_read.await.unwrap();
@@ -64,7 +70,7 @@ async fn h10_a_test_of_a_credential_that_is_saved_meanwhile_is_no_failure() {
 #[tokio::test]
 async fn h10_opting_in_beside_a_save_does_not_bring_the_old_credential_back() {
     let (store, world, acme) = on_shared_store().await;
-    let (is_read, let_go) = store.delay_read(setting());
+    let (is_read, let_go) = delay(&store, &world);
     let (person, path) = (acme.workspace.clone(), acme.setting(ID));
     let toggle = tokio::spawn(async move { person.put(&path, &json!({ "enabled": true })).await });
     is_read.await.unwrap();
@@ -119,7 +125,7 @@ async fn h10_nothing_is_saved_for_a_connector_that_is_deleted_meanwhile() {
     let definition = definition(&json!({}), &json!({}));
     let connector = format!("/admin/connector/{ID}");
     // A save that has read its connector.
-    let (is_read, let_go) = store.delay_read(setting());
+    let (is_read, let_go) = delay(&store, &world);
     let (person, path) = (acme.workspace.clone(), acme.setting(ID));
     let save = json!({ "enabled": true, "config": { "api_key": "sk-live-the-second-one" } });
     let saving = tokio::spawn(async move { person.put(&path, &save).await });

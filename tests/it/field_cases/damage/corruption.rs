@@ -16,6 +16,7 @@ use serde_json::value::to_raw_value;
 use super::kills::print_line;
 use super::ledger::grown;
 use super::product::{Product, Random, Reply, Tokens, copied, count, data, files, populated, refused_call};
+use crate::support::binary;
 
 /// The list of tokens.
 const TOKENS: &str = "/admin/token?limit=100";
@@ -193,6 +194,21 @@ async fn judged(dir: &Path, expected: &[((String, String), Reply)]) -> (Outcome,
     (outcome, log)
 }
 
+/// Whether `fsck` names damage, in a copy: what it looks at is opened.
+fn found_by_fsck(dir: &Path) -> bool {
+    let checked = dir.join("checked");
+    copied(&data(dir), &checked);
+    let ran = binary::run(dir, &["fsck", "--data-dir", "checked", "--json"]);
+    let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
+    let findings = told["report"]["findings"].as_array().unwrap();
+    assert_eq!(ran.code, Some(i32::from(!findings.is_empty())), "{ran:?}");
+    let is_named = |one: &Value| {
+        !one["file"].as_str().unwrap().is_empty() && !one["reason"].as_str().unwrap().is_empty()
+    };
+    assert!(findings.iter().all(is_named), "{ran:?}");
+    !findings.is_empty()
+}
+
 /// Run records like the last one of acme until there are three files of them; returns all ids, oldest first.
 async fn more_runs(dir: &Path, ids: &[String]) -> Vec<String> {
     let runs = FileRuns::open(&data(dir).join("runs")).unwrap();
@@ -250,19 +266,30 @@ async fn no_damage_to_any_file_is_served_as_truth() {
     let names: Vec<&str> = kinds.keys().copied().collect();
     let mut random = Random(seed as u64);
     let mut table: BTreeMap<(&str, Outcome), usize> = BTreeMap::new();
-    let (mut silent, mut tried) = (Vec::new(), 0);
+    let (mut silent, mut tried, mut found) = (Vec::new(), 0, 0);
+    copied(&sound, &data(dir.path()));
+    assert!(!found_by_fsck(dir.path()), "no damage, and none is found");
     while tried < tries {
         copied(&sound, &data(dir.path()));
         let name = names[random.below(names.len())];
         let file = kinds[name][random.below(kinds[name].len())];
         let Some(what) = damage(&mut random, &data(dir.path()), &old, &all, file) else { continue };
         tried += 1;
+        let is_found = found_by_fsck(dir.path());
         let (outcome, why) = judged(dir.path(), &expected).await;
         *table.entry((name, outcome)).or_default() += 1;
         if outcome == Outcome::Silent {
             silent.push(format!("{what}: {why}"));
         }
+        // Without the key, and of what is made anew, a check knows nothing.
+        let is_checked = !["master.key", "compiled"].contains(&name);
+        let changes = matches!(outcome, Outcome::RefusedAtStart | Outcome::Detected | Outcome::Silent);
+        if is_checked && changes && !is_found {
+            silent.push(format!("{what}: fsck does not find it: {why}"));
+        }
+        found += usize::from(is_found);
     }
+    print_line("fsck", &serde_json::json!({ "damages": tries, "found": found }));
     for name in names {
         let of = |outcome| table.get(&(name, outcome)).copied().unwrap_or_default();
         let row = serde_json::json!({

@@ -132,11 +132,10 @@ async fn h14_an_old_copy_of_the_whole_store_is_refused_where_an_anchor_says_so()
     product.get(&tokens.orgs[0].run, "/run/acme/main").await.is(401);
     product.stop();
 
-    let restore = [&["restore", "old.backup"], &anchored[..]].concat();
-    let ran = binary::run(dir.path(), &restore).exits(1);
+    let restore = [&["old.backup"], &anchored[..]].concat();
+    let ran = binary::restore_anew(dir.path(), "before", &restore).exits(1);
     assert!(ran.err.contains("anchor.json") && ran.err.contains("--accept-older"), "{ran:?}");
-    Product::start(dir.path(), &anchored).stop();
-    binary::run(dir.path(), &[&restore[..], &["--accept-older"]].concat()).exits(0);
+    binary::run(dir.path(), &[&["restore"][..], &restore, &["--accept-older"]].concat()).exits(0);
     let product = Product::start(dir.path(), &anchored);
     product.get(&tokens.orgs[0].run, "/run/acme/main").await.is(200);
     for org in ["later", "later2", "later3"] {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use super::{Serving, listing, mode};
 use crate::black_box::NO_NAMES;
-use crate::support::binary::{Ran, command_behind, init, run};
+use crate::support::binary::{Ran, command_behind, init, move_aside, run};
 
 #[test]
 fn h8_a_backup_of_a_directory_that_init_never_saw_is_refused_and_makes_nothing() {
@@ -87,6 +87,7 @@ fn h8_a_restore_that_fails_leaves_nothing() {
     assert!(other.out.contains("pc_platform_"));
     let wrong = ["--master-key-file", "other-key/data/master.key"];
     let names = |dir: &Path| listing(&dir.join("portcullis-data"));
+    move_aside(dir.path(), "aside");
     run(dir.path(), &["restore", "no-such.bak"]).exits(1);
     let before = names(dir.path());
     for arguments in [&["restore", "cut.bak"][..], &[&["restore", "a.bak"][..], &wrong].concat()] {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{SOON, Serving, ends_within, walk};
 use crate::black_box::NO_NAMES;
-use crate::support::binary::{Ran, SERVE, command, init, run};
+use crate::support::binary::{Ran, SERVE, command, init, move_aside, restore_anew, run};
 
 /// Says that a command was refused because of the process that uses the directory.
 #[track_caller]
@@ -32,8 +32,10 @@ async fn h1_a_restore_beside_a_server_is_refused_and_acknowledged_writes_stay() 
     let server = Serving::start(dir.path(), &NO_NAMES, Stdio::null());
     server.client(&token).get("/admin/org/acme").await.is(200);
     server.kill();
-    // After kill -9 nothing is left that would refuse the neighbour: a restore of a stopped server.
-    run(dir.path(), &["restore", "before.bak"]).exits(0);
+    // After kill -9 it is refused as well, because there is data; the neighbour: into a new directory.
+    let ran = run(dir.path(), &["restore", "before.bak"]).exits(1);
+    assert!(ran.err.contains("a restore goes over nothing"), "{}", ran.err);
+    restore_anew(dir.path(), "aside", &["before.bak"]).exits(0);
     let server = Serving::start(dir.path(), &NO_NAMES, Stdio::null());
     server.client(&token).get("/admin/org/acme").await.is(404);
 }
@@ -51,18 +53,18 @@ fn h1_a_directory_in_use_is_known_by_every_spelling_and_without_its_lock_files()
         ["portcullis-data", "./portcullis-data/../portcullis-data/", "link", data.to_str().unwrap()];
     for spelling in spellings {
         in_use(run(dir.path(), &["restore", "--data-dir", spelling, "a.bak"]), "serve", process);
-        in_use(run(dir.path(), &["backup", "--data-dir", spelling, "b.bak"]), "serve", process);
+        in_use(run(dir.path(), &["compact", "--data-dir", spelling]), "serve", process);
+        in_use(run(dir.path(), &["fsck", "--data-dir", spelling]), "serve", process);
     }
     in_use(run(dir.path(), &[&SERVE[..], &["--data-dir", "link"]].concat()), "serve", process);
     let ran = run(dir.path(), &["init", "--data-dir", "link"]).exits(64);
     assert!(ran.err.contains("is initialised already"), "{}", ran.err);
-    assert!(!dir.path().join("b.bak").exists());
     walk(&data, &mut |path| {
         if path.file_name().is_some_and(|name| name == "lock" || name == ".lock") {
             std::fs::remove_file(path).unwrap();
         }
     });
-    for arguments in [vec!["restore", "a.bak"], vec!["backup", "b.bak"], SERVE.to_vec()] {
+    for arguments in [vec!["restore", "a.bak"], vec!["compact"], SERVE.to_vec()] {
         let ran = run(dir.path(), &arguments).exits(1);
         assert!(ran.err.contains("is in use"), "{arguments:?}: {}", ran.err);
     }
@@ -76,6 +78,7 @@ fn h1_a_running_restore_keeps_others_out() {
     init(dir.path());
     run(dir.path(), &["backup", "a.bak"]).exits(0);
     let backup = std::fs::read(dir.path().join("a.bak")).unwrap();
+    move_aside(dir.path(), "aside");
     // The backup comes through a pipe, so that the restore waits for its second half.
     let mut restore = command(dir.path(), &["restore", "/dev/stdin"]);
     let mut restore =
@@ -84,11 +87,11 @@ fn h1_a_running_restore_keeps_others_out() {
     let (first, second) = backup.split_at(backup.len() / 2);
     pipe.write_all(first).unwrap();
     let deadline = std::time::Instant::now() + SOON;
-    while !dir.path().join("portcullis-data/store.restoring").exists() {
+    while !dir.path().join("portcullis-data/restore.unfinished").exists() {
         assert!(std::time::Instant::now() < deadline, "the restore has not begun");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    in_use(run(dir.path(), &["backup", "b.bak"]), "portcullis restore", restore.id());
+    in_use(run(dir.path(), &["init"]), "portcullis restore", restore.id());
     in_use(run(dir.path(), &["restore", "a.bak"]), "portcullis restore", restore.id());
     in_use(run(dir.path(), &SERVE), "portcullis restore", restore.id());
     pipe.write_all(second).unwrap();

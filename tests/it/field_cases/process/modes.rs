@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use super::{Serving, mode, walk};
 use crate::black_box::{NO_NAMES, connected};
-use crate::support::binary::{Ran, SERVE, command_behind};
+use crate::support::binary::{Ran, SERVE, command_behind, move_aside};
 
 fn openly(dir: &Path, arguments: &[&str]) -> Ran {
     Ran::of(command_behind("umask 0; exec", dir, arguments).output().unwrap()).exits(0)
@@ -25,6 +25,7 @@ async fn h9_under_umask_0_nothing_in_a_used_data_directory_is_open_to_others() {
     caller.post("/run/acme/main/connector/salesforce/create-contact", &input).await;
     server.kill();
     openly(dir.path(), &["backup", "a.bak"]);
+    move_aside(dir.path(), "aside");
     openly(dir.path(), &["restore", "a.bak"]);
     let mut seen = Vec::new();
     walk(dir.path(), &mut |path| {

@@ -45,6 +45,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("fireAutomation", r#"{ "source": { "email": "ada@example.com" } }"#),
     ("fireEvent", include_str!("../../examples/fireEvent.json")),
     ("rerunRun", r#"{ "definition": "same" }"#),
+    ("rotateMasterKey", r#"{ "key_id": "33d8ae75ad8ce6d4" }"#),
     ("redriveRuns", r#"{ "status": "dead", "connector_id": "salesforce", "reason": "deadline" }"#),
 ];
 

@@ -15,7 +15,6 @@ use crate::request::{Context, NoParameters, Parameters};
 use http::StatusCode;
 
 mod export;
-mod stream_body;
 mod tail;
 
 pub(crate) use tail::stream;

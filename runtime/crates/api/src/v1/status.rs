@@ -27,6 +27,9 @@ pub(crate) struct Readiness {
     ready: bool,
     /// Whether records can be read and written.
     store: bool,
+    /// Whether the changes of other nodes are known here; true where one process has the store alone. A node for which they
+    /// are not makes no calls.
+    changes: bool,
     /// Whether the outbound ledgers can be written.
     ledger: bool,
     /// Whether records of runs can be written.
@@ -35,6 +38,8 @@ pub(crate) struct Readiness {
     anchor: bool,
     /// Whether every org's ledger is intact, as far as is known. One that is not stops that org's calls alone.
     ledger_intact: bool,
+    /// Whether this process has the master key that wraps new keys; see `GET /admin/key`.
+    master_key: bool,
     /// Whether the process is stopping.
     draining: bool,
     /// Log lines that could not be written since the start, because their reader was too slow or their disk full.
@@ -74,10 +79,21 @@ pub(crate) async fn healthz(_: Context, _: NoParameters, (): ()) -> Result<Json<
 pub(crate) async fn readyz(context: Context, _: NoParameters, (): ()) -> Result<Readiness, Error> {
     let draining = context.api.is_draining();
     let health = context.engine().storage_health().await;
-    let StorageHealth { store, ledger, runs, anchor, ledger_intact } = health;
-    let ready = store && ledger && runs && anchor && !draining;
+    let StorageHealth { store, changes, ledger, runs, anchor, ledger_intact, master_key } = health;
+    let ready = store && changes && ledger && runs && anchor && master_key && !draining;
     let log_lines_lost = context.api.log_lines_lost();
-    Ok(Readiness { ready, store, ledger, runs, anchor, ledger_intact, draining, log_lines_lost })
+    Ok(Readiness {
+        ready,
+        store,
+        changes,
+        ledger,
+        runs,
+        anchor,
+        ledger_intact,
+        master_key,
+        draining,
+        log_lines_lost,
+    })
 }
 
 pub(crate) async fn openapi(_: Context, _: NoParameters, (): ()) -> Result<Document, Error> {

@@ -2,8 +2,8 @@
 
 use portcullis_store::{
     AutomationRecord, ConnectSession, ConnectSettings, ConnectorRecord, ConnectorSetting, Document as _,
-    IntegrationSettings, KeptDelivery, ModuleRecord, OAuthClientRecord, OrgLimitsRecord, OrgRecord,
-    PendingDelivery, RetentionRecord, TokenRecord, TokenState, Webhooks, WorkspaceRecord,
+    IntegrationSettings, KeptDelivery, KeyRingRecord, ModuleRecord, OAuthClientRecord, OrgLimitsRecord,
+    OrgRecord, PendingDelivery, RetentionRecord, TokenRecord, TokenState, Webhooks, WorkspaceRecord,
     WorkspaceValuesRecord,
 };
 
@@ -15,6 +15,9 @@ pub const CONSENT: &str = "finishConsent";
 /// Operations that start a consent in a connect session. Why named: a method without a form is chosen by them, though the
 /// browser asks with GET.
 pub const CONNECT_CONSENTS: [&str; 2] = ["startConnectConsent", "openConnectWindow"];
+
+/// The operation that makes a backup. Why named: the operator at the machine makes one without a request.
+pub const BACKUP: &str = "createBackup";
 
 /// The action of a record of failed logins.
 pub const FAILED_LOGIN: &str = "failedLogin";
@@ -81,6 +84,8 @@ pub const RECORDED: &[Act] = &[
     act("deletePlatformOauthClient", &[OAuthClientRecord::KIND]),
     act("setWorkspaceValues", &[WorkspaceValuesRecord::KIND]),
     act("redriveRuns", &[]),
+    act(BACKUP, &[]),
+    act("rotateMasterKey", &[KeyRingRecord::KIND]),
     act("saveOrgWebhook", &[Webhooks::KIND]),
     act("deleteOrgWebhook", &[Webhooks::KIND]),
     act("rotateOrgWebhook", &[Webhooks::KIND]),

@@ -15,8 +15,8 @@ use portcullis_core::hex;
 use portcullis_core::id::OrgId;
 use portcullis_core::limits::Limits;
 use portcullis_store::{
-    AuditActor, AuditChain, AuditCut, AuditEvent, AuditScope, Change, Document as _, MasterKey, OrgRecord,
-    Precondition, Records, StoreError, TokenRecord, VaultError, Versioned, Writes, trim_audit,
+    AuditActor, AuditChain, AuditCut, AuditEvent, AuditScope, Change, Document as _, OrgRecord, Precondition,
+    Records, StoreError, Vault, VaultError, Versioned, Writes, trim_audit,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -34,7 +34,7 @@ const TARGETS_MAX: usize = 20;
 /// Records beyond its limit that a chain has until the next sweep; with more, whoever adds one drops the oldest. Why not at
 /// once: a cut looks at all keys of the chain.
 const EXCESS_MAX: u64 = 1000;
-/// What the key of digests is derived for.
+/// What the key of digests is for.
 const PURPOSE: &str = "audit digests";
 
 /// Who does what by a request.
@@ -76,20 +76,24 @@ impl Stored {
 }
 
 impl AuditDesk {
-    /// The desk of these records.
+    /// The desk of these records. Its key stays the same when the master key is another one: else digests of before could
+    /// not be compared with those of after.
     ///
     /// # Errors
-    /// [`VaultError::Malformed`]; a key can always be derived.
-    pub(crate) fn new(records: Records, master_key: &MasterKey, limits: &Limits) -> Result<Self, VaultError> {
-        let key = master_key.derive(PURPOSE)?;
-        Ok(Self {
+    /// Those of [`Vault::key_for`].
+    pub(crate) async fn open(records: Records, vault: &Vault, limits: &Limits) -> Result<Self, VaultError> {
+        Ok(Self::new(records, &*vault.key_for(PURPOSE).await?, limits))
+    }
+
+    fn new(records: Records, digest_key: &[u8; 32], limits: &Limits) -> Self {
+        Self {
             records,
-            digests: hmac::Key::new(HMAC_SHA256, key.as_slice()),
+            digests: hmac::Key::new(HMAC_SHA256, digest_key),
             records_max: limits.audit_records,
             login_records_max: limits.audit_login_records,
             locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
             logins: FailedLogins::default(),
-        })
+        }
     }
 
     /// Commits writes with the record of what they change of these kinds. Returns the commit, its changes, and the kinds
@@ -314,25 +318,22 @@ fn conditioned(mut writes: Writes, stored: &[Stored]) -> (Writes, BTreeSet<Strin
     (writes, own)
 }
 
-/// Commits the writes that make a token on the data directory itself, with the record of it.
+/// Commits the writes of a command on the data directory itself, with the record of what they change of these kinds.
 ///
 /// # Errors
-/// Those of [`Records::commit`], and of deriving a key; nothing is written then.
+/// Those of [`Records::commit`] and of [`Vault::key_for`]; nothing is written then.
 pub async fn commit_offline(
     records: &Records,
-    master_key: &MasterKey,
+    vault: &Vault,
     operation: &'static str,
+    kinds: &'static [&'static str],
     writes: Writes,
 ) -> Result<(), StoreError> {
-    let desk = AuditDesk::new(records.clone(), master_key, &Limits::default())
-        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    let acting = Acting {
-        operation,
-        kinds: &[TokenRecord::KIND],
-        actor: AuditActor { role: OFFLINE.to_owned(), ..AuditActor::default() },
-        address: None,
-        request_id: None,
-    };
+    let limits = Limits::default();
+    let desk = AuditDesk::open(records.clone(), vault, &limits);
+    let desk = desk.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let actor = AuditActor { role: OFFLINE.to_owned(), ..AuditActor::default() };
+    let acting = Acting { operation, kinds, actor, address: None, request_id: None };
     desk.commit(writes, &acting, acting.kinds).await.map(drop)
 }
 

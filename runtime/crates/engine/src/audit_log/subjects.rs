@@ -5,9 +5,9 @@
 use portcullis_core::id::OrgId;
 use portcullis_store::{
     AuditScope, AutomationRecord, ConnectSession, ConnectSettings, ConnectorRecord, ConnectorSetting,
-    Document as _, IntegrationSettings, KeptDelivery, Key, ModuleRecord, OAuthClientRecord, OrgLimitsRecord,
-    OrgRecord, PLATFORM_SCOPE, PendingDelivery, RetentionRecord, TokenRecord, TokenState, WebhookEndpoint,
-    Webhooks, WorkspaceRecord, WorkspaceValuesRecord,
+    Document as _, IntegrationSettings, KeptDelivery, Key, KeyRingRecord, ModuleRecord, OAuthClientRecord,
+    OrgLimitsRecord, OrgRecord, PLATFORM_SCOPE, PendingDelivery, RetentionRecord, TokenRecord, TokenState,
+    WebhookEndpoint, Webhooks, WorkspaceRecord, WorkspaceValuesRecord,
 };
 
 /// Every kind that a record can be of.
@@ -19,6 +19,7 @@ pub(super) const KINDS: &[&str] = &[
     ConnectorSetting::KIND,
     IntegrationSettings::KIND,
     KeptDelivery::KIND,
+    KeyRingRecord::KIND,
     ModuleRecord::KIND,
     OAuthClientRecord::KIND,
     OrgLimitsRecord::KIND,
@@ -105,6 +106,10 @@ pub(super) fn subject(changed: Changed<'_>) -> Option<Subject> {
         (TokenRecord::KIND, [_]) => {
             let token: TokenRecord = serde_json::from_slice(changed.after.or(changed.before)?).ok()?;
             Some(Subject::new(token.org, named("token", &[token.token_id.as_str()])))
+        }
+        (KeyRingRecord::KIND, [_]) => {
+            let ring: KeyRingRecord = serde_json::from_slice(changed.after.or(changed.before)?).ok()?;
+            Some(Subject::new(None, named("master_key", &[ring.current.as_str()])))
         }
         (RetentionRecord::KIND, ["org", org]) => {
             Some(Subject::new(Some(OrgId::parse(org).ok()?), named("retention", &[*org])))
@@ -194,6 +199,10 @@ mod tests {
             named_so("PLATFORM", "oauth_client/crm/default")
         );
         assert_eq!(of("oauth_client/acme/crm/oauth", "{}"), named_so("acme", "oauth_client/acme/crm/oauth"));
+        assert_eq!(
+            of("key_ring/ring", r#"{"current":"00112233aabbccdd"}"#),
+            named_so("PLATFORM", "master_key/00112233aabbccdd")
+        );
         assert_eq!(of("oauth_client/acme/crm", "{}"), None);
         assert_eq!(of("run/acme/main", "{}"), None);
     }

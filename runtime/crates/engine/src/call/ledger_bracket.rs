@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_action::Method;
+use portcullis_core::fault::Code;
 use portcullis_core::id::{
     ActionId, AutomationId, ConnectionName, ConnectorId, EntryId, OrgId, RunId, WorkspaceId,
 };
@@ -16,6 +17,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::active_calls::{CancelHandle, Target};
 use crate::clock;
 use crate::metrics::Metrics;
+use crate::nodes::Freshness;
 use crate::resources::Resources;
 
 /// Attempts to write a `complete` record before it is only logged.
@@ -41,6 +43,7 @@ pub(crate) struct Origin {
 pub(crate) struct CallLedger {
     ledger: Arc<dyn Ledger>,
     metrics: Arc<Metrics>,
+    freshness: Arc<Freshness>,
     of: Origin,
     /// The running call; receives each request that it starts.
     handle: Option<Arc<CancelHandle>>,
@@ -53,7 +56,8 @@ impl CallLedger {
     #[must_use]
     pub(crate) fn new(resources: &Resources, of: Origin, handle: Option<Arc<CancelHandle>>) -> Arc<Self> {
         let (ledger, metrics) = (Arc::clone(&resources.ledger), Arc::clone(&resources.metrics));
-        Arc::new(Self { ledger, metrics, of, handle, _open: resources.open_ledgers.token() })
+        let freshness = Arc::clone(&resources.freshness);
+        Arc::new(Self { ledger, metrics, freshness, of, handle, _open: resources.open_ledgers.token() })
     }
 
     fn event(&self, entry_id: EntryId, phase: LedgerPhase, attempt: OutboundAttempt) -> LedgerEvent {
@@ -112,6 +116,13 @@ impl OutboundLog for CallLedger {
 
     fn begin(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<String, OutboundLogError>> {
         Box::pin(async move {
+            // Why here, too: nothing leaves without this, whoever sends it.
+            if self.freshness.is_lost() {
+                if let Some(handle) = &self.handle {
+                    handle.end(Code::StoreUnavailable);
+                }
+                return Err(OutboundLogError);
+            }
             if let Some(handle) = &self.handle {
                 handle.commit().await;
                 handle.note_sending().await.map_err(|error| {

@@ -104,6 +104,10 @@ pub(crate) async fn tried(engine: &Engine, call: &CallRequest, trying: &Trying) 
     let started = Instant::now();
     // Why before anything is read: a change that is committed from here on ends this call, too.
     let handle = engine.resources.active_calls.register(CallScope::of(call), call.commitment.clone());
+    // Why after that: whoever is registered when the changes of other nodes get lost is ended, and nobody begins later.
+    if !call.dry_run && call.skip.is_none() {
+        engine.resources.freshness.check()?;
+    }
     let version = engine.resources.cache.version();
     let named = named(&engine.resources, call, trying.pinned.as_ref()).await?;
     let id = call.run_id.clone().map_or_else(|| clock::fresh("run", RunId::parse), Ok)?;

@@ -27,7 +27,7 @@ use crate::connection::LoadedConnection;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::oauth::renewal::Need;
-use crate::rate_limit::Slots;
+use crate::rate_limit::{NoTurn, Slots};
 use std::sync::Arc;
 
 mod asking;
@@ -295,14 +295,15 @@ impl<'a> RetryLoop<'a> {
         let taking = self.engine.rate_limits.take(action, &ready.connection.key, &values, patience);
         match self.unless_ended(taking).await {
             Ok(Ok(slots)) => Ok(slots),
-            Ok(Err(used_up)) => Err(RunEnd::Failed {
+            Ok(Err(NoTurn::Store(error))) => Err(RunEnd::plain(error.code)),
+            Ok(Err(NoTurn::UsedUp { wait })) => Err(RunEnd::Failed {
                 code: Code::RateLimited,
                 message: Code::RateLimited.title().to_owned(),
                 class: Some("rate_limit".to_owned()),
                 upstream: None,
                 retryable: true,
                 error: None,
-                retry_at: Some(clock::after(used_up.wait)),
+                retry_at: Some(clock::after(wait)),
             }),
             Err(code) => Err(RunEnd::plain(code)),
         }

@@ -15,6 +15,7 @@ use portcullis_store::{CredentialState, DiscoveredConfig, Writes};
 use serde_json::{Map, Value};
 
 use super::key::ConnectionKey;
+use super::sealed::OpenedWhileFresh;
 use super::state::StoredConnection;
 use super::visible::HiddenValues;
 use crate::cache::{LoadedConnector, LoadedPolicy};
@@ -271,7 +272,7 @@ impl LoadedConnection {
         };
         resources.gate.guard(GuardSpec {
             grant: EgressGrant::new(self.rules.clone(), errand.scopes, resources.limits.url_bytes),
-            credential: errand.credential,
+            credential: errand.credential.map(|credential| while_fresh(resources, credential)),
             injection: errand.injection,
             config: Arc::clone(&self.config),
             log: CallLedger::new(resources, origin, purpose.handle),
@@ -290,6 +291,13 @@ impl LoadedConnection {
             scope: Arc::new(pool),
         })
     }
+}
+
+/// The credential as it may be used: not while it is unknown what other nodes forbid.
+fn while_fresh(resources: &Resources, credential: BoundCredential) -> BoundCredential {
+    let freshness = Arc::clone(&resources.freshness);
+    let source = Arc::new(OpenedWhileFresh { source: credential.source, freshness });
+    BoundCredential { source, ..credential }
 }
 
 /// The lists and rules that requests of a connector are checked against, which are made for what is asked.

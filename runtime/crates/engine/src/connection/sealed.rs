@@ -7,6 +7,8 @@ use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_egress::{CredentialError, OpenCredential, sealed_for};
 use portcullis_store::{Binding, OwnedBinding, SecretPayload, Vault, VaultError};
 
+use crate::nodes::Freshness;
+
 /// A sealed record and the vault that can open it.
 #[derive(Clone)]
 pub(crate) struct SealedRecord {
@@ -59,6 +61,27 @@ impl OpenCredential for SealedRecords {
             fields.extend(self.known_fields().filter(|_| all));
             Ok(SecretFields::new(fields))
         })
+    }
+}
+
+/// A credential that is opened only while it is known what other nodes forbid: opening it is the last that is done before
+/// a request is sent.
+pub(crate) struct OpenedWhileFresh {
+    pub(crate) source: Arc<dyn OpenCredential>,
+    pub(crate) freshness: Arc<Freshness>,
+}
+
+impl OpenCredential for OpenedWhileFresh {
+    fn open<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<SecretFields, CredentialError>> {
+        if self.freshness.is_lost() {
+            return Box::pin(async { Err(CredentialError::Closed) });
+        }
+        self.source.open(host)
+    }
+
+    fn open_others(&self, all: bool) -> BoxFuture<'_, Result<SecretFields, CredentialError>> {
+        // Why in any case: it is for what was received, from which it is removed.
+        self.source.open_others(all)
     }
 }
 

@@ -9,7 +9,8 @@ use portcullis_core::fault::Code;
 use portcullis_core::host_pattern::HostPattern;
 use portcullis_egress::BoundCredential;
 use portcullis_store::{
-    ConnectorSetting, CredentialState, DiscoveredConfig, Records, TokenFailure, TokenState, Vault,
+    ConnectorSetting, CredentialState, DiscoveredConfig, Document, Records, StoreError, TokenFailure,
+    TokenState, Vault,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,32 @@ pub(crate) const CLIENT_GONE: &str = "client_gone: the OAuth client that it was 
 /// The same in one word.
 pub(crate) const CLIENT_GONE_REASON: &str = "client_gone";
 
+/// Reads the records of a connection.
+struct Reader<'r> {
+    records: &'r Records,
+    /// Whether past what was read before: that may be older than what belongs to it.
+    is_direct: bool,
+    /// The last commit that wrote one of them.
+    newest: u64,
+}
+
+impl Reader<'_> {
+    async fn get<T: Document + 'static>(
+        &mut self,
+        parts: &[&str],
+    ) -> Result<Option<(Arc<T>, u64)>, StoreError> {
+        let found = match self.is_direct {
+            true => {
+                self.records.get::<T>(parts).await?.map(|(document, commit)| (Arc::new(document), commit))
+            }
+            false => self.records.get_shared::<T>(parts).await?,
+        };
+        // Why the latest for one that is missing: when it was deleted is not known.
+        self.newest = self.newest.max(found.as_ref().map_or(u64::MAX, |(_, commit)| *commit));
+        Ok(found)
+    }
+}
+
 impl StoredConnection {
     /// Reads the stored connection, all of it as of one moment; `connector` (default authentication method) lists the
     /// methods and fields.
@@ -79,8 +106,17 @@ impl StoredConnection {
         key: &ConnectionKey,
         connector: &Connector,
     ) -> Result<Self, Error> {
+        let mut is_direct = false;
         for _ in 0..READS_MAX {
-            if let Some(whole) = Self::read(records, key, connector).await? {
+            // Why before anything is read: what was committed after it may be newer than the rest.
+            let position = records.position();
+            let mut reader = Reader { records, is_direct, newest: 0 };
+            let read = Self::read(&mut reader, key, connector).await?;
+            if !is_direct && position.is_some_and(|position| reader.newest > position) {
+                is_direct = true;
+                continue;
+            }
+            if let Some(whole) = read {
                 return Ok(whole);
             }
             tokio::task::yield_now().await;
@@ -91,12 +127,14 @@ impl StoredConnection {
     /// Reads the records one after the other; `None` if they do not belong together, because the connection was saved
     /// or forgotten meanwhile.
     async fn read(
-        records: &Records,
+        reader: &mut Reader<'_>,
         key: &ConnectionKey,
         connector: &Connector,
     ) -> Result<Option<Self>, Error> {
         let parts = key.parts();
-        let Some((setting, setting_commit)) = records.get_shared::<ConnectorSetting>(&parts).await? else {
+        let Some((setting, setting_commit)) = reader.get::<ConnectorSetting>(&parts).await? else {
+            // Why: nothing else is read that could belong to another moment.
+            reader.newest = 0;
             return Ok(Some(Self { is_named: key.name.is_some(), ..Self::default() }));
         };
         let chosen = connector.under(setting.value.auth_method.as_deref());
@@ -105,15 +143,15 @@ impl StoredConnection {
         // Why none: a credential that was saved for a removed method must not be sent under another.
         let credential = match gone {
             true => None,
-            false => records.get_shared::<CredentialState>(&parts).await?,
+            false => reader.get::<CredentialState>(&parts).await?,
         };
         let token = match &chosen.auth.token {
-            Some(_) => records.get_shared::<TokenState>(&parts).await?,
+            Some(_) => reader.get::<TokenState>(&parts).await?,
             None => None,
         };
         let automated = chosen.fields.iter().any(|field| field.automated);
         let discovered = match automated {
-            true => records.get_shared::<DiscoveredConfig>(&parts).await?.map(|(d, _)| d).unwrap_or_default(),
+            true => reader.get::<DiscoveredConfig>(&parts).await?.map(|(d, _)| d).unwrap_or_default(),
             false => Arc::default(),
         };
         // Whatever saves or forgets a connection writes its setting in the same commit, and a credential that was
@@ -123,7 +161,7 @@ impl StoredConnection {
             None => !gone && setting.value.encrypted_config.is_some(),
         };
         if may_be_torn {
-            let now = records.get_shared::<ConnectorSetting>(&parts).await?;
+            let now = reader.get::<ConnectorSetting>(&parts).await?;
             if now.is_none_or(|(_, commit)| commit != setting_commit) {
                 return Ok(None);
             }
@@ -132,7 +170,10 @@ impl StoredConnection {
         // Why last: of a client that is changed meanwhile the newest state counts.
         let clients = match gone {
             true => SharedClients::default(),
-            false => SharedClients::load(records, &key.org, chosen, oauth_clients::method_id(method)).await?,
+            false => {
+                SharedClients::load(reader.records, &key.org, chosen, oauth_clients::method_id(method))
+                    .await?
+            }
         };
         let read = Self {
             is_named: key.name.is_some(),

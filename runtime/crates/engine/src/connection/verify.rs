@@ -115,6 +115,7 @@ pub async fn verify<'a>(
     let target = format!("connection/{}", subject.key.parts().join("/"));
     engine.resources.record_act(&subject.key.org, target).await?;
     let handle = engine.resources.active_calls.register(CallScope::of(&call), call.commitment.clone());
+    engine.resources.freshness.check()?;
     // Why now: a person who asks does not wait for the time of the next attempt.
     if let Err(error) =
         engine.renewal.fresh(&mut connection, &run, (Need::Now, Asking::Nothing), &handle).await

@@ -44,9 +44,9 @@ pub(super) struct Seen {
     counts: Mutex<HashMap<String, usize>>,
 }
 
-impl Default for Seen {
-    fn default() -> Self {
-        Self { holder: clock::fresh_text("proc"), running: Arc::default(), counts: Mutex::default() }
+impl Seen {
+    pub(super) fn new(holder: String) -> Self {
+        Self { holder, running: Arc::default(), counts: Mutex::default() }
     }
 }
 

@@ -18,6 +18,8 @@ use crate::clock::{self, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::idempotency;
+use crate::nodes::{Duty, is_on_duty};
+use crate::rate_limit;
 use crate::retention;
 use crate::runs;
 
@@ -41,6 +43,9 @@ pub(super) async fn sweeps(engine: Weak<Engine>, desk: Arc<JobDesk>) {
             _ = ticks.tick() => {}
         }
         let Some(engine) = engine.upgrade() else { return };
+        if !is_on_duty(&engine, Duty::Runs, EVERY).await {
+            continue;
+        }
         tokio::select! {
             biased;
             // Why it may be dropped: each step is complete by itself, and the next process goes on.
@@ -59,6 +64,9 @@ async fn all(engine: &Engine) {
     }
     if let Err(error) = feed::trim(engine).await {
         tracing::error!(code = %error.code, detail = error.detail, "old entries of feeds could not be dropped");
+    }
+    if let Err(error) = rate_limit::sweep(engine).await {
+        tracing::error!(%error, "what was taken of budgets could not be listed");
     }
     if let Err(error) = idempotency::sweep(engine).await {
         tracing::error!(code = %error.code, detail = error.detail, "idempotency keys could not be listed");

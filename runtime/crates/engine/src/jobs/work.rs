@@ -337,6 +337,10 @@ async fn after(
         // Why nothing is written: the process stops. What becomes of the run is decided as after a crash.
         return Ok(());
     }
+    if *code == Code::StoreUnavailable {
+        // Why as well: the call was ended because this node cannot judge it, and another one may.
+        return Ok(());
+    }
     let repeat = repeat(engine, &detail).await?;
     // Why also a call whose time was over: it may have more the next time.
     let ran_out = *code == Code::UpstreamTimeout && (!sent || repeat.holds());

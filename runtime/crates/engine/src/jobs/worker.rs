@@ -84,10 +84,17 @@ struct Rounds {
 async fn rounds(engine: Weak<Engine>, desk: Arc<JobDesk>) {
     let Some(first) = engine.upgrade() else { return };
     let slots = usize::try_from(first.limits().job_workers).unwrap_or(1);
+    let freshness = Arc::clone(&first.resources.freshness);
     drop(first);
     let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
     let mut rounds = Rounds { slots, busy: Arc::default(), last: None };
     loop {
+        // Why: what this node cannot judge is left to the others.
+        tokio::select! {
+            biased;
+            () = desk.stop.cancelled() => return,
+            () = freshness.regained() => {}
+        }
         let slot = tokio::select! {
             biased;
             () = desk.stop.cancelled() => return,

@@ -6,7 +6,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::exposition::Outside;
-use super::labels::{Breaking, Word};
+use super::labels::{Breaking, OfNode, Word};
 use super::{MetricRow, add, table};
 use crate::breaker::{BreakerCount, BreakerState};
 use crate::engine::Engine;
@@ -27,6 +27,7 @@ pub(super) async fn register(registry: &mut Registry, engine: &Engine, outside: 
     add(registry, &table::LEDGER_INTACT, flag(!resources.ledger.is_damaged()));
     let stats = store.stats().await;
     add(registry, &table::STORE_WELL, flag(store.is_well() && stats.is_ok()));
+    add(registry, &table::CHANGES_AGE, ConstGauge::new(resources.freshness.age().as_secs_f64()));
     add(registry, &table::STORE_ANCHORED, flag(store.is_anchored()));
     if let Ok(stats) = &stats {
         add(registry, &table::STORE_COMMITS, ConstCounter::new(stats.seq));
@@ -42,6 +43,9 @@ pub(super) async fn register(registry: &mut Registry, engine: &Engine, outside: 
     }
     add(registry, &table::BREAKERS, breakers);
     words(registry, &table::BUILD, "version", [(env!("CARGO_PKG_VERSION"), 1)]);
+    let node = Family::<OfNode, Gauge>::default();
+    node.get_or_create(&OfNode(engine.node().as_str().to_owned())).set(1);
+    add(registry, &table::NODE, node);
     counted(registry, engine, stats.ok().map(|stats| stats.disk_bytes));
 }
 

@@ -18,6 +18,16 @@ impl EncodeLabelSet for Word {
     }
 }
 
+/// The name of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct OfNode(pub(super) String);
+
+impl EncodeLabelSet for OfNode {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        ("node", self.0.as_str()).encode(encoder.encode_label())
+    }
+}
+
 /// A check and the code with which it refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Refusal {

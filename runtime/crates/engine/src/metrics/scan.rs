@@ -235,6 +235,16 @@ const fn connection_word(state: ConnectionState) -> &'static str {
     }
 }
 
+/// What is on disk, measured again if that was long ago, and how many seconds ago that was.
+pub(super) async fn measured(engine: &Engine) -> (Vec<(&'static str, u64)>, u64) {
+    let scan = &engine.resources.metrics.scan;
+    let _one_at_a_time = scan.stepping.lock().await;
+    disk(scan).await;
+    let sweeps = lock(&scan.sweeps);
+    let age_s = sweeps.disk.done_at.map_or(0, |at| at.elapsed().as_secs());
+    (sweeps.disk.done.iter().map(|(kind, bytes)| (*kind, *bytes)).collect(), age_s)
+}
+
 async fn disk(scan: &Scan) {
     let is_due = lock(&scan.sweeps).disk.done_at.is_none_or(|at| at.elapsed() >= DISK_EVERY);
     if !is_due {

@@ -45,6 +45,7 @@ metrics! {
     STORE_COMMITS "portcullis_store_commits_total" "counter" [""] "Commits of the store since it was made";
     STORE_RECORDS "portcullis_store_records" "gauge" [""] "Records in the store";
     STORE_WELL "portcullis_store_well" "gauge" [""] "1 if the store can be read and written";
+    CHANGES_AGE "portcullis_changes_age_seconds" "gauge" [""] "How long ago the changes of other nodes were read to their end; 0 where one process has the store alone. From limits.changes_unread_ms on the node makes no calls";
     STORE_ANCHORED "portcullis_store_anchored" "gauge" [""] "0 if the anchor file cannot be written";
     DISK "portcullis_disk_bytes" "gauge" ["kind"] "Bytes on disk: store, ledger, runs, compiled, modules; measured in the background";
     SCAN_AGE "portcullis_scan_age_seconds" "gauge" ["kind"] "How old the figures are that are counted in the background: connections, jobs, disk";
@@ -52,6 +53,7 @@ metrics! {
     LOG_LOST "portcullis_log_lines_lost_total" "counter" [""] "Log lines that could not be written";
     REQUESTS "portcullis_api_requests_total" "counter" [""] "Requests to the API";
     BUILD "portcullis_build_info" "gauge" ["version"] "Always 1";
+    NODE "portcullis_node_info" "gauge" ["node"] "Always 1: the name of this node (node_id)";
     PROCESS_CPU "process_cpu_seconds_total" "counter" [""] "Processor time of the process";
     PROCESS_RSS "process_resident_memory_bytes" "gauge" [""] "Memory of the process";
     PROCESS_VIRTUAL "process_virtual_memory_bytes" "gauge" [""] "Address space of the process, most of it reserved and not used";

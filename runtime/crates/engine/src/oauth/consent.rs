@@ -273,6 +273,8 @@ pub struct Return<'a> {
 /// Takes a pending consent out of the store: each state works once.
 async fn take(resources: &Resources, back: &Return<'_>) -> Result<PendingConsent, Error> {
     let invalid = |why: &str| Error::new(Code::ConsentInvalid, why);
+    // Why before the state is spent: its code could not be redeemed.
+    resources.freshness.check()?;
     let key = hash(back.state);
     let Some((pending, commit)) = resources.records.get::<PendingConsent>(&[key.as_str()]).await? else {
         return Err(invalid("the link is unknown or was used already; start again"));

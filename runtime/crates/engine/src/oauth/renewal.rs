@@ -30,6 +30,7 @@ use crate::connection::health::{self, Seen, Watched};
 use crate::connection::state::StoredConnection;
 use crate::connection::{ConnectionKey, LoadedConnection};
 use crate::error::Error;
+use crate::nodes::CLOCK_SKEW_MAX;
 use crate::resources::Resources;
 use crate::workers::Lane;
 
@@ -39,8 +40,10 @@ const LEASE: SignedDuration = SignedDuration::from_secs(90);
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Maximum steps that a definition can have.
 const STEPS_MAX: u64 = 4;
-const _: () =
-    assert!(STEP_TIMEOUT.as_secs() * STEPS_MAX < LEASE.as_secs() as u64, "a lease outlives its exchange");
+const _: () = assert!(
+    STEP_TIMEOUT.as_secs() * STEPS_MAX + CLOCK_SKEW_MAX.as_secs() < LEASE.as_secs() as u64,
+    "a lease outlives its exchange, also by the clock of another node"
+);
 /// Pause while another process holds the lease.
 const LEASE_POLL: Duration = Duration::from_millis(200);
 /// First pause after a failure that may pass by itself, and after one that needs a person.
@@ -152,7 +155,7 @@ impl Locks {
 
 impl Renewal {
     pub(crate) fn new(resources: Arc<Resources>) -> Self {
-        let locks = Locks { holder: clock::fresh_text("node"), held: Mutex::default() };
+        let locks = Locks { holder: resources.holder.clone(), held: Mutex::default() };
         Self { resources, locks: Arc::new(locks) }
     }
 
@@ -236,6 +239,8 @@ impl Renewal {
                 tokio::time::sleep(LEASE_POLL).await;
                 continue;
             }
+            // Why not an early one either: the answer of a request that this node may not make would be lost.
+            resources.freshness.check()?;
             let Some((state, commit)) = self.take_lease(connection).await? else { continue };
             let state = client::noted(state, connection);
             let used = identity(connection);

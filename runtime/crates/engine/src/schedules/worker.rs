@@ -57,6 +57,17 @@ async fn rounds(engine: Weak<Engine>, stop: CancellationToken) {
     let mut last_ms = None;
     loop {
         let Some(own) = engine.upgrade() else { return };
+        let freshness = Arc::clone(&own.resources.freshness);
+        if freshness.is_lost() {
+            drop(own);
+            // Why: what this node cannot judge is left to the others.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = freshness.regained() => continue,
+                () = sleep(SLEEP_MAX) => continue,
+            }
+        }
         let now_ms = own.resources.clock.now_ms();
         // Why at the beginning: it may have been set back since the last process ended.
         if last_ms.is_none_or(|last: u64| now_ms.saturating_add(SET_BACK_MS) < last)

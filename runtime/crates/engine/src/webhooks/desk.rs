@@ -11,7 +11,6 @@ use portcullis_store::{Change, Document as _, EventBroadcast, WebhookTurn};
 use tokio::sync::Notify;
 
 use super::refusals::Refusals;
-use crate::clock;
 
 /// Endpoints of one scope that are delivered to at once.
 const OF_ONE_SCOPE: usize = 2;
@@ -35,19 +34,6 @@ pub(crate) struct WebhookDesk {
     failing: Mutex<HashMap<String, u32>>,
 }
 
-impl Default for WebhookDesk {
-    fn default() -> Self {
-        Self {
-            holder: clock::fresh_text("node"),
-            wake: Notify::new(),
-            refusals: Refusals::default(),
-            dirty: Mutex::default(),
-            busy: Mutex::default(),
-            failing: Mutex::default(),
-        }
-    }
-}
-
 /// An endpoint that this process delivers to; free again when dropped.
 pub(super) struct Busy {
     desk: Arc<WebhookDesk>,
@@ -62,6 +48,17 @@ impl Drop for Busy {
 }
 
 impl WebhookDesk {
+    pub(crate) fn new(holder: String) -> Self {
+        Self {
+            holder,
+            wake: Notify::new(),
+            refusals: Refusals::default(),
+            dirty: Mutex::default(),
+            busy: Mutex::default(),
+            failing: Mutex::default(),
+        }
+    }
+
     /// Wakes the worker if a commit wrote something for it.
     pub(crate) fn changed(&self, changes: &[Change]) {
         let is_for_it = |change: &Change| {

@@ -86,7 +86,12 @@ pub(super) async fn send(
         options: OutboundOptions::default(),
     };
     let guard = guard(resources, scope, endpoint, target.host(), message)?;
-    let sent = guard.send(request).await;
+    let sent = tokio::select! {
+        biased;
+        // Why: what it is sent for may be forbidden by now. It is sent again, under the same id.
+        () = resources.freshness.lost() => return Ok(Sent::refused(Code::StoreUnavailable)),
+        sent = guard.send(request) => sent,
+    };
     let report = guard.report();
     Ok(match sent {
         Ok(answer) => Sent { status: Some(answer.status), code: None },

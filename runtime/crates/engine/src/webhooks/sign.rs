@@ -3,7 +3,7 @@
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use portcullis_store::{ScopeBinding, WebhookEndpoint, WebhookSecret};
+use portcullis_store::{KeyMark, WebhookEndpoint, WebhookSecret, secret_binding};
 
 use crate::clock;
 use crate::error::Error;
@@ -12,16 +12,25 @@ use crate::resources::Resources;
 /// Begins a secret as people see it.
 const PREFIX: &str = "whsec_";
 
-const fn binding<'a>(scope: &'a str, name: &'a str) -> ScopeBinding<'a> {
-    ScopeBinding { scope, purpose: "webhook", name }
-}
-
 /// Makes a secret; the second value is its text, which is shown once.
 pub(super) async fn new_secret(resources: &Resources, scope: &str) -> Result<(WebhookSecret, String), Error> {
     let name = clock::fresh_text("whs");
-    let (key, sealed) = resources.vault.make_scope_secret(&binding(scope, &name)).await?;
+    let (key, sealed) = resources.vault.make_scope_secret(&secret_binding(scope, &name)).await?;
     let text = format!("{PREFIX}{}", STANDARD.encode(key.as_slice()));
     Ok((WebhookSecret { name, sealed, created_at: clock::now(), until: None }, text))
+}
+
+/// Wraps a new secret with the master key of now. What it is written with needs the mark: a rotation that began after the
+/// secret was made would overlook it.
+pub(super) async fn settle(
+    resources: &Resources,
+    scope: &str,
+    secret: &mut WebhookSecret,
+) -> Result<KeyMark, Error> {
+    let bound = secret_binding(scope, &secret.name);
+    let (sealed, mark) = resources.vault.settle_scope_secret(&bound, &secret.sealed).await?;
+    secret.sealed = sealed;
+    Ok(mark)
 }
 
 /// The value of `webhook-signature`: of the secret, and of the one before while it counts.
@@ -36,7 +45,8 @@ pub(super) async fn signatures(
     let secrets = std::iter::once(&endpoint.secret).chain(endpoint.old_secret.as_ref().filter(counts));
     let mut texts = Vec::with_capacity(2);
     for secret in secrets {
-        let key = resources.vault.open_scope_secret(&binding(scope, &secret.name), &secret.sealed).await?;
+        let key =
+            resources.vault.open_scope_secret(&secret_binding(scope, &secret.name), &secret.sealed).await?;
         texts.push(signature(key.as_slice(), content));
     }
     Ok(texts.join(" "))

@@ -28,6 +28,7 @@ use super::{WebhookScope, fan_out, refusals, sweep, turn};
 use crate::clock::{self, HOUR_MS, jitter, now_ms};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::nodes::{Duty, is_on_duty};
 use crate::resources::Resources;
 
 /// How long the worker sleeps at most.
@@ -72,13 +73,26 @@ async fn rounds(
     let mut told_all = true;
     loop {
         let Some(own) = engine.upgrade() else { return };
+        let freshness = Arc::clone(&own.resources.freshness);
+        if freshness.is_lost() {
+            drop(own);
+            // Why: what this node cannot judge is left to the others.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = freshness.regained() => continue,
+                () = sleep(SLEEP_MAX) => continue,
+            }
+        }
         if swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) || told_all {
             note_all(&own).await;
             told_all = false;
         }
         if swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
             swept = Some(Instant::now());
-            if let Err(error) = sweep::sweep(&own).await {
+            if is_on_duty(&own, Duty::Webhooks, SWEEP_EVERY).await
+                && let Err(error) = sweep::sweep(&own).await
+            {
                 tracing::error!(%error, "old deliveries to webhooks cannot be dropped");
             }
         }
@@ -198,6 +212,10 @@ async fn serve(engine: &Engine, own: &Turn) -> Result<(), Error> {
     let Some(scope) = WebhookScope::of_part(&own.scope) else { return end_turn(resources, own, None).await };
     let mut rest = Duration::ZERO;
     for _ in 0..OF_ONE_TURN {
+        if resources.freshness.is_lost() {
+            // Why the turn stays: it is this node that may not send.
+            return Ok(());
+        }
         // Why each time: it may have been changed, switched off or deleted.
         let hooks = resources.records.get_shared::<Webhooks>(&[&own.scope]).await?;
         let endpoint = hooks

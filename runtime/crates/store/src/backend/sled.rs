@@ -7,9 +7,9 @@
 //! Called through `dyn Store`; opened by the runtime and by `portcullis restore`.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
@@ -17,18 +17,25 @@ use portcullis_core::sync::read;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::versions::Versions;
-use crate::backend::{Batch, Change, SnapshotReport, Store, StoreStats, Versioned, check_key};
+use crate::backend::{AtSnapshot, Batch, Change, SnapshotReport, Store, StoreStats, Versioned, check_key};
 use crate::error::StoreError;
 use crate::task::BoxFuture;
 
 use self::opening::{lock_directory, open_checked};
+use self::scanning::Scanning;
 use self::writer::{Job, Writer};
 
+pub use self::compacting::{CompactStep, Compacted, compact_store};
+pub use self::examining::{StoreBad, StoreSeen, examine_store};
+
 mod anchor;
+mod compacting;
+mod examining;
 mod layout;
 mod opening;
 mod reading;
 mod recovery;
+mod scanning;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -43,6 +50,8 @@ pub struct SledStore {
     shared: Arc<Shared>,
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
+    /// One snapshot at a time.
+    snapshots: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// State shared by the writer thread and reading tasks.
@@ -55,6 +64,10 @@ struct Shared {
     broken: AtomicBool,
     /// Whether the last write of the anchor failed.
     anchor_failing: Arc<AtomicBool>,
+    /// The snapshot that is under way.
+    scanning: Scanning,
+    /// Bytes that the records take.
+    live_bytes: AtomicU64,
     /// Held for its lock; after `db`, so that sled closes first.
     _lock: File,
 }
@@ -95,7 +108,7 @@ impl SledStore {
         std::fs::create_dir_all(dir)
             .map_err(|error| StoreError::io(&format!("creating {}", dir.display()), &error))?;
         let lock = lock_directory(dir)?;
-        let (db, files) = open_checked(dir)?;
+        let (db, files, live_bytes) = open_checked(dir)?;
         let anchor_failing = Arc::new(AtomicBool::new(false));
         let meta = reading::meta(&db)?;
         let anchor = anchor.map(|path| anchor::Keeper::open(path, &meta, Arc::clone(&anchor_failing)));
@@ -105,6 +118,8 @@ impl SledStore {
             versions: Versions::default(),
             broken: AtomicBool::new(false),
             anchor_failing,
+            scanning: Scanning::default(),
+            live_bytes: AtomicU64::new(live_bytes),
             _lock: lock,
         });
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS_MAX);
@@ -115,7 +130,7 @@ impl SledStore {
             .name("store-writer".to_owned())
             .spawn(move || writer.run(queue))
             .map_err(|error| StoreError::io("starting the writer thread", &error))?;
-        Ok(Self { shared, jobs: Some(jobs), writer: Some(thread) })
+        Ok(Self { shared, jobs: Some(jobs), writer: Some(thread), snapshots: Arc::default() })
     }
 
     async fn ask<T>(
@@ -183,7 +198,29 @@ impl Store for SledStore {
     }
 
     fn snapshot(&self, to: Box<dyn Write + Send>) -> BoxFuture<'_, Result<SnapshotReport, StoreError>> {
-        Box::pin(self.ask(|reply| Job::Snapshot { to, reply }))
+        self.snapshot_at(Box::new(|| Ok(())), to)
+    }
+
+    fn snapshot_at(
+        &self,
+        at: AtSnapshot,
+        to: Box<dyn Write + Send>,
+    ) -> BoxFuture<'_, Result<SnapshotReport, StoreError>> {
+        Box::pin(async move {
+            let stopped = || StoreError::Unavailable("the writer thread has stopped".to_owned());
+            let alone = Arc::clone(&self.snapshots).lock_owned().await;
+            let (shared, jobs) = (Arc::clone(&self.shared), self.jobs.clone().ok_or_else(stopped)?);
+            // Why all of it on a thread: a snapshot that was begun must be ended, also if whoever asked is gone.
+            let written = tokio::task::spawn_blocking(move || {
+                let _alone = alone;
+                let (reply, begun) = oneshot::channel();
+                jobs.blocking_send(Job::BeginSnapshot { at, reply }).map_err(|_| stopped())?;
+                drop(jobs);
+                let begun = begun.blocking_recv().map_err(|_| stopped())??;
+                scanning::write(&shared, &begun, &mut BufWriter::new(to))
+            });
+            written.await.map_err(|_| StoreError::damaged("reading the store failed"))?
+        })
     }
 
     fn restore(&self, from: Box<dyn Read + Send>) -> BoxFuture<'_, Result<SnapshotReport, StoreError>> {
@@ -202,6 +239,10 @@ impl Store for SledStore {
     fn version(&self, key: &str) -> Option<u64> {
         // Why none when broken: cached reads must not hide that the store can no longer be read.
         if self.shared.is_broken() { None } else { self.shared.versions.of(key) }
+    }
+
+    fn live_bytes(&self) -> Option<u64> {
+        Some(self.shared.live_bytes.load(Ordering::Relaxed))
     }
 
     fn is_well(&self) -> bool {

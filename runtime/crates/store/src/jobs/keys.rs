@@ -104,7 +104,7 @@ impl JobName {
         format!("{ALL_UNRECORDED}{}", self.path())
     }
 
-    pub(super) fn input_key(&self, part: u32) -> String {
+    pub(crate) fn input_key(&self, part: u32) -> String {
         format!("job_input/{}/{part:05}", self.path())
     }
 

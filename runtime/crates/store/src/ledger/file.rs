@@ -79,7 +79,11 @@ impl FileLedger {
         Self::open_with_segments(dir, sync, SEGMENT_BYTES)
     }
 
-    fn open_with_segments(dir: &Path, sync: LedgerSync, segment_bytes: u64) -> Result<Self, LedgerError> {
+    pub(crate) fn open_with_segments(
+        dir: &Path,
+        sync: LedgerSync,
+        segment_bytes: u64,
+    ) -> Result<Self, LedgerError> {
         std::fs::create_dir_all(dir)
             .map_err(|error| LedgerError::io("creating the ledger directory", &error))?;
         let lock = lock_directory(dir)?;

@@ -2,8 +2,8 @@
 //!
 //! A document is returned without reading only while its key's version is the one from before it was
 //! read, so every later read sees an acknowledged commit. An engine without versions is read
-//! each time, because the feed reports another process's commit only after it was acknowledged; what is
-//! read is then not parsed again while its revision is the same.
+//! each time, unless its feed is followed (`followed.rs`); what is read is then not parsed again while its
+//! revision is the same.
 
 use std::any::Any;
 use std::collections::HashMap;

@@ -3,6 +3,8 @@
 //! It reports which keys were written and not what that means: a follower reads [`crate::Key::parse`] and compares
 //! the kind with [`crate::Document::KIND`]. Called by the engine.
 
+use std::time::Instant;
+
 use super::{Records, Writes};
 use crate::backend::Change;
 use crate::error::StoreError;
@@ -20,7 +22,7 @@ impl Records {
             .iter()
             .map(|(key, value)| Change { seq: 0, key: key.clone(), deleted: value.is_none() })
             .collect();
-        let seq = self.store.commit(batch).await?;
+        let seq = self.commit_batch(batch).await?;
         for change in &mut changes {
             change.seq = seq;
         }
@@ -35,6 +37,29 @@ impl Records {
     /// And those of the engine.
     pub async fn changes(&self, since: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
         self.store.changes(since, limit).await
+    }
+
+    /// The last commit whose changes are known here from the feed; `None` where [`Records::get_shared`] returns the newest
+    /// document in any case. Of documents that belong together, one with a later commit may be newer than the others.
+    #[must_use]
+    pub fn position(&self) -> Option<u64> {
+        self.followed.position()
+    }
+
+    /// Says what the feed told: these documents are read again. For whoever follows the feed.
+    pub fn changed(&self, changes: &[Change]) {
+        self.followed.changed(changes);
+    }
+
+    /// Says that the feed did not reach back: every document is read again. `position` is the last commit of the store.
+    pub fn changed_all(&self, position: u64) {
+        self.followed.changed_all(position);
+    }
+
+    /// Says until when documents that were read may be used, unless the feed or a commit of this process names them: as
+    /// long as the feed need not have been read again. Without this, nothing is used that may be old.
+    pub fn use_until(&self, at: Instant) {
+        self.followed.use_until(at);
     }
 
     /// Drops the cached documents of these storage keys, as changes name them. It only frees memory:

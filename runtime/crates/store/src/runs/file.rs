@@ -28,6 +28,7 @@ use portcullis_core::sync::lock;
 
 mod chain;
 mod earlier;
+mod examining;
 mod index;
 mod indexer;
 mod latest;
@@ -37,6 +38,8 @@ mod outline;
 mod reading;
 mod retention;
 mod segment;
+
+pub(crate) use self::examining::examine_runs;
 
 /// A file is closed at this length: reading all of it takes little time and memory.
 const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
@@ -67,7 +70,7 @@ impl FileRuns {
         Self::open_with_segments(dir, SEGMENT_BYTES)
     }
 
-    fn open_with_segments(dir: &Path, segment_bytes: u64) -> Result<Self, StoreError> {
+    pub(crate) fn open_with_segments(dir: &Path, segment_bytes: u64) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir)
             .map_err(|error| StoreError::io("creating the runs' directory", &error))?;
         let syncer: Arc<Syncer<Log>> = Arc::default();

@@ -59,7 +59,7 @@ pub(crate) fn generated(org: &OrgId, workspace: &WorkspaceId, n: u64) -> RunReco
 }
 
 /// Oldest first, after the run `after`; `None` if that is no run of the workspace.
-pub(super) fn oldest_first(workspace: (OrgId, WorkspaceId), after: Option<&RunId>, limit: usize) -> RunQuery {
+pub(crate) fn oldest_first(workspace: (OrgId, WorkspaceId), after: Option<&RunId>, limit: usize) -> RunQuery {
     RunQuery {
         scope: RunScope::Workspace(workspace.0, workspace.1),
         filter: RunFilter::default(),

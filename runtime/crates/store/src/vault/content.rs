@@ -144,6 +144,12 @@ fn open(
     Ok(content)
 }
 
+/// Whether bytes have the form of what [`Vault::seal_content`] makes; whether they open only a key can tell. Their
+/// beginning is enough.
+pub(crate) fn is_sealed_content(sealed: &[u8]) -> bool {
+    sealed.len() >= SEALED_CONTENT_BYTES && sealed.starts_with(&HEAD)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -24,12 +24,41 @@ pub enum VaultError {
         /// Id of the current key.
         given: String,
     },
+    /// Something is wrapped with a master key that the configured ring does not have.
+    #[error(
+        "master key {key_id} is needed: {what}, and the configured key ring has only {held}; put its line back, or start \
+         with it once more and rotate: `portcullis key show` tells when nothing is wrapped with it any more"
+    )]
+    MasterKeyNeeded {
+        /// Id of the key that is missing.
+        key_id: String,
+        /// What it is needed for.
+        what: String,
+        /// Ids of the keys that there are.
+        held: String,
+    },
+    /// Something that is to be opened, or wrapped, needs a master key that this process does not have.
+    #[error(
+        "master key {key_id} is not in the key ring of this process; put its line into the master key file, or back into \
+         its provider, and send SIGHUP or start again"
+    )]
+    MasterKeyMissing {
+        /// Id of the key.
+        key_id: String,
+    },
     /// The store contains workspace keys but no key check.
     #[error("the store holds workspace keys but its key check is missing; run `portcullis restore`")]
     KeyCheckMissing,
     /// The text is not a master key. The error shows nothing of it.
-    #[error("not a master key: expected one line `pcmk1_` and 43 characters of base64url")]
+    #[error("not a master key: expected a line `pcmk1_` and 43 characters of base64url")]
     InvalidKeyText,
+    /// A line of a key ring is not usable. The error shows nothing of it.
+    #[error("line {line} of the key ring: {reason}")]
+    InvalidKeyRing {
+        /// The line's number, from 1.
+        line: usize,
+        reason: &'static str,
+    },
     /// The workspace has no key: it was never created, or was deleted.
     #[error("workspace {org}/{workspace} has no key")]
     NoWorkspaceKey { org: OrgId, workspace: WorkspaceId },

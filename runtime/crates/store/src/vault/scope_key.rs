@@ -13,9 +13,10 @@ use portcullis_core::sync::lock;
 use serde::{Deserialize, Serialize};
 
 use super::associated::Bound;
-use super::scope_secret::{ScopeBinding, ScopeSecret};
+use super::ring::{self, ATTEMPTS_MAX};
+use super::scope_secret::{self, ScopeBinding, ScopeSecret};
 use super::workspace_key::WorkspaceKey;
-use super::{SecretPayload, Vault, VaultError, seal, sealed_bytes};
+use super::{KeyBytes, SecretPayload, Vault, VaultError, seal, sealed_bytes};
 use crate::records::{Document, Writes};
 
 /// Scopes whose keys are cached unwrapped; if there are more, all are dropped.
@@ -77,7 +78,7 @@ struct Kept {
 
 impl ScopeKeys {
     fn get(&self, scope: &str) -> Option<Arc<WorkspaceKey>> {
-        lock(&self.0).keys.get(scope).cloned()
+        lock(&self.0).keys.get(scope).filter(|key| key.is_usable()).cloned()
     }
 
     fn epoch(&self) -> u64 {
@@ -107,7 +108,8 @@ impl ScopeKeys {
     }
 }
 
-fn binding(scope: &str) -> ScopeBinding<'_> {
+/// What a scope's key is wrapped for.
+pub(super) fn binding(scope: &str) -> ScopeBinding<'_> {
     ScopeBinding { scope, purpose: PURPOSE, name: "key" }
 }
 
@@ -162,19 +164,24 @@ impl Vault {
     }
 
     async fn ensure_scope_key(&self, scope: &str) -> Result<Arc<WorkspaceKey>, VaultError> {
-        if let Some(key) = self.scope_key(scope).await? {
-            return Ok(key);
+        for _ in 0..ATTEMPTS_MAX {
+            if let Some(key) = self.scope_key(scope).await? {
+                return Ok(key);
+            }
+            let mut bytes = KeyBytes::default();
+            self.random.fill(&mut *bytes)?;
+            let wrapping = self.wrapping().await?;
+            let sealed = scope_secret::wrap(&bytes, &binding(scope), &wrapping).await?;
+            let key_id = WorkspaceKey::new(bytes).id.to_string();
+            let record = ScopeKeyRecord { scope: scope.to_owned(), key_id, key: sealed };
+            match self.records.commit(wrapping.mark.condition(Writes::new().create(&[scope], &record))).await
+            {
+                // After a conflict another task or process created it, or the ring changed: it is looked at again.
+                Ok(_) | Err(crate::StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        let (bytes, sealed) = self.make_scope_secret(&binding(scope)).await?;
-        let key_id = WorkspaceKey::new(bytes).id.to_string();
-        let record = ScopeKeyRecord { scope: scope.to_owned(), key_id, key: sealed };
-        match self.records.commit(Writes::new().create(&[scope], &record)).await {
-            // After a conflict another task or process created it in between: that key is used.
-            Ok(_) | Err(crate::StoreError::Conflict { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let missing = || VaultError::NoScopeKey { scope: scope.to_owned() };
-        self.scope_key(scope).await?.ok_or_else(missing)
+        Err(ring::crowded())
     }
 
     async fn scope_key(&self, scope: &str) -> Result<Option<Arc<WorkspaceKey>>, VaultError> {
@@ -183,7 +190,9 @@ impl Vault {
         }
         let epoch = self.scope_keys.epoch();
         let Some((record, _)) = self.records.get::<ScopeKeyRecord>(&[scope]).await? else { return Ok(None) };
-        let key = WorkspaceKey::new(self.open_scope_secret(&binding(scope), &record.key).await?);
+        let keks = self.keks();
+        let bytes = scope_secret::unwrap(&record.key, &binding(scope), &*keks).await?;
+        let key = WorkspaceKey::new(bytes).for_at_most(keks.opened_for());
         if key.id.as_str() != record.key_id {
             return Err(VaultError::Refused);
         }

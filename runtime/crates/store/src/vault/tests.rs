@@ -33,7 +33,7 @@ pub(super) fn payload(hosts: &[&str], fields: &[(&str, &str)]) -> SecretPayload 
     }
 }
 
-fn example() -> SecretPayload {
+pub(super) fn example() -> SecretPayload {
     payload(&["api.example.com"], &[("api_key", "sk_canary"), ("secret", "s2_canary")])
 }
 
@@ -247,6 +247,7 @@ proptest! {
 }
 
 mod keys;
+mod rotation;
 mod second_implementation;
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,6 +18,7 @@ use super::associated::Associated;
 use super::derived::DataKeys;
 use super::kek::{KekProvider, KeyId};
 use super::random::RandomSource;
+use super::ring::Wrapping;
 use super::{KeyBytes, VaultError};
 use portcullis_core::sync::lock;
 
@@ -49,35 +51,64 @@ pub(super) struct WorkspaceKey {
     pub(super) bytes: KeyBytes,
     /// Keys derived from recently unwrapped data keys.
     pub(super) data_keys: DataKeys,
+    /// When it must be unwrapped again; never if absent.
+    until: Option<Instant>,
 }
 
 impl WorkspaceKey {
     pub(super) fn new(bytes: KeyBytes) -> Self {
-        Self { id: KeyId::derive(ID_LABEL, &bytes), bytes, data_keys: DataKeys::default() }
+        Self { id: KeyId::derive(ID_LABEL, &*bytes), bytes, data_keys: DataKeys::default(), until: None }
+    }
+
+    /// The same, to be used for this time at most.
+    pub(super) fn for_at_most(self, time: Option<Duration>) -> Self {
+        Self { until: time.and_then(|time| Instant::now().checked_add(time)), ..self }
+    }
+
+    /// Whether it may be used still.
+    pub(super) fn is_usable(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
     }
 }
 
-/// Creates a random key for a workspace and wraps it with the current master key.
+/// Creates a random key for a workspace and wraps it.
 pub(super) async fn generate(
     org: &OrgId,
     workspace: &WorkspaceId,
-    keks: &dyn KekProvider,
+    wrapping: &Wrapping,
     random: &dyn RandomSource,
-) -> Result<(WorkspaceKeyRecord, WorkspaceKey), VaultError> {
+) -> Result<WorkspaceKeyRecord, VaultError> {
     let mut bytes = KeyBytes::default();
     random.fill(&mut *bytes)?;
-    let key = WorkspaceKey::new(bytes);
-    let master = keks.current();
-    let bound = associated(&master, org, workspace, &key.id);
-    let wrapped = keks.wrap_key(bound.as_bytes(), &key.bytes).await?;
-    let record = WorkspaceKeyRecord {
+    wrap(&WorkspaceKey::new(bytes), org, workspace, wrapping).await
+}
+
+async fn wrap(
+    key: &WorkspaceKey,
+    org: &OrgId,
+    workspace: &WorkspaceId,
+    wrapping: &Wrapping,
+) -> Result<WorkspaceKeyRecord, VaultError> {
+    let bound = associated(&wrapping.id, org, workspace, &key.id);
+    let wrapped = wrapping.wrap(bound.as_bytes(), &key.bytes).await?;
+    Ok(WorkspaceKeyRecord {
         org: org.clone(),
         workspace: workspace.clone(),
         key_id: key.id.to_string(),
-        master_key_id: master.to_string(),
+        master_key_id: wrapping.id.to_string(),
         wrapped: BASE64.encode(wrapped),
-    };
-    Ok((record, key))
+    })
+}
+
+/// The same key, wrapped anew.
+pub(super) async fn rewrap(
+    record: &WorkspaceKeyRecord,
+    org: &OrgId,
+    workspace: &WorkspaceId,
+    wrapping: &Wrapping,
+) -> Result<WorkspaceKeyRecord, VaultError> {
+    let key = unwrap(record, org, workspace, &*wrapping.provider).await?;
+    wrap(&key, org, workspace, wrapping).await
 }
 
 /// Opens a stored key for the requested workspace, whatever the record says.
@@ -94,7 +125,7 @@ pub(super) async fn unwrap(
     let bound = associated(&master, org, workspace, &id);
     let bytes = keks.unwrap_key(&master, bound.as_bytes(), &wrapped).await?;
     let key = WorkspaceKey::new(bytes);
-    if key.id == id { Ok(key) } else { Err(VaultError::Refused) }
+    if key.id == id { Ok(key.for_at_most(keks.opened_for())) } else { Err(VaultError::Refused) }
 }
 
 fn associated(master: &KeyId, org: &OrgId, workspace: &WorkspaceId, id: &KeyId) -> Associated {
@@ -123,7 +154,7 @@ struct Kept {
 impl Cache {
     pub(super) fn get(&self, org: &OrgId, workspace: &WorkspaceId) -> Option<Arc<WorkspaceKey>> {
         let place = (org.clone(), workspace.clone());
-        self.kept().keys.get(&place).cloned()
+        self.kept().keys.get(&place).filter(|key| key.is_usable()).cloned()
     }
 
     /// Read it before the record, and pass it to [`Cache::keep`].

@@ -15,8 +15,8 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::stream_body::{Broken, StreamBody};
 use crate::request::Context;
+use crate::v1::stream_body::{Broken, StreamBody};
 
 /// Media type of one JSON object per line.
 pub(super) const NDJSON: &str = "application/x-ndjson";

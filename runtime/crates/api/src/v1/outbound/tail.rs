@@ -13,10 +13,10 @@ use schemars::SchemaGenerator;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 
-use super::stream_body::{Broken, StreamBody};
 use crate::answer::{Answer, Content};
 use crate::request::{Context, NoParameters};
 use crate::service::Api;
+use crate::v1::stream_body::{Broken, StreamBody};
 
 /// Events that wait for a slow reader; a slower one receives the number of those it missed.
 const EVENTS: usize = 64;

@@ -28,7 +28,7 @@ async fn all(records: &Records) -> AuditPage {
 #[tokio::test]
 async fn what_was_there_before_is_what_the_record_before_says() {
     let records = records();
-    let desk = AuditDesk::new(records.clone(), &MasterKey::generate().unwrap(), &Limits::default()).unwrap();
+    let desk = AuditDesk::new(records.clone(), &[1; 32], &Limits::default());
     let of_org = acting("createOrg", &[OrgRecord::KIND]);
     for name in ["One", "Two"] {
         let writes = Writes::new().put(&["acme"], &org("acme", name));
@@ -56,10 +56,9 @@ async fn what_was_there_before_is_what_the_record_before_says() {
 #[tokio::test]
 async fn a_digest_is_another_one_under_another_key() {
     let mut digests = BTreeSet::new();
-    for _ in 0..2 {
+    for key in [[1; 32], [2; 32]] {
         let records = records();
-        let desk =
-            AuditDesk::new(records.clone(), &MasterKey::generate().unwrap(), &Limits::default()).unwrap();
+        let desk = AuditDesk::new(records.clone(), &key, &Limits::default());
         let of_org = acting("createOrg", &[OrgRecord::KIND]);
         let writes = Writes::new().put(&["acme"], &org("acme", "Acme"));
         desk.commit(writes, &of_org, of_org.kinds).await.unwrap();
@@ -71,7 +70,7 @@ async fn a_digest_is_another_one_under_another_key() {
 #[tokio::test]
 async fn a_callers_own_condition_fails_for_the_caller_and_leaves_no_record() {
     let records = records();
-    let desk = AuditDesk::new(records.clone(), &MasterKey::generate().unwrap(), &Limits::default()).unwrap();
+    let desk = AuditDesk::new(records.clone(), &[1; 32], &Limits::default());
     let of_org = acting("createOrg", &[OrgRecord::KIND]);
     let make = || Writes::new().create(&["acme"], &org("acme", "Acme"));
     desk.commit(make(), &of_org, of_org.kinds).await.unwrap();
@@ -90,11 +89,9 @@ async fn a_callers_own_condition_fails_for_the_caller_and_leaves_no_record() {
 #[tokio::test]
 async fn changes_at_the_same_time_each_have_their_record_in_one_chain() {
     let records = records();
-    let key = MasterKey::generate().unwrap();
     // Two processes.
-    let desks: Vec<_> = (0..2)
-        .map(|_| Arc::new(AuditDesk::new(records.clone(), &key, &Limits::default()).unwrap()))
-        .collect();
+    let desks: Vec<_> =
+        (0..2).map(|_| Arc::new(AuditDesk::new(records.clone(), &[1; 32], &Limits::default()))).collect();
     let tasks: Vec<_> = (0..16)
         .map(|number| {
             let desk = Arc::clone(&desks[number % 2]);
@@ -121,7 +118,7 @@ async fn changes_at_the_same_time_each_have_their_record_in_one_chain() {
 async fn whoever_changes_all_the_time_drops_its_oldest_records_before_the_sweep_comes() {
     let records = records();
     let limits = Limits { audit_records: 10, ..Limits::default() };
-    let desk = AuditDesk::new(records.clone(), &MasterKey::generate().unwrap(), &limits).unwrap();
+    let desk = AuditDesk::new(records.clone(), &[1; 32], &limits);
     let of_org = acting("setIntegrations", &[]);
     let org = OrgId::parse("acme").unwrap();
     for _ in 0..=EXCESS_MAX + 20 {

@@ -126,6 +126,14 @@ pub(super) struct Meta {
     pub(super) records: u64,
     /// Exclusive or of all record checksums: reveals a record that is missing, old or extra.
     pub(super) digest: [u8; 32],
+    /// Bytes by which the records grew since the row was read; not stored.
+    pub(super) grown: i64,
+}
+
+/// Bytes that a record takes: its value, its key and its envelope.
+pub(super) fn live_bytes(key: &str, value_bytes: usize) -> u64 {
+    let bytes = HEAD_BYTES.saturating_add(key.len()).saturating_add(value_bytes);
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 impl Meta {
@@ -169,6 +177,7 @@ impl Meta {
             floor: u64::from_be_bytes(*floor),
             records: u64::from_be_bytes(*records),
             digest: *digest,
+            grown: 0,
         })
     }
 }

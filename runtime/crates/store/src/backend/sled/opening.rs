@@ -42,26 +42,27 @@ pub(super) fn lock_directory(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Opens everything below `dir` and compares sled's content with its digest and the watermark.
-pub(super) fn open_checked(dir: &Path) -> Result<(sled::Db, Files), StoreError> {
+/// Opens everything below `dir` and compares sled's content with its digest and the watermark. Returns the bytes that
+/// the records take, too.
+pub(super) fn open_checked(dir: &Path) -> Result<(sled::Db, Files, u64), StoreError> {
     let opened = catch_unwind(AssertUnwindSafe(|| open_files(dir)));
     // Why: sled panics on some damaged pages, and an error that names the repair is better than that.
     opened.unwrap_or_else(|_| Err(unreadable(dir)))
 }
 
-fn open_files(dir: &Path) -> Result<(sled::Db, Files), StoreError> {
+fn open_files(dir: &Path) -> Result<(sled::Db, Files, u64), StoreError> {
     let (watermark, mark) = Watermark::open(&dir.join("watermark"))?;
     if mark.is_some() {
         present(dir)?;
     }
     let db = open_sled(dir)?;
-    recovery::examine(&db, mark)?;
+    let live_bytes = recovery::examine(&db, mark)?;
     let db_file = File::open(dir.join("sled").join("db"))
         .map_err(|error| StoreError::io("opening sled's file for syncing", &error))?;
     for dir in [&dir.join("sled"), dir] {
         sync_directory(dir).map_err(|error| StoreError::io(&format!("syncing {}", dir.display()), &error))?;
     }
-    Ok((db, Files { db_file, watermark }))
+    Ok((db, Files { db_file, watermark }, live_bytes))
 }
 
 /// Writes sled's files once more, each with what it has: after a failed sync the system may count as written what is
@@ -83,7 +84,7 @@ pub(super) fn write_once_more(sled: &Path) -> Result<(), StoreError> {
 }
 
 /// Why before sled sees them: it takes a store without them for a new one.
-fn present(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn present(dir: &Path) -> Result<(), StoreError> {
     for name in SLED_FILES {
         let path = dir.join("sled").join(name);
         let what = match std::fs::metadata(&path) {
@@ -99,7 +100,7 @@ fn present(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// Opens sled, waiting for an earlier handle of this process to close.
-fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
+pub(super) fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new().path(dir.join("sled")).cache_capacity(CACHE_BYTES).flush_every_ms(None);
     let started = Instant::now();
     loop {
@@ -119,7 +120,7 @@ fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
     }
 }
 
-fn unreadable(dir: &Path) -> StoreError {
+pub(super) fn unreadable(dir: &Path) -> StoreError {
     let sled = dir.join("sled");
     StoreError::damaged(format!("a file of the store in {} is damaged: sled cannot read it", sled.display()))
 }

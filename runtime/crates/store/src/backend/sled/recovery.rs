@@ -5,22 +5,35 @@
 
 use crate::error::StoreError;
 
-use super::layout::Meta;
+use super::layout::{Meta, live_bytes};
 use super::reading;
 use super::watermark::Mark;
 
-/// Reads everything and compares. `mark` is `None` if there was no watermark file.
-pub(super) fn examine(db: &sled::Db, mark: Option<Mark>) -> Result<(), StoreError> {
+/// Reads everything and compares; returns the bytes that the records take. `mark` is `None` if there was no watermark
+/// file.
+pub(super) fn examine(db: &sled::Db, mark: Option<Mark>) -> Result<u64, StoreError> {
     let meta = reading::meta(db)?;
-    let mut seen = Meta::default();
+    let (mut seen, mut bytes) = (Meta::default(), 0_u64);
     reading::each_record(db, &mut |key, read| {
         if read.found.revision > meta.seq {
             return Err(StoreError::damaged(format!("record {key} is newer than the store")));
         }
         seen.toggle(&read.checksum);
         seen.records = seen.records.saturating_add(1);
+        bytes = bytes.saturating_add(live_bytes(key, read.found.value.len()));
         Ok(())
     })?;
+    compare(&meta, mark)?;
+    if seen.digest != meta.digest || seen.records != meta.records {
+        return Err(StoreError::damaged(
+            "records are missing from the store or are older than they should be",
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Compares what a store says of itself with what was acknowledged.
+pub(super) fn compare(meta: &Meta, mark: Option<Mark>) -> Result<(), StoreError> {
     match mark {
         None if meta.seq > 0 => {
             return Err(StoreError::damaged("the store's watermark file is missing"));
@@ -35,11 +48,6 @@ pub(super) fn examine(db: &sled::Db, mark: Option<Mark>) -> Result<(), StoreErro
             return Err(StoreError::damaged("the store is not the one its watermark belongs to"));
         }
         _ => {}
-    }
-    if seen.digest != meta.digest || seen.records != meta.records {
-        return Err(StoreError::damaged(
-            "records are missing from the store or are older than they should be",
-        ));
     }
     Ok(())
 }

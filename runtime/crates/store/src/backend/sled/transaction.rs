@@ -7,15 +7,17 @@ use sled::transaction::{ConflictableTransactionError, TransactionError, Transact
 use crate::backend::{Batch, CHANGES_RETAINED_COMMITS};
 use crate::error::StoreError;
 
-use super::layout::{CHUNK_BYTES, Head, META, Meta, change_key, chunk_key, encode_changes, record_key};
+use super::layout::{
+    CHUNK_BYTES, Head, META, Meta, change_key, chunk_key, encode_changes, live_bytes, record_key,
+};
 use super::reading::storage;
 
 type InTransaction<T> = Result<T, ConflictableTransactionError<StoreError>>;
 
 /// The result of applying a batch.
 pub(super) enum Applied {
-    /// The store is at this sequence; it is not on disk yet.
-    Done(u64),
+    /// The store is at this sequence; it is not on disk yet. With the bytes by which its records grew.
+    Done(u64, i64),
     /// Nothing was written; the store is intact.
     Refused(StoreError),
     /// sled failed; its state is unknown.
@@ -25,14 +27,14 @@ pub(super) enum Applied {
 /// Applies a batch that [`Batch::check`] accepted.
 pub(super) fn apply(db: &sled::Db, batch: &Batch) -> Applied {
     match db.transaction(|tree| apply_in(tree, batch)) {
-        Ok(seq) => Applied::Done(seq),
+        Ok((seq, grown)) => Applied::Done(seq, grown),
         Err(TransactionError::Abort(error @ StoreError::Conflict { .. })) => Applied::Refused(error),
         Err(TransactionError::Abort(error)) => Applied::Failed(error),
         Err(TransactionError::Storage(error)) => Applied::Failed(storage(error)),
     }
 }
 
-fn apply_in(tree: &TransactionalTree, batch: &Batch) -> InTransaction<u64> {
+fn apply_in(tree: &TransactionalTree, batch: &Batch) -> InTransaction<(u64, i64)> {
     let mut meta = Meta::decode(tree.get(META)?.as_deref()).map_err(abort)?;
     for (key, precondition) in &batch.preconditions {
         let revision = head(tree, key)?.map(|head| head.revision);
@@ -41,7 +43,7 @@ fn apply_in(tree: &TransactionalTree, batch: &Batch) -> InTransaction<u64> {
         }
     }
     if batch.writes_nothing() {
-        return Ok(meta.seq);
+        return Ok((meta.seq, 0));
     }
     meta.seq = meta.seq.saturating_add(1);
     let mut changes = Vec::with_capacity(batch.writes.len());
@@ -56,7 +58,7 @@ fn apply_in(tree: &TransactionalTree, batch: &Batch) -> InTransaction<u64> {
     }
     feed(tree, &changes, &mut meta)?;
     tree.insert(META, meta.encode())?;
-    Ok(meta.seq)
+    Ok((meta.seq, meta.grown))
 }
 
 /// Writes a record's rows; the key must have none.
@@ -74,6 +76,7 @@ pub(super) fn insert(
     }
     meta.toggle(&head.checksum);
     meta.records = meta.records.saturating_add(1);
+    meta.grown = meta.grown.saturating_add_unsigned(live_bytes(key, value.len()));
     Ok(())
 }
 
@@ -88,6 +91,7 @@ fn remove(tree: &TransactionalTree, key: &str, meta: &mut Meta) -> InTransaction
     }
     meta.toggle(&old.checksum);
     meta.records = meta.records.saturating_sub(1);
+    meta.grown = meta.grown.saturating_sub_unsigned(live_bytes(key, old.value_bytes));
     Ok(true)
 }
 

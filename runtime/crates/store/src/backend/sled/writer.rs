@@ -5,7 +5,7 @@
 //! and compares everything as at a start, again and again until that succeeds.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,8 +15,8 @@ use portcullis_core::sync::write;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backend::archive::{ArchiveWriter, read_archive};
-use crate::backend::{Batch, SnapshotReport, Versioned};
+use crate::backend::archive::read_archive;
+use crate::backend::{AtSnapshot, Batch, SnapshotReport, Versioned};
 use crate::error::StoreError;
 
 use super::anchor::Keeper;
@@ -39,9 +39,10 @@ pub(super) enum Job {
         batch: Batch,
         reply: Reply<u64>,
     },
-    Snapshot {
-        to: Box<dyn Write + Send>,
-        reply: Reply<SnapshotReport>,
+    /// Begins a snapshot of the store as it is now; another thread writes it.
+    BeginSnapshot {
+        at: AtSnapshot,
+        reply: Reply<Meta>,
     },
     Restore {
         from: Box<dyn Read + Send>,
@@ -95,7 +96,12 @@ impl Writer {
             }
             self.commit_group(group);
             match next {
-                Some(Job::Snapshot { to, reply }) => answer(reply, self.snapshot(to)),
+                Some(Job::BeginSnapshot { at, reply }) => {
+                    if reply.send(self.begin_snapshot(at)).is_err() {
+                        // Nobody writes it.
+                        self.shared.scanning.end();
+                    }
+                }
                 Some(Job::Restore { from, reply }) => answer(reply, self.restore(from)),
                 Some(Job::Heal) => self.heal(),
                 Some(Job::Commit { .. }) | None => {}
@@ -129,6 +135,7 @@ impl Writer {
     /// Refuses everything from here on, and tries the disk again in a while.
     fn note_broken(&mut self) {
         if !self.shared.broken.swap(true, Ordering::AcqRel) {
+            self.shared.scanning.fail();
             self.try_later();
         }
     }
@@ -177,7 +184,7 @@ impl Writer {
             tracing::error!("sled ended with a panic");
         }
         opening::write_once_more(&dir.join("sled"))?;
-        let (db, files) = opening::open_checked(&dir)?;
+        let (db, files, live_bytes) = opening::open_checked(&dir)?;
         if let Some(mark) =
             acknowledged.filter(|mark| files.watermark.last().is_none_or(|m| m.seq < mark.seq))
         {
@@ -187,6 +194,7 @@ impl Writer {
             )));
         }
         self.files = files;
+        self.shared.live_bytes.store(live_bytes, Ordering::Relaxed);
         *write(&self.shared.db) = Some(db);
         self.shared.broken.store(false, Ordering::Release);
         self.sync_all().inspect_err(|_| self.shared.broken.store(true, Ordering::Release))
@@ -216,10 +224,18 @@ impl Writer {
     fn apply(&mut self, batch: &Batch) -> Result<u64, StoreError> {
         let db = self.shared.usable()?;
         let shared = Arc::clone(&self.shared);
+        let unpassed =
+            shared.scanning.before_commit(&db, batch.writes.iter().map(|(key, _)| key.as_str()))?;
         let _writing = shared.versions.writing(batch.writes.iter().map(|(key, _)| key.as_str()));
         let applied = catch_unwind(AssertUnwindSafe(|| transaction::apply(&db, batch)));
+        drop(unpassed);
         match applied {
-            Ok(Applied::Done(seq)) => Ok(seq),
+            Ok(Applied::Done(seq, grown)) => {
+                let grow = |live: u64| Some(live.saturating_add_signed(grown));
+                // Why ignored: the update always answers.
+                let _ = shared.live_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow);
+                Ok(seq)
+            }
             Ok(Applied::Refused(error)) => Err(error),
             Ok(Applied::Failed(error)) => {
                 self.note_broken();
@@ -232,15 +248,12 @@ impl Writer {
         }
     }
 
-    /// Nothing commits meanwhile, because this thread would have to do it.
-    fn snapshot(&self, to: Box<dyn Write + Send>) -> Result<SnapshotReport, StoreError> {
-        let db = self.shared.usable()?;
-        let mut to = BufWriter::new(to);
-        let mut archive = ArchiveWriter::begin(&mut to, reading::meta(&db)?.seq)?;
-        reading::each_record(&db, &mut |key, read| {
-            archive.record(key, read.found.revision, &read.found.value)
-        })?;
-        archive.finish()
+    /// No commit is made meanwhile, because this thread would have to do it.
+    fn begin_snapshot(&self, at: AtSnapshot) -> Result<Meta, StoreError> {
+        let meta = reading::meta(&self.shared.usable()?)?;
+        at()?;
+        self.shared.scanning.begin(meta.seq);
+        Ok(meta)
     }
 
     fn restore(&mut self, mut from: Box<dyn Read + Send>) -> Result<SnapshotReport, StoreError> {
@@ -254,6 +267,9 @@ impl Writer {
         self.shared.versions.advance_all();
         match restored {
             Ok((report, meta)) => {
+                self.shared
+                    .live_bytes
+                    .store(u64::try_from(meta.grown).unwrap_or_default(), Ordering::Relaxed);
                 db.insert(META, meta.encode()).map_err(reading::storage)?;
                 self.make_durable()?;
                 tracing::info!(

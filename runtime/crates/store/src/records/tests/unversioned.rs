@@ -76,3 +76,51 @@ async fn without_versions_every_read_asks_the_engine_and_parses_only_what_change
     let again = read().await.unwrap().0;
     assert!(*again == *document && !Arc::ptr_eq(&again, &document));
 }
+
+#[tokio::test]
+async fn a_followed_feed_says_when_a_document_is_read_again() {
+    let store = Arc::new(Unversioned::default());
+    let (records, elsewhere) = (Records::new(store.clone()), Records::new(store.clone()));
+    let read = async || records.get_shared::<OrgRecord>(&["acme"]).await.unwrap();
+    let reads = || store.reads.load(Ordering::SeqCst);
+    let named = |name: &str| OrgRecord { display_name: Some(name.to_owned()), ..org("acme") };
+    records.use_until(std::time::Instant::now() + std::time::Duration::from_secs(3600));
+    assert!(read().await.is_none());
+    let first = elsewhere.commit(Writes::new().create(&["acme"], &named("first"))).await.unwrap();
+    assert_eq!(read().await.unwrap().1, first, "what is missing is read each time");
+    let before = reads();
+    assert_eq!(read().await.unwrap().1, first);
+    assert_eq!(reads(), before, "it is read once");
+    assert!(records.kept::<OrgRecord>(&["acme"]).is_some());
+    let second = elsewhere.commit(Writes::new().put(&["acme"], &named("second"))).await.unwrap();
+    assert_eq!(read().await.unwrap().1, first, "the feed was not read");
+    assert!(records.position().unwrap() < second);
+    records.changed(&records.changes(first, 10).await.unwrap());
+    assert_eq!((read().await.unwrap().1, records.position()), (second, Some(second)));
+    let own = records.commit(Writes::new().put(&["acme"], &named("own"))).await.unwrap();
+    assert_eq!(read().await.unwrap().1, own, "a commit of one's own counts at once");
+    let third = elsewhere.commit(Writes::new().put(&["acme"], &named("third"))).await.unwrap();
+    let refused = records.commit(Writes::new().replace(&["acme"], &named("late"), own)).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })));
+    assert_eq!(read().await.unwrap().1, third, "who is told of a conflict reads again");
+    let fourth = elsewhere.commit(Writes::new().put(&["acme"], &named("fourth"))).await.unwrap();
+    records.changed_all(fourth);
+    assert_eq!((read().await.unwrap().1, records.position()), (fourth, Some(fourth)));
+    elsewhere.commit(Writes::new().delete::<OrgRecord>(&["acme"])).await.unwrap();
+    records.changed(&records.changes(fourth, 10).await.unwrap());
+    assert!(read().await.is_none());
+}
+
+#[tokio::test]
+async fn a_feed_that_is_not_followed_any_more_says_nothing() {
+    let store = Arc::new(Unversioned::default());
+    let (records, elsewhere) = (Records::new(store.clone()), Records::new(store.clone()));
+    records.use_until(std::time::Instant::now());
+    elsewhere.commit(Writes::new().create(&["acme"], &org("acme"))).await.unwrap();
+    let before = store.reads.load(Ordering::SeqCst);
+    for _ in 0..2 {
+        records.get_shared::<OrgRecord>(&["acme"]).await.unwrap().unwrap();
+    }
+    assert_eq!(store.reads.load(Ordering::SeqCst), before + 2);
+    assert!(records.kept::<OrgRecord>(&["acme"]).is_none());
+}

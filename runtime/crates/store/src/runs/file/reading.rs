@@ -264,7 +264,7 @@ impl<'a> Look<'a> {
     }
 
     /// A file, checked, and that it reaches what follows it.
-    fn checked(&self, index: usize, segment: &Segment) -> Result<Checked, Fault> {
+    pub(super) fn checked(&self, index: usize, segment: &Segment) -> Result<Checked, Fault> {
         let look_for = self.known.map_or(0, |known| known.link.seq);
         let checked = segment::read(&self.log.place, segment, look_for)?;
         reaches(segment, &checked, self.known)?;

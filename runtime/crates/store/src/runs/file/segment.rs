@@ -49,7 +49,7 @@ impl Fault {
 }
 
 /// `runs/<org>/<workspace>`, and the file if it is one.
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     let levels = if path.extension().is_some() { 4 } else { 3 };
     let parts: Vec<_> = path.components().rev().take(levels).map(|part| part.as_os_str()).collect();
     let parts: Vec<_> = parts.iter().rev().map(|part| part.to_string_lossy()).collect();

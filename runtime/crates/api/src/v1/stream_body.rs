@@ -12,23 +12,23 @@ use tokio::sync::mpsc;
 
 /// Whether a body is broken off; shared with what feeds it.
 #[derive(Clone, Default)]
-pub(super) struct Broken(Arc<AtomicBool>);
+pub(in crate::v1) struct Broken(Arc<AtomicBool>);
 
 impl Broken {
     /// Breaks the body off: drop the sender after that.
-    pub(super) fn set(&self) {
+    pub(in crate::v1) fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn is_set(&self) -> bool {
+    pub(in crate::v1) fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
 /// Pieces as they come.
-pub(super) struct StreamBody {
-    pub(super) pieces: mpsc::Receiver<Bytes>,
-    pub(super) broken: Broken,
+pub(in crate::v1) struct StreamBody {
+    pub(in crate::v1) pieces: mpsc::Receiver<Bytes>,
+    pub(in crate::v1) broken: Broken,
 }
 
 impl Body for StreamBody {
