@@ -15,10 +15,11 @@ PROFDATA = $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata
 PROFILED := $(abspath $(BUILT)/profiled)
 SHIPPED := --bin portcullis --bin portcullis-bench
 
-.PHONY: help demo build release test prove clients modules browser fuzz hostile bench check fetch fmt lint doc docs deny vendors clean targets
+.PHONY: help demo cluster build release test prove clients modules browser fuzz hostile bench check fetch fmt lint doc docs deny vendors clean targets
 
 help:
 	@echo "make demo   build, then show the whole product on this machine (no account, no internet)"
+	@echo "make cluster   build, then run three nodes on a PostgreSQL of its own until Ctrl-C (docs/scale.md)"
 	@echo "make test   everything that CI runs: format, lints, documents, tests, licences"
 	@echo "make prove  the large counts: clients and generated requests, damaged files, kills, power cuts, killed runs, a"
 	@echo "            dead vendor, a million runs and ledger records, mutations, hostile inputs"
@@ -63,6 +64,12 @@ release: targets
 demo: build
 	@$(BUILT)/release/portcullis demo
 
+# Needs python3 and PostgreSQL; PORT is that of the proxy before the nodes.
+PORT ?= 8080
+NODES ?= 3
+cluster: build
+	@python3 tests/cluster/run $(BUILT)/release/portcullis --nodes $(NODES) --port $(PORT)
+
 check: targets
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(PURE) --all-targets -- -D warnings
@@ -95,7 +102,7 @@ deny:
 # Not `build`: product and tests together resolve one set of features, and nothing is built twice.
 test: fetch lint doc deny
 	$(CARGO) build --release --workspace --bins --tests
-	$(MAKE) clients CASES=200 EXAMPLES=25
+	$(MAKE) clients CASES=100 EXAMPLES=15
 	$(MAKE) modules
 	$(MAKE) browser
 	$(CARGO) test --release --workspace 2>&1 | tee $(BUILT)/test-output.txt
@@ -168,6 +175,11 @@ hostile: targets
 DAMAGES ?= 1000
 KILLS ?= 200
 POWER_CUTS ?= 60
+NODE_KILLS ?= 200
+NODE_CHANGES ?= 500
+PRIMARY_KILLS ?= 10
+ROTATION_KILLS ?= 50
+BACKUPS ?= 100
 KILL_RUNS ?= 2000
 WEBHOOK_EVENTS ?= 1000
 DEAD_RUNS ?= 2000
@@ -179,6 +191,9 @@ prove: targets
 	PORTCULLIS_DAMAGES=$(DAMAGES) PORTCULLIS_KILLS=$(KILLS) PORTCULLIS_POWER_CUTS=$(POWER_CUTS) \
 	  $(CARGO) test --release --workspace --test it -- --nocapture --test-threads 1 \
 	  field_cases::damage::corruption field_cases::damage::kills field_cases::damage::power
+	PORTCULLIS_NODE_KILLS=$(NODE_KILLS) PORTCULLIS_NODE_CHANGES=$(NODE_CHANGES) \
+	  PORTCULLIS_PRIMARY_KILLS=$(PRIMARY_KILLS) PORTCULLIS_ROTATION_KILLS=$(ROTATION_KILLS) PORTCULLIS_BACKUPS=$(BACKUPS) \
+	  $(CARGO) test --release --workspace --test it -- --nocapture --test-threads 1 postgres:: keys:: nodes:: backup::
 	PORTCULLIS_KILL_RUNS=$(KILL_RUNS) PORTCULLIS_DEAD_RUNS=$(DEAD_RUNS) $(if $(SEED),PORTCULLIS_SEED=$(SEED)) \
 	  $(CARGO) test --release --workspace --test it -- --nocapture --test-threads 1 \
 	  netns::killed_runs jobs::amplifying

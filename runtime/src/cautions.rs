@@ -33,9 +33,26 @@ pub(crate) fn all(config: &Config, known_variables: &BTreeSet<String>) -> Vec<St
     found.extend(
         program.and_then(|path| look(Path::new(path), "the program of master_key_command", UNCHANGED)),
     );
+    // A password file that others can read is refused where it is read.
+    found.extend(config.store.ca_file().and_then(|path| look(path, "store_ca_file", UNCHANGED)));
+    found.extend(config.store.password_file().and_then(|path| folder_of(path, "store_password_file")));
+    found.extend(migrating_nodes(config));
     found.extend(config.metrics_listen.and_then(open_metrics));
     found.extend(mistyped(known_variables));
     found
+}
+
+/// A sentence if others can exchange a file, because they may write to its folder.
+fn folder_of(path: &Path, name: &str) -> Option<String> {
+    let folder = std::path::absolute(path).ok()?.parent()?.canonicalize().ok()?;
+    look(&folder, &format!("the folder of {name}"), UNCHANGED)
+}
+
+/// A sentence if nodes change the schema: they then have a role that may do anything to what they only add to otherwise.
+fn migrating_nodes(config: &Config) -> Option<String> {
+    let told = "store_migrate is on: the nodes' role owns the schema then, and could change the ledger; a role that only \
+                serves cannot (docs/scale.md)";
+    (config.store.is_shared() && config.store_migrate).then(|| told.to_owned())
 }
 
 /// A sentence if the metrics, which need no token, can be read from more than this machine or a private network.

@@ -26,6 +26,7 @@ mod init;
 mod key;
 mod ledger;
 mod lint;
+mod migrate;
 mod module;
 mod progress;
 mod restore;
@@ -85,6 +86,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Make master keys, show what they wrap, and rotate them; see `portcullis key --help`
     Key(key::KeyCommandArgs),
+    /// Bring the schema of a database to this version, or move everything between a data directory and a database
+    Migrate(migrate::MigrateArgs),
     /// Work with the outbound ledger
     Ledger(ledger::LedgerArgs),
     /// Print the closed list of error codes
@@ -112,6 +115,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Restore(args) => restore::restore(&args),
         Command::Fsck(args) => fsck::run(&args),
         Command::Compact(args) => compact::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Ledger(args) => ledger::run(&args),

@@ -1,26 +1,29 @@
 //! Configuration: file, environment and flags, in rising order of precedence. The only code that reads the
 //! environment. Every error is reported at once; an unknown key is an error.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use portcullis_core::client_address::TrustedProxies;
+use portcullis_core::id::NodeId;
 use portcullis_core::limits::Limits;
-use portcullis_core::violation;
 use portcullis_engine::modules::{ModuleRules, TrustedKeys};
-use portcullis_engine::nodes::NodeId;
+use portcullis_engine::nodes::node_of_host;
 use portcullis_store::{BackupRecipient, CommandOptions, LedgerSync};
 
 use crate::telemetry;
 
 mod file;
 mod master_key;
+mod store;
+mod variables;
 
 use file::{File, read_file};
 pub(crate) use master_key::{FoundKeys, KeySource};
 use master_key::{MASTER_KEY, master_key_command};
+pub(crate) use store::{StorePlace, place};
+pub(crate) use variables::{proxy_variables, unknown_variables};
 
 /// Which data directory: flags of every command that has one. Each is also an environment variable and a key of the
 /// file.
@@ -29,15 +32,28 @@ pub(crate) struct DataDirArgs {
     /// Configuration file (TOML)
     #[arg(long, env = "PORTCULLIS_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Directory of records, ledger and master key
+    /// Directory of records, ledger and master key; with PostgreSQL of caches alone
     #[arg(long, env = "PORTCULLIS_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
-    /// `sled`
-    #[arg(long, env = "PORTCULLIS_STORE", value_name = "STORE")]
-    pub(crate) store: Option<String>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     /// File outside the data directory that says how far the store was acknowledged
     #[arg(long, env = "PORTCULLIS_ANCHOR_FILE", value_name = "FILE")]
     pub(crate) anchor_file: Option<String>,
+}
+
+/// Where everything is kept that is not a cache.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct StoreArgs {
+    /// `sled`, or PostgreSQL as postgres://user@host/db?sslmode=verify-full or postgres:///db?host=/socket/dir
+    #[arg(long, env = "PORTCULLIS_STORE", value_name = "STORE")]
+    pub(crate) store: Option<String>,
+    /// PEM file of the only certificates by which the database's is verified [default: the public roots]
+    #[arg(long, env = "PORTCULLIS_STORE_CA_FILE", value_name = "FILE")]
+    pub(crate) store_ca_file: Option<String>,
+    /// File with the password of the database's role and nothing else
+    #[arg(long, env = "PORTCULLIS_STORE_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) store_password_file: Option<String>,
 }
 
 /// Flags of commands that open what is sealed.
@@ -65,9 +81,18 @@ pub(crate) struct ConfigArgs {
     pub(crate) key: KeyArgs,
     #[command(flatten)]
     pub(crate) first_token: FirstTokenArgs,
-    /// Name of this node in logs, metrics and leases [default: the host's name and a random end]
+    /// Name of this node in logs and in the ledgers of a database [default: the host's name]
     #[arg(long = "node-id", env = "PORTCULLIS_NODE_ID", value_name = "NAME")]
     pub(crate) node_id: Option<String>,
+    /// Bring the database's schema to this version at the start, as `portcullis migrate` does
+    #[arg(
+        long,
+        env = "PORTCULLIS_STORE_MIGRATE",
+        value_name = "true|false",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub(crate) store_migrate: Option<bool>,
     /// Address of the API
     #[arg(long, env = "PORTCULLIS_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) listen: Option<String>,
@@ -106,9 +131,6 @@ impl From<&DataDirArgs> for ConfigArgs {
     }
 }
 
-/// Where the system says its name.
-const HOST_NAME: &str = "/proc/sys/kernel/hostname";
-
 /// What is logged where nothing else is said.
 pub(crate) const LOG: &str = "info";
 
@@ -117,13 +139,17 @@ pub(crate) const LOG: &str = "info";
 pub(crate) struct Config {
     /// The configuration file, if there is one.
     pub(crate) file: Option<PathBuf>,
-    /// Name of this node; `None`: one is made at the start.
-    pub(crate) node_id: Option<NodeId>,
     pub(crate) listen: SocketAddr,
     /// Where the metrics are served without a token.
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// Directory of all data.
     pub(crate) data_dir: PathBuf,
+    /// Name of this node, if one was given.
+    pub(crate) node_id: Option<NodeId>,
+    /// Where records, ledger, runs and modules are.
+    pub(crate) store: StorePlace,
+    /// Whether `serve` brings the schema of a database to this version.
+    pub(crate) store_migrate: bool,
     /// File of the master key, if it is not in the environment or the system's credentials.
     pub(crate) master_key_file: PathBuf,
     /// Whether the file was named, so that no other source may be used instead.
@@ -174,13 +200,14 @@ impl Config {
             errors.push(format!("listen is {listen:?}; write an address and port such as 127.0.0.1:8080"));
             SocketAddr::from(([127, 0, 0, 1], 8080))
         });
-        let node_id = pick(&args.node_id, "node_id").and_then(|text| node_id(&text, &mut errors));
         let metrics_listen =
             pick(&args.metrics_listen, "metrics.listen").and_then(|text| metrics_address(&text, &mut errors));
         let data_dir = PathBuf::from(
             pick(&args.data.data_dir, "data_dir").unwrap_or_else(|| "./portcullis-data".to_owned()),
         );
-        check_store(pick(&args.data.store, "store").as_deref().unwrap_or("sled"), &mut errors);
+        let node_id = pick(&args.node_id, "node_id").and_then(|text| store::node_id(&text, &mut errors));
+        let store = store::read(&args.data.store, &file, &mut errors);
+        let store_migrate = args.store_migrate.unwrap_or_else(|| file.flag("store_migrate"));
         let ledger_sync = match pick(&args.ledger_sync, "ledger.sync").as_deref().unwrap_or("group") {
             "group" => LedgerSync::Group,
             "strict" => LedgerSync::Strict,
@@ -211,7 +238,7 @@ impl Config {
         let log = pick(&args.log, "log").unwrap_or_else(|| LOG.to_owned());
         errors.extend(telemetry::parse(&log).err());
         let anchor_file = pick(&args.data.anchor_file, "anchor_file").map(PathBuf::from);
-        check_anchor_file(anchor_file.as_deref(), &data_dir, &mut errors);
+        check_anchor_file(anchor_file.as_deref(), &data_dir, &store, &mut errors);
         let modules = module_rules(&file, &mut errors);
         let recipient = pick(&args.backup_recipient, "backup.recipient");
         let backup_recipient = recipient.and_then(|text| backup_recipient(&text, &mut errors));
@@ -222,6 +249,8 @@ impl Config {
         Ok(Self {
             file: args.data.config.clone(),
             node_id,
+            store,
+            store_migrate,
             listen,
             metrics_listen,
             anchor_file,
@@ -245,11 +274,15 @@ impl Config {
     }
 
     /// The name of this node: the configured one, or one that no other process has.
-    #[must_use]
-    pub(crate) fn node(&self) -> NodeId {
-        // Why without an error: a host without a name has a node with a random one.
-        let of_host = || NodeId::of_host(&std::fs::read_to_string(HOST_NAME).unwrap_or_default());
-        self.node_id.clone().unwrap_or_else(of_host)
+    ///
+    /// # Errors
+    /// A sentence; a host without a name has a node with a random one.
+    pub(crate) fn node(&self) -> Result<NodeId, String> {
+        if let Some(node) = &self.node_id {
+            return Ok(node.clone());
+        }
+        let host = std::fs::read_to_string(store::HOST_NAME).unwrap_or_default();
+        node_of_host(&host).map_err(|error| error.to_string())
     }
 
     /// The names of the keys whose values differ.
@@ -259,6 +292,10 @@ impl Config {
             ("listen", self.listen != other.listen),
             ("metrics.listen", self.metrics_listen != other.metrics_listen),
             ("data_dir", self.data_dir != other.data_dir),
+            ("store", self.store.url() != other.store.url()),
+            ("store_ca_file", self.store.ca_file() != other.store.ca_file()),
+            ("store_password_file", self.store.password_file() != other.store.password_file()),
+            ("store_migrate", self.store_migrate != other.store_migrate),
             ("public_url", self.public_url != other.public_url),
             ("egress.ca_file", self.egress_ca_pem != other.egress_ca_pem),
             ("egress.dns_servers", self.egress_dns_servers != other.egress_dns_servers),
@@ -274,10 +311,6 @@ impl Config {
         keys.chain(limits.filter(|(own, other)| own != other).map(|((name, _), _)| format!("limits.{name}")))
             .collect()
     }
-}
-
-fn node_id(text: &str, errors: &mut Vec<String>) -> Option<NodeId> {
-    NodeId::parse(text).map_err(|error| errors.push(format!("node_id is {text:?}; {error}"))).ok()
 }
 
 fn metrics_address(text: &str, errors: &mut Vec<String>) -> Option<SocketAddr> {
@@ -303,36 +336,15 @@ fn module_rules(file: &File, errors: &mut Vec<String>) -> ModuleRules {
     ModuleRules { trusted_keys, require_signature, allow_std }
 }
 
-/// Variables that are set under this program's prefix, that no command reads, each with the name that was perhaps
-/// meant.
-#[allow(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
-pub(crate) fn unknown_variables(known: &BTreeSet<String>) -> Vec<(String, Option<String>)> {
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let unknown = |name: &String| {
-        let ours = name.starts_with("PORTCULLIS_") && !name.starts_with("PORTCULLIS_LIMITS_");
-        ours && name != MASTER_KEY && !known.contains(name)
-    };
-    let with_hint = |name: String| {
-        let near = violation::nearest(&name, known.iter().map(String::as_str)).map(str::to_owned);
-        (name, near)
-    };
-    names.filter(unknown).map(with_hint).collect()
-}
-
-/// Names of set variables that other programs read as proxies. This program reads none.
-#[must_use]
-#[allow(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
-pub(crate) fn proxy_variables() -> Vec<String> {
-    const NAMES: &[&str] = &["http_proxy", "https_proxy", "all_proxy"];
-    std::env::vars_os()
-        .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| NAMES.contains(&name.to_ascii_lowercase().as_str()))
-        .collect()
-}
-
-/// In the data directory it would be put back together with the store.
-fn check_anchor_file(anchor: Option<&Path>, data_dir: &Path, errors: &mut Vec<String>) {
+/// In the data directory it would be put back together with the store. A database is not put back by this program.
+fn check_anchor_file(anchor: Option<&Path>, data_dir: &Path, store: &StorePlace, errors: &mut Vec<String>) {
     let Some(anchor) = anchor else { return };
+    if store.is_shared() {
+        errors.push(
+            "anchor_file belongs to the store of a data directory; leave it out with PostgreSQL".to_owned(),
+        );
+        return;
+    }
     let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
     let parent = anchor.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.is_dir() {
@@ -344,14 +356,6 @@ fn check_anchor_file(anchor: Option<&Path>, data_dir: &Path, errors: &mut Vec<St
             "anchor_file {} is in the data directory; choose a place outside it, on another disk if there is one",
             anchor.display()
         ));
-    }
-}
-
-fn check_store(store: &str, errors: &mut Vec<String>) {
-    if store.starts_with("postgres://") || store.starts_with("postgresql://") {
-        errors.push("store: PostgreSQL is not implemented in this version; use sled".to_owned());
-    } else if store != "sled" {
-        errors.push(format!("store is {store:?}; write sled"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The data directory of a command: whether it is one, and the lock that makes it this process's alone.
 //!
 //! Every command that writes to a data directory, or opens its store, holds the lock until it ends: `serve`, `init`,
-//! `backup`, `restore`, `compact`, `fsck`, `token create`, `key rotate`, `key show`. Those that only read files that a server replaces as a whole or appends to run
+//! `backup`, `restore`, `compact`, `fsck`, `token create`, `key rotate`, `key show`, `migrate`. Those that only read files that a server replaces as a whole or appends to run
 //! beside it: `ledger verify`, `doctor`, `serve --check`. The first of them takes the lock if it is free, to look into the
 //! store as well.
 //!
@@ -29,6 +29,8 @@ const HOLDER_BYTES_MAX: u64 = 100;
 const OWN_NAMES: &[&str] = &[
     "store",
     "ledger",
+    "ledger-exports",
+    "moving.json",
     "runs",
     "modules",
     "compiled",
@@ -42,6 +44,9 @@ const OWN_NAMES: &[&str] = &[
 ];
 /// What a restore brings back, so that a directory which has one of them is not a new one.
 const RESTORED: &[&str] = &["ledger", "runs", "modules"];
+
+/// Says that everything is being moved into a directory, and from where.
+pub(crate) const MOVING_FILE: &str = "moving.json";
 
 /// Why a command may not have a directory, for people, with the exit code.
 #[derive(Debug)]
@@ -137,6 +142,15 @@ impl DataDir {
             )));
         }
         Self::hold(dir, directory, "restore")
+    }
+
+    /// A directory that everything is moved into.
+    ///
+    /// # Errors
+    /// It is in use.
+    pub(crate) fn for_move(config: &Config) -> Result<Self, Refusal> {
+        let directory = lock_directory(&config.data_dir)?;
+        Self::hold(&config.data_dir, directory, "migrate")
     }
 
     /// Notes who holds the lock. From here on whatever the process makes is its owner's alone: the store's own files

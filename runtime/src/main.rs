@@ -12,6 +12,7 @@ mod data_dir;
 mod fd_limit;
 mod output;
 mod private_file;
+mod storage;
 mod telemetry;
 
 /// A call allocates and frees some hundred small values; this allocator needs a fifth of the time of the system's.

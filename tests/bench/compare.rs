@@ -10,7 +10,7 @@ use crate::load::{Plan, closed_loop, request};
 use crate::report::{self, Row, Target, median};
 use crate::sample::INPUT;
 use crate::setup::Api;
-use crate::{Arguments, Failure, guests, later, parts, pressure, print, scale, soak, vendors};
+use crate::{Arguments, Failure, guests, later, nodes, parts, pressure, print, scale, soak, vendors};
 
 /// Connections of each comparison, and the target for the ratio of throughput.
 const CONNECTIONS: &[(usize, Option<f64>)] = &[(1, None), (32, Some(0.80)), (256, None)];
@@ -79,6 +79,9 @@ async fn measure(
     if wanted("scale") {
         let connectors = usize::try_from(arguments.number("connectors", 10_000)?)?;
         rows.push(scale::scale(connectors, length, rounds).await?);
+    }
+    if wanted("nodes") {
+        rows.extend(nodes::nodes(length, rounds).await?);
     }
     if arguments.text("only").is_some() && wanted("soak") {
         rows.extend(soak::soak(arguments.number("minutes", 20)?).await?);

@@ -14,6 +14,7 @@ mod compare;
 mod guests;
 mod later;
 mod load;
+mod nodes;
 mod parts;
 mod pressure;
 mod product;
@@ -35,8 +36,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 const USAGE: &str = "usage: portcullis-bench [--seconds N] [--rounds N] [--only GROUP,GROUP] [--out FILE]
   --seconds N   length of one measurement [2]
   --rounds N    how often baseline and product alternate [5]
-  --only LIST   of: throughput, guest, ready, memory, overload, neighbour, async, vendors, guests, drain, scale,
-                soak [all but soak, which takes its time]
+  --only LIST   of: throughput, guest, ready, memory, overload, neighbour, async, vendors, guests, drain, scale, nodes,
+                soak [all but soak, which takes its time; nodes needs PostgreSQL]
   --module FILE   the hostile module of tests/guests, for the group guests; without it that is left out
   --connections N   compare at 1, 32 or 256 alone
   --calls N     calls that wait at once in the memory probe [9000]

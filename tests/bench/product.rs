@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use portcullis_api::Api;
 use portcullis_connectors::HTTP_HANDLER;
+use portcullis_core::id::NodeId;
 use portcullis_core::limits::Limits;
 use portcullis_core::outbound::BoxFuture;
 use portcullis_egress::{Dial, Dialed, Gate, GateParts, Resolve, ResolveError, TlsRoots};
 use portcullis_engine::api_token::{self, NewToken};
 use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::{ModuleParts, ModuleRules};
-use portcullis_engine::nodes::NodeId;
+use portcullis_engine::nodes::node_of_host;
 use portcullis_engine::{Engine, EngineParts};
-use portcullis_store::{Backends, LedgerSync, MasterKey, Records, Role, Vault};
+use portcullis_store::{Backends, LedgerSync, MasterKey, ModuleFiles, Records, Role, Vault};
+use portcullis_store_postgres::{PostgresBackends, PostgresLedger, PostgresOptions, PostgresRuns};
 use serde_json::json;
 use tokio::net::TcpStream;
 
@@ -47,6 +49,16 @@ impl Dial for Line {
     }
 }
 
+/// The backends of a node over a database that was migrated.
+async fn of_database(url: &str, node: &NodeId) -> Result<Backends, Failure> {
+    let integrity = Some(&[7; 32]);
+    let opened = PostgresBackends::open(&PostgresOptions::new(url), integrity).await?;
+    let PostgresBackends { records, jobs, outbox, pool } = opened;
+    let ledger = Arc::new(PostgresLedger::open(pool.clone(), node.clone(), integrity).await?);
+    let runs = Arc::new(PostgresRuns::open(pool, node.clone(), integrity).await?);
+    Ok(Backends { store: records, ledger, runs, jobs, outbox })
+}
+
 /// Runs until released.
 pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let data_dir = Path::new(arguments.required("data")?);
@@ -63,9 +75,19 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         tls_roots: TlsRoots::only(arguments.required("ca")?.as_bytes())?,
         limits: Arc::clone(&limits),
     });
-    let backends = Backends::open_directory(data_dir, LedgerSync::Group)?;
+    let node = match arguments.text("node") {
+        Some(name) => NodeId::parse(name)?,
+        None => node_of_host("bench")?,
+    };
+    let backends = match arguments.text("database") {
+        Some(url) => of_database(url, &node).await?,
+        None => Backends::open_directory(data_dir, LedgerSync::Group)?,
+    };
     let records = Records::new(Arc::clone(&backends.store));
-    let master_key = MasterKey::generate()?;
+    let master_key = match arguments.text("key") {
+        Some(text) => MasterKey::from_text(text)?,
+        None => MasterKey::generate()?,
+    };
     Vault::initialise(records.clone(), master_key.clone()).await?;
     let secret = api_token::generate(Role::Platform).map_err(|error| error.detail)?;
     let (_, writes) = api_token::record(&secret, NewToken::platform(None)).map_err(|error| error.detail)?;
@@ -78,14 +100,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         gate,
         compiled_dir: data_dir.join("compiled"),
         modules: ModuleParts {
-            dir: data_dir.join("modules"),
+            bytes: Arc::new(ModuleFiles::new(data_dir.join("modules"))),
             compiler: std::env::current_exe()?.with_file_name("portcullis"),
             rules: ModuleRules::default(),
         },
         backup: None,
         clock: WallClock::default(),
         public_url: "https://portcullis.example.com".to_owned(),
-        node: NodeId::of_host("bench"),
+        node,
     };
     let engine = Engine::open(parts).await?;
     engine.start_jobs();

@@ -5,7 +5,7 @@
 
 mod answers;
 mod calls;
-mod damage;
+pub(crate) mod damage;
 mod edge;
 mod process;
 mod secrets;

@@ -14,37 +14,37 @@ mod service;
 const KEY: &str = "sk-live-0123456789abcdef";
 
 /// The key of every world, and the one that is promoted.
-struct Keys {
-    old: MasterKey,
-    new: MasterKey,
+pub(crate) struct Keys {
+    pub(crate) old: MasterKey,
+    pub(crate) new: MasterKey,
 }
 
 impl Keys {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { old: handler_code::master_key(), new: MasterKey::generate().unwrap() }
     }
 
-    fn both(&self) -> MasterKeys {
+    pub(crate) fn both(&self) -> MasterKeys {
         MasterKeys::new(self.old.clone()).with(self.new.clone())
     }
 
-    fn promote(&self) -> Value {
+    pub(crate) fn promote(&self) -> Value {
         json!({ "key_id": self.new.id().as_str() })
     }
 }
 
 /// What the ring says of a key; null if it does not know it.
-fn key_of(ring: &Value, key: &MasterKey) -> Value {
+pub(crate) fn key_of(ring: &Value, key: &MasterKey) -> Value {
     let keys = ring["keys"].as_array().unwrap();
     keys.iter().find(|one| one["key_id"] == key.id().as_str()).cloned().unwrap_or_default()
 }
 
-async fn ring(platform: &Client) -> Value {
+pub(crate) async fn ring(platform: &Client) -> Value {
     platform.get("/admin/key").await.is(200).json
 }
 
 /// Waits for the end of a rotation; returns the ring.
-async fn finished(platform: &Client) -> Value {
+pub(crate) async fn finished(platform: &Client) -> Value {
     until("all is wrapped anew", async || !ring(platform).await["rotation"]["finished_at"].is_null()).await;
     ring(platform).await
 }

@@ -52,6 +52,7 @@ mod oauth;
 mod org_limits;
 mod org_rules;
 mod papercuts;
+mod postgres;
 mod previews;
 mod readme;
 mod retention;

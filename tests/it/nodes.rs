@@ -9,31 +9,54 @@ use portcullis_core::limits::Limits;
 use portcullis_engine::Engine;
 use serde_json::{Value, json};
 
+use portcullis_store::MemoryStore;
+use portcullis_store_postgres::{PostgresOptions, PostgresStore};
+
 use crate::support::shared_store::SharedStore;
 use crate::support::{Client, Stage, Tenant, World, salesforce};
 
 mod blind;
-mod budgets;
-mod changes;
+pub(crate) mod budgets;
+pub(crate) mod changes;
 mod once;
 
-const KEY: &str = "sk-live-0123456789abcdef";
+pub(crate) const KEY: &str = "sk-live-0123456789abcdef";
 /// Where the Salesforce example's action goes.
-const PATH: &str = "/v1/contacts";
+pub(crate) const PATH: &str = "/v1/contacts";
 
 /// One of the nodes.
-struct Node {
-    engine: Arc<Engine>,
+pub(crate) struct Node {
+    pub(crate) engine: Arc<Engine>,
     address: SocketAddr,
     /// The store as this node sees it.
     store: Arc<SharedStore>,
 }
 
+/// Where the records of all nodes are.
+pub(crate) enum Below {
+    Memory(Arc<MemoryStore>),
+    /// A database that was migrated. Its nodes get no hints: they look for changes.
+    Postgres(String),
+}
+
+impl Below {
+    /// The records, for one more node.
+    async fn open(&self) -> Arc<SharedStore> {
+        SharedStore::over(match self {
+            Self::Memory(records) => Arc::clone(records) as _,
+            Self::Postgres(url) => {
+                let options = PostgresOptions { notify: false, ..PostgresOptions::new(url.clone()) };
+                Arc::new(PostgresStore::open(&options, Some(&[7; 32])).await.unwrap())
+            }
+        })
+    }
+}
+
 /// Three nodes, and a workspace that is connected to the Salesforce example.
-struct Nodes {
-    world: World,
-    acme: Tenant,
-    all: Vec<Node>,
+pub(crate) struct Nodes {
+    pub(crate) world: World,
+    pub(crate) acme: Tenant,
+    pub(crate) all: Vec<Node>,
 }
 
 impl Nodes {
@@ -48,7 +71,12 @@ impl Nodes {
 
     /// The same on this stage.
     async fn on(stage: Stage, definition: &Value) -> Self {
-        let store = SharedStore::new();
+        Self::over(&Below::Memory(Arc::default()), stage, definition).await
+    }
+
+    /// The same over these records.
+    pub(crate) async fn over(below: &Below, stage: Stage, definition: &Value) -> Self {
+        let store = below.open().await;
         let world = Stage { store: Some(Arc::clone(&store) as _), ..stage }.start().await;
         world.platform.post("/admin/connector", definition).await.is(201);
         let acme = world.tenant("acme", "main").await;
@@ -56,7 +84,7 @@ impl Nodes {
         let first = Node { engine: Arc::clone(&world.engine), address: world.platform.address(), store };
         let mut all = vec![first];
         for _ in 0..2 {
-            let store = all[0].store.another();
+            let store = below.open().await;
             let (engine, address) = world.another_life(Arc::clone(&store) as _).await;
             all.push(Node { engine, address, store });
         }
@@ -64,12 +92,12 @@ impl Nodes {
     }
 
     /// The platform at a node.
-    fn platform(&self, node: usize) -> Client {
+    pub(crate) fn platform(&self, node: usize) -> Client {
         self.world.platform.at(self.all[node].address)
     }
 
     /// The tenant at a node.
-    fn acme(&self, node: usize) -> Tenant {
+    pub(crate) fn acme(&self, node: usize) -> Tenant {
         self.acme.at(self.all[node].address)
     }
 

@@ -8,6 +8,7 @@ mod api;
 mod coverage;
 mod crates;
 mod documents;
+mod peers;
 mod shape;
 mod starters;
 

@@ -18,6 +18,7 @@ use crate::config::{Config, ConfigArgs, DataDirArgs};
 use crate::control::{Kind, Made, Request, connect, receive, send};
 use crate::data_dir::{DataDir, Refusal};
 use crate::private_file::PrivateFile;
+use crate::storage::directory_only;
 
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
@@ -38,6 +39,7 @@ pub(super) struct BackupArgs {
 /// Writes a backup; never over an existing file.
 pub(super) fn backup(args: &BackupArgs) -> u8 {
     told(load(&ConfigArgs::from(&args.data)).and_then(|config| {
+        directory_only(&config, "backup", "pg_dump is the backup of a database")?;
         let server = connect(&config.data_dir)
             .map_err(|error| Refusal::failed(format!("{}: {error}", config.data_dir.display())))?;
         let locked = if server.is_none() { Some(DataDir::open(&config, "backup")?) } else { None };

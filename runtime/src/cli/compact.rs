@@ -9,6 +9,7 @@ use super::{block_on, load, told};
 use crate::config::{Config, ConfigArgs, DataDirArgs};
 use crate::data_dir::{DataDir, Refusal};
 use crate::output;
+use crate::storage::directory_only;
 
 /// Arguments of `compact`.
 #[derive(Debug, Args)]
@@ -23,6 +24,7 @@ pub(super) struct CompactArgs {
 /// Compacts the store of a stopped directory.
 pub(super) fn run(args: &CompactArgs) -> u8 {
     told(load(&ConfigArgs::from(&args.data)).and_then(|config| {
+        directory_only(&config, "compact", "its autovacuum, or VACUUM FULL, gives space back")?;
         let _data_dir = DataDir::open(&config, "compact")?;
         let done = block_on(compact(&config)).and_then(|done| done).map_err(Refusal::failed)?;
         let Compacted { records, bytes_before, bytes_after } = done;

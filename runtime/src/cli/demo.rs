@@ -21,12 +21,13 @@ use portcullis_connectors::HTTP_HANDLER;
 use portcullis_engine::api_token::{self, NewToken, Role};
 use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::ModuleRules;
-use portcullis_engine::nodes::NodeId;
+use portcullis_engine::nodes::node_of_host;
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_stand_in::{Names, SALESFORCE, StandIn};
 
 use crate::cli;
-use crate::cli::module::modules;
+use crate::cli::module::module_parts;
+use crate::storage::module_files;
 
 mod client;
 mod story;
@@ -107,11 +108,11 @@ async fn set_stage(teller: &mut Teller) -> Result<Stage, String> {
         master_key: master_key.into(),
         gate,
         compiled_dir: data_dir.path().join("compiled"),
-        modules: modules(data_dir.path(), ModuleRules::default()),
+        modules: module_parts(module_files(data_dir.path()), ModuleRules::default()),
         backup: None,
         clock: WallClock::default(),
         public_url: "http://127.0.0.1".to_owned(),
-        node: NodeId::of_host("demo"),
+        node: node_of_host("demo").map_err(|e| e.to_string())?,
     };
     let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
     let listener = serve::listen(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(|e| e.to_string())?;

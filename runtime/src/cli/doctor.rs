@@ -10,12 +10,13 @@ use clap::Args;
 use portcullis_core::limits::Limits;
 use portcullis_egress::{DnsResolver, own_addresses};
 use portcullis_sandbox::Sandbox;
+use portcullis_store::{Records, StoreStats, Vault};
 use serde_json::json;
 
 use super::{DONE, FAILED, block_on, known_variables};
-use crate::config::{Config, ConfigArgs, proxy_variables};
-use crate::data_dir::is_initialised;
-use crate::{cautions, output};
+use crate::config::{Config, ConfigArgs, FoundKeys, proxy_variables};
+use crate::data_dir::{Refusal, is_initialised};
+use crate::{cautions, output, storage};
 
 mod probes;
 
@@ -141,13 +142,17 @@ fn configuration(args: &ConfigArgs) -> Vec<Finding> {
     });
     let cautions = cautions::all(&config, &known_variables());
     findings.extend(cautions.into_iter().map(|text| Finding::new(Health::Warning, "surroundings", text)));
-    if is_initialised(&config.data_dir) {
-        findings.push(master_key(&config));
-        findings.extend(private_file(&config));
-    } else {
-        let dir = config.data_dir.display();
-        let detail = format!("{dir} is not initialised; run: portcullis init --data-dir {dir}");
-        findings.push(Finding::new(Health::Warning, "data directory", detail));
+    match config.store.postgres() {
+        Some(_) => findings.extend(database(&config)),
+        None if is_initialised(&config.data_dir) => {
+            findings.push(master_key(&config));
+            findings.extend(private_file(&config));
+        }
+        None => {
+            let dir = config.data_dir.display();
+            let detail = format!("{dir} is not initialised; run: portcullis init --data-dir {dir}");
+            findings.push(Finding::new(Health::Warning, "data directory", detail));
+        }
     }
     findings
 }
@@ -162,6 +167,30 @@ fn master_key(config: &Config) -> Finding {
         }
         Err(e) => Finding::new(Health::Bad, "master key", e),
     }
+}
+
+/// Whether the database answers, has the schema of this version, and was initialised with these keys.
+fn database(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![master_key(config)];
+    findings.extend(private_file(config));
+    let Ok(keys) = config.master_keys() else { return findings };
+    let looked = block_on(look_at_database(config, keys)).map_err(Refusal::failed);
+    findings.push(match looked.and_then(|looked| looked) {
+        Ok(stats) => {
+            let detail = format!("it answers, {} records as of commit {}", stats.records, stats.seq);
+            Finding::new(Health::Good, "database", detail)
+        }
+        Err(refusal) => Finding::new(Health::Bad, "database", refusal.reason),
+    });
+    findings
+}
+
+async fn look_at_database(config: &Config, keys: FoundKeys) -> Result<StoreStats, Refusal> {
+    let keys = keys.open().await.map_err(Refusal::failed)?;
+    let backends = storage::open(config, &keys).await?.backends;
+    let stats = backends.store.stats().await.map_err(|e| Refusal::failed(e.to_string()))?;
+    Vault::open(Records::new(backends.store), keys).await.map_err(|e| Refusal::failed(e.to_string()))?;
+    Ok(stats)
 }
 
 /// Whether others may read the key.

@@ -1,20 +1,22 @@
-//! `portcullis fsck`: everything in a data directory is read, and what is damaged is named.
+//! `portcullis fsck`: everything in a data directory, or in a database, is read, and what is damaged is named.
 
 use clap::Args;
-use portcullis_store::{FsckReport, fsck};
+use portcullis_store::{FsckFinding, FsckReport, StoreError, fsck, fsck_shared};
 use serde_json::json;
 
 use super::progress::Progress;
 use super::{DONE, FAILED, block_on, load, refused};
-use crate::config::{Config, ConfigArgs, DataDirArgs};
+use crate::config::{Config, ConfigArgs, DataDirArgs, KeyArgs};
 use crate::data_dir::{DataDir, Refusal};
-use crate::output;
+use crate::{output, storage};
 
 /// Arguments of `fsck`.
 #[derive(Debug, Args)]
 pub(super) struct FsckArgs {
     #[command(flatten)]
     data: DataDirArgs,
+    #[command(flatten)]
+    key: KeyArgs,
     /// The result as one JSON object
     #[arg(long)]
     json: bool,
@@ -22,7 +24,12 @@ pub(super) struct FsckArgs {
 
 /// Checks a directory; fails if anything is damaged.
 pub(super) fn run(args: &FsckArgs) -> u8 {
-    let checked = load(&ConfigArgs::from(&args.data)).and_then(|config| {
+    let mut all = ConfigArgs::from(&args.data);
+    all.key = args.key.clone();
+    let checked = load(&all).and_then(|config| {
+        if config.store.is_shared() {
+            return block_on(check_database(&config)).map_err(Refusal::failed)?;
+        }
         let _data_dir = DataDir::for_fsck(&config)?;
         block_on(check(&config)).and_then(|checked| checked).map_err(Refusal::failed)
     });
@@ -43,6 +50,24 @@ async fn check(config: &Config) -> Result<FsckReport, String> {
     let mut tell =
         |part: &'static str, read: u64| progress.tell(|| format!("checking: {part}, {read} records"));
     fsck(&config.data_dir, config.anchor_file.as_deref(), &mut tell).await.map_err(|error| error.to_string())
+}
+
+/// Checks a database, beside the nodes that serve from it or without them.
+async fn check_database(config: &Config) -> Result<FsckReport, Refusal> {
+    let keys = config.master_keys().map_err(Refusal::failed)?.open().await.map_err(Refusal::failed)?;
+    let opened = storage::open(config, &keys).await?;
+    let failed = |error: StoreError| Refusal::failed(error.to_string());
+    let mut progress = Progress::new();
+    let mut tell =
+        |part: &'static str, read: u64| progress.tell(|| format!("checking: {part}, {read} records"));
+    let mut report = fsck_shared(&opened.backends, &*opened.modules, &mut tell).await.map_err(failed)?;
+    if let Some(database) = opened.database {
+        let seen = database.verify().await.map_err(failed)?;
+        report.records = seen.records;
+        let finding = |reason| FsckFinding { file: "records".to_owned(), place: String::new(), reason };
+        report.findings.extend(seen.findings.into_iter().map(finding));
+    }
+    Ok(report)
 }
 
 fn tell(report: &FsckReport) {

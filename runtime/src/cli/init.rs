@@ -1,7 +1,7 @@
-//! `portcullis init`: a data directory with master key, store and first platform token.
+//! `portcullis init`: a data directory with master key, store and first platform token; with PostgreSQL the same in a
+//! database.
 
 use std::borrow::Cow;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use clap::Args;
@@ -14,6 +14,9 @@ use crate::config::{Config, ConfigArgs, DataDirArgs, FirstTokenArgs, FoundKeys, 
 use crate::data_dir::{DataDir, Refusal, refuse_initialised};
 use crate::output;
 use crate::private_file::{self, sync_folder};
+use crate::storage::make_directory;
+
+mod database;
 
 /// Arguments of `init`.
 #[derive(Debug, Args)]
@@ -38,20 +41,18 @@ fn make(args: &InitArgs) -> Result<(), Refusal> {
     let mut all = ConfigArgs::from(&args.data);
     (all.key, all.first_token) = (args.key.clone(), args.first_token.clone());
     let config = load(&all)?;
-    // Why twice, here and under the lock: a directory that is served says so, and is not touched.
-    refuse_initialised(&config)?;
-    make_directory(&config.data_dir).map_err(Refusal::failed)?;
-    let _data_dir = DataDir::for_init(&config)?;
-    block_on(init(&config)).and_then(|done| done).map_err(Refusal::failed)?;
+    if config.store.is_shared() {
+        make_directory(&config.data_dir).map_err(Refusal::failed)?;
+        block_on(database::init(&config)).map_err(Refusal::failed).and_then(|done| done)?;
+    } else {
+        // Why twice, here and under the lock: a directory that is served says so, and is not touched.
+        refuse_initialised(&config)?;
+        make_directory(&config.data_dir).map_err(Refusal::failed)?;
+        let _data_dir = DataDir::for_init(&config)?;
+        block_on(init(&config)).and_then(|done| done).map_err(Refusal::failed)?;
+    }
     output::line(&format!("next: portcullis serve{}", flags(args)));
     Ok(())
-}
-
-fn make_directory(dir: &Path) -> Result<(), String> {
-    let failed = |e: std::io::Error| format!("{}: {e}", dir.display());
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    // An existing directory may be open to others; records and ledger must not be.
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(failed)
 }
 
 /// The flags by which the next command finds the same directory and key.
@@ -60,6 +61,9 @@ fn flags(args: &InitArgs) -> String {
     let given = [
         ("--config", config.as_ref()),
         ("--data-dir", args.data.data_dir.as_ref()),
+        ("--store", args.data.store.store.as_ref()),
+        ("--store-ca-file", args.data.store.store_ca_file.as_ref()),
+        ("--store-password-file", args.data.store.store_password_file.as_ref()),
         ("--master-key-file", args.key.master_key_file.as_ref()),
     ];
     given.iter().filter_map(|(flag, value)| Some(format!(" {flag} {}", quoted((*value)?)))).collect()
@@ -112,6 +116,9 @@ fn show(config: &Config, token: &FirstToken) -> std::io::Result<()> {
         Some(command) => format!("by {}", command.argv.first().map_or("", String::as_str)),
         None => config.master_key_file.display().to_string(),
     };
+    if let Some(options) = config.store.postgres() {
+        output::shown(&format!("database        {}", options.url))?;
+    }
     output::shown(&format!(
         "master key      {place}  (keep a copy: without it no credential can be opened)"
     ))?;

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use portcullis_engine::master_keys::{self, KeyState, KeyView, OfflineStep};
-use portcullis_store::{KeyId, MasterKey, MasterKeyRing, MasterKeys, Records, Vault, open_store_anchored};
+use portcullis_store::{KeyId, MasterKey, MasterKeyRing, MasterKeys, Records, Vault};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{block_on, load, told};
 use crate::config::{Config, ConfigArgs, DataDirArgs, KeyArgs};
-use crate::data_dir::{DataDir, Refusal};
-use crate::{output, private_file};
+use crate::data_dir::Refusal;
+use crate::{output, private_file, storage};
 
 /// Arguments of `key`.
 #[derive(Debug, Args)]
@@ -136,16 +136,23 @@ fn on_data(
     let mut all = ConfigArgs::from(data);
     all.key = key.clone();
     let config = load(&all)?;
-    let _data_dir = DataDir::open(&config, name)?;
-    let done = block_on(async { work(open(&config).await?).await });
-    done.and_then(|done| done).map_err(Refusal::failed)
+    let _held = storage::hold(&config, name)?;
+    let done = block_on(async {
+        // Why alone with a database as well: its nodes may not have the key that is promoted.
+        let _alone = match config.store.postgres() {
+            Some(options) => Some(storage::alone(options).await?),
+            None => None,
+        };
+        work(open(&config).await?).await.map_err(Refusal::failed)
+    });
+    done.map_err(Refusal::failed)?
 }
 
-async fn open(config: &Config) -> Result<Opened, String> {
-    let keys: MasterKeyRing = config.master_keys()?.open().await?;
-    let store = open_store_anchored(&config.store_dir(), config.anchor_file.as_deref());
-    let records = Records::new(store.map_err(|e| e.to_string())?);
-    let vault = Vault::open(records.clone(), keys).await.map_err(|e| e.to_string())?;
+async fn open(config: &Config) -> Result<Opened, Refusal> {
+    let failed = Refusal::failed;
+    let keys: MasterKeyRing = config.master_keys().map_err(failed)?.open().await.map_err(failed)?;
+    let records = storage::open_records(config, &keys).await?;
+    let vault = Vault::open(records.clone(), keys).await.map_err(|e| failed(e.to_string()))?;
     Ok(Opened { records, vault })
 }
 

@@ -1,12 +1,14 @@
 //! `portcullis module`: the tools of people who write modules. No server and no data directory.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use portcullis_core::definition::ProfileDef;
 use portcullis_core::limits::Limits;
 use portcullis_engine::modules::{ModuleParts, ModuleRules};
 use portcullis_sandbox::{CompilerBounds, ModuleReport, compile_stdin, inspect};
+use portcullis_store::ModuleBytes;
 use serde_json::json;
 
 use super::{DONE, FAILED};
@@ -80,10 +82,10 @@ pub(super) struct CompileArgs {
 }
 
 /// Where a server keeps its modules, and what compiles them: this program.
-pub(super) fn modules(data_dir: &Path, rules: ModuleRules) -> ModuleParts {
+pub(super) fn module_parts(bytes: Arc<dyn ModuleBytes>, rules: ModuleRules) -> ModuleParts {
     // Why not an error here: without modules nothing is compiled, and an upload says what is missing.
     let compiler = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("portcullis"));
-    ModuleParts { dir: data_dir.join("modules"), compiler, rules }
+    ModuleParts { bytes, compiler, rules }
 }
 
 /// Runs the subcommand.

@@ -18,6 +18,7 @@ use crate::config::{Config, ConfigArgs, DataDirArgs, KeyArgs};
 use crate::data_dir::{DataDir, Refusal};
 use crate::output;
 use crate::private_file::sync_folder;
+use crate::storage::directory_only;
 
 /// Arguments of `restore`.
 #[derive(Debug, Args)]
@@ -48,6 +49,7 @@ pub(super) fn restore(args: &RestoreArgs) -> u8 {
     let mut all = ConfigArgs::from(&args.data);
     all.key = args.key.clone();
     told(load(&all).and_then(|config| {
+        directory_only(&config, "restore", "pg_restore, or psql, reads what pg_dump wrote")?;
         let _data_dir = DataDir::for_restore(&config)?;
         let fresh = config.data_dir.join(UNFINISHED);
         let done = block_on(read_backups(&config, args, &fresh)).and_then(|done| done);

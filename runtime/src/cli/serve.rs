@@ -11,12 +11,13 @@ use portcullis_egress::{DnsResolver, Gate, GateParts, TcpDialer, TlsRoots};
 use portcullis_engine::backup::BackupPlace;
 use portcullis_engine::clock::WallClock;
 use portcullis_engine::{Engine, EngineParts};
-use portcullis_store::{BACKUP_SPOOL, Backends};
+use portcullis_store::{BACKUP_SPOOL, MasterKeyRing};
 
-use super::module::modules;
+use super::module::module_parts;
 use super::{BAD_CONFIG, DONE, FAILED, STOP, block_on, known_variables, refused};
 use crate::config::{Config, ConfigArgs, FoundKeys, LOG};
 use crate::data_dir::{DataDir, Refusal, is_initialised};
+use crate::storage::{self, Storage};
 use crate::telemetry::{Telemetry, parse};
 use crate::{cautions, fd_limit, output};
 
@@ -52,7 +53,11 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Ends a process that cannot stop.
 fn give_up(after: Duration) {
-    let text = format!("the process did not stop within {} s; it ends now", after.as_secs());
+    end_now(format!("the process did not stop within {} s; it ends now", after.as_secs()));
+}
+
+/// Ends the process after a message.
+fn end_now(text: String) {
     // Why on another thread: what nobody reads must not keep it from ending.
     let _ = std::thread::spawn(move || output::error(&text));
     std::thread::sleep(LAST_WORDS);
@@ -71,7 +76,7 @@ pub(super) fn run(args: &ServeArgs) -> u8 {
 fn check(args: &ConfigArgs) -> Result<Checked, Refusal> {
     let bad = |reason: String| Refusal { code: BAD_CONFIG, reason };
     let config = Config::load(args).map_err(|errors| bad(errors.join("\n")))?;
-    if !is_initialised(&config.data_dir) {
+    if !config.store.is_shared() && !is_initialised(&config.data_dir) {
         // Why not only that it is none: an `init` or a `restore` that is under way is what the user wants to know of.
         DataDir::open(&config, "serve")?;
     }
@@ -82,7 +87,15 @@ fn check(args: &ConfigArgs) -> Result<Checked, Refusal> {
 }
 
 fn check_only(args: &ConfigArgs) -> Result<(), Refusal> {
-    let config = check(args)?.config;
+    let Checked { config, keys, .. } = check(args)?;
+    if config.store.is_shared() {
+        // Why also here: what refuses a node is mostly in the database.
+        let opened = block_on(async {
+            let keys = keys.open().await.map_err(Refusal::failed)?;
+            storage::open(&config, &keys).await
+        });
+        opened.map_err(Refusal::failed)?.map(drop)?;
+    }
     let found = cautions::all(&config, &known_variables()).into_iter().chain(cautions::address(&config));
     found.for_each(|caution| output::warning(&caution));
     output::line("the configuration is valid");
@@ -100,11 +113,11 @@ fn start(args: &ConfigArgs) -> Result<(), Refusal> {
         tracing::warn!("{caution}");
     }
     // Why never dropped: threads of the store may outlive this function, and none may outlive the lock.
-    let _data_dir = ManuallyDrop::new(DataDir::open(&checked.config, "serve")?);
+    let _data_dir = ManuallyDrop::new(storage::hold(&checked.config, "serve")?);
     let at_most = serve::longest_stop(&checked.config.limits) + STOP + STOP_MARGIN;
     let asked = serve::stop_signal_apart(at_most, move || give_up(at_most))
         .map_err(|error| Refusal::failed(format!("signals cannot be listened for: {error}")))?;
-    block_on(run_server(args, checked, telemetry, asked)).and_then(|done| done).map_err(Refusal::failed)
+    block_on(run_server(args, checked, telemetry, asked)).map_err(Refusal::failed).and_then(|done| done)
 }
 
 async fn run_server(
@@ -112,53 +125,54 @@ async fn run_server(
     checked: Checked,
     telemetry: Telemetry,
     asked: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
+    let failed = Refusal::failed;
     let Checked { config, keys, tls_roots } = checked;
-    let signals = Signals::listen().map_err(|error| format!("signals cannot be listened for: {error}"))?;
+    let signals = Signals::listen().map_err(|e| failed(format!("signals cannot be listened for: {e}")))?;
     let mut limits = config.limits.clone();
-    fd_limit::share_out(&mut limits)?;
+    fd_limit::share_out(&mut limits).map_err(failed)?;
     let limits = Arc::new(limits);
-    let resolver = DnsResolver::new(&config.egress_dns_servers, &limits)?;
+    let resolver = DnsResolver::new(&config.egress_dns_servers, &limits).map_err(failed)?;
     let gate = Gate::new(GateParts {
         resolver: Arc::new(resolver),
         dialer: Arc::new(TcpDialer),
         tls_roots,
         limits: Arc::clone(&limits),
     });
-    let backends =
-        Backends::open_anchored(&config.data_dir, config.ledger_sync, config.anchor_file.as_deref());
+    let keys = keys.open().await.map_err(failed)?;
+    let Storage { backends, modules, .. } = opened_storage(&config, &keys).await?;
     let parts = EngineParts {
         limits,
-        backends: backends.map_err(|e| e.to_string())?,
+        backends,
         http_handler: HTTP_HANDLER.into(),
-        master_key: keys.open().await?,
+        master_key: keys,
         gate: Arc::clone(&gate),
         compiled_dir: config.data_dir.join("compiled"),
-        modules: modules(&config.data_dir, config.modules.clone()),
-        backup: Some(BackupPlace {
-            recipient: config.backup_recipient.clone(),
-            spool: config.data_dir.join(BACKUP_SPOOL),
-        }),
+        modules: module_parts(modules, config.modules.clone()),
+        backup: backup_place(&config),
         clock: WallClock::default(),
         public_url: config.public_url.clone(),
-        node: config.node(),
+        node: config.node().map_err(failed)?,
     };
-    let engine = Engine::open(parts).await.map_err(|e| e.to_string())?;
+    let engine = Engine::open(parts).await.map_err(|e| failed(e.to_string()))?;
     tracing::info!(node = %engine.node(), "this is the name of the node");
     engine.start_keys();
     engine.start_jobs();
     engine.start_schedules();
     engine.start_webhooks();
-    let _control = control::start(&engine, &config.data_dir);
-    let listener = serve::listen(config.listen).map_err(|e| format!("listen {}: {e}", config.listen))?;
-    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    // Why only there: what it asks for is made of files, and the directory of a shared store is nobody's alone.
+    let _control = if config.store.is_shared() { None } else { control::start(&engine, &config.data_dir) };
+    let listener = serve::listen(config.listen);
+    let listener = listener.map_err(|e| failed(format!("listen {}: {e}", config.listen)))?;
+    let address = listener.local_addr().map_err(|e| failed(e.to_string()))?;
     let queue = Arc::clone(telemetry.queue());
     let api = Api::new(Arc::clone(&engine))
         .with_log_lines_lost(move || queue.lost())
         .with_trusted_proxies(config.trusted_proxies.clone());
     if let Some(address) = config.metrics_listen {
-        let listener = serve::listen(address).map_err(|e| format!("metrics.listen {address}: {e}"))?;
-        let bound = listener.local_addr().map_err(|e| e.to_string())?;
+        let listener =
+            serve::listen(address).map_err(|e| failed(format!("metrics.listen {address}: {e}")))?;
+        let bound = listener.local_addr().map_err(|e| failed(e.to_string()))?;
         tracing::info!(address = %bound, "metrics are served without a token");
         // Why never ended: what a stop does is to be seen, too.
         tokio::spawn(serve::serve_metrics(Arc::clone(&api), listener));
@@ -167,5 +181,26 @@ async fn run_server(
     drop(engine);
     signals.obey(reload);
     output::announce(format!("portcullis {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
-    serve::serve(api, listener, asked).await.map_err(|e| e.to_string())
+    serve::serve(api, listener, asked).await.map_err(|e| failed(e.to_string()))
+}
+
+/// Where backups are made; nowhere with a database, which has its own.
+fn backup_place(config: &Config) -> Option<BackupPlace> {
+    if config.store.is_shared() {
+        return None;
+    }
+    let recipient = config.backup_recipient.clone();
+    Some(BackupPlace { recipient, spool: config.data_dir.join(BACKUP_SPOOL) })
+}
+
+/// Opens the storage; from here on a shared one knows that this node serves from it.
+async fn opened_storage(config: &Config, keys: &MasterKeyRing) -> Result<Storage, Refusal> {
+    if let Some(options) = config.store.postgres() {
+        if config.store_migrate {
+            let done = storage::bring_up(options, None).await?;
+            tracing::info!(from = done.from, to = done.to, "the database has the schema of this version");
+        }
+        storage::serve_until_lost(options, end_now).await?;
+    }
+    storage::open(config, keys).await
 }

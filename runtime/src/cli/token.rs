@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand, ValueEnum};
 use portcullis_engine::api_token::{self, NewToken, Role};
 use portcullis_engine::audit_log;
-use portcullis_store::{Document as _, Records, TokenRecord, Vault, open_store_anchored};
+use portcullis_store::{Document as _, TokenRecord, Vault};
 
 use super::{DONE, block_on, load, refused};
 use crate::config::{Config, ConfigArgs, DataDirArgs, KeyArgs};
-use crate::data_dir::{DataDir, Refusal};
-use crate::output;
+use crate::data_dir::Refusal;
+use crate::{output, storage};
 
 /// Arguments of `token`.
 #[derive(Debug, Args)]
@@ -24,7 +24,8 @@ enum TokenCommand {
     /// For the day on which nobody has a platform token any more: the first one was lost, or all have expired. It works on
     /// the data directory itself, so it needs three things:
     ///
-    /// 1. The server is stopped. A running one holds the directory, and the command says so and changes nothing.
+    /// 1. The server is stopped. A running one holds the directory, and the command says so and changes nothing. Where
+    ///    the store is PostgreSQL the nodes may go on.
     ///
     /// 2. The master key, from where the server has it (--master-key-file, PORTCULLIS_MASTER_KEY, or master.key in the
     ///    data directory). It is checked against the store: a copy of the data alone makes no token.
@@ -84,25 +85,24 @@ fn create(args: &CreateArgs) -> Result<(), Refusal> {
     let mut all = ConfigArgs::from(&args.data);
     all.key = args.key.clone();
     let config = load(&all)?;
-    let _data_dir = DataDir::open(&config, "token create")?;
-    let made = block_on(make(&config, args)).and_then(|made| made);
-    made.map_err(Refusal::failed)
+    let _held = storage::hold(&config, "token create")?;
+    block_on(make(&config, args)).map_err(Refusal::failed).and_then(|made| made)
 }
 
-async fn make(config: &Config, args: &CreateArgs) -> Result<(), String> {
-    let key = config.master_keys()?.open().await?;
-    let store = open_store_anchored(&config.store_dir(), config.anchor_file.as_deref());
-    let records = Records::new(store.map_err(|e| e.to_string())?);
+async fn make(config: &Config, args: &CreateArgs) -> Result<(), Refusal> {
+    let failed = Refusal::failed;
+    let keys = config.master_keys().map_err(failed)?.open().await.map_err(failed)?;
+    let records = storage::open_records(config, &keys).await?;
     // Why: who has a copy of the data alone must not become the platform's admin by a product command.
-    let vault = Vault::open(records.clone(), key).await.map_err(|e| e.to_string())?;
+    let vault = Vault::open(records.clone(), keys).await.map_err(|e| failed(e.to_string()))?;
     let (role, token) = args.role.token(args.label.clone());
-    let text = api_token::generate(role).map_err(|e| e.detail)?;
-    let (_, writes) = api_token::record(&text, token).map_err(|e| e.detail)?;
+    let text = api_token::generate(role).map_err(|e| failed(e.detail))?;
+    let (_, writes) = api_token::record(&text, token).map_err(|e| failed(e.detail))?;
     // Why before the commit: a token that nobody saw must not be valid.
     output::shown(&text)
-        .map_err(|e| format!("the token could not be shown (standard output: {e}); none was made"))?;
+        .map_err(|e| failed(format!("the token could not be shown (standard output: {e}); none was made")))?;
     let made = audit_log::commit_offline(&records, &vault, "createToken", &[TokenRecord::KIND], writes).await;
-    made.map_err(|e| format!("the token above is not valid: {e}"))?;
+    made.map_err(|e| failed(format!("the token above is not valid: {e}")))?;
     output::note("this token is valid from now on, and shown once");
     Ok(())
 }

@@ -8,6 +8,9 @@ const KEYS: &[&str] = &[
     "listen",
     "data_dir",
     "store",
+    "store_ca_file",
+    "store_password_file",
+    "store_migrate",
     "master_key_file",
     "master_key_command",
     "bootstrap_token_file",
@@ -112,7 +115,9 @@ fn flatten(table: &toml::Table, errors: &mut Vec<String>) -> File {
             "egress.dns_servers" | "master_key_command" | "modules.trusted_keys" | "trusted_proxies" => {
                 (value.as_array().is_some_and(|list| list.iter().all(toml::Value::is_str)), "a list of texts")
             }
-            "modules.require_signature" | "modules.allow_std" => (value.is_bool(), "true or false"),
+            "modules.require_signature" | "modules.allow_std" | "store_migrate" => {
+                (value.is_bool(), "true or false")
+            }
             _ => (value.is_str(), "a text"),
         };
         if !fits {

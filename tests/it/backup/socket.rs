@@ -37,6 +37,7 @@ async fn the_operator_gets_a_backup_beside_a_server_without_a_recipient_and_it_i
     assert_eq!(orgs(&client(&server, &token)).await, ["acme"]);
 }
 
+#[allow(clippy::print_stderr, reason = "what was not run is said on standard error")]
 #[test]
 fn another_user_is_refused_at_the_socket() {
     let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";

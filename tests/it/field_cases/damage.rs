@@ -3,9 +3,9 @@
 
 mod corruption;
 mod disk;
-mod kills;
+pub(crate) mod kills;
 mod ledger;
 mod power;
-mod product;
+pub(crate) mod product;
 mod runs;
 mod store;

@@ -25,6 +25,7 @@ fn is_there(program: &str, argument: &str) -> bool {
 }
 
 /// The server's program; `None`, said loudly, where it or something that is used beside it is missing.
+#[allow(clippy::print_stderr, reason = "what was not run is said on standard error")]
 fn program() -> Option<String> {
     let bao = std::env::var("PORTCULLIS_BAO").unwrap_or_else(|_| "bao".to_owned());
     let needed = [(bao.as_str(), "version"), ("curl", "--version"), ("jq", "--version")];

@@ -28,7 +28,7 @@ fn definition(budget: &Value, max_wait_ms: u64) -> Value {
     })
 }
 
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { concurrent_calls: 64, workspace_concurrent_calls: 64, ..Limits::default() }
 }
 
@@ -38,10 +38,19 @@ async fn act(acme: &Tenant) -> Answer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_together_send_no_more_than_the_budget() {
-    const MOST: usize = 10;
-    const PER: Duration = Duration::from_millis(4000);
-    let budget = json!({ "requests": MOST, "per_ms": 4000 });
-    let nodes = Nodes::of(limits(), &definition(&budget, 60_000)).await;
+    together(Nodes::of(limits(), &budgeted()).await, "a budget of three nodes").await;
+}
+
+const MOST: usize = 10;
+const PER: Duration = Duration::from_secs(4);
+
+/// A definition with the budget of [`together`].
+pub(crate) fn budgeted() -> Value {
+    definition(&json!({ "requests": MOST, "per_ms": PER.as_millis() }), 60_000)
+}
+
+/// Asks three nodes for three times the budget, and counts what the vendor gets.
+pub(crate) async fn together(nodes: Nodes, title: &str) {
     let came = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&came);
     nodes.world.upstream.script(
@@ -70,7 +79,7 @@ async fn three_nodes_together_send_no_more_than_the_budget() {
     };
     let (measured, whole) = (most_within(PER * 3 / 4), most_within(PER));
     print_line(
-        "a budget of three nodes",
+        title,
         &json!({ "requests": MOST, "per_ms": PER.as_millis(), "most_within_it": whole, "most_within_3_4": measured }),
     );
     assert!(measured <= MOST, "{measured} of {MOST} within three quarters of the period");

@@ -98,8 +98,13 @@ async fn undone(nodes: &mut Nodes, kind: usize, by: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_by_one_node_is_effective_on_all_within_two_seconds() {
+    let nodes = Nodes::start(Limits { concurrent_calls: 32, ..Limits::default() }).await;
+    changes_are_effective(nodes, "changes by one of three nodes, effective on all").await;
+}
+
+/// Makes changes of five kinds, each by another node, and waits until all follow.
+pub(crate) async fn changes_are_effective(mut nodes: Nodes, title: &str) {
     let changes = count("PORTCULLIS_NODE_CHANGES", CHANGES);
-    let mut nodes = Nodes::start(Limits { concurrent_calls: 32, ..Limits::default() }).await;
     let mut took = Vec::new();
     for number in 0..changes {
         let (kind, by) = (number % 5, number % 3);
@@ -112,7 +117,7 @@ async fn a_change_by_one_node_is_effective_on_all_within_two_seconds() {
     took.sort_unstable();
     let at = |percent: usize| took[(took.len() * percent).div_ceil(100).saturating_sub(1)];
     print_line(
-        "changes by one of three nodes, effective on all",
+        title,
         &json!({
             "changes": changes,
             "p50_ms": at(50).as_millis(), "p99_ms": at(99).as_millis(), "max_ms": took[took.len() - 1].as_millis(),

@@ -128,9 +128,7 @@ impl Server {
 
     /// Sends a signal by its name, such as `HUP`.
     pub(crate) fn signal(&self, name: &str) {
-        let line = format!("kill -s {name} {}", self.child.id());
-        let sent = Command::new("/bin/sh").args(["-c", &line]).status().unwrap();
-        assert!(sent.success(), "{line}");
+        signal(&self.child, name);
     }
 
     /// Sends SIGKILL and waits for the end.
@@ -147,4 +145,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal, such as `HUP`, to a process.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let line = format!("kill -s {name} {}", child.id());
+    let sent = Command::new("/bin/sh").args(["-c", &line]).status().unwrap();
+    assert!(sent.success(), "{line}");
 }

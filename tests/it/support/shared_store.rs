@@ -1,5 +1,5 @@
 //! A store that several products have open at a time. It counts no versions, so that they share no cache: what one of
-//! them commits, the others learn from the feed of changes alone. A memory store keeps the records.
+//! them commits, the others learn from the feed of changes alone. A memory store keeps the records, or a database.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +11,8 @@ use portcullis_store::{
 use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 
 /// The store as one product sees it.
-#[derive(Default)]
 pub(crate) struct SharedStore {
-    below: Arc<MemoryStore>,
+    below: Arc<dyn Store>,
     /// The last commit whose changes this product has applied: the one after which it asks for more.
     followed: watch::Sender<u64>,
     /// Locked while the feed is read, and by a test that delays it.
@@ -32,12 +31,24 @@ struct Delayed {
 
 impl SharedStore {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::default()
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    /// Over records that are kept there.
+    pub(crate) fn over(below: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            below,
+            followed: watch::Sender::default(),
+            feed: Arc::default(),
+            truncated: AtomicBool::default(),
+            broken: AtomicBool::default(),
+            delayed: Mutex::default(),
+        })
     }
 
     /// The same records for another product.
     pub(crate) fn another(&self) -> Arc<Self> {
-        Arc::new(Self { below: Arc::clone(&self.below), ..Self::default() })
+        Self::over(Arc::clone(&self.below))
     }
 
     /// Waits until this product has applied everything that is committed now.

@@ -14,11 +14,11 @@ use portcullis_engine::api_token::{self, NewToken};
 use portcullis_engine::backup::BackupPlace;
 use portcullis_engine::clock::WallClock;
 use portcullis_engine::modules::{ModuleParts, ModuleRules};
-use portcullis_engine::nodes::NodeId;
+use portcullis_engine::nodes::node_of_host;
 use portcullis_engine::{Engine, EngineParts};
 use portcullis_store::{
     BACKUP_SPOOL, Backends, BackupRecipient, LedgerSync, MasterKey, MasterKeyRing, MasterKeys, MemoryStore,
-    Records, Role, SledStore, Store, Vault,
+    ModuleFiles, Records, Role, SledStore, Store, Vault,
 };
 use serde_json::{Value, json};
 
@@ -146,7 +146,7 @@ impl Around {
             gate,
             compiled_dir: compiled_dir.clone(),
             modules: ModuleParts {
-                dir: dir.join("modules"),
+                bytes: Arc::new(ModuleFiles::new(dir.join("modules"))),
                 compiler: binary::path(),
                 rules: self.module_rules.clone(),
             },
@@ -156,7 +156,7 @@ impl Around {
             }),
             clock: self.clock.clone(),
             public_url,
-            node: NodeId::of_host("test"),
+            node: node_of_host("test").unwrap(),
         };
         let engine = Engine::open(parts).await.unwrap();
         handler_code::keep(&compiled_dir);

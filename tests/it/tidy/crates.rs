@@ -27,6 +27,11 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "wasmtime", "hyper", "axum", "sled", "rustls", "mio"],
     ),
     (
+        "portcullis-operator-peer",
+        &[],
+        &["wasmtime", "hyper", "axum", "sled", "rustls", "portcullis-core", "portcullis-egress"],
+    ),
+    (
         "portcullis-sandbox",
         &["portcullis-core"],
         &["hyper", "rustls", "sled", "axum", "portcullis-egress", "portcullis-store"],
@@ -35,6 +40,23 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         "portcullis-store",
         &["portcullis-core"],
         &["wasmtime", "hyper", "axum", "rustls", "portcullis-egress", "portcullis-sandbox"],
+    ),
+    (
+        "portcullis-store-conformance",
+        &["portcullis-core", "portcullis-store"],
+        &["wasmtime", "hyper", "axum", "rustls", "tokio-postgres", "portcullis-egress", "portcullis-sandbox"],
+    ),
+    (
+        "portcullis-store-postgres",
+        &["portcullis-core", "portcullis-operator-peer", "portcullis-store"],
+        &[
+            "wasmtime",
+            "hyper",
+            "axum",
+            "portcullis-egress",
+            "portcullis-sandbox",
+            "portcullis-store-conformance",
+        ],
     ),
     (
         "portcullis-admission",
@@ -78,6 +100,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
             "portcullis-sandbox",
             "portcullis-stand-in",
             "portcullis-store",
+            "portcullis-store-postgres",
         ],
         &["portcullis-http-handler", "portcullis-guest"],
     ),
@@ -102,6 +125,8 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
             "portcullis-sandbox",
             "portcullis-stand-in",
             "portcullis-store",
+            "portcullis-store-conformance",
+            "portcullis-store-postgres",
         ],
         &[],
     ),
@@ -119,12 +144,19 @@ const OWNED: &[(&str, &str)] = &[
     ("age", "portcullis-store"),
     ("tar", "portcullis-store"),
     ("prometheus-client", "portcullis-engine"),
+    ("tokio-postgres", "portcullis-store-postgres"),
+    ("deadpool-postgres", "portcullis-store-postgres"),
     ("wit-bindgen", "portcullis-guest"),
 ];
 
 /// Who else may name such a crate, and why.
 const SHARED: &[(&str, &str, &str)] = &[
     ("axum", "portcullis-tests", "the benchmark's baseline: the same call without the product"),
+    (
+        "tokio-rustls",
+        "portcullis-store-postgres",
+        "TLS to the operator's own database, whose address is configuration",
+    ),
     ("tokio-rustls", "portcullis-stand-in", "the demo's TLS stand-in for a third party"),
     ("tokio-rustls", "portcullis-tests", "the TLS third parties of the namespace tests and of the judge"),
 ];

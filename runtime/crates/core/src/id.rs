@@ -136,6 +136,8 @@ identifiers! {
     CredentialId, "credential_id", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
     /// One outbound attempt in the ledger: `out_` and a UUIDv7.
     EntryId, "entry_id", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
+    /// One process of several that share a database; `--node`, else made at its start.
+    NodeId, "node", is_name, "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
     /// An organisation.
     OrgId, "org", is_slug, "^[a-z0-9][a-z0-9_-]{0,62}$";
     /// One run of one action: `run_` and a UUIDv7.

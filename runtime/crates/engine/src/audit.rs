@@ -11,8 +11,10 @@ use portcullis_core::id::OrgId;
 use portcullis_core::ledger::LedgerPhase;
 use portcullis_core::sync::lock;
 use portcullis_core::violation::nearest;
+pub use portcullis_store::{
+    BadRecord, ChainReport, LedgerCursor, LedgerLine, LedgerPage, LedgerQuery, VerifyReport,
+};
 use portcullis_store::{IntegrationSettings, LedgerError};
-pub use portcullis_store::{LedgerCursor, LedgerLine, LedgerPage, LedgerQuery, VerifyReport};
 use tokio::sync::broadcast;
 
 use crate::caller::{Caller, ORG};

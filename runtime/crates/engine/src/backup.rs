@@ -46,15 +46,12 @@ pub(crate) struct BackupDesk {
 }
 
 impl BackupDesk {
-    pub(crate) fn new(
-        place: Option<BackupPlace>,
-        (ledger, runs): (Option<PathBuf>, Option<PathBuf>),
-        modules: &Path,
-    ) -> Self {
-        let directories = place.zip(ledger.zip(runs)).map(|(place, (ledger, runs))| Directories {
+    pub(crate) fn new(place: Option<BackupPlace>, [ledger, runs, modules]: [Option<&Path>; 3]) -> Self {
+        let directories = place.zip(ledger).zip(runs.zip(modules));
+        let directories = directories.map(|((place, ledger), (runs, modules))| Directories {
             place,
-            ledger,
-            runs,
+            ledger: ledger.to_owned(),
+            runs: runs.to_owned(),
             modules: modules.to_owned(),
         });
         Self { directories, one: Arc::default() }

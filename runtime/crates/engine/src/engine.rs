@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use portcullis_admission::Scheduler;
 use portcullis_core::fault::Code;
+use portcullis_core::id::NodeId;
 use portcullis_core::limits::Limits;
 use portcullis_egress::Gate;
 use portcullis_sandbox::{CompiledCache, Module, Sandbox};
 use portcullis_store::{Backends, MasterKeyRing, Records, Runs, Vault};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::api_token::TokenUses;
@@ -32,7 +34,7 @@ use crate::jobs::JobDesk;
 use crate::master_keys::{self, KeyDesk};
 use crate::metrics::{ADMISSION, Metrics};
 use crate::modules::{ModuleParts, Modules};
-use crate::nodes::{Freshness, NodeId};
+use crate::nodes::{self, Freshness};
 use crate::oauth::renewal::Renewal;
 use crate::org_limits::OrgUse;
 use crate::rate_limit::RateLimits;
@@ -126,6 +128,9 @@ pub enum StartError {
     Workers(#[from] std::io::Error),
 }
 
+/// How long a look at the store may take before it does not count as ready: whoever asks waits for the answer.
+const READY_READ: Duration = Duration::from_secs(2);
+
 impl Engine {
     /// Opens everything. If other processes share the store, it follows their changes from here on, so it must be
     /// called inside an async runtime.
@@ -146,18 +151,18 @@ impl Engine {
             directory("ledger", ledger.directory()),
             directory("runs", runs.directory()),
             directory("compiled", Some(&parts.compiled_dir)),
-            directory("modules", Some(&parts.modules.dir)),
+            directory("modules", parts.modules.bytes.directory()),
         ];
         let disk = disk.into_iter().flatten().collect();
-        let logs = (ledger.directory().map(Path::to_owned), runs.directory().map(Path::to_owned));
-        let backups = BackupDesk::new(parts.backup, logs, &parts.modules.dir);
+        let directories = [ledger.directory(), runs.directory(), parts.modules.bytes.directory()];
+        let backups = BackupDesk::new(parts.backup, directories);
         let modules = Modules::open(parts.modules, &parts.limits, compiled_modules)?;
         let (http_handler, origin) = sandbox.load_cached(&parts.http_handler, &compiled)?;
         tracing::debug!(?origin, "the HTTP handler is loaded");
         let scheduler = Scheduler::new(&parts.limits);
         let workers = Workers::start(&parts.limits)?;
         let metrics = Arc::new(Metrics::new(&parts.limits, disk));
-        let holder = parts.node.holder();
+        let holder = nodes::holder(&parts.node);
         let resources = Arc::new(Resources {
             freshness: Arc::new(freshness_of(&records, &parts.limits)),
             cache: Cache::new(records.clone(), Arc::clone(&parts.limits)),
@@ -272,7 +277,7 @@ impl Engine {
         let store = records.store();
         StorageHealth {
             changes: !self.resources.freshness.is_lost(),
-            store: store.is_well() && store.stats().await.is_ok(),
+            store: store.is_well() && timeout(READY_READ, store.stats()).await.is_ok_and(|read| read.is_ok()),
             anchor: store.is_anchored(),
             ledger: ledger.is_well(),
             runs: self.runs.is_well(),

@@ -100,7 +100,7 @@ impl From<StoreError> for Error {
             StoreError::TooLarge { bytes, limit, .. } => {
                 Self::new(Code::BodyTooLarge, format!("the record is {bytes} bytes, the limit is {limit}"))
             }
-            StoreError::DamagedFile { file, reason } => {
+            StoreError::DamagedFile { file, reason } | StoreError::DamagedRow { row: file, reason } => {
                 tracing::error!(file, reason, "run records");
                 Self::new(Code::StoreUnavailable, format!("records of runs are damaged: {file}: {reason}"))
             }

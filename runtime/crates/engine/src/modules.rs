@@ -18,7 +18,7 @@ use portcullis_sandbox::{
 };
 pub use portcullis_sandbox::{ModuleProblem, ModuleReport};
 pub use portcullis_store::ModuleRecord;
-use portcullis_store::{ConnectorRecord, ModuleFiles, StoreError, Writes};
+use portcullis_store::{ConnectorRecord, ModuleBytes, StoreError, Writes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::caller::Caller;
@@ -65,7 +65,7 @@ pub(crate) struct Modules {
     pub(crate) sandbox: Sandbox,
     compiler: ModuleCompiler,
     compiled: CompiledCache,
-    files: ModuleFiles,
+    bytes: Arc<dyn ModuleBytes>,
     rules: ModuleRules,
     loaded: Mutex<HashMap<String, Module>>,
     /// Calls at once.
@@ -76,8 +76,8 @@ pub(crate) struct Modules {
 
 /// Where modules are kept and compiled.
 pub struct ModuleParts {
-    /// Directory with their bytes.
-    pub dir: PathBuf,
+    /// Their bytes.
+    pub bytes: Arc<dyn ModuleBytes>,
     /// The program that compiles them: this one.
     pub compiler: PathBuf,
     pub rules: ModuleRules,
@@ -125,7 +125,7 @@ impl Modules {
             sandbox: Sandbox::for_modules(Arc::clone(limits))?,
             compiler: ModuleCompiler::new(parts.compiler, Arc::clone(limits)),
             compiled: compiled.keeping(COMPILED_MAX),
-            files: ModuleFiles::new(parts.dir),
+            bytes: parts.bytes,
             rules: parts.rules,
             loaded: Mutex::default(),
             compiling: tokio::sync::Mutex::default(),
@@ -191,19 +191,16 @@ impl Modules {
     }
 
     async fn bytes(&self, digest: &str) -> Result<Arc<[u8]>, Error> {
-        let (files, hex) = (self.files.clone(), hex_of(digest).to_owned());
-        let read = tokio::task::spawn_blocking(move || files.read(&hex)).await;
-        match read {
-            Ok(Ok(Some(bytes))) => Ok(bytes.into()),
-            Ok(Ok(None)) => {
-                tracing::error!(digest, "the bytes of a module are gone from the data directory");
-                Err(Error::new(Code::Internal, "the connector's module is not in the data directory"))
+        match self.bytes.read(hex_of(digest)).await {
+            Ok(Some(bytes)) => Ok(bytes.into()),
+            Ok(None) => {
+                tracing::error!(digest, "the bytes of a module are gone from where they are kept");
+                Err(Error::new(Code::Internal, "the connector's module is not where modules are kept"))
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::error!(digest, %error, "the bytes of a module cannot be read");
                 Err(Error::plain(Code::Internal))
             }
-            Err(_) => Err(Error::plain(Code::Internal)),
         }
     }
 
@@ -280,12 +277,8 @@ pub(crate) async fn admit(
             return Err(refused(report));
         }
     };
-    let (files, name) = (modules.files.clone(), hex.clone());
-    let written = tokio::task::spawn_blocking(move || files.write(&name, &bytes)).await;
-    if let Ok(Err(error)) = &written {
+    if let Err(error) = modules.bytes.write(&hex, bytes).await {
         tracing::error!(%error, "a module cannot be written");
-    }
-    if !matches!(written, Ok(Ok(()))) {
         return Err(Error::plain(Code::StoreUnavailable));
     }
     let record = ModuleRecord {
@@ -396,11 +389,9 @@ pub async fn delete(engine: &Engine, caller: &Caller, digest: &str) -> Result<()
         Writes::new().require_revision::<ModuleRecord>(&[&hex], commit).delete::<ModuleRecord>(&[&hex]);
     resources.commit(writes).await?;
     lock(&engine.modules.loaded).remove(digest);
-    let files = engine.modules.files.clone();
-    let removed = tokio::task::spawn_blocking(move || files.remove(&hex)).await;
-    if let Ok(Err(error)) = removed {
-        // Why no error: nothing refers to the file any more.
-        tracing::warn!(%error, "the file of a deleted module could not be removed");
+    if let Err(error) = engine.modules.bytes.remove(&hex).await {
+        // Why no error: nothing refers to the bytes any more.
+        tracing::warn!(%error, "the bytes of a deleted module could not be removed");
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ mod node_id;
 
 pub use duty::{Duty, is_on_duty};
 pub(crate) use freshness::Freshness;
-pub use node_id::{InvalidNodeId, NodeId};
+pub(crate) use node_id::holder;
+pub use node_id::node_of_host;
 
 use std::time::Duration;
 

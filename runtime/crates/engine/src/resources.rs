@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use portcullis_core::id::OrgId;
+use portcullis_core::id::{NodeId, OrgId};
 use portcullis_core::limits::Limits;
 use portcullis_egress::Gate;
 use portcullis_store::{Change, Document, Ledger, Records, StoreError, Vault, Writes};
@@ -23,7 +23,7 @@ use crate::connection::HealthNotes;
 use crate::events::Events;
 use crate::invalidation;
 use crate::metrics::Metrics;
-use crate::nodes::{Freshness, NodeId};
+use crate::nodes::Freshness;
 use crate::request_mark::RequestMark;
 use crate::webhooks::WebhookDesk;
 use crate::workers::Workers;

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use crate::error::StoreError;
 use crate::task::BoxFuture;
 
-mod archive;
+pub(crate) mod archive;
 mod memory;
 mod sled;
 pub(crate) mod versions;
@@ -110,13 +110,46 @@ impl Batch {
         format!("{prefix}{seq:020}")
     }
 
+    /// What must hold, in the order in which it is checked.
+    #[must_use]
+    pub fn preconditions(&self) -> &[(String, Precondition)] {
+        &self.preconditions
+    }
+
+    /// Its writes in order; `None` deletes.
+    #[must_use]
+    pub fn writes(&self) -> &[(String, Option<Vec<u8>>)] {
+        &self.writes
+    }
+
+    /// Prefixes and values of the writes whose keys end with the sequence of the commit. After the others.
+    #[must_use]
+    pub fn appends(&self) -> &[(String, Vec<u8>)] {
+        &self.appends
+    }
+
+    /// The keys that it is about, apart from those that it appends.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let required = self.preconditions.iter().map(|(key, _)| key.as_str());
+        required.chain(self.writes.iter().map(|(key, _)| key.as_str()))
+    }
+
+    /// Bytes of all values that it writes.
+    #[must_use]
+    pub fn value_bytes(&self) -> usize {
+        let written = self.writes.iter().filter_map(|(_, value)| value.as_ref());
+        written.chain(self.appends.iter().map(|(_, value)| value)).map(Vec::len).sum()
+    }
+
     /// Whether it only checks.
-    pub(crate) fn writes_nothing(&self) -> bool {
+    #[must_use]
+    pub fn writes_nothing(&self) -> bool {
         self.writes.is_empty() && self.appends.is_empty()
     }
 
     /// All writes of the commit with this sequence.
-    pub(crate) fn written(&self, seq: u64) -> Vec<(String, Option<&[u8]>)> {
+    #[must_use]
+    pub fn written(&self, seq: u64) -> Vec<(String, Option<&[u8]>)> {
         let writes = self.writes.iter().map(|(key, value)| (key.clone(), value.as_deref()));
         let appends = self.appends.iter();
         let appends = appends.map(|(prefix, value)| (Self::appended_key(prefix, seq), Some(&**value)));
@@ -136,7 +169,10 @@ impl Batch {
     }
 
     /// Checks every limit before an engine changes anything.
-    pub(crate) fn check(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::BatchTooLarge`], [`StoreError::TooLarge`], [`StoreError::InvalidKey`].
+    pub fn check(&self) -> Result<(), StoreError> {
         if self.len() > BATCH_OPERATIONS_MAX {
             return Err(StoreError::BatchTooLarge { operations: self.len(), limit: BATCH_OPERATIONS_MAX });
         }
@@ -164,7 +200,10 @@ fn check_value(key: &str, bytes: usize) -> Result<(), StoreError> {
 }
 
 /// Keys are printable ASCII, so that every engine orders them the same way.
-pub(crate) fn check_key(key: &str) -> Result<(), StoreError> {
+///
+/// # Errors
+/// [`StoreError::InvalidKey`].
+pub fn check_key(key: &str) -> Result<(), StoreError> {
     let well_formed =
         !key.is_empty() && key.len() <= KEY_BYTES_MAX && key.bytes().all(|b| b.is_ascii_graphic());
     if well_formed { Ok(()) } else { Err(StoreError::InvalidKey { key: key.chars().take(80).collect() }) }
@@ -267,6 +306,21 @@ pub trait Store: Send + Sync + 'static {
     /// The size of the store.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>>;
 
+    /// The key with which the storage seals its rows, wrapped by a master key, as [`crate::make_own_key`] made it; `None`
+    /// from an engine that has none.
+    fn own_key(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Exchanges it for the same key under another master key, if it is still `before`; returns whether it was.
+    fn exchange_own_key<'a>(
+        &'a self,
+        _before: &'a str,
+        _after: &'a str,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
     /// A counter that has another value after every write of that key; `None` from an engine that does not see every
     /// write, and while the key is being written. Writes of other keys may advance it, too.
     fn version(&self, _key: &str) -> Option<u64> {
@@ -296,6 +350,3 @@ pub trait Store: Send + Sync + 'static {
         true
     }
 }
-
-#[cfg(test)]
-mod tests;

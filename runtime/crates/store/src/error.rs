@@ -33,6 +33,15 @@ pub enum StoreError {
         file: String,
         reason: String,
     },
+    /// A row of a database is not what was written, or one that should be there is not.
+    #[error(
+        "{row}: {reason}; put the row back from a backup of the database, or delete it to go on without it"
+    )]
+    DamagedRow {
+        /// The table and the row.
+        row: String,
+        reason: String,
+    },
     /// The store is older than what was acknowledged, or another one, by its anchor.
     #[error(
         "the store ends at commit {seq}{}, and {anchor} says that commit {anchored} was acknowledged: an older copy of \

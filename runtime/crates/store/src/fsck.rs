@@ -23,6 +23,9 @@ use crate::records::Records;
 use crate::runs::examine_runs;
 
 mod records;
+mod shared;
+
+pub use shared::fsck_shared;
 
 /// Name of the modules' directory in a data directory.
 const MODULES_DIR: &str = "modules";
@@ -63,10 +66,24 @@ impl FsckReport {
         self.findings.is_empty()
     }
 
+    /// Takes damage into the report; other errors go on.
+    fn add_damage(&mut self, place: &str, error: StoreError) -> Result<(), StoreError> {
+        match error {
+            StoreError::Damaged { what, .. } => {
+                self.add("records", place, what);
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+
     fn add(&mut self, file: impl Into<String>, place: impl Into<String>, reason: impl Into<String>) {
         self.findings.push(FsckFinding { file: file.into(), place: place.into(), reason: reason.into() });
     }
 }
+
+/// The file with the records.
+const STORE_FILE: &str = "store/sled/db";
 
 /// What is told of a check under way: the part, and how much of it was read.
 pub type FsckProgress<'a> = &'a mut (dyn FnMut(&'static str, u64) + Send);
@@ -128,7 +145,7 @@ async fn check_store(
             return Ok(check_modules(data_dir, None, report, progress).await?);
         }
     };
-    records::check(&*store, report, progress).await?;
+    records::check(&*store, STORE_FILE, report, progress).await?;
     let records = Records::new(store);
     for scope in audit_scopes(&records).await? {
         let chain = verify_audit(&records, &scope).await?;
@@ -136,7 +153,7 @@ async fn check_store(
         progress("audit log", report.audit_records);
         if let Some(bad) = chain.bad {
             let place = format!("audit log of {}, record {}", name_of(&scope), bad.seq);
-            report.add(format!("{STORE_DIR}/sled/db"), place, bad.reason);
+            report.add(STORE_FILE, place, bad.reason);
         }
     }
     check_modules(data_dir, Some(&records), report, progress).await?;

@@ -28,9 +28,9 @@ const SLOT_BYTES_MAX: usize = 1024;
 
 /// A record's position in a chain, and its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Link {
-    pub(crate) seq: u64,
-    pub(crate) hash: [u8; 32],
+pub struct Link {
+    pub seq: u64,
+    pub hash: [u8; 32],
 }
 
 /// How far a log reached.

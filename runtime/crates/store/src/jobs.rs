@@ -370,6 +370,3 @@ pub trait Jobs: Send + Sync + 'static {
         workspace: &'a WorkspaceId,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 }
-
-#[cfg(test)]
-mod tests;

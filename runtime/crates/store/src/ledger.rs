@@ -14,28 +14,32 @@ use tokio::sync::broadcast;
 
 use crate::task::{self, BoxFuture};
 
-mod error;
+pub(crate) mod chains;
+pub(crate) mod error;
+mod export;
 mod file;
-mod line;
+pub(crate) mod line;
 mod memory;
-mod query;
+pub(crate) mod query;
 mod report;
-mod subscribers;
+pub(crate) mod subscribers;
 
 pub use error::{BadRecord, LedgerError};
+pub use export::verify_export;
 pub use file::{FileLedger, LedgerSync, known_orgs, verify_directory};
 pub use line::LedgerLine;
 pub use memory::MemoryLedger;
 pub use query::{LEDGER_PAGE_ENTRIES_MAX, LedgerCursor, LedgerPage, LedgerPlace, LedgerQuery};
-pub use report::{LedgerCut, LedgerLeft, PruneReport, VerifyReport};
+pub use report::{ChainReport, LedgerCut, LedgerLeft, PruneReport, VerifyReport};
 
 /// A segment is closed at this length, so that reading one backwards takes bounded memory.
-const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+pub const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Receives the records of an export; breaking ends the export.
 pub type LedgerSink = Box<dyn FnMut(&LedgerLine) -> ControlFlow<()> + Send>;
 
-/// The ledgers of all orgs. The chain of an org without records is intact and empty.
+/// The ledgers of all orgs. The chain of an org without records is intact and empty. Where several nodes write, an org has a
+/// chain for each, and what is said of its chain is meant of every one; lists and exports mix them as they were written.
 ///
 /// Errors of all methods: [`LedgerError::Damaged`] if a record is not what was written,
 /// [`LedgerError::Unavailable`] if the storage cannot be used.
@@ -95,6 +99,15 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Bytes of an org's ledger as it is stored.
     fn bytes<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, LedgerError>>;
+
+    /// Appends records that another backend wrote, as they are: the lines of one chain, oldest first, which go on from
+    /// the last one here. A chain that has none here begins after the record before the first line. For a ledger that
+    /// nobody else uses meanwhile; some of the lines may be stored after an error.
+    ///
+    /// Errors besides the common ones: [`LedgerError::Unavailable`] for a line that is none, or does not continue.
+    fn import<'a>(&'a self, _org: &'a OrgId, _lines: Vec<String>) -> BoxFuture<'a, Result<(), LedgerError>> {
+        Box::pin(async { Err(LedgerError::Unavailable("this ledger takes no other's records".to_owned())) })
+    }
 
     /// The directory that it is in, if it is in files.
     fn directory(&self) -> Option<&Path> {

@@ -28,10 +28,13 @@ mod disk_sync;
 mod duties;
 mod error;
 mod events;
+#[doc(hidden)]
+pub mod for_backends;
 mod fsck;
 mod head;
 mod health;
 mod idempotency;
+mod installation;
 mod jobs;
 mod key_nodes;
 mod ledger;
@@ -43,6 +46,7 @@ mod oauth_clients;
 mod orgs;
 mod outbox;
 mod rates;
+#[doc(hidden)]
 mod record_hash;
 mod records;
 mod retention;
@@ -78,22 +82,23 @@ pub use connectors::{ConnectorRecord, ConnectorRevision};
 pub use duties::DutyRecord;
 pub use error::{REPAIR_RESTORE, StoreError};
 pub use events::{EventLease, EventOrder, EventRecord, FiredAutomation, FiringProblem};
-pub use fsck::{FsckFinding, FsckProgress, FsckReport, fsck};
+pub use fsck::{FsckFinding, FsckProgress, FsckReport, fsck, fsck_shared};
 pub use health::{
     AttentionCause, ConnectionHealth, HEALTH_CHANGES_MAX, HealthAttention, HealthChange, HealthChangeKind,
 };
 pub use idempotency::{IdempotencyOrder, IdempotencyPart, IdempotencyRecord};
+pub use installation::InstallationRecord;
 pub use jobs::{
     Changed, JOB_INPUT_BYTES_MAX, Job, JobCounts, JobEnd, JobName, JobOrder, JobState, JobTally, Jobs, Lease,
     Leased, LineName, LinePlace, NewJob, RecordJobs,
 };
 pub use key_nodes::{KeyNode, KeyNodes, KeyRotation};
 pub use ledger::{
-    BadRecord, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerCursor, LedgerCut, LedgerError, LedgerLeft,
-    LedgerLine, LedgerPage, LedgerPlace, LedgerQuery, LedgerSink, LedgerSync, MemoryLedger, PruneReport,
-    VerifyReport, known_orgs, verify_directory,
+    BadRecord, ChainReport, FileLedger, LEDGER_PAGE_ENTRIES_MAX, Ledger, LedgerCursor, LedgerCut,
+    LedgerError, LedgerLeft, LedgerLine, LedgerPage, LedgerPlace, LedgerQuery, LedgerSink, LedgerSync,
+    MemoryLedger, PruneReport, VerifyReport, known_orgs, verify_directory, verify_export,
 };
-pub use modules::{ModuleFiles, ModuleRecord};
+pub use modules::{ModuleBytes, ModuleFiles, ModuleRecord, module_with_digest};
 pub use oauth_clients::{ClientOwner, NotedClient, OAuthClientRecord};
 pub use orgs::{OrgLimitsRecord, OrgRecord, WorkspaceRecord, WorkspaceValuesRecord};
 pub use outbox::{Outbox, OutboxCut, OutboxEntry, OutboxKind, OutboxPage, OutboxRecord, RecordOutbox};
@@ -115,7 +120,7 @@ pub use vault::{
     Binding, CommandKeys, CommandOptions, ContentBinding, KekProvider, KeyCheckRecord, KeyId, KeyMark,
     KeyRingRecord, MasterKey, MasterKeyRing, MasterKeys, OwnedBinding, RewrapPlace, RewrapStep,
     SEALED_CONTENT_BYTES, SEALED_TEXT_BYTES_MAX, ScopeBinding, ScopeKeyRecord, ScopeSecret, Sealed,
-    SecretPayload, StoredKeyRecord, Vault, VaultError, WorkspaceKeyRecord,
+    SecretPayload, StoredKeyRecord, Vault, VaultError, WorkspaceKeyRecord, make_own_key, open_own_key,
 };
 pub use webhooks::{
     DeliveryOutcome, EventBroadcast, KeptDelivery, PLATFORM_SCOPE, PendingDelivery, RefusalsTold, RunsTold,

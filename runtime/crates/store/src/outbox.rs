@@ -16,7 +16,8 @@ use crate::task::BoxFuture;
 mod records;
 
 pub use records::RecordOutbox;
-pub(crate) use records::entries_of;
+#[doc(hidden)]
+pub use records::entries_of;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +112,3 @@ pub trait Outbox: Send + Sync + 'static {
     /// Deletes an org's outbox as a whole.
     fn remove<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<(), StoreError>>;
 }
-
-#[cfg(test)]
-mod tests;

@@ -15,7 +15,7 @@ use crate::task::BoxFuture;
 
 mod file;
 mod memory;
-mod query;
+pub(crate) mod query;
 mod retention;
 
 pub use file::FileRuns;
@@ -25,7 +25,7 @@ pub use query::{RunCursor, RunFilter, RunOrder, RunPage, RunPlace, RunQuery, Run
 pub use retention::{RunCut, RunsLeft};
 
 /// Longest record in bytes, as JSON.
-const RECORD_BYTES_MAX: usize = 64 * 1024;
+pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of a record besides its body.
 const AROUND_BYTES: usize = 320;
@@ -94,7 +94,10 @@ pub struct RunRecord {
 
 impl RunRecord {
     /// The record's JSON, if it is within the limit.
-    fn checked_json(&self) -> Result<String, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`].
+    pub fn checked_json(&self) -> Result<String, StoreError> {
         let text = self.to_json();
         if text.len() > RECORD_BYTES_MAX {
             let key = self.run_id.as_str().to_owned();
@@ -104,7 +107,9 @@ impl RunRecord {
     }
 
     /// The record as `serde_json` writes it, written directly because every call writes one.
-    fn to_json(&self) -> String {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn to_json(&self) -> String {
         // Destructured, so that a field which is not written does not compile.
         let Self { run_id, org, workspace, created_at, body } = self;
         let mut out = String::with_capacity(body.get().len().saturating_add(AROUND_BYTES));

@@ -1,11 +1,9 @@
 //! The part of `portcullis ledger verify` that checks the audit log, which is in the store: only where no server has it.
 
-use std::path::Path;
-
 use portcullis_store::{AuditReport, AuditScope, Records, audit_scopes, open_store_anchored, verify_audit};
 
-use crate::cli::{block_on, load};
-use crate::config::{ConfigArgs, DataDirArgs};
+use crate::cli::block_on;
+use crate::config::Config;
 use crate::data_dir::{DataDir, is_initialised};
 
 /// What a check came to.
@@ -19,15 +17,12 @@ pub(super) enum Checked {
 ///
 /// # Errors
 /// The store cannot be opened or read.
-pub(super) fn check(data_dir: &Path, org: Option<&str>) -> Result<Checked, String> {
-    if !is_initialised(data_dir) {
+pub(super) fn check(config: &Config, org: Option<&str>) -> Result<Checked, String> {
+    if !is_initialised(&config.data_dir) {
         return Ok(Checked::Not(None));
     }
-    let data_dir = Some(data_dir.to_string_lossy().into_owned());
-    let args = DataDirArgs { config: None, data_dir, store: None, anchor_file: None };
-    let config = load(&ConfigArgs::from(&args)).map_err(|refusal| refusal.reason)?;
     // Why no error: the ledger is checked beside a server, whose store cannot be opened a second time.
-    let _data_dir = match DataDir::open(&config, "ledger verify") {
+    let _data_dir = match DataDir::open(config, "ledger verify") {
         Ok(data_dir) => data_dir,
         Err(refusal) => return Ok(Checked::Not(Some(refusal.reason))),
     };
@@ -36,7 +31,11 @@ pub(super) fn check(data_dir: &Path, org: Option<&str>) -> Result<Checked, Strin
     block_on(reports(&records, org))?.map(Checked::Reports)
 }
 
-async fn reports(records: &Records, org: Option<&str>) -> Result<Vec<AuditReport>, String> {
+/// The report of every chain, or of those of one org.
+///
+/// # Errors
+/// The records cannot be read.
+pub(super) async fn reports(records: &Records, org: Option<&str>) -> Result<Vec<AuditReport>, String> {
     let mut reports = Vec::new();
     for scope in audit_scopes(records).await.map_err(|error| error.to_string())? {
         if org.is_none_or(|wanted| scope.org().is_some_and(|own| own.as_str() == wanted)) {

@@ -11,33 +11,35 @@ use tokio::task::JoinSet;
 
 use super::product::{Product, Random, Tokens, ask, call, count, input, prepare};
 use crate::support::binary;
-pub(super) use crate::support::figures::print_line;
+pub(crate) use crate::support::figures::print_line;
 use crate::support::until;
 
 /// What was answered, and when.
 #[derive(Default)]
-pub(super) struct Acknowledged {
+pub(crate) struct Acknowledged {
     /// Run ids of each org, which stand in its ledger as well.
-    pub(super) runs: [Vec<(String, Instant)>; 2],
+    pub(crate) runs: [Vec<(String, Instant)>; 2],
     /// Orgs that the platform made.
-    pub(super) orgs: Vec<String>,
+    pub(crate) orgs: Vec<String>,
 }
 
 /// Sends calls and an admin's writes until the process is gone or this is dropped.
-pub(super) struct Load {
+pub(crate) struct Load {
     tasks: JoinSet<()>,
     acknowledged: Arc<Mutex<Acknowledged>>,
 }
 
 impl Load {
-    pub(super) fn start(address: SocketAddr, tokens: &Tokens, round: usize) -> Self {
+    pub(crate) fn start(address: SocketAddr, tokens: &Tokens, round: usize) -> Self {
         let acknowledged: Arc<Mutex<Acknowledged>> = Arc::default();
         let mut tasks = JoinSet::new();
         for (nth, org) in ["acme", "other"].into_iter().enumerate().chain([(0, "acme")]) {
             let (run, kept) = (tokens.orgs[nth].run.clone(), Arc::clone(&acknowledged));
             tasks.spawn(async move {
                 while let Ok(reply) = ask(address, &run, "POST", &call(org), &input()).await {
-                    if let Some(id) = reply.json()["run"]["run_id"].as_str() {
+                    // What the storage could not take is not acknowledged.
+                    let acknowledged = reply.status != 503;
+                    if let Some(id) = reply.json()["run"]["run_id"].as_str().filter(|_| acknowledged) {
                         kept.lock().unwrap().runs[nth].push((id.to_owned(), Instant::now()));
                     }
                 }
@@ -67,7 +69,7 @@ impl Load {
     }
 
     /// What was answered, once the process is gone.
-    pub(super) async fn end(mut self) -> Acknowledged {
+    pub(crate) async fn end(mut self) -> Acknowledged {
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
         std::mem::take(&mut *self.acknowledged.lock().unwrap())
@@ -75,7 +77,7 @@ impl Load {
 }
 
 /// What is missing or torn after a restart, of what was answered before `until`.
-pub(super) async fn missing(
+pub(crate) async fn missing(
     product: &Product,
     tokens: &Tokens,
     acknowledged: &Acknowledged,
@@ -122,7 +124,7 @@ fn run_of(line: &str) -> Option<&str> {
 }
 
 /// A fresh directory with both orgs, and their tokens.
-pub(super) async fn fresh(dir: &Path, more: &[&str]) -> Tokens {
+pub(crate) async fn fresh(dir: &Path, more: &[&str]) -> Tokens {
     let platform = binary::init(dir);
     let product = Product::start(dir, more);
     let tokens = prepare(&product, &platform).await;

@@ -15,36 +15,36 @@ use tokio::net::TcpStream;
 
 use crate::support::SALESFORCE;
 use crate::support::binary::{self, SERVE};
-pub(super) use crate::support::figures::{Random, count};
+pub(crate) use crate::support::figures::{Random, count};
 
 /// Names are never looked up: the calls of these tests are refused by the org's list.
-pub(super) const NO_NAMES: [&str; 2] = ["--egress-dns-servers", "127.0.0.1:1"];
+pub(crate) const NO_NAMES: [&str; 2] = ["--egress-dns-servers", "127.0.0.1:1"];
 
 /// The data directory below the directory in which the binary runs.
-pub(super) fn data(dir: &Path) -> PathBuf {
+pub(crate) fn data(dir: &Path) -> PathBuf {
     dir.join("portcullis-data")
 }
 
 /// A serving process, whose log is in a file. Killed when dropped.
-pub(super) struct Product {
+pub(crate) struct Product {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     log: PathBuf,
 }
 
 impl Product {
     /// `portcullis serve` on a free port; the error is what it wrote to standard error before it ended.
-    pub(super) fn try_start(dir: &Path, more: &[&str]) -> Result<Self, String> {
+    pub(crate) fn try_start(dir: &Path, more: &[&str]) -> Result<Self, String> {
         Self::of(binary::command(dir, &[&SERVE[..], &NO_NAMES, more].concat()), dir)
     }
 
     #[track_caller]
-    pub(super) fn start(dir: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
         Self::try_start(dir, more).unwrap_or_else(|log| panic!("not serving: {log}"))
     }
 
     /// The same behind words of a shell.
-    pub(super) fn start_behind(words: &str, dir: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start_behind(words: &str, dir: &Path, more: &[&str]) -> Self {
         let command = binary::command_behind(words, dir, &[&SERVE[..], &NO_NAMES, more].concat());
         Self::of(command, dir).unwrap_or_else(|log| panic!("not serving: {log}"))
     }
@@ -65,36 +65,41 @@ impl Product {
         }
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Asks it to stop and waits until it has.
-    pub(super) fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        crate::support::binary::signal(&self.child, name);
+    }
+
     /// Ends it with SIGKILL.
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub(super) async fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Reply {
         self.try_ask(token, method, path, body).await.unwrap_or_else(|e| panic!("{method} {path}: {e}"))
     }
 
-    pub(super) async fn get(&self, token: &str, path: &str) -> Reply {
+    pub(crate) async fn get(&self, token: &str, path: &str) -> Reply {
         self.ask(token, "GET", path, &Value::Null).await
     }
 
     /// One request on a new connection; an error if the process ends meanwhile.
-    pub(super) async fn try_ask(
+    pub(crate) async fn try_ask(
         &self,
         token: &str,
         method: &str,
@@ -115,30 +120,42 @@ impl Drop for Product {
 
 /// An answer: status and body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) text: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) text: String,
 }
 
 impl Reply {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 
     #[track_caller]
-    pub(super) fn is(self, status: u16) -> Self {
+    pub(crate) fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         self
     }
 }
 
 /// One request on a new connection. Exports are asked for by a path that ends in `#ndjson`.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     address: SocketAddr,
     token: &str,
     method: &str,
     path: &str,
     body: &Value,
+) -> Result<Reply, String> {
+    ask_with(address, token, method, path, body, ("x-request-id", "test")).await
+}
+
+/// The same with one more header.
+pub(crate) async fn ask_with(
+    address: SocketAddr,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: &Value,
+    header: (&str, &str),
 ) -> Result<Reply, String> {
     let (path, accept) = match path.split_once('#') {
         Some((path, _)) => (path, "application/x-ndjson"),
@@ -156,6 +173,7 @@ pub(super) async fn ask(
         .header(AUTHORIZATION, format!("Bearer {token}"))
         .header(ACCEPT, accept)
         .header(CONTENT_TYPE, "application/json")
+        .header(header.0, header.1)
         .body(Full::new(Bytes::from(body)))
         .unwrap();
     let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
@@ -166,31 +184,31 @@ pub(super) async fn ask(
 
 /// The tokens of a prepared directory.
 #[derive(Debug, Clone)]
-pub(super) struct Tokens {
-    pub(super) platform: String,
+pub(crate) struct Tokens {
+    pub(crate) platform: String,
     /// Of orgs `acme` and `other`: the org's own, a workspace's, and a caller's.
-    pub(super) orgs: [OrgTokens; 2],
+    pub(crate) orgs: [OrgTokens; 2],
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct OrgTokens {
-    pub(super) org: String,
-    pub(super) workspace: String,
-    pub(super) run: String,
+pub(crate) struct OrgTokens {
+    pub(crate) org: String,
+    pub(crate) workspace: String,
+    pub(crate) run: String,
 }
 
 /// Path of a call that the org's list refuses.
-pub(super) fn call(org: &str) -> String {
+pub(crate) fn call(org: &str) -> String {
     format!("/run/{org}/main/connector/salesforce/create-contact")
 }
 
-pub(super) fn input() -> Value {
+pub(crate) fn input() -> Value {
     json!({ "input": { "Email": "ada@example.org" } })
 }
 
 /// Two orgs with a connected workspace each, whose calls are refused by the org's list: each leaves a record in the
 /// ledger and a run.
-pub(super) async fn prepare(product: &Product, platform: &str) -> Tokens {
+pub(crate) async fn prepare(product: &Product, platform: &str) -> Tokens {
     let connector: Value = serde_json::from_str(SALESFORCE).unwrap();
     product.ask(platform, "POST", "/admin/connector", &connector).await.is(201);
     let mut orgs = Vec::new();
@@ -220,7 +238,7 @@ pub(super) async fn prepare(product: &Product, platform: &str) -> Tokens {
 }
 
 /// Makes a refused call; returns its run id.
-pub(super) async fn refused_call(product: &Product, tokens: &Tokens, nth: usize) -> String {
+pub(crate) async fn refused_call(product: &Product, tokens: &Tokens, nth: usize) -> String {
     let org = ["acme", "other"][nth];
     let reply = product.ask(&tokens.orgs[nth].run, "POST", &call(org), &input()).await;
     let json = reply.json();
@@ -229,7 +247,7 @@ pub(super) async fn refused_call(product: &Product, tokens: &Tokens, nth: usize)
 }
 
 /// A directory with both orgs and these many calls of each; returns it stopped, with the run ids.
-pub(super) async fn populated(dir: &Path, calls: usize) -> (Tokens, [Vec<String>; 2]) {
+pub(crate) async fn populated(dir: &Path, calls: usize) -> (Tokens, [Vec<String>; 2]) {
     let platform = binary::init(dir);
     let product = Product::start(dir, &[]);
     let tokens = prepare(&product, &platform).await;
@@ -244,14 +262,14 @@ pub(super) async fn populated(dir: &Path, calls: usize) -> (Tokens, [Vec<String>
 }
 
 /// Files of the same name and content, with directories.
-pub(super) fn copied(from: &Path, to: &Path) {
+pub(crate) fn copied(from: &Path, to: &Path) {
     drop(fs::remove_dir_all(to));
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(copied.success());
 }
 
 /// All files below a directory, in order, as paths from it.
-pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     fn collect(root: &Path, dir: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -269,7 +287,7 @@ pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Whether a test that needs root may run here; if not, it says so, and fails where it must run.
-pub(super) fn is_root(what: &str, tools: &[&str]) -> bool {
+pub(crate) fn is_root(what: &str, tools: &[&str]) -> bool {
     let id = Command::new("id").arg("-u").output().unwrap().stdout;
     let there =
         |tool: &&&str| Command::new("which").arg(tool).stdout(Stdio::null()).status().unwrap().success();

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::Response;
 use http::header::ACCEPT;
-use portcullis_core::id::{ActionId, ConnectionName, ConnectorId, OrgId, RunId, WorkspaceId};
+use portcullis_core::id::{ActionId, ConnectionName, ConnectorId, NodeId, OrgId, RunId, WorkspaceId};
 use portcullis_core::ledger::{LedgerEvent, LedgerVerdict};
 use portcullis_engine::Error;
 use portcullis_engine::audit::{self, LedgerLine, LedgerQuery, VerifyReport};
@@ -102,15 +102,19 @@ impl OutboundParameters {
 pub(crate) struct OutboundAttempt {
     #[serde(flatten)]
     event: LedgerEvent,
-    /// Position in the org's chain, from 1.
+    /// Position in the chain, from 1.
     seq: u64,
+    /// The node whose chain it is in, where several share a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "NodeId")]
+    node: Option<NodeId>,
     /// Hash of the record, 64 hexadecimal digits.
     hash: String,
 }
 
 impl From<LedgerLine> for OutboundAttempt {
     fn from(line: LedgerLine) -> Self {
-        Self { seq: line.seq, hash: line.hash, event: line.event }
+        Self { seq: line.seq, node: line.node, hash: line.hash, event: line.event }
     }
 }
 
@@ -118,7 +122,7 @@ impl From<LedgerLine> for OutboundAttempt {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ChainReport {
     org: OrgId,
-    /// Number of segment files.
+    /// Number of segments.
     segments: u64,
     /// Records before the first bad one; all of them verify.
     records: u64,
@@ -134,8 +138,51 @@ pub(crate) struct ChainReport {
     torn_tail_bytes: u64,
     /// The first record that does not verify.
     bad: Option<BadRecord>,
+    /// The chain of each node, where several share a database; `first_seq`, `last_seq` and `last_hash` are then those of
+    /// the one that was written to last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    chains: Vec<NodeChain>,
     /// Whether everything verifies.
     intact: bool,
+}
+
+/// The chain of one node.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct NodeChain {
+    /// Name of the node.
+    node: Option<NodeId>,
+    /// Records before the first bad one.
+    records: u64,
+    /// Sequence of the first record that is kept.
+    first_seq: Option<u64>,
+    /// Sequence of the last record that verifies.
+    last_seq: u64,
+    /// Hash of that record, 64 hexadecimal digits.
+    last_hash: String,
+    /// Whether older records were dropped and the chain starts at its anchor.
+    anchored: bool,
+    /// The first record that does not verify.
+    bad: Option<BadRecord>,
+}
+
+impl From<audit::ChainReport> for NodeChain {
+    fn from(chain: audit::ChainReport) -> Self {
+        Self {
+            node: chain.node,
+            records: chain.records,
+            first_seq: chain.first_seq,
+            last_seq: chain.last_seq,
+            last_hash: chain.last_hash,
+            anchored: chain.anchored,
+            bad: chain.bad.map(BadRecord::from),
+        }
+    }
+}
+
+impl From<audit::BadRecord> for BadRecord {
+    fn from(bad: audit::BadRecord) -> Self {
+        Self { seq: bad.seq, segment: bad.segment, line: bad.line, reason: bad.reason }
+    }
 }
 
 /// A record that does not verify.
@@ -143,9 +190,9 @@ pub(crate) struct ChainReport {
 pub(crate) struct BadRecord {
     /// Sequence that the record should have.
     seq: u64,
-    /// Name of its segment file.
+    /// Name of its segment file, or the table and the node whose chain it is in.
     segment: String,
-    /// Line in that file, from 1.
+    /// Line in that file, or which of the kept records of the chain, from 1.
     line: u64,
     /// What is wrong.
     reason: String,
@@ -163,12 +210,8 @@ impl From<VerifyReport> for ChainReport {
             last_hash: report.last_hash,
             anchored: report.anchored,
             torn_tail_bytes: report.torn_tail_bytes,
-            bad: report.bad.map(|bad| BadRecord {
-                seq: bad.seq,
-                segment: bad.segment,
-                line: bad.line,
-                reason: bad.reason,
-            }),
+            chains: report.chains.into_iter().map(NodeChain::from).collect(),
+            bad: report.bad.map(BadRecord::from),
         }
     }
 }

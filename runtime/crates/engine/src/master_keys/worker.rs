@@ -17,8 +17,9 @@ use crate::engine::Engine;
 
 /// Records looked at in one step.
 const STEP_RECORDS: usize = 50;
-/// How long nobody else takes up a rotation, milliseconds: longer than a step takes whose service is slow.
-const LEASE_MS: u64 = 60_000;
+/// How long nobody else takes up a rotation, milliseconds. Why not longer: after a kill that is how long it stands still,
+/// and two that work on it do the same twice and no harm.
+const LEASE_MS: u64 = 15_000;
 /// How long one round wraps before the process says again that it is there.
 const ROUND: Duration = Duration::from_secs(5);
 /// The wait after a failure.

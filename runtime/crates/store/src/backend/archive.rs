@@ -15,7 +15,7 @@ const TAG_RECORD: u8 = 1;
 const TAG_END: u8 = 0;
 
 /// Writes one snapshot.
-pub(crate) struct ArchiveWriter<'a> {
+pub struct ArchiveWriter<'a> {
     to: &'a mut dyn Write,
     hash: Sha256,
     report: SnapshotReport,
@@ -23,7 +23,10 @@ pub(crate) struct ArchiveWriter<'a> {
 
 impl<'a> ArchiveWriter<'a> {
     /// Writes the header.
-    pub(crate) fn begin(to: &'a mut dyn Write, seq: u64) -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn begin(to: &'a mut dyn Write, seq: u64) -> Result<Self, StoreError> {
         let mut writer = Self { to, hash: Sha256::new(), report: SnapshotReport { records: 0, seq } };
         writer.write(MAGIC)?;
         writer.write(&seq.to_be_bytes())?;
@@ -31,7 +34,10 @@ impl<'a> ArchiveWriter<'a> {
     }
 
     /// Writes one record.
-    pub(crate) fn record(&mut self, key: &str, revision: u64, value: &[u8]) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn record(&mut self, key: &str, revision: u64, value: &[u8]) -> Result<(), StoreError> {
         self.write(&[TAG_RECORD])?;
         self.write(&length(key.len())?)?;
         self.write(key.as_bytes())?;
@@ -43,7 +49,10 @@ impl<'a> ArchiveWriter<'a> {
     }
 
     /// Writes the count and the checksum, and flushes.
-    pub(crate) fn finish(mut self) -> Result<SnapshotReport, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn finish(mut self) -> Result<SnapshotReport, StoreError> {
         self.write(&[TAG_END])?;
         self.write(&self.report.records.to_be_bytes())?;
         let checksum = self.hash.finalize();
@@ -66,7 +75,10 @@ fn length(bytes: usize) -> Result<[u8; 4], StoreError> {
 
 /// Reads one snapshot and passes on each record as it comes. If this returns an error, the caller must
 /// discard the records: the checksum is known only at the end.
-pub(crate) fn read_archive(
+///
+/// # Errors
+/// [`StoreError::BadSnapshot`], and those of `each`.
+pub fn read_archive(
     from: &mut dyn Read,
     each: &mut dyn FnMut(String, Versioned) -> Result<(), StoreError>,
 ) -> Result<SnapshotReport, StoreError> {

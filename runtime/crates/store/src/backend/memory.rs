@@ -193,15 +193,3 @@ impl Store for MemoryStore {
         false
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn memory_conforms() {
-        crate::backend::tests::conformance::check_all(|| Arc::new(MemoryStore::new())).await;
-    }
-}

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portcullis_core::id::{OrgId, WorkspaceId};
 use serde::Deserialize;
@@ -16,7 +17,9 @@ use super::format::{LogKind, LogName, OUTER_HEAD, is_earlier, segment_number};
 use crate::head::{HEADS, HeadFile};
 
 /// Files may be dropped during a look; what a later look misses, too, is not there.
-const LOOKS_MAX: usize = 4;
+const LOOKS_MAX: usize = 10;
+/// Pause before the next look: a log is dropped or begun within it.
+const LOOK_PAUSE: Duration = Duration::from_millis(3);
 
 /// Longest line of any log, with room.
 const LINE_BYTES_MAX: u64 = 256 * 1024;
@@ -77,6 +80,10 @@ pub(super) fn freeze(name: &LogName, root: &Path, spool: &Path) -> io::Result<Op
     let mut looks = 0_usize;
     loop {
         looks = looks.saturating_add(1);
+        if looks > 1 {
+            // What is dropped or begun at this moment is whole again after some writes.
+            std::thread::sleep(LOOK_PAUSE);
+        }
         let (frozen, is_whole) = match look(name, root, spool) {
             Ok(found) => found,
             Err(error) if error.kind() == ErrorKind::NotFound && looks < LOOKS_MAX => continue,
@@ -111,10 +118,13 @@ fn look(name: &LogName, root: &Path, spool: &Path) -> io::Result<(Frozen, bool)>
             frozen.first = head.and_then(|head| head.cut).map_or(1, |(first, _)| first);
             reaches = head.filter(|head| head.link.seq > 0).map_or(0, |head| head.segment);
         }
-        frozen.small.push((OUTER_HEAD, bytes));
+        // Why not an empty one: it was made a moment ago, and its first note follows. That counts as none.
+        if !bytes.is_empty() {
+            frozen.small.push((OUTER_HEAD, bytes));
+        }
     }
     let is_cut = frozen.first > 1;
-    for file in children(&[dir.clone()]) {
+    for file in children(std::slice::from_ref(&dir)) {
         let number = segment_number(&file);
         let counts = match number {
             Some(number) => number >= frozen.first,

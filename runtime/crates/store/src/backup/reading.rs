@@ -24,6 +24,9 @@ const RECORDS_ALONE: &[u8] = b"PCSTORE1";
 /// Zeros after the last block that is looked at: a tar archive ends with two blocks of them.
 const LAST_PADDING_BYTES: usize = 512;
 
+/// What is done with each entry: its kind, its name, its length and its content.
+type OnEntry<'a> = &'a mut dyn FnMut(Entry<'_>, &str, u64, &mut dyn Read) -> Result<(), BackupError>;
+
 /// An archive that is read.
 pub(super) struct Reading {
     /// The file's name, for errors.
@@ -52,10 +55,7 @@ impl Reading {
 
     /// Passes each entry on, the last one excepted: its name, its length and its content. What is read of it is not to be
     /// believed before this returns.
-    pub(super) fn each(
-        self,
-        each: &mut dyn FnMut(Entry<'_>, &str, u64, &mut dyn Read) -> Result<(), BackupError>,
-    ) -> Result<(), BackupError> {
+    pub(super) fn each(self, each: OnEntry<'_>) -> Result<(), BackupError> {
         let file = self.file;
         let bad = |reason: &str| BackupError::refused(&file, reason);
         let unreadable =

@@ -165,7 +165,7 @@ async fn what_comes_back_is_what_was_there() {
     }
     let module = vec![7_u8; 5000];
     let digest = portcullis_core::hex::encode(&<sha2::Sha256 as sha2::Digest>::digest(&module));
-    data.modules.write(&digest, &module).unwrap();
+    data.modules.write_file(&digest, &module).unwrap();
     std::fs::write(data.dir.join("master.key"), "a secret of the machine").unwrap();
     std::fs::create_dir(data.dir.join("compiled")).unwrap();
     std::fs::write(data.dir.join("compiled/x"), "machine code").unwrap();

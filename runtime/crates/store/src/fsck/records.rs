@@ -11,11 +11,10 @@ use crate::vault::{is_sealed_content, is_sealed_text};
 /// Records read at a time.
 const PAGE: usize = 500;
 
-const FILE: &str = "store/sled/db";
-
-/// Checks every record that speaks of others, or holds something sealed.
+/// Checks every record that speaks of others, or holds something sealed. `file` is where they are.
 pub(super) async fn check(
     store: &dyn Store,
+    file: &str,
     report: &mut FsckReport,
     progress: FsckProgress<'_>,
 ) -> Result<(), StoreError> {
@@ -33,7 +32,7 @@ pub(super) async fn check(
                 fault => fault,
             };
             if let Some(reason) = fault {
-                report.add(FILE, format!("record {key}"), reason);
+                report.add(file, format!("record {key}"), reason);
             }
         }
         looked = looked.saturating_add(page.len() as u64);

@@ -30,6 +30,7 @@ use crate::task::BoxFuture;
 
 mod chain_walk;
 mod checkpoint;
+mod importing;
 mod log_handle;
 mod open_orgs;
 mod org_log;
@@ -79,11 +80,12 @@ impl FileLedger {
         Self::open_with_segments(dir, sync, SEGMENT_BYTES)
     }
 
-    pub(crate) fn open_with_segments(
-        dir: &Path,
-        sync: LedgerSync,
-        segment_bytes: u64,
-    ) -> Result<Self, LedgerError> {
+    /// The same, with segments of another length.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    #[doc(hidden)]
+    pub fn open_with_segments(dir: &Path, sync: LedgerSync, segment_bytes: u64) -> Result<Self, LedgerError> {
         std::fs::create_dir_all(dir)
             .map_err(|error| LedgerError::io("creating the ledger directory", &error))?;
         let lock = lock_directory(dir)?;
@@ -248,6 +250,22 @@ impl Ledger for FileLedger {
                 retention::drop_before(&org, &dir, &handle.to_sync()?, first)
             })
             .await
+        })
+    }
+
+    fn import<'a>(&'a self, org: &'a OrgId, lines: Vec<String>) -> BoxFuture<'a, Result<(), LedgerError>> {
+        Box::pin(async move {
+            let (handle, dir, org) = (self.shared.orgs.handle(org), self.org_dir(org), org.clone());
+            let appending = Arc::clone(&handle);
+            let appended = blocking(move || {
+                let Some(first) = lines.first() else { return Ok(()) };
+                importing::begin(&org, &dir, first)?;
+                appending.open()?;
+                importing::append(&org, &appending, &lines)
+            });
+            appended.await?;
+            self.shared.syncer.ask(&handle, true);
+            Ok(())
         })
     }
 

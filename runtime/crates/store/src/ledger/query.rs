@@ -28,7 +28,8 @@ pub enum LedgerCursor {
 /// A place that a page ended at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerPlace {
-    /// Entries whose first record has this sequence or a later one were passed.
+    /// Entries whose first record has this position or a later one were passed. It is the record's sequence where an org
+    /// has one chain.
     before: u64,
     /// The newest record that the next page needs: an attempt that began before may have ended after this place.
     newest: u64,
@@ -160,18 +161,24 @@ const READ_BYTES: usize = 2 * 1024 * 1024;
 
 /// Records that a page goes over again for the ends of attempts that began before it: those of a minute in which a
 /// thousand calls a second are made. Beyond that an attempt is shown as it began.
-const PASSED_MAX: u64 = 200_000;
+pub const PASSED_MAX: u64 = 200_000;
 
-/// Assembles one page.
-pub(super) struct PageBuilder<'a> {
+/// An entry's record, and its place among the records that the pages are made of.
+type Placed = (u64, LedgerLine);
+
+/// Assembles one page from records, newest first. Each has a position: its sequence where an org has one chain, and any
+/// number that grows along each chain where it has several.
+pub struct PageBuilder<'a> {
     query: &'a LedgerQuery,
     limit: usize,
     /// Where the page begins, if it goes on from another.
     place: Option<&'a LedgerPlace>,
     /// The entry that was not reached yet, after which the list begins.
     seeking: Option<&'a EntryId>,
+    /// Whether positions are sequences, so that they count records.
+    counts: bool,
     /// Ends of attempts whose `begin` is further back.
-    ended: HashMap<EntryId, LedgerLine>,
+    ended: HashMap<EntryId, Placed>,
     page: LedgerPage,
     looked_at_bytes: usize,
     /// Records that an earlier page had.
@@ -179,7 +186,9 @@ pub(super) struct PageBuilder<'a> {
 }
 
 impl<'a> PageBuilder<'a> {
-    pub(super) fn new(query: &'a LedgerQuery) -> Self {
+    /// A page of an org's only chain.
+    #[must_use]
+    pub fn new(query: &'a LedgerQuery) -> Self {
         let (place, seeking) = match &query.starting_after {
             None => (None, None),
             Some(LedgerCursor::Entry(entry)) => (None, Some(entry)),
@@ -190,6 +199,7 @@ impl<'a> PageBuilder<'a> {
             limit: query.limit.min(LEDGER_PAGE_ENTRIES_MAX),
             place,
             seeking,
+            counts: true,
             ended: HashMap::new(),
             page: LedgerPage::default(),
             looked_at_bytes: 0,
@@ -197,18 +207,33 @@ impl<'a> PageBuilder<'a> {
         }
     }
 
+    /// A page of several chains, by positions that do not count records. The caller does not pass more than
+    /// [`PASSED_MAX`] records of earlier pages.
+    #[must_use]
+    pub fn of_chains(query: &'a LedgerQuery) -> Self {
+        Self { counts: false, ..Self::new(query) }
+    }
+
     /// The newest record that the page needs; `None` for the newest of all.
-    pub(super) fn newest(&self) -> Option<u64> {
+    #[must_use]
+    pub fn newest(&self) -> Option<u64> {
         self.place.map(|place| place.newest)
     }
 
+    /// Entries that begin here or later belong to earlier pages; `None` if there are none.
+    #[must_use]
+    pub fn before(&self) -> Option<u64> {
+        self.place.map(|place| place.before)
+    }
+
     /// Whether a record belongs to an earlier page: only the ends of attempts are wanted of those.
-    pub(super) fn was_passed(&self, seq: u64) -> bool {
-        self.place.is_some_and(|place| seq >= place.before)
+    #[must_use]
+    pub fn was_passed(&self, position: u64) -> bool {
+        self.place.is_some_and(|place| position >= place.before)
     }
 
     /// Goes over a record of an earlier page that is no end of an attempt.
-    pub(super) fn pass(&mut self, entry: &EntryId) -> ControlFlow<()> {
+    pub fn pass(&mut self, entry: &EntryId) -> ControlFlow<()> {
         self.ended.remove(entry);
         self.count_passed()
     }
@@ -219,60 +244,68 @@ impl<'a> PageBuilder<'a> {
         if self.passed > PASSED_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Takes the next older record; breaks when the page is full, or cost enough.
-    pub(super) fn add(&mut self, line: LedgerLine) -> ControlFlow<()> {
-        let seq = line.seq;
-        if self.was_passed(seq) {
+    /// Takes the next older record of an org's only chain; breaks when the page is full, or cost enough.
+    pub fn add(&mut self, line: LedgerLine) -> ControlFlow<()> {
+        self.add_at(line.seq, line)
+    }
+
+    /// The same for a record with this position.
+    pub fn add_at(&mut self, position: u64, line: LedgerLine) -> ControlFlow<()> {
+        if self.was_passed(position) {
             let entry = line.event.entry_id.clone();
             if line.event.phase != LedgerPhase::Complete {
                 return self.pass(&entry);
             }
-            self.ended.entry(entry).or_insert(line);
+            self.ended.entry(entry).or_insert((position, line));
             return self.count_passed();
         }
         if self.query.back_to.as_ref().is_some_and(|back_to| line.event.at < *back_to) {
             return ControlFlow::Break(());
         }
         self.looked_at_bytes = self.looked_at_bytes.saturating_add(line.as_text().len());
-        let entry = match line.event.phase {
+        let (placed, entry) = match line.event.phase {
             LedgerPhase::Complete => {
-                self.ended.entry(line.event.entry_id.clone()).or_insert(line);
-                return self.unless_enough(seq);
+                self.ended.entry(line.event.entry_id.clone()).or_insert((position, line));
+                return self.unless_enough(position);
             }
-            LedgerPhase::Begin => self.ended.remove(&line.event.entry_id).unwrap_or(line),
-            LedgerPhase::Refused => line,
+            LedgerPhase::Begin => self.ended.remove(&line.event.entry_id).unwrap_or((position, line)),
+            LedgerPhase::Refused => (position, line),
         };
         if self.is_beyond(&entry) {
-            let newest = self.newest_pending(seq).max(entry.seq);
-            return self.ends_before(seq.saturating_add(1), newest);
+            let newest = self.newest_pending(position).max(placed);
+            return self.ends_before(position.saturating_add(1), newest);
         }
         self.take(entry);
-        self.unless_enough(seq)
+        self.unless_enough(position)
     }
 
     /// Ends the page if it cost enough.
-    fn unless_enough(&mut self, seq: u64) -> ControlFlow<()> {
+    fn unless_enough(&mut self, position: u64) -> ControlFlow<()> {
         if self.looked_at_bytes < READ_BYTES {
             return ControlFlow::Continue(());
         }
-        let newest = self.newest_pending(seq.saturating_sub(1));
-        self.ends_before(seq, newest)
+        let newest = self.newest_pending(position.saturating_sub(1));
+        self.ends_before(position, newest)
     }
 
     /// The newest end of an attempt whose `begin` is further back.
     fn newest_pending(&self, or: u64) -> u64 {
-        self.ended.values().map(|line| line.seq).fold(or, u64::max)
+        self.ended.values().map(|(position, _)| *position).fold(or, u64::max)
     }
 
     fn ends_before(&mut self, before: u64, newest: u64) -> ControlFlow<()> {
         let seeking = self.seeking.cloned();
-        let newest = newest.min(before.saturating_add(PASSED_MAX).saturating_sub(1));
+        let reach = if self.counts { before.saturating_add(PASSED_MAX).saturating_sub(1) } else { u64::MAX };
+        let newest = newest.min(reach);
         self.page.next = Some(LedgerCursor::At(LedgerPlace { before, newest, seeking }));
         ControlFlow::Break(())
     }
 
     /// The page, when it is full or there are no more records.
-    pub(super) fn finish(mut self) -> Result<LedgerPage, LedgerError> {
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownCursor`].
+    pub fn finish(mut self) -> Result<LedgerPage, LedgerError> {
         if self.page.next.is_some() {
             return Ok(self.page);
         }
@@ -280,13 +313,13 @@ impl<'a> PageBuilder<'a> {
             return Err(LedgerError::UnknownCursor);
         }
         // Their `begin` was dropped with old segments.
-        let mut orphans: Vec<LedgerLine> = std::mem::take(&mut self.ended).into_values().collect();
-        orphans.sort_by_key(|line| std::cmp::Reverse(line.seq));
-        for orphan in orphans {
+        let mut orphans: Vec<Placed> = std::mem::take(&mut self.ended).into_values().collect();
+        orphans.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
+        for (position, orphan) in orphans {
             if self.is_beyond(&orphan) {
                 // Why before everything: what has a `begin` was passed.
                 self.page.next =
-                    Some(LedgerCursor::At(LedgerPlace { before: 0, newest: orphan.seq, seeking: None }));
+                    Some(LedgerCursor::At(LedgerPlace { before: 0, newest: position, seeking: None }));
                 break;
             }
             self.take(orphan);

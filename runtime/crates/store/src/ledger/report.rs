@@ -1,19 +1,20 @@
 //! Results of a verification and of a prune. Made by the backends; decides nothing.
 
 use portcullis_core::hex;
-use portcullis_core::id::OrgId;
+use portcullis_core::id::{NodeId, OrgId};
 use serde::Serialize;
 
 use super::error::BadRecord;
-use super::line::Link;
+use super::line::Chain;
 
-/// The result of a verification.
+/// The result of a verification. Where an org has several chains, sequences and hash are those of the chain that was
+/// written to last, and the numbers of records and segments those of all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     pub org: OrgId,
-    /// Number of segment files.
+    /// Number of segments.
     pub segments: usize,
-    /// Records before the first bad one; all of them verify.
+    /// Records before the first bad one of each chain; all of them verify.
     pub records: u64,
     /// Sequence of the first record that is kept.
     pub first_seq: Option<u64>,
@@ -25,23 +26,47 @@ pub struct VerifyReport {
     pub anchored: bool,
     /// Bytes of an incomplete last line: one being written now, or when the machine stopped.
     pub torn_tail_bytes: u64,
+    /// The first record that does not verify, of the first chain that has one.
+    pub bad: Option<BadRecord>,
+    /// Each node's chain, by node; none where the org has one chain only that belongs to no node.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chains: Vec<ChainReport>,
+}
+
+/// The result for the chain of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChainReport {
+    /// `None` for the chain that belongs to no node.
+    pub node: Option<NodeId>,
+    /// Records before the first bad one.
+    pub records: u64,
+    /// Sequence of the first record that is kept.
+    pub first_seq: Option<u64>,
+    /// Sequence of the last record that verifies.
+    pub last_seq: u64,
+    /// Hash of that record, 64 hex digits.
+    pub last_hash: String,
+    /// Whether older records were dropped and the chain starts at its anchor.
+    pub anchored: bool,
     /// The first record that does not verify.
     pub bad: Option<BadRecord>,
 }
 
 impl VerifyReport {
     /// The report of a chain without records.
-    pub(super) fn empty(org: &OrgId) -> Self {
+    #[must_use]
+    pub fn empty(org: &OrgId) -> Self {
         Self {
             org: org.clone(),
             segments: 0,
             records: 0,
             first_seq: None,
             last_seq: 0,
-            last_hash: hex::encode(&Link::genesis(org).hash),
+            last_hash: hex::encode(&Chain { org, node: None }.genesis().hash),
             anchored: false,
             torn_tail_bytes: 0,
             bad: None,
+            chains: Vec::new(),
         }
     }
 
@@ -69,7 +94,8 @@ pub struct LedgerCut {
 
 impl LedgerCut {
     /// The time before which records may be dropped from a ledger of this length.
-    pub(super) fn before_for(&self, bytes: u64) -> Option<&str> {
+    #[must_use]
+    pub fn before_for(&self, bytes: u64) -> Option<&str> {
         let by_bytes = self.bytes_before.as_deref().filter(|_| self.bytes.is_some_and(|most| bytes > most));
         self.before.as_deref().max(by_bytes)
     }

@@ -24,7 +24,8 @@ const AFTER_ALL: char = '~';
 const ALL: &str = "outbox/";
 
 /// Prefix of an org's entries.
-pub(crate) fn entries_of(org: &OrgId) -> String {
+#[must_use]
+pub fn entries_of(org: &OrgId) -> String {
     format!("{ALL}{org}/")
 }
 

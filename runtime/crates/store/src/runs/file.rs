@@ -70,7 +70,12 @@ impl FileRuns {
         Self::open_with_segments(dir, SEGMENT_BYTES)
     }
 
-    pub(crate) fn open_with_segments(dir: &Path, segment_bytes: u64) -> Result<Self, StoreError> {
+    /// The same, with files of another length.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    #[doc(hidden)]
+    pub fn open_with_segments(dir: &Path, segment_bytes: u64) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir)
             .map_err(|error| StoreError::io("creating the runs' directory", &error))?;
         let syncer: Arc<Syncer<Log>> = Arc::default();

@@ -162,16 +162,3 @@ impl Runs for MemoryRuns {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::runs::tests::conformance;
-
-    #[tokio::test]
-    async fn memory_runs_conform() {
-        conformance::check_all(|| Arc::new(MemoryRuns::new())).await;
-    }
-}

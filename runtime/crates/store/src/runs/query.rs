@@ -80,25 +80,25 @@ pub enum RunCursor {
 /// A place that a page ended at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunPlace {
-    pub(super) key: RunKey,
+    pub key: RunKey,
     /// Whether the place is before the record with this key, not after it.
-    pub(super) inclusive: bool,
+    pub inclusive: bool,
     /// Whether it is one of a list of several workspaces.
-    pub(super) timed: bool,
+    pub timed: bool,
 }
 
 /// What orders runs: a place in one log, and for several logs the time before it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct RunKey {
+pub struct RunKey {
     /// When it ended, or a run before it in its log if that was later; zero in lists of one workspace.
     // Why not its own end alone: a log's order never changes, and the clock may go back.
-    pub(super) us: u64,
-    pub(super) org: OrgId,
-    pub(super) workspace: WorkspaceId,
+    pub us: u64,
+    pub org: OrgId,
+    pub workspace: WorkspaceId,
     /// The file.
-    pub(super) unit: u64,
-    /// Position in the file.
-    pub(super) record: u64,
+    pub unit: u64,
+    /// Position in the file, or in the table.
+    pub record: u64,
 }
 
 /// Hexadecimal digits of a UUID.
@@ -237,7 +237,7 @@ impl Head<'_> {
 }
 
 /// Calls `seen` with each member of the head in the text of a record; not at all if it has none.
-pub(super) fn each_term(record: &[u8], seen: impl FnMut(&'static str, &str)) {
+pub fn each_term(record: &[u8], seen: impl FnMut(&'static str, &str)) {
     if let Ok(Around { body }) = serde_json::from_slice(record) {
         body.each(seen);
     }
@@ -245,7 +245,7 @@ pub(super) fn each_term(record: &[u8], seen: impl FnMut(&'static str, &str)) {
 
 impl RunFilter {
     /// What must be in a head.
-    pub(super) fn terms(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub fn terms(&self) -> impl Iterator<Item = (&'static str, &str)> {
         // Destructured, so that a new member is not forgotten.
         let Self {
             status,
@@ -273,7 +273,8 @@ impl RunFilter {
     }
 
     /// Whether a time is in the range.
-    pub(super) fn matches_time(&self, ended_us: u64) -> bool {
+    #[must_use]
+    pub fn matches_time(&self, ended_us: u64) -> bool {
         self.since_us.is_none_or(|since| ended_us >= since)
             && self.until_us.is_none_or(|until| ended_us < until)
     }
@@ -284,7 +285,8 @@ impl RunFilter {
     }
 
     /// Whether the head in the text of a record has all that is wanted.
-    pub(super) fn matches_record(&self, record: &[u8]) -> bool {
+    #[must_use]
+    pub fn matches_record(&self, record: &[u8]) -> bool {
         self.matches(|seen| each_term(record, seen))
     }
 
@@ -312,7 +314,8 @@ impl RunFilter {
 }
 
 /// When a run ended, microseconds since 1970; its start if the time cannot be read.
-pub(super) fn ended_us(created_at: &str, run: &str) -> u64 {
+#[must_use]
+pub fn ended_us(created_at: &str, run: &str) -> u64 {
     let ended = created_at.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond);
     let ended = ended.and_then(|us| u64::try_from(us).ok());
     ended.or_else(|| started_ms(run).map(|ms| ms.saturating_mul(1000))).unwrap_or_default()

@@ -101,8 +101,7 @@ pub(super) async fn begin_ring(records: &Records, keks: &dyn KekProvider) -> Res
     let id = keks.key_ids().into_iter().next().ok_or(VaultError::InvalidKeyText)?;
     let check = make_check(keks, &id).await?;
     let ring = KeyRingRecord { current: id.to_string(), promoted_ms: None };
-    let writes = Writes::new().create(&[id.as_str()], &check).create(&KeyRingRecord::PARTS, &ring);
-    records.commit(writes).await?;
+    records.commit(Writes::new().create(&[id.as_str()], &check).create(&KeyRingRecord::PARTS, &ring)).await?;
     Ok(())
 }
 

@@ -47,6 +47,11 @@ pub struct KeyMark {
 }
 
 impl KeyMark {
+    /// Of a store that has no ring yet.
+    pub(super) const fn none() -> Self {
+        Self { revision: None }
+    }
+
     /// Adds the condition.
     pub fn condition(self, writes: Writes) -> Writes {
         match self.revision {

@@ -15,7 +15,7 @@ use super::ring::{KeyMark, KeyRingRecord, Wrapping};
 use super::scope_key::{self, ScopeKeyRecord};
 use super::stored_key::{self, StoredKeyRecord};
 use super::workspace_key::{self, WorkspaceKeyRecord};
-use super::{Vault, VaultError, scope_secret};
+use super::{Vault, VaultError, own_key, scope_secret};
 use crate::error::StoreError;
 use crate::records::{Document, Records, Writes};
 use crate::webhooks::Webhooks;
@@ -105,6 +105,7 @@ enum Kind {
     ScopeKeys,
     StoredKeys,
     Webhooks,
+    OwnKey,
 }
 
 impl Kind {
@@ -113,7 +114,8 @@ impl Kind {
             Self::WorkspaceKeys => Some(Self::ScopeKeys),
             Self::ScopeKeys => Some(Self::StoredKeys),
             Self::StoredKeys => Some(Self::Webhooks),
-            Self::Webhooks => None,
+            Self::Webhooks => Some(Self::OwnKey),
+            Self::OwnKey => None,
         }
     }
 }
@@ -153,6 +155,10 @@ pub(super) async fn wrapped_by(records: &Records) -> Result<BTreeMap<String, u64
     count::<ScopeKeyRecord>(records, &mut counts).await?;
     count::<StoredKeyRecord>(records, &mut counts).await?;
     count::<Webhooks>(records, &mut counts).await?;
+    if let Some(master) = own_key::master(records).await? {
+        let count = counts.entry(master).or_default();
+        *count = count.saturating_add(1);
+    }
     Ok(counts)
 }
 
@@ -224,6 +230,10 @@ impl Vault {
             Kind::ScopeKeys => self.rewrap_of::<ScopeKeyRecord>(place, limit).await,
             Kind::StoredKeys => self.rewrap_of::<StoredKeyRecord>(place, limit).await,
             Kind::Webhooks => self.rewrap_of::<Webhooks>(place, limit).await,
+            Kind::OwnKey => {
+                let rewrapped = u64::from(self.rewrap_own_key().await?);
+                Ok(RewrapStep { rewrapped, changed: 0, failed: None, next: None })
+            }
         }
     }
 

@@ -3,19 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::backend::tests::conformance;
 use crate::{Precondition, REPAIR_RESTORE};
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sled_conforms() {
-    let root = tempfile::tempdir().unwrap();
-    let next = std::cell::Cell::new(0);
-    conformance::check_all(|| {
-        next.set(next.get() + 1);
-        Arc::new(SledStore::open(&root.path().join(next.get().to_string())).unwrap())
-    })
-    .await;
-}
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();

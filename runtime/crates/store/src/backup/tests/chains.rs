@@ -22,13 +22,13 @@ async fn a_chain_of_backups_comes_back_as_the_last_moment() {
         }
         let module = vec![round as u8; 3000];
         let digest = portcullis_core::hex::encode(&<sha2::Sha256 as sha2::Digest>::digest(&module));
-        data.modules.write(&digest, &module).unwrap();
+        data.modules.write_file(&digest, &module).unwrap();
         match round {
             // A workspace that goes and one of its name that comes later; old files that are dropped; a module that goes.
             1 => data.runs.remove(&org, &side).await.unwrap(),
             2 => {
                 data.ledger.prune(&org, 1).await.unwrap();
-                data.modules.remove(&digest).unwrap();
+                data.modules.remove_file(&digest).unwrap();
             }
             3 => assert!(data.runs.prune(&org, &main, 2).await.unwrap() > 0),
             _ => {}

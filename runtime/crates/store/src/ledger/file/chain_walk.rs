@@ -7,7 +7,7 @@ use portcullis_core::id::OrgId;
 use super::checkpoint::{Anchor, CheckpointError, Heads};
 use super::segment::{LineEnd, Lines, Segment};
 use crate::ledger::error::{BadRecord, LedgerError};
-use crate::ledger::line::{Link, RawLine, parse};
+use crate::ledger::line::{Link, RawLine, parse_only};
 
 /// A walk along an org's chain.
 pub(super) struct ChainWalk<'a> {
@@ -128,7 +128,7 @@ impl<'a> ChainWalk<'a> {
     }
 
     fn follow<'b>(&mut self, line: &'b [u8]) -> Result<RawLine<'b>, WalkError> {
-        let raw = parse(self.org, line).map_err(|reason| self.bad(reason))?;
+        let raw = parse_only(self.org, line).map_err(|reason| self.bad(reason))?;
         let before = self.link.unwrap_or(Link { seq: raw.seq.saturating_sub(1), hash: raw.prev });
         self.meet_heads(before)?;
         if raw.seq != before.seq.saturating_add(1) {

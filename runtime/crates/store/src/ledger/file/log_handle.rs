@@ -16,7 +16,7 @@ use super::org_log::{AppendError, Known, OrgLog, Unsynced};
 use super::recovery::Checked;
 use crate::disk_sync::ToSync;
 use crate::ledger::error::{BadRecord, LedgerError};
-use crate::ledger::line::Written;
+use crate::ledger::line::{Link, Written};
 
 /// How long a damaged log is left alone before it is looked at again: that reads all of it.
 const DAMAGED_WAIT: Duration = Duration::from_secs(2);
@@ -176,6 +176,12 @@ impl LogHandle {
                 Err(error)
             }
         }
+    }
+
+    /// The last record of an open log.
+    pub(super) fn link(&self) -> Result<Link, LedgerError> {
+        let closed = || LedgerError::Unavailable("the log was just closed".to_owned());
+        self.state().log.as_ref().map(OrgLog::link).ok_or_else(closed)
     }
 
     /// Keeps the log from being opened while old segments are dropped; appends go on.

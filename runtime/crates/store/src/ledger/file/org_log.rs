@@ -163,7 +163,7 @@ impl OrgLog {
             })?;
         }
         let link = self.link.next(&self.org, event);
-        let line = format_line(&link, &self.link.hash, event);
+        let line = format_line(&self.org, &link, &self.link.hash, event);
         if let Err(error) = (&*self.file).write_all(line.as_bytes()) {
             let failed = LedgerError::io("writing to the ledger", &error);
             // A part of the line may be in the file, and the next record must not follow it.
@@ -175,7 +175,7 @@ impl OrgLog {
         let bytes = u64::try_from(line.len()).unwrap_or(u64::MAX);
         self.segment_bytes = self.segment_bytes.saturating_add(bytes);
         let prev = std::mem::replace(&mut self.link, link).hash;
-        written(&Written { seq: link.seq, prev, hash: link.hash, line: &line });
+        written(&Written { seq: link.seq, node: None, prev, hash: link.hash, line: &line });
         Ok(link.seq)
     }
 

@@ -15,7 +15,7 @@ use super::recovery::start;
 use super::segment::{LineEnd, Lines, Segment, list, missing};
 use crate::ledger::LedgerSink;
 use crate::ledger::error::{BadRecord, LedgerError};
-use crate::ledger::line::{LedgerLine, Link, RawLine, parse};
+use crate::ledger::line::{LedgerLine, Link, RawLine, parse_only};
 use crate::ledger::query::{LedgerPage, LedgerQuery, PageBuilder};
 
 /// The beginning of a record in which its sequence, its attempt and its phase stand: both numbers and the id are short.
@@ -153,7 +153,7 @@ struct BackWalk<'a> {
 
 impl BackWalk<'_> {
     fn step(&mut self, line: &[u8], page: &PageBuilder<'_>) -> Result<LedgerLine, &'static str> {
-        let raw = parse(self.org, line)?;
+        let raw = parse_only(self.org, line)?;
         if page.was_passed(raw.seq) {
             // Why alone: what is around it was not read.
             return record(line, &raw);

@@ -13,7 +13,7 @@ use super::checkpoint::{Anchor, Heads, read_anchor, write_anchor};
 use super::org_log::Unsynced;
 use super::segment::{Lines, Segment, list};
 use crate::disk_sync::sync_directory;
-use crate::ledger::line::{Link, parse};
+use crate::ledger::line::{Link, parse_only};
 use crate::ledger::{LedgerCut, LedgerError, PruneReport};
 
 /// The time of a record.
@@ -135,7 +135,7 @@ fn is_before(org: &OrgId, segment: &Segment, before: &str) -> std::io::Result<bo
     let mut lines = Lines::open(&segment.path)?;
     let mut line = Vec::new();
     while lines.next(&mut line)?.is_some() {
-        let Ok(raw) = parse(org, &line) else { return Ok(false) };
+        let Ok(raw) = parse_only(org, &line) else { return Ok(false) };
         match serde_json::from_str::<At<'_>>(raw.event) {
             Ok(at) if *at.at < *before => {}
             _ => return Ok(false),

@@ -4,21 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::*;
-use crate::ledger::tests::{conformance, org, refused};
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn file_ledgers_conform() {
-    for sync in [LedgerSync::Group, LedgerSync::Strict] {
-        let root = tempfile::tempdir().unwrap();
-        let next = std::cell::Cell::new(0);
-        conformance::check_all(|segment_bytes| {
-            next.set(next.get() + 1);
-            let dir = root.path().join(next.get().to_string());
-            Arc::new(FileLedger::open_with_segments(&dir, sync, segment_bytes).unwrap())
-        })
-        .await;
-    }
-}
+use crate::ledger::tests::{org, refused};
 
 async fn filled(dir: &Path, records: u32, segment_bytes: u64) {
     let ledger = FileLedger::open_with_segments(dir, LedgerSync::Group, segment_bytes).unwrap();

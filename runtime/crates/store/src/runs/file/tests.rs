@@ -6,23 +6,11 @@ use std::io::Write as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::runs::tests::{conformance, ids, listed, oldest_first, record, run};
+use crate::runs::tests::{ids, listed, oldest_first, record, run};
 
 mod damage;
 mod earlier;
 mod lists;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn file_runs_conform() {
-    let root = TempDir::new().unwrap();
-    let next = std::cell::Cell::new(0);
-    conformance::check_all(|| {
-        next.set(next.get() + 1);
-        let dir = root.path().join(next.get().to_string());
-        Arc::new(FileRuns::open_with_segments(&dir, 1000).unwrap())
-    })
-    .await;
-}
 
 /// Runs with these numbers, in files of 1,000 bytes.
 async fn filled(dir: &Path, numbers: std::ops::Range<u64>) -> Vec<RunId> {

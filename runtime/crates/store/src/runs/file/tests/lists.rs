@@ -1,8 +1,7 @@
 //! Lists from files: indexes that are missing, damaged or foreign, files that were cut, and looks that end early.
 
 use super::*;
-use crate::runs::tests::conformance::pages::all_pages;
-use crate::runs::tests::generated;
+use crate::runs::tests::{all_pages, generated};
 use crate::runs::{RunCut, RunFilter, RunOrder, RunQuery, RunsLeft};
 
 fn failed(order: RunOrder) -> RunQuery {

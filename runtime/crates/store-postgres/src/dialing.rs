@@ -1,0 +1,276 @@
+//! The driver's connections, dialled as those of any peer of the operator.
+//!
+//! The driver's own dialling is not used, so that one crate of the product makes every connection that is no tenant's
+//! call. Of several hosts the first that takes writes is used: a standby's answers may be older than what was
+//! acknowledged.
+
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use deadpool_postgres::Connect;
+use portcullis_operator_peer::{OperatorPeer, PeerStream, dial};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_postgres::tls::{MakeTlsConnect, NoTlsStream};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls};
+
+use crate::error::{OpenPostgresError, describe};
+use crate::location::{Location, Reached};
+use crate::tls::{DatabaseStream, VerifiedTls};
+
+type Connecting<'a> = Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + 'a>>;
+
+/// Fails on a server that takes no writes.
+const TAKES_WRITES: &str = "DO $$ BEGIN IF current_setting('transaction_read_only') = 'on' THEN RAISE EXCEPTION \
+                            'the server takes no writes: is it a standby?' USING ERRCODE = '25006'; END IF; END $$";
+
+/// Dials the hosts of an address.
+pub(crate) struct Dialling {
+    first: Peer,
+    others: Vec<Peer>,
+    tls: Option<VerifiedTls>,
+    /// How long a server that was asked may be silent.
+    silence: Option<Duration>,
+}
+
+struct Peer {
+    peer: OperatorPeer,
+    /// What its certificate must be for.
+    name: String,
+}
+
+impl Dialling {
+    /// With `silence`, a connection ends whose server does not answer for so long: one that hangs acknowledges bytes and
+    /// says nothing, and would hold whoever asked it for ever.
+    ///
+    /// # Errors
+    /// Those of reading the certificates.
+    pub(crate) fn new(
+        location: &Location,
+        ca_file: Option<&Path>,
+        silence: Option<Duration>,
+    ) -> Result<Self, OpenPostgresError> {
+        match &location.reached {
+            Reached::Socket(dir) => {
+                let path = dir.join(format!(".s.PGSQL.{}", location.port));
+                let first = Peer { peer: OperatorPeer::socket(path), name: String::new() };
+                Ok(Self { first, others: Vec::new(), tls: None, silence })
+            }
+            Reached::Hosts(hosts) => {
+                let peer = |host: &String| Peer {
+                    peer: OperatorPeer::host(host.clone(), location.port),
+                    name: host.clone(),
+                };
+                let mut peers = hosts.iter().map(peer);
+                let nothing = || OpenPostgresError::Url("the address names no host".to_owned());
+                let first = peers.next().ok_or_else(nothing)?;
+                let tls = Some(VerifiedTls::new(ca_file)?);
+                Ok(Self { first, others: peers.collect(), tls, silence })
+            }
+        }
+    }
+
+    /// A session with the first host that takes writes.
+    pub(crate) async fn session(&self, config: &Config) -> Result<(Client, Session), Error> {
+        let mut tried = self.to(config, &self.first).await;
+        for other in &self.others {
+            if tried.is_ok() {
+                break;
+            }
+            tried = self.to(config, other).await;
+        }
+        tried
+    }
+
+    async fn to(&self, config: &Config, peer: &Peer) -> Result<(Client, Session), Error> {
+        let stream = match dial(&peer.peer).await {
+            Ok(stream) => Dialled::Open(Answering::new(stream, self.silence)),
+            Err(error) => Dialled::Failed(Some(error)),
+        };
+        let (client, mut session) = match self.tls.clone() {
+            None => plain(config, stream).await?,
+            Some(mut tls) => match MakeTlsConnect::<Dialled>::make_tls_connect(&mut tls, &peer.name) {
+                Ok(tls) => {
+                    let (client, connection) = config.connect_raw(stream, tls).await?;
+                    (client, Session::Verified(connection))
+                }
+                // Why this way: the driver has no other door for an error from outside.
+                Err(error) => plain(config, Dialled::Failed(Some(io::Error::other(error)))).await?,
+            },
+        };
+        takes_writes(&client, &mut session).await?;
+        Ok((client, session))
+    }
+}
+
+impl Connect for Dialling {
+    fn connect(&self, config: &Config) -> Connecting<'_> {
+        let config = config.clone();
+        Box::pin(async move {
+            let (client, session) = self.session(&config).await?;
+            let driven = tokio::spawn(async move {
+                if let Err(error) = session.drive(|_| ()).await {
+                    tracing::debug!(reason = describe(&error), "a connection to the database ended");
+                }
+            });
+            Ok((client, driven))
+        })
+    }
+}
+
+async fn plain(config: &Config, stream: Dialled) -> Result<(Client, Session), Error> {
+    let (client, connection) = config.connect_raw(stream, NoTls).await?;
+    Ok((client, Session::Plain(connection)))
+}
+
+async fn takes_writes(client: &Client, session: &mut Session) -> Result<(), Error> {
+    let mut asked = std::pin::pin!(client.batch_execute(TAKES_WRITES));
+    let driven = std::future::poll_fn(|cx| {
+        while let Poll::Ready(message) = session.poll_message(cx) {
+            match message {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        Poll::Pending
+    });
+    tokio::select! {
+        answer = &mut asked => return answer,
+        ended = driven => ended?,
+    }
+    // The connection was closed: this says so.
+    asked.await
+}
+
+/// A session that has to be driven for its client to get answers.
+pub(crate) enum Session {
+    Plain(Connection<Dialled, NoTlsStream>),
+    Verified(Connection<Dialled, DatabaseStream<Dialled>>),
+}
+
+impl Session {
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<AsyncMessage, Error>>> {
+        match self {
+            Self::Plain(connection) => connection.poll_message(cx),
+            Self::Verified(connection) => connection.poll_message(cx),
+        }
+    }
+
+    /// Drives it to its end, and hands on what the server says by itself.
+    pub(crate) async fn drive(
+        mut self,
+        mut on_message: impl FnMut(AsyncMessage) + Send,
+    ) -> Result<(), Error> {
+        while let Some(message) = std::future::poll_fn(|cx| self.poll_message(cx)).await {
+            on_message(message?);
+        }
+        Ok(())
+    }
+}
+
+/// A stream, or why there is none: told to the driver when it first uses it.
+pub(crate) enum Dialled {
+    Open(Answering),
+    Failed(Option<io::Error>),
+}
+
+impl Dialled {
+    fn open(self: Pin<&mut Self>) -> Result<Pin<&mut Answering>, io::Error> {
+        match self.get_mut() {
+            Self::Open(stream) => Ok(Pin::new(stream)),
+            Self::Failed(error) => Err(error.take().unwrap_or_else(|| io::ErrorKind::NotConnected.into())),
+        }
+    }
+}
+
+/// A stream that ends when its peer is silent for too long after it was asked.
+pub(crate) struct Answering {
+    stream: PeerStream,
+    silence: Option<Duration>,
+    /// Whether something was sent since the last answer. Of questions sent together the first answer counts.
+    asked: bool,
+    until: Pin<Box<Sleep>>,
+}
+
+impl Answering {
+    fn new(stream: PeerStream, silence: Option<Duration>) -> Self {
+        Self { stream, silence, asked: false, until: Box::pin(sleep(Duration::ZERO)) }
+    }
+}
+
+impl AsyncRead for Answering {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_read(cx, to) {
+            Poll::Ready(read) => {
+                self.asked = false;
+                Poll::Ready(read)
+            }
+            Poll::Pending if self.asked && self.until.as_mut().poll(cx).is_ready() => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer")))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Answering {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let (Some(silence), false, Poll::Ready(Ok(_))) = (self.silence, self.asked, &written) {
+            self.asked = true;
+            self.until.as_mut().reset(Instant::now() + silence);
+            // Why here: whoever reads may wait already, and would not be woken by the new time.
+            cx.waker().wake_by_ref();
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Dialled {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.open() {
+            Ok(stream) => stream.poll_read(cx, to),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl AsyncWrite for Dialled {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.open() {
+            Ok(stream) => stream.poll_write(cx, bytes),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.open() {
+            Ok(stream) => stream.poll_flush(cx),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.open() {
+            Ok(stream) => stream.poll_shutdown(cx),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}

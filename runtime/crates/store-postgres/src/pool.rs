@@ -1,0 +1,232 @@
+//! Connections to the database: opened, checked, kept and limited.
+//!
+//! Every session gets the product's own settings, whatever the role's or the server's defaults are. A pooler between
+//! that shares one session among clients (transaction pooling) does not work with it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use portcullis_store::StoreError;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{AsyncMessage, Client, Config};
+
+use crate::dialing::Dialling;
+use crate::error::{OpenPostgresError, pool_unavailable};
+use crate::location::{Location, Reached};
+use crate::migrations;
+use crate::password::PasswordPlaces;
+
+/// How the database is reached.
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    /// `postgres://user@host/db?sslmode=verify-full` or `postgres:///db?host=/directory`.
+    pub url: String,
+    /// Certificates that the server's is verified with; without it the public roots.
+    pub ca_file: Option<PathBuf>,
+    pub password: PasswordPlaces,
+    /// Connections of this process at once, besides a few for writers and for listening.
+    pub connections_max: usize,
+    /// Whether to wake other nodes after commits, and to be woken. Without it all works as well, by the clock.
+    pub notify: bool,
+}
+
+impl PostgresOptions {
+    /// For this address, without a password and with the usual number of connections.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            ca_file: None,
+            password: PasswordPlaces::default(),
+            connections_max: CONNECTIONS,
+            notify: true,
+        }
+    }
+
+    /// Reads the address, without connecting.
+    ///
+    /// # Errors
+    /// [`OpenPostgresError::Url`], which never repeats the address.
+    pub fn check_address(&self) -> Result<(), OpenPostgresError> {
+        Location::parse(&self.url).map(drop)
+    }
+}
+
+/// Connections of one process unless told otherwise: five nodes stay below PostgreSQL's usual 100.
+const CONNECTIONS: usize = 16;
+
+/// Connections that only writers use, so that many readers never keep them waiting: one for each of what is written in
+/// groups, and one to spare.
+const WRITER_CONNECTIONS: usize = 4;
+
+/// How long a connection may take to be made, or to become free. Longer, and the caller's own time is over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Settings of every session. A statement that takes longer is stuck: none of ours reads more than a page. A
+/// transaction that is left open by a node that hangs must not hold its locks.
+const SESSION: &str = "-c statement_timeout=5000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=5000 \
+                       -c search_path=portcullis -c default_transaction_isolation=read\\ committed \
+                       -c default_transaction_read_only=off -c client_encoding=UTF8 -c timezone=UTC \
+                       -c standard_conforming_strings=on";
+
+/// How long a server that was asked may be silent: longer than a statement may take.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Connections to one database.
+#[derive(Clone)]
+pub struct PostgresPool {
+    pool: Pool,
+    writers: Pool,
+}
+
+impl PostgresPool {
+    /// Connects, and checks that the server keeps what it acknowledges and has the schema of this version.
+    ///
+    /// # Errors
+    /// [`OpenPostgresError`], with what has to be done.
+    pub async fn open(options: &PostgresOptions) -> Result<Self, OpenPostgresError> {
+        let pool = Self::connect(options).await?;
+        let client = pool.first().await?;
+        migrations::check(&client).await?;
+        Ok(pool)
+    }
+
+    /// The same, whatever the schema.
+    pub(crate) async fn connect(options: &PostgresOptions) -> Result<Self, OpenPostgresError> {
+        Self::connect_with(options, Some(SILENCE)).await
+    }
+
+    /// The same, where the server may be silent for so long, or for ever.
+    pub(crate) async fn connect_with(
+        options: &PostgresOptions,
+        silence: Option<Duration>,
+    ) -> Result<Self, OpenPostgresError> {
+        let location = Location::parse(&options.url)?;
+        let pool = Self {
+            pool: connections(&location, options, silence, options.connections_max.max(2))?,
+            writers: connections(&location, options, silence, WRITER_CONNECTIONS)?,
+        };
+        for setting in ["fsync", "full_page_writes"] {
+            if pool.setting(setting).await? != "on" {
+                return Err(OpenPostgresError::NotDurable { setting });
+            }
+        }
+        Ok(pool)
+    }
+
+    /// What a setting of the server is in a session of ours.
+    ///
+    /// # Errors
+    /// [`OpenPostgresError::Unavailable`].
+    pub async fn setting(&self, name: &str) -> Result<String, OpenPostgresError> {
+        let row = self.first().await?.query_one("SELECT current_setting($1)", &[&name]).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// A connection; it goes back when it is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(crate) async fn client(&self) -> Result<Object, StoreError> {
+        self.pool.get().await.map_err(|error| pool_unavailable(&error))
+    }
+
+    /// A connection for a writer.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(crate) async fn writer(&self) -> Result<Object, StoreError> {
+        self.writers.get().await.map_err(|error| pool_unavailable(&error))
+    }
+
+    /// A connection while opening.
+    pub(crate) async fn first(&self) -> Result<Object, OpenPostgresError> {
+        self.pool.get().await.map_err(|error| {
+            OpenPostgresError::Unavailable(match error {
+                deadpool_postgres::PoolError::Backend(error) => crate::error::describe(&error),
+                other => other.to_string(),
+            })
+        })
+    }
+}
+
+fn connections(
+    location: &Location,
+    options: &PostgresOptions,
+    silence: Option<Duration>,
+    at_most: usize,
+) -> Result<Pool, OpenPostgresError> {
+    let config = config(location, &options.password)?;
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let dialling = Dialling::new(location, options.ca_file.as_deref(), silence)?;
+    let manager = Manager::from_connect(config, dialling, recycling);
+    Pool::builder(manager)
+        .max_size(at_most)
+        .runtime(Runtime::Tokio1)
+        .create_timeout(Some(CONNECT_TIMEOUT))
+        .wait_timeout(Some(CONNECT_TIMEOUT))
+        .recycle_timeout(Some(CONNECT_TIMEOUT))
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move { prepare_session(client).await.map_err(HookError::Backend) })
+        }))
+        .build()
+        .map_err(|error| OpenPostgresError::Unavailable(error.to_string()))
+}
+
+/// Runs a statement on a connection of its own, and hands on what the server says until the connection ends.
+///
+/// # Errors
+/// [`OpenPostgresError::Unavailable`], and those of the configuration.
+pub(crate) async fn listen_to(
+    options: &PostgresOptions,
+    statement: &str,
+    on_message: impl FnMut(AsyncMessage) + Send,
+) -> Result<(), OpenPostgresError> {
+    let location = Location::parse(&options.url)?;
+    let config = config(&location, &options.password)?;
+    let dialling = Dialling::new(&location, options.ca_file.as_deref(), Some(SILENCE))?;
+    let (client, session) = dialling.session(&config).await?;
+    let mut messages = std::pin::pin!(session.drive(on_message));
+    tokio::select! {
+        ended = &mut messages => return Ok(ended?),
+        sent = client.batch_execute(statement) => sent?,
+    }
+    Ok(messages.await?)
+}
+
+/// What the driver is told.
+fn config(location: &Location, password: &PasswordPlaces) -> Result<Config, OpenPostgresError> {
+    let mut config = Config::new();
+    match &location.reached {
+        Reached::Socket(dir) => {
+            config.host_path(dir).ssl_mode(SslMode::Disable);
+        }
+        Reached::Hosts(hosts) => {
+            for host in hosts {
+                config.host(host);
+            }
+            config.ssl_mode(SslMode::Require);
+        }
+    }
+    config
+        .port(location.port)
+        .dbname(&location.database)
+        .application_name("portcullis")
+        .options(SESSION)
+        .connect_timeout(CONNECT_TIMEOUT);
+    if let Some(user) = &location.user {
+        config.user(user);
+    }
+    if let Some(password) = password.password(location)? {
+        config.password(password.as_bytes());
+    }
+    Ok(config)
+}
+
+/// What cannot be said while connecting: a commit that does not wait for the disk is never taken, and one that waits
+/// for more stays as it is.
+async fn prepare_session(client: &Client) -> Result<(), tokio_postgres::Error> {
+    let wait = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+    client.batch_execute(wait).await
+}

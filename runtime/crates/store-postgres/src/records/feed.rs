@@ -1,0 +1,106 @@
+//! The log of changes: one row for each commit, without a gap up to the head.
+
+use portcullis_store::{Change, LIST_ENTRIES_MAX, StoreError};
+use tokio_postgres::Row;
+
+use crate::error::damaged;
+use crate::head::{HEAD_COLUMNS, Head, column, number};
+use crate::seal::{Sealer, is_same};
+
+use super::Shared;
+use super::reading::rows;
+
+/// Commits that one query reads.
+const PAGE_COMMITS: usize = 500;
+
+/// Adds a line to the changes of a commit: a sign and the key. Keys have no control characters.
+pub(super) fn add_change(changes: &mut String, key: &str, deleted: bool) {
+    changes.push(if deleted { '-' } else { '+' });
+    changes.push_str(key);
+    changes.push('\n');
+}
+
+/// One row of the log.
+pub(super) struct Commit {
+    pub(super) seq: u64,
+    pub(super) changes: Vec<Change>,
+}
+
+impl Commit {
+    /// Reads sequence, changes and seal from these columns on.
+    pub(super) fn read(row: &Row, from: usize, sealer: &Sealer) -> Result<Self, StoreError> {
+        let number: i64 = column(row, from)?;
+        let text: &str = column(row, from.saturating_add(1))?;
+        let seal: &[u8] = column(row, from.saturating_add(2))?;
+        let wrong = || damaged(format!("commit {number} in the log of changes is not what was written"));
+        let seq = u64::try_from(number).map_err(|_| wrong())?;
+        if !is_same(&sealer.changes(seq, text), seal) {
+            return Err(wrong());
+        }
+        let line = |line: &str| {
+            let (sign, key) = line.split_at_checked(1)?;
+            Some(Change { seq, key: key.to_owned(), deleted: sign == "-" })
+        };
+        let changes = text.lines().map(line).collect::<Option<_>>().ok_or_else(wrong)?;
+        Ok(Self { seq, changes })
+    }
+}
+
+/// Changes of the commits after `since`, as the trait says.
+pub(super) async fn changes(shared: &Shared, since: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
+    let limit = limit.min(LIST_ENTRIES_MAX);
+    let (mut found, mut after) = (Vec::new(), since);
+    loop {
+        let (head, commits) = page(shared, after).await?;
+        if since < head.floor {
+            return Err(StoreError::ChangesTruncated { since, floor: head.floor });
+        }
+        for commit in commits {
+            if found.len() >= limit {
+                return Ok(found);
+            }
+            after = commit.seq;
+            found.extend(commit.changes);
+        }
+        if after >= head.seq {
+            return Ok(found);
+        }
+    }
+}
+
+/// The head, and the next commits after this one.
+async fn page(shared: &Shared, after: u64) -> Result<(Head, Vec<Commit>), StoreError> {
+    let query = format!(
+        "SELECT {HEAD_COLUMNS}, c.seq, c.changes, c.seal FROM store_head h LEFT JOIN LATERAL
+         (SELECT * FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2) c ON true ORDER BY c.seq"
+    );
+    let seen = shared.health.seen();
+    let from = number(after);
+    let limit = i64::try_from(PAGE_COMMITS).unwrap_or(i64::MAX);
+    let rows = rows(shared, &query, &[&from, &limit]).await?;
+    let first = rows.first().ok_or_else(|| damaged("the head of the records is gone"))?;
+    let head = Head::read(first, &shared.sealer)?;
+    shared.health.see(head.seq, seen)?;
+    let mut commits = Vec::new();
+    let mut before = after;
+    for row in &rows {
+        if column::<Option<i64>>(row, 6)?.is_none() {
+            break;
+        }
+        let commit = Commit::read(row, 6, &shared.sealer)?;
+        if commit.seq != before.saturating_add(1) && after >= head.floor {
+            return Err(missing(before));
+        }
+        before = commit.seq;
+        commits.push(commit);
+    }
+    if commits.len() < PAGE_COMMITS && before < head.seq && after >= head.floor {
+        return Err(missing(before));
+    }
+    shared.health.note_seen(head.seq);
+    Ok((head, commits))
+}
+
+fn missing(after: u64) -> StoreError {
+    damaged(format!("the commit after {after} is missing from the log of changes"))
+}

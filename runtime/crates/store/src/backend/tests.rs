@@ -1,4 +1,0 @@
-//! What every engine must do, and a property test that compares two of them.
-
-pub(crate) mod conformance;
-mod model;
