@@ -114,7 +114,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("portcullis-example-hubspot-contact-note", &["portcullis-guest"], &["tokio", "wasmtime", "hyper"]),
     ("portcullis-hostile-guest", &["portcullis-guest"], &["tokio", "wasmtime", "hyper"]),
     (
-        "portcullis-tests",
+        "portcullis-bench",
         &[
             "portcullis-action",
             "portcullis-api",
@@ -127,6 +127,19 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
             "portcullis-store",
             "portcullis-store-conformance",
             "portcullis-store-postgres",
+        ],
+        &[],
+    ),
+    (
+        "portcullis-tests",
+        &[
+            "portcullis-api",
+            "portcullis-connectors",
+            "portcullis-core",
+            "portcullis-egress",
+            "portcullis-engine",
+            "portcullis-stand-in",
+            "portcullis-store",
         ],
         &[],
     ),
@@ -151,13 +164,14 @@ const OWNED: &[(&str, &str)] = &[
 
 /// Who else may name such a crate, and why.
 const SHARED: &[(&str, &str, &str)] = &[
-    ("axum", "portcullis-tests", "the benchmark's baseline: the same call without the product"),
+    ("axum", "portcullis-bench", "the benchmark's baseline: the same call without the product"),
     (
         "tokio-rustls",
         "portcullis-store-postgres",
         "TLS to the operator's own database, whose address is configuration",
     ),
     ("tokio-rustls", "portcullis-stand-in", "the demo's TLS stand-in for a third party"),
+    ("tokio-rustls", "portcullis-bench", "its TLS third parties"),
     ("tokio-rustls", "portcullis-tests", "the TLS third parties of the namespace tests and of the judge"),
 ];
 
