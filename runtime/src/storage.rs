@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use portcullis_core::id::NodeId;
 use portcullis_store::{
-    Backends, InstallationRecord, KeyId, MasterKeyRing, ModuleBytes, ModuleFiles, OpenError, Records, Store,
-    StoreError, TokenRecord, VaultError, make_own_key, open_own_key, open_store_anchored,
+    Backends, Document as _, InstallationRecord, KeyId, MasterKeyRing, ModuleBytes, ModuleFiles, OpenError,
+    Records, Store, TokenRecord, VaultError, make_own_key, open_own_key, open_store_anchored,
 };
 use portcullis_store_postgres::{
     Migrated, OpenPostgresError, PostgresBackends, PostgresLedger, PostgresModules, PostgresOptions,
@@ -94,14 +94,10 @@ pub(crate) async fn open(config: &Config, keys: &MasterKeyRing) -> Result<Storag
         return Err(Refusal::failed(reason));
     }
     // Why before it is opened: that would seal what is empty under this key, which may be a wrong one.
-    if pool.is_untouched().await.map_err(refused)? {
+    if !is_initialised(&pool).await? {
         return Err(never_initialised(options));
     }
-    let opened = open_database(options, keys, None, node).await?;
-    if !is_initialised(&opened.backends.store).await? {
-        return Err(never_initialised(options));
-    }
-    Ok(opened)
+    open_database(pool, options, keys, None, node).await
 }
 
 const FINISH: &str = "run that `portcullis migrate` again until it has ended";
@@ -125,15 +121,16 @@ pub(crate) async fn open_records(config: &Config, keys: &MasterKeyRing) -> Resul
 /// # Errors
 /// It does not answer, has another schema, or was written to under another key.
 pub(crate) async fn open_database(
+    pool: PostgresPool,
     options: &PostgresOptions,
     keys: &MasterKeyRing,
     first: Option<&KeyId>,
     node: NodeId,
 ) -> Result<Storage, Refusal> {
     let failed = |error: OpenError| Refusal::failed(error.to_string());
-    let integrity = integrity_key(options, keys, first).await?;
+    let integrity = integrity_key(&pool, options, keys, first).await?;
     let integrity = Some(&*integrity);
-    let opened = PostgresBackends::open(options, integrity).await.map_err(refused)?;
+    let opened = PostgresBackends::over(pool, options, integrity).await.map_err(refused)?;
     let PostgresBackends { records, jobs, outbox, pool } = opened;
     let ledger = PostgresLedger::open(pool.clone(), node.clone(), integrity).await.map_err(failed)?;
     let runs = PostgresRuns::open(pool.clone(), node, integrity).await.map_err(failed)?;
@@ -145,12 +142,12 @@ pub(crate) async fn open_database(
 
 /// The key by which rows of the database are recognised as this product's.
 async fn integrity_key(
+    pool: &PostgresPool,
     options: &PostgresOptions,
     keys: &MasterKeyRing,
     first: Option<&KeyId>,
 ) -> Result<Zeroizing<[u8; 32]>, Refusal> {
     let failed = |error: VaultError| Refusal::failed(error.to_string());
-    let pool = connect(options).await?;
     let wrapped = match pool.wrapped_key(ROWS_KEY).await.map_err(refused)? {
         Some(wrapped) => wrapped,
         None if pool.is_untouched().await.map_err(refused)? => {
@@ -166,15 +163,17 @@ async fn integrity_key(
     open_own_key(keys, &wrapped).await.map_err(failed)
 }
 
-/// Whether `init` or a move has finished in this store: each ends with the first token.
+/// Whether `init` or a move has finished in this database: each ends with the first token.
 ///
 /// # Errors
-/// The store cannot be read.
-pub(crate) async fn is_initialised(store: &Arc<dyn Store>) -> Result<bool, Refusal> {
-    let records = Records::new(Arc::clone(store));
-    let failed = |error: StoreError| Refusal::failed(error.to_string());
-    Ok(records.has_any::<InstallationRecord>(&[]).await.map_err(failed)?
-        || records.has_any::<TokenRecord>(&[]).await.map_err(failed)?)
+/// It does not answer.
+pub(crate) async fn is_initialised(pool: &PostgresPool) -> Result<bool, Refusal> {
+    for kind in [InstallationRecord::KIND, TokenRecord::KIND] {
+        if pool.has_record_below(&format!("{kind}/")).await.map_err(refused)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Brings the database's schema to this version.

@@ -159,8 +159,7 @@ fn configuration(args: &ConfigArgs) -> Vec<Finding> {
 
 /// Whether the master keys can be had.
 fn master_key(config: &Config) -> Finding {
-    let keys = config.master_keys().and_then(|keys| block_on(keys.open()).and_then(|keys| keys));
-    match keys {
+    match block_on(config.open_keys()).and_then(|keys| keys) {
         Ok(keys) => {
             let ids: Vec<String> = keys.key_ids().iter().map(ToString::to_string).collect();
             Finding::new(Health::Good, "master key", format!("readable, key id {}", ids.join(", ")))

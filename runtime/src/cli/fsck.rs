@@ -46,20 +46,16 @@ pub(super) fn run(args: &FsckArgs) -> u8 {
 }
 
 async fn check(config: &Config) -> Result<FsckReport, String> {
-    let mut progress = Progress::new();
-    let mut tell =
-        |part: &'static str, read: u64| progress.tell(|| format!("checking: {part}, {read} records"));
+    let mut tell = Progress::of_check();
     fsck(&config.data_dir, config.anchor_file.as_deref(), &mut tell).await.map_err(|error| error.to_string())
 }
 
 /// Checks a database, beside the nodes that serve from it or without them.
 async fn check_database(config: &Config) -> Result<FsckReport, Refusal> {
-    let keys = config.master_keys().map_err(Refusal::failed)?.open().await.map_err(Refusal::failed)?;
+    let keys = config.open_keys().await.map_err(Refusal::failed)?;
     let opened = storage::open(config, &keys).await?;
     let failed = |error: StoreError| Refusal::failed(error.to_string());
-    let mut progress = Progress::new();
-    let mut tell =
-        |part: &'static str, read: u64| progress.tell(|| format!("checking: {part}, {read} records"));
+    let mut tell = Progress::of_check();
     let mut report = fsck_shared(&opened.backends, &*opened.modules, &mut tell).await.map_err(failed)?;
     if let Some(database) = opened.database {
         let seen = database.verify().await.map_err(failed)?;

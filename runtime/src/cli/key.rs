@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use portcullis_engine::master_keys::{self, KeyState, KeyView, OfflineStep};
-use portcullis_store::{KeyId, MasterKey, MasterKeyRing, MasterKeys, Records, Vault};
+use portcullis_store::{KeyId, MasterKey, MasterKeys, Records, Vault};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -150,7 +150,7 @@ fn on_data(
 
 async fn open(config: &Config) -> Result<Opened, Refusal> {
     let failed = Refusal::failed;
-    let keys: MasterKeyRing = config.master_keys().map_err(failed)?.open().await.map_err(failed)?;
+    let keys = config.open_keys().await.map_err(failed)?;
     let records = storage::open_records(config, &keys).await?;
     let vault = Vault::open(records.clone(), keys).await.map_err(|e| failed(e.to_string()))?;
     Ok(Opened { records, vault })
@@ -241,6 +241,8 @@ fn line(key: &KeyView) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+
+    use portcullis_store::MasterKeyRing;
 
     use super::*;
 

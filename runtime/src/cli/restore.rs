@@ -65,7 +65,7 @@ pub(super) fn restore(args: &RestoreArgs) -> u8 {
 
 /// Reads the backups into a directory of their own, tries the key, and looks at everything once more.
 async fn read_backups(config: &Config, args: &RestoreArgs, fresh: &Path) -> Result<RestoreReport, String> {
-    let key = config.master_keys()?.open().await?;
+    let key = config.open_keys().await?;
     let identity = args.identity.as_deref().map(read_identity).transpose()?;
     // What a killed restore left.
     remove(fresh)?;
@@ -78,9 +78,7 @@ async fn read_backups(config: &Config, args: &RestoreArgs, fresh: &Path) -> Resu
     if !args.accept_older {
         open_store_anchored(&store, config.anchor_file.as_deref()).map(drop).map_err(|e| e.to_string())?;
     }
-    let mut progress = Progress::new();
-    let mut tell =
-        |part: &'static str, read: u64| progress.tell(|| format!("checking: {part}, {read} records"));
+    let mut tell = Progress::of_check();
     let seen = fsck(fresh, None, &mut tell).await.map_err(|e| e.to_string())?;
     for finding in seen.findings {
         // Why no refusal: it was so when the backup was made, and what is whole beside it is needed.

@@ -91,7 +91,7 @@ fn create(args: &CreateArgs) -> Result<(), Refusal> {
 
 async fn make(config: &Config, args: &CreateArgs) -> Result<(), Refusal> {
     let failed = Refusal::failed;
-    let keys = config.master_keys().map_err(failed)?.open().await.map_err(failed)?;
+    let keys = config.open_keys().await.map_err(failed)?;
     let records = storage::open_records(config, &keys).await?;
     // Why: who has a copy of the data alone must not become the platform's admin by a product command.
     let vault = Vault::open(records.clone(), keys).await.map_err(|e| failed(e.to_string()))?;

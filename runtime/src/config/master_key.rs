@@ -84,6 +84,14 @@ impl Config {
         found.map(|(keys, _)| keys).ok_or_else(|| format!("there is no master key file {path}"))
     }
 
+    /// The master keys, to be used.
+    ///
+    /// # Errors
+    /// Those of [`Self::master_keys`] and of [`FoundKeys::open`].
+    pub(crate) async fn open_keys(&self) -> Result<MasterKeyRing, String> {
+        self.master_keys()?.open().await
+    }
+
     /// The master keys: from the command or the file that is named, otherwise systemd's credentials, the environment, or
     /// the file in the data directory. `None` if there are none anywhere.
     ///

@@ -24,9 +24,9 @@ const TARGET: &str = "backup";
 /// Where backups are made, and for whom.
 #[derive(Debug, Clone)]
 pub struct BackupPlace {
-    /// Whoever can open those that leave by the API.
+    /// The age key that backups by the API are sealed for.
     pub recipient: Option<BackupRecipient>,
-    /// Where the snapshot waits until it is written; in the data directory, and nobody else's.
+    /// Directory of the snapshot until it is written: in the data directory, and for backups alone.
     pub spool: PathBuf,
 }
 
@@ -118,7 +118,7 @@ pub async fn sealed(engine: &Engine, caller: &Caller) -> Result<Backup, Error> {
 /// Begins a backup as it is, or what is new since another one: for the operator at the machine alone.
 ///
 /// # Errors
-/// `role_not_allowed` for every caller with a token, `in_use` while another one is made, `store_unavailable`.
+/// `role_not_allowed` if the caller has a token, `in_use` while another backup is made, `store_unavailable`.
 pub async fn plain(engine: &Engine, caller: &Caller, since: Option<KnownBackup>) -> Result<Backup, Error> {
     caller.platform()?;
     if !caller.is_operator() {

@@ -128,7 +128,7 @@ pub enum StartError {
     Workers(#[from] std::io::Error),
 }
 
-/// How long a look at the store may take before it does not count as ready: whoever asks waits for the answer.
+/// Longest read of the store by `/readyz`. A store that takes longer is not ready.
 const READY_READ: Duration = Duration::from_secs(2);
 
 impl Engine {

@@ -64,7 +64,7 @@ pub async fn sweep(engine: &Engine) -> Result<Dropped, Error> {
     Ok(dropped)
 }
 
-/// Revisions that are older than the newest so many of their connector, and all of connectors that are gone.
+/// Revisions beyond the newest `limits.definition_revisions` of their connector, and all of deleted connectors.
 async fn old_revisions(engine: &Engine) -> Result<BTreeMap<ConnectorId, Vec<u64>>, Error> {
     let records = &engine.resources.records;
     let most = usize::try_from(engine.limits().definition_revisions).unwrap_or(usize::MAX);

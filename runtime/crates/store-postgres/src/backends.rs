@@ -29,7 +29,18 @@ impl PostgresBackends {
         options: &PostgresOptions,
         integrity_key: Option<&[u8; 32]>,
     ) -> Result<Self, OpenPostgresError> {
-        let pool = PostgresPool::open(options).await?;
+        Self::over(PostgresPool::open(options).await?, options, integrity_key).await
+    }
+
+    /// The same, over connections that are there.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub async fn over(
+        pool: PostgresPool,
+        options: &PostgresOptions,
+        integrity_key: Option<&[u8; 32]>,
+    ) -> Result<Self, OpenPostgresError> {
         let records = Arc::new(PostgresStore::over(pool.clone(), options, integrity_key).await?);
         let store: Arc<dyn Store> = Arc::clone(&records) as Arc<dyn Store>;
         Ok(Self {

@@ -228,8 +228,8 @@ impl AsyncWrite for Answering {
         if let (Some(silence), false, Poll::Ready(Ok(_))) = (self.silence, self.asked, &written) {
             self.asked = true;
             self.until.as_mut().reset(Instant::now() + silence);
-            // Why here: whoever reads may wait already, and would not be woken by the new time.
-            cx.waker().wake_by_ref();
+            // Why here: the read may wait already, and is to be woken at the new time. It is not over yet.
+            let _ = self.until.as_mut().poll(cx);
         }
         written
     }
@@ -272,5 +272,47 @@ impl AsyncWrite for Dialled {
             Ok(stream) => stream.poll_shutdown(cx),
             Err(error) => Poll::Ready(Err(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    const SILENCE: Duration = Duration::from_millis(100);
+
+    /// Asks a server once; it answers if it is to.
+    async fn asked(answers: bool) -> io::Result<u8> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let question = stream.read_u8().await.unwrap();
+            if answers {
+                stream.write_u8(question).await.unwrap();
+            }
+            // Keeps the connection open until the test has ended.
+            (stream.read(&mut [0]).await, stream)
+        });
+        let stream = dial(&OperatorPeer::socket(path)).await.unwrap();
+        let mut stream = Answering::new(stream, Some(SILENCE));
+        stream.write_u8(7).await.unwrap();
+        let answer = stream.read_u8().await;
+        if answers {
+            // Nothing was asked since, so silence is no fault.
+            tokio::time::timeout(SILENCE * 3, stream.read_u8()).await.unwrap_err();
+        }
+        server.abort();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_server_is_silent_after_a_question_ends_and_its_neighbour_stays() {
+        assert_eq!(asked(false).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(asked(true).await.unwrap(), 7);
     }
 }

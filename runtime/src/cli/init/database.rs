@@ -41,7 +41,7 @@ pub(super) async fn init(config: &Config) -> Result<(), Refusal> {
     pool.begin_anew().await.map_err(storage::refused)?;
     let is_new_key = config.find_master_keys().map_err(Refusal::failed)?.is_none();
     let keys = master_keys(config).map_err(Refusal::failed)?.open().await.map_err(Refusal::failed)?;
-    let done = fill(config, options, &keys).await;
+    let done = fill(config, pool.clone(), options, &keys).await;
     // Why the look: a commit whose answer was lost may have been made, and then this key is the only one.
     if done.is_err() && is_new_key && matches!(pool.is_untouched().await, Ok(true)) {
         // Why ignored: the reason why nothing was initialised says more.
@@ -52,12 +52,7 @@ pub(super) async fn init(config: &Config) -> Result<(), Refusal> {
 
 /// Refuses a database in which an `init` or a move has ended.
 async fn refuse_initialised(pool: &PostgresPool, options: &PostgresOptions) -> Result<(), Refusal> {
-    for kind in [InstallationRecord::KIND, TokenRecord::KIND] {
-        if pool.has_record_below(&format!("{kind}/")).await.map_err(storage::refused)? {
-            return Err(initialised(options));
-        }
-    }
-    Ok(())
+    if storage::is_initialised(pool).await? { Err(initialised(options)) } else { Ok(()) }
 }
 
 /// Waits for another `init` on the same database.
@@ -76,9 +71,15 @@ const ANOTHER_INIT: Duration = Duration::from_secs(10);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-async fn fill(config: &Config, options: &PostgresOptions, keys: &MasterKeyRing) -> Result<(), Refusal> {
+async fn fill(
+    config: &Config,
+    pool: PostgresPool,
+    options: &PostgresOptions,
+    keys: &MasterKeyRing,
+) -> Result<(), Refusal> {
     let node = config.ledger_node().map_err(|reason| Refusal { code: BAD_CONFIG, reason })?;
-    let records = Records::new(storage::open_database(options, keys, None, node).await?.backends.store);
+    let opened = storage::open_database(pool, options, keys, None, node).await?;
+    let records = Records::new(opened.backends.store);
     let token = first_token(config.bootstrap_token_file.as_deref()).map_err(Refusal::failed)?;
     let first = NewToken::platform(Some("first".into()));
     let (_, writes) = api_token::record(&token.text, first).map_err(|e| Refusal::failed(e.detail))?;

@@ -1,7 +1,8 @@
 //! How far a long command is, on standard error.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::cli::progress;
 use crate::output;
 
 /// Often enough to see that it goes on, seldom enough for a log.
@@ -11,20 +12,17 @@ const EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Progress {
     what: String,
     done: u64,
-    told: Instant,
+    pace: progress::Progress,
 }
 
 impl Progress {
     pub(super) fn of(what: impl Into<String>) -> Self {
-        Self { what: what.into(), done: 0, told: Instant::now() }
+        Self { what: what.into(), done: 0, pace: progress::Progress::each(EVERY) }
     }
 
     pub(super) fn add(&mut self, more: u64) {
         self.done = self.done.saturating_add(more);
-        if self.told.elapsed() >= EVERY {
-            self.told = Instant::now();
-            output::note(&format!("{}: {}", self.what, self.done));
-        }
+        self.pace.tell(|| format!("{}: {}", self.what, self.done));
     }
 
     /// Tells the last number; returns it.

@@ -116,14 +116,11 @@ pub(super) async fn open_source(side: &Side, keys: &MasterKeyRing) -> Result<Ope
             if pool.unfinished_move().await.map_err(storage::refused)?.is_some() {
                 return Err(Refusal::failed("the move into this database has not ended".to_owned()));
             }
-            if pool.is_untouched().await.map_err(storage::refused)? {
+            if !storage::is_initialised(&pool).await? {
                 return Err(storage::never_initialised(options));
             }
             let Storage { backends, modules, .. } =
-                storage::open_database(options, keys, None, mover()?).await?;
-            if !storage::is_initialised(&backends.store).await? {
-                return Err(storage::never_initialised(options));
-            }
+                storage::open_database(pool, options, keys, None, mover()?).await?;
             Ok(Opened { backends, modules, alone, note: Note::Source })
         }
     }
@@ -158,7 +155,7 @@ pub(super) async fn open_target(
             }
             pool.begin_anew().await.map_err(storage::refused)?;
             let Storage { backends, modules, .. } =
-                storage::open_database(options, keys, Some(current), mover()?).await?;
+                storage::open_database(pool.clone(), options, keys, Some(current), mover()?).await?;
             match unfinished {
                 Some(own) if own == from => {}
                 Some(other) => {

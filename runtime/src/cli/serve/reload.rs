@@ -51,7 +51,7 @@ impl Reload {
     async fn take_keys(&self, config: &Config) {
         let Some(engine) = self.engine.upgrade() else { return };
         let taken = async {
-            let keys = config.master_keys()?.open().await?;
+            let keys = config.open_keys().await?;
             let ids: Vec<String> = keys.key_ids().iter().map(ToString::to_string).collect();
             engine.replace_master_keys(keys).await.map_err(|error| error.to_string())?;
             Ok::<_, String>(ids.join(", "))

@@ -116,7 +116,7 @@ impl OutboundLog for CallLedger {
 
     fn begin(&self, attempt: OutboundAttempt) -> BoxFuture<'_, Result<String, OutboundLogError>> {
         Box::pin(async move {
-            // Why here, too: nothing leaves without this, whoever sends it.
+            // Why here, too: every request that is sent passes this, whatever sends it.
             if self.freshness.is_lost() {
                 if let Some(handle) = &self.handle {
                     handle.end(Code::StoreUnavailable);

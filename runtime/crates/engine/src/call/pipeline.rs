@@ -104,7 +104,7 @@ pub(crate) async fn tried(engine: &Engine, call: &CallRequest, trying: &Trying) 
     let started = Instant::now();
     // Why before anything is read: a change that is committed from here on ends this call, too.
     let handle = engine.resources.active_calls.register(CallScope::of(call), call.commitment.clone());
-    // Why after that: whoever is registered when the changes of other nodes get lost is ended, and nobody begins later.
+    // Why after that: when this node loses the changes of others, calls that are registered are ended, and later ones fail here.
     if !call.dry_run && call.skip.is_none() {
         engine.resources.freshness.check()?;
     }

@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(250);
 const HINT_PAUSE: Duration = Duration::from_millis(20);
 /// Longest read. Why: one that hangs is given up and tried again before the node has to stop calling.
 const READ_MAX: Duration = Duration::from_secs(2);
-/// Of reads that fail one after the other, one in so many is logged: about one each ten seconds.
+/// Failed reads in a row between two lines of the log: about ten seconds.
 const TOLD_EVERY: u32 = 40;
 
 /// Changes read at a time.

@@ -28,7 +28,7 @@ pub(super) async fn load(records: &Records) -> Result<(KeyNodes, u64), StoreErro
 /// Those of the store.
 pub(super) async fn note(engine: &Engine) -> Result<(), StoreError> {
     let resources = &engine.resources;
-    // Why: where nobody else can have the store open, whoever was there before has ended.
+    // Why: a store that one process has to itself was left by every process before this one.
     let is_shared = resources.records.store().is_shared();
     let node = engine.keys.node();
     for _ in 0..ATTEMPTS_MAX {
