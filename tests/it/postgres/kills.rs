@@ -1,5 +1,5 @@
-//! SIGKILL of a random node under load: nothing that any node had answered is lost, and every accepted run comes to its
-//! end on another node.
+//! SIGKILL of a random node under load: nothing that any node had answered is lost, nothing fails but what that node was
+//! about to answer, and every accepted run comes to its end on another node.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -16,6 +16,9 @@ use crate::support::binary::run;
 use crate::support::figures::{Random, count, seed};
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
+
+/// Requests of a [`Load`] that are under way at a time.
+const UNDER_WAY: usize = 4;
 
 /// Asks a node for accepted runs until it is gone.
 struct Accepting {
@@ -60,7 +63,8 @@ async fn no_acknowledged_write_and_no_accepted_run_is_lost_when_nodes_are_killed
     let tokens = prepare(&nodes[0], &installed.platform).await;
     let mut random = Random(seed);
     let (mut lost, mut jobs) = (Vec::<String>::new(), Vec::new());
-    let (mut runs, mut orgs) = (0, 0);
+    let (mut runs, mut orgs, mut cut_off) = (0, 0, 0);
+    let mut failed = Vec::<String>::new();
     for round in 0..kills {
         let loads: Vec<_> = nodes
             .iter()
@@ -73,8 +77,14 @@ async fn no_acknowledged_write_and_no_accepted_run_is_lost_when_nodes_are_killed
         let killed = random.below(3);
         nodes.remove(killed).kill();
         let witness = &nodes[0];
-        for (load, accepting) in loads {
-            let answered = load.end().await;
+        for (nth, (load, accepting)) in loads.into_iter().enumerate() {
+            let mut answered = load.end().await;
+            if nth == killed {
+                cut_off += answered.failed.len();
+                failed.extend(answered.failed.drain(..).skip(UNDER_WAY));
+            } else {
+                failed.append(&mut answered.failed);
+            }
             runs += answered.runs.iter().map(Vec::len).sum::<usize>();
             orgs += answered.orgs.len();
             lost.extend(missing(witness, &tokens, &answered, Instant::now()).await);
@@ -99,8 +109,10 @@ async fn no_acknowledged_write_and_no_accepted_run_is_lost_when_nodes_are_killed
     installed.run(&["fsck"]).exits(0);
     let line = json!({
         "kills": kills, "seed": seed, "runs": runs, "records": orgs, "accepted": jobs.len(), "lost": lost.len(),
+        "cut_off": cut_off, "failed_elsewhere": failed.len(),
     });
     print_line("kill -9 of nodes", &line);
     assert!(lost.is_empty(), "{lost:#?}");
+    assert!(failed.is_empty(), "{failed:#?}");
     assert!(runs > kills && orgs > 0 && !jobs.is_empty(), "the load did something: {line}");
 }

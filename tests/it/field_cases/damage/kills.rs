@@ -21,6 +21,8 @@ pub(crate) struct Acknowledged {
     pub(crate) runs: [Vec<(String, Instant)>; 2],
     /// Orgs that the platform made.
     pub(crate) orgs: Vec<String>,
+    /// What was not answered as it should be: calls that no check refused, orgs that were not made.
+    pub(crate) failed: Vec<String>,
 }
 
 /// Sends calls and an admin's writes until the process is gone or this is dropped.
@@ -36,11 +38,21 @@ impl Load {
         for (nth, org) in ["acme", "other"].into_iter().enumerate().chain([(0, "acme")]) {
             let (run, kept) = (tokens.orgs[nth].run.clone(), Arc::clone(&acknowledged));
             tasks.spawn(async move {
-                while let Ok(reply) = ask(address, &run, "POST", &call(org), &input()).await {
+                loop {
+                    let asked = ask(address, &run, "POST", &call(org), &input()).await;
+                    let mut kept = kept.lock().unwrap();
+                    let reply = match asked {
+                        Ok(reply) => reply,
+                        Err(error) => return kept.failed.push(format!("call: {error}")),
+                    };
+                    // The org's list refuses each call.
+                    if reply.status != 403 {
+                        kept.failed.push(format!("call: {} {}", reply.status, reply.text));
+                    }
                     // What the storage could not take is not acknowledged.
                     let acknowledged = reply.status != 503;
                     if let Some(id) = reply.json()["run"]["run_id"].as_str().filter(|_| acknowledged) {
-                        kept.lock().unwrap().runs[nth].push((id.to_owned(), Instant::now()));
+                        kept.runs[nth].push((id.to_owned(), Instant::now()));
                     }
                 }
             });
@@ -49,10 +61,12 @@ impl Load {
         tasks.spawn(async move {
             for nth in 0_usize.. {
                 let org = format!("made-{round}-{nth}");
-                match ask(address, &platform, "POST", "/admin/org", &json!({ "org": org })).await {
-                    Ok(reply) if reply.status == 201 => kept.lock().unwrap().orgs.push(org),
-                    Ok(_) => {}
-                    Err(_) => return,
+                let asked = ask(address, &platform, "POST", "/admin/org", &json!({ "org": org })).await;
+                let mut kept = kept.lock().unwrap();
+                match asked {
+                    Ok(reply) if reply.status == 201 => kept.orgs.push(org),
+                    Ok(reply) => kept.failed.push(format!("org: {} {}", reply.status, reply.text)),
+                    Err(error) => return kept.failed.push(format!("org: {error}")),
                 }
             }
         });
