@@ -199,6 +199,10 @@ fn found_by_fsck(dir: &Path) -> bool {
     let checked = dir.join("checked");
     copied(&data(dir), &checked);
     let ran = binary::run(dir, &["fsck", "--data-dir", "checked", "--json"]);
+    // One flipped bit can make it a directory of a later version, which is refused as a whole.
+    if ran.code == Some(1) && ran.err.contains("has data format") {
+        return true;
+    }
     let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
     let findings = told["report"]["findings"].as_array().unwrap();
     assert_eq!(ran.code, Some(i32::from(!findings.is_empty())), "{ran:?}");
