@@ -28,6 +28,8 @@ CALLERS = 8
 SCRAPERS = 3
 # Counted in the background of a call that has been answered: the closing records of the ledger.
 SETTLE_S = 30
+# A server may close a connection that is idle; one that was for so long is not used again.
+IDLE_S = 10
 DEFINITION = {
     "connector_id": CONNECTOR,
     "display_name": "Counted",
@@ -50,7 +52,7 @@ own = threading.local()
 
 def send(method, path, token, body=None, **headers):
     """One request on this thread's connection; status and text."""
-    if not hasattr(own, "connection"):
+    if not hasattr(own, "connection") or time.monotonic() - own.used > IDLE_S:
         own.connection = http.client.HTTPConnection(URL.hostname, URL.port, timeout=60)
     fields = {"authorization": f"Bearer {token}", **{name.replace("_", "-"): text for name, text in headers.items()}}
     data = None
@@ -60,7 +62,9 @@ def send(method, path, token, body=None, **headers):
     try:
         own.connection.request(method, path, body=data, headers=fields)
         answer = own.connection.getresponse()
-        return answer.status, answer.read().decode()
+        text = answer.read().decode()
+        own.used = time.monotonic()
+        return answer.status, text
     except (OSError, http.client.HTTPException):
         own.connection.close()
         del own.connection
