@@ -17,9 +17,6 @@ use crate::support::figures::{Random, count, seed};
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
-/// Requests of a [`Load`] that are under way at a time.
-const UNDER_WAY: usize = 4;
-
 /// Asks a node for accepted runs until it is gone.
 struct Accepting {
     task: JoinHandle<()>,
@@ -67,7 +64,7 @@ struct Seen {
     failed: Vec<String>,
 }
 
-/// An installation of three nodes, of which a random one is killed under load so many times.
+/// Makes an installation of three nodes, and kills one of them at random under load, `kills` times.
 async fn kill(cluster: &Cluster, kills: usize, random: &mut Random, seen: &mut Seen) {
     let installed = Installation::new(cluster);
     // A lease that ends soon, so that what a killed node had is taken up within the test.
@@ -91,7 +88,7 @@ async fn kill(cluster: &Cluster, kills: usize, random: &mut Random, seen: &mut S
             let mut answered = load.end().await;
             if nth == killed {
                 seen.cut_off += answered.failed.len();
-                seen.failed.extend(answered.failed.drain(..).skip(UNDER_WAY));
+                seen.failed.extend(answered.failed.drain(..).skip(Load::UNDER_WAY));
             } else {
                 seen.failed.append(&mut answered.failed);
             }

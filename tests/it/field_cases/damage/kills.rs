@@ -32,6 +32,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// Requests that are under way at a time: of three callers and an admin.
+    pub(crate) const UNDER_WAY: usize = 4;
+
     pub(crate) fn start(address: SocketAddr, tokens: &Tokens, round: usize) -> Self {
         let acknowledged: Arc<Mutex<Acknowledged>> = Arc::default();
         let mut tasks = JoinSet::new();
