@@ -152,13 +152,33 @@ fn is_same(path: &str, reply: &Reply, good: &Reply) -> bool {
         return reply == good;
     }
     let settled = |reply: &Reply| {
-        let mut told = reply.json();
-        for entry in told.get_mut("data").and_then(Value::as_array_mut).into_iter().flatten() {
+        let mut entries = reply.json();
+        for entry in entries.as_array_mut().into_iter().flatten() {
             entry.as_object_mut().map(|entry| entry.remove("last_used_at"));
         }
-        (reply.status, told)
+        (reply.status, entries)
     };
     settled(reply) == settled(good)
+}
+
+/// Reads a path; of a list its first hundred entries, over as many pages as they take. A page may be short and go on,
+/// and where it ends depends on what had to be read for it.
+async fn read(product: &Product, token: &str, path: &str) -> Result<Reply, String> {
+    let mut page = product.try_ask(token, "GET", path, &Value::Null).await?;
+    let Some((list, _)) = path.split_once("limit=100") else { return Ok(page) };
+    let mut entries = Vec::new();
+    loop {
+        let mut told = page.json();
+        let Some(more) = told["data"].as_array_mut().filter(|_| page.status == 200) else { return Ok(page) };
+        entries.append(more);
+        if entries.len() >= 100 || told["has_more"] == false {
+            entries.truncate(100);
+            return Ok(Reply { status: 200, text: Value::from(entries).to_string() });
+        }
+        let next = told["next"].as_str().unwrap_or_else(|| panic!("{path} goes on and does not say where"));
+        let path = format!("{list}limit=100&starting_after={next}");
+        page = product.try_ask(token, "GET", &path, &Value::Null).await?;
+    }
 }
 
 /// Starts the product on a damaged directory and reads everything.
@@ -170,7 +190,7 @@ async fn judged(dir: &Path, expected: &[((String, String), Reply)]) -> (Outcome,
     };
     let mut detected = false;
     for ((token, path), good) in expected {
-        let reply = match product.try_ask(token, "GET", path, &Value::Null).await {
+        let reply = match read(&product, token, path).await {
             Ok(reply) => reply,
             // An answer that breaks off is not taken for a whole one.
             Err(_) => {
@@ -257,7 +277,7 @@ async fn no_damage_to_any_file_is_served_as_truth() {
     let sampled: Vec<String> = ids.iter().step_by((ids.len() / 20).max(1)).cloned().collect();
     let mut expected = Vec::new();
     for (token, path) in reads(&tokens, &sampled, &ids) {
-        let reply = product.get(&token, &path).await.is(200);
+        let reply = read(&product, &token, &path).await.unwrap().is(200);
         expected.push(((token, path), reply));
     }
     product.stop();
