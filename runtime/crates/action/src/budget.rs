@@ -15,6 +15,11 @@ pub const RENDERED_BYTES: u64 = 8 * 1024 * 1024;
 /// Default of `limits.matching_steps`.
 pub const MATCHING_STEPS: u64 = 50_000_000;
 
+/// How many times an answer its output may have: a few members of it and the whole of it, never hundreds of copies.
+const ANSWER_TIMES: u64 = 8;
+/// What may be made of a small answer.
+const ANSWER_BYTES_MIN: u64 = 64 * 1024;
+
 /// Steps for each byte that may be made: a text may be read by a few filters before something is made of it.
 const STEPS_PER_BYTE: u64 = 4;
 /// What a value counts besides its text: a lower bound of its JSON and of the work to copy it.
@@ -62,6 +67,15 @@ impl Budget {
     #[must_use]
     pub const fn guest(bytes: u64) -> Self {
         Self::new(bytes, bytes.saturating_mul(2), "limits.rendered_bytes")
+    }
+
+    /// For judging an answer in a guest: what may be made of so many bytes is 8 times as much; its fuel bounds the
+    /// steps.
+    #[must_use]
+    pub const fn answer(bytes: u64) -> Self {
+        let most = bytes.saturating_mul(ANSWER_TIMES);
+        let most = if most < ANSWER_BYTES_MIN { ANSWER_BYTES_MIN } else { most };
+        Self::new(most, u64::MAX, "as many times an answer as its output may have")
     }
 
     /// For conditions, which take steps and make nothing.

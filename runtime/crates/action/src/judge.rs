@@ -27,6 +27,9 @@ pub const UPSTREAM_TEXT_CHARS_MAX: usize = 500;
 /// Code of a success that is not what the action reads.
 pub const RESPONSE_UNREADABLE: &str = "response_unreadable";
 
+/// Code of an answer of which more would be made than it allows.
+pub const RESPONSE_TOO_LARGE: &str = "response_too_large";
+
 /// Code of a plan whose predicates cannot be parsed.
 pub const PLAN_INVALID: &str = "plan_invalid";
 
@@ -62,7 +65,8 @@ pub struct UpstreamError {
     /// Whether the rule says that the credential is refused for good.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub r#final: bool,
-    /// The upstream's code, or one of ours: [`RESPONSE_UNREADABLE`], [`pagination::NO_ITEMS`].
+    /// The upstream's code, or one of ours: [`RESPONSE_UNREADABLE`], [`RESPONSE_TOO_LARGE`],
+    /// [`pagination::NO_ITEMS`].
     pub code: Option<String>,
     /// The rule's message, or the upstream's.
     pub message: Option<String>,
@@ -134,13 +138,18 @@ impl<'p> Judge<'p> {
         Ok(Self { plan, predicate, end_when, rules })
     }
 
-    /// Judges an answer in a guest, whose fuel is the bound.
+    /// Judges an answer in a guest, whose fuel bounds the steps. What is made of it is bounded by its size: an output
+    /// with hundreds of copies of it is an error.
     #[must_use]
     pub fn answer(&self, status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) -> Answer {
-        let judged = self.answer_within(status, headers, body, &Budget::unlimited());
+        let supplied = headers.iter().fold(body.len(), |sum, (name, value)| {
+            sum.saturating_add(name.len()).saturating_add(value.len())
+        });
+        let judged = self.answer_within(status, headers, body, &Budget::answer(supplied as u64));
         judged.unwrap_or_else(|error| {
             let mapped = MappedResponse { status, headers: Map::new(), body: Value::Null };
-            let outcome = Outcome::Error(permanent(PLAN_INVALID, Some(error.to_string())));
+            let found = format!("the output of this answer {error}");
+            let outcome = Outcome::Error(permanent(RESPONSE_TOO_LARGE, Some(found)));
             Answer { mapped, outcome, ends: false }
         })
     }

@@ -449,3 +449,17 @@ fn b_bytes_keep_their_meaning() {
     // A label that is not the truth about UTF-8 text is still the label.
     assert_eq!(read("application/json; charset=latin1", "[\"é\"]".as_bytes()), json!(["Ã©"]));
 }
+
+#[test]
+fn an_output_is_at_most_some_times_its_answer() {
+    let places = |count: usize| (0..count).map(|at| json!([format!("o{at}"), ""])).collect::<Vec<_>>();
+    let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(100_000));
+    let made = |count| of(&plan(json!({ "response": { "map": places(count) } })), "application/json", &body);
+    assert!(made(7).starts_with("ok "), "a few copies");
+    let refused = made(9);
+    assert!(refused.starts_with("permanent/fail response_too_large"), "{refused}");
+    assert!(refused.contains("would need more than 800"), "{refused}");
+    // Many members of a small answer are no trouble.
+    let small = plan(json!({ "response": { "map": places(500) } }));
+    assert!(of(&small, "application/json", r#"{"id":1}"#).starts_with("ok "));
+}
