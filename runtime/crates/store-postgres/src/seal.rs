@@ -35,9 +35,13 @@ impl Sealer {
         self.over(b"record", &[key.as_bytes(), &revision.to_be_bytes(), value])
     }
 
-    /// Of a commit's row in the log of changes.
-    pub(crate) fn changes(&self, seq: u64, changes: &str) -> Seal {
-        self.over(b"changes", &[&seq.to_be_bytes(), changes.as_bytes()])
+    /// Of a commit's row in the log of changes; rows of earlier versions have no token.
+    pub(crate) fn changes(&self, seq: u64, changes: &str, token: Option<&[u8]>) -> Seal {
+        let seq = seq.to_be_bytes();
+        match token {
+            Some(token) => self.over(b"changes", &[&seq, changes.as_bytes(), token]),
+            None => self.over(b"changes", &[&seq, changes.as_bytes()]),
+        }
     }
 
     /// Of the head, which is given in parts.
@@ -94,7 +98,10 @@ mod tests {
             sealer.record("ab", 1, b""),
             sealer.record("a", 2, b"b"),
             sealer.record("a", 1, b"c"),
-            sealer.changes(1, "+a"),
+            sealer.changes(1, "+a", None),
+            sealer.changes(1, "+a", Some(b"")),
+            sealer.changes(1, "+a", Some(b"t")),
+            sealer.changes(1, "+a", Some(b"u")),
             sealer.head(&[b"a", b"b"]),
             sealer.head(&[b"ab", b""]),
             sealer.element(&[1; 32]),

@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 
 use crate::error::damaged;
 use crate::head::{HEAD_COLUMNS, Head, column, number};
-use crate::seal::{Sealer, is_same};
+use crate::seal::{Seal, Sealer, is_same};
 
 use super::Shared;
 use super::reading::rows;
@@ -20,21 +20,31 @@ pub(super) fn add_change(changes: &mut String, key: &str, deleted: bool) {
     changes.push('\n');
 }
 
+/// What tells a commit from every other one, also from one with the same number and the same changes: its seal, which
+/// covers the token of its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) seq: u64,
+    pub(super) seal: Seal,
+}
+
 /// One row of the log.
 pub(super) struct Commit {
-    pub(super) seq: u64,
+    pub(super) mark: Mark,
     pub(super) changes: Vec<Change>,
 }
 
 impl Commit {
-    /// Reads sequence, changes and seal from these columns on.
+    /// Reads sequence, changes, seal and token from these columns on.
     pub(super) fn read(row: &Row, from: usize, sealer: &Sealer) -> Result<Self, StoreError> {
         let number: i64 = column(row, from)?;
         let text: &str = column(row, from.saturating_add(1))?;
         let seal: &[u8] = column(row, from.saturating_add(2))?;
+        let token: Option<&[u8]> = column(row, from.saturating_add(3))?;
         let wrong = || damaged(format!("commit {number} in the log of changes is not what was written"));
         let seq = u64::try_from(number).map_err(|_| wrong())?;
-        if !is_same(&sealer.changes(seq, text), seal) {
+        let computed = sealer.changes(seq, text, token);
+        if !is_same(&computed, seal) {
             return Err(wrong());
         }
         let line = |line: &str| {
@@ -42,7 +52,7 @@ impl Commit {
             Some(Change { seq, key: key.to_owned(), deleted: sign == "-" })
         };
         let changes = text.lines().map(line).collect::<Option<_>>().ok_or_else(wrong)?;
-        Ok(Self { seq, changes })
+        Ok(Self { mark: Mark { seq, seal: computed }, changes })
     }
 }
 
@@ -59,7 +69,7 @@ pub(super) async fn changes(shared: &Shared, since: u64, limit: usize) -> Result
             if found.len() >= limit {
                 return Ok(found);
             }
-            after = commit.seq;
+            after = commit.mark.seq;
             found.extend(commit.changes);
         }
         if after >= head.seq {
@@ -71,7 +81,7 @@ pub(super) async fn changes(shared: &Shared, since: u64, limit: usize) -> Result
 /// The head, and the next commits after this one.
 async fn page(shared: &Shared, after: u64) -> Result<(Head, Vec<Commit>), StoreError> {
     let query = format!(
-        "SELECT {HEAD_COLUMNS}, c.seq, c.changes, c.seal FROM store_head h LEFT JOIN LATERAL
+        "SELECT {HEAD_COLUMNS}, c.seq, c.changes, c.seal, c.token FROM store_head h LEFT JOIN LATERAL
          (SELECT * FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2) c ON true ORDER BY c.seq"
     );
     let seen = shared.health.seen();
@@ -88,10 +98,10 @@ async fn page(shared: &Shared, after: u64) -> Result<(Head, Vec<Commit>), StoreE
             break;
         }
         let commit = Commit::read(row, 6, &shared.sealer)?;
-        if commit.seq != before.saturating_add(1) && after >= head.floor {
+        if commit.mark.seq != before.saturating_add(1) && after >= head.floor {
             return Err(missing(before));
         }
-        before = commit.seq;
+        before = commit.mark.seq;
         commits.push(commit);
     }
     if commits.len() < PAGE_COMMITS && before < head.seq && after >= head.floor {

@@ -15,7 +15,8 @@ use crate::error::{damaged, is_disconnected, is_retryable, unavailable};
 use crate::head::{HEAD_COLUMNS, Head, Stored, column, number};
 
 use super::Shared;
-use super::judge::{Columns, Judged, There};
+use super::feed::Mark;
+use super::judge::{Columns, Judged, There, token};
 
 /// After so many commits the log of changes is cut: rarely enough to cost nothing.
 const CUT_EVERY_COMMITS: u64 = 256;
@@ -36,8 +37,8 @@ const APPEND: &str = "INSERT INTO records (key, value, revision, seal)
 
 const DELETE: &str = "DELETE FROM records WHERE key = ANY($1)";
 
-const LOG: &str = "INSERT INTO change_log (seq, changes, seal)
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])";
+const LOG: &str = "INSERT INTO change_log (seq, changes, seal, token)
+    SELECT c.*, $4::bytea FROM unnest($1::bigint[], $2::text[], $3::bytea[]) c";
 
 const OLD: &str = "SELECT max(seq) FROM change_log
     WHERE seq <= $1 AND committed_at < now() - make_interval(secs => $2)";
@@ -64,7 +65,15 @@ pub(super) enum Failed {
     /// Nothing was done.
     NothingDone(StoreError),
     /// The transaction with this id may have been committed, and then these are the results.
-    Unknown { transaction: String, results: Vec<Result<u64, StoreError>>, error: StoreError },
+    Unknown { written: Written, results: Vec<Result<u64, StoreError>>, error: StoreError },
+}
+
+/// By what a transaction is found again.
+pub(super) struct Written {
+    /// Its id. The server may give it to another one, if it lost this one.
+    pub(super) transaction: String,
+    /// Its first commit.
+    pub(super) first: Mark,
 }
 
 /// What the server refuses, it refuses again; a connection or a transaction that was lost is worth another try.
@@ -123,12 +132,14 @@ impl Group<'_> {
     async fn on(&self, client: &Object) -> Result<Vec<Result<u64, StoreError>>, Failed> {
         let prepared = Prepared::on(client).await.map_err(|error| nothing_done(&error))?;
         let (head, there, transaction) = self.begin(client, &prepared).await?;
-        let mut judged = Judged::new(&self.shared.sealer, head, there);
+        let token = token().map_err(Failed::NothingDone)?;
+        let mut judged = Judged::new(&self.shared.sealer, token, head, there);
         let results: Vec<_> = self.batches.iter().map(|batch| judged.judge(batch)).collect();
-        if judged.head.seq == head.seq {
+        let Some(first) = judged.log.first else {
+            // Nothing is to be written.
             client.batch_execute("ROLLBACK").await.map_err(|error| nothing_done(&error))?;
             return Ok(results);
-        }
+        };
         let cut = self.cut(client, &head, &mut judged.head).await?;
         let stored = judged.head.store(&self.shared.sealer).map_err(Failed::NothingDone)?;
         match self.write(client, &prepared, &judged, &stored, cut).await {
@@ -137,7 +148,8 @@ impl Group<'_> {
                 Ok(results)
             }
             Err(error) if is_disconnected(&error) => {
-                Err(Failed::Unknown { transaction, results, error: unavailable(&error) })
+                let written = Written { transaction, first };
+                Err(Failed::Unknown { written, results, error: unavailable(&error) })
             }
             // The server said no to a part, and so to the whole.
             Err(error) => Err(nothing_done(&error)),
@@ -194,7 +206,8 @@ impl Group<'_> {
     ) -> Result<(), Error> {
         let rows = judged.rows();
         let seq = head.seq.to_string();
-        let logged: [&(dyn ToSql + Sync); 3] = [&judged.log.seqs, &judged.log.changes, &judged.log.seals];
+        let (log, token) = (&judged.log, judged.token());
+        let logged: [&(dyn ToSql + Sync); 4] = [&log.seqs, &log.changes, &log.seals, &token];
         let advanced: [&(dyn ToSql + Sync); 6] =
             [&head.seq, &head.floor, &head.records, &head.digest, &head.nonce, &head.seal];
         let (put, append, delete, log, forget, advance, wake, committed) = tokio::join!(

@@ -1,20 +1,26 @@
 //! The writer of a node: takes the batches that wait, commits them as one transaction, answers each.
 //!
 //! A caller that stops waiting cancels nothing. After a failure whose effect is not known it asks the server what became
-//! of the transaction, so that a restart of the server costs only the calls while it is away.
+//! of the transaction, so that a restart of the server costs only the calls while it is away. Only what is in the log of
+//! changes was done: a server that crashed, or was promoted without the last commits, may give the id of a transaction
+//! that it lost to another one, and then says that this id was committed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_postgres::Object;
 use portcullis_store::{Batch, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::unavailable;
+use crate::head::{column, number};
 use crate::pause::Pauses;
+use crate::seal::is_same;
 
 use super::Shared;
-use super::group::{Failed, Group};
+use super::feed::Mark;
+use super::group::{Failed, Group, Written};
 
 /// Batches of one transaction. More would only make the first of them wait longer.
 const GROUP_BATCHES_MAX: usize = 128;
@@ -102,13 +108,11 @@ async fn try_until_done(shared: &Shared, batches: &[Batch], notify: bool) -> Res
             Ok(results) => return Ok(results),
             Err(Failed::Refused(error)) => return Err(error),
             Err(Failed::NothingDone(error)) => error,
-            Err(Failed::Unknown { transaction, results, error }) => {
-                match became(shared, &transaction, end).await {
-                    Some(true) => return Ok(results),
-                    Some(false) => error,
-                    None => return Err(error),
-                }
-            }
+            Err(Failed::Unknown { written, results, error }) => match became(shared, &written, end).await {
+                Some(true) => return Ok(results),
+                Some(false) => error,
+                None => return Err(error),
+            },
         };
         if Instant::now() >= end {
             return Err(error);
@@ -117,15 +121,13 @@ async fn try_until_done(shared: &Shared, batches: &[Batch], notify: bool) -> Res
     }
 }
 
-/// Whether a transaction was committed; `None` if that cannot be learnt in time.
-async fn became(shared: &Shared, transaction: &str, end: Instant) -> Option<bool> {
+/// Whether it was committed; `None` if that cannot be learnt in time.
+async fn became(shared: &Shared, written: &Written, end: Instant) -> Option<bool> {
     let mut pauses = Pauses::default();
     loop {
-        match status(shared, transaction).await {
-            Ok(Some(status)) if status == "committed" => return Some(true),
-            Ok(Some(status)) if status == "aborted" => return Some(false),
-            // Still under way, or not known to this server.
-            Ok(_) | Err(_) => {}
+        // Else it is still under way, or not known to this server.
+        if let Ok(Some(done)) = outcome(shared, written).await {
+            return Some(done);
         }
         if Instant::now() >= end {
             return None;
@@ -134,9 +136,27 @@ async fn became(shared: &Shared, transaction: &str, end: Instant) -> Option<bool
     }
 }
 
-async fn status(shared: &Shared, transaction: &str) -> Result<Option<String>, StoreError> {
+/// What the server knows of it; `None` while it does not know.
+async fn outcome(shared: &Shared, written: &Written) -> Result<Option<bool>, StoreError> {
     let client = shared.pool.writer().await?;
-    let row = client.query_one("SELECT pg_xact_status($1::text::xid8)", &[&transaction]).await;
+    let row = client.query_one("SELECT pg_xact_status($1::text::xid8)", &[&written.transaction]).await;
     let row = row.map_err(|error| unavailable(&error))?;
-    row.try_get(0).map_err(|error| unavailable(&error))
+    match column::<Option<&str>>(&row, 0)? {
+        // Why a statement of its own: one that began before the commit was over would not see its rows.
+        Some("committed") => is_logged(&client, &written.first).await.map(Some),
+        // Also if it is another transaction that has the id now: then this one was lost.
+        Some("aborted") => Ok(Some(false)),
+        _ => Ok(None),
+    }
 }
+
+/// Whether the log of changes has this very commit. It keeps commits for longer than anybody asks here.
+async fn is_logged(client: &Object, commit: &Mark) -> Result<bool, StoreError> {
+    let query = "SELECT seal FROM change_log WHERE seq = $1";
+    let row = client.query_opt(query, &[&number(commit.seq)]).await.map_err(|error| unavailable(&error))?;
+    let Some(row) = row else { return Ok(false) };
+    Ok(is_same(&commit.seal, column(&row, 0)?))
+}
+
+#[cfg(test)]
+mod tests;
