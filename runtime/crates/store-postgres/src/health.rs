@@ -1,12 +1,12 @@
 //! Whether the database can be used, as far as the last attempts showed; while it cannot, it is tried in the background.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use portcullis_store::StoreError;
 use tokio::sync::Notify;
 
-use crate::error::{damaged, unavailable};
+use crate::error::unavailable;
 use crate::pause::Pauses;
 use crate::records::Shared;
 
@@ -15,13 +15,11 @@ pub(crate) struct Health {
     well: AtomicBool,
     /// Tells the task in the background that it has something to do.
     wake: Notify,
-    /// The last sequence that this process saw.
-    seen: AtomicU64,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { well: AtomicBool::new(true), wake: Notify::new(), seen: AtomicU64::new(0) }
+        Self { well: AtomicBool::new(true), wake: Notify::new() }
     }
 }
 
@@ -46,26 +44,6 @@ impl Health {
     /// Ends the task in the background, which then finds the store gone.
     pub(crate) fn end(&self) {
         self.wake.notify_one();
-    }
-
-    /// The last sequence that this process saw, for [`Self::see`].
-    pub(crate) fn seen(&self) -> u64 {
-        self.seen.load(Ordering::Acquire)
-    }
-
-    /// Refuses a sequence before one that was seen before it was read: the store went back in time.
-    pub(crate) fn see(&self, seq: u64, seen: u64) -> Result<(), StoreError> {
-        if seq < seen {
-            return Err(damaged(format!(
-                "the records end at commit {seq}, and commit {seen} was there before: an older state was put back"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Notes a sequence that is committed.
-    pub(crate) fn note_seen(&self, seq: u64) {
-        self.seen.fetch_max(seq, Ordering::AcqRel);
     }
 }
 

@@ -8,7 +8,8 @@
 //! | a record changed, or moved to another key or revision | when it is read |
 //! | a record taken out, added from elsewhere, or an older one of the same key put back | by a check of the whole store |
 //! | the log of changes changed, or a commit taken out of it | when a node reads it |
-//! | the head changed, or an older one put back while a node runs | by the next read or commit of the head |
+//! | the head changed | by the next read or commit of the head |
+//! | an older state put back while a node runs | by its next read of the head, and of the log if others have written since |
 //! | everything put back together to an earlier moment while no node runs | not here: it needs something outside |
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;

@@ -144,7 +144,7 @@ impl Group<'_> {
         let stored = judged.head.store(&self.shared.sealer).map_err(Failed::NothingDone)?;
         match self.write(client, &prepared, &judged, &stored, cut).await {
             Ok(()) => {
-                self.shared.health.note_seen(judged.head.seq);
+                self.shared.history.note_made(first, judged.head.seq);
                 Ok(results)
             }
             Err(error) if is_disconnected(&error) => {
@@ -162,7 +162,7 @@ impl Group<'_> {
         client: &Object,
         prepared: &Prepared,
     ) -> Result<(Head, HashMap<String, There>, String), Failed> {
-        let seen = self.shared.health.seen();
+        let seen = self.shared.history.seen();
         let keys: Vec<&str> = self.batches.iter().flat_map(Batch::keys).collect();
         let parameters: [&(dyn ToSql + Sync); 1] = [&keys];
         let (begun, head, rows) = tokio::join!(
@@ -176,7 +176,7 @@ impl Group<'_> {
         let rows = rows.map_err(|error| nothing_done(&error))?;
         let row = row.ok_or_else(|| Failed::Refused(damaged("the head of the records is gone")))?;
         let head = Head::read(&row, &self.shared.sealer).map_err(Failed::Refused)?;
-        self.shared.health.see(head.seq, seen).map_err(Failed::Refused)?;
+        self.shared.history.see(head.seq, seen).map_err(Failed::Refused)?;
         let there = rows.iter().map(there).collect::<Result<_, _>>().map_err(Failed::Refused)?;
         Ok((head, there, column(&row, 6).map_err(Failed::Refused)?))
     }

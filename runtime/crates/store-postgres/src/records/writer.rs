@@ -109,7 +109,11 @@ async fn try_until_done(shared: &Shared, batches: &[Batch], notify: bool) -> Res
             Err(Failed::Refused(error)) => return Err(error),
             Err(Failed::NothingDone(error)) => error,
             Err(Failed::Unknown { written, results, error }) => match became(shared, &written, end).await {
-                Some(true) => return Ok(results),
+                Some(true) => {
+                    let last = results.iter().flatten().max().copied();
+                    shared.history.note_made(written.first, last.unwrap_or(written.first.seq));
+                    return Ok(results);
+                }
                 Some(false) => error,
                 None => return Err(error),
             },

@@ -37,7 +37,11 @@ async fn another_transaction_that_got_the_id_of_one_that_was_lost_is_not_taken_f
     let seq = store.commit(put("1")).await.unwrap();
     let there = logged(&store.shared, seq).await;
     let committed = database.sql("SELECT pg_current_xact_id()");
-    let rolled_back = database.sql("BEGIN; SELECT pg_current_xact_id(); ROLLBACK");
+    let client = store.shared.pool.client().await.unwrap();
+    client.batch_execute("BEGIN").await.unwrap();
+    let rolled_back = client.query_one("SELECT pg_current_xact_id()::text", &[]).await.unwrap();
+    let rolled_back: String = rolled_back.get(0);
+    client.batch_execute("ROLLBACK").await.unwrap();
     let other = Mark { seal: [0; 32], ..there };
     let absent = Mark { seq: seq + 1, ..there };
     for (transaction, first, done) in [
