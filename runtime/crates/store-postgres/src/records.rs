@@ -121,6 +121,15 @@ impl Drop for PostgresStore {
 }
 
 impl Shared {
+    /// The same for the writer, of which reads say nothing.
+    fn noting_commits<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            Err(StoreError::Unavailable(_)) => self.health.note_commits_failed(),
+            _ => self.health.note_commits_well(),
+        }
+        self.noting(result)
+    }
+
     /// Notes whether the storage could be used.
     pub(crate) fn noting<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {

@@ -5,9 +5,11 @@
 //! (`biased`).
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use deadpool_postgres::Object;
 use portcullis_store::{Batch, CHANGES_RETAINED_COMMITS, StoreError};
+use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 
@@ -56,6 +58,8 @@ pub(super) struct Group<'a> {
     pub(super) batches: &'a [Batch],
     /// Whether to wake other nodes.
     pub(super) notify: bool,
+    /// How long each of the two round trips may take.
+    pub(super) answer_max: Duration,
 }
 
 /// How it failed.
@@ -74,6 +78,11 @@ pub(super) struct Written {
     pub(super) transaction: String,
     /// Its first commit.
     pub(super) first: Mark,
+}
+
+/// The server did not answer in time.
+pub(super) fn silent() -> StoreError {
+    StoreError::Unavailable("the database does not answer".to_owned())
 }
 
 /// What the server refuses, it refuses again; a connection or a transaction that was lost is worth another try.
@@ -131,7 +140,8 @@ impl Group<'_> {
 
     async fn on(&self, client: &Object) -> Result<Vec<Result<u64, StoreError>>, Failed> {
         let prepared = Prepared::on(client).await.map_err(|error| nothing_done(&error))?;
-        let (head, there, transaction) = self.begin(client, &prepared).await?;
+        let begun = timeout(self.answer_max, self.begin(client, &prepared)).await;
+        let (head, there, transaction) = begun.map_err(|_| Failed::NothingDone(silent()))??;
         let token = token().map_err(Failed::NothingDone)?;
         let mut judged = Judged::new(&self.shared.sealer, token, head, there);
         let results: Vec<_> = self.batches.iter().map(|batch| judged.judge(batch)).collect();
@@ -142,18 +152,18 @@ impl Group<'_> {
         };
         let cut = self.cut(client, &head, &mut judged.head).await?;
         let stored = judged.head.store(&self.shared.sealer).map_err(Failed::NothingDone)?;
-        match self.write(client, &prepared, &judged, &stored, cut).await {
-            Ok(()) => {
+        let written = timeout(self.answer_max, self.write(client, &prepared, &judged, &stored, cut)).await;
+        let error = match written {
+            Ok(Ok(())) => {
                 self.shared.history.note_made(first, judged.head.seq);
-                Ok(results)
+                return Ok(results);
             }
-            Err(error) if is_disconnected(&error) => {
-                let written = Written { transaction, first };
-                Err(Failed::Unknown { written, results, error: unavailable(&error) })
-            }
+            Ok(Err(error)) if is_disconnected(&error) => unavailable(&error),
             // The server said no to a part, and so to the whole.
-            Err(error) => Err(nothing_done(&error)),
-        }
+            Ok(Err(error)) => return Err(nothing_done(&error)),
+            Err(_) => silent(),
+        };
+        Err(Failed::Unknown { written: Written { transaction, first }, results, error })
     }
 
     /// Locks the head, and reads what the batches are about.

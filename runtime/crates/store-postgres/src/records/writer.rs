@@ -11,7 +11,7 @@ use std::time::Duration;
 use deadpool_postgres::Object;
 use portcullis_store::{Batch, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::error::unavailable;
 use crate::head::{column, number};
@@ -20,7 +20,7 @@ use crate::seal::is_same;
 
 use super::Shared;
 use super::feed::Mark;
-use super::group::{Failed, Group, Written};
+use super::group::{Failed, Group, Written, silent};
 
 /// Batches of one transaction. More would only make the first of them wait longer.
 const GROUP_BATCHES_MAX: usize = 128;
@@ -30,6 +30,12 @@ const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long a group is tried again. Longer, and the callers' own time is over.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long one round trip of a group may take. Its requests are sent together, so the limit of a connection's silence
+/// is over with the answer to the first: a server that is gone after that would hold all commits of this node until the
+/// kernel gives the connection up, and one that hangs for ever. Why longer than a statement may take (5 s): what the server
+/// gives up by itself is answered with the reason.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// A batch, and who waits for its sequence.
 pub(crate) struct Waiting {
@@ -69,7 +75,7 @@ pub(super) async fn run(
 async fn commit(shared: &Shared, waiting: Vec<Waiting>, hint: &watch::Sender<u64>, notify: bool) {
     let (batches, replies): (Vec<Batch>, Vec<_>) =
         waiting.into_iter().map(|waiting| (waiting.batch, waiting.reply)).unzip();
-    let done = shared.noting(try_until_done(shared, &batches, notify).await);
+    let done = shared.noting_commits(try_until_done(shared, &batches, notify).await);
     match done {
         Ok(results) => {
             if let Some(seq) = results.iter().flatten().max() {
@@ -103,7 +109,7 @@ async fn try_until_done(shared: &Shared, batches: &[Batch], notify: bool) -> Res
     let end = Instant::now() + PATIENCE;
     let mut pauses = Pauses::default();
     loop {
-        let group = Group { shared, batches, notify };
+        let group = Group { shared, batches, notify, answer_max: ANSWER_MAX };
         let error = match group.commit().await {
             Ok(results) => return Ok(results),
             Err(Failed::Refused(error)) => return Err(error),
@@ -143,11 +149,21 @@ async fn became(shared: &Shared, written: &Written, end: Instant) -> Option<bool
 /// What the server knows of it; `None` while it does not know.
 async fn outcome(shared: &Shared, written: &Written) -> Result<Option<bool>, StoreError> {
     let client = shared.pool.writer().await?;
+    // Why no longer: it is asked again, on another connection.
+    let asked = timeout(PATIENCE, ask(&client, written)).await.unwrap_or_else(|_| Err(silent()));
+    if asked.is_err() {
+        // Nobody else may wait for it.
+        drop(Object::take(client));
+    }
+    asked
+}
+
+async fn ask(client: &Object, written: &Written) -> Result<Option<bool>, StoreError> {
     let row = client.query_one("SELECT pg_xact_status($1::text::xid8)", &[&written.transaction]).await;
     let row = row.map_err(|error| unavailable(&error))?;
     match column::<Option<&str>>(&row, 0)? {
         // Why a statement of its own: one that began before the commit was over would not see its rows.
-        Some("committed") => is_logged(&client, &written.first).await.map(Some),
+        Some("committed") => is_logged(client, &written.first).await.map(Some),
         // Also if it is another transaction that has the id now: then this one was lost.
         Some("aborted") => Ok(Some(false)),
         _ => Ok(None),

@@ -95,3 +95,39 @@ async fn a_commit_of_an_earlier_version_has_no_token_and_one_that_lost_its_token
         "{refused:?}"
     );
 }
+
+/// Keeps something locked until it is dropped.
+async fn locked(shared: &Shared, statement: &str) -> Object {
+    let client = shared.pool.client().await.unwrap();
+    client.batch_execute(&format!("BEGIN; {statement}")).await.unwrap();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_server_is_silent_after_its_first_answer_is_given_up_and_the_next_one_is_made() {
+    const SHORT: Duration = Duration::from_millis(300);
+    let Some(cluster) = Cluster::shared() else { return };
+    let database = Database::new(cluster).await;
+    let store = open(&database).await;
+    let shared = &*store.shared;
+    let batches = [put("1")];
+    let group = |answer_max| Group { shared, batches: &batches, notify: false, answer_max };
+    // Where the transaction has begun, nothing was done.
+    let lock = locked(shared, "SELECT FROM store_head FOR UPDATE").await;
+    let given_up = group(SHORT).commit().await;
+    assert!(matches!(given_up, Err(Failed::NothingDone(_))));
+    lock.batch_execute("ROLLBACK").await.unwrap();
+    let made = group(ANSWER_MAX).commit().await.ok().unwrap();
+    assert_eq!(*made[0].as_ref().unwrap(), 1);
+    // Where everything was sent, it may have been, and the server says which.
+    let lock = locked(shared, "LOCK TABLE change_log IN SHARE MODE").await;
+    let Err(Failed::Unknown { written, .. }) = group(SHORT).commit().await else {
+        panic!("it is not known what became of it");
+    };
+    assert_eq!(became(shared, &written, Instant::now()).await, None, "it is still under way");
+    lock.batch_execute("ROLLBACK").await.unwrap();
+    let done = became(shared, &written, Instant::now() + ANSWER_MAX).await.unwrap();
+    let revision = store.get("a").await.unwrap().unwrap().revision;
+    assert_eq!(revision, if done { 2 } else { 1 });
+    assert_eq!(store.commit(put("2")).await.unwrap(), revision + 1);
+}
