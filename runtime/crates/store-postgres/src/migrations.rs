@@ -51,6 +51,12 @@ const MIGRATIONS: &[Migration] = &[
         grants: "GRANT SELECT ON moving TO {role};
              GRANT DELETE ON store_head TO {role};",
     },
+    Migration {
+        version: 6,
+        sql: include_str!("../migrations/0006_change_tokens.sql"),
+        // Why nothing: what holds for the log holds for the column.
+        grants: "",
+    },
 ];
 
 /// The schema that this version needs.

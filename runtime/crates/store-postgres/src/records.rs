@@ -18,12 +18,14 @@ use crate::pool::{PostgresOptions, PostgresPool};
 use crate::seal::Sealer;
 use crate::wrapped_keys::ROWS_KEY;
 
+use self::history::History;
 use self::writer::Waiting;
 
 mod archive;
 mod feed;
 mod group;
 mod hints;
+mod history;
 mod judge;
 mod reading;
 mod verify;
@@ -48,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) pool: PostgresPool,
     pub(crate) sealer: Sealer,
     pub(crate) health: Arc<Health>,
+    pub(crate) history: History,
 }
 
 impl PostgresStore {
@@ -75,7 +78,8 @@ impl PostgresStore {
         let sealer = Sealer::new(integrity_key);
         reading::begin(&*pool.first().await?, &sealer).await?;
         let health = Arc::new(Health::default());
-        let shared = Arc::new(Shared { pool, sealer, health: Arc::clone(&health) });
+        let shared =
+            Arc::new(Shared { pool, sealer, health: Arc::clone(&health), history: History::default() });
         let (queue, waiting) = mpsc::channel(QUEUED_MAX);
         let (hint, hints) = watch::channel(0);
         tokio::spawn(writer::run(Arc::clone(&shared), waiting, hint.clone(), options.notify));
@@ -117,6 +121,15 @@ impl Drop for PostgresStore {
 }
 
 impl Shared {
+    /// The same for the writer, of which reads say nothing.
+    fn noting_commits<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            Err(StoreError::Unavailable(_)) => self.health.note_commits_failed(),
+            _ => self.health.note_commits_well(),
+        }
+        self.noting(result)
+    }
+
     /// Notes whether the storage could be used.
     pub(crate) fn noting<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {

@@ -8,7 +8,8 @@
 //! | a record changed, or moved to another key or revision | when it is read |
 //! | a record taken out, added from elsewhere, or an older one of the same key put back | by a check of the whole store |
 //! | the log of changes changed, or a commit taken out of it | when a node reads it |
-//! | the head changed, or an older one put back while a node runs | by the next read or commit of the head |
+//! | the head changed | by the next read or commit of the head |
+//! | an older state put back while a node runs | by its next read of the head, and of the log if others have written since |
 //! | everything put back together to an earlier moment while no node runs | not here: it needs something outside |
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -35,9 +36,13 @@ impl Sealer {
         self.over(b"record", &[key.as_bytes(), &revision.to_be_bytes(), value])
     }
 
-    /// Of a commit's row in the log of changes.
-    pub(crate) fn changes(&self, seq: u64, changes: &str) -> Seal {
-        self.over(b"changes", &[&seq.to_be_bytes(), changes.as_bytes()])
+    /// Of a commit's row in the log of changes; rows of earlier versions have no token.
+    pub(crate) fn changes(&self, seq: u64, changes: &str, token: Option<&[u8]>) -> Seal {
+        let seq = seq.to_be_bytes();
+        match token {
+            Some(token) => self.over(b"changes", &[&seq, changes.as_bytes(), token]),
+            None => self.over(b"changes", &[&seq, changes.as_bytes()]),
+        }
     }
 
     /// Of the head, which is given in parts.
@@ -94,7 +99,10 @@ mod tests {
             sealer.record("ab", 1, b""),
             sealer.record("a", 2, b"b"),
             sealer.record("a", 1, b"c"),
-            sealer.changes(1, "+a"),
+            sealer.changes(1, "+a", None),
+            sealer.changes(1, "+a", Some(b"")),
+            sealer.changes(1, "+a", Some(b"t")),
+            sealer.changes(1, "+a", Some(b"u")),
             sealer.head(&[b"a", b"b"]),
             sealer.head(&[b"ab", b""]),
             sealer.element(&[1; 32]),

@@ -72,14 +72,14 @@ pub(super) async fn snapshot(
 
 /// Begins to read the state of one moment; no limit of time holds, because somebody slow may take what is read.
 pub(super) async fn begin_reading(shared: &Shared, client: &Object) -> Result<Head, StoreError> {
-    let seen = shared.health.seen();
+    let seen = shared.history.seen();
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s';
                  SET LOCAL idle_in_transaction_session_timeout = 0";
     client.batch_execute(begin).await.map_err(|error| unavailable(&error))?;
     let row = client.query_opt(&format!("SELECT {HEAD_COLUMNS} FROM store_head h"), &[]).await;
     let row = row.map_err(|error| unavailable(&error))?;
     let head = Head::read(&row.ok_or_else(|| damaged("the head of the records is gone"))?, &shared.sealer)?;
-    shared.health.see(head.seq, seen)?;
+    shared.history.see(head.seq, seen)?;
     Ok(head)
 }
 

@@ -5,13 +5,16 @@ use tokio_postgres::Row;
 
 use crate::error::damaged;
 use crate::head::{HEAD_COLUMNS, Head, column, number};
-use crate::seal::{Sealer, is_same};
+use crate::seal::{Seal, Sealer, is_same};
 
 use super::Shared;
 use super::reading::rows;
 
 /// Commits that one query reads.
 const PAGE_COMMITS: usize = 500;
+
+/// The timeline of the server: a number that a promotion changes.
+const TIMELINE: &str = "left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)";
 
 /// Adds a line to the changes of a commit: a sign and the key. Keys have no control characters.
 pub(super) fn add_change(changes: &mut String, key: &str, deleted: bool) {
@@ -20,21 +23,31 @@ pub(super) fn add_change(changes: &mut String, key: &str, deleted: bool) {
     changes.push('\n');
 }
 
+/// What tells a commit from every other one, also from one with the same number and the same changes: its seal, which
+/// covers the token of its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) seq: u64,
+    pub(super) seal: Seal,
+}
+
 /// One row of the log.
 pub(super) struct Commit {
-    pub(super) seq: u64,
+    pub(super) mark: Mark,
     pub(super) changes: Vec<Change>,
 }
 
 impl Commit {
-    /// Reads sequence, changes and seal from these columns on.
+    /// Reads sequence, changes, seal and token from these columns on.
     pub(super) fn read(row: &Row, from: usize, sealer: &Sealer) -> Result<Self, StoreError> {
         let number: i64 = column(row, from)?;
         let text: &str = column(row, from.saturating_add(1))?;
         let seal: &[u8] = column(row, from.saturating_add(2))?;
+        let token: Option<&[u8]> = column(row, from.saturating_add(3))?;
         let wrong = || damaged(format!("commit {number} in the log of changes is not what was written"));
         let seq = u64::try_from(number).map_err(|_| wrong())?;
-        if !is_same(&sealer.changes(seq, text), seal) {
+        let computed = sealer.changes(seq, text, token);
+        if !is_same(&computed, seal) {
             return Err(wrong());
         }
         let line = |line: &str| {
@@ -42,7 +55,7 @@ impl Commit {
             Some(Change { seq, key: key.to_owned(), deleted: sign == "-" })
         };
         let changes = text.lines().map(line).collect::<Option<_>>().ok_or_else(wrong)?;
-        Ok(Self { seq, changes })
+        Ok(Self { mark: Mark { seq, seal: computed }, changes })
     }
 }
 
@@ -51,54 +64,75 @@ pub(super) async fn changes(shared: &Shared, since: u64, limit: usize) -> Result
     let limit = limit.min(LIST_ENTRIES_MAX);
     let (mut found, mut after) = (Vec::new(), since);
     loop {
-        let (head, commits) = page(shared, after).await?;
-        if since < head.floor {
-            return Err(StoreError::ChangesTruncated { since, floor: head.floor });
+        let page = page(shared, after).await?;
+        if since < page.floor {
+            return Err(StoreError::ChangesTruncated { since, floor: page.floor });
         }
-        for commit in commits {
+        for commit in page.commits {
             if found.len() >= limit {
                 return Ok(found);
             }
-            after = commit.seq;
+            after = commit.mark.seq;
             found.extend(commit.changes);
         }
-        if after >= head.seq {
+        if after >= page.seq {
             return Ok(found);
         }
     }
 }
 
-/// The head, and the next commits after this one.
-async fn page(shared: &Shared, after: u64) -> Result<(Head, Vec<Commit>), StoreError> {
+/// A part of the log.
+struct Page {
+    /// The last commit of the store.
+    seq: u64,
+    /// Who has not read until here reads everything again.
+    floor: u64,
+    commits: Vec<Commit>,
+}
+
+/// The next commits after this one. It is read as well, because it has to be the one that was read before.
+async fn page(shared: &Shared, after: u64) -> Result<Page, StoreError> {
     let query = format!(
-        "SELECT {HEAD_COLUMNS}, c.seq, c.changes, c.seal FROM store_head h LEFT JOIN LATERAL
-         (SELECT * FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2) c ON true ORDER BY c.seq"
+        "SELECT {HEAD_COLUMNS}, c.seq, c.changes, c.seal, c.token, {TIMELINE} FROM store_head h LEFT JOIN LATERAL
+         (SELECT * FROM change_log WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON true ORDER BY c.seq"
     );
-    let seen = shared.health.seen();
+    let history = &shared.history;
+    let seen = history.seen();
     let from = number(after);
-    let limit = i64::try_from(PAGE_COMMITS).unwrap_or(i64::MAX);
+    let limit = i64::try_from(PAGE_COMMITS.saturating_add(1)).unwrap_or(i64::MAX);
     let rows = rows(shared, &query, &[&from, &limit]).await?;
     let first = rows.first().ok_or_else(|| damaged("the head of the records is gone"))?;
     let head = Head::read(first, &shared.sealer)?;
-    shared.health.see(head.seq, seen)?;
-    let mut commits = Vec::new();
+    history.see(head.seq, seen)?;
+    let (mut commits, mut known) = (Vec::new(), None);
     let mut before = after;
     for row in &rows {
         if column::<Option<i64>>(row, 6)?.is_none() {
             break;
         }
         let commit = Commit::read(row, 6, &shared.sealer)?;
-        if commit.seq != before.saturating_add(1) && after >= head.floor {
+        if commit.mark.seq == after {
+            known = Some(commit.mark);
+            continue;
+        }
+        if commit.mark.seq != before.saturating_add(1) && after >= head.floor {
             return Err(missing(before));
         }
-        before = commit.seq;
+        before = commit.mark.seq;
         commits.push(commit);
     }
     if commits.len() < PAGE_COMMITS && before < head.seq && after >= head.floor {
         return Err(missing(before));
     }
-    shared.health.note_seen(head.seq);
-    Ok((head, commits))
+    if known.is_none() && after > head.floor && after <= head.seq {
+        return Err(missing(after.saturating_sub(1)));
+    }
+    for mark in known.into_iter().chain(commits.iter().map(|commit| commit.mark)) {
+        history.note_read(mark)?;
+    }
+    history.note_seen(head.seq);
+    let read_again = history.read_again_until(column(first, 10)?, head.seq);
+    Ok(Page { seq: head.seq, floor: head.floor.max(read_again), commits })
 }
 
 fn missing(after: u64) -> StoreError {

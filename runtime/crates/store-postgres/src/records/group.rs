@@ -5,9 +5,11 @@
 //! (`biased`).
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use deadpool_postgres::Object;
 use portcullis_store::{Batch, CHANGES_RETAINED_COMMITS, StoreError};
+use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 
@@ -15,7 +17,8 @@ use crate::error::{damaged, is_disconnected, is_retryable, unavailable};
 use crate::head::{HEAD_COLUMNS, Head, Stored, column, number};
 
 use super::Shared;
-use super::judge::{Columns, Judged, There};
+use super::feed::Mark;
+use super::judge::{Columns, Judged, There, token};
 
 /// After so many commits the log of changes is cut: rarely enough to cost nothing.
 const CUT_EVERY_COMMITS: u64 = 256;
@@ -36,8 +39,8 @@ const APPEND: &str = "INSERT INTO records (key, value, revision, seal)
 
 const DELETE: &str = "DELETE FROM records WHERE key = ANY($1)";
 
-const LOG: &str = "INSERT INTO change_log (seq, changes, seal)
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])";
+const LOG: &str = "INSERT INTO change_log (seq, changes, seal, token)
+    SELECT c.*, $4::bytea FROM unnest($1::bigint[], $2::text[], $3::bytea[]) c";
 
 const OLD: &str = "SELECT max(seq) FROM change_log
     WHERE seq <= $1 AND committed_at < now() - make_interval(secs => $2)";
@@ -55,6 +58,8 @@ pub(super) struct Group<'a> {
     pub(super) batches: &'a [Batch],
     /// Whether to wake other nodes.
     pub(super) notify: bool,
+    /// How long each of the two round trips may take.
+    pub(super) answer_max: Duration,
 }
 
 /// How it failed.
@@ -64,7 +69,20 @@ pub(super) enum Failed {
     /// Nothing was done.
     NothingDone(StoreError),
     /// The transaction with this id may have been committed, and then these are the results.
-    Unknown { transaction: String, results: Vec<Result<u64, StoreError>>, error: StoreError },
+    Unknown { written: Written, results: Vec<Result<u64, StoreError>>, error: StoreError },
+}
+
+/// By what a transaction is found again.
+pub(super) struct Written {
+    /// Its id. The server may give it to another one, if it lost this one.
+    pub(super) transaction: String,
+    /// Its first commit.
+    pub(super) first: Mark,
+}
+
+/// The server did not answer in time.
+pub(super) fn silent() -> StoreError {
+    StoreError::Unavailable("the database does not answer".to_owned())
 }
 
 /// What the server refuses, it refuses again; a connection or a transaction that was lost is worth another try.
@@ -122,26 +140,30 @@ impl Group<'_> {
 
     async fn on(&self, client: &Object) -> Result<Vec<Result<u64, StoreError>>, Failed> {
         let prepared = Prepared::on(client).await.map_err(|error| nothing_done(&error))?;
-        let (head, there, transaction) = self.begin(client, &prepared).await?;
-        let mut judged = Judged::new(&self.shared.sealer, head, there);
+        let begun = timeout(self.answer_max, self.begin(client, &prepared)).await;
+        let (head, there, transaction) = begun.map_err(|_| Failed::NothingDone(silent()))??;
+        let token = token().map_err(Failed::NothingDone)?;
+        let mut judged = Judged::new(&self.shared.sealer, token, head, there);
         let results: Vec<_> = self.batches.iter().map(|batch| judged.judge(batch)).collect();
-        if judged.head.seq == head.seq {
+        let Some(first) = judged.log.first else {
+            // Nothing is to be written.
             client.batch_execute("ROLLBACK").await.map_err(|error| nothing_done(&error))?;
             return Ok(results);
-        }
+        };
         let cut = self.cut(client, &head, &mut judged.head).await?;
         let stored = judged.head.store(&self.shared.sealer).map_err(Failed::NothingDone)?;
-        match self.write(client, &prepared, &judged, &stored, cut).await {
-            Ok(()) => {
-                self.shared.health.note_seen(judged.head.seq);
-                Ok(results)
+        let written = timeout(self.answer_max, self.write(client, &prepared, &judged, &stored, cut)).await;
+        let error = match written {
+            Ok(Ok(())) => {
+                self.shared.history.note_made(first, judged.head.seq);
+                return Ok(results);
             }
-            Err(error) if is_disconnected(&error) => {
-                Err(Failed::Unknown { transaction, results, error: unavailable(&error) })
-            }
+            Ok(Err(error)) if is_disconnected(&error) => unavailable(&error),
             // The server said no to a part, and so to the whole.
-            Err(error) => Err(nothing_done(&error)),
-        }
+            Ok(Err(error)) => return Err(nothing_done(&error)),
+            Err(_) => silent(),
+        };
+        Err(Failed::Unknown { written: Written { transaction, first }, results, error })
     }
 
     /// Locks the head, and reads what the batches are about.
@@ -150,7 +172,7 @@ impl Group<'_> {
         client: &Object,
         prepared: &Prepared,
     ) -> Result<(Head, HashMap<String, There>, String), Failed> {
-        let seen = self.shared.health.seen();
+        let seen = self.shared.history.seen();
         let keys: Vec<&str> = self.batches.iter().flat_map(Batch::keys).collect();
         let parameters: [&(dyn ToSql + Sync); 1] = [&keys];
         let (begun, head, rows) = tokio::join!(
@@ -164,7 +186,7 @@ impl Group<'_> {
         let rows = rows.map_err(|error| nothing_done(&error))?;
         let row = row.ok_or_else(|| Failed::Refused(damaged("the head of the records is gone")))?;
         let head = Head::read(&row, &self.shared.sealer).map_err(Failed::Refused)?;
-        self.shared.health.see(head.seq, seen).map_err(Failed::Refused)?;
+        self.shared.history.see(head.seq, seen).map_err(Failed::Refused)?;
         let there = rows.iter().map(there).collect::<Result<_, _>>().map_err(Failed::Refused)?;
         Ok((head, there, column(&row, 6).map_err(Failed::Refused)?))
     }
@@ -194,7 +216,8 @@ impl Group<'_> {
     ) -> Result<(), Error> {
         let rows = judged.rows();
         let seq = head.seq.to_string();
-        let logged: [&(dyn ToSql + Sync); 3] = [&judged.log.seqs, &judged.log.changes, &judged.log.seals];
+        let (log, token) = (&judged.log, judged.token());
+        let logged: [&(dyn ToSql + Sync); 4] = [&log.seqs, &log.changes, &log.seals, &token];
         let advanced: [&(dyn ToSql + Sync); 6] =
             [&head.seq, &head.floor, &head.records, &head.digest, &head.nonce, &head.seal];
         let (put, append, delete, log, forget, advance, wake, committed) = tokio::join!(

@@ -7,7 +7,7 @@ use portcullis_store::{Batch, StoreError};
 use crate::head::{Head, number};
 use crate::seal::{Seal, Sealer};
 
-use super::feed;
+use super::feed::{self, Mark};
 
 /// What is there under a key.
 #[derive(Clone, Copy)]
@@ -32,14 +32,31 @@ enum Becomes<'a> {
 /// The state of the store while batches are judged.
 pub(super) struct Judged<'a> {
     sealer: &'a Sealer,
+    token: Token,
     pub(super) head: Head,
     entries: HashMap<String, Entry<'a>>,
     pub(super) log: Log,
 }
 
+/// Random bytes of one transaction.
+pub(super) type Token = [u8; TOKEN_BYTES];
+
+/// Enough that no two transactions have the same.
+const TOKEN_BYTES: usize = 16;
+
+/// A new token.
+pub(super) fn token() -> Result<Token, StoreError> {
+    let mut token = Token::default();
+    getrandom::fill(&mut token)
+        .map_err(|error| StoreError::Unavailable(format!("the system has no random bytes: {error}")))?;
+    Ok(token)
+}
+
 /// Rows of the log of changes, by column.
 #[derive(Default)]
 pub(super) struct Log {
+    /// The first of them, by which they are found again.
+    pub(super) first: Option<Mark>,
     pub(super) seqs: Vec<i64>,
     pub(super) changes: Vec<String>,
     pub(super) seals: Vec<Vec<u8>>,
@@ -64,10 +81,10 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Judged<'a> {
-    pub(super) fn new(sealer: &'a Sealer, head: Head, there: HashMap<String, There>) -> Self {
+    pub(super) fn new(sealer: &'a Sealer, token: Token, head: Head, there: HashMap<String, There>) -> Self {
         let entry = |there| Entry { there: Some(there), becomes: None };
         let entries = there.into_iter().map(|(key, there)| (key, entry(there))).collect();
-        Self { sealer, head, entries, log: Log::default() }
+        Self { sealer, token, head, entries, log: Log::default() }
     }
 
     /// The sequence of a batch, or why it is refused; it has then changed nothing.
@@ -109,10 +126,17 @@ impl<'a> Judged<'a> {
                 None => {}
             }
         }
-        self.log.seals.push(self.sealer.changes(seq, &changes).to_vec());
+        let seal = self.sealer.changes(seq, &changes, Some(&self.token));
+        self.log.first.get_or_insert(Mark { seq, seal });
+        self.log.seals.push(seal.to_vec());
         self.log.seqs.push(number(seq));
         self.log.changes.push(changes);
         Ok(seq)
+    }
+
+    /// The token of all rows of the log.
+    pub(super) fn token(&self) -> &[u8] {
+        &self.token
     }
 
     /// What is written in the end.

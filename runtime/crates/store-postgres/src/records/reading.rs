@@ -66,6 +66,7 @@ pub(super) async fn rows(
     query: &str,
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, StoreError> {
+    shared.history.intact()?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -90,7 +91,10 @@ async fn rows_on(
 pub(super) async fn get(shared: &Shared, key: &str) -> Result<Option<Versioned>, StoreError> {
     let query = "SELECT key, value, revision, seal FROM records WHERE key = $1";
     let rows = rows(shared, query, &[&key]).await?;
-    rows.first().map(|row| Record::read(row, &shared.sealer).map(|record| record.found)).transpose()
+    let Some(row) = rows.first() else { return Ok(None) };
+    let found = Record::read(row, &shared.sealer)?.found;
+    shared.history.note_seen(found.revision);
+    Ok(Some(found))
 }
 
 pub(super) async fn list(
@@ -110,7 +114,11 @@ pub(super) async fn list(
     let query = "SELECT key, value, revision, seal FROM records
                  WHERE key >= $1 AND key < $2 AND key > $3 ORDER BY key LIMIT $4";
     let rows = rows(shared, query, &[&prefix, &end, &after, &limit]).await?;
-    let record = |row| Record::read(row, &shared.sealer).map(|record| (record.key, record.found));
+    let record = |row| {
+        let Record { key, found, .. } = Record::read(row, &shared.sealer)?;
+        shared.history.note_seen(found.revision);
+        Ok((key, found))
+    };
     rows.iter().map(record).collect()
 }
 
@@ -119,11 +127,11 @@ pub(super) async fn stats(shared: &Shared) -> Result<StoreStats, StoreError> {
         "SELECT {HEAD_COLUMNS}, pg_total_relation_size('records') + pg_total_relation_size('change_log')
          FROM store_head h"
     );
-    let seen = shared.health.seen();
+    let seen = shared.history.seen();
     let rows = rows(shared, &query, &[]).await?;
     let row = rows.first().ok_or_else(|| damaged("the head of the records is gone"))?;
     let head = Head::read(row, &shared.sealer)?;
-    shared.health.see(head.seq, seen)?;
+    shared.history.see(head.seq, seen)?;
     let disk_bytes = u64::try_from(column::<i64>(row, 6)?).unwrap_or(0);
     Ok(StoreStats { engine: "postgres", seq: head.seq, records: head.records, disk_bytes })
 }

@@ -120,7 +120,7 @@ async fn log(
     let mut last = HashMap::new();
     let mut before = head.floor;
     loop {
-        let query = "SELECT seq, changes, seal FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2";
+        let query = "SELECT seq, changes, seal, token FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2";
         let rows = client.query(query, &[&number(before), &PAGE_COMMITS]).await;
         let rows = rows.map_err(|error| unavailable(&error))?;
         if rows.is_empty() {

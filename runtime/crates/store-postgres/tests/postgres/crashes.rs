@@ -56,7 +56,8 @@ async fn check(store: &PostgresStore, acknowledged: &HashMap<u64, u64>) {
     assert!(report.findings.is_empty(), "{:?}", report.findings);
 }
 
-async fn ready(store: &PostgresStore) {
+/// Returns once the store can be read.
+pub(crate) async fn ready(store: &PostgresStore) {
     for _ in 0..200 {
         if store.stats().await.is_ok() {
             return;

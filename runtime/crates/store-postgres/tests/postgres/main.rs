@@ -13,6 +13,7 @@
 mod attacks;
 mod conformance;
 mod crashes;
+mod failover;
 mod jobs;
 mod nodes;
 mod opening;

@@ -54,6 +54,8 @@ impl Records {
     /// Says that the feed did not reach back: every document is read again. `position` is the last commit of the store.
     pub fn changed_all(&self, position: u64) {
         self.followed.changed_all(position);
+        // Why also: a commit may have been lost, and another one may have its revision.
+        self.cache.forget_all();
     }
 
     /// Says until when documents that were read may be used, unless the feed or a commit of this process names them: as

@@ -105,7 +105,12 @@ async fn a_followed_feed_says_when_a_document_is_read_again() {
     assert_eq!(read().await.unwrap().1, third, "who is told of a conflict reads again");
     let fourth = elsewhere.commit(Writes::new().put(&["acme"], &named("fourth"))).await.unwrap();
     records.changed_all(fourth);
-    assert_eq!((read().await.unwrap().1, records.position()), (fourth, Some(fourth)));
+    let (document, revision) = read().await.unwrap();
+    assert_eq!((revision, records.position()), (fourth, Some(fourth)));
+    assert!(Arc::ptr_eq(&document, &read().await.unwrap().0));
+    records.changed_all(fourth);
+    let again = read().await.unwrap().0;
+    assert!(*again == *document && !Arc::ptr_eq(&again, &document), "nor is one of the same revision used");
     elsewhere.commit(Writes::new().delete::<OrgRecord>(&["acme"])).await.unwrap();
     records.changed(&records.changes(fourth, 10).await.unwrap());
     assert!(read().await.is_none());
