@@ -60,7 +60,8 @@ const CONNECTIONS: usize = 16;
 /// groups, and one to spare.
 const WRITER_CONNECTIONS: usize = 4;
 
-/// How long a connection may take to be made, or to become free. Longer, and the caller's own time is over.
+/// How long a connection may take to be made, or to become free. Longer, and the caller's own time is over. Where there are
+/// several hosts, making one may take as long as their turns do.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settings of every session. A statement that takes longer is stuck: none of ours reads more than a page. A
@@ -160,11 +161,12 @@ fn connections(
     let config = config(location, &options.password)?;
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let dialling = Dialling::new(location, options.ca_file.as_deref(), silence)?;
+    let making = CONNECT_TIMEOUT.max(dialling.time());
     let manager = Manager::from_connect(config, dialling, recycling);
     Pool::builder(manager)
         .max_size(at_most)
         .runtime(Runtime::Tokio1)
-        .create_timeout(Some(CONNECT_TIMEOUT))
+        .create_timeout(Some(making))
         .wait_timeout(Some(CONNECT_TIMEOUT))
         .recycle_timeout(Some(CONNECT_TIMEOUT))
         .post_create(Hook::async_fn(|client, _| {

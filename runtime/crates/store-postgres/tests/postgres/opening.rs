@@ -221,3 +221,28 @@ async fn over_tcp_the_server_is_verified_by_its_authority_and_its_name() {
     let wrong = refusal(&over_tcp("localhost", &own, "wrong secret")).await.to_string();
     assert!(wrong.contains("password authentication failed") && !wrong.contains("wrong secret"), "{wrong}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_hosts_a_silent_first_one_does_not_keep_the_second_from_being_used() {
+    let own = Certificates::new();
+    let Some(cluster) = Cluster::start_with_tls(&own.server, &own.key) else { return };
+    // It takes connections, which wait in its queue for ever.
+    let silent = std::net::TcpListener::bind(("127.0.0.2", cluster.port())).unwrap();
+    let database = name(&cluster.database()).to_owned();
+    let over = |hosts: &str| PostgresOptions {
+        ca_file: Some(own.ca()),
+        password: password_file(&own.dir, PASSWORD),
+        ..options(&format!(
+            "postgres://{SUPERUSER}@{hosts}:{}/{database}?sslmode=verify-full",
+            cluster.port()
+        ))
+    };
+    let both = over("127.0.0.2,localhost");
+    migrate(&both, None).await.unwrap();
+    let store = PostgresStore::open(&both, Some(&KEY)).await.unwrap();
+    store.commit(put("a", "1")).await.unwrap();
+    assert_eq!(value(&store, "a").await.as_deref(), Some("1"));
+    let none = refusal(&over("127.0.0.2,127.0.0.2")).await.to_string();
+    assert!(none.contains("does not answer in time"), "{none}");
+    drop(silent);
+}
