@@ -85,6 +85,7 @@ impl PostgresLedger {
         key: Option<&[u8; 32]>,
         segment_bytes: u64,
     ) -> Result<Self, OpenError> {
+        let pool = pool.for_history();
         let positions = Positions::new(writer_number(&pool).await?);
         make_partitions(&pool).await?;
         let shared = Arc::new(Shared {
@@ -143,8 +144,14 @@ fn signed(number: u64) -> i64 {
 }
 
 impl Shared {
+    /// A connection for reading, and for what retention does.
     async fn client(&self) -> Result<deadpool_postgres::Object, LedgerError> {
         self.pool.client().await.map_err(|error| no_client(&error))
+    }
+
+    /// A connection for the writer, and for looking whether it could write.
+    async fn writer(&self) -> Result<deadpool_postgres::Object, LedgerError> {
+        self.pool.writer().await.map_err(|error| no_client(&error))
     }
 
     /// Notes damage that a reader met.

@@ -50,7 +50,7 @@ pub(super) async fn run(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         if !shared.well.load(Ordering::Relaxed) {
             // Why: with no calls let in, no record would ever show that it is back.
-            let answers = match shared.client().await {
+            let answers = match shared.writer().await {
                 Ok(client) => client.simple_query("SELECT 1").await.is_ok(),
                 Err(_) => false,
             };
