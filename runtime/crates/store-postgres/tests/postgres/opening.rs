@@ -3,10 +3,14 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use portcullis_store::Store as _;
+use portcullis_core::id::NodeId;
+use portcullis_core::ledger::LedgerPhase;
+use portcullis_store::{Ledger as _, Store as _};
 use portcullis_store_conformance::cluster::{Cluster, PASSWORD, SUPERUSER};
+use portcullis_store_conformance::ledger::event;
 use portcullis_store_postgres::{
-    OpenPostgresError, PasswordPlaces, PostgresOptions, PostgresPool, PostgresStore, SCHEMA_VERSION, migrate,
+    OpenPostgresError, PasswordPlaces, PostgresLedger, PostgresOptions, PostgresPool, PostgresStore,
+    SCHEMA_VERSION, migrate,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -75,7 +79,15 @@ async fn the_serving_role_serves_and_can_change_nothing_else() {
     }
     assert_eq!(store.changes(0, 9).await.unwrap().len(), 3);
     assert!(store.verify().await.unwrap().findings.is_empty());
+    let pool = PostgresPool::open(&serving).await.unwrap();
+    let ledger = PostgresLedger::open(pool, NodeId::parse("one").unwrap(), None).await.unwrap();
+    ledger.append(&event("acme", "out_1", LedgerPhase::Refused)).await.unwrap();
+    let close = "SELECT portcullis.ledger_close('acme', 'one', 1)";
+    assert_eq!(cluster.sql(&database, &format!("SET ROLE {quoted}; {close}")), "t");
     for statement in [
+        "SELECT portcullis.ledger_cut('acme', 'one', 1, '')",
+        "UPDATE portcullis.ledger_retention SET least_days = 0",
+        "DELETE FROM portcullis.ledger_records",
         "DROP TABLE portcullis.records",
         "ALTER TABLE portcullis.records DROP COLUMN seal",
         "TRUNCATE portcullis.change_log",
@@ -89,6 +101,7 @@ async fn the_serving_role_serves_and_can_change_nothing_else() {
         });
         assert!(attempt.is_err(), "{statement}");
     }
+    assert_eq!(cluster.sql(&database, "SELECT count(*) FROM portcullis.ledger_records"), "1");
     let error = migrate(&serving, None).await.map(drop);
     // It is at this version already, so that nothing is to be done; a step it could not take.
     error.unwrap();
