@@ -25,7 +25,7 @@ pub struct PostgresOptions {
     /// Certificates that the server's is verified with; without it the public roots.
     pub ca_file: Option<PathBuf>,
     pub password: PasswordPlaces,
-    /// Connections of this process at once, besides a few for writers and for listening.
+    /// Connections of this process at once, half of them for ledgers and runs, besides a few for writers and for listening.
     pub connections_max: usize,
     /// Whether to wake other nodes after commits, and to be woken. Without it all works as well, by the clock.
     pub notify: bool,
