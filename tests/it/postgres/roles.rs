@@ -37,6 +37,7 @@ async fn the_role_of_the_nodes_serves_and_can_neither_change_nor_drop_what_is_in
         "TRUNCATE portcullis.ledger_records",
         "DROP TABLE portcullis.ledger_records",
         "UPDATE portcullis.ledger_heads SET seq = 0",
+        "UPDATE portcullis.ledger_retention SET least_days = 0",
         "DELETE FROM portcullis.moving",
         "INSERT INTO portcullis.schema_version (version) VALUES (999)",
     ] {

@@ -163,7 +163,9 @@ async fn a_node_with_store_migrate_brings_the_schema_up_and_the_token_of_a_comma
     // The schema as it was before its last step.
     cluster.sql(
         database(&url),
-        "ALTER TABLE portcullis.change_log DROP COLUMN token; DELETE FROM portcullis.schema_version WHERE version = 6",
+        "DROP TABLE portcullis.ledger_retention; DROP FUNCTION portcullis.ledger_cut_before; \
+         ALTER TABLE portcullis.ledger_records DROP COLUMN written_at; \
+         DELETE FROM portcullis.schema_version WHERE version = 7",
     );
     let installed = Installation { dir, url, platform: String::new() };
     let refused = installed.try_node("one", &[]).map(|node| node.id()).unwrap_err();

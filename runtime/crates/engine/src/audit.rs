@@ -17,10 +17,15 @@ pub use portcullis_store::{
 use portcullis_store::{IntegrationSettings, LedgerError};
 use tokio::sync::broadcast;
 
+pub use self::walks::Place;
+pub(crate) use self::walks::Walks;
+use self::walks::through;
 use crate::caller::{Caller, ORG};
 use crate::clock;
 use crate::engine::Engine;
 use crate::error::Error;
+
+mod walks;
 
 /// Receives the records of an export, oldest first; breaking ends it early.
 pub type ExportSink = Box<dyn FnMut(&LedgerLine) -> ControlFlow<()> + Send>;
@@ -80,7 +85,7 @@ pub async fn list(
 }
 
 /// Passes every matching record to `sink`, as it is stored, so that the chain can be checked from the export.
-/// `sink` may block.
+/// `sink` may block. Begun by [`begin_export`], whose place is held to the end.
 ///
 /// # Errors
 /// Those of [`Caller::authorise`], `ledger_unavailable`.
@@ -90,6 +95,7 @@ pub async fn export(
     org: &OrgId,
     query: &LedgerQuery,
     sink: ExportSink,
+    _place: &Place,
 ) -> Result<u64, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
     Ok(engine.resources.ledger.export(org, &checked(query)?, sink).await?)
@@ -108,24 +114,30 @@ pub fn follow(
     Ok(engine.resources.ledger.subscribe(org))
 }
 
-/// Checks the org's hash chain, and makes damage an error: for what cannot take back what it passed on already.
+/// Takes a place for an export, and checks the org's hash chain: damage is an error here, because an export cannot take
+/// back what it passed on already.
 ///
 /// # Errors
 /// Those of [`verify`], and `ledger_unavailable` for a chain that is damaged.
-pub async fn require_intact(engine: &Engine, caller: &Caller, org: &OrgId) -> Result<(), Error> {
+pub async fn begin_export(engine: &Engine, caller: &Caller, org: &OrgId) -> Result<Place, Error> {
+    caller.authorise(ORG, Some(org.as_str()), None)?;
+    let place = engine.walks.export(org).await?;
     match verify(engine, caller, org).await?.bad {
         Some(bad) => Err(LedgerError::Damaged { org: org.clone(), bad }.into()),
-        None => Ok(()),
+        None => Ok(place),
     }
 }
 
 /// Checks the org's hash chain.
 ///
 /// # Errors
-/// Those of [`Caller::authorise`], `ledger_unavailable`; damage is in the report.
+/// Those of [`Caller::authorise`], `overloaded` while as many ledgers are checked as may be, `ledger_unavailable`; damage is
+/// in the report.
 pub async fn verify(engine: &Engine, caller: &Caller, org: &OrgId) -> Result<VerifyReport, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
-    Ok(engine.resources.ledger.verify(org).await?)
+    let place = engine.walks.check(org).await?;
+    let (ledger, org) = (Arc::clone(&engine.resources.ledger), org.clone());
+    through(place, async move { ledger.verify(&org).await }).await
 }
 
 /// How the org's allowlist was used.
@@ -196,11 +208,12 @@ impl Counts {
 /// Counts from the ledger how the org's allowlist was used.
 ///
 /// # Errors
-/// Those of [`Caller::authorise`], `ledger_unavailable`, `store_unavailable`.
+/// Those of [`Caller::authorise`], `overloaded` as for [`verify`], `ledger_unavailable`, `store_unavailable`.
 pub async fn allowlist_usage(engine: &Engine, caller: &Caller, org: &OrgId) -> Result<AllowlistUsage, Error> {
     caller.authorise(ORG, Some(org.as_str()), None)?;
     let resources = &engine.resources;
     let settings = resources.records.get::<IntegrationSettings>(&[org.as_str()]).await?.map(|(s, _)| s);
+    let place = engine.walks.check(org).await?;
     let list = settings.and_then(|s| s.domain_allowlist).unwrap_or_default();
     let patterns = list.iter().filter_map(|entry| HostPattern::parse(entry).ok()).collect();
     let counts = Arc::new(Mutex::new(Counts { patterns, ..Counts::default() }));
@@ -209,7 +222,8 @@ pub async fn allowlist_usage(engine: &Engine, caller: &Caller, org: &OrgId) -> R
         lock(&sink).add(line);
         ControlFlow::Continue(())
     });
-    resources.ledger.export(org, &LedgerQuery::default(), count).await?;
+    let (ledger, org) = (Arc::clone(&resources.ledger), org.clone());
+    through(place, async move { ledger.export(&org, &LedgerQuery::default(), count).await }).await?;
     let counts = lock(&counts);
     let entries = list.iter().map(|entry| {
         let count = counts.entries.get(&entry.to_ascii_lowercase());

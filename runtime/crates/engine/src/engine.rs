@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::api_token::TokenUses;
+use crate::audit::Walks;
 use crate::audit_log::AuditDesk;
 use crate::automations::CompiledAutomations;
 use crate::backup::{BackupDesk, BackupPlace};
@@ -69,6 +70,8 @@ pub struct Engine {
     pub(crate) jobs: Arc<JobDesk>,
     /// What orgs use of their limits.
     pub(crate) org_use: OrgUse,
+    /// Who goes through whole ledgers.
+    pub(crate) walks: Walks,
     /// Callers' keys.
     pub(crate) idempotency: Idempotency,
     pub(crate) sandbox: Sandbox,
@@ -196,6 +199,7 @@ impl Engine {
             rate_limits: RateLimits::new(&resources),
             jobs: Arc::new(JobDesk::new(jobs, outbox, &resources.limits)),
             org_use: OrgUse::default(),
+            walks: Walks::default(),
             idempotency: Idempotency::new(resources.holder.clone()),
             keys: Arc::new(KeyDesk::new(resources.holder.clone())),
             resources,

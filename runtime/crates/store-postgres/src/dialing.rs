@@ -1,12 +1,13 @@
 //! The driver's connections, dialled as those of any peer of the operator.
 //!
 //! The driver's own dialling is not used, so that one crate of the product makes every connection that is no tenant's
-//! call. Of several hosts the first that takes writes is used: a standby's answers may be older than what was
-//! acknowledged.
+//! call. Of several hosts one that takes writes is used: a standby's answers may be older than what was acknowledged.
+//! Each has its own time, so that one that is silent does not use up that of the others.
 
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use deadpool_postgres::Connect;
 use portcullis_operator_peer::{OperatorPeer, PeerStream, dial};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_postgres::tls::{MakeTlsConnect, NoTlsStream};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls};
 
@@ -24,6 +25,13 @@ use crate::tls::{DatabaseStream, VerifiedTls};
 
 type Connecting<'a> = Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + 'a>>;
 
+/// How long one of several hosts may take until it is known to take writes. Less than the 2 s for which a node waits for
+/// the changes of others, so that the next host still gets its turn within them.
+const HOST_TIME: Duration = Duration::from_millis(1500);
+
+/// How long all hosts together may take. With more of them silent than fit, the next connection begins behind those.
+const HOSTS_TIME_MAX: Duration = Duration::from_secs(12);
+
 /// Fails on a server that takes no writes.
 const TAKES_WRITES: &str = "DO $$ BEGIN IF current_setting('transaction_read_only') = 'on' THEN RAISE EXCEPTION \
                             'the server takes no writes: is it a standby?' USING ERRCODE = '25006'; END IF; END $$";
@@ -32,6 +40,8 @@ const TAKES_WRITES: &str = "DO $$ BEGIN IF current_setting('transaction_read_onl
 pub(crate) struct Dialling {
     first: Peer,
     others: Vec<Peer>,
+    /// Number of the host that is tried first: the one of the last connection, or the one behind a host that failed.
+    next: AtomicUsize,
     tls: Option<VerifiedTls>,
     /// How long a server that was asked may be silent.
     silence: Option<Duration>,
@@ -58,7 +68,7 @@ impl Dialling {
             Reached::Socket(dir) => {
                 let path = dir.join(format!(".s.PGSQL.{}", location.port));
                 let first = Peer { peer: OperatorPeer::socket(path), name: String::new() };
-                Ok(Self { first, others: Vec::new(), tls: None, silence })
+                Ok(Self { first, others: Vec::new(), next: AtomicUsize::new(0), tls: None, silence })
             }
             Reached::Hosts(hosts) => {
                 let peer = |host: &String| Peer {
@@ -69,21 +79,55 @@ impl Dialling {
                 let nothing = || OpenPostgresError::Url("the address names no host".to_owned());
                 let first = peers.next().ok_or_else(nothing)?;
                 let tls = Some(VerifiedTls::new(ca_file)?);
-                Ok(Self { first, others: peers.collect(), tls, silence })
+                Ok(Self { first, others: peers.collect(), next: AtomicUsize::new(0), tls, silence })
             }
         }
     }
 
-    /// A session with the first host that takes writes.
+    /// How long [`Self::session`] takes at most for its turns, which a caller's own limit must not be below.
+    pub(crate) fn time(&self) -> Duration {
+        let hosts = u32::try_from(self.others.len()).unwrap_or(u32::MAX).saturating_add(1);
+        // Why one more: what is made of a connection besides takes time, too.
+        HOST_TIME.saturating_mul(hosts.saturating_add(1)).min(HOSTS_TIME_MAX)
+    }
+
+    /// A session with a host that takes writes.
     pub(crate) async fn session(&self, config: &Config) -> Result<(Client, Session), Error> {
-        let mut tried = self.to(config, &self.first).await;
-        for other in &self.others {
+        let begin = self.next.load(Ordering::Relaxed);
+        let mut number = begin;
+        loop {
+            let tried = self.to_in_time(config, self.peer(number)).await;
             if tried.is_ok() {
-                break;
+                self.next.store(number, Ordering::Relaxed);
+                return tried;
             }
-            tried = self.to(config, other).await;
+            let following = if number >= self.others.len() { 0 } else { number.saturating_add(1) };
+            // Why noted already here: a caller that gives up before a host has answered must not begin at the silent one
+            // each time. Not where another one found meanwhile who answers.
+            let _ = self.next.compare_exchange(number, following, Ordering::Relaxed, Ordering::Relaxed);
+            if following == begin {
+                return tried;
+            }
+            number = following;
         }
-        tried
+    }
+
+    fn peer(&self, number: usize) -> &Peer {
+        number.checked_sub(1).and_then(|number| self.others.get(number)).unwrap_or(&self.first)
+    }
+
+    async fn to_in_time(&self, config: &Config, peer: &Peer) -> Result<(Client, Session), Error> {
+        if self.others.is_empty() {
+            // There is nobody else to turn to: it has all the time that its caller has.
+            return self.to(config, peer).await;
+        }
+        match timeout(HOST_TIME, self.to(config, peer)).await {
+            Ok(tried) => tried,
+            Err(_) => {
+                let late = io::Error::new(io::ErrorKind::TimedOut, "the host does not answer in time");
+                plain(config, Dialled::Failed(Some(late))).await
+            }
+        }
     }
 
     async fn to(&self, config: &Config, peer: &Peer) -> Result<(Client, Session), Error> {
@@ -277,8 +321,13 @@ impl AsyncWrite for Dialled {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener as Backlog;
+    use std::path::PathBuf;
+
+    use portcullis_store_conformance::cluster::{Cluster, SUPERUSER};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::UnixListener;
+    use tokio_postgres::config::SslMode;
 
     use super::*;
 
@@ -314,5 +363,56 @@ mod tests {
     async fn a_connection_whose_server_is_silent_after_a_question_ends_and_its_neighbour_stays() {
         assert_eq!(asked(false).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(asked(true).await.unwrap(), 7);
+    }
+
+    fn hosts(first: PathBuf, other: PathBuf) -> Dialling {
+        let peer = |path: PathBuf| Peer { peer: OperatorPeer::socket(path), name: String::new() };
+        let next = AtomicUsize::new(0);
+        Dialling { first: peer(first), others: vec![peer(other)], next, tls: None, silence: None }
+    }
+
+    /// A host that takes connections and never says a word, as one that was stopped.
+    fn silent(dir: &Path, name: &str) -> (Backlog, PathBuf) {
+        let path = dir.join(name);
+        let listener = Backlog::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        (listener, path)
+    }
+
+    fn asked_times(listener: &Backlog) -> usize {
+        std::iter::from_fn(|| listener.accept().ok()).count()
+    }
+
+    fn as_owner() -> Config {
+        let mut config = Config::new();
+        config.user(SUPERUSER).dbname("postgres").ssl_mode(SslMode::Disable);
+        config
+    }
+
+    #[tokio::test]
+    async fn a_host_that_says_nothing_is_passed_over_and_not_asked_first_again() {
+        let Some(cluster) = Cluster::shared() else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let (listener, path) = silent(dir.path(), "silent");
+        let hosts = hosts(path, cluster.dir().join(format!(".s.PGSQL.{}", cluster.port())));
+        for _ in 0..3 {
+            hosts.session(&as_owner()).await.map(drop).unwrap();
+        }
+        assert_eq!(asked_times(&listener), 1, "only the first connection waited for it");
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_early_begins_behind_the_host_that_was_silent() {
+        let dir = tempfile::tempdir().unwrap();
+        let ((one, first), (two, other)) = (silent(dir.path(), "1"), silent(dir.path(), "2"));
+        let hosts = hosts(first, other);
+        let config = as_owner();
+        // Ended while the other host is asked.
+        timeout(HOST_TIME * 3 / 2, hosts.session(&config)).await.map(drop).unwrap_err();
+        assert_eq!((asked_times(&one), asked_times(&two)), (1, 1));
+        let error = hosts.session(&config).await.map(drop).unwrap_err();
+        assert!(describe(&error).contains("does not answer in time"), "{error}");
+        assert_eq!((asked_times(&one), asked_times(&two)), (1, 1), "each once, and then it is an error");
+        assert!(hosts.time() > HOST_TIME * 2, "both turns fit into the time of a caller");
     }
 }

@@ -85,8 +85,9 @@ impl PostgresLedger {
         key: Option<&[u8; 32]>,
         segment_bytes: u64,
     ) -> Result<Self, OpenError> {
+        let pool = pool.for_history();
         let positions = Positions::new(writer_number(&pool).await?);
-        make_partitions(&pool).await?;
+        keep_partitions(&pool).await;
         let shared = Arc::new(Shared {
             pool,
             node,
@@ -113,10 +114,16 @@ pub(crate) async fn writer_number(pool: &PostgresPool) -> Result<i64, StoreError
     row.try_get(0).map_err(|error| unavailable(&error))
 }
 
-async fn make_partitions(pool: &PostgresPool) -> Result<(), StoreError> {
-    let client = pool.client().await?;
-    client.execute("SELECT ledger_partitions()", &[]).await.map_err(|error| unavailable(&error))?;
-    Ok(())
+/// Makes the partitions of the next months, and drops old ones that are empty, where nobody has to wait for it.
+async fn keep_partitions(pool: &PostgresPool) {
+    let kept = async {
+        let client = pool.client().await?;
+        client.execute("SELECT ledger_partitions()", &[]).await.map_err(|error| unavailable(&error))
+    };
+    if let Err(error) = kept.await {
+        // Why no error: records of a month without a partition have their place, too, and it is tried again.
+        tracing::warn!(%error, "partitions of the ledgers were not kept up; it is tried again within an hour");
+    }
 }
 
 /// An error of the driver.
@@ -143,8 +150,14 @@ fn signed(number: u64) -> i64 {
 }
 
 impl Shared {
+    /// A connection for reading, and for what retention does.
     async fn client(&self) -> Result<deadpool_postgres::Object, LedgerError> {
         self.pool.client().await.map_err(|error| no_client(&error))
+    }
+
+    /// A connection for the writer, and for looking whether it could write.
+    async fn writer(&self) -> Result<deadpool_postgres::Object, LedgerError> {
+        self.pool.writer().await.map_err(|error| no_client(&error))
     }
 
     /// Notes damage that a reader met.
@@ -246,11 +259,7 @@ impl Ledger for PostgresLedger {
         org: &'a OrgId,
         cut: &'a LedgerCut,
     ) -> BoxFuture<'a, Result<LedgerLeft, LedgerError>> {
-        Box::pin(async move {
-            let left = retention::retain(&self.shared, org, cut).await?;
-            make_partitions(&self.shared.pool).await.map_err(|error| no_client(&error))?;
-            Ok(left)
-        })
+        Box::pin(retention::retain(&self.shared, org, cut))
     }
 
     fn bytes<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, LedgerError>> {

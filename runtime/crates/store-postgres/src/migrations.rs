@@ -27,7 +27,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 2,
         sql: include_str!("../migrations/0002_ledger.sql"),
-        // Why only reading: it appends, closes and cuts by the functions, which let nobody change or delete a record.
+        // Why only reading: it appends, closes and cuts by the functions, which let nobody change a record, or delete one
+        // before its time.
         grants: "GRANT SELECT ON ledger_records, ledger_heads, ledger_segments, ledger_anchors TO {role};
              GRANT USAGE ON SEQUENCE writers TO {role};
              GRANT EXECUTE ON FUNCTION ledger_append, ledger_close, ledger_cut, ledger_partitions TO {role};",
@@ -56,6 +57,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0006_change_tokens.sql"),
         // Why nothing: what holds for the log holds for the column.
         grants: "",
+    },
+    Migration {
+        version: 7,
+        sql: include_str!("../migrations/0007_ledger_age.sql"),
+        grants: "GRANT EXECUTE ON FUNCTION ledger_cut_before TO {role};",
     },
 ];
 

@@ -25,7 +25,7 @@ pub struct PostgresOptions {
     /// Certificates that the server's is verified with; without it the public roots.
     pub ca_file: Option<PathBuf>,
     pub password: PasswordPlaces,
-    /// Connections of this process at once, besides a few for writers and for listening.
+    /// Connections of this process at once, half of them for ledgers and runs, besides a few for writers and for listening.
     pub connections_max: usize,
     /// Whether to wake other nodes after commits, and to be woken. Without it all works as well, by the clock.
     pub notify: bool,
@@ -53,14 +53,19 @@ impl PostgresOptions {
     }
 }
 
-/// Connections of one process unless told otherwise: five nodes stay below PostgreSQL's usual 100.
+/// Connections of one process unless told otherwise, half of them for records, half for ledgers and runs: with those of
+/// writers, and those that listen and hold a lock, four nodes stay below PostgreSQL's usual 100.
 const CONNECTIONS: usize = 16;
 
+/// The least number of connections: of each half one that is held for long, and one for the others.
+const CONNECTIONS_MIN: usize = 4;
+
 /// Connections that only writers use, so that many readers never keep them waiting: one for each of what is written in
-/// groups, and one to spare.
+/// groups (records, ledgers, runs), and one to spare.
 const WRITER_CONNECTIONS: usize = 4;
 
-/// How long a connection may take to be made, or to become free. Longer, and the caller's own time is over.
+/// How long a connection may take to be made, or to become free. Longer, and the caller's own time is over. Where there are
+/// several hosts, making one may take as long as their turns do.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settings of every session. A statement that takes longer is stuck: none of ours reads more than a page. A
@@ -76,7 +81,11 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Connections to one database.
 #[derive(Clone)]
 pub struct PostgresPool {
+    /// Where records are read: what a call needs, the changes of other nodes, tokens and modules.
+    /// Each of these reads is short.
     pool: Pool,
+    /// Where ledgers and runs are read. A tenant decides how long that takes, so it has connections of its own.
+    history: Pool,
     writers: Pool,
 }
 
@@ -103,8 +112,11 @@ impl PostgresPool {
         silence: Option<Duration>,
     ) -> Result<Self, OpenPostgresError> {
         let location = Location::parse(&options.url)?;
+        let all = options.connections_max.max(CONNECTIONS_MIN);
+        let of_history = all / 2;
         let pool = Self {
-            pool: connections(&location, options, silence, options.connections_max.max(2))?,
+            pool: connections(&location, options, silence, all.saturating_sub(of_history))?,
+            history: connections(&location, options, silence, of_history)?,
             writers: connections(&location, options, silence, WRITER_CONNECTIONS)?,
         };
         for setting in ["fsync", "full_page_writes"] {
@@ -122,6 +134,11 @@ impl PostgresPool {
     pub async fn setting(&self, name: &str) -> Result<String, OpenPostgresError> {
         let row = self.first().await?.query_one("SELECT current_setting($1)", &[&name]).await?;
         Ok(row.try_get(0)?)
+    }
+
+    /// The same connections for who reads ledgers or runs: [`Self::client`] gives those that are for that.
+    pub(crate) fn for_history(&self) -> Self {
+        Self { pool: self.history.clone(), ..self.clone() }
     }
 
     /// A connection; it goes back when it is dropped.
@@ -160,11 +177,12 @@ fn connections(
     let config = config(location, &options.password)?;
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let dialling = Dialling::new(location, options.ca_file.as_deref(), silence)?;
+    let making = CONNECT_TIMEOUT.max(dialling.time());
     let manager = Manager::from_connect(config, dialling, recycling);
     Pool::builder(manager)
         .max_size(at_most)
         .runtime(Runtime::Tokio1)
-        .create_timeout(Some(CONNECT_TIMEOUT))
+        .create_timeout(Some(making))
         .wait_timeout(Some(CONNECT_TIMEOUT))
         .recycle_timeout(Some(CONNECT_TIMEOUT))
         .post_create(Hook::async_fn(|client, _| {
@@ -229,4 +247,50 @@ fn config(location: &Location, password: &PasswordPlaces) -> Result<Config, Open
 async fn prepare_session(client: &Client) -> Result<(), tokio_postgres::Error> {
     let wait = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
     client.batch_execute(wait).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use portcullis_core::id::WorkspaceId;
+    use portcullis_core::ledger::LedgerPhase;
+    use portcullis_store::{Batch, Ledger as _, Runs as _, Store as _};
+    use portcullis_store_conformance::cluster::Cluster;
+    use portcullis_store_conformance::ledger::{event, org};
+    use portcullis_store_conformance::runs::generated;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::test_database::{Database, SERVER, node};
+    use crate::{PostgresLedger, PostgresRuns, PostgresStore};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn readers_of_ledgers_and_runs_keep_neither_writers_nor_readers_of_records_waiting() {
+        let Some(cluster) = Cluster::shared() else { return };
+        let database = Database::new(cluster).await;
+        let pool = database.pool().await;
+        let options = PostgresOptions::new(cluster.url(&database.name, SERVER));
+        let store = PostgresStore::over(pool.clone(), &options, None).await.unwrap();
+        let ledger = Arc::new(PostgresLedger::open(pool.clone(), node("a"), None).await.unwrap());
+        let runs = PostgresRuns::open(pool.clone(), node("a"), None).await.unwrap();
+        // As many checks of long ledgers as find a connection.
+        let history = pool.for_history();
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS / 2 {
+            held.push(history.client().await.unwrap());
+        }
+        let (reader, acme) = (Arc::clone(&ledger), org("acme"));
+        let waits = tokio::spawn(async move { reader.verify(&acme).await });
+        assert!(timeout(Duration::from_millis(100), history.client()).await.is_err(), "none is left");
+        ledger.append(&event("acme", "out_1", LedgerPhase::Begin)).await.unwrap();
+        let workspace = WorkspaceId::parse("main").unwrap();
+        runs.append(&generated(&org("acme"), &workspace, 1)).await.unwrap();
+        let seq = store.commit(Batch::new().put("a", b"1".to_vec())).await.unwrap();
+        assert!(store.get("a").await.unwrap().is_some());
+        assert_eq!(store.changes(0, 10).await.unwrap().len(), 1);
+        assert_eq!((store.stats().await.unwrap().seq, store.is_well(), ledger.is_well()), (seq, true, true));
+        drop(held);
+        assert!(waits.await.unwrap().unwrap().is_intact(), "who waited goes on");
+    }
 }

@@ -58,6 +58,7 @@ impl PostgresRuns {
     /// # Errors
     /// [`OpenError`] if the database cannot be used.
     pub async fn open(pool: PostgresPool, node: NodeId, key: Option<&[u8; 32]>) -> Result<Self, OpenError> {
+        let pool = pool.for_history();
         let positions = Positions::new(writer_number(&pool).await?);
         let shared = Arc::new(Shared { pool, node, sealer: Sealer::new(key), well: AtomicBool::new(true) });
         let (queue, wanted) = mpsc::channel(QUEUE_RECORDS);
@@ -73,7 +74,7 @@ async fn probe(shared: Weak<Shared>) {
         tokio::time::sleep(PROBE).await;
         let Some(shared) = shared.upgrade() else { return };
         if !shared.well.load(Ordering::Relaxed) {
-            let answers = match shared.pool.client().await {
+            let answers = match shared.pool.writer().await {
                 Ok(client) => client.simple_query("SELECT 1").await.is_ok(),
                 Err(_) => false,
             };

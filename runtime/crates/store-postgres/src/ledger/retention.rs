@@ -1,4 +1,5 @@
-//! Drops old segments, whole and from the oldest of each chain on. The database cuts, and refuses any other place.
+//! Drops old segments, whole and from the oldest of each chain on. The database cuts, and refuses any other place, and
+//! what is younger than the owner of its schema allows: that stays, whatever the terms of an org are.
 
 use deadpool_postgres::Object;
 use portcullis_core::id::OrgId;
@@ -19,11 +20,16 @@ struct Segment {
     pos: i64,
     bytes: i64,
     newest_at: String,
+    /// Whether the database took its last record long enough ago to let it go.
+    may_go: bool,
 }
 
-/// Closed segments, in the order in which they may go.
-const SEGMENTS: &str = "SELECT node, number, seq, hash, pos, bytes, newest_at FROM ledger_segments WHERE org = $1 \
-                        ORDER BY pos";
+/// Closed segments, in the order in which they may go. Of one whose last record is not there, the cut says what is wrong.
+const SEGMENTS: &str = "\
+    SELECT s.node, s.number, s.seq, s.hash, s.pos, s.bytes, s.newest_at, coalesce(( \
+        SELECT coalesce(r.written_at, to_timestamp((r.pos >> 11) / 1000000.0)) < ledger_cut_before() \
+        FROM ledger_records r WHERE r.org = s.org AND r.pos = s.pos), true) \
+    FROM ledger_segments s WHERE s.org = $1 ORDER BY s.pos";
 
 async fn segments(client: &Object, org: &OrgId) -> Result<Vec<Segment>, LedgerError> {
     let rows = client.query(SEGMENTS, &[&org.as_str()]).await.map_err(|error| failed(&error))?;
@@ -31,15 +37,20 @@ async fn segments(client: &Object, org: &OrgId) -> Result<Vec<Segment>, LedgerEr
     for row in rows {
         let read = || {
             let hash: Vec<u8> = row.try_get(3)?;
-            let (node, seq): (String, i64) = (row.try_get(0)?, row.try_get(2)?);
-            let (number, pos, bytes) = (row.try_get(1)?, row.try_get(4)?, row.try_get(5)?);
-            Ok((node, number, link(seq, &hash), pos, bytes, row.try_get(6)?))
+            Ok(Segment {
+                node: row.try_get(0)?,
+                number: row.try_get(1)?,
+                end: link(row.try_get(2)?, &hash),
+                pos: row.try_get(4)?,
+                bytes: row.try_get(5)?,
+                newest_at: row.try_get(6)?,
+                may_go: row.try_get(7)?,
+            })
         };
-        let (node, number, end, pos, bytes, newest_at) =
-            read().map_err(|error: tokio_postgres::Error| failed(&error))?;
-        node_of(&node)
+        let segment = read().map_err(|error: tokio_postgres::Error| failed(&error))?;
+        node_of(&segment.node)
             .map_err(|error| LedgerError::Unavailable(format!("a segment of org {org}: {error}")))?;
-        all.push(Segment { node, number, end, pos, bytes, newest_at });
+        all.push(segment);
     }
     Ok(all)
 }
@@ -87,7 +98,8 @@ pub(super) async fn retain(
     for segment in segments(&client, org).await? {
         let Some(before) = wanted.before_for(bytes) else { break };
         // What is behind one that stays stays, too: a chain is cut from its beginning on.
-        if stayed.contains(&segment.node) || segment.newest_at.as_str() >= before {
+        let is_due = segment.may_go && segment.newest_at.as_str() < before;
+        if !is_due || stayed.contains(&segment.node) {
             stayed.push(segment.node);
             continue;
         }
@@ -110,7 +122,7 @@ pub(super) async fn prune(shared: &Shared, org: &OrgId, keep: usize) -> Result<P
         let (node, is_written): (String, bool) = read.map_err(|error| failed(&error))?;
         let own: Vec<&Segment> = all.iter().filter(|segment| segment.node == node).collect();
         let dropped = own.len().saturating_add(usize::from(is_written)).saturating_sub(keep.max(1));
-        for segment in own.into_iter().take(dropped) {
+        for segment in own.into_iter().take(dropped).take_while(|segment| segment.may_go) {
             cut(shared, &client, org, segment).await?;
             report.segments_dropped = report.segments_dropped.saturating_add(1);
         }

@@ -1,4 +1,5 @@
-//! Passes the records of other nodes on to the subscribers of this one, and looks whether the database is back.
+//! Passes the records of other nodes on to the subscribers of this one, looks whether the database is back, and keeps the
+//! partitions up.
 //!
 //! It asks the heads of followed orgs, which is cheap, and reads what is new in their chains. Own records are passed on
 //! by the writer, at once.
@@ -6,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_core::id::{NodeId, OrgId};
 use portcullis_core::sync::lock;
@@ -14,11 +15,14 @@ use portcullis_store::for_backends::ledger::parse;
 use portcullis_store::{LedgerError, LedgerLine};
 
 use super::importing::NO_NODE;
-use super::{Shared, failed};
+use super::{Shared, failed, keep_partitions};
 use crate::position::{first_at, now_us};
 
 /// How often other nodes' heads are looked at while somebody follows an org.
 const POLL: Duration = Duration::from_millis(250);
+
+/// How often partitions are looked after: they are made two months ahead, and one that was used just then is dropped later.
+const PARTITIONS: Duration = Duration::from_secs(60 * 60);
 
 /// Records that are read at once.
 const LINES: i64 = 256;
@@ -44,17 +48,22 @@ impl Shared {
 /// Runs until the ledger is dropped.
 pub(super) async fn run(shared: Weak<Shared>) {
     let mut ticks = tokio::time::interval(POLL);
+    let mut partitions_at = Instant::now() + PARTITIONS;
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let Some(shared) = shared.upgrade() else { return };
         if !shared.well.load(Ordering::Relaxed) {
             // Why: with no calls let in, no record would ever show that it is back.
-            let answers = match shared.client().await {
+            let answers = match shared.writer().await {
                 Ok(client) => client.simple_query("SELECT 1").await.is_ok(),
                 Err(_) => false,
             };
             shared.well.store(answers, Ordering::Relaxed);
+        }
+        if Instant::now() >= partitions_at {
+            partitions_at = Instant::now() + PARTITIONS;
+            keep_partitions(&shared.pool).await;
         }
         if let Err(error) = shared.pass_on().await {
             tracing::debug!(%error, "other nodes' records cannot be followed now");

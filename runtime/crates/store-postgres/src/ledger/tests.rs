@@ -15,6 +15,7 @@ use crate::test_database::{Database, wait};
 
 mod attacks;
 mod crash;
+mod least_age;
 
 const SMALL: u64 = 1500;
 
@@ -218,7 +219,37 @@ async fn records_are_in_the_partition_of_their_month_and_empty_old_ones_go() {
     database.sql(&old("ledger_records_200002", 949_363_200_000_000));
     let kept = 949_363_200_000_001_u64 << 11;
     database.sql(&format!("INSERT INTO ledger_records VALUES ('other', {kept}, 'a', 1, 'x')"));
-    ledger.retain(&org("acme"), &LedgerCut::default()).await.unwrap();
+    keep_partitions(&ledger.shared.pool).await;
     assert_eq!(database.sql(count), "5", "one that has a record stays");
     assert_eq!(database.sql("SELECT to_regclass('ledger_records_200001') IS NULL"), "t");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_whole_ledgers_keeps_partitions_as_they_are_and_no_node_from_starting() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let old = "ledger_records_200001";
+    let coming = "'ledger_records_' || to_char(now() AT TIME ZONE 'UTC' + interval '2 months', 'YYYYMM')";
+    let from = 946_684_800_000_000_u64;
+    let empty_old_one = format!(
+        "CREATE TABLE {old} PARTITION OF ledger_records FOR VALUES FROM ({}) TO ({})",
+        from << 11,
+        (from + 1000) << 11
+    );
+    let missing = format!("DO $$ BEGIN EXECUTE 'DROP TABLE ' || {coming}; END $$");
+    let are_there = format!("SELECT to_regclass('{old}') IS NOT NULL, to_regclass({coming}) IS NOT NULL");
+    for (change, before, after) in [(empty_old_one, "t|t", "f|t"), (missing, "f|f", "f|t")] {
+        let database = Database::new(cluster).await;
+        database.sql(&change);
+        let reader = database.pool().await.client().await.unwrap();
+        let moment =
+            "SET idle_in_transaction_session_timeout = 0; BEGIN; SELECT count(*) FROM ledger_records";
+        reader.batch_execute(moment).await.unwrap();
+        let ledger = Arc::new(database.ledger("a", SMALL).await);
+        assert_eq!(database.sql(&are_there), before, "nothing is done that would have to wait");
+        fill(&ledger, "acme", "a", 8).await;
+        reader.batch_execute("COMMIT").await.unwrap();
+        keep_partitions(&ledger.shared.pool).await;
+        assert_eq!(database.sql(&are_there), after);
+        assert!(ledger.verify(&org("acme")).await.unwrap().is_intact());
+    }
 }

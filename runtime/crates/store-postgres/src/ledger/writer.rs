@@ -129,7 +129,7 @@ impl Writer {
 
     /// One try: what was written is answered and taken out of the group.
     async fn try_write(&mut self, group: &mut ByOrg) -> Result<(), LedgerError> {
-        let client = self.shared.client().await?;
+        let client = self.shared.writer().await?;
         self.load(&client, group).await?;
         if group.is_empty() {
             return Ok(());

@@ -138,7 +138,7 @@ impl Writer {
 
     /// One try: what was written is answered and taken out of the group.
     async fn try_write(&mut self, group: &mut ByChain) -> Result<(), StoreError> {
-        let client = self.shared.pool.client().await?;
+        let client = self.shared.pool.writer().await?;
         self.load(&client, group).await?;
         if group.is_empty() {
             return Ok(());

@@ -3,10 +3,14 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use portcullis_store::Store as _;
+use portcullis_core::id::NodeId;
+use portcullis_core::ledger::LedgerPhase;
+use portcullis_store::{Ledger as _, Store as _};
 use portcullis_store_conformance::cluster::{Cluster, PASSWORD, SUPERUSER};
+use portcullis_store_conformance::ledger::event;
 use portcullis_store_postgres::{
-    OpenPostgresError, PasswordPlaces, PostgresOptions, PostgresPool, PostgresStore, SCHEMA_VERSION, migrate,
+    OpenPostgresError, PasswordPlaces, PostgresLedger, PostgresOptions, PostgresPool, PostgresStore,
+    SCHEMA_VERSION, migrate,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -75,7 +79,15 @@ async fn the_serving_role_serves_and_can_change_nothing_else() {
     }
     assert_eq!(store.changes(0, 9).await.unwrap().len(), 3);
     assert!(store.verify().await.unwrap().findings.is_empty());
+    let pool = PostgresPool::open(&serving).await.unwrap();
+    let ledger = PostgresLedger::open(pool, NodeId::parse("one").unwrap(), None).await.unwrap();
+    ledger.append(&event("acme", "out_1", LedgerPhase::Refused)).await.unwrap();
+    let close = "SELECT portcullis.ledger_close('acme', 'one', 1)";
+    assert_eq!(cluster.sql(&database, &format!("SET ROLE {quoted}; {close}")), "t");
     for statement in [
+        "SELECT portcullis.ledger_cut('acme', 'one', 1, '')",
+        "UPDATE portcullis.ledger_retention SET least_days = 0",
+        "DELETE FROM portcullis.ledger_records",
         "DROP TABLE portcullis.records",
         "ALTER TABLE portcullis.records DROP COLUMN seal",
         "TRUNCATE portcullis.change_log",
@@ -89,6 +101,7 @@ async fn the_serving_role_serves_and_can_change_nothing_else() {
         });
         assert!(attempt.is_err(), "{statement}");
     }
+    assert_eq!(cluster.sql(&database, "SELECT count(*) FROM portcullis.ledger_records"), "1");
     let error = migrate(&serving, None).await.map(drop);
     // It is at this version already, so that nothing is to be done; a step it could not take.
     error.unwrap();
@@ -220,4 +233,29 @@ async fn over_tcp_the_server_is_verified_by_its_authority_and_its_name() {
     assert!(refusal(&public_roots).await.to_string().contains("UnknownIssuer"));
     let wrong = refusal(&over_tcp("localhost", &own, "wrong secret")).await.to_string();
     assert!(wrong.contains("password authentication failed") && !wrong.contains("wrong secret"), "{wrong}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_hosts_a_silent_first_one_does_not_keep_the_second_from_being_used() {
+    let own = Certificates::new();
+    let Some(cluster) = Cluster::start_with_tls(&own.server, &own.key) else { return };
+    // It takes connections, which wait in its queue for ever.
+    let silent = std::net::TcpListener::bind(("127.0.0.2", cluster.port())).unwrap();
+    let database = name(&cluster.database()).to_owned();
+    let over = |hosts: &str| PostgresOptions {
+        ca_file: Some(own.ca()),
+        password: password_file(&own.dir, PASSWORD),
+        ..options(&format!(
+            "postgres://{SUPERUSER}@{hosts}:{}/{database}?sslmode=verify-full",
+            cluster.port()
+        ))
+    };
+    let both = over("127.0.0.2,localhost");
+    migrate(&both, None).await.unwrap();
+    let store = PostgresStore::open(&both, Some(&KEY)).await.unwrap();
+    store.commit(put("a", "1")).await.unwrap();
+    assert_eq!(value(&store, "a").await.as_deref(), Some("1"));
+    let none = refusal(&over("127.0.0.2,127.0.0.2")).await.to_string();
+    assert!(none.contains("does not answer in time"), "{none}");
+    drop(silent);
 }

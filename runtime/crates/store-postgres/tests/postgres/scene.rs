@@ -12,7 +12,7 @@ use tokio::task::block_in_place;
 pub(crate) const KEY: [u8; 32] = [42; 32];
 
 pub(crate) fn options(url: &str) -> PostgresOptions {
-    PostgresOptions { connections_max: 4, ..PostgresOptions::new(url) }
+    PostgresOptions { connections_max: 8, ..PostgresOptions::new(url) }
 }
 
 /// A store on a database that is migrated.

@@ -9,7 +9,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use hyper::body::Bytes;
 use portcullis_core::id::OrgId;
-use portcullis_engine::audit::{self, ExportSink, LedgerLine, LedgerQuery};
+use portcullis_engine::audit::{self, ExportSink, LedgerLine, LedgerQuery, Place};
 use portcullis_engine::{Caller, Engine, Error, api_token};
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -90,7 +90,7 @@ async fn export(
     // Why here: once the answer has begun there is no other way to say what is wrong.
     let query = audit::checked(&query)?;
     // Why first: what is streamed cannot be taken back, and a stream that only ends early looks whole to many.
-    audit::require_intact(&context.api.engine, context.caller()?, &org).await?;
+    let place = audit::begin_export(&context.api.engine, context.caller()?, &org).await?;
     let (sender, receiver) = mpsc::channel(PIECES);
     let (engine, caller) = (Arc::clone(&context.api.engine), context.caller()?.clone());
     let broken = Broken::default();
@@ -98,7 +98,7 @@ async fn export(
     let body = StreamBody { pieces: receiver, broken: broken.clone() };
     tokio::spawn(async move {
         if head.is_empty() || sender.send(Bytes::from(head)).await.is_ok() {
-            run(&engine, &caller, &org, &query, sink, &broken).await;
+            run(&engine, &caller, &org, &query, (sink, &place), &broken).await;
         }
     });
     Ok(attachment(media, body))
@@ -110,7 +110,7 @@ async fn run(
     caller: &Caller,
     org: &OrgId,
     query: &LedgerQuery,
-    sink: ExportSink,
+    (sink, place): (ExportSink, &Place),
     broken: &Broken,
 ) {
     let revoked = async {
@@ -119,7 +119,7 @@ async fn run(
         }
     };
     tokio::select! {
-        ended = audit::export(engine, caller, org, query, sink) => if let Err(error) = ended {
+        ended = audit::export(engine, caller, org, query, sink, place) => if let Err(error) = ended {
             tracing::error!(code = %error.code, "an export ended early");
             broken.set();
         },
