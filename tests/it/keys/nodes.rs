@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis_core::fault::Code;
-use portcullis_engine::clock::WallClock;
 use portcullis_store::{CommandKeys, CommandOptions, KeyNodes, KeyRotation, MasterKeyRing};
 use serde_json::json;
 
@@ -120,7 +119,7 @@ async fn a_node_that_waits_for_a_slow_service_still_says_that_it_is_there_and_ke
     second.start_keys();
     until("it waits for the service", async || dir.path().join("waits").exists()).await;
     let records = world.engine.records();
-    let now_ms = || WallClock::default().now_ms();
+    let now_ms = || u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
     let since_ms = now_ms();
     let (rotation, _) = records.get::<KeyRotation>(&KeyRotation::PARTS).await.unwrap().unwrap();
     let node = rotation.node.unwrap();
