@@ -92,11 +92,12 @@ async fn a_first_schedule_that_another_node_saved_is_not_forgotten_by_one_that_r
 #[tokio::test]
 async fn a_schedule_that_differs_from_its_automation_is_put_right_and_one_without_an_automation_goes() {
     let two = Two::new().await;
-    let (kept, gone) =
-        (saved(&two.scene.acme, &mondays(&json!({}))).await, saved(&two.scene.acme, &mondays(&json!({}))).await);
+    let (kept, gone) = (
+        saved(&two.scene.acme, &mondays(&json!({}))).await,
+        saved(&two.scene.acme, &mondays(&json!({}))).await,
+    );
     let records = two.fires.records().clone();
-    let (mut automation, commit) =
-        records.get::<AutomationRecord>(&["acme", &kept]).await.unwrap().unwrap();
+    let (mut automation, commit) = records.get::<AutomationRecord>(&["acme", &kept]).await.unwrap().unwrap();
     automation.definition["schedule"]["cron"] = json!("30 9 * * MON");
     let writes = Writes::new().replace(&["acme", &kept], &automation, commit);
     records.commit(writes.delete::<AutomationRecord>(&["acme", &gone])).await.unwrap();

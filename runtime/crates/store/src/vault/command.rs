@@ -162,7 +162,9 @@ impl CommandKeys {
         let turn = match waiting.await {
             Ok(turn) => turn.map_err(|_| failed("the process stops"))?,
             Err(_) => {
-                return Err(failed(format!("master_key_command: {AT_ONCE} programs run, and none of them ended")));
+                return Err(failed(format!(
+                    "master_key_command: {AT_ONCE} programs run, and none of them ended"
+                )));
             }
         };
         if let Some((at, why)) = &*lock(&self.asked.failed)

@@ -172,7 +172,10 @@ mod tests {
     }
 
     fn until_free(places: &Semaphore) {
-        assert!(holds_within(Duration::from_secs(20), || places.available_permits() == 1), "the place is free");
+        assert!(
+            holds_within(Duration::from_secs(20), || places.available_permits() == 1),
+            "the place is free"
+        );
     }
 
     #[test]
