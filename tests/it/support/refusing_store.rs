@@ -92,7 +92,7 @@ impl Store for RefusingStore {
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<u64, StoreError>> {
-        let is_refused = |what| batch.writes.iter().any(|(key, _)| self.is_refused(what, key));
+        let is_refused = |what| batch.writes().iter().any(|(key, _)| self.is_refused(what, key));
         if is_refused(Refused::Commits) {
             return Box::pin(async { away() });
         }
