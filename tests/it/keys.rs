@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, Tenant, World, handler_code, until};
 
 mod cut_off;
+mod examples;
 mod nodes;
 mod process;
 mod rotation;

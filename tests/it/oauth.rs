@@ -22,6 +22,7 @@ mod named;
 mod renewal;
 mod restart;
 mod secrecy;
+mod storing;
 
 /// The connector of these tests.
 const ID: &str = "saas";

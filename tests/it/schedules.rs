@@ -16,6 +16,7 @@ use crate::support::{Answer, Stage, Tenant, World, lay, until};
 mod clocks;
 mod crashes;
 mod firing;
+mod nodes;
 mod saving;
 
 const KEY: &str = "sk-live-0123456789abcdef";

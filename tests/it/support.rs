@@ -10,6 +10,7 @@ pub(crate) mod fake_network;
 pub(crate) mod figures;
 pub(crate) mod guests;
 pub(crate) mod handler_code;
+pub(crate) mod refusing_store;
 pub(crate) mod shared_store;
 pub(crate) mod token_server;
 pub(crate) mod upstream;

@@ -6,4 +6,5 @@ pub mod consent;
 mod exchange;
 pub(crate) mod renewal;
 pub(crate) mod revocation;
+mod settle;
 mod token_answer;

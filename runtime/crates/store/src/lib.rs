@@ -33,6 +33,7 @@ pub mod for_backends;
 mod fsck;
 mod head;
 mod health;
+mod host_clock;
 mod idempotency;
 mod installation;
 mod jobs;
@@ -86,6 +87,7 @@ pub use fsck::{FsckFinding, FsckProgress, FsckReport, fsck, fsck_shared};
 pub use health::{
     AttentionCause, ConnectionHealth, HEALTH_CHANGES_MAX, HealthAttention, HealthChange, HealthChangeKind,
 };
+pub use host_clock::HostInstant;
 pub use idempotency::{IdempotencyOrder, IdempotencyPart, IdempotencyRecord};
 pub use installation::InstallationRecord;
 pub use jobs::{

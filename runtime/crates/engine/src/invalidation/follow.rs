@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use portcullis_core::fault::Code;
 use portcullis_core::id::OrgId;
-use portcullis_store::{AutomationRecord, Change, Document as _, Key, Store, StoreError};
-use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
+use portcullis_store::{AutomationRecord, Change, Document as _, HostInstant, Key, Store, StoreError};
+use tokio::time::{MissedTickBehavior, sleep, timeout};
 
 use super::{apply, apply_all};
 use crate::nodes::Freshness;
@@ -35,7 +35,7 @@ const CHANGES_AT_ONCE: usize = 500;
 /// # Errors
 /// Those of the store: the position of the feed is then unknown.
 pub(crate) async fn start(resources: &Arc<Resources>) -> Result<(), StoreError> {
-    let began = Instant::now();
+    let began = HostInstant::now();
     let since = resources.records.store().stats().await?.seq;
     resources.records.changed_all(since);
     note_known(resources, began);
@@ -108,10 +108,10 @@ async fn gone(resources: &Weak<Resources>) {
 }
 
 /// Notes that all that was committed before this is known here.
-fn note_known(resources: &Resources, at: Instant) {
+fn note_known(resources: &Resources, at: HostInstant) {
     resources.freshness.known_until(at);
     let most = Duration::from_millis(resources.limits.changes_unread_ms);
-    resources.records.use_until(at.into_std() + most);
+    resources.records.use_until(at.plus(most));
 }
 
 /// The changes after a commit.
@@ -128,7 +128,7 @@ fn too_slow() -> StoreError {
 async fn read(resources: &Resources, mut since: u64) -> Result<u64, StoreError> {
     loop {
         // Why before it is read: what is committed from here on may be missing in what comes.
-        let began = Instant::now();
+        let began = HostInstant::now();
         match changes(resources, since).await {
             Ok(changes) => {
                 if let Some(last) = changes.last() {

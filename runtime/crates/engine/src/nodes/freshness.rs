@@ -5,18 +5,24 @@
 //! runs is ended, nothing begins, and no credential is opened, until the feed was read to its end again. It is judged by
 //! the time of the last complete read and not by what failed, so a read that hangs counts like one that is refused.
 //!
+//! The time for which the host was suspended counts.
+//!
 //! Of a store that one process has alone, nothing can be missed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use portcullis_core::fault::Code;
-use tokio::time::{Instant, sleep};
+use portcullis_store::HostInstant;
+use tokio::time::sleep;
 
 use crate::error::Error;
 
 /// How often it is looked whether the feed can be read again.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether it is too old: so late are running calls ended after the host was suspended.
+const LOST_LOOK: Duration = Duration::from_millis(500);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -26,7 +32,7 @@ pub(crate) struct Freshness(Option<Followed>);
 struct Followed {
     /// How old it may be.
     most: Duration,
-    start: Instant,
+    start: HostInstant,
     /// All that was committed before this is known here: microseconds after `start`.
     known_us: AtomicU64,
 }
@@ -46,13 +52,13 @@ impl Freshness {
 
     /// Of a store whose changes are known as of now, and may be unknown for `most`.
     pub(crate) fn followed(most: Duration) -> Self {
-        Self(Some(Followed { most, start: Instant::now(), known_us: AtomicU64::new(0) }))
+        Self(Some(Followed { most, start: HostInstant::now(), known_us: AtomicU64::new(0) }))
     }
 
     /// All that was committed before `at` has its effect here.
-    pub(crate) fn known_until(&self, at: Instant) {
+    pub(crate) fn known_until(&self, at: HostInstant) {
         if let Some(followed) = &self.0 {
-            let us = at.saturating_duration_since(followed.start).as_micros();
+            let us = at.since(followed.start).as_micros();
             followed.known_us.fetch_max(u64::try_from(us).unwrap_or(u64::MAX), Ordering::AcqRel);
         }
     }
@@ -89,7 +95,8 @@ impl Freshness {
             if left.is_zero() {
                 return;
             }
-            sleep(left).await;
+            // Why not to the end: a sleep does not count the time for which the host is suspended.
+            sleep(left.min(LOST_LOOK)).await;
         }
     }
 
@@ -109,7 +116,7 @@ mod tests {
 
     /// What was known this long ago is what is known.
     fn known_ago(age: Duration) -> Freshness {
-        let start = Instant::now().checked_sub(age).unwrap();
+        let start = HostInstant::now().minus(age);
         Freshness(Some(Followed { most: MOST, start, known_us: AtomicU64::new(0) }))
     }
 
@@ -118,12 +125,12 @@ mod tests {
         assert!(known_ago(MOST / 2).check().is_ok());
         let freshness = known_ago(MOST);
         assert_eq!(freshness.check().unwrap_err().code, Code::StoreUnavailable);
-        let now = Instant::now();
+        let now = HostInstant::now();
         // Why in the past: a read knows what was there when it began.
-        freshness.known_until(now - MOST / 3);
+        freshness.known_until(now.minus(MOST / 3));
         assert!(freshness.check().is_ok());
         assert!(freshness.age() >= MOST / 3);
-        freshness.known_until(now - MOST / 2);
+        freshness.known_until(now.minus(MOST / 2));
         assert!(freshness.age() < MOST / 2, "an older read changes nothing");
     }
 
@@ -131,14 +138,14 @@ mod tests {
     async fn who_waits_is_told_when_it_is_lost_and_when_it_is_regained() {
         let left = Duration::from_millis(30);
         let freshness = known_ago(MOST - left);
-        let start = Instant::now();
+        let start = HostInstant::now();
         freshness.regained().await;
         freshness.lost().await;
         assert!(start.elapsed() >= left / 2 && freshness.is_lost());
         let reading = async {
             tokio::task::yield_now().await;
             assert!(freshness.is_lost());
-            freshness.known_until(Instant::now());
+            freshness.known_until(HostInstant::now());
         };
         tokio::join!(freshness.regained(), reading);
         assert!(freshness.check().is_ok());

@@ -26,7 +26,8 @@ use zeroize::Zeroizing;
 
 use super::client::{check_host, openable};
 use super::exchange;
-use super::renewal::{Renewal, attention, settle};
+use super::renewal::{Renewal, attention};
+use super::settle::settle;
 use crate::api_token::hash;
 use crate::audit_log::{AuditActor, actor_of};
 use crate::caller::Caller;

@@ -4,7 +4,8 @@
 //! if the call that needed it was dropped. Inside the process a lock per connection allows only one at a time; across
 //! processes a lease does, written with compare-and-set before anything is sent and released with the new token. A
 //! process that dies in between leaves the lease behind: the next one waits until it expires, or not at all if only
-//! one process can use the store, and asks again with the stored refresh token.
+//! one process can use the store, and asks again with the stored refresh token. What an exchange gave is stored by
+//! `settle.rs`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,20 +14,18 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::fault::Code;
 use portcullis_core::id::{CredentialId, RunId};
-use portcullis_core::secret::{SecretFields, SecretValue};
 use portcullis_core::sync::lock;
 use portcullis_core::token_plan::TokenPlan;
-use portcullis_store::{SecretPayload, StoreError, TokenFailure, TokenLease, TokenState, Writes};
-use serde_json::Value;
+use portcullis_store::{StoreError, TokenLease, TokenState, Writes};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::breaking::{admit, still_works};
 use super::client;
-use super::exchange::{self, Failed, Got};
+use super::exchange;
+use super::settle::settle;
 use crate::breaker::{Asking, Permit};
 use crate::call::active_calls::CancelHandle;
 use crate::clock;
-use crate::connection::health::{self, Seen, Watched};
 use crate::connection::state::StoredConnection;
 use crate::connection::{ConnectionKey, LoadedConnection};
 use crate::error::Error;
@@ -35,7 +34,7 @@ use crate::resources::Resources;
 use crate::workers::Lane;
 
 /// Duration of a lease; longer than the longest exchange.
-const LEASE: SignedDuration = SignedDuration::from_secs(90);
+pub(super) const LEASE: SignedDuration = SignedDuration::from_secs(90);
 /// Longest exchange of one step.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Maximum steps that a definition can have.
@@ -46,20 +45,8 @@ const _: () = assert!(
 );
 /// Pause while another process holds the lease.
 const LEASE_POLL: Duration = Duration::from_millis(200);
-/// First pause after a failure that may pass by itself, and after one that needs a person.
-const PAUSE_TRANSIENT: SignedDuration = SignedDuration::from_secs(1);
-const PAUSE_PERMANENT: SignedDuration = SignedDuration::from_secs(30);
-/// Longest pause.
-const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(15);
 /// Exchanges that a credential may be saved in the middle of before the last result is what counts.
 const CHANGES_MAX: u32 = 3;
-/// Attempts to store a new token: it may be the only one that works.
-const STORE_ATTEMPTS: u32 = 10;
-
-/// Most bytes of a token's values for which those of the token before are kept, too: less than the vault seals.
-const TOKEN_BYTES_MAX: usize = 32 * 1024;
-/// Begins the names of fields of the token before.
-const OLD: &str = "old.";
 
 /// The field that renews a token.
 pub(super) const REFRESH_TOKEN: &str = "refresh_token";
@@ -96,7 +83,7 @@ enum Standing {
     Failed(String),
 }
 
-fn time(text: Option<&String>) -> Option<Timestamp> {
+pub(super) fn time(text: Option<&String>) -> Option<Timestamp> {
     text.and_then(|text| text.parse().ok())
 }
 
@@ -130,7 +117,7 @@ fn standing(stored: &StoredConnection, plan: &TokenPlan, need: Need) -> Standing
 }
 
 /// Whether a token can be obtained without a person.
-fn can_get(token: &TokenState, plan: &TokenPlan) -> bool {
+pub(super) fn can_get(token: &TokenState, plan: &TokenPlan) -> bool {
     !plan.obtain.is_empty() || (token.renewable && plan.renew.is_some())
 }
 
@@ -310,169 +297,4 @@ fn identity(connection: &LoadedConnection) -> Option<(CredentialId, u64)> {
 
 pub(super) fn attention(reason: &str) -> Error {
     Error::new(Code::CredentialNeedsAttention, format!("no token could be obtained: {reason}"))
-}
-
-/// Stores the result of an exchange, and releases the lease.
-pub(super) async fn settle(
-    resources: &Resources,
-    connection: &LoadedConnection,
-    plan: &TokenPlan,
-    before: TokenState,
-    commit: u64,
-    got: Result<Got, Failed>,
-) -> Result<(), Error> {
-    let mut pause = Duration::from_millis(20);
-    for _ in 0..STORE_ATTEMPTS {
-        match keep(resources, connection, plan, &before, commit, &got).await {
-            Ok(Kept::Stored) => {
-                note_health(resources, connection, &got).await;
-                return got.map(|_| ()).map_err(|failed| attention(&failed.reason));
-            }
-            Ok(Kept::Obsolete) => {
-                return Err(attention("the credential changed while its token was renewed"));
-            }
-            Err(problem) => {
-                let (code, connector) = (problem.code, &connection.key.connector);
-                tracing::error!(%code, %connector, "a token could not be stored; trying again");
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-            }
-        }
-    }
-    Err(Error::plain(Code::StoreUnavailable))
-}
-
-/// Takes up what an exchange shows of the connection. An endpoint that cannot be reached shows nothing.
-async fn note_health(resources: &Resources, connection: &LoadedConnection, got: &Result<Got, Failed>) {
-    let seen = match got {
-        Ok(_) => Seen::TokenGot,
-        Err(failed) if failed.permanent => Seen::TokenFailed { reason: failed.reason.clone() },
-        Err(_) => return,
-    };
-    if let Some(watched) = Watched::of(connection) {
-        health::note(resources, &watched, &seen).await;
-    }
-}
-
-/// Whether the result of an exchange was stored.
-enum Kept {
-    Stored,
-    /// The credential was saved again or deleted meanwhile, so the token is useless.
-    Obsolete,
-}
-
-/// Replaces the lease by the result of an exchange.
-async fn keep(
-    resources: &Resources,
-    connection: &LoadedConnection,
-    plan: &TokenPlan,
-    before: &TokenState,
-    commit: u64,
-    got: &Result<Got, Failed>,
-) -> Result<Kept, Error> {
-    let mut writes = Writes::new();
-    let state = match got {
-        Ok(got) => {
-            if !got.config.is_empty() {
-                let values =
-                    got.config.iter().map(|(name, text)| (name.clone(), Value::String(text.clone())));
-                match connection.learned(resources, values).await? {
-                    Some(learned) => writes = learned,
-                    None => return Ok(Kept::Obsolete),
-                }
-            }
-            renewed(resources, connection, plan, before, got).await?
-        }
-        Err(failed) => failure(before, failed),
-    };
-    match resources.commit(writes.replace(&connection.key.parts(), &state, commit)).await {
-        Ok(_) => Ok(Kept::Stored),
-        Err(StoreError::Conflict { .. }) => Ok(Kept::Obsolete),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The state with a new token, sealed; if the answer has no refresh token, the old one stays.
-async fn renewed(
-    resources: &Resources,
-    connection: &LoadedConnection,
-    plan: &TokenPlan,
-    before: &TokenState,
-    got: &Got,
-) -> Result<TokenState, Error> {
-    let hosts = connection.stored.credential.as_ref().map(|c| c.allowed_hosts.clone()).unwrap_or_default();
-    let mut fields: Vec<(String, SecretValue)> = Vec::new();
-    // Why not where they rotate: the old one was used up for this answer.
-    let replaced = plan.rotates || got.fields.iter().any(|(name, _)| name == REFRESH_TOKEN);
-    let keeps = before.renewable && !replaced;
-    let mut old: Vec<(String, SecretValue)> = match &before.sealed {
-        None => Vec::new(),
-        Some(sealed) => {
-            let binding = connection.key.binding(&before.token_id, before.revision);
-            match resources.vault.open_sealed(&binding, sealed, |_| true).await {
-                Ok(opened) => opened.fields.into_fields().collect(),
-                Err(error) if keeps => return Err(error.into()),
-                // Why no error: nothing of it is needed.
-                Err(_) => Vec::new(),
-            }
-        }
-    };
-    old.retain(|(name, _)| !name.starts_with(OLD));
-    if let Some(at) = old.iter().position(|(name, _)| keeps && name == REFRESH_TOKEN) {
-        fields.push(old.swap_remove(at));
-    }
-    for (name, text) in &got.fields {
-        fields.retain(|(other, _)| other != name);
-        fields.push((name.clone(), SecretValue::new(text.to_string())));
-    }
-    let renewable = plan.renew.is_some() && fields.iter().any(|(name, _)| name == REFRESH_TOKEN);
-    fields.extend(outlived(old, &fields));
-    let revision = before.revision + 1;
-    let binding = connection.key.binding(&before.token_id, revision);
-    let payload = SecretPayload { fields: SecretFields::new(fields), allowed_hosts: hosts };
-    let sealed = resources.vault.seal(&binding, &payload).await?;
-    let default_ttl = SignedDuration::from_secs(i64::from(plan.default_ttl_s));
-    let mut state = TokenState {
-        revision,
-        sealed: Some(sealed.text),
-        renewable,
-        obtained_at: Some(clock::now()),
-        expires_at: None,
-        lease: None,
-        failure: None,
-        ..before.clone()
-    };
-    // Why none: a token that only a person can renew is used until the upstream refuses it.
-    let ttl = got.ttl.or_else(|| can_get(&state, plan).then_some(default_ttl));
-    state.expires_at = ttl.map(clock::after);
-    Ok(state)
-}
-
-/// The values of the token before, under names that no template can have. They are kept with the new one, because
-/// the third party may still accept and echo them; together they stay small.
-fn outlived(old: Vec<(String, SecretValue)>, new: &[(String, SecretValue)]) -> Vec<(String, SecretValue)> {
-    let mut room = TOKEN_BYTES_MAX.saturating_sub(new.iter().map(|(_, value)| value.len()).sum());
-    let mut kept = Vec::new();
-    for (index, (_, value)) in old.into_iter().enumerate() {
-        if let Some(left) = room.checked_sub(value.len()) {
-            room = left;
-            kept.push((format!("{OLD}{index}"), value));
-        }
-    }
-    kept
-}
-
-/// The state after an exchange that failed: the token stays, and a time for the next attempt is set.
-fn failure(before: &TokenState, failed: &Failed) -> TokenState {
-    let times = before.failure.as_ref().map_or(0, |failure| failure.times).saturating_add(1);
-    let first = if failed.permanent { PAUSE_PERMANENT } else { PAUSE_TRANSIENT };
-    let pause = first.saturating_mul(1 << times.saturating_sub(1).min(10)).min(PAUSE_MAX);
-    let failure = TokenFailure {
-        reason: failed.reason.clone(),
-        at: clock::now(),
-        times,
-        retry_at: clock::after(pause),
-        permanent: failed.permanent,
-    };
-    TokenState { lease: None, failure: Some(failure), ..before.clone() }
 }

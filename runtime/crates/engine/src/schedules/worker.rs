@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_core::cron::{Cron, Times, time_zone};
 use portcullis_core::id::{AutomationId, OrgId};
-use portcullis_store::{AutomationRecord, Key, ScheduleOrder, ScheduleRecord, StoreError, Writes};
+use portcullis_store::{AutomationRecord, Change, Key, ScheduleOrder, ScheduleRecord, StoreError, Writes};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -166,21 +166,15 @@ async fn take_step(engine: &Arc<Engine>, due: &Due) -> Result<(), Error> {
     if before.due_ms != Some(due.at_ms) {
         return forget(engine, due, Some(commit)).await;
     }
-    let found = resources.records.get_shared::<AutomationRecord>(&due.parts()).await?;
-    let wanted = found.and_then(|(automation, _)| Some((of_document(&automation.definition)?, automation)));
-    let Some((schedule, automation)) = wanted else {
-        return write(engine, &ScheduleChange::end(before, commit)).await.map(drop);
-    };
     let now_ms = resources.clock.now_ms();
+    let Some(wanted) = wanted(engine, due, (&before, commit), now_ms).await? else { return Ok(()) };
+    let Wanted { schedule, automation } = wanted;
     let mut after = before.clone();
     let Some(times) = times_of(&before) else {
         tracing::error!(automation_id = %due.id, "a stored schedule cannot be read; save its automation again");
         after.due_ms = Some(now_ms.saturating_add(HOUR_MS));
         return write(engine, &ScheduleChange::to(before, commit, after)).await.map(drop);
     };
-    if let Some(right) = righted(&before, &schedule, &automation, now_ms) {
-        return write(engine, &ScheduleChange::to(before, commit, right)).await.map(drop);
-    }
     let limits = engine.limits();
     let moment = Moment { now_ms, grace_ms: limits.schedule_grace_ms, lease_ms: limits.job_lease_ms };
     let next = step(&times, schedule.missed == Missed::Once, moment, &mut after);
@@ -192,6 +186,55 @@ async fn take_step(engine: &Arc<Engine>, due: &Due) -> Result<(), Error> {
     let mut ended = after.clone();
     advance(&mut ended, batch, resources.clock.now_ms());
     write(engine, &ScheduleChange::to(after, commit, ended)).await.map(drop)
+}
+
+/// An automation, and the schedule in its document.
+struct Wanted {
+    schedule: Schedule,
+    automation: Arc<AutomationRecord>,
+}
+
+impl Wanted {
+    fn of(automation: Arc<AutomationRecord>) -> Option<Self> {
+        Some(Self { schedule: of_document(&automation.definition)?, automation })
+    }
+}
+
+/// The automation of a schedule, if the record is as it wants it; else `None`, and the record is put right.
+async fn wanted(
+    engine: &Engine,
+    due: &Due,
+    (before, commit): (&ScheduleRecord, u64),
+    now_ms: u64,
+) -> Result<Option<Wanted>, Error> {
+    let records = &engine.resources.records;
+    let shared = records.get_shared::<AutomationRecord>(&due.parts()).await?;
+    let shared = shared.and_then(|(automation, _)| Wanted::of(automation));
+    if let Some(kept) = shared.filter(|wanted| righted(before, wanted, now_ms).is_none()) {
+        return Ok(Some(kept));
+    }
+    // Why read again: the record is the newest, and what another node saved with it may not be known here yet. What fires
+    // is read again with it.
+    let key = Key::of::<AutomationRecord>(&due.parts())?;
+    records.changed(&[Change { seq: 0, key, deleted: false }]);
+    let newest = records.get_shared::<AutomationRecord>(&due.parts()).await?;
+    let revision = newest.as_ref().map(|(_, revision)| *revision);
+    let change = match newest.and_then(|(automation, _)| Wanted::of(automation)) {
+        Some(wanted) => match righted(before, &wanted, now_ms) {
+            Some(right) => ScheduleChange::to(before.clone(), commit, right),
+            None => return Ok(Some(wanted)),
+        },
+        None => ScheduleChange::end(before.clone(), commit),
+    };
+    // Why a condition: the automation may be saved again before this is written.
+    let writes = match revision {
+        Some(revision) => Writes::new().require_revision::<AutomationRecord>(&due.parts(), revision),
+        None => Writes::new().require_absent::<AutomationRecord>(&due.parts()),
+    };
+    match engine.resources.commit(change.add_to(writes)).await {
+        Ok(_) => Ok(None),
+        Err(error) => beaten(error).map(|()| None),
+    }
 }
 
 /// Writes a change; `None` if another process was faster.
@@ -223,12 +266,10 @@ fn times_of(record: &ScheduleRecord) -> Option<Times> {
 
 /// The record as its automation wants it, if it is another one: they are written together, so only somebody who wrote
 /// past the engine made the difference.
-fn righted(
-    record: &ScheduleRecord,
-    schedule: &Schedule,
-    automation: &AutomationRecord,
-    now_ms: u64,
-) -> Option<ScheduleRecord> {
+fn righted(record: &ScheduleRecord, wanted: &Wanted, now_ms: u64) -> Option<ScheduleRecord> {
+    // Why none of one that cannot be read: that is for a person to see.
+    times_of(record)?;
+    let Wanted { schedule, automation } = wanted;
     let enabled = automation.definition.get("enabled").and_then(serde_json::Value::as_bool).unwrap_or(true);
     let times = super::times_of(schedule).ok()?;
     let whose = (&record.org, &record.automation_id);

@@ -3,11 +3,10 @@
 //! It reports which keys were written and not what that means: a follower reads [`crate::Key::parse`] and compares
 //! the kind with [`crate::Document::KIND`]. Called by the engine.
 
-use std::time::Instant;
-
 use super::{Records, Writes};
 use crate::backend::Change;
 use crate::error::StoreError;
+use crate::host_clock::HostInstant;
 
 impl Records {
     /// As [`Records::commit`], and returns what the commit changed in the form of the feed: for a process that acts on
@@ -60,7 +59,7 @@ impl Records {
 
     /// Says until when documents that were read may be used, unless the feed or a commit of this process names them: as
     /// long as the feed need not have been read again. Without this, nothing is used that may be old.
-    pub fn use_until(&self, at: Instant) {
+    pub fn use_until(&self, at: HostInstant) {
         self.followed.use_until(at);
     }
 

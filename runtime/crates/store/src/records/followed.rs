@@ -6,16 +6,17 @@
 //! A document that is missing is read each time: what one process makes can be used through another one at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::backend::versions::{Versions, Writing};
 use crate::backend::{Batch, Change};
+use crate::host_clock::HostInstant;
 
 /// What is known from the feed.
 #[derive(Debug)]
 pub(super) struct Followed {
     versions: Versions,
-    start: Instant,
+    start: HostInstant,
     /// Until when what was read may be used: microseconds after `start`; 0 if nobody follows.
     until_us: AtomicU64,
     /// The last commit whose changes are known.
@@ -25,7 +26,7 @@ pub(super) struct Followed {
 impl Default for Followed {
     fn default() -> Self {
         let (until_us, position) = (AtomicU64::default(), AtomicU64::default());
-        Self { versions: Versions::default(), start: Instant::now(), until_us, position }
+        Self { versions: Versions::default(), start: HostInstant::now(), until_us, position }
     }
 }
 
@@ -57,8 +58,8 @@ impl Followed {
         self.position.fetch_max(position, Ordering::SeqCst);
     }
 
-    pub(super) fn use_until(&self, at: Instant) {
-        let us = at.saturating_duration_since(self.start).as_micros();
+    pub(super) fn use_until(&self, at: HostInstant) {
+        let us = at.since(self.start).as_micros();
         self.until_us.fetch_max(u64::try_from(us).unwrap_or(u64::MAX), Ordering::AcqRel);
     }
 

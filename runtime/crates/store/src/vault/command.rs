@@ -10,39 +10,38 @@
 //!
 //! What the service wraps is a key of 32 bytes that is used once: the key of a workspace is wrapped with that one, here,
 //! and bound to what it is for, whatever the service does with `associated`. The program is started without a shell, in a
-//! process group of its own that is killed when it has answered or its time is up.
+//! process group of its own that is killed a moment after it has answered, or when its time is up. A question goes on to its
+//! end if whoever asked is gone: its place among those that run, and what is noted of a failure, belong to it.
 
 use std::fmt;
-use std::io::Write as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use portcullis_core::sync::lock;
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::task::BoxFuture;
 
+use self::program::{ANSWER_BYTES_MAX, Program};
 use super::kek::{KekProvider, KeyId};
 use super::random::{OsRandom, RandomSource};
 use super::{KeyBytes, VaultError, wrap};
 
-/// Longest answer: a wrapped key and base64 around it, many times over.
-const ANSWER_BYTES_MAX: usize = 16 * 1024;
+mod program;
+
 /// Longest text of a wrapped key. Those of known services have some 200 bytes, those of RSA with 4096 bits 700.
 const CIPHERTEXT_BYTES_MAX: usize = 4096;
 /// Longest name of a key.
 const NAME_BYTES_MAX: usize = 200;
 /// Keys that a service may list: as many as a ring of lines has.
 const KEYS_MAX: usize = 16;
-/// Programs at once: a service answers some in parallel, and more would only wait there.
+/// Programs at once: a service answers some in parallel, and more would only wait there. A question waits for one of these
+/// places as long as for an answer.
 const AT_ONCE: usize = 8;
 /// How long nothing is asked after a service did not answer: callers are told at once, and it is not flooded.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -56,7 +55,7 @@ const FORM: u8 = 1;
 pub struct CommandOptions {
     /// The program and its arguments; at least the program.
     pub argv: Vec<String>,
-    /// How long one answer may take.
+    /// How long one answer may take, and how long a question waits before its program is started.
     pub timeout: Duration,
     /// How long what it opened may be used before it is asked again.
     pub opened_for: Duration,
@@ -64,13 +63,18 @@ pub struct CommandOptions {
 
 /// Master keys behind a program.
 pub struct CommandKeys {
-    asked: Arc<CommandOptions>,
+    asked: Arc<Asked>,
     /// Ids and names.
     keys: Vec<(KeyId, String)>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
+    random: OsRandom,
+}
+
+/// What a question needs that goes on by itself.
+struct Asked {
+    options: CommandOptions,
     /// When it last did not answer, and why.
     failed: Mutex<Option<(Instant, String)>>,
-    random: OsRandom,
 }
 
 impl fmt::Debug for CommandKeys {
@@ -122,10 +126,9 @@ impl CommandKeys {
     /// [`VaultError::Provider`] if it does not start, does not answer in time, or answers something else.
     pub async fn open(options: CommandOptions) -> Result<Self, VaultError> {
         let own = Self {
-            asked: Arc::new(options),
+            asked: Arc::new(Asked { options, failed: Mutex::default() }),
             keys: Vec::new(),
-            turns: Semaphore::new(AT_ONCE),
-            failed: Mutex::default(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
             random: OsRandom,
         };
         let names = own.ask(&Question::Keys).await?.keys.ok_or_else(|| failed("the answer has no `keys`"))?;
@@ -155,8 +158,16 @@ impl CommandKeys {
     }
 
     async fn ask(&self, question: &Question<'_>) -> Result<Answer, VaultError> {
-        let _turn = self.turns.acquire().await.map_err(|_| failed("the process stops"))?;
-        if let Some((at, why)) = &*lock(&self.failed)
+        let waiting = timeout(self.asked.options.timeout, Arc::clone(&self.turns).acquire_owned());
+        let turn = match waiting.await {
+            Ok(turn) => turn.map_err(|_| failed("the process stops"))?,
+            Err(_) => {
+                return Err(failed(format!(
+                    "master_key_command: {AT_ONCE} programs run, and none of them ended"
+                )));
+            }
+        };
+        if let Some((at, why)) = &*lock(&self.asked.failed)
             && at.elapsed() < AFTER_FAILURE
         {
             return Err(failed(why.clone()));
@@ -164,18 +175,12 @@ impl CommandKeys {
         let mut line = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES_MAX));
         serde_json::to_writer(&mut *line, question).map_err(|_| failed("the question cannot be written"))?;
         line.push(b'\n');
+        let (told, answered) = oneshot::channel();
         let asked = Arc::clone(&self.asked);
-        let asking = tokio::task::spawn_blocking(move || exchange(&asked, line));
-        let answered = asking.await.unwrap_or_else(|_| Err("the thread that asks it ended".to_owned()));
-        let answer = answered.and_then(|line| {
-            serde_json::from_slice::<Answer>(&line)
-                .map_err(|_| "it does not answer with a line of JSON".to_owned())
-        });
-        let answer = answer.map_err(|why| {
-            let why = format!("master_key_command: {why}");
-            *lock(&self.failed) = Some((Instant::now(), why.clone()));
-            failed(why)
-        })?;
+        // Why not awaited: the program may go on for a moment when it has answered.
+        drop(tokio::task::spawn_blocking(move || asked.exchange(line, turn, told)));
+        let answer = answered.await.unwrap_or_else(|_| Err("the thread that asks it ended".to_owned()));
+        let answer = answer.map_err(failed)?;
         match &answer.error {
             Some(text) => Err(failed(format!("master_key_command: it says: {}", words(text)))),
             None => Ok(answer),
@@ -188,69 +193,31 @@ fn words(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect()
 }
 
-/// Why a wrapper: whatever happens, the whole group is gone afterwards. The child is not reaped before, so that its number
-/// is nobody else's.
-struct Group(Child);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let group = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
-        // Why ignored: all of it may have ended.
-        let _ = group.map(|group| kill_process_group(group, Signal::KILL));
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts the program, gives it the question, and returns the line that it answers.
-fn exchange(asked: &CommandOptions, question: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, String> {
-    let (program, arguments) = asked.argv.split_first().ok_or("no program is named")?;
-    let child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        // Standard error stays that of this process: what goes wrong there is for the operator.
-        .process_group(0)
-        .spawn()
-        .map_err(|error| format!("{program} cannot be started: {error}"))?;
-    let mut group = Group(child);
-    let (Some(mut stdin), Some(stdout)) = (group.0.stdin.take(), group.0.stdout.take()) else {
-        return Err(format!("{program} has no pipes"));
-    };
-    // Why ignored: a program that does not read to the end answers all the same, or not.
-    std::thread::spawn(move || drop(stdin.write_all(&question)));
-    let (done, answer) = sync_channel(1);
-    // Why ignored: nobody waits any more.
-    std::thread::spawn(move || drop(done.send(read_line(stdout))));
-    match answer.recv_timeout(asked.timeout) {
-        Ok(Ok(Some(line))) => Ok(line),
-        Ok(Ok(None)) => Err(format!("{program} ended without an answer")),
-        Ok(Err(error)) => Err(format!("the answer of {program} cannot be read: {error}")),
-        Err(RecvTimeoutError::Timeout) => {
-            Err(format!("{program} did not answer within {} ms", asked.timeout.as_millis()))
-        }
-        Err(RecvTimeoutError::Disconnected) => Err("the thread that reads its answer ended".to_owned()),
-    }
-}
-
-/// The first line, without its end; `None` where there is none.
-fn read_line(mut from: impl std::io::Read) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
-    // Allocated in full at once: growing would leave a copy behind.
-    let mut line = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES_MAX));
-    let mut chunk = Zeroizing::new([0; 1024]);
-    loop {
-        let read = from.read(chunk.as_mut_slice())?;
-        let bytes = chunk.get(..read).unwrap_or_default();
-        let end = bytes.iter().position(|b| *b == b'\n');
-        let bytes = bytes.get(..end.unwrap_or(read)).unwrap_or_default();
-        if line.len().saturating_add(bytes.len()) > ANSWER_BYTES_MAX {
-            return Err(std::io::Error::other(format!("it is longer than {ANSWER_BYTES_MAX} bytes")));
-        }
-        line.extend_from_slice(bytes);
-        if end.is_some() {
-            return Ok(Some(line));
-        }
-        if read == 0 {
-            return Ok((!line.is_empty()).then_some(line));
+impl Asked {
+    /// Asks the program. What it answers is told at once; then the program ends.
+    fn exchange(
+        &self,
+        question: Zeroizing<Vec<u8>>,
+        turn: OwnedSemaphorePermit,
+        told: oneshot::Sender<Result<Answer, String>>,
+    ) {
+        let mut started = None;
+        let line = Program::start(&self.options.argv, Arc::new(turn))
+            .and_then(|program| started.insert(program).ask(question, self.options.timeout));
+        let has_answered = line.is_ok();
+        let answer = line.and_then(|line| {
+            serde_json::from_slice::<Answer>(&line)
+                .map_err(|_| "it does not answer with a line of JSON".to_owned())
+        });
+        let answer = answer.map_err(|why| {
+            let why = format!("master_key_command: {why}");
+            *lock(&self.failed) = Some((Instant::now(), why.clone()));
+            why
+        });
+        // Why ignored: whoever asked may be gone.
+        drop(told.send(answer));
+        if let Some(program) = started.filter(|_| has_answered) {
+            program.end();
         }
     }
 }
@@ -317,7 +284,7 @@ impl KekProvider for CommandKeys {
     }
 
     fn opened_for(&self) -> Option<Duration> {
-        Some(self.asked.opened_for)
+        Some(self.asked.options.opened_for)
     }
 }
 

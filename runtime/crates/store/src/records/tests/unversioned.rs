@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::{BoxFuture, Change, SnapshotReport, StoreStats};
+use crate::{BoxFuture, Change, HostInstant, SnapshotReport, StoreStats};
 
 /// Counts its reads.
 #[derive(Default)]
@@ -84,7 +84,7 @@ async fn a_followed_feed_says_when_a_document_is_read_again() {
     let read = async || records.get_shared::<OrgRecord>(&["acme"]).await.unwrap();
     let reads = || store.reads.load(Ordering::SeqCst);
     let named = |name: &str| OrgRecord { display_name: Some(name.to_owned()), ..org("acme") };
-    records.use_until(std::time::Instant::now() + std::time::Duration::from_secs(3600));
+    records.use_until(HostInstant::now().plus(std::time::Duration::from_secs(3600)));
     assert!(read().await.is_none());
     let first = elsewhere.commit(Writes::new().create(&["acme"], &named("first"))).await.unwrap();
     assert_eq!(read().await.unwrap().1, first, "what is missing is read each time");
@@ -120,7 +120,7 @@ async fn a_followed_feed_says_when_a_document_is_read_again() {
 async fn a_feed_that_is_not_followed_any_more_says_nothing() {
     let store = Arc::new(Unversioned::default());
     let (records, elsewhere) = (Records::new(store.clone()), Records::new(store.clone()));
-    records.use_until(std::time::Instant::now());
+    records.use_until(HostInstant::now());
     elsewhere.commit(Writes::new().create(&["acme"], &org("acme"))).await.unwrap();
     let before = store.reads.load(Ordering::SeqCst);
     for _ in 0..2 {

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use portcullis_core::id::{OrgId, WorkspaceId};
 
@@ -210,6 +211,69 @@ async fn a_program_that_does_not_do_its_part_is_told_and_nothing_of_it_stays() {
     assert_ends(&dir.path().join("child"));
 }
 
+/// Waits for something for as long as a busy machine may need.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_has_answered_removes_what_it_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "cd \"$(dirname \"$0\")\"; trap 'rm -f secret' EXIT; echo a-key > secret; echo x >> asked; read -r q; \
+                echo '{\"keys\":[\"a\"]}'";
+    for times in 1..=5 {
+        CommandKeys::open(script(dir.path(), text)).await.unwrap();
+        assert_eq!(asked(dir.path(), "x"), times);
+        until("nothing is left", || !dir.path().join("secret").exists()).await;
+    }
+}
+
+/// Answers what its keys are; everything else it does not.
+const SILENT: &str = "cd \"$(dirname \"$0\")\"; read -r q; case \"$q\" in *keys*) echo '{\"keys\":[\"a\"]}'; exit;; esac; \
+                      echo $$ > child; sleep 987";
+
+#[tokio::test]
+async fn a_question_whose_caller_is_gone_keeps_its_place_and_its_failure_is_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = CommandKeys::open(script(dir.path(), SILENT)).await.unwrap();
+    let options = CommandOptions { timeout: Duration::from_secs(5), ..keys.asked.options.clone() };
+    let keys = CommandKeys { asked: Arc::new(Asked { options, failed: Mutex::default() }), ..keys };
+    let free = || keys.turns.available_permits();
+    until("the first program ended", || free() == AT_ONCE).await;
+    let id = keys.key_ids().remove(0);
+    let started = until("it is asked", || dir.path().join("child").exists());
+    tokio::select! {
+        answered = keys.wrap_key(&id, b"", &[0; 32]) => panic!("{answered:?}"),
+        () = started => {}
+    }
+    assert_eq!(free(), AT_ONCE - 1, "the program runs, and counts");
+    until("its time is up", || free() == AT_ONCE).await;
+    let noted = lock(&keys.asked.failed).clone().map(|(_, why)| why).unwrap();
+    assert!(noted.contains("did not answer within 5000 ms"), "{noted}");
+    assert_ends(&dir.path().join("child"));
+}
+
+#[tokio::test]
+async fn a_question_for_which_there_is_no_place_is_refused_after_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = CommandKeys::open(script(dir.path(), SILENT)).await.unwrap();
+    let options = CommandOptions { timeout: Duration::from_millis(50), ..keys.asked.options.clone() };
+    let keys = CommandKeys { asked: Arc::new(Asked { options, failed: Mutex::default() }), ..keys };
+    let id = keys.key_ids().remove(0);
+    let all = Arc::clone(&keys.turns).acquire_many_owned(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
+    let error = keys.wrap_key(&id, b"", &[0; 32]).await.unwrap_err();
+    assert!(why(&error).contains("8 programs run, and none of them ended"), "{error}");
+    assert!(!dir.path().join("child").exists(), "nothing was started");
+    assert!(lock(&keys.asked.failed).is_none(), "the service did not fail");
+    drop(all);
+    let error = keys.wrap_key(&id, b"", &[0; 32]).await.unwrap_err();
+    assert!(why(&error).contains("did not answer within 50 ms"), "{error}");
+}
+
 /// The process whose number is in a file ends.
 fn assert_ends(file: &Path) {
     let number = std::fs::read_to_string(file).unwrap().trim().to_owned();
@@ -234,12 +298,12 @@ async fn after_a_failure_a_program_is_left_alone_for_a_moment() {
     assert!(why(&error).contains("ended without an answer"), "{error}");
     assert_eq!(asked(dir.path(), "x"), 2);
     let minute = Duration::from_secs(60);
-    assert!(lock(&keys.failed).is_some());
-    *lock(&keys.failed) = Some((Instant::now() + minute, "it is away".to_owned()));
+    assert!(lock(&keys.asked.failed).is_some());
+    *lock(&keys.asked.failed) = Some((Instant::now() + minute, "it is away".to_owned()));
     let error = keys.wrap_key(&id, b"", &[0; 32]).await.unwrap_err();
     assert!(why(&error).contains("it is away"), "{error}");
     assert_eq!(asked(dir.path(), "x"), 2, "it was not asked");
-    *lock(&keys.failed) = Instant::now().checked_sub(minute).map(|at| (at, "it was away".to_owned()));
+    *lock(&keys.asked.failed) = Instant::now().checked_sub(minute).map(|at| (at, "it was away".to_owned()));
     let error = keys.wrap_key(&id, b"", &[0; 32]).await.unwrap_err();
     assert!(why(&error).contains("ended without an answer"), "{error}");
     assert_eq!(asked(dir.path(), "x"), 3, "it was asked again");
