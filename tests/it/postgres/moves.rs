@@ -126,6 +126,31 @@ async fn a_move_that_is_killed_goes_on_and_nobody_serves_from_it_meanwhile() {
 }
 
 #[tokio::test]
+async fn runs_of_which_some_were_taken_out_are_not_moved_and_the_check_names_their_chain() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (_, _) = populated(dir.path(), 4).await;
+    let url = cluster.database();
+    run(dir.path(), &["migrate", "--store", &url]).exits(0);
+    migrate(dir.path(), "sled:portcullis-data", &url).exits(0);
+    let key = "portcullis-data/master.key";
+    let check = || run(dir.path(), &["fsck", "--store", &url, "--master-key-file", key]);
+    check().exits(0);
+    // What the owner of the database does: the newest run of a chain to which nobody adds any more goes.
+    cluster.sql(
+        database(&url),
+        "DELETE FROM portcullis.runs r USING portcullis.run_heads h \
+         WHERE r.pos = h.pos AND r.org = 'acme' AND h.org = 'acme' AND h.node = 'moved'",
+    );
+    let checked = check().exits(1);
+    assert!(checked.out.contains("DAMAGED runs (the chain of node moved of acme/"), "{}", checked.out);
+    assert!(checked.out.contains("runs at its end are missing"), "{}", checked.out);
+    let refused = migrate(dir.path(), &url, "sled:back").exits(1);
+    assert!(refused.err.contains("the runs of the source are damaged"), "{}", refused.err);
+    assert!(!dir.path().join("back/store").exists(), "nothing serves from what was copied");
+}
+
+#[tokio::test]
 async fn what_is_in_use_or_not_empty_is_refused_and_stays_as_it_is() {
     let Some(cluster) = Cluster::shared() else { return };
     let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use portcullis_core::id::{OrgId, RunId, WorkspaceId};
 use portcullis_store::for_backends::runs::RECORD_BYTES_MAX;
-use portcullis_store::{RunCursor, RunFilter, RunOrder, RunQuery, RunRecord, RunScope, Runs, StoreError};
+use portcullis_store::{
+    RunCursor, RunFilter, RunOrder, RunQuery, RunRecord, RunScope, Runs, RunsReport, StoreError,
+};
 use serde_json::value::{RawValue, to_raw_value};
 
 mod pages;
@@ -18,6 +20,7 @@ pub async fn check_all<R: Runs>(fresh: impl Fn() -> Arc<R>) {
     a_record_too_long_is_refused(&*fresh()).await;
     removing_takes_one_workspace_s_runs(&*fresh()).await;
     concurrent_appends_are_all_kept(fresh()).await;
+    a_look_at_everything_counts_every_run(&*fresh()).await;
     pages::lists_go_both_ways_over_every_scope(&*fresh()).await;
     pages::every_filter_finds_its_runs_and_no_others(&*fresh()).await;
     pages::a_range_of_time_has_its_first_moment_and_not_its_last(&*fresh()).await;
@@ -223,4 +226,19 @@ async fn concurrent_appends_are_all_kept(runs: Arc<dyn Runs>) {
         assert_eq!(kept, mine, "one task's, in its order");
     }
     assert_eq!(found.len(), 200);
+}
+
+async fn a_look_at_everything_counts_every_run(runs: &dyn Runs) {
+    assert_eq!(runs.verify(&mut |_| ()).await.unwrap(), RunsReport::default());
+    let (org, main) = ids("acme", "main");
+    for n in 0..40 {
+        let workspace = if n % 2 == 0 { main.clone() } else { ids("acme", "side").1 };
+        runs.append(&generated(&org, &workspace, n)).await.unwrap();
+    }
+    let mut last = 0;
+    let seen = runs.verify(&mut |records| last = records).await.unwrap();
+    assert_eq!(seen, RunsReport { records: 40, bad: Vec::new() });
+    assert_eq!(last, 40, "it is told of all");
+    runs.remove(&org, &main).await.unwrap();
+    assert_eq!(runs.verify(&mut |_| ()).await.unwrap().records, 20);
 }

@@ -1,9 +1,10 @@
 //! Runs in PostgreSQL: a row for each, linked to the row before of the same workspace and node.
 //!
 //! All runs of a node that wait are written by one statement. Each row has a hash over its place, the row before and its
-//! record, under the integrity key if there is one, so that a row that was changed or moved is refused by name; one that
-//! was taken out is missed in the list of its workspace. Runs of a workspace that were all taken out together with their
-//! heads are not missed. Used as `dyn Runs`.
+//! record, under the integrity key if there is one, so that a row that was changed or moved is refused by name. One that
+//! was taken out is missed in the list of its workspace if its neighbours in the chain are on the same page, and by a look
+//! at everything in any case, with two exceptions: the rows of a chain that were all taken out together with its head, and
+//! its oldest rows if its anchor was moved behind them. Used as `dyn Runs`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use portcullis_core::id::{NodeId, OrgId, RunId, WorkspaceId};
 use portcullis_store::{
-    BoxFuture, OpenError, RunCut, RunPage, RunQuery, RunRecord, Runs, RunsLeft, StoreError,
+    BoxFuture, OpenError, RunCut, RunPage, RunQuery, RunRecord, Runs, RunsLeft, RunsProgress, RunsReport,
+    StoreError,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -27,6 +29,7 @@ mod continuity;
 mod listing;
 mod removal;
 mod row;
+mod verify;
 mod writer;
 
 /// Records that may wait to be written before callers wait to be queued: a second of a busy node.
@@ -122,6 +125,10 @@ impl Runs for PostgresRuns {
 
     fn retain<'a>(&'a self, org: &'a OrgId, cut: &'a RunCut) -> BoxFuture<'a, Result<RunsLeft, StoreError>> {
         Box::pin(removal::retain(&self.shared, org, cut))
+    }
+
+    fn verify<'a>(&'a self, each: RunsProgress<'a>) -> BoxFuture<'a, Result<RunsReport, StoreError>> {
+        Box::pin(verify::verify(&self.shared, verify::PAGE_ROWS, each))
     }
 
     fn bytes<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, StoreError>> {

@@ -109,7 +109,7 @@ pub use records::{Document, Key, Listed, Records, Writes, sweep_blobs};
 pub use retention::{RetentionChange, RetentionRecord, RetentionTerms};
 pub use runs::{
     FileRuns, MemoryRuns, RunCursor, RunCut, RunFilter, RunOrder, RunPage, RunPlace, RunQuery, RunRecord,
-    RunScope, Runs, RunsLeft,
+    RunScope, Runs, RunsFault, RunsLeft, RunsProgress, RunsReport,
 };
 pub use schedules::{MissedTimes, ScheduleFiring, ScheduleOrder, ScheduleOutcome, ScheduleRecord};
 pub use settings::{

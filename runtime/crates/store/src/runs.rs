@@ -16,12 +16,14 @@ use crate::task::BoxFuture;
 mod file;
 mod memory;
 pub(crate) mod query;
+mod report;
 mod retention;
 
 pub use file::FileRuns;
 pub(crate) use file::examine_runs;
 pub use memory::MemoryRuns;
 pub use query::{RunCursor, RunFilter, RunOrder, RunPage, RunPlace, RunQuery, RunScope};
+pub use report::{RunsFault, RunsReport};
 pub use retention::{RunCut, RunsLeft};
 
 /// Longest record in bytes, as JSON.
@@ -29,6 +31,9 @@ pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of a record besides its body.
 const AROUND_BYTES: usize = 320;
+
+/// Is told how many records a look at all runs has read.
+pub type RunsProgress<'a> = &'a mut (dyn FnMut(u64) + Send);
 
 /// The runs of all workspaces.
 ///
@@ -63,6 +68,12 @@ pub trait Runs: Send + Sync + 'static {
     /// Drops old runs of an org, whole files and from the oldest of each workspace on, while others are stored. After an
     /// error some may be deleted; doing it again completes it.
     fn retain<'a>(&'a self, org: &'a OrgId, cut: &'a RunCut) -> BoxFuture<'a, Result<RunsLeft, StoreError>>;
+
+    /// Reads all runs, and finds those that are not what was written, and those that are missing as far as the storage can
+    /// tell. Others may use it meanwhile. Damage is in the report and is not an error.
+    fn verify<'a>(&'a self, each: RunsProgress<'a>) -> BoxFuture<'a, Result<RunsReport, StoreError>> {
+        Box::pin(report::verify_pages(self, each))
+    }
 
     /// Bytes of an org's runs as they are stored.
     fn bytes<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<u64, StoreError>>;

@@ -1,4 +1,5 @@
-//! Runs: copied in the order in which a workspace's runs ended, and compared workspace by workspace.
+//! Runs: copied in the order in which a workspace's runs ended, and compared workspace by workspace. Before that it is seen
+//! to that none is missing in the source, which a list of all does not show.
 //!
 //! An import that was interrupted left the first runs of each workspace, in their order, so their number says where to
 //! go on.
@@ -46,11 +47,12 @@ pub(super) async fn has_any(runs: &dyn Runs) -> Result<bool, String> {
     Ok(false)
 }
 
-/// Copies the runs that are not there yet, and compares.
+/// Copies the runs that are not there yet, and compares. Runs of which some are missing are not copied.
 ///
 /// # Errors
 /// A sentence.
 pub(super) async fn copy(from: &dyn Runs, to: &dyn Runs) -> Result<Copied, String> {
+    let whole = intact(from, "source").await?;
     let there = counted(to).await?;
     let mut progress = Progress::of("runs");
     let mut met = ByWorkspace::new();
@@ -74,9 +76,29 @@ pub(super) async fn copy(from: &dyn Runs, to: &dyn Runs) -> Result<Copied, Strin
     {
         return Err(format!("the runs of {} differ in source and target", workspace.0));
     }
+    let records = progress.end();
+    if records != whole || intact(to, "target").await? != whole {
+        return Err(format!("runs were added or taken out while {whole} were copied"));
+    }
     let mut all = Sha256::new();
     here.iter().for_each(|(name, (_, digest))| all.update(format!("{name} {digest}\n")));
-    Ok(Copied { records: progress.end(), digest: hex::encode(&all.finalize()) })
+    Ok(Copied { records, digest: hex::encode(&all.finalize()) })
+}
+
+/// Refuses runs of which some are missing or are not what was written; returns how many there are.
+async fn intact(runs: &dyn Runs, side: &str) -> Result<u64, String> {
+    let mut progress = Progress::of(format!("runs of the {side}, looked at"));
+    let mut told = 0_u64;
+    let mut tell = |records: u64| {
+        progress.add(records.saturating_sub(told));
+        told = records;
+    };
+    let seen = runs.verify(&mut tell).await.map_err(|error| error.to_string())?;
+    progress.end();
+    match seen.bad.into_iter().next() {
+        None => Ok(seen.records),
+        Some(fault) => Err(format!("the runs of the {side} are damaged: {}: {}", fault.place, fault.reason)),
+    }
 }
 
 /// Appends runs in their order. A database takes those of a page at once, as it takes those of many calls: it queues them

@@ -1,58 +1,66 @@
 //! Whether the rows of a list are all there: each follows the one before in its chain, from head or anchor on.
+//!
+//! A page that goes on somewhere in a list knows nothing of the rows before it; who has to know carries one walk over all
+//! pages.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use portcullis_core::id::{OrgId, WorkspaceId};
 use portcullis_store::{RunOrder, StoreError};
 use tokio_postgres::Row;
 
 use super::column;
-use super::row::{Checked, damaged, genesis};
-use crate::seal::Sealer;
+use super::row::{Checked, damaged, genesis, head_seal};
+use crate::seal::{Sealer, is_same};
 
 /// The ends of a workspace's chains.
-pub(super) const ENDS: &str = "SELECT node, seq, hash, born, anchor_seq, anchor_hash FROM run_heads \
+pub(super) const ENDS: &str = "SELECT node, seq, hash, pos, born, anchor_seq, anchor_hash, seal FROM run_heads \
                                WHERE org = $1 AND workspace = $2";
 
 /// A place in a chain: a row's number and hash.
 type Place = (i64, Vec<u8>);
 
+const UNSEALED: &str = "the seal of its head does not match, or is of another integrity key";
+
 struct Chain {
     anchor: Place,
     head: Place,
+    /// Whether the head is as its node wrote it. A head without rows, which nobody ever leaves behind, is not.
+    is_sealed: bool,
     /// The row that was met last: its place, and that of the row before it.
     met: Option<(Place, Place)>,
 }
 
 /// A walk along a workspace's rows, in either order.
 pub(super) struct Continuity<'a> {
-    org: &'a OrgId,
-    workspace: &'a WorkspaceId,
+    org: &'a str,
+    workspace: &'a str,
     order: RunOrder,
     /// Whether the list begins at its beginning.
     is_start: bool,
-    chains: HashMap<String, Chain>,
+    chains: BTreeMap<String, Chain>,
 }
 
 impl<'a> Continuity<'a> {
     pub(super) fn new(
-        (org, workspace): (&'a OrgId, &'a WorkspaceId),
+        (org, workspace): (&'a str, &'a str),
         order: RunOrder,
         is_start: bool,
         ends: &[Row],
         sealer: &Sealer,
     ) -> Result<Self, StoreError> {
-        let mut chains = HashMap::new();
+        let mut chains = BTreeMap::new();
         for row in ends {
             let node: String = column(row, "node")?;
-            let anchored: i64 = column(row, "anchor_seq")?;
+            let (anchored, born): (i64, i64) = (column(row, "anchor_seq")?, column(row, "born")?);
             let mut anchor: Place = (anchored, column(row, "anchor_hash")?);
+            let names = (org, workspace, node.as_str());
             if anchored == 0 {
-                let key = super::row::ChainKey { org: org.clone(), workspace: workspace.clone() };
-                anchor.1 = genesis(sealer, &key, &node, column(row, "born")?).to_vec();
+                anchor.1 = genesis(sealer, names, born).to_vec();
             }
-            let head = (column(row, "seq")?, column(row, "hash")?);
-            chains.insert(node, Chain { anchor, head, met: None });
+            let head: Place = (column(row, "seq")?, column(row, "hash")?);
+            let seal = head_seal(sealer, names, (head.0, &head.1, column(row, "pos")?), born);
+            let is_sealed = is_same(&seal, column(row, "seal")?);
+            chains.insert(node, Chain { anchor, head, is_sealed, met: None });
         }
         Ok(Self { org, workspace, order, is_start, chains })
     }
@@ -60,8 +68,11 @@ impl<'a> Continuity<'a> {
     /// Meets the next row of the list.
     pub(super) fn meet(&mut self, row: &Checked) -> Result<(), StoreError> {
         let what = format!("run {}", row.record.run_id);
-        let bad = |reason: &str| damaged(self.org.as_str(), self.workspace.as_str(), &what, reason);
+        let bad = |reason: &str| damaged(self.org, self.workspace, &what, reason);
         let chain = self.chains.get_mut(&row.node).ok_or_else(|| bad("no head knows its chain"))?;
+        if !chain.is_sealed {
+            return Err(damaged(self.org, self.workspace, &name_of(&row.node), UNSEALED));
+        }
         let place: Place = (row.seq, row.hash.clone());
         let before: Place = (row.seq.saturating_sub(1), row.prev.clone());
         let follows = match (&chain.met, self.order) {
@@ -80,18 +91,27 @@ impl<'a> Continuity<'a> {
 
     /// The list has no more rows.
     pub(super) fn end(&self) -> Result<(), StoreError> {
-        for (node, chain) in &self.chains {
+        self.faults().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// What is wrong with the ends of chains once the list has no more rows, each with its node.
+    pub(super) fn faults(&self) -> impl Iterator<Item = (&str, StoreError)> {
+        self.chains.iter().filter_map(|(node, chain)| {
             let is_whole = match (&chain.met, self.order) {
                 (None, _) => !self.is_start || chain.head == chain.anchor,
                 (Some((_, before)), RunOrder::NewestFirst) => *before == chain.anchor,
                 (Some((last, _)), RunOrder::OldestFirst) => *last == chain.head,
             };
-            if !is_whole {
-                let what = format!("the chain of node {node}");
-                let reason = "runs at its end are missing, or are others than they were";
-                return Err(damaged(self.org.as_str(), self.workspace.as_str(), &what, reason));
-            }
-        }
-        Ok(())
+            let reason = match (chain.is_sealed, is_whole) {
+                (false, _) => UNSEALED,
+                (true, false) => "runs at its end are missing, or are others than they were",
+                (true, true) => return None,
+            };
+            Some((node.as_str(), damaged(self.org, self.workspace, &name_of(node), reason)))
+        })
     }
+}
+
+fn name_of(node: &str) -> String {
+    format!("the chain of node {node}")
 }

@@ -24,7 +24,7 @@ const PAGE_RUNS_MAX: usize = 1000;
 /// Terms with an index of their own, the one that fewest runs have in common first.
 const INDEXED: [&str; 6] = ["event_id", "automation_id", "code", "class", "status", "connector_id"];
 
-const COLUMNS: &str = "pos, org, workspace, node, seq, ended_us, run_id, status, class, code, connector_id, connection, \
+pub(super) const COLUMNS: &str = "pos, org, workspace, node, seq, ended_us, run_id, status, class, code, connector_id, connection, \
                        action_id, automation_id, event_id, record, prev, hash";
 
 /// A run of a workspace.
@@ -62,7 +62,7 @@ pub(super) async fn page(shared: &Shared, query: &RunQuery) -> Result<Option<Run
     {
         let ends = moment.query(ENDS, &[&org.as_str(), &workspace.as_str()]).await;
         let ends = ends.map_err(|error| unavailable(&error))?;
-        let own = (org, workspace);
+        let own = (org.as_str(), workspace.as_str());
         let mut walk = Continuity::new(own, query.order, wanted.start.is_none(), &ends, &shared.sealer)?;
         checked.iter().try_for_each(|row| walk.meet(row))?;
         if !has_more {

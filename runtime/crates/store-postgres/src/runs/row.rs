@@ -39,10 +39,23 @@ pub(super) fn terms(record: &str) -> [Option<String>; 8] {
 }
 
 /// The start of a chain.
-pub(super) fn genesis(sealer: &Sealer, key: &ChainKey, node: &str, born: i64) -> Seal {
-    let names = [key.org.as_str(), key.workspace.as_str(), node].map(str::as_bytes);
+pub(super) fn genesis(sealer: &Sealer, (org, workspace, node): (&str, &str, &str), born: i64) -> Seal {
+    let names = [org, workspace, node].map(str::as_bytes);
     let [org, workspace, node] = names;
     sealer.over(b"runs genesis", &[org, workspace, node, &born.to_be_bytes()])
+}
+
+/// The seal of a chain's head: where the chain ends, and when it was born. What was dropped from its start is not in it.
+pub(super) fn head_seal(
+    sealer: &Sealer,
+    (org, workspace, node): (&str, &str, &str),
+    (seq, hash, pos): (i64, &[u8], i64),
+    born: i64,
+) -> Seal {
+    let names = [org, workspace, node].map(str::as_bytes);
+    let [org, workspace, node] = names;
+    let [seq, pos, born] = [seq, pos, born].map(i64::to_be_bytes);
+    sealer.over(b"run head", &[org, workspace, node, &seq, hash, &pos, &born])
 }
 
 /// The hash of a row.

@@ -136,3 +136,103 @@ async fn old_runs_leave_an_anchor_and_a_workspace_that_was_removed_begins_again(
     let gone = RunCursor::Run(generated(&org, &main, 1).run_id);
     assert!(here.query(&RunQuery { after: Some(gone), ..query }).await.unwrap().is_none());
 }
+
+/// A workspace with six rows of the node `old`, which is gone, and ten of `new` after them.
+async fn of_two_nodes(cluster: &Cluster) -> (Database<'_>, PostgresRuns) {
+    let database = Database::new(cluster).await;
+    let (org, main) = ids("acme", "main");
+    let old = database.runs("old").await;
+    for n in 0..6 {
+        old.append(&generated(&org, &main, n)).await.unwrap();
+    }
+    let new = database.runs("new").await;
+    for n in 6..16 {
+        new.append(&generated(&org, &main, n)).await.unwrap();
+    }
+    (database, new)
+}
+
+/// A look at everything, so many rows at a time.
+async fn seen(runs: &PostgresRuns, page_rows: usize) -> RunsReport {
+    verify::verify(&runs.shared, page_rows, &mut |_| ()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_was_taken_out_is_missed_by_a_look_at_everything_on_whatever_page() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let back = "UPDATE run_heads h SET seq = r.seq, hash = r.hash, pos = r.pos FROM runs r \
+                WHERE h.node = 'old' AND r.node = 'old' AND r.seq = 4";
+    let none = "UPDATE run_heads SET seq = 0, pos = 0, hash = anchor_hash, seal = '' WHERE node = 'old'";
+    let attacks = [
+        // None of the rows that are left is on the last page of four.
+        ("DELETE FROM runs WHERE node = 'old' AND seq > 4".to_owned(), "runs at its end are missing", 14),
+        ("DELETE FROM runs WHERE node = 'old'".to_owned(), "runs at its end are missing", 10),
+        ("DELETE FROM runs WHERE node = 'old' AND seq < 3".to_owned(), "runs beside it are missing", 10),
+        // The first one of the third page of four.
+        ("DELETE FROM runs WHERE node = 'new' AND seq = 3".to_owned(), "runs beside it are missing", 8),
+        (format!("{back}; DELETE FROM runs WHERE node = 'old' AND seq > 4"), "the seal of its head", 10),
+        (format!("{none}; DELETE FROM runs WHERE node = 'old'"), "the seal of its head", 10),
+        ("DELETE FROM run_heads WHERE node = 'old'".to_owned(), "no head knows its chain", 10),
+        ("UPDATE runs SET status = 'x' WHERE node = 'old' AND seq = 5".to_owned(), "its column status", 14),
+    ];
+    for (sql, reason, records) in attacks {
+        let (database, runs) = of_two_nodes(cluster).await;
+        for page_rows in [1, 4, 16, 500] {
+            assert_eq!(seen(&runs, page_rows).await, RunsReport { records: 16, bad: Vec::new() });
+        }
+        database.sql(&sql);
+        for page_rows in [1, 4, 500] {
+            let report = seen(&runs, page_rows).await;
+            let [fault] = report.bad.as_slice() else { panic!("{sql}: {report:?}") };
+            assert!(fault.place.contains("acme/main"), "{sql}: {fault:?}");
+            assert!(fault.reason.contains(reason), "{sql}: {fault:?}");
+            assert_eq!(report.records, records, "{sql}: the other chain is read to its end");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_was_put_back_is_refused_by_lists() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let (database, runs) = of_two_nodes(cluster).await;
+    let (org, main) = ids("acme", "main");
+    let query = newest_first(RunScope::Workspace(org, main), 50);
+    assert_eq!(all_pages(&runs, &query).await.len(), 16);
+    database.sql(
+        "UPDATE run_heads h SET seq = r.seq, hash = r.hash, pos = r.pos FROM runs r \
+         WHERE h.node = 'old' AND r.node = 'old' AND r.seq = 4; \
+         DELETE FROM runs WHERE node = 'old' AND seq > 4",
+    );
+    let error = runs.query(&query).await.expect_err("the seal does not fit");
+    assert!(error.to_string().contains("the seal of its head does not match"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_beside_nodes_that_write_drop_and_remove_finds_nothing() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let (database, runs) = of_two_nodes(cluster).await;
+    let (org, main) = ids("acme", "main");
+    let side = ids("acme", "side").1;
+    let other = database.runs("other").await;
+    let writing = tokio::spawn(async move {
+        for n in 16..120 {
+            other.append(&generated(&org, &main, n)).await.unwrap();
+            other.append(&generated(&org, &side, 1000 + n)).await.unwrap();
+            if n % 10 == 0 {
+                let half = other.bytes(&org).await.unwrap() / 2;
+                other.retain(&org, &RunCut { bytes: Some(half), ..RunCut::default() }).await.unwrap();
+            }
+            if n % 25 == 0 {
+                other.remove(&org, &side).await.unwrap();
+            }
+        }
+    });
+    while !writing.is_finished() {
+        assert_eq!(seen(&runs, 3).await.bad, []);
+    }
+    writing.await.unwrap();
+    let report = seen(&runs, 3).await;
+    let kept: u64 = database.sql("SELECT count(*) FROM runs").parse().unwrap();
+    assert_eq!(report, RunsReport { records: kept, bad: Vec::new() });
+    assert!(kept > 19, "some are left: {kept}");
+}

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::batch::Batch;
 use super::Shared;
-use super::row::{ChainKey, ended_column, genesis, hash, terms};
+use super::row::{ChainKey, ended_column, genesis, hash, head_seal, terms};
 use crate::error::unavailable;
 use crate::position::{Positions, first_at, now_us};
 use crate::seal::{Seal, Sealer};
@@ -199,14 +199,13 @@ impl Writer {
 
 impl Head {
     fn genesis(sealer: &Sealer, key: &ChainKey, node: &str, born: i64) -> Self {
-        Self { seq: 0, hash: genesis(sealer, key, node, born), pos: 0, born }
+        let names = (key.org.as_str(), key.workspace.as_str(), node);
+        Self { seq: 0, hash: genesis(sealer, names, born), pos: 0, born }
     }
 
     fn seal(&self, sealer: &Sealer, key: &ChainKey, node: &str) -> Seal {
-        let numbers = [self.seq, self.pos, self.born].map(i64::to_be_bytes);
-        let [seq, pos, born] = &numbers;
-        let (org, workspace) = (key.org.as_str().as_bytes(), key.workspace.as_str().as_bytes());
-        sealer.over(b"run head", &[org, workspace, node.as_bytes(), seq, &self.hash, pos, born])
+        let names = (key.org.as_str(), key.workspace.as_str(), node);
+        head_seal(sealer, names, (self.seq, &self.hash, self.pos), self.born)
     }
 }
 

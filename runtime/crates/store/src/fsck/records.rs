@@ -1,7 +1,7 @@
 //! What records promise each other: parts of large documents, inputs of accepted runs.
 
 use super::{FsckProgress, FsckReport};
-use crate::backend::Store;
+use crate::backend::{Store, Versioned};
 use crate::error::StoreError;
 use crate::jobs::{Job, JobName};
 use crate::records::check_blob;
@@ -10,6 +10,10 @@ use crate::vault::{is_sealed_content, is_sealed_text};
 
 /// Records read at a time.
 const PAGE: usize = 500;
+
+/// How often a record is looked at that is another one each time: nobody writes one as often as this while its parts are
+/// read, and a check ends.
+pub(super) const LOOKS_MAX: usize = 8;
 
 /// Checks every record that speaks of others, or holds something sealed. `file` is where they are.
 pub(super) async fn check(
@@ -22,16 +26,7 @@ pub(super) async fn check(
     loop {
         let page = store.list("", after.as_deref(), PAGE).await?;
         for (key, found) in &page {
-            let fault = match key.split('/').next().unwrap_or_default() {
-                "job" => job(store, &found.value).await?,
-                "setting" => setting(&found.value),
-                _ => None,
-            };
-            let fault = match fault {
-                None => check_blob(store, key, &found.value).await?,
-                fault => fault,
-            };
-            if let Some(reason) = fault {
+            if let Some(reason) = standing_fault(store, key, found).await? {
                 report.add(file, format!("record {key}"), reason);
             }
         }
@@ -39,6 +34,44 @@ pub(super) async fn check(
         progress("records", looked);
         let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else { return Ok(()) };
         after = Some(last.clone());
+    }
+}
+
+/// What is wrong with a record for as long as it stands as it is. What it speaks of is read after it, and others may have
+/// replaced or deleted it meanwhile together with that.
+async fn standing_fault(
+    store: &dyn Store,
+    key: &str,
+    found: &Versioned,
+) -> Result<Option<String>, StoreError> {
+    let Some(mut reason) = fault(store, key, &found.value).await? else { return Ok(None) };
+    let mut revision = found.revision;
+    for _ in 1..LOOKS_MAX {
+        match store.get(key).await? {
+            None => return Ok(None),
+            Some(now) if now.revision == revision => break,
+            Some(now) => {
+                revision = now.revision;
+                match fault(store, key, &now.value).await? {
+                    None => return Ok(None),
+                    Some(other) => reason = other,
+                }
+            }
+        }
+    }
+    Ok(Some(reason))
+}
+
+/// What is wrong with a record, by what it speaks of now.
+async fn fault(store: &dyn Store, key: &str, value: &[u8]) -> Result<Option<String>, StoreError> {
+    let fault = match key.split('/').next().unwrap_or_default() {
+        "job" => job(store, value).await?,
+        "setting" => setting(value),
+        _ => None,
+    };
+    match fault {
+        None => check_blob(store, key, value).await,
+        fault => Ok(fault),
     }
 }
 

@@ -4,14 +4,13 @@
 use crate::backends::Backends;
 use crate::error::StoreError;
 use crate::modules::{ModuleBytes, ModuleRecord};
-use crate::orgs::WorkspaceRecord;
-use crate::records::Records;
-use crate::runs::{RunCursor, RunFilter, RunOrder, RunQuery, RunScope};
+use crate::records::{Key, Records};
 
+use super::records::LOOKS_MAX;
 use super::{FsckProgress, FsckReport, name_of, records};
 use crate::audit::{audit_scopes, verify_audit};
 
-/// Runs read at a time.
+/// Modules whose names are read at a time.
 const PAGE: usize = 500;
 
 /// Checks records, audit logs, ledgers, runs and modules. What a storage knows of its records as a whole it checks itself.
@@ -30,15 +29,8 @@ pub async fn fsck_shared(
     let all = Records::new(backends.store.clone());
     check_audit(&all, &mut report, progress).await?;
     check_ledgers(backends, &mut report, progress).await?;
-    check_runs(backends, &all, &mut report, progress).await?;
-    for (digest, _, _) in all.filter::<ModuleRecord>(&[], |_, _| true).await? {
-        match modules.read(&digest).await {
-            Ok(Some(_)) => report.modules = report.modules.saturating_add(1),
-            Ok(None) => report.add("modules", &digest, "it is missing"),
-            Err(error) => report.add("modules", &digest, error.to_string()),
-        }
-        progress("modules", report.modules);
-    }
+    check_runs(backends, &mut report, progress).await?;
+    check_modules(&all, modules, &mut report, progress).await?;
     Ok(report)
 }
 
@@ -85,44 +77,68 @@ async fn check_ledgers(
     Ok(())
 }
 
-/// Reads the runs of each workspace, whose chains are looked at from end to end.
 async fn check_runs(
     backends: &Backends,
-    records: &Records,
     report: &mut FsckReport,
     progress: FsckProgress<'_>,
 ) -> Result<(), StoreError> {
-    for (rest, _, _) in records.filter::<WorkspaceRecord>(&[], |_, _| true).await? {
-        let Some(scope) = rest.split_once('/').and_then(|(org, workspace)| {
-            let org = portcullis_core::id::OrgId::parse(org).ok()?;
-            Some(RunScope::Workspace(org, portcullis_core::id::WorkspaceId::parse(workspace).ok()?))
-        }) else {
-            continue;
-        };
-        let mut after: Option<RunCursor> = None;
-        loop {
-            let query = RunQuery {
-                scope: scope.clone(),
-                filter: RunFilter::default(),
-                order: RunOrder::OldestFirst,
-                after: after.take(),
-                limit: PAGE,
-            };
-            let page = match backends.runs.query(&query).await {
-                Ok(Some(page)) => page,
-                Ok(None) => break,
-                Err(error) => {
-                    report.add_damage(&format!("runs of {rest}"), error)?;
-                    break;
-                }
-            };
-            report.run_records = report.run_records.saturating_add(page.records.len() as u64);
-            progress("runs", report.run_records);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
-    }
+    let seen = backends.runs.verify(&mut |records| progress("runs", records)).await?;
+    report.run_records = seen.records;
+    seen.bad.into_iter().for_each(|fault| report.add("runs", fault.place, fault.reason));
     Ok(())
 }
+
+/// Checks that the bytes of every module are there which the records know.
+async fn check_modules(
+    records: &Records,
+    modules: &dyn ModuleBytes,
+    report: &mut FsckReport,
+    progress: FsckProgress<'_>,
+) -> Result<(), StoreError> {
+    let mut after: Option<Vec<String>> = None;
+    loop {
+        let page = records.keys::<ModuleRecord>(&[], after.as_deref(), PAGE).await?;
+        for parts in &page {
+            let digest = parts.join("/");
+            match module(records, modules, &digest).await? {
+                Looked::Whole => report.modules = report.modules.saturating_add(1),
+                Looked::Gone => {}
+                Looked::Bad(reason) => report.add("modules", digest, reason),
+            }
+            progress("modules", report.modules);
+        }
+        let Some(last) = page.last().filter(|_| page.len() == PAGE) else { return Ok(()) };
+        after = Some(last.clone());
+    }
+}
+
+/// What a look at a module shows.
+enum Looked {
+    Whole,
+    /// It was deleted since its record was met.
+    Gone,
+    Bad(String),
+}
+
+/// Looks at the bytes of a module. A record goes before its bytes, so that they are missing only if the record is the same
+/// before and after a look at them.
+async fn module(records: &Records, modules: &dyn ModuleBytes, digest: &str) -> Result<Looked, StoreError> {
+    let key = format!("{}{digest}", Key::prefix::<ModuleRecord>(&[])?);
+    let mut before = None;
+    for _ in 0..LOOKS_MAX {
+        match modules.read(digest).await {
+            Ok(Some(_)) => return Ok(Looked::Whole),
+            Ok(None) => {}
+            Err(error) => return Ok(Looked::Bad(error.to_string())),
+        }
+        let Some(now) = records.store().get(&key).await? else { return Ok(Looked::Gone) };
+        if before == Some(now.revision) {
+            break;
+        }
+        before = Some(now.revision);
+    }
+    Ok(Looked::Bad("it is missing".to_owned()))
+}
+
+#[cfg(test)]
+mod tests;
