@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use portcullis_store::{
-    Records, RestoreReport, Vault, fsck, open_store, open_store_anchored, restore_backups,
+    LEDGER_EXPORTS_DIR, Records, RestoreReport, Vault, fsck, open_store, open_store_anchored, restore_backups,
 };
 
 use super::backup::read_identity;
@@ -42,7 +42,9 @@ pub(super) struct RestoreArgs {
 const UNFINISHED: &str = "restore.unfinished";
 
 /// What gets its place, the store last.
-const PARTS: [&str; 5] = ["modules", "runs", "ledger", "format.json", "store"];
+const PARTS: [&str; 6] = ["modules", LEDGER_EXPORTS_DIR, "runs", "ledger", "format.json", "store"];
+/// Those of them that a backup need not have.
+const OPTIONAL: [&str; 2] = ["modules", LEDGER_EXPORTS_DIR];
 
 /// Restores into a new directory.
 pub(super) fn restore(args: &RestoreArgs) -> u8 {
@@ -95,7 +97,7 @@ fn place(config: &Config, fresh: &Path) -> Result<(), String> {
     for part in PARTS {
         let (from, to) = (fresh.join(part), config.data_dir.join(part));
         match std::fs::rename(&from, &to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && part == "modules" => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && OPTIONAL.contains(&part) => {}
             renamed => renamed.map_err(|error| format!("{}: {error}", to.display()))?,
         }
         sync_folder(&config.data_dir).map_err(|error| format!("{}: {error}", config.data_dir.display()))?;
