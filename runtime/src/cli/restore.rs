@@ -15,7 +15,7 @@ use super::backup::read_identity;
 use super::progress::Progress;
 use super::{block_on, load, told};
 use crate::config::{Config, ConfigArgs, DataDirArgs, KeyArgs};
-use crate::data_dir::{DataDir, Refusal};
+use crate::data_dir::{DataDir, RESTORE_UNFINISHED, Refusal};
 use crate::output;
 use crate::private_file::sync_folder;
 use crate::storage::directory_only;
@@ -38,9 +38,6 @@ pub(super) struct RestoreArgs {
     accept_older: bool,
 }
 
-/// Where everything is written until it is whole.
-const UNFINISHED: &str = "restore.unfinished";
-
 /// What gets its place, the store last.
 const PARTS: [&str; 6] = ["modules", LEDGER_EXPORTS_DIR, "runs", "ledger", "format.json", "store"];
 /// Those of them that a backup need not have.
@@ -53,7 +50,7 @@ pub(super) fn restore(args: &RestoreArgs) -> u8 {
     told(load(&all).and_then(|config| {
         directory_only(&config, "restore", "pg_restore, or psql, reads what pg_dump wrote")?;
         let _data_dir = DataDir::for_restore(&config)?;
-        let fresh = config.data_dir.join(UNFINISHED);
+        let fresh = config.data_dir.join(RESTORE_UNFINISHED);
         let done = block_on(read_backups(&config, args, &fresh)).and_then(|done| done);
         let done = done.and_then(|report| place(&config, &fresh).map(|()| summary(&report)));
         if done.is_err() {
