@@ -14,7 +14,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use portcullis_store::{BACKUP_SPOOL, STORE_DIR};
+use portcullis_store::{BACKUP_SPOOL, LEDGER_EXPORTS_DIR, STORE_DIR};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cli::{BAD_CONFIG, FAILED};
@@ -29,24 +29,30 @@ const HOLDER_BYTES_MAX: u64 = 100;
 const OWN_NAMES: &[&str] = &[
     "store",
     "ledger",
-    "ledger-exports",
-    "moving.json",
+    LEDGER_EXPORTS_DIR,
+    MOVING_FILE,
     "runs",
     "modules",
     "compiled",
     "format.json",
     "master.key",
-    "restore.unfinished",
+    RESTORE_UNFINISHED,
     BACKUP_SPOOL,
     SOCKET,
     LOCK_FILE,
     "lost+found",
 ];
-/// What a restore brings back, so that a directory which has one of them is not a new one.
-const RESTORED: &[&str] = &["ledger", "runs", "modules"];
+/// What a restore or a move brings beside the store, so that a directory which has one of them is not a new one.
+const BESIDE_STORE: &[&str] = &["ledger", "runs", "modules", LEDGER_EXPORTS_DIR];
 
 /// Says that everything is being moved into a directory, and from where.
 pub(crate) const MOVING_FILE: &str = "moving.json";
+/// The records of a move until everything is verified. Why not the name that `init` uses: it removes what has that one.
+pub(crate) const MOVING_STORE: &str = "store.moving";
+/// The copy that a compaction makes; after the exchange, the store from before it.
+pub(crate) const COMPACTING: &str = "store.compacting";
+/// Where a restore writes until all of it is whole.
+pub(crate) const RESTORE_UNFINISHED: &str = "restore.unfinished";
 
 /// Why a command may not have a directory, for people, with the exit code.
 #[derive(Debug)]
@@ -93,10 +99,14 @@ impl DataDir {
     /// A directory for `init`, which has just made it or found it.
     ///
     /// # Errors
-    /// It has a store, or is in use.
+    /// It has a store, or a part of another installation, or is in use.
     pub(crate) fn for_init(config: &Config) -> Result<Self, Refusal> {
         let directory = lock_directory(&config.data_dir)?;
         refuse_initialised(config)?;
+        // Why: a new store beside what another one refers to would be served as if they belonged together.
+        if let Some(half) = half_filled(&config.data_dir) {
+            return Err(Refusal::not_one(half));
+        }
         Self::hold(&config.data_dir, directory, "init")
     }
 
@@ -123,14 +133,11 @@ impl DataDir {
             return Err(Refusal::not_one(format!("{} {reason}", dir.display())));
         }
         let directory = lock_directory(dir)?;
-        let filled = |name: &&&str| {
-            std::fs::read_dir(dir.join(name)).is_ok_and(|mut entries| entries.next().is_some())
-        };
-        let has = if is_initialised(dir) { Some(&"store") } else { RESTORED.iter().find(filled) };
+        let is_moving = || dir.join(MOVING_FILE).exists().then_some(MOVING_FILE);
+        let has = if is_initialised(dir) { Some("store") } else { is_moving().or_else(|| filled(dir)) };
         if let Some(has) = has {
             return Err(Refusal::failed(format!(
-                "{} has data in it ({has}), and a restore goes over nothing: move the directory aside, make a new one in \
-                 its place (mkdir -m 700), put the master key into it, and restore there",
+                "{} has data in it ({has}), and a restore goes over nothing: {ASIDE}, and restore there",
                 dir.display()
             )));
         }
@@ -220,11 +227,74 @@ pub(crate) fn is_initialised(data_dir: &Path) -> bool {
     ["watermark", "sled", "lock"].iter().any(|name| store.join(name).exists())
 }
 
+/// Removes what a backup or a compaction left that was killed: keys that were destroyed and data that was deleted since are
+/// in it. For a process that has the directory, once its store has opened: until then the copy may be the better one.
+/// Returns what it removed, and a sentence for what cannot be removed.
+pub(crate) fn remove_left(data_dir: &Path) -> Vec<Result<&'static str, String>> {
+    let remove = |name: &'static str| {
+        let path = data_dir.join(name);
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => Some(Ok(name)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => Some(Err(format!("{}: {error}", path.display()))),
+        }
+    };
+    [BACKUP_SPOOL, COMPACTING].into_iter().filter_map(remove).collect()
+}
+
+/// The refusal of a directory without a store: what brings it one.
 pub(crate) fn never_initialised(data_dir: &Path) -> Refusal {
     let dir = data_dir.display();
-    Refusal::not_one(format!(
-        "{dir} was never initialised; run: portcullis init --data-dir {dir}, or check --data-dir"
-    ))
+    let new =
+        || format!("{dir} was never initialised; run: portcullis init --data-dir {dir}, or check --data-dir");
+    Refusal::not_one(half_filled(data_dir).unwrap_or_else(new))
+}
+
+/// What a restore into a place that is taken needs first.
+const ASIDE: &str =
+    "move the directory aside, make a new one in its place (mkdir -m 700), put the master key into it";
+
+/// What lies in a directory without a store that is a part of some installation, and how to go on.
+fn half_filled(data_dir: &Path) -> Option<String> {
+    let dir = data_dir.display();
+    if data_dir.join(MOVING_FILE).exists() {
+        let from = moved_from(data_dir).unwrap_or_else(|| "postgres://…".to_owned());
+        return Some(format!(
+            "{dir} holds a move into it that has not ended ({MOVING_FILE}); run it again: portcullis migrate --from \
+             '{from}' --to sled:{dir}"
+        ));
+    }
+    let is_restoring = data_dir.join(RESTORE_UNFINISHED).exists();
+    match (is_restoring, filled(data_dir)) {
+        (true, None) => Some(format!(
+            "{dir} holds a restore into it that has not ended ({RESTORE_UNFINISHED}); run it again: portcullis restore \
+             --data-dir {dir} FILE…"
+        )),
+        (true, Some(part)) => Some(format!(
+            "{dir} holds a restore into it that has not ended ({RESTORE_UNFINISHED}, and {part} is in its place already): \
+             {ASIDE}, and run there: portcullis restore --data-dir {dir} FILE…"
+        )),
+        (false, Some(part)) => Some(format!(
+            "{dir} has no store, and holds a part of an installation ({part}): put its store back, or {ASIDE}, and run \
+             there: portcullis restore --data-dir {dir} FILE…"
+        )),
+        (false, None) => None,
+    }
+}
+
+/// The first part besides the store that has something in it.
+fn filled(data_dir: &Path) -> Option<&'static str> {
+    let has_any = |name: &&&str| {
+        std::fs::read_dir(data_dir.join(name)).is_ok_and(|mut entries| entries.next().is_some())
+    };
+    BESIDE_STORE.iter().find(has_any).copied()
+}
+
+/// Where everything is moved from into a directory, by the note in it.
+fn moved_from(data_dir: &Path) -> Option<String> {
+    let text = std::fs::read(data_dir.join(MOVING_FILE)).ok()?;
+    let note: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    note.get("from")?.as_str().map(str::to_owned)
 }
 
 /// Refuses a directory that `init` must not touch.
@@ -262,3 +332,6 @@ fn stranger(config: &Config) -> Option<String> {
     });
     strange.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,3 +59,24 @@ async fn whenever_it_is_killed_there_is_one_whole_store() {
     run(dir.path(), &["compact"]).exits(0);
     assert_eq!(run(dir.path(), &["fsck", "--json"]).exits(0).out, expected);
 }
+
+#[tokio::test]
+async fn what_killed_commands_left_goes_with_the_next_start_and_not_before_the_store_has_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let data = dir.path().join("portcullis-data");
+    let left = [data.join("backup.unfinished"), data.join("store.compacting")];
+    for left in &left {
+        std::fs::create_dir_all(left.join("log")).unwrap();
+        std::fs::write(left.join("log/0000000001.ndjson"), "what was deleted since").unwrap();
+    }
+    let (watermark, aside) = (data.join("store/watermark"), data.join("store/watermark.aside"));
+    std::fs::rename(&watermark, &aside).unwrap();
+    run(dir.path(), &crate::support::binary::SERVE).exits(1);
+    assert!(left.iter().all(|left| left.exists()), "a store that does not open may need the copy");
+    std::fs::rename(&aside, &watermark).unwrap();
+    let server = Server::start(dir.path(), &NO_NAMES);
+    assert!(left.iter().all(|left| !left.exists()));
+    server.kill();
+    run(dir.path(), &["fsck"]).exits(0);
+}

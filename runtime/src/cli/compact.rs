@@ -1,13 +1,13 @@
 //! `portcullis compact`: gives back the space that the store keeps after deletions.
 
 use clap::Args;
-use portcullis_store::{CompactStep, Compacted, STORE_DIR, compact_store};
+use portcullis_store::{CompactStep, Compacted, compact_store};
 use serde_json::json;
 
 use super::progress::mib;
 use super::{block_on, load, told};
 use crate::config::{Config, ConfigArgs, DataDirArgs};
-use crate::data_dir::{DataDir, Refusal};
+use crate::data_dir::{COMPACTING, DataDir, Refusal};
 use crate::output;
 use crate::storage::directory_only;
 
@@ -43,7 +43,7 @@ pub(super) fn run(args: &CompactArgs) -> u8 {
 }
 
 async fn compact(config: &Config) -> Result<Compacted, String> {
-    let fresh = config.data_dir.join(format!("{STORE_DIR}.compacting"));
+    let fresh = config.data_dir.join(COMPACTING);
     let mut tell = |step| {
         output::note(match step {
             CompactStep::Copying => "the store is whole; it is copied",

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{DONE, FAILED, block_on, known_variables};
 use crate::config::{Config, ConfigArgs, FoundKeys, proxy_variables};
-use crate::data_dir::{Refusal, is_initialised};
+use crate::data_dir::{Refusal, is_initialised, never_initialised};
 use crate::{cautions, output, storage};
 
 mod probes;
@@ -149,8 +149,7 @@ fn configuration(args: &ConfigArgs) -> Vec<Finding> {
             findings.extend(private_file(&config));
         }
         None => {
-            let dir = config.data_dir.display();
-            let detail = format!("{dir} is not initialised; run: portcullis init --data-dir {dir}");
+            let detail = never_initialised(&config.data_dir).reason;
             findings.push(Finding::new(Health::Warning, "data directory", detail));
         }
     }

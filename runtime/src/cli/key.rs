@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use portcullis_engine::master_keys::{self, KeyState, KeyView, OfflineStep};
-use portcullis_store::{KeyId, MasterKey, MasterKeys, Records, Vault};
+use portcullis_store::{
+    KeyCheckRecord, KeyId, KeyRingRecord, KeyRotation, MasterKey, MasterKeys, Records, Vault,
+};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -32,8 +34,9 @@ enum KeyCommand {
     New(NewArgs),
     /// Promote a master key and wrap with it what others wrap, on a stopped server
     ///
-    /// It promotes the only key of the ring that is not the current one; with --to one of several. If it is cut off, run it
-    /// again: it goes on where it was. A running server does the same by POST /admin/key/rotate, while calls go on.
+    /// It promotes the only key of the ring that was never the current one; with --to any other. If it is cut off, run it
+    /// again: it goes on where it was. Run again after its end, it changes nothing. A running server does the same by POST
+    /// /admin/key/rotate, while calls go on.
     #[command(after_help = "Example:
   systemctl stop portcullis
   portcullis key new --append /var/lib/portcullis/master.key
@@ -61,7 +64,7 @@ struct RotateArgs {
     data: DataDirArgs,
     #[command(flatten)]
     key: KeyArgs,
-    /// Id of the key to promote [default: the only one that is not the current one]
+    /// Id of the key to promote [default: the only one that was never the current one]
     #[arg(long, value_name = "KEY_ID")]
     to: Option<String>,
 }
@@ -158,8 +161,22 @@ async fn open(config: &Config) -> Result<Opened, Refusal> {
 
 async fn rotate(opened: Opened, to: Option<&str>) -> Result<String, String> {
     let Opened { records, vault } = opened;
-    let id = chosen(&vault, to).await?;
-    output::note(&format!("promoting master key {id}"));
+    let (id, left) = match next_step(&records, &vault, to).await? {
+        Step::Promote(id) => {
+            output::note(&format!("promoting master key {id}"));
+            (id, Vec::new())
+        }
+        Step::GoOn { current, new } => {
+            output::note(&format!("going on with the rotation to master key {current}, which was cut off"));
+            (current, new)
+        }
+        Step::Nothing(id) => {
+            return Ok(format!(
+                "master key {id} is the current one, and everything is wrapped with it: nothing is to be done. For another \
+                 rotation add a new key (portcullis key new --append FILE); an earlier one is promoted by --to KEY_ID alone"
+            ));
+        }
+    };
     let mut last = 0;
     let told = |step: OfflineStep| {
         // Why not each step: there may be thousands.
@@ -169,43 +186,82 @@ async fn rotate(opened: Opened, to: Option<&str>) -> Result<String, String> {
         }
     };
     let done = master_keys::rotate_offline(&records, &vault, &id, told).await.map_err(|e| e.to_string())?;
+    let more = if left.is_empty() {
+        String::new()
+    } else {
+        format!(". Not promoted yet: {}; run the command again for that", names(&left))
+    };
     Ok(format!(
-        "master key {id} is the current one; {} keys wrapped anew; the others wrap nothing any more",
+        "master key {id} is the current one; {} keys wrapped anew; the others wrap nothing any more{more}",
         done.rewrapped
     ))
 }
 
-/// The key to promote.
-async fn chosen(vault: &Vault, to: Option<&str>) -> Result<KeyId, String> {
+/// What `key rotate` has to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// Promote a key, and wrap anew what others wrap.
+    Promote(KeyId),
+    /// A rotation was cut off after its promotion: wrap the rest with the current key. `new` keys are for another run.
+    GoOn { current: KeyId, new: Vec<KeyId> },
+    /// A rotation to this key has ended, and there is no new key.
+    Nothing(KeyId),
+}
+
+/// Decides it. Without `to` no key is promoted that was the current one before: whoever runs the command once more, because
+/// it was cut off or to be sure, must not get back the key that was rotated away.
+async fn next_step(records: &Records, vault: &Vault, to: Option<&str>) -> Result<Step, String> {
     let held = vault.key_ids();
-    let names = || held.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", ");
     if let Some(to) = to {
         let id = KeyId::parse(to).map_err(|_| format!("--to {to:?} is no key id: 16 hexadecimal digits"))?;
         if !held.contains(&id) {
             return Err(format!(
                 "master key {id} is not in the key ring, which has {}; add its line first",
-                names()
+                names(&held)
             ));
         }
-        return Ok(id);
+        return Ok(Step::Promote(id));
     }
     let current = vault.current_key().await.map_err(|e| e.to_string())?;
-    let mut others = held.iter().filter(|id| **id != current);
-    match (others.next(), others.next()) {
-        (Some(id), None) => Ok(id.clone()),
-        (None, _) if has_others_work(vault, &current).await? => Ok(current),
-        (None, _) => Err(format!(
+    let others: Vec<KeyId> = held.iter().filter(|id| **id != current).cloned().collect();
+    let mut new = Vec::new();
+    for id in &others {
+        // Why by its check: it is written with the promotion, and by `init` for the first key.
+        let check = records.get::<KeyCheckRecord>(&[id.as_str()]).await.map_err(|e| e.to_string())?;
+        if check.is_none() {
+            new.push(id.clone());
+        }
+    }
+    let ring = records.get::<KeyRingRecord>(&KeyRingRecord::PARTS).await.map_err(|e| e.to_string())?;
+    let was_promoted = ring.is_some_and(|(ring, _)| ring.promoted_ms.is_some());
+    if was_promoted && is_cut_off(records, vault, &current).await? {
+        return Ok(Step::GoOn { current, new });
+    }
+    match new.as_slice() {
+        [id] => Ok(Step::Promote(id.clone())),
+        [] if was_promoted || !others.is_empty() => Ok(Step::Nothing(current)),
+        [] => Err(format!(
             "the key ring has the current key {current} alone; add another: portcullis key new --append FILE"
         )),
-        (Some(_), Some(_)) => Err(format!(
+        _ => Err(format!(
             "the key ring has {}, of which {current} is the current one; say which to promote: --to KEY_ID",
-            names()
+            names(&held)
         )),
     }
 }
 
-/// Whether a rotation to the current key was cut off.
-async fn has_others_work(vault: &Vault, current: &KeyId) -> Result<bool, String> {
+fn names(ids: &[KeyId]) -> String {
+    ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether the rotation to the current key has not come to its end.
+async fn is_cut_off(records: &Records, vault: &Vault, current: &KeyId) -> Result<bool, String> {
+    let rotation = records.get::<KeyRotation>(&KeyRotation::PARTS).await.map_err(|e| e.to_string())?;
+    let is_open =
+        |rotation: &KeyRotation| rotation.key_id == current.as_str() && rotation.finished_ms.is_none();
+    if rotation.is_some_and(|(rotation, _)| is_open(&rotation)) {
+        return Ok(true);
+    }
     let wrapped = vault.wrapped_by().await.map_err(|e| e.to_string())?;
     Ok(wrapped.keys().any(|id| id != current.as_str()))
 }
@@ -241,10 +297,110 @@ fn line(key: &KeyView) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Arc;
 
-    use portcullis_store::MasterKeyRing;
+    use portcullis_core::id::{OrgId, WorkspaceId};
+    use portcullis_store::{MasterKeyRing, MemoryStore, Writes};
 
     use super::*;
+
+    /// A ring in the order of these keys.
+    fn ring(keys: &[&MasterKey]) -> MasterKeyRing {
+        let lines: Vec<String> = keys.iter().map(|key| key.to_text().to_string()).collect();
+        MasterKeys::from_text(&lines.join("\n")).unwrap().into()
+    }
+
+    /// A store that was initialised with a key, and has keys of some workspaces.
+    async fn initialised(with: &MasterKey) -> Records {
+        let records = Records::new(Arc::new(MemoryStore::new()));
+        Vault::initialise(records.clone(), ring(&[with])).await.unwrap();
+        let vault = Vault::open(records.clone(), ring(&[with])).await.unwrap();
+        for n in 0..3 {
+            let workspace = WorkspaceId::parse(&format!("w{n}")).unwrap();
+            vault.ensure_workspace_key(&OrgId::parse("acme").unwrap(), &workspace).await.unwrap();
+        }
+        records
+    }
+
+    async fn open(records: &Records, keys: &[&MasterKey]) -> Vault {
+        Vault::open(records.clone(), ring(keys)).await.unwrap()
+    }
+
+    async fn step(records: &Records, keys: &[&MasterKey], to: Option<&str>) -> Result<Step, String> {
+        next_step(records, &open(records, keys).await, to).await
+    }
+
+    /// Runs `key rotate`, and says which key is the current one then.
+    async fn rotated(records: &Records, keys: &[&MasterKey], to: Option<&str>) -> KeyId {
+        let opened = Opened { records: records.clone(), vault: open(records, keys).await };
+        rotate(opened, to).await.unwrap();
+        let vault = open(records, keys).await;
+        let current = vault.current_key().await.unwrap();
+        let wrapped = vault.wrapped_by().await.unwrap();
+        assert_eq!(wrapped.keys().collect::<Vec<_>>(), [current.as_str()]);
+        current
+    }
+
+    /// What a `key rotate` leaves that is killed after the commit of its promotion.
+    async fn cut_off(records: &Records, keys: &[&MasterKey], to: &MasterKey) {
+        let writes = open(records, keys).await.promotion(&to.id(), 1).await.unwrap().unwrap();
+        let writes = writes.put(&KeyRotation::PARTS, &KeyRotation::begun(to.id().as_str(), 1));
+        records.commit(writes).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_rotation_that_is_run_again_never_brings_the_old_key_back() {
+        let [old, new, third] = [(); 3].map(|()| MasterKey::generate().unwrap());
+        let records = initialised(&old).await;
+        let refused = step(&records, &[&old], None).await.unwrap_err();
+        assert!(refused.contains("portcullis key new --append"), "{refused}");
+        let both = [&old, &new];
+        assert_eq!(rotated(&records, &both, None).await, new.id());
+        // Again, whatever the order of the lines, and with the old line taken out.
+        for keys in [&both[..], &[&new, &old], &[&new]] {
+            assert_eq!(step(&records, keys, None).await.unwrap(), Step::Nothing(new.id()));
+            assert_eq!(rotated(&records, keys, None).await, new.id());
+        }
+        // The neighbours: a new key is promoted, beside the old line or without it; the old one if it is named.
+        for keys in [&[&old, &new, &third][..], &[&new, &third]] {
+            assert_eq!(step(&records, keys, None).await.unwrap(), Step::Promote(third.id()));
+        }
+        assert_eq!(rotated(&records, &both, Some(old.id().as_str())).await, old.id());
+        assert_eq!(step(&records, &both, None).await.unwrap(), Step::Nothing(old.id()));
+        let unknown = step(&records, &both, Some(third.id().as_str())).await.unwrap_err();
+        assert!(unknown.contains("is not in the key ring"), "{unknown}");
+    }
+
+    #[tokio::test]
+    async fn a_rotation_that_was_cut_off_goes_on_to_the_same_key() {
+        let [old, new, third] = [(); 3].map(|()| MasterKey::generate().unwrap());
+        let (records, both) = (initialised(&old).await, [&old, &new]);
+        cut_off(&records, &both, &new).await;
+        let go_on = |left: &[&MasterKey]| Step::GoOn {
+            current: new.id(),
+            new: left.iter().map(|key| key.id()).collect(),
+        };
+        assert_eq!(step(&records, &both, None).await.unwrap(), go_on(&[]));
+        assert_eq!(step(&records, &[&old, &new, &third], None).await.unwrap(), go_on(&[&third]));
+        assert_eq!(rotated(&records, &both, None).await, new.id());
+        assert_eq!(step(&records, &both, None).await.unwrap(), Step::Nothing(new.id()));
+        // Cut off when everything was wrapped anew and the end was not noted: the old line may be out by then.
+        let unnoted = Writes::new().put(&KeyRotation::PARTS, &KeyRotation::begun(new.id().as_str(), 1));
+        records.commit(unnoted).await.unwrap();
+        assert_eq!(step(&records, &[&new], None).await.unwrap(), go_on(&[]));
+        assert_eq!(rotated(&records, &[&new], None).await, new.id());
+        let (rotation, _) = records.get::<KeyRotation>(&KeyRotation::PARTS).await.unwrap().unwrap();
+        assert!(rotation.finished_ms.is_some());
+    }
+
+    #[tokio::test]
+    async fn of_several_new_keys_one_has_to_be_named() {
+        let [old, new, third] = [(); 3].map(|()| MasterKey::generate().unwrap());
+        let (records, all) = (initialised(&old).await, [&old, &new, &third]);
+        let refused = step(&records, &all, None).await.unwrap_err();
+        assert!(refused.contains("--to KEY_ID"), "{refused}");
+        assert_eq!(step(&records, &all, Some(third.id().as_str())).await.unwrap(), Step::Promote(third.id()));
+    }
 
     #[test]
     fn a_key_is_appended_to_a_ring_and_to_nothing_else() {

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use portcullis_store::{
-    Records, RestoreReport, Vault, fsck, open_store, open_store_anchored, restore_backups,
+    LEDGER_EXPORTS_DIR, Records, RestoreReport, Vault, fsck, open_store, open_store_anchored, restore_backups,
 };
 
 use super::backup::read_identity;
 use super::progress::Progress;
 use super::{block_on, load, told};
 use crate::config::{Config, ConfigArgs, DataDirArgs, KeyArgs};
-use crate::data_dir::{DataDir, Refusal};
+use crate::data_dir::{DataDir, RESTORE_UNFINISHED, Refusal};
 use crate::output;
 use crate::private_file::sync_folder;
 use crate::storage::directory_only;
@@ -38,11 +38,10 @@ pub(super) struct RestoreArgs {
     accept_older: bool,
 }
 
-/// Where everything is written until it is whole.
-const UNFINISHED: &str = "restore.unfinished";
-
 /// What gets its place, the store last.
-const PARTS: [&str; 5] = ["modules", "runs", "ledger", "format.json", "store"];
+const PARTS: [&str; 6] = ["modules", LEDGER_EXPORTS_DIR, "runs", "ledger", "format.json", "store"];
+/// Those of them that a backup need not have.
+const OPTIONAL: [&str; 2] = ["modules", LEDGER_EXPORTS_DIR];
 
 /// Restores into a new directory.
 pub(super) fn restore(args: &RestoreArgs) -> u8 {
@@ -51,7 +50,7 @@ pub(super) fn restore(args: &RestoreArgs) -> u8 {
     told(load(&all).and_then(|config| {
         directory_only(&config, "restore", "pg_restore, or psql, reads what pg_dump wrote")?;
         let _data_dir = DataDir::for_restore(&config)?;
-        let fresh = config.data_dir.join(UNFINISHED);
+        let fresh = config.data_dir.join(RESTORE_UNFINISHED);
         let done = block_on(read_backups(&config, args, &fresh)).and_then(|done| done);
         let done = done.and_then(|report| place(&config, &fresh).map(|()| summary(&report)));
         if done.is_err() {
@@ -95,7 +94,7 @@ fn place(config: &Config, fresh: &Path) -> Result<(), String> {
     for part in PARTS {
         let (from, to) = (fresh.join(part), config.data_dir.join(part));
         match std::fs::rename(&from, &to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && part == "modules" => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && OPTIONAL.contains(&part) => {}
             renamed => renamed.map_err(|error| format!("{}: {error}", to.display()))?,
         }
         sync_folder(&config.data_dir).map_err(|error| format!("{}: {error}", config.data_dir.display()))?;

@@ -16,7 +16,7 @@ use portcullis_store::{BACKUP_SPOOL, MasterKeyRing};
 use super::module::module_parts;
 use super::{BAD_CONFIG, DONE, FAILED, STOP, block_on, known_variables, refused};
 use crate::config::{Config, ConfigArgs, FoundKeys, LOG};
-use crate::data_dir::{DataDir, Refusal, is_initialised};
+use crate::data_dir::{DataDir, Refusal, is_initialised, remove_left};
 use crate::storage::{self, Storage};
 use crate::telemetry::{Telemetry, parse};
 use crate::{cautions, fd_limit, output};
@@ -141,6 +141,9 @@ async fn run_server(
     });
     let keys = keys.open().await.map_err(failed)?;
     let Storage { backends, modules, .. } = opened_storage(&config, &keys).await?;
+    if !config.store.is_shared() {
+        tell_removed(&remove_left(&config.data_dir));
+    }
     let parts = EngineParts {
         limits,
         backends,
@@ -182,6 +185,22 @@ async fn run_server(
     signals.obey(reload);
     output::announce(format!("portcullis {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
     serve::serve(api, listener, asked).await.map_err(|e| failed(e.to_string()))
+}
+
+/// Logs what was removed, and what was not. Why no refusal then: the calls of the tenants do not need it gone.
+fn tell_removed(removed: &[Result<&'static str, String>]) {
+    for one in removed {
+        match one {
+            Ok(name) => tracing::info!(
+                dir = name,
+                "removed what a command left in the data directory that was killed"
+            ),
+            Err(error) => tracing::error!(
+                error,
+                "what a command left that was killed cannot be removed, and holds data that is deleted since; remove it"
+            ),
+        }
+    }
 }
 
 /// Where backups are made; nowhere with a database, which has its own.

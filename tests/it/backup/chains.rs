@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{client, fresh, orgs, restored};
 use crate::black_box::NO_NAMES;
-use crate::support::binary::{Server, init, run};
+use crate::support::binary::{SERVE, Server, init, run};
 
 #[tokio::test]
 async fn a_chain_comes_back_in_its_order_and_in_no_other() {
@@ -66,4 +66,30 @@ fn a_restore_goes_over_nothing() {
     // What a restore that was killed left is no data.
     std::fs::create_dir_all(dir.path().join("new/restore.unfinished/store")).unwrap();
     run(dir.path(), &["restore", "--data-dir", "new", "a.bak"]).exits(0);
+}
+
+#[test]
+fn a_restore_that_was_cut_off_is_not_initialised_over() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    run(dir.path(), &["backup", "a.bak"]).exits(0);
+    fresh(dir.path(), "new");
+    let left = dir.path().join("new/restore.unfinished/store");
+    std::fs::create_dir_all(&left).unwrap();
+    for arguments in [vec!["init", "--data-dir", "new"], [&SERVE[..], &["--data-dir", "new"]].concat()] {
+        let ran = run(dir.path(), &arguments).exits(64);
+        assert!(ran.err.contains("run it again: portcullis restore --data-dir new"), "{}", ran.err);
+    }
+    assert!(left.exists() && !dir.path().join("new/store").exists());
+    run(dir.path(), &["restore", "--data-dir", "new", "a.bak"]).exits(0);
+    run(dir.path(), &["fsck", "--data-dir", "new"]).exits(0);
+    // Killed while it gave the parts their places: the store, which comes last, is missing.
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::remove_dir_all(dir.path().join("new/store")).unwrap();
+    std::fs::create_dir_all(dir.path().join("new/runs/acme")).unwrap();
+    for arguments in [vec!["init", "--data-dir", "new"], [&SERVE[..], &["--data-dir", "new"]].concat()] {
+        let ran = run(dir.path(), &arguments).exits(64);
+        assert!(ran.err.contains("move the directory aside"), "{}", ran.err);
+    }
+    assert!(!dir.path().join("new/store").exists());
 }

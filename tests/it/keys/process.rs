@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use portcullis_store::{MasterKey, MasterKeys};
+use portcullis_store::{KeyRotation, MasterKey, MasterKeyRing, MasterKeys, Records, Vault, open_store};
 use serde_json::json;
 
 use super::{finished, key_of, ring};
@@ -115,6 +115,53 @@ async fn a_stopped_server_is_rotated_by_a_command() {
     let shown = ring(&platform).await;
     assert!(shown["rotation"]["finished_at"].is_string(), "{shown}");
     server.kill();
+}
+
+/// What `key rotate` leaves that is killed after the commit of its promotion.
+async fn promoted_and_killed(dir: &Path, to: &MasterKey) {
+    let records = Records::new(open_store(&dir.join("portcullis-data/store")).unwrap());
+    let ring = MasterKeys::from_text(&fs::read_to_string(key_file(dir)).unwrap()).unwrap();
+    let vault = Vault::open(records.clone(), MasterKeyRing::from(ring)).await.unwrap();
+    let writes = vault.promotion(&to.id(), 1).await.unwrap().unwrap();
+    let writes = writes.put(&KeyRotation::PARTS, &KeyRotation::begun(to.id().as_str(), 1));
+    records.commit(writes).await.unwrap();
+}
+
+/// The ids of the keys that wrap something, of which the current one is the first.
+fn wrapping(dir: &Path) -> Vec<String> {
+    let mut keys = run(dir, &["key", "show", "--json"]).exits(0).json_lines();
+    keys.retain(|key| key["wrapped"] != 0);
+    keys.sort_by_key(|key| key["state"] != "current");
+    keys.iter().map(|key| key["key_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_rotation_by_command_that_is_run_again_never_brings_the_old_key_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = init(dir.path());
+    let file = key_file(dir.path());
+    let server = Server::start(dir.path(), &[]);
+    fill(&Client::new(server.address).with_token(token), "acme", 5).await;
+    server.kill();
+    run(dir.path(), &["key", "new", "--append", file.to_str().unwrap()]).exits(0);
+    let [old, new] = keys_in(&file).try_into().unwrap();
+    promoted_and_killed(dir.path(), &new).await;
+    assert!(wrapping(dir.path()).contains(&old.id().to_string()), "most is still to be wrapped anew");
+    let again = run(dir.path(), &["key", "rotate"]).exits(0);
+    assert!(again.err.contains("going on") && again.out.contains(new.id().as_str()), "{again:?}");
+    assert_eq!(wrapping(dir.path()), [new.id().to_string()]);
+    for _ in 0..2 {
+        let again = run(dir.path(), &["key", "rotate"]).exits(0);
+        assert!(again.out.contains("nothing is to be done"), "{again:?}");
+        assert_eq!(wrapping(dir.path()), [new.id().to_string()]);
+    }
+    // The neighbours: who names the old key gets it, and a new one is promoted as before.
+    run(dir.path(), &["key", "rotate", "--to", old.id().as_str()]).exits(0);
+    assert_eq!(wrapping(dir.path()), [old.id().to_string()]);
+    run(dir.path(), &["key", "new", "--append", file.to_str().unwrap()]).exits(0);
+    let third = keys_in(&file).pop().unwrap();
+    run(dir.path(), &["key", "rotate"]).exits(0);
+    assert_eq!(wrapping(dir.path()), [third.id().to_string()]);
 }
 
 #[tokio::test]

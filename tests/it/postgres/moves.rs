@@ -151,6 +151,46 @@ async fn runs_of_which_some_were_taken_out_are_not_moved_and_the_check_names_the
 }
 
 #[tokio::test]
+async fn a_move_into_a_directory_that_is_killed_is_not_initialised_over() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    populated(dir.path(), CALLS).await;
+    let url = cluster.database();
+    run(dir.path(), &["migrate", "--store", &url]).exits(0);
+    migrate(dir.path(), "sled:portcullis-data", &url).exits(0);
+    let key = ["--master-key-file", "portcullis-data/master.key"];
+    let back = dir.path().join("back");
+    let was_killed = (0..50).any(|_| {
+        // One that ended before it was killed is made anew.
+        let _ = std::fs::remove_dir_all(&back);
+        let arguments = [&["migrate", "--from", &url, "--to", "sled:back"][..], &key].concat();
+        let mut child = binary::command(dir.path(), &arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while !back.join("moving.json").exists() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        back.join("moving.json").exists() && !back.join("store").exists()
+    });
+    assert!(was_killed, "it was killed before its end");
+    let init = [&["init", "--data-dir", "back"][..], &key].concat();
+    let serve = [&binary::SERVE[..], &["--data-dir", "back"], &key].concat();
+    for arguments in [init, serve] {
+        let ran = run(dir.path(), &arguments).exits(64);
+        assert!(ran.err.contains("portcullis migrate --from"), "{}", ran.err);
+    }
+    assert!(back.join("moving.json").exists() && !back.join("store").exists());
+    migrate(dir.path(), &url, "sled:back").exits(0);
+    run(dir.path(), &["fsck", "--data-dir", "back"]).exits(0);
+    let names = std::fs::read_dir(&back).unwrap().map(|one| one.unwrap().file_name().into_string().unwrap());
+    assert!(!names.into_iter().any(|name| name.starts_with("store.") || name == "moving.json"));
+}
+
+#[tokio::test]
 async fn what_is_in_use_or_not_empty_is_refused_and_stays_as_it_is() {
     let Some(cluster) = Cluster::shared() else { return };
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,8 @@
 //! is when its turn comes, which is later. So nothing that a record refers to is missing: a run is stored before the commit
 //! that says so, and what a run sent is in the ledger before the run is stored. Runs come before ledgers for the same
 //! reason. What is in the logs beyond the snapshot's moment did happen, and stays. A log's heads are read before its
-//! files, so that the files reach as far as the heads say, and every chain verifies after a restore.
+//! files, so that the files reach as far as the heads say, and every chain verifies after a restore. Exports of chains that
+//! a move out of a database left are in it as they are: they are the only proof of what nodes wrote.
 //!
 //! Never in it: the master key, the anchor, compiled code, indexes. Called by the engine and by commands.
 
@@ -51,6 +52,10 @@ pub struct BackupParts {
 /// Name of the spool in a data directory.
 pub const BACKUP_SPOOL: &str = "backup.unfinished";
 
+/// Name of the directory, beside the ledgers, of chains that a directory cannot hold: those that nodes wrote into the
+/// database which everything was moved from, a file for each org. Nobody changes them.
+pub const LEDGER_EXPORTS_DIR: &str = "ledger-exports";
+
 /// Name of the modules' directory in a data directory.
 const MODULES_DIR: &str = "modules";
 
@@ -65,6 +70,11 @@ impl BackupParts {
             modules: data_dir.join(MODULES_DIR),
             spool: data_dir.join(BACKUP_SPOOL),
         }
+    }
+
+    /// Directory of exported chains; there may be none.
+    fn exports(&self) -> PathBuf {
+        self.ledger.with_file_name(LEDGER_EXPORTS_DIR)
     }
 }
 

@@ -73,7 +73,7 @@ pub use backend::{
 pub use backends::{Backends, OpenError, STORE_DIR, open_store, open_store_anchored};
 pub use backup::{
     BACKUP_SPOOL, BackupError, BackupIdentity, BackupParts, BackupProgress, BackupRecipient, BackupReport,
-    BegunBackup, KnownBackup, RestoreReport, begin_backup, read_known, restore_backups,
+    BegunBackup, KnownBackup, LEDGER_EXPORTS_DIR, RestoreReport, begin_backup, read_known, restore_backups,
 };
 pub use connect::{
     ConnectClaim, ConnectEnd, ConnectLink, ConnectSession, ConnectSettings, ConnectStatus, ConnectWindow,

@@ -3,17 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_store::{Backends, LedgerSync, open_store};
+use portcullis_store::{Backends, LEDGER_EXPORTS_DIR, LedgerSync, open_store};
 use serde_json::{Value, json};
 
-use super::ledgers::EXPORTS;
 use crate::config::Config;
-use crate::data_dir::{MOVING_FILE, Refusal, is_initialised};
+use crate::data_dir::{MOVING_FILE, MOVING_STORE, Refusal, is_initialised};
 use crate::private_file::{self, sync_folder};
 use crate::storage::make_directory;
 
-/// The records until everything is verified.
-const UNFINISHED: &str = "store.unfinished";
+/// The same under the name that earlier versions gave it.
+const EARLIER_STORE: &str = "store.unfinished";
 
 /// A directory on its way.
 #[derive(Debug)]
@@ -62,8 +61,9 @@ impl Target {
     /// # Errors
     /// Those of opening the parts.
     pub(super) fn open(&self, config: &Config) -> Result<Backends, Refusal> {
-        let unfinished = self.dir.join(UNFINISHED);
+        let unfinished = self.dir.join(MOVING_STORE);
         remove(&unfinished)?;
+        remove(&self.dir.join(EARLIER_STORE))?;
         let store = open_store(&unfinished).map_err(|error| Refusal::failed(error.to_string()))?;
         let backends = Backends::beside(store, &config.data_dir, LedgerSync::Group);
         backends.map_err(|error| Refusal::failed(error.to_string()))
@@ -71,14 +71,14 @@ impl Target {
 
     /// Where exports are put.
     pub(super) fn exports(&self) -> PathBuf {
-        self.dir.join(EXPORTS)
+        self.dir.join(LEDGER_EXPORTS_DIR)
     }
 
     /// Makes it a data directory like any other.
     pub(super) fn end(self) -> Result<(), Refusal> {
         let failed =
             |error: &dyn std::fmt::Display| Refusal::failed(format!("{}: {error}", self.dir.display()));
-        std::fs::rename(self.dir.join(UNFINISHED), &self.store).map_err(|e| failed(&e))?;
+        std::fs::rename(self.dir.join(MOVING_STORE), &self.store).map_err(|e| failed(&e))?;
         // Notes the format, and shows that it opens as `serve` will open it.
         Backends::open_directory(&self.dir, LedgerSync::Group).map_err(|e| failed(&e))?;
         std::fs::remove_file(self.dir.join(MOVING_FILE)).map_err(|e| failed(&e))?;

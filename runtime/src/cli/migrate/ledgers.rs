@@ -22,9 +22,6 @@ use crate::storage::make_directory;
 /// Lines that are imported at once.
 const BATCH: usize = 500;
 
-/// The folder of exports of chains that a directory cannot hold.
-pub(super) const EXPORTS: &str = "ledger-exports";
-
 /// What was copied.
 #[derive(Default)]
 pub(super) struct Copied {

@@ -22,7 +22,7 @@ use crate::error::StoreError;
 use crate::task::BoxFuture;
 
 use self::opening::{lock_directory, open_checked};
-use self::scanning::Scanning;
+use self::scanning::{KeptBounds, Scanning};
 use self::writer::{Job, Writer};
 
 pub use self::compacting::{CompactStep, Compacted, compact_store};
@@ -105,6 +105,11 @@ impl SledStore {
     /// # Errors
     /// As for [`Self::open`], and [`StoreError::OlderThanAnchor`].
     pub fn open_anchored(dir: &Path, anchor: Option<&Path>) -> Result<Self, StoreError> {
+        Self::open_bounded(dir, anchor, KeptBounds::default())
+    }
+
+    /// The same, with bounds of what is kept for a snapshot.
+    fn open_bounded(dir: &Path, anchor: Option<&Path>, kept: KeptBounds) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir)
             .map_err(|error| StoreError::io(&format!("creating {}", dir.display()), &error))?;
         let lock = lock_directory(dir)?;
@@ -118,7 +123,7 @@ impl SledStore {
             versions: Versions::default(),
             broken: AtomicBool::new(false),
             anchor_failing,
-            scanning: Scanning::default(),
+            scanning: Scanning::new(dir.to_owned(), kept),
             live_bytes: AtomicU64::new(live_bytes),
             _lock: lock,
         });

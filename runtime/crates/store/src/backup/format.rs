@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_core::id::{OrgId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
+use super::LEDGER_EXPORTS_DIR;
+
 /// Version of the archive's form.
 pub(super) const FORMAT: u32 = 1;
 
@@ -102,6 +104,14 @@ pub struct KnownBackup {
     pub(super) modules: BTreeSet<String>,
 }
 
+/// How the name of an export ends, after the org's.
+const EXPORT_ENDING: &str = ".ndjson";
+
+/// The name of an org's export in its directory.
+pub(super) fn export_file(org: &OrgId) -> String {
+    format!("{org}{EXPORT_ENDING}")
+}
+
 /// Which kind of log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum LogKind {
@@ -147,6 +157,9 @@ pub(super) enum Entry<'a> {
     OfLog(LogName, &'a str),
     /// The bytes of a module, by its digest.
     Module(&'a str),
+    /// Chains of an org that a move out of a database exported. Versions that do not know it refuse a backup that has one,
+    /// by its name, as they refuse any name they do not know.
+    Export(OrgId),
 }
 
 /// Reads an entry's name; `None` for one that no backup has.
@@ -164,6 +177,7 @@ pub(super) fn entry(name: &str) -> Option<Entry<'_>> {
             let digest = file.strip_suffix(".wasm")?;
             is_digest(digest).then_some(Entry::Module(digest))
         }
+        [LEDGER_EXPORTS_DIR, file] => OrgId::parse(file.strip_suffix(EXPORT_ENDING)?).ok().map(Entry::Export),
         ["ledger", org, file] => {
             let org = OrgId::parse(org).ok()?.as_str().to_owned();
             let name = LogName { kind: LogKind::Ledger, parts: vec![org] };
@@ -221,6 +235,8 @@ mod tests {
         assert_eq!(entry("runs/acme/main/head"), Some(Entry::OfLog(runs, "head")));
         let digest = "0a".repeat(32);
         assert_eq!(entry(&format!("modules/{digest}.wasm")), Some(Entry::Module(&digest)));
+        let export = Entry::Export(OrgId::parse("acme").unwrap());
+        assert_eq!(entry("ledger-exports/acme.ndjson"), Some(export));
         for name in [
             "",
             "/etc/passwd",
@@ -237,6 +253,10 @@ mod tests {
             "runs/acme/main/000000000x.ndjson",
             "modules/x.wasm",
             "compiled/x",
+            "ledger-exports/.ndjson",
+            "ledger-exports/...ndjson",
+            "ledger-exports/acme",
+            "ledger-exports/acme/x.ndjson",
         ] {
             assert_eq!(entry(name), None, "{name}");
         }

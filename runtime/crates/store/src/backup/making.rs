@@ -1,4 +1,4 @@
-//! Makes a backup: the snapshot first, then runs, then ledgers, then modules.
+//! Makes a backup: the snapshot first, then runs, then ledgers, then exports of chains, then modules.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
@@ -12,12 +12,12 @@ use portcullis_core::hex;
 use uuid::Uuid;
 
 use super::format::{
-    Earlier, FORMAT, HEADER, Header, KnownBackup, LOG, LogKind, LogName, LogState, MODULES, Piece, RECORDS,
-    is_digest,
+    Earlier, Entry, FORMAT, HEADER, Header, KnownBackup, LOG, LogKind, LogName, LogState, MODULES, Piece,
+    RECORDS, entry, export_file, is_digest,
 };
 use super::logs::{Frozen, FrozenFile, freeze, hold, names};
 use super::pack::Pack;
-use super::{BackupError, BackupParts, BackupProgress, BackupRecipient, sealing};
+use super::{BackupError, BackupParts, BackupProgress, BackupRecipient, LEDGER_EXPORTS_DIR, sealing};
 use crate::backend::SnapshotReport;
 use crate::backends::DATA_FORMAT;
 use crate::error::StoreError;
@@ -195,6 +195,7 @@ impl BegunBackup {
                 }
             }
         }
+        self.pack_exports(&mut pack)?;
         self.pack_modules(&mut pack)?;
         let bytes = pack.bytes();
         pack.finish()?;
@@ -219,6 +220,33 @@ impl BegunBackup {
             let Some(file) = frozen.files.iter().find(|file| file.name == piece.file) else { continue };
             let mut from = part(file, piece.from).map_err(failed)?;
             pack.add(&format!("{path}/{}", piece.file), piece.to.saturating_sub(piece.from), &mut from)?;
+        }
+        Ok(())
+    }
+
+    /// Always whole, also in a backup that continues another one: there are few, and none of them grows.
+    fn pack_exports(&self, pack: &mut Pack<&mut dyn Write>) -> Result<(), BackupError> {
+        let dir = self.parts.exports();
+        let failed = |error| BackupError::Io { what: format!("reading {}", dir.display()), error };
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut names = BTreeSet::new();
+        for found in entries {
+            let found = found.map_err(failed)?;
+            let name = format!("{LEDGER_EXPORTS_DIR}/{}", found.file_name().to_string_lossy());
+            // What the product did not put there is not its to take along.
+            if let Some(Entry::Export(org)) = entry(&name)
+                && found.file_type().map_err(failed)?.is_file()
+            {
+                names.insert(export_file(&org));
+            }
+        }
+        for name in names {
+            let (mut from, bytes) = open(&dir.join(&name))?;
+            pack.add(&format!("{LEDGER_EXPORTS_DIR}/{name}"), bytes, &mut from)?;
         }
         Ok(())
     }

@@ -6,9 +6,13 @@ use std::io::{Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::format::{Entry, Header, LOG, LogKind, LogName, LogState, OUTER_HEAD, is_earlier, segment_number};
+use portcullis_core::id::OrgId;
+
+use super::format::{
+    Entry, Header, LOG, LogKind, LogName, LogState, OUTER_HEAD, export_file, is_earlier, segment_number,
+};
 use super::reading::{Reading, document, header};
-use super::{BackupError, BackupIdentity, BackupProgress, MODULES_DIR};
+use super::{BackupError, BackupIdentity, BackupProgress, LEDGER_EXPORTS_DIR, MODULES_DIR};
 use crate::backends::{FORMAT_FILE, PARTS, STORE_DIR, write_format};
 use crate::disk_sync::sync_tree;
 use crate::error::StoreError;
@@ -28,7 +32,7 @@ pub struct RestoreReport {
     pub logs: u64,
 }
 
-/// Restores into `dir`, which must not exist: `store`, `ledger`, `runs`, `modules` and the format of the whole. The first
+/// Restores into `dir`, which must not exist: `store`, `ledger`, `runs`, `modules`, `ledger-exports` and the format of the whole. The first
 /// file is a full backup, each further one continues the one before it. Everything is on disk when this returns.
 ///
 /// # Errors
@@ -78,6 +82,8 @@ struct Restoring {
     /// Logs that it has.
     logs: BTreeSet<LogName>,
     modules: BTreeSet<String>,
+    /// Exports of chains that it has.
+    exports: BTreeSet<OrgId>,
     /// The log whose files come now, and how far it has to reach.
     current: Option<(LogName, LogState)>,
     written: u64,
@@ -96,6 +102,7 @@ impl Restoring {
             last_file: String::new(),
             logs: BTreeSet::new(),
             modules: BTreeSet::new(),
+            exports: BTreeSet::new(),
             current: None,
             written: 0,
             progress,
@@ -106,12 +113,16 @@ impl Restoring {
         let reading = Reading::open(path, identity)?;
         let file = reading.file.clone();
         let before = std::mem::take(&mut self.logs);
+        let exports_before = std::mem::take(&mut self.exports);
         reading.each(&mut |entry, name, bytes, from| self.entry(&file, (entry, name, bytes), from))?;
         self.end_log(&file)?;
         let writing =
             |error| BackupError::Io { what: "removing what a later backup does not have".to_owned(), error };
         for gone in before.difference(&self.logs) {
             self.clear(gone).map_err(writing)?;
+        }
+        for gone in exports_before.difference(&self.exports) {
+            std::fs::remove_file(self.export(gone)).map_err(writing)?;
         }
         self.last_file = file;
         self.remove_modules().map_err(writing)
@@ -143,6 +154,15 @@ impl Restoring {
                 let dir = self.dir.join(MODULES_DIR);
                 make(&dir).map_err(BackupError::io("writing the modules"))?;
                 self.write(&dir.join(format!("{digest}.wasm")), 0, from)
+            }
+            Entry::Export(org) => {
+                self.end_log(file)?;
+                let path = self.export(&org);
+                if let Some(dir) = path.parent() {
+                    make(dir).map_err(BackupError::io("writing the exports of ledgers"))?;
+                }
+                self.exports.insert(org);
+                self.write(&path, 0, from)
             }
             Entry::OfLog(log, LOG) => {
                 self.end_log(file)?;
@@ -184,6 +204,10 @@ impl Restoring {
 
     fn outer_head(&self, log: &LogName) -> PathBuf {
         log.parts.iter().fold(self.dir.join(log.kind.as_str()).join(HEADS), |path, part| path.join(part))
+    }
+
+    fn export(&self, org: &OrgId) -> PathBuf {
+        self.dir.join(LEDGER_EXPORTS_DIR).join(export_file(org))
     }
 
     /// Removes what is there of a log.

@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod chains;
+mod exports;
 
 /// A data directory that is open, with small files.
 struct Data {

@@ -1,99 +1,108 @@
 //! A snapshot at one sequence while commits go on.
 //!
 //! A thread passes over the records in the order of their keys, some at a time. A commit that is about to replace a record
-//! which was not passed yet keeps it as it was, for that thread. So a commit waits for one step at most, and what is
-//! written is the store of one moment: its digest is compared with the one of that moment at the end.
+//! which was not passed yet keeps it as it was, for that thread: in memory, and from some size on in a file. So a commit
+//! waits for one step at most, whatever a snapshot takes, and what is written is the store of one moment: its digest is
+//! compared with the one of that moment at the end. A snapshot that would have to keep too much is given up.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Bound;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
 
-use portcullis_core::sync::{lock, whole};
+use portcullis_core::sync::lock;
 
+use self::kept::{Kept, KeptRecords};
 use super::layout::{Meta, RECORDS, checksum, record_key};
 use super::{Shared, reading};
+use crate::backend::SnapshotReport;
 use crate::backend::archive::ArchiveWriter;
-use crate::backend::{SnapshotReport, Versioned};
 use crate::error::StoreError;
+
+mod kept;
+
+pub(super) use self::kept::KeptBounds;
 
 /// Records of one step, and the bytes after which it ends: what a commit waits for at most, some milliseconds.
 const STEP_RECORDS: usize = 256;
 const STEP_BYTES: usize = 512 * 1024;
 
-/// Bytes of records that are kept as they were. With more, commits wait until the thread has passed some: a store that is
-/// replaced as a whole during a snapshot must not be in memory twice.
-const KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// What an entry takes besides its key and value.
-const AROUND_BYTES: usize = 128;
-
 /// The snapshot that is under way, if one is.
-#[derive(Default)]
 pub(super) struct Scanning {
     scan: Mutex<Option<Scan>>,
-    moved: Condvar,
+    /// Where a file can be made.
+    dir: PathBuf,
+    bounds: KeptBounds,
 }
 
-pub(super) struct Scan {
+struct Scan {
     /// The sequence of the snapshot.
     seq: u64,
     /// The last key that was passed.
     passed: Option<String>,
     /// Records that were replaced or deleted before they were passed.
-    kept: BTreeMap<String, Versioned>,
-    kept_bytes: usize,
+    kept: KeptRecords,
     /// Why it cannot be finished.
-    failed: bool,
+    failed: Option<String>,
 }
 
 impl Scan {
     fn is_passed(&self, key: &str) -> bool {
         self.passed.as_deref().is_some_and(|passed| key <= passed)
     }
+
+    fn fail(&mut self, reason: String) {
+        self.failed.get_or_insert(reason);
+        // Why: what it kept is of no use any more.
+        self.kept.clear();
+    }
 }
 
 impl Scanning {
+    /// None yet. What is kept beyond the bounds is in a file in `dir`.
+    pub(super) fn new(dir: PathBuf, bounds: KeptBounds) -> Self {
+        Self { scan: Mutex::default(), dir, bounds }
+    }
+
     /// Begins one; called between two commits.
     pub(super) fn begin(&self, seq: u64) {
-        let scan = Scan { seq, passed: None, kept: BTreeMap::new(), kept_bytes: 0, failed: false };
-        *lock(&self.scan) = Some(scan);
+        let kept = KeptRecords::new(self.dir.clone(), self.bounds);
+        *lock(&self.scan) = Some(Scan { seq, passed: None, kept, failed: None });
     }
 
     /// Ends it, however far it came.
     pub(super) fn end(&self) {
         *lock(&self.scan) = None;
-        self.moved.notify_all();
     }
 
     /// Gives it up: the store is opened again, and nobody knows what a commit left.
     pub(super) fn fail(&self) {
         if let Some(scan) = &mut *lock(&self.scan) {
-            scan.failed = true;
+            scan.fail("the store was opened again during the snapshot".to_owned());
         }
-        self.moved.notify_all();
     }
 
-    /// Keeps what a commit is about to replace. The thread makes no step while the guard lives.
+    /// Keeps what a commit is about to replace. The thread makes no step while the guard lives. What cannot be kept ends
+    /// the snapshot and never the commit, which is the one that may not wait: it may be the kill switch.
     pub(super) fn before_commit<'k>(
         &self,
         db: &sled::Db,
         keys: impl Iterator<Item = &'k str>,
     ) -> Result<Held<'_>, StoreError> {
         let mut held = lock(&self.scan);
-        let is_full =
-            |scan: &Option<Scan>| scan.as_ref().is_some_and(|s| s.kept_bytes > KEPT_BYTES_MAX && !s.failed);
-        while is_full(&held) {
-            held = whole(self.moved.wait(held));
-        }
-        if let Some(scan) = held.as_mut().filter(|scan| !scan.failed) {
+        if let Some(scan) = held.as_mut() {
             for key in keys {
-                if scan.is_passed(key) || scan.kept.contains_key(key) {
+                if scan.failed.is_some() {
+                    break;
+                }
+                if scan.is_passed(key) || scan.kept.contains(key) {
                     continue;
                 }
-                if let Some(found) = reading::get(db, key)?.filter(|found| found.revision <= scan.seq) {
-                    scan.kept_bytes = scan.kept_bytes.saturating_add(size(key, &found));
-                    scan.kept.insert(key.to_owned(), found);
+                if let Some(found) = reading::get(db, key)?.filter(|found| found.revision <= scan.seq)
+                    && let Err(reason) = scan.kept.keep(key, found)
+                {
+                    scan.fail(reason);
                 }
             }
         }
@@ -104,10 +113,6 @@ impl Scanning {
 /// Held while a commit is made, for its lock.
 pub(super) struct Held<'a> {
     _scan: MutexGuard<'a, Option<Scan>>,
-}
-
-fn size(key: &str, found: &Versioned) -> usize {
-    key.len().saturating_add(found.value.len()).saturating_add(AROUND_BYTES)
 }
 
 /// Ends a snapshot with the thread that writes it.
@@ -126,10 +131,11 @@ pub(super) fn write(shared: &Shared, begun: &Meta, to: &mut dyn Write) -> Result
     let mut seen = Meta::default();
     loop {
         let (records, is_last) = step(shared)?;
-        for (key, found) in &records {
-            seen.toggle(&checksum(key, found.revision, &found.value));
+        for (key, kept) in records {
+            let found = kept.read()?;
+            seen.toggle(&checksum(&key, found.revision, &found.value));
             seen.records = seen.records.saturating_add(1);
-            archive.record(key, found.revision, &found.value)?;
+            archive.record(&key, found.revision, &found.value)?;
         }
         if is_last {
             break;
@@ -142,10 +148,13 @@ pub(super) fn write(shared: &Shared, begun: &Meta, to: &mut dyn Write) -> Result
 }
 
 /// The next records as they were, in order, and whether these are the last.
-fn step(shared: &Shared) -> Result<(Vec<(String, Versioned)>, bool), StoreError> {
-    let gone = || StoreError::Unavailable("the store was opened again during the snapshot".to_owned());
+fn step(shared: &Shared) -> Result<(BTreeMap<String, Kept>, bool), StoreError> {
+    let ended = || StoreError::Unavailable("the snapshot has ended".to_owned());
     let mut held = lock(&shared.scanning.scan);
-    let scan = held.as_mut().filter(|scan| !scan.failed).ok_or_else(gone)?;
+    let scan = held.as_mut().ok_or_else(ended)?;
+    if let Some(reason) = &scan.failed {
+        return Err(StoreError::Unavailable(reason.clone()));
+    }
     let db = shared.usable()?;
     let start = match &scan.passed {
         Some(passed) => Bound::Excluded(record_key(passed)),
@@ -157,11 +166,11 @@ fn step(shared: &Shared) -> Result<(Vec<(String, Versioned)>, bool), StoreError>
         let (key, _) = row.map_err(reading::storage)?;
         let Some(key) = key.strip_prefix(RECORDS) else { break };
         let key = std::str::from_utf8(key).map_err(|_| StoreError::damaged("a record's key is damaged"))?;
-        if !scan.kept.contains_key(key)
+        if !scan.kept.contains(key)
             && let Some(found) = reading::get(&db, key)?.filter(|found| found.revision <= scan.seq)
         {
-            bytes = bytes.saturating_add(size(key, &found));
-            records.insert(key.to_owned(), found);
+            bytes = bytes.saturating_add(key.len()).saturating_add(found.value.len());
+            records.insert(key.to_owned(), Kept::in_memory(found));
         }
         looked = looked.saturating_add(1);
         if looked >= STEP_RECORDS || bytes >= STEP_BYTES {
@@ -169,22 +178,11 @@ fn step(shared: &Shared) -> Result<(Vec<(String, Versioned)>, bool), StoreError>
             break;
         }
     }
-    let later = reached.as_ref().map_or_else(BTreeMap::new, |key| {
-        let mut later = scan.kept.split_off(key);
-        if let Some(same) = later.remove(key) {
-            scan.kept.insert(key.clone(), same);
-        }
-        later
-    });
-    let mut kept = std::mem::replace(&mut scan.kept, later);
-    let passed = kept.iter().map(|(key, found)| size(key, found)).fold(0, usize::saturating_add);
-    scan.kept_bytes = scan.kept_bytes.saturating_sub(passed);
-    records.append(&mut kept);
+    records.append(&mut scan.kept.take_up_to(reached.as_deref()));
     let is_last = reached.is_none();
     // At the end nothing is to be kept any more: this is greater than any key.
     scan.passed = Some(reached.unwrap_or_else(|| char::MAX.to_string()));
-    shared.scanning.moved.notify_all();
-    Ok((records.into_iter().collect(), is_last))
+    Ok((records, is_last))
 }
 
 #[cfg(test)]

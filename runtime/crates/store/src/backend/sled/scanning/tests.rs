@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
+use super::KeptBounds;
 use crate::backend::archive::read_archive;
-use crate::{Batch, SledStore, SnapshotReport, Store as _};
+use crate::{Batch, SledStore, SnapshotReport, Store as _, StoreError};
 
 /// Collects a snapshot; each write waits until it is let go.
 struct Slow {
@@ -164,4 +168,96 @@ async fn a_snapshot_that_nobody_waits_for_holds_nothing_up() {
     assert!(refused.is_err());
     store.commit(Batch::new().put("k", vec![3])).await.unwrap();
     assert!(store.snapshot(Box::new(Vec::new())).await.is_ok());
+}
+
+/// A store with some records, in which little is kept for a snapshot, and what is in it.
+async fn filled(dir: &Path, kept: KeptBounds) -> (Arc<SledStore>, State) {
+    let store = SledStore::open_bounded(dir, None, kept).unwrap();
+    let mut model = State::new();
+    for hundred in 0..20_u32 {
+        let numbers = (0..100_u32).map(|n| hundred * 100 + n);
+        let records: Vec<_> =
+            numbers.map(|n| (format!("k/{n:05}"), vec![n as u8; 300 + (n as usize % 7) * 1500])).collect();
+        let batch = records.iter().fold(Batch::new(), |batch, (key, value)| batch.put(key, value.clone()));
+        let seq = store.commit(batch).await.unwrap();
+        model.extend(records.into_iter().map(|(key, value)| (key, (seq, value))));
+    }
+    (Arc::new(store), model)
+}
+
+/// Begins a snapshot that cannot go on, replaces and deletes most records beside it, and lets it go on.
+async fn snapshot_beside_changes(store: &Arc<SledStore>) -> (Result<SnapshotReport, StoreError>, Vec<u8>) {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let (let_go, go) = mpsc::channel();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let to = Slow { bytes: Arc::clone(&bytes), go: Some(go) };
+    let taking: JoinHandle<_> = {
+        let store = Arc::clone(store);
+        tokio::spawn(async move {
+            let at = Box::new(move || {
+                begun.send(()).unwrap();
+                Ok(())
+            });
+            store.snapshot_at(at, Box::new(to)).await
+        })
+    };
+    has_begun.await.unwrap();
+    for n in 0..1000_u32 {
+        let batch = Batch::new()
+            .put(format!("k/{:05}", n * 2), b"replaced".to_vec())
+            .delete(format!("k/{:05}", n * 2 + 1));
+        // A commit that waited for the snapshot would wait for ever.
+        let committed = tokio::time::timeout(Duration::from_secs(60), store.commit(batch)).await;
+        committed.expect("it waits for the snapshot").unwrap();
+    }
+    drop(let_go);
+    let report = taking.await.unwrap();
+    let bytes = bytes.lock().unwrap().clone();
+    (report, bytes)
+}
+
+/// Whether a snapshot has all that is there.
+async fn is_taken(store: &Arc<SledStore>) {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    store.snapshot(Box::new(Slow { bytes: Arc::clone(&bytes), go: None })).await.unwrap();
+    let (_, state) = read(&bytes.lock().unwrap());
+    assert_eq!(state.len(), 1000);
+    assert!(state.values().all(|(_, value)| value == b"replaced"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_beyond_the_memory_is_in_a_file_without_a_name_and_no_commit_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    for values_bytes_max in [0, 1_000_000] {
+        let dir = dir.path().join(values_bytes_max.to_string());
+        let (store, model) = filled(&dir, KeptBounds { values_bytes_max, ..KeptBounds::default() }).await;
+        std::fs::write(dir.join("snapshot.kept"), "what a process left that was killed").unwrap();
+        let (report, bytes) = snapshot_beside_changes(&store).await;
+        let (read_report, state) = read(&bytes);
+        assert_eq!(report.unwrap(), read_report);
+        assert_eq!(state, model);
+        assert!(!dir.join("snapshot.kept").exists());
+        is_taken(&store).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_would_keep_too_much_is_given_up_and_no_commit_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = filled(dir.path(), KeptBounds { keys_bytes_max: 20_000, ..KeptBounds::default() }).await;
+    let refused = snapshot_beside_changes(&store).await.0.unwrap_err();
+    assert!(refused.to_string().contains("too much was changed"), "{refused}");
+    is_taken(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_cannot_be_made_ends_the_snapshot_and_no_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = filled(dir.path(), KeptBounds { values_bytes_max: 0, ..KeptBounds::default() }).await;
+    let in_the_way = dir.path().join("snapshot.kept");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let refused = snapshot_beside_changes(&store).await.0.unwrap_err();
+    assert!(refused.to_string().contains("keeping a record for the snapshot"), "{refused}");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    is_taken(&store).await;
 }
