@@ -52,7 +52,11 @@ async fn a_token_is_sealed_once_the_workspace_s_key_can_be_read_again() {
     let permits = Arc::new(Semaphore::new(0));
     let body = r#"{"access_token":"at-new","refresh_token":"rt-new-4kQ9","expires_in":3600}"#;
     let held = Script::Held(Arc::clone(&permits), Box::new(Script::Json(200, body)));
-    harness.server.change(|ways| ways.instead = Some(held));
+    harness.server.change(|ways| {
+        ways.instead = Some(held);
+        // The API takes the token that is made up here.
+        ways.stale = ways.api.clone();
+    });
     let run = harness.acme.run.clone();
     let call =
         tokio::spawn(
@@ -63,7 +67,7 @@ async fn a_token_is_sealed_once_the_workspace_s_key_can_be_read_again() {
     store.refuse(Refused::Reads, "workspace_key/", 0, 2 * TRIES);
     harness.world.engine.vault().forget_all();
     permits.add_permits(1);
-    call.await.unwrap();
+    call.await.unwrap().is(200);
     assert_eq!(store.left(), 0);
     let (token, _) = harness.token().await;
     assert_eq!((token.revision, token.renewable, token.lease), (2, true, None));
