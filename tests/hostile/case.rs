@@ -8,7 +8,7 @@ use portcullis_action::predicate::Predicate;
 use portcullis_action::{ActionPlan, Judge, Outcome, Pages, RenderedRequest, Values};
 use portcullis_core::connector::{Action, Connector};
 use portcullis_core::grant::{ActionScope, EgressGrant};
-use portcullis_core::input::check_input;
+use portcullis_core::input::{self, check_input};
 use portcullis_core::limits::Limits;
 use portcullis_core::org_rules::RulesVerdict;
 use portcullis_core::verdict::{HostRules, OrgPolicy};
@@ -90,8 +90,9 @@ impl Case<'_> {
         done.mapped += 1;
         let input_size = Value::Object(input.clone()).to_string().len();
         let matching = Budget::matching(self.limits.matching_steps);
-        let checked =
-            step("input", input_size, SERVE, || check_input(&self.action.inputs, &input, &matching))?;
+        // What the product goes by, too, when it decides on which thread an input is checked.
+        let size = input_size.saturating_add(input::effort(&self.action.inputs, &input));
+        let checked = step("input", size, SERVE, || check_input(&self.action.inputs, &input, &matching))?;
         let input = checked.unwrap_or(input);
         let config: Map<String, Value> = values::with_names(self.random, 5);
         let rendering = Budget::rendering(self.limits.rendered_bytes);

@@ -17,6 +17,9 @@ const STATE_BYTES: u64 = 32;
 /// Longest text that is searched, bytes. A longer text does not match.
 const TEXT_BYTES_MAX: usize = 1 << 16;
 
+/// Steps that take about as long as a byte of the dearest text to read: one takes 25 ns, a byte up to 150.
+const STEPS_PER_BYTE: u64 = 4;
+
 /// A compiled pattern. Two are equal when their texts are.
 #[derive(Debug, Clone)]
 pub struct Pattern {
@@ -86,7 +89,21 @@ impl Pattern {
     /// The most steps that searching a text may take.
     #[must_use]
     pub const fn steps(&self, text: &str) -> u64 {
-        (self.bytes as u64 / STATE_BYTES + 1).saturating_mul(text.len() as u64 + 1)
+        self.steps_of(text.len())
+    }
+
+    const fn steps_of(&self, bytes: usize) -> u64 {
+        (self.bytes as u64 / STATE_BYTES + 1).saturating_mul(bytes as u64 + 1)
+    }
+
+    /// How many bytes a text would have whose reading takes as long as searching one of `bytes` bytes: for who decides
+    /// on which thread that is done.
+    #[must_use]
+    pub fn effort(&self, bytes: usize) -> usize {
+        if bytes > TEXT_BYTES_MAX {
+            return 0;
+        }
+        usize::try_from(self.steps_of(bytes) / STEPS_PER_BYTE).unwrap_or(usize::MAX)
     }
 
     /// Whether it matches.
@@ -176,6 +193,15 @@ mod tests {
         assert!(large.steps(&text) > 100_000_000);
         assert!(large.matches_within(&text, &Budget::matching(50_000_000)).is_err(), "refused, not searched");
         assert_eq!(large.matches_within("aab", &Budget::matching(50_000_000)), Ok(true));
+    }
+
+    #[test]
+    fn searching_counts_as_reading_of_a_longer_text() {
+        let small = Pattern::whole("[a-z]+").unwrap();
+        assert!(small.effort(100) < 32 * 1024, "as nothing");
+        let nested = Pattern::whole("(?:(?:(?:([a-z]|(?s).)*)+){3,3}){0,23}").unwrap();
+        assert!(nested.effort(100) < 32 * 1024 && nested.effort(30_000) > 32 * 1024);
+        assert_eq!(nested.effort(TEXT_BYTES_MAX + 1), 0, "it is not searched");
     }
 
     #[test]

@@ -140,6 +140,22 @@ pub struct FormValues {
     pub config: Map<String, Value>,
 }
 
+/// What the patterns of a form cost for texts of these lengths, by the names of their fields, in bytes that are read:
+/// [`crate::offload::over`] decides by it where a form is checked.
+#[must_use]
+pub fn effort<'t>(fields: &[Field], texts: impl Iterator<Item = (&'t str, usize)>) -> usize {
+    let of = |(name, bytes): (&str, usize)| {
+        let field = fields.iter().find(|field| field.name == name);
+        field.and_then(|field| field.pattern.as_ref()).map_or(0, |pattern| pattern.effort(bytes))
+    };
+    texts.map(of).fold(0, usize::saturating_add)
+}
+
+/// The texts of a filled-in form, for [`effort`].
+pub fn lengths(given: &Map<String, Value>) -> impl Iterator<Item = (&str, usize)> {
+    given.iter().map(|(name, value)| (name.as_str(), value.as_str().map_or(0, str::len)))
+}
+
 /// Checks a filled-in form. Messages name fields and limits, never a value.
 ///
 /// # Errors

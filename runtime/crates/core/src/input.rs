@@ -39,6 +39,12 @@ impl Pattern {
         self.message.as_deref()
     }
 
+    /// What matching a text of so many bytes counts, in bytes that are read ([`crate::offload::over`]).
+    #[must_use]
+    pub fn effort(&self, bytes: usize) -> usize {
+        self.whole.effort(bytes)
+    }
+
     /// Code and message of why a text does not match, or of why that is not found out; `None` when it does match.
     #[must_use]
     pub fn breach(&self, name: &str, text: &str, budget: &Budget) -> Option<(&'static str, String)> {
@@ -185,6 +191,17 @@ impl Input {
             refuse("too_short", format!("{name} must have at least {limit} {unit}"));
         }
     }
+}
+
+/// What the patterns of these inputs cost, in bytes that are read: [`crate::offload::over`] decides by it where an input
+/// is checked, for a short text may be dear to match.
+#[must_use]
+pub fn effort(inputs: &[Input], given: &Map<String, Value>) -> usize {
+    let of = |input: &Input| match (&input.pattern, given.get(&input.name)) {
+        (Some(pattern), Some(Value::String(text))) => pattern.effort(text.len()),
+        _ => 0,
+    };
+    inputs.iter().map(of).fold(0, usize::saturating_add)
 }
 
 /// Checks an action's input and fills in defaults.

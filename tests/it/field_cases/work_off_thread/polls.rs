@@ -220,6 +220,29 @@ async fn s3_no_condition_makes_a_task_compute_for_long() {
 }
 
 #[tokio::test]
+async fn s3_no_pattern_makes_a_task_compute_for_long() {
+    // Below the size from which a body is read elsewhere, and dear to match.
+    let pattern = "(?:(?:(?:([a-z]|(?s).)*)+){3,3}){0,23}";
+    let watched = Watched::start(Stage::default()).await;
+    let mut action = post("/v1/act", &[("text", "string")]);
+    action["body_schema"][0]["pattern"] = json!(pattern);
+    let mut document = definition(vec![("act", action)]);
+    document["config_fields"] = json!([{ "name": "note", "type": "text", "pattern": pattern }]);
+    watched.world.platform.post("/admin/connector", &document).await.is(201);
+    for bytes in [1, 30_000] {
+        let text = "x".repeat(bytes);
+        watched.longest();
+        watched.acme.connect(ID, json!({ "api_key": KEY, "note": text[..bytes.min(16_000)] })).await;
+        watched.assert_short(&format!("save {bytes} bytes"));
+        let setting = watched.acme.setting(ID);
+        watched.acme.workspace.patch(&setting, &json!({ "config": { "api_key": KEY } })).await.is(200);
+        watched.assert_short(&format!("save again beside {bytes} bytes"));
+        watched.acme.call(ID, "act", json!({ "text": text })).await.is(200);
+        watched.assert_short(&format!("call with {bytes} bytes"));
+    }
+}
+
+#[tokio::test]
 async fn s4_nothing_that_is_read_from_many_records_makes_a_task_compute_for_long() {
     let watched = connected().await;
     let (platform, acme) = (&watched.world.platform, &watched.acme);

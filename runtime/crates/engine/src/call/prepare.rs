@@ -9,7 +9,8 @@ use portcullis_action::budget::Budget;
 use portcullis_core::connector::{Action, Connector, Runtime};
 use portcullis_core::definition::RedirectFollow;
 use portcullis_core::fault::Code;
-use portcullis_core::input::check_input;
+use portcullis_core::input::{self, check_input};
+use portcullis_core::offload;
 use portcullis_core::violation::nearest;
 use serde_json::{Map, Value};
 
@@ -175,6 +176,7 @@ pub(crate) async fn prepare(
     if connection.stored.setting.is_some() {
         check_attention(&connection.stored, connector, action)?;
     }
+    offload::over(input::effort(&action.inputs, &call.input)).await;
     let input = check_input(&action.inputs, &call.input, &Budget::matching(resources.limits.matching_steps))
         .map_err(|violations| Error::violations(Code::InputInvalid, violations))?;
     let granted = granted(&connection, named, action)?;

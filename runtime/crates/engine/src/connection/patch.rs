@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use portcullis_core::connector::{Connector, DEFAULT_METHOD};
 use portcullis_core::fault::Code;
-use portcullis_core::form::{Field, FormValues, check_form_with};
+use portcullis_core::form::{self, Field, FormValues, check_form_with};
+use portcullis_core::offload;
 use portcullis_core::secret::SecretFields;
 use portcullis_core::token_plan::{StepBody, TokenPlan, TokenStep};
 use portcullis_store::{ConnectorSetting, CredentialFieldState, CredentialState, Writes};
@@ -186,6 +187,9 @@ impl Merge<'_> {
         let absent: Vec<String> =
             self.left_out.iter().filter(|name| !kept.contains(*name)).cloned().collect();
         let form = asked_fields(connector, &absent);
+        let secret_lengths = secrets.iter().map(|(name, secret)| (name.as_str(), secret.len()));
+        let texts = form::lengths(&given).chain(form::lengths(&config)).chain(secret_lengths);
+        offload::over(form::effort(&form, texts)).await;
         let values = check_form_with(&form, given, FormValues { secrets, config }, limit)
             .map_err(|violations| Error::violations(Code::ValidationFailed, violations))?;
         let same_secrets = kept_secrets == sealed && values.secrets.len() == sealed;

@@ -2,8 +2,9 @@
 
 use portcullis_core::connector::{Connector, DEFAULT_METHOD};
 use portcullis_core::fault::Code;
-use portcullis_core::form::{Field, check_form};
+use portcullis_core::form::{self, Field, check_form};
 use portcullis_core::injection::InjectionError;
+use portcullis_core::offload;
 use portcullis_core::secret::SecretFields;
 use portcullis_core::violation::Violation;
 use portcullis_egress::try_injection;
@@ -224,6 +225,7 @@ async fn sealed_anew(
     let left_out = sealing.subject.left_out_under(engine, method).await?;
     let config = checked_left_out(&left_out, GivenConfig(config))?;
     let fields = asked_fields(connector, &left_out);
+    offload::over(form::effort(&fields, form::lengths(&config))).await;
     let values = check_form(&fields, config, engine.resources.limits.secret_field_bytes)
         .map_err(|violations| Error::violations(Code::ValidationFailed, violations))?;
     sealing.is_part = !left_out.is_empty();

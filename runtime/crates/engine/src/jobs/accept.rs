@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use portcullis_action::budget::Budget;
 use portcullis_core::fault::Code;
 use portcullis_core::id::{AutomationId, ConnectionName, RunId};
-use portcullis_core::input::check_input;
+use portcullis_core::input::{self, check_input};
 use portcullis_core::limits::Limits;
+use portcullis_core::offload;
 use portcullis_core::violation::Violation;
 use portcullis_store::{LineName, NewJob, StoreError};
 use serde_json::{Map, Value};
@@ -123,6 +124,7 @@ pub(crate) async fn accept(engine: &Engine, call: CallRequest, with: Acceptance)
     let named = named(resources, &call, with.pinned.as_ref()).await?;
     let action = named.action()?;
     let steps = Budget::matching(resources.limits.matching_steps);
+    offload::over(input::effort(&action.inputs, &call.input)).await;
     check_input(&action.inputs, &call.input, &steps)
         .map_err(|violations| Error::violations(Code::InputInvalid, violations))?;
     backlog::admit(engine, &call.org, &call.workspace).await?;
